@@ -1,0 +1,1 @@
+"""HTTP/1.1 between clients, the proxy and the storage servers."""

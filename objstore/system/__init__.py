@@ -1,0 +1,1 @@
+"""Where the real world is touched: time, disk, locks, threads and greenlets."""

@@ -1,0 +1,33 @@
+"""The clock, handed to whoever needs the time."""
+
+from __future__ import annotations
+
+import time
+
+
+from objstore.system import concurrency
+from objstore.timestamps import TICKS_PER_SECOND, Timestamp
+
+
+
+class Clock:
+    """Real time. A simulation hands out a virtual one with the same methods."""
+
+    def __init__(self) -> None:
+        self._last_ticks = 0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def timestamp(self) -> Timestamp:
+        """The time as a timestamp, later than every one this clock has given before."""
+        ticks = int(self.now() * TICKS_PER_SECOND)
+        if ticks <= self._last_ticks:
+            ticks = self._last_ticks + 1
+        self._last_ticks = ticks
+        return Timestamp(ticks)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for measuring how long something took."""
+        return concurrency.monotonic()

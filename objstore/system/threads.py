@@ -1,0 +1,57 @@
+"""Real threads for calls that block: disk reads that miss the cache, large writes, database transactions."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from objstore.system import concurrency
+from objstore.system.concurrency import Event
+
+T = TypeVar("T")
+
+QUEUED_CALLS_MAX: Final = 4096
+
+
+class ThreadGroup:
+    """A few threads that run what greenlets hand them. Threads start with the first call, so after a fork."""
+
+    def __init__(self, count: int = 4, name: str = "worker") -> None:
+        self._count = count
+        self._name = name
+        self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], Event[Any]]] = queue.SimpleQueue()
+        self._places = concurrency.Semaphore(QUEUED_CALLS_MAX)
+        self._hub: concurrency.Hub | None = None
+        self._owner = 0
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run `function` on a thread while this greenlet waits; its result, or what it raised."""
+        if self._owner != os.getpid():
+            self._start()
+        outcome: Event[T] = Event()
+        with self._places:
+            self._calls.put((function, arguments, outcome))
+            return outcome.wait()
+
+    def _start(self) -> None:
+        self._owner = os.getpid()
+        self._hub = concurrency.current_hub()
+        self._calls = queue.SimpleQueue()
+        for number in range(self._count):
+            threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        hub, calls = self._hub, self._calls
+        assert hub is not None
+        while True:
+            function, arguments, outcome = calls.get()
+            try:
+                result = function(*arguments)
+            except BaseException as error:
+                concurrency.call_soon_from_thread(hub, outcome.fail, error)
+            else:
+                concurrency.call_soon_from_thread(hub, outcome.set, result)
+            del function, arguments, outcome
