@@ -1,0 +1,1 @@
+"""The object server, its storage engines and daemons."""

@@ -1,0 +1,1 @@
+"""Configuration: one frozen type per service, parsed once at start."""

@@ -1,0 +1,125 @@
+"""Storage policies: how the objects of a container are stored, and on which ring."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+from msgspec import Struct
+
+from objstore.errors import StoreError
+
+NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9-]+")
+
+
+@dataclass(eq=False)
+class UnknownPolicy(StoreError):
+    """No policy has this index or name."""
+
+    message: ClassVar[str] = "no storage policy {policy!r}"
+
+    policy: int | str
+
+
+@dataclass(eq=False)
+class BadPolicies(StoreError):
+    """The set of policies contradicts itself."""
+
+    message: ClassVar[str] = "storage policies: {reason}"
+
+    reason: str
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+    """One storage policy. Its index is written into paths and rows and never changes; its name may."""
+
+    index: int
+    name: str
+    aliases: tuple[str, ...] = ()
+    default: bool = False
+    deprecated: bool = False
+    kind: Literal["replication"] = "replication"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name and its aliases; all find it."""
+        return (self.name, *self.aliases)
+
+    @property
+    def data_dir(self) -> str:
+        """The folder of a device that holds its objects."""
+        return self._suffixed("objects")
+
+    @property
+    def tmp_dir(self) -> str:
+        """The folder of a device that holds its unfinished files."""
+        return self._suffixed("tmp")
+
+    @property
+    def async_dir(self) -> str:
+        """The folder of a device that holds its container updates still to be delivered."""
+        return self._suffixed("async_pending")
+
+    @property
+    def ring_name(self) -> str:
+        """Its ring file's name without ".ring.gz"."""
+        return self._suffixed("object")
+
+    def _suffixed(self, name: str) -> str:
+        # Index 0 carries no suffix: it owns the data written before there were policies.
+        return f"{name}-{self.index}" if self.index else name
+
+
+class Policies:
+    """All policies of the cluster, found by index or (in any case) by name or alias."""
+
+    def __init__(self, policies: Sequence[Policy] = (Policy(0, "Policy-0", default=True),)) -> None:
+        """Raises BadPolicies unless indexes and names are unique, 0 is there, and one is the default."""
+        _check(policies)
+        self._by_index = {policy.index: policy for policy in policies}
+        self._by_name = {name.lower(): policy for policy in policies for name in policy.names}
+        self.default = next((policy for policy in policies if policy.default), policies[0])
+
+    def by_index(self, index: int) -> Policy:
+        """Raises UnknownPolicy."""
+        try:
+            return self._by_index[index]
+        except KeyError:
+            raise UnknownPolicy(index) from None
+
+    def by_name(self, name: str) -> Policy:
+        """Raises UnknownPolicy."""
+        try:
+            return self._by_name[name.lower()]
+        except KeyError:
+            raise UnknownPolicy(name) from None
+
+    def __iter__(self) -> Iterator[Policy]:
+        return iter(self._by_index.values())
+
+    def __len__(self) -> int:
+        return len(self._by_index)
+
+
+def _check(policies: Sequence[Policy]) -> None:
+    indexes = [policy.index for policy in policies]
+    names = [name.lower() for policy in policies for name in policy.names]
+    if 0 not in indexes or min(indexes) < 0:
+        raise BadPolicies("one must have index 0, and none a negative one")
+    if doubled := _doubled(str(index) for index in indexes):
+        raise BadPolicies(f"index used twice: {doubled}")
+    if doubled := _doubled(names):
+        raise BadPolicies(f"name used twice: {doubled}")
+    for name in names:
+        if not NAME_PATTERN.fullmatch(name):
+            raise BadPolicies(f"name {name!r} may hold letters, digits and dashes only")
+    defaults = [policy for policy in policies if policy.default]
+    if len(defaults) > 1 or (not defaults and len(policies) > 1):
+        raise BadPolicies("exactly one must say default = true")
+    if (defaults or policies)[0].deprecated:
+        raise BadPolicies(f"the default {(defaults or policies)[0].name!r} cannot be deprecated")
+
+
+def _doubled(values: Iterable[str]) -> str:
+    return ", ".join(sorted(value for value, count in Counter(values).items() if count > 1))

@@ -1,0 +1,1 @@
+"""The public tier: pipeline, request handlers, authentication and features."""

@@ -1,0 +1,1 @@
+"""The ring: which devices hold a partition; reading, building and rebalancing."""

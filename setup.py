@@ -1,0 +1,72 @@
+"""Packaging: each tier is a folder at the top of the repository and installs as objstore.<tier>."""
+
+from setuptools import find_packages, setup
+
+TIERS = ("ring", "proxy", "account", "container", "object", "tools")
+
+
+def packages() -> list[str]:
+    """Every package by its import name.
+
+    The links objstore/<tier> are left out: through them each tier would be found twice.
+    """
+    links = [pattern for tier in TIERS for pattern in (tier, f"{tier}.*")]
+    names = ["objstore", *(f"objstore.{name}" for name in find_packages("objstore", exclude=links))]
+    for tier in TIERS:
+        names += [f"objstore.{tier}", *(f"objstore.{tier}.{name}" for name in find_packages(tier))]
+    return names
+
+
+# Why each of these is needed: docs/decisions/0002-dependencies.md.
+RUNTIME = [
+    "awscrt>=0.27",
+    "click>=8.1",
+    "cryptography>=42",
+    "dnspython>=2.6",
+    "eventlet>=0.36",
+    "greenlet>=3.0",
+    "httptools>=0.6",
+    "lxml>=5.2",
+    "msgspec>=0.19",
+    "netifaces>=0.11",
+    "numpy>=1.26",
+    "prometheus_client>=0.20",
+    "pyeclib>=1.6.4",
+    "pymemcache>=4.0",
+    "rich>=13.7",
+    "webob>=1.8.7",
+    "xattr>=1.1",
+    "xxhash>=3.4",
+]
+
+TEST = [
+    "coverage>=7.4",
+    "hypothesis>=6.100",
+    "lxml-stubs>=0.5",
+    "mypy>=1.11",
+    "pytest>=8.2",
+    "pytest-cov>=5.0",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "python-swiftclient>=4.6",
+    "requests>=2.32",
+    "ruff>=0.6",
+]
+
+setup(
+    name="objstore",
+    version="0.1.0",
+    description="A distributed object store that speaks the Swift API",
+    python_requires=">=3.11",
+    packages=packages(),
+    package_dir={"objstore": "objstore"} | {f"objstore.{tier}": tier for tier in TIERS},
+    package_data={"objstore": ["py.typed"]},
+    install_requires=RUNTIME,
+    extras_require={"test": TEST},
+    entry_points={
+        "console_scripts": [
+            "objstore = objstore.tools.main:main",
+            "objstore-ring-builder = objstore.tools.ring_builder:main",
+        ]
+    },
+)

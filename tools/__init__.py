@@ -1,0 +1,1 @@
+"""Operator commands, one a file."""
