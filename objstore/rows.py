@@ -1,7 +1,7 @@
 """Rows that object servers send to container servers, and container servers to account servers."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -37,6 +37,8 @@ class ContainerRow(Struct, frozen=True, omit_defaults=True, gc=False):
     policy_index: int = 0
 
 
+Row = TypeVar("Row", ObjectRow, ContainerRow)
+
 _encoder: Final = msgspec.json.Encoder()
 _object_rows: Final = msgspec.json.Decoder(list[ObjectRow])
 _container_rows: Final = msgspec.json.Decoder(list[ContainerRow])
@@ -57,7 +59,7 @@ def decode_container_rows(body: bytes) -> list[ContainerRow]:
     return _decode(_container_rows, body)
 
 
-def _decode(decoder: Any, body: bytes) -> Any:
+def _decode(decoder: msgspec.json.Decoder[list[Row]], body: bytes) -> list[Row]:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,252 @@
+"""Every header name, spelt once in Title-Case and grouped by who may see it.
+
+A name is either whole ("X-Timestamp") or, where its constant ends in _PREFIX, the beginning of a family.
+"""
+
+from typing import Final
+
+
+class Client:
+    """Anyone may send or see these: HTTP's own first, then the Swift API's."""
+
+    ACCEPT: Final = "Accept"
+    ACCEPT_RANGES: Final = "Accept-Ranges"
+    ACCESS_CONTROL_ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
+    ACCESS_CONTROL_ALLOW_METHODS: Final = "Access-Control-Allow-Methods"
+    ACCESS_CONTROL_ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"
+    ACCESS_CONTROL_EXPOSE_HEADERS: Final = "Access-Control-Expose-Headers"
+    ACCESS_CONTROL_MAX_AGE: Final = "Access-Control-Max-Age"
+    ACCESS_CONTROL_REQUEST_HEADERS: Final = "Access-Control-Request-Headers"
+    ACCESS_CONTROL_REQUEST_METHOD: Final = "Access-Control-Request-Method"
+    ALLOW: Final = "Allow"
+    AUTHORIZATION: Final = "Authorization"
+    CACHE_CONTROL: Final = "Cache-Control"
+    CONNECTION: Final = "Connection"
+    CONTENT_DISPOSITION: Final = "Content-Disposition"
+    CONTENT_ENCODING: Final = "Content-Encoding"
+    CONTENT_LANGUAGE: Final = "Content-Language"
+    CONTENT_LENGTH: Final = "Content-Length"
+    CONTENT_LOCATION: Final = "Content-Location"
+    CONTENT_RANGE: Final = "Content-Range"
+    CONTENT_TYPE: Final = "Content-Type"
+    DATE: Final = "Date"
+    DESTINATION: Final = "Destination"
+    DESTINATION_ACCOUNT: Final = "Destination-Account"
+    ETAG: Final = "Etag"
+    EXPECT: Final = "Expect"
+    EXPIRES: Final = "Expires"
+    HOST: Final = "Host"
+    IF_MATCH: Final = "If-Match"
+    IF_MODIFIED_SINCE: Final = "If-Modified-Since"
+    IF_NONE_MATCH: Final = "If-None-Match"
+    IF_RANGE: Final = "If-Range"
+    IF_UNMODIFIED_SINCE: Final = "If-Unmodified-Since"
+    LAST_MODIFIED: Final = "Last-Modified"
+    LOCATION: Final = "Location"
+    ORIGIN: Final = "Origin"
+    PRAGMA: Final = "Pragma"
+    RANGE: Final = "Range"
+    REFERER: Final = "Referer"
+    RETRY_AFTER: Final = "Retry-After"
+    TRAILER: Final = "Trailer"
+    TRANSFER_ENCODING: Final = "Transfer-Encoding"
+    USER_AGENT: Final = "User-Agent"
+    VARY: Final = "Vary"
+    WWW_AUTHENTICATE: Final = "Www-Authenticate"
+    X_FORWARDED_FOR: Final = "X-Forwarded-For"
+
+    # Every request and response
+    TIMESTAMP: Final = "X-Timestamp"
+    TRANS_ID: Final = "X-Trans-Id"
+    TRANS_ID_EXTRA: Final = "X-Trans-Id-Extra"
+    REQUEST_ID: Final = "X-Openstack-Request-Id"
+    NEWEST: Final = "X-Newest"
+    STORAGE_POLICY: Final = "X-Storage-Policy"
+
+    # Tokens
+    AUTH_USER: Final = "X-Auth-User"
+    AUTH_KEY: Final = "X-Auth-Key"
+    AUTH_TOKEN: Final = "X-Auth-Token"
+    AUTH_TOKEN_EXPIRES: Final = "X-Auth-Token-Expires"
+    SERVICE_TOKEN: Final = "X-Service-Token"
+    STORAGE_USER: Final = "X-Storage-User"
+    STORAGE_PASS: Final = "X-Storage-Pass"
+    STORAGE_TOKEN: Final = "X-Storage-Token"
+    STORAGE_URL: Final = "X-Storage-Url"
+
+    # Accounts
+    ACCOUNT_META_PREFIX: Final = "X-Account-Meta-"
+    REMOVE_ACCOUNT_META_PREFIX: Final = "X-Remove-Account-Meta-"
+    ACCOUNT_CONTAINER_COUNT: Final = "X-Account-Container-Count"
+    ACCOUNT_OBJECT_COUNT: Final = "X-Account-Object-Count"
+    ACCOUNT_BYTES_USED: Final = "X-Account-Bytes-Used"
+    ACCOUNT_STORAGE_POLICY_PREFIX: Final = "X-Account-Storage-Policy-"
+    ACCOUNT_STATUS: Final = "X-Account-Status"
+    ACCOUNT_PROJECT_DOMAIN_ID: Final = "X-Account-Project-Domain-Id"
+    ACCOUNT_QUOTA_BYTES: Final = "X-Account-Quota-Bytes"
+    ACCOUNT_QUOTA_COUNT: Final = "X-Account-Quota-Count"
+    ACCOUNT_QUOTA_BYTES_POLICY_PREFIX: Final = "X-Account-Quota-Bytes-Policy-"
+    ACCOUNT_QUOTA_COUNT_POLICY_PREFIX: Final = "X-Account-Quota-Count-Policy-"
+    ACCOUNT_META_QUOTA_BYTES: Final = "X-Account-Meta-Quota-Bytes"
+    ACCOUNT_RFC_COMPLIANT_ETAGS: Final = "X-Account-Rfc-Compliant-Etags"
+
+    # Containers
+    CONTAINER_META_PREFIX: Final = "X-Container-Meta-"
+    REMOVE_CONTAINER_META_PREFIX: Final = "X-Remove-Container-Meta-"
+    REMOVE_CONTAINER_PREFIX: Final = "X-Remove-Container-"
+    CONTAINER_OBJECT_COUNT: Final = "X-Container-Object-Count"
+    CONTAINER_BYTES_USED: Final = "X-Container-Bytes-Used"
+    CONTAINER_QUOTA_BYTES: Final = "X-Container-Meta-Quota-Bytes"
+    CONTAINER_QUOTA_COUNT: Final = "X-Container-Meta-Quota-Count"
+    CONTAINER_ALLOW_ORIGIN: Final = "X-Container-Meta-Access-Control-Allow-Origin"
+    CONTAINER_CORS_MAX_AGE: Final = "X-Container-Meta-Access-Control-Max-Age"
+    CONTAINER_EXPOSE_HEADERS: Final = "X-Container-Meta-Access-Control-Expose-Headers"
+    CONTAINER_RFC_COMPLIANT_ETAGS: Final = "X-Container-Rfc-Compliant-Etags"
+    CONTAINER_SYNC_AUTH: Final = "X-Container-Sync-Auth"
+    WEB_MODE: Final = "X-Web-Mode"
+    WEB_INDEX: Final = "X-Container-Meta-Web-Index"
+    WEB_ERROR: Final = "X-Container-Meta-Web-Error"
+    WEB_LISTINGS: Final = "X-Container-Meta-Web-Listings"
+    WEB_LISTINGS_CSS: Final = "X-Container-Meta-Web-Listings-Css"
+    WEB_LISTINGS_LABEL: Final = "X-Container-Meta-Web-Listings-Label"
+    WEB_DIRECTORY_TYPE: Final = "X-Container-Meta-Web-Directory-Type"
+
+    # Objects
+    OBJECT_META_PREFIX: Final = "X-Object-Meta-"
+    OBJECT_META_PUBLIC_PREFIX: Final = "X-Object-Meta-Public-"
+    DETECT_CONTENT_TYPE: Final = "X-Detect-Content-Type"
+    DELETE_AT: Final = "X-Delete-At"
+    DELETE_AFTER: Final = "X-Delete-After"
+    REMOVE_DELETE_AT: Final = "X-Remove-Delete-At"
+    OPEN_EXPIRED: Final = "X-Open-Expired"
+    ROBOTS_TAG: Final = "X-Robots-Tag"
+    COPY_FROM: Final = "X-Copy-From"
+    COPY_FROM_ACCOUNT: Final = "X-Copy-From-Account"
+    FRESH_METADATA: Final = "X-Fresh-Metadata"
+    COPIED_FROM: Final = "X-Copied-From"
+    COPIED_FROM_ACCOUNT: Final = "X-Copied-From-Account"
+    COPIED_FROM_LAST_MODIFIED: Final = "X-Copied-From-Last-Modified"
+
+    # Large objects, symlinks, versions
+    STATIC_LARGE_OBJECT: Final = "X-Static-Large-Object"
+    MANIFEST_ETAG: Final = "X-Manifest-Etag"
+    PARTS_COUNT: Final = "X-Parts-Count"
+    OBJECT_MANIFEST: Final = "X-Object-Manifest"
+    SYMLINK_TARGET: Final = "X-Symlink-Target"
+    SYMLINK_TARGET_ACCOUNT: Final = "X-Symlink-Target-Account"
+    SYMLINK_TARGET_ETAG: Final = "X-Symlink-Target-Etag"
+    VERSIONS_LOCATION: Final = "X-Versions-Location"
+    HISTORY_LOCATION: Final = "X-History-Location"
+    REMOVE_VERSIONS_LOCATION: Final = "X-Remove-Versions-Location"
+    REMOVE_HISTORY_LOCATION: Final = "X-Remove-History-Location"
+    VERSIONS_ENABLED: Final = "X-Versions-Enabled"
+    OBJECT_VERSION_ID: Final = "X-Object-Version-Id"
+
+
+class Owner:
+    """Clients may send these, and only those who own the account or container see them."""
+
+    CONTAINER_READ: Final = "X-Container-Read"
+    CONTAINER_WRITE: Final = "X-Container-Write"
+    CONTAINER_SYNC_TO: Final = "X-Container-Sync-To"
+    CONTAINER_SYNC_KEY: Final = "X-Container-Sync-Key"
+    ACCOUNT_TEMP_URL_KEY: Final = "X-Account-Meta-Temp-Url-Key"
+    ACCOUNT_TEMP_URL_KEY_2: Final = "X-Account-Meta-Temp-Url-Key-2"
+    CONTAINER_TEMP_URL_KEY: Final = "X-Container-Meta-Temp-Url-Key"
+    CONTAINER_TEMP_URL_KEY_2: Final = "X-Container-Meta-Temp-Url-Key-2"
+    ACCOUNT_ACCESS_CONTROL: Final = "X-Account-Access-Control"
+
+
+OWNER_ONLY: Final = frozenset(value for name, value in vars(Owner).items() if name.isupper())
+
+
+class Sysmeta:
+    """Stored with a resource for our own use; the gatekeeper strips these from clients, both ways."""
+
+    ACCOUNT_PREFIX: Final = "X-Account-Sysmeta-"
+    CONTAINER_PREFIX: Final = "X-Container-Sysmeta-"
+    OBJECT_PREFIX: Final = "X-Object-Sysmeta-"
+    # Unlike the rest, replaced by each POST, as user metadata is.
+    OBJECT_TRANSIENT_PREFIX: Final = "X-Object-Transient-Sysmeta-"
+
+    ACCESS_CONTROL: Final = "X-Account-Sysmeta-Core-Access-Control"
+    PROJECT_DOMAIN_ID: Final = "X-Account-Sysmeta-Project-Domain-Id"
+    ACCOUNT_QUOTA_BYTES: Final = "X-Account-Sysmeta-Quota-Bytes"
+    ACCOUNT_QUOTA_COUNT: Final = "X-Account-Sysmeta-Quota-Count"
+    ACCOUNT_QUOTA_BYTES_POLICY_PREFIX: Final = "X-Account-Sysmeta-Quota-Bytes-Policy-"
+    ACCOUNT_QUOTA_COUNT_POLICY_PREFIX: Final = "X-Account-Sysmeta-Quota-Count-Policy-"
+    GLOBAL_WRITE_RATELIMIT: Final = "X-Account-Sysmeta-Global-Write-Ratelimit"
+    READ_ONLY: Final = "X-Account-Sysmeta-Read-Only"
+    ACCOUNT_RFC_COMPLIANT_ETAGS: Final = "X-Account-Sysmeta-Rfc-Compliant-Etags"
+    CONTAINER_RFC_COMPLIANT_ETAGS: Final = "X-Container-Sysmeta-Rfc-Compliant-Etags"
+    VERSIONS_LOCATION: Final = "X-Container-Sysmeta-Versions-Location"
+    VERSIONS_MODE: Final = "X-Container-Sysmeta-Versions-Mode"
+    VERSIONS_ENABLED: Final = "X-Container-Sysmeta-Versions-Enabled"
+    VERSIONS_CONTAINER: Final = "X-Container-Sysmeta-Versions-Container"
+    SLO_ETAG: Final = "X-Object-Sysmeta-Slo-Etag"
+    SLO_SIZE: Final = "X-Object-Sysmeta-Slo-Size"
+    SYMLINK_TARGET: Final = "X-Object-Sysmeta-Symlink-Target"
+    SYMLINK_TARGET_ACCOUNT: Final = "X-Object-Sysmeta-Symlink-Target-Account"
+    SYMLINK_TARGET_ETAG: Final = "X-Object-Sysmeta-Symlink-Target-Etag"
+    SYMLINK_TARGET_BYTES: Final = "X-Object-Sysmeta-Symlink-Target-Bytes"
+    # What the container's listing shows, where it is not the stored object's own size, type or ETag.
+    LISTED_ETAG: Final = "X-Object-Sysmeta-Container-Update-Override-Etag"
+    LISTED_SIZE: Final = "X-Object-Sysmeta-Container-Update-Override-Size"
+    LISTED_CONTENT_TYPE: Final = "X-Object-Sysmeta-Container-Update-Override-Content-Type"
+
+
+class Backend:
+    """Between our own servers; the gatekeeper strips these from clients, both ways."""
+
+    PREFIX: Final = "X-Backend-"
+
+    ACCOUNT_AUTOCREATE: Final = "X-Backend-Account-Autocreate"
+    ALLOW_PRIVATE_METHODS: Final = "X-Backend-Allow-Private-Methods"
+    ALLOW_RESERVED_NAMES: Final = "X-Backend-Allow-Reserved-Names"
+    BODY_CHECKSUM: Final = "X-Backend-Body-Checksum"
+    CONTAINER_PATH: Final = "X-Backend-Container-Path"
+    DATA_TIMESTAMP: Final = "X-Backend-Data-Timestamp"
+    DELETE_TIMESTAMP: Final = "X-Backend-Delete-Timestamp"
+    DURABLE_TIMESTAMP: Final = "X-Backend-Durable-Timestamp"
+    INBOUND_TIMESTAMP: Final = "X-Backend-Inbound-X-Timestamp"
+    OPEN_EXPIRED: Final = "X-Backend-Open-Expired"
+    POLICY_DEFAULT: Final = "X-Backend-Storage-Policy-Default"
+    POLICY_INDEX: Final = "X-Backend-Storage-Policy-Index"
+    POLICY_STATS: Final = "X-Backend-Policy-Stats"
+    PUT_TIMESTAMP: Final = "X-Backend-Put-Timestamp"
+    REPLICATION: Final = "X-Backend-Replication"
+    STATUS_CHANGED_AT: Final = "X-Backend-Status-Changed-At"
+    TIMESTAMP: Final = "X-Backend-Timestamp"
+
+    # Older names without the family's prefix. Each lists one server per replica, separated by commas.
+    ACCOUNT_HOST: Final = "X-Account-Host"
+    ACCOUNT_DEVICE: Final = "X-Account-Device"
+    ACCOUNT_PARTITION: Final = "X-Account-Partition"
+    CONTAINER_HOST: Final = "X-Container-Host"
+    CONTAINER_DEVICE: Final = "X-Container-Device"
+    CONTAINER_PARTITION: Final = "X-Container-Partition"
+    DELETE_AT_HOST: Final = "X-Delete-At-Host"
+    DELETE_AT_DEVICE: Final = "X-Delete-At-Device"
+    DELETE_AT_PARTITION: Final = "X-Delete-At-Partition"
+    DELETE_AT_CONTAINER: Final = "X-Delete-At-Container"
+    IF_DELETE_AT: Final = "X-If-Delete-At"
+    LISTED_PUT_TIMESTAMP: Final = "X-Put-Timestamp"
+
+
+INTERNAL_PREFIXES: Final = (
+    Backend.PREFIX,
+    Sysmeta.ACCOUNT_PREFIX,
+    Sysmeta.CONTAINER_PREFIX,
+    Sysmeta.OBJECT_PREFIX,
+    Sysmeta.OBJECT_TRANSIENT_PREFIX,
+)
+
+# Internal names that no prefix covers: a client that could send them would redirect container updates.
+INTERNAL_NAMES: Final = frozenset(
+    value for name, value in vars(Backend).items() if name.isupper() and not value.startswith(Backend.PREFIX)
+)
+
+
+def is_internal(name: str) -> bool:
+    """Whether a Title-Case name is for our own servers only."""
+    return name.startswith(INTERNAL_PREFIXES) or name in INTERNAL_NAMES
