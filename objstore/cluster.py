@@ -1,0 +1,31 @@
+"""What all servers of a cluster share."""
+
+import os
+from typing import Self
+
+from msgspec import Struct
+
+from objstore.config.cluster import ClusterConfig
+from objstore.config.loading import load
+from objstore.hashing import PathHasher
+from objstore.limits import Limits
+from objstore.policies import Policies
+
+
+class Cluster(Struct, frozen=True):
+    """How items are placed and stored, and how large they may be."""
+
+    hasher: PathHasher
+    policies: Policies
+    limits: Limits
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read objstore.toml. Raises ConfigError."""
+        return cls.from_config(load(path, ClusterConfig))
+
+    @classmethod
+    def from_config(cls, config: ClusterConfig) -> Self:
+        """The same from a file already read."""
+        hasher = PathHasher(config.hash.prefix, config.hash.suffix)
+        return cls(hasher, Policies(config.policies), config.limits)
