@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from objstore.http.chunked import ChunkedDecoder
+from objstore.http.chunked import BadFraming, ChunkedDecoder
 from objstore.http.errors import HttpError
 
 if TYPE_CHECKING:
     from objstore.http.sockets import Connection
+
+__all__ = [
+    "EMPTY_BODY",
+    "BadFraming",
+    "BytesBody",
+    "ChunkedBody",
+    "ClientDisconnected",
+    "ClientTimeout",
+    "LengthBody",
+]
 
 READ_SIZE: Final = 65536
 DRAIN_MAX: Final = 65536  # what is left of a body that nobody read is skipped up to here, else the connection ends
@@ -37,23 +47,13 @@ class ClientTimeout(HttpError):
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
-class BadFraming(HttpError):
-    """The chunks of a body are malformed."""
-
-    message: ClassVar[str] = "malformed chunked body: {reason}"
-
-    status: int = 400
-    reason: str = "Malformed chunked body"
-    headers: dict[str, str] = field(default_factory=dict)
-
-
 class EmptyBody:
     """No body at all."""
 
     __slots__ = ()
     trailers: ClassVar[dict[str, str]] = {}
     ended: ClassVar[bool] = True
+    drainable: ClassVar[bool] = True
 
     def read(self, size: int = -1) -> bytes:
         """Nothing."""
@@ -109,7 +109,7 @@ class LengthBody:
 
     __slots__ = ("_connection", "_continue", "remaining", "timeout_seconds", "trailers")
 
-    def __init__(self, connection: Connection, length: int, timeout_seconds: float, expects: bool) -> None:
+    def __init__(self, connection: Connection, length: int, timeout_seconds: float, expects: bool = False) -> None:
         self._connection = connection
         self.remaining = length
         self.timeout_seconds = timeout_seconds
@@ -122,9 +122,9 @@ class LengthBody:
         return self.remaining == 0
 
     @property
-    def unasked(self) -> bool:
-        """Whether the peer still waits for our 100 Continue."""
-        return self._continue
+    def drainable(self) -> bool:
+        """Whether so little is left that it may be skipped, and the connection used again."""
+        return not self._continue and self.remaining <= DRAIN_MAX
 
     def _receive(self, size: int) -> bytes:
         if self._continue:
@@ -132,7 +132,7 @@ class LengthBody:
             self._connection.send_continue()
         part = self._connection.receive(min(size, self.remaining), self.timeout_seconds)
         if not part:
-            raise ClientDisconnected
+            raise self._connection.left()
         self.remaining -= len(part)
         return part
 
@@ -161,13 +161,13 @@ class LengthBody:
         count = self._connection.receive_into(buffer[:wanted], self.timeout_seconds)
         self.remaining -= count
         if count < wanted:
-            raise ClientDisconnected
+            raise self._connection.left()
         return count
 
     def drain(self) -> bool:
         """Skip a short rest; False if the connection cannot be used any more."""
-        if self._continue or self.remaining > DRAIN_MAX:
-            return self.remaining == 0
+        if not self.drainable:
+            return False
         while self.remaining:
             self._receive(READ_SIZE)
         return True
@@ -178,7 +178,7 @@ class ChunkedBody:
 
     __slots__ = ("_connection", "_continue", "_decoder", "_ready", "timeout_seconds", "trailers")
 
-    def __init__(self, connection: Connection, timeout_seconds: float, expects: bool) -> None:
+    def __init__(self, connection: Connection, timeout_seconds: float, expects: bool = False) -> None:
         self._connection = connection
         self._decoder = ChunkedDecoder()
         self._ready: memoryview = memoryview(b"")
@@ -192,9 +192,9 @@ class ChunkedBody:
         return self._decoder.ended and not self._ready
 
     @property
-    def unasked(self) -> bool:
-        """Whether the peer still waits for our 100 Continue."""
-        return self._continue
+    def drainable(self) -> bool:
+        """Whether the rest may be skipped, and the connection used again."""
+        return not self._continue
 
     def _advance(self) -> bool:
         """Have some bytes ready; False at the end of the body."""
@@ -207,7 +207,7 @@ class ChunkedBody:
                 connection.send_continue()
             wire = connection.receive(READ_SIZE, self.timeout_seconds)
             if not wire:
-                raise ClientDisconnected
+                raise connection.left()
             content, used = decoder.feed(wire)
             if used < len(wire):
                 connection.push_back(wire[used:])
@@ -242,7 +242,7 @@ class ChunkedBody:
                 self._decoder.skip(count)
                 filled += count
                 if count < len(target):
-                    raise ClientDisconnected
+                    raise self._connection.left()
                 continue
             if not self._advance():
                 break

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import ClassVar, Final
+
+from objstore.http.errors import HttpError
 
 CHUNK_LINE_MAX: Final = 4096
 TRAILERS_MAX: Final = 64
@@ -14,6 +17,17 @@ CHUNK_SIZE_MAX: Final = 1 << 40
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\Z")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*\Z")
+
+
+@dataclass(eq=False)
+class BadFraming(HttpError):
+    """The chunks of a body are malformed."""
+
+    message: ClassVar[str] = "malformed chunked body: {reason}"
+
+    status: int = 400
+    reason: str = "Malformed chunked body"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class _State(Enum):
@@ -111,7 +125,5 @@ def last_chunk(trailers: Mapping[str, str]) -> bytes:
     return b"0\r\n" + lines.encode("latin-1") + b"\r\n"
 
 
-def _bad(reason: str) -> Exception:
-    from objstore.http.bodies import BadFraming
-
+def _bad(reason: str) -> BadFraming:
     return BadFraming(reason=f"Malformed chunked body: {reason}")

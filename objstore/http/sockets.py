@@ -1,0 +1,282 @@
+"""Connections: green, buffered, with a timeout on every wait; plain or TLS."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final
+
+from objstore.http.bodies import ClientDisconnected, ClientTimeout
+from objstore.system import concurrency
+from objstore.system.concurrency import WaitTimeout
+
+RECEIVE_SIZE: Final = 65536
+SEND_TIMEOUT_SECONDS: Final = 60.0
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Connection:
+    """A TCP connection of one greenlet at a time.
+
+    `left` and `stalled` make the errors raised when the peer closes or is silent in mid-message; this class stands on the
+    serving side, where the peer is a client.
+    """
+
+    __slots__ = ("_buffer", "_descriptor", "peer", "sock")
+
+    def __init__(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
+        self.sock = sock
+        self.peer = peer
+        self._buffer = b""
+        self._descriptor = sock.fileno()
+        sock.setblocking(False)
+        concurrency.register(self._descriptor)
+
+    def left(self) -> Exception:
+        """The error for a peer that closed in mid-message."""
+        return ClientDisconnected()
+
+    def stalled(self) -> Exception:
+        """The error for a peer that sent nothing for too long."""
+        return ClientTimeout()
+
+    @property
+    def buffered(self) -> bool:
+        """Whether bytes are at hand that nobody has asked for yet."""
+        return bool(self._buffer)
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's file descriptor."""
+        return self._descriptor
+
+    @property
+    def splices(self) -> bool:
+        """Whether the kernel may move bytes without us (no TLS in between)."""
+        return True
+
+    def push_back(self, rest: bytes) -> None:
+        """Put bytes back that belong to the next message."""
+        self._buffer = rest + self._buffer if self._buffer else rest
+
+    def receive(self, size: int, timeout_seconds: float) -> bytes:
+        """What is there, at most `size` bytes; b"" when the peer has closed. Raises the error of `stalled`."""
+        if self._buffer:
+            part, self._buffer = self._buffer[:size], self._buffer[size:]
+            return part
+        while True:
+            try:
+                return self.sock.recv(min(size, RECEIVE_SIZE))
+            except BlockingIOError:
+                pass
+            except OSError:
+                return b""
+            self._wait_readable(timeout_seconds)
+
+    def receive_into(self, buffer: memoryview, timeout_seconds: float) -> int:
+        """Fill the buffer; fewer bytes only when the peer has closed. Raises the error of `stalled`."""
+        filled = 0
+        if self._buffer:
+            part = self.receive(len(buffer), timeout_seconds)
+            filled = len(part)
+            buffer[:filled] = part
+        while filled < len(buffer):
+            try:
+                count = self.sock.recv_into(buffer[filled:])
+            except BlockingIOError:
+                self._wait_readable(timeout_seconds)
+                continue
+            except OSError:
+                return filled
+            if count == 0:
+                return filled
+            filled += count
+        return filled
+
+    def _wait_readable(self, timeout_seconds: float) -> None:
+        try:
+            concurrency.wait_readable(self._descriptor, timeout_seconds)
+        except WaitTimeout:
+            raise self.stalled() from None
+
+    def send(self, content: bytes | memoryview, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
+        """Send all of it. Raises the error of `left` or `stalled`."""
+        try:
+            sent = self.sock.send(content)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            raise self.left() from None
+        if sent < len(content):
+            self._send_rest(memoryview(content)[sent:], timeout_seconds)
+
+    def _send_rest(self, rest: memoryview, timeout_seconds: float) -> None:
+        while rest:
+            try:
+                concurrency.wait_writable(self._descriptor, timeout_seconds)
+            except WaitTimeout:
+                raise self.stalled() from None
+            try:
+                rest = rest[self.sock.send(rest) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise self.left() from None
+
+    def send_parts(self, parts: Sequence[bytes | memoryview], timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
+        """Send several pieces, in one call if the send buffer takes them."""
+        try:
+            sent = self.sock.sendmsg(parts)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            raise self.left() from None
+        for part in parts:
+            if sent < len(part):
+                self._send_rest(memoryview(part)[sent:], timeout_seconds)
+                sent = 0
+            else:
+                sent -= len(part)
+
+    def send_continue(self) -> None:
+        """Tell a client that waits with its body to go on (RFC 9110, section 10.1.1)."""
+        self.send(CONTINUE)
+
+    def peer_has_closed(self) -> bool:
+        """Whether the peer has closed, or sent something unasked; looks without waiting."""
+        if self._buffer:
+            return True
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """Close at once."""
+        if self._descriptor >= 0:
+            concurrency.unregister(self._descriptor)
+            self._descriptor = -1
+            self.sock.close()
+
+    def shutdown_sending(self) -> None:
+        """Tell the peer that nothing more comes."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def splice_from(self, source: Connection, size: int, timeout_seconds: float) -> int:
+        """Move up to `size` bytes from another plain connection to this one inside the kernel; returns how many.
+
+        Fewer than `size` only when the source has closed. Both buffers must be empty.
+        """
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        moved = 0
+        try:
+            while moved < size:
+                try:
+                    count = os.splice(source.descriptor, writer, min(size - moved, 1 << 20))
+                except BlockingIOError:
+                    source._wait_readable(timeout_seconds)
+                    continue
+                except OSError:
+                    break
+                if count == 0:
+                    break
+                self._splice_out(reader, count, timeout_seconds)
+                moved += count
+        finally:
+            os.close(reader)
+            os.close(writer)
+        return moved
+
+    def _splice_out(self, reader: int, count: int, timeout_seconds: float) -> None:
+        while count:
+            try:
+                count -= os.splice(reader, self._descriptor, count)
+            except BlockingIOError:
+                try:
+                    concurrency.wait_writable(self._descriptor, timeout_seconds)
+                except WaitTimeout:
+                    raise self.stalled() from None
+            except OSError:
+                raise self.left() from None
+
+
+class TlsConnection(Connection):
+    """The same over TLS."""
+
+    __slots__ = ()
+    sock: ssl.SSLSocket
+
+    @property
+    def splices(self) -> bool:
+        """Never: the bytes must be encrypted."""
+        return False
+
+    def handshake(self, timeout_seconds: float) -> None:
+        """Agree on keys; raises OSError (ssl.SSLError) or the error of `stalled`."""
+        self._retry(self.sock.do_handshake, timeout_seconds)
+
+    def _retry(self, call: Any, timeout_seconds: float, *arguments: Any) -> Any:
+        """Call until TLS has what it needs from, or can give to, the socket below."""
+        while True:
+            try:
+                return call(*arguments)
+            except ssl.SSLWantReadError:
+                self._wait_readable(timeout_seconds)
+            except ssl.SSLWantWriteError:
+                try:
+                    concurrency.wait_writable(self._descriptor, timeout_seconds)
+                except WaitTimeout:
+                    raise self.stalled() from None
+
+    def receive(self, size: int, timeout_seconds: float) -> bytes:
+        """As in the clear."""
+        if self._buffer:
+            part, self._buffer = self._buffer[:size], self._buffer[size:]
+            return part
+        try:
+            received: bytes = self._retry(self.sock.recv, timeout_seconds, min(size, RECEIVE_SIZE))
+        except OSError:
+            return b""
+        return received
+
+    def receive_into(self, buffer: memoryview, timeout_seconds: float) -> int:
+        """As in the clear."""
+        filled = 0
+        while filled < len(buffer):
+            part = self.receive(len(buffer) - filled, timeout_seconds)
+            if not part:
+                break
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+        return filled
+
+    def send(self, content: bytes | memoryview, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
+        """As in the clear."""
+        rest = memoryview(content)
+        while rest:
+            try:
+                rest = rest[self._retry(self.sock.send, timeout_seconds, rest) :]
+            except OSError:
+                raise self.left() from None
+
+    def send_parts(self, parts: Sequence[bytes | memoryview], timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
+        """As in the clear, one record after the other."""
+        for part in parts:
+            self.send(part, timeout_seconds)
+
+    def peer_has_closed(self) -> bool:
+        """TLS cannot peek: ask the socket below."""
+        try:
+            return bool(self._buffer) or not socket.socket.recv(self.sock, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError):
+            return True
