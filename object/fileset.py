@@ -1,0 +1,209 @@
+"""Which files make up an object: the one rule that reads a hash directory, as a pure function.
+
+File names in `.../HASH/` are
+
+    TIMESTAMP.data                  the object's body and metadata (replication)
+    TIMESTAMP#FRAGMENT.data         one erasure-coded fragment, not yet known to be durable in the cluster
+    TIMESTAMP#FRAGMENT#d.data       the same fragment once the whole write is durable
+    TIMESTAMP[+TYPE_TIMESTAMP].meta metadata that replaces the data file's; TYPE_TIMESTAMP, when present, says that the
+                                    file also carries a content type and when that content type was set
+    TIMESTAMP.ts                    a tombstone
+
+TIMESTAMP is the internal form `1234567890.12345[_OFFSET]`. Its seconds have ten digits and its offset sixteen, so that
+the text sorts as the time does and this module compares text only.
+
+The content type's timestamp is part of the name, not only of the metadata: two replicas that saw different POSTs then
+have different names, and comparing names is all that replication does to find them.
+"""
+
+import re
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Final
+
+from msgspec import Struct
+
+
+_TIMESTAMP = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
+_NAME: Final = re.compile(
+    rf"(?P<timestamp>{_TIMESTAMP})"
+    rf"(?:(?:#(?P<fragment>\d{{1,4}})(?P<durable>#d)?)?(?P<data>\.data)"
+    rf"|(?:\+(?P<type_timestamp>{_TIMESTAMP}))?(?P<meta>\.meta)"
+    rf"|(?P<tombstone>\.ts))",
+    re.ASCII,
+)
+_PLAIN_DATA_LENGTH: Final = len("1234567890.12345.data")
+_WHOLE: Final = -1
+
+
+class DataFile(Struct, frozen=True, order=True):
+    """A `.data` file; `fragment` is -1 when it holds the whole object."""
+
+    timestamp: str
+    fragment: int
+    durable: bool
+    name: str
+
+
+class MetaFile(Struct, frozen=True, order=True):
+    """A `.meta` file; `type_timestamp` is "" when it carries no content type. Sorts oldest first."""
+
+    timestamp: str
+    type_timestamp: str
+    name: str
+
+
+class Tombstone(Struct, frozen=True, order=True):
+    """A `.ts` file."""
+
+    timestamp: str
+    name: str
+
+
+class FileSet(Struct, frozen=True):
+    """What the names of one hash directory amount to.
+
+    `data`        newest durable data file, None when there is none or a tombstone is as new
+    `fragments`   every durable or undurable fragment of `data.timestamp`, by index; the data file itself for a replica
+    `pending`     fragments newer than what is durable: a write in progress, or one that never ended
+    `meta`        overlays `data`; None unless newer than it
+    `type_meta`   another `.meta`, older than `meta`, that carries the newest content type
+    `tombstone`   the newest tombstone, None when data is newer
+    `obsolete`    names to unlink, sorted: nothing above needs them, whatever else turns up
+    `unknown`     names of no known form, sorted; never touched
+    """
+
+    data: DataFile | None = None
+    fragments: tuple[DataFile, ...] = ()
+    pending: tuple[DataFile, ...] = ()
+    meta: MetaFile | None = None
+    type_meta: MetaFile | None = None
+    tombstone: Tombstone | None = None
+    obsolete: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def timestamp(self) -> str:
+        """When the object was last written or deleted (POSTs do not count); "" when it never was."""
+        if self.data is not None:
+            return self.data.timestamp
+        return self.tombstone.timestamp if self.tombstone is not None else ""
+
+    @property
+    def newest_timestamp(self) -> str:
+        """`timestamp`, or that of the metadata laid over it."""
+        return self.meta.timestamp if self.meta is not None else self.timestamp
+
+
+EMPTY: Final = FileSet()
+
+
+def data_name(timestamp: str, fragment: int = _WHOLE, durable: bool = True) -> str:
+    """Name of a data file; `fragment` -1 for a whole object, which is always durable."""
+    if fragment == _WHOLE:
+        return timestamp + ".data"
+    return f"{timestamp}#{fragment}{'#d' if durable else ''}.data"
+
+
+def meta_name(timestamp: str, type_timestamp: str = "") -> str:
+    """Name of a metadata file, which carries a content type when `type_timestamp` is given."""
+    return f"{timestamp}+{type_timestamp}.meta" if type_timestamp else timestamp + ".meta"
+
+
+def tombstone_name(timestamp: str) -> str:
+    """Name of a tombstone."""
+    return timestamp + ".ts"
+
+
+def parse_name(name: str) -> DataFile | MetaFile | Tombstone | None:
+    """What one file name says, None when it is of no known form."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    timestamp, fragment, durable, data, type_timestamp, meta, _ = match.groups()
+    if data:
+        return DataFile(timestamp, _WHOLE if fragment is None else int(fragment), not fragment or bool(durable), name)
+    if meta:
+        # A content type is never set after the metadata that carries it; the rules below lean on that.
+        if type_timestamp and type_timestamp > timestamp:
+            return None
+        return MetaFile(timestamp, type_timestamp or "", name)
+    return Tombstone(timestamp, name)
+
+
+def judge(names: Iterable[str]) -> FileSet:
+    """Decide what an object is from the names in its hash directory, in any order.
+
+    - The newest durable data file or tombstone wins; at the same timestamp the tombstone does.
+    - What is older than the winner is obsolete, undurable fragments too.
+    - A `.meta` counts only when newer than the winner; among those the newest overlays the data, and an older one is
+      kept only while it carries a newer content type.
+    - An undurable fragment newer than the winner is kept and makes nothing else obsolete.
+
+    Obsolete stays obsolete whatever names are added, so that unlinking needs no lock.
+    """
+    names = tuple(names)
+    if len(names) == 1 and len(names[0]) == _PLAIN_DATA_LENGTH:  # nearly every object
+        only = parse_name(names[0])
+        if type(only) is DataFile:
+            return FileSet(data=only, fragments=(only,))
+    return _judge(names) if names else EMPTY
+
+
+def _judge(names: tuple[str, ...]) -> FileSet:
+    datas: list[DataFile] = []
+    metas: list[MetaFile] = []
+    tombstones: list[Tombstone] = []
+    unknown: list[str] = []
+    for name in sorted(set(names)):
+        file = parse_name(name)
+        if file is None:
+            unknown.append(name)
+        elif type(file) is DataFile:
+            datas.append(file)
+        elif type(file) is MetaFile:
+            metas.append(file)
+        else:
+            tombstones.append(file)
+    tombstone = max(tombstones, default=None)
+    data = max((file for file in datas if file.durable), key=attrgetter("timestamp", "fragment"), default=None)
+    if data is not None and tombstone is not None:
+        if data.timestamp <= tombstone.timestamp:
+            data = None
+        else:
+            tombstone = None
+    winner = data.timestamp if data is not None else tombstone.timestamp if tombstone is not None else ""
+    fragments = _fragments(datas, winner) if data is not None else ()
+    pending = tuple(file for file in datas if file.timestamp > winner)
+    meta, type_meta = _judge_metas(metas, winner)
+    kept = {file.name for file in (*fragments, *pending)}
+    kept.update(file.name for file in (meta, type_meta, tombstone) if file is not None)
+    kept.update(unknown)
+    return FileSet(
+        data=data,
+        fragments=fragments,
+        pending=pending,
+        meta=meta if data is not None else None,
+        type_meta=type_meta if data is not None else None,
+        tombstone=tombstone,
+        obsolete=tuple(sorted(set(names) - kept)),
+        unknown=tuple(unknown),
+    )
+
+
+def _fragments(datas: list[DataFile], timestamp: str) -> tuple[DataFile, ...]:
+    """One file for each fragment of `timestamp`, by index; the marked name where a crash left both."""
+    by_index: dict[int, DataFile] = {}
+    for file in sorted(file for file in datas if file.timestamp == timestamp):  # False sorts before True: marked last
+        by_index[file.fragment] = file
+    return tuple(by_index[index] for index in sorted(by_index))
+
+
+def _judge_metas(metas: list[MetaFile], winner: str) -> tuple[MetaFile | None, MetaFile | None]:
+    """The newest metadata after `winner`, and an older one if only that carries the newest content type."""
+    candidates = [file for file in metas if file.timestamp > winner]
+    if not candidates:
+        return None, None
+    newest = max(candidates)
+    typed = max(candidates, key=attrgetter("type_timestamp", "timestamp"))
+    return newest, typed if typed.type_timestamp > max(newest.type_timestamp, winner) else None
