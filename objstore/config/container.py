@@ -1,0 +1,30 @@
+"""container.toml: the container server and its daemons."""
+
+from msgspec import Struct
+
+from objstore.config.sections import (
+    BackendConfig,
+    ContainerServerConfig,
+    DevicesConfig,
+    LogConfig,
+    MetricsConfig,
+)
+from objstore.config.units import Seconds
+
+
+class ContainerBackendConfig(BackendConfig, frozen=True):
+    """[backend] of a container server, which tells account servers of its containers."""
+
+    node_timeout: Seconds = 3.0
+
+
+class ContainerConfig(Struct, frozen=True):
+    """The whole file."""
+
+    cluster: str = "/etc/objstore/objstore.toml"
+    ring_dir: str = "/etc/objstore"
+    server: ContainerServerConfig = ContainerServerConfig()
+    devices: DevicesConfig = DevicesConfig()
+    backend: ContainerBackendConfig = ContainerBackendConfig()
+    log: LogConfig = LogConfig()
+    metrics: MetricsConfig = MetricsConfig()

@@ -1,0 +1,87 @@
+"""Tables that the files of several services have in common."""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from objstore.config.units import (
+    Address,
+    Bind,
+    Count,
+    Reserve,
+    ReserveSpace,
+    Seconds,
+    Workers,
+    processor_count,
+)
+
+
+class ServerConfig(Struct, frozen=True):
+    """[server]: where the service listens and how it treats its connections."""
+
+    bind: Bind
+    workers: Workers = field(default_factory=processor_count)
+    max_clients: Count = 1024
+    client_timeout: Seconds = 60.0
+    keepalive_timeout: Seconds = 60.0
+    drain_timeout: Seconds = 86_400.0
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key come together: give both or neither")
+
+
+class ProxyServerConfig(ServerConfig, frozen=True):
+    """[server] of a proxy."""
+
+    bind: Bind = Address("0.0.0.0", 8080)
+
+
+class ObjectServerConfig(ServerConfig, frozen=True):
+    """[server] of an object server."""
+
+    bind: Bind = Address("0.0.0.0", 6200)
+
+
+class ContainerServerConfig(ServerConfig, frozen=True):
+    """[server] of a container server."""
+
+    bind: Bind = Address("0.0.0.0", 6201)
+
+
+class AccountServerConfig(ServerConfig, frozen=True):
+    """[server] of an account server."""
+
+    bind: Bind = Address("0.0.0.0", 6202)
+
+
+class DevicesConfig(Struct, frozen=True):
+    """[devices]: the disks of a storage server."""
+
+    root: str = "/srv/node"
+    mount_check: bool = True
+    reserve: ReserveSpace = Reserve(percent=1.0)
+
+
+class BackendConfig(Struct, frozen=True):
+    """[backend]: how a service talks to the storage servers."""
+
+    conn_timeout: Seconds = 0.5
+    node_timeout: Seconds = 10.0
+
+
+class LogConfig(Struct, frozen=True):
+    """[log]: lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    max_line_length: Count = 0
+
+
+class MetricsConfig(Struct, frozen=True):
+    """[metrics]: figures for Prometheus, and their mirror for StatsD."""
+
+    directory: str = ""
+    statsd: Bind | None = None
+    statsd_prefix: str = ""

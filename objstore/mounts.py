@@ -1,0 +1,89 @@
+"""The disks of a storage server: where they are mounted, and whether they have room."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from objstore.config.units import Reserve
+from objstore.http.errors import HttpError
+
+# How long an answer of the system is believed. A disk that fills up or drops out is noticed this much later.
+BELIEVED_SECONDS: Final = 1.0
+
+
+class DeviceUnavailable(HttpError):
+    """No such device here, or nothing is mounted on it: the proxy goes on to a handoff."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(507, f"Device {device} is not available")
+        self.device = device
+
+
+class DeviceFull(HttpError):
+    """What is asked for would reach into the reserve: the proxy goes on to a handoff."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(507, f"Device {device} is full")
+        self.device = device
+
+
+@dataclass(slots=True)
+class _Space:
+    """What is free above the reserve, in bytes, and until when that is believed."""
+
+    free: int
+    until: float
+
+
+class DeviceRoot:
+    """The folder whose entries are the devices.
+
+    `monotonic` gives seconds that never go back; only tests pass one.
+    """
+
+    def __init__(
+        self, root: str, mount_check: bool, reserve: Reserve, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.root = root
+        self._mount_check = mount_check
+        self._reserve = reserve
+        self._monotonic = monotonic
+        self._mounted_until: dict[str, float] = {}
+        self._space: dict[str, _Space] = {}
+
+    def path(self, device: str) -> str:
+        """The device's folder. Raises DeviceUnavailable, also for a name that is not one of a folder."""
+        path = f"{self.root}/{device}"
+        now = self._monotonic()
+        if self._mounted_until.get(device, 0.0) > now:
+            return path
+        if not device or device in (".", "..") or "/" in device or "\0" in device:
+            raise DeviceUnavailable(device)
+        if not (os.path.ismount(path) if self._mount_check else os.path.isdir(path)):
+            self._mounted_until.pop(device, None)
+            raise DeviceUnavailable(device)
+        self._mounted_until[device] = now + BELIEVED_SECONDS
+        return path
+
+    def check_space(self, device: str, size: int) -> None:
+        """Raises DeviceFull if `size` bytes more would reach into the reserve, and DeviceUnavailable."""
+        path = self.path(device)
+        now = self._monotonic()
+        space = self._space.get(device)
+        if space is None or space.until <= now:
+            space = self._space[device] = _Space(_free_bytes(path, self._reserve), now + BELIEVED_SECONDS)
+        if space.free < size:
+            raise DeviceFull(device)
+        # Uploads granted since the last look are counted, or a second's worth of them could overfill it.
+        space.free -= size
+
+
+def _free_bytes(path: str, reserve: Reserve) -> int:
+    try:
+        figures = os.statvfs(path)
+    except OSError:
+        raise DeviceUnavailable(os.path.basename(path)) from None
+    kept = reserve.bytes + figures.f_blocks * figures.f_frsize * reserve.percent / 100
+    return int(figures.f_bavail * figures.f_frsize - kept)

@@ -1,0 +1,25 @@
+"""What every server and daemon is handed instead of reaching for the system itself."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from objstore.logs import Logger
+from objstore.metrics import Metrics
+from objstore.system.clock import Clock
+from objstore.system.flush import Flusher
+from objstore.system.threads import ThreadGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Time, chance, disk flushing, threads, and where to report. A simulation passes its own.
+
+    Without arguments beside the log: the real ones.
+    """
+
+    log: Logger
+    clock: Clock = field(default_factory=Clock)
+    metrics: Metrics = field(default_factory=Metrics)
+    flusher: Flusher = field(default_factory=Flusher)
+    threads: ThreadGroup = field(default_factory=ThreadGroup)
+    random: Random = field(default_factory=Random)
