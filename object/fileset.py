@@ -5,15 +5,15 @@ File names in `.../HASH/` are
     TIMESTAMP.data                  the object's body and metadata (replication)
     TIMESTAMP#FRAGMENT.data         one erasure-coded fragment, not yet known to be durable in the cluster
     TIMESTAMP#FRAGMENT#d.data       the same fragment once the whole write is durable
-    TIMESTAMP[+TYPE_TIMESTAMP].meta metadata that replaces the data file's; TYPE_TIMESTAMP, when present, says that the
-                                    file also carries a content type and when that content type was set
+    TIMESTAMP.meta                  metadata that replaces the data file's
+    TIMESTAMP+TYPE_TIMESTAMP.meta   the same, with a content type, which was set at TYPE_TIMESTAMP
     TIMESTAMP.ts                    a tombstone
 
-TIMESTAMP is the internal form `1234567890.12345[_OFFSET]`. Its seconds have ten digits and its offset sixteen, so that
-the text sorts as the time does and this module compares text only.
+TIMESTAMP is the internal form `1234567890.12345[_OFFSET]`. Its seconds have ten digits and its offset
+sixteen, so that the text sorts as the time does and this module compares text only.
 
-The content type's timestamp is part of the name, not only of the metadata: two replicas that saw different POSTs then
-have different names, and comparing names is all that replication does to find them.
+The content type's timestamp is part of the name, not only of the metadata: two replicas that saw different
+POSTs then have different names, and comparing names is all that replication does to find them.
 """
 
 import re
@@ -22,7 +22,6 @@ from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
-
 
 _TIMESTAMP = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
 _NAME: Final = re.compile(
@@ -64,13 +63,14 @@ class FileSet(Struct, frozen=True):
     """What the names of one hash directory amount to.
 
     `data`        newest durable data file, None when there is none or a tombstone is as new
-    `fragments`   every durable or undurable fragment of `data.timestamp`, by index; the data file itself for a replica
+    `fragments`   every fragment of `data.timestamp`, by index; the data file itself for a replica
     `pending`     fragments newer than what is durable: a write in progress, or one that never ended
     `meta`        overlays `data`; None unless newer than it
     `type_meta`   another `.meta`, older than `meta`, that carries the newest content type
     `tombstone`   the newest tombstone, None when data is newer
     `obsolete`    names to unlink, sorted: nothing above needs them, whatever else turns up
     `unknown`     names of no known form, sorted; never touched
+    `names`       all of them, sorted
     """
 
     data: DataFile | None = None
@@ -81,6 +81,7 @@ class FileSet(Struct, frozen=True):
     tombstone: Tombstone | None = None
     obsolete: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def timestamp(self) -> str:
@@ -122,7 +123,8 @@ def parse_name(name: str) -> DataFile | MetaFile | Tombstone | None:
         return None
     timestamp, fragment, durable, data, type_timestamp, meta, _ = match.groups()
     if data:
-        return DataFile(timestamp, _WHOLE if fragment is None else int(fragment), not fragment or bool(durable), name)
+        index = _WHOLE if fragment is None else int(fragment)
+        return DataFile(timestamp, index, index == _WHOLE or durable is not None, name)
     if meta:
         # A content type is never set after the metadata that carries it; the rules below lean on that.
         if type_timestamp and type_timestamp > timestamp:
@@ -132,21 +134,21 @@ def parse_name(name: str) -> DataFile | MetaFile | Tombstone | None:
 
 
 def judge(names: Iterable[str]) -> FileSet:
-    """Decide what an object is from the names in its hash directory, in any order.
+    """Decide what an object is from the names in its hash directory, in any order, each once.
 
     - The newest durable data file or tombstone wins; at the same timestamp the tombstone does.
     - What is older than the winner is obsolete, undurable fragments too.
-    - A `.meta` counts only when newer than the winner; among those the newest overlays the data, and an older one is
-      kept only while it carries a newer content type.
+    - A `.meta` counts only when newer than the winner; among those the newest overlays the data, and an older
+      one is kept only while it carries a newer content type.
     - An undurable fragment newer than the winner is kept and makes nothing else obsolete.
 
     Obsolete stays obsolete whatever names are added, so that unlinking needs no lock.
     """
-    names = tuple(names)
+    names = tuple(sorted(names))
     if len(names) == 1 and len(names[0]) == _PLAIN_DATA_LENGTH:  # nearly every object
         only = parse_name(names[0])
         if type(only) is DataFile:
-            return FileSet(data=only, fragments=(only,))
+            return FileSet(data=only, fragments=(only,), names=names)
     return _judge(names) if names else EMPTY
 
 
@@ -155,7 +157,7 @@ def _judge(names: tuple[str, ...]) -> FileSet:
     metas: list[MetaFile] = []
     tombstones: list[Tombstone] = []
     unknown: list[str] = []
-    for name in sorted(set(names)):
+    for name in names:
         file = parse_name(name)
         if file is None:
             unknown.append(name)
@@ -163,10 +165,10 @@ def _judge(names: tuple[str, ...]) -> FileSet:
             datas.append(file)
         elif type(file) is MetaFile:
             metas.append(file)
-        else:
+        elif type(file) is Tombstone:
             tombstones.append(file)
     tombstone = max(tombstones, default=None)
-    data = max((file for file in datas if file.durable), key=attrgetter("timestamp", "fragment"), default=None)
+    data = max((file for file in datas if file.durable), default=None)
     if data is not None and tombstone is not None:
         if data.timestamp <= tombstone.timestamp:
             data = None
@@ -188,14 +190,16 @@ def _judge(names: tuple[str, ...]) -> FileSet:
         tombstone=tombstone,
         obsolete=tuple(sorted(set(names) - kept)),
         unknown=tuple(unknown),
+        names=names,
     )
 
 
 def _fragments(datas: list[DataFile], timestamp: str) -> tuple[DataFile, ...]:
     """One file for each fragment of `timestamp`, by index; the marked name where a crash left both."""
     by_index: dict[int, DataFile] = {}
-    for file in sorted(file for file in datas if file.timestamp == timestamp):  # False sorts before True: marked last
-        by_index[file.fragment] = file
+    for file in sorted(datas):  # False sorts before True, so the marked name comes last
+        if file.timestamp == timestamp:
+            by_index[file.fragment] = file
     return tuple(by_index[index] for index in sorted(by_index))
 
 

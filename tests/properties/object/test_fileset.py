@@ -15,7 +15,7 @@ strange_names = st.one_of(
     st.text(st.characters(exclude_characters="/\0"), min_size=1),
     st.sampled_from(["0000000001.00000.data.tmp", "0000000001.00000+0000000002.00000.meta", "1.data"]),
 )
-name_lists = st.lists(st.one_of(known_names, known_names, strange_names), max_size=12)
+name_lists = st.lists(st.one_of(known_names, known_names, strange_names), max_size=12, unique=True)
 
 
 def named(verdict: FileSet) -> set[str]:
@@ -40,8 +40,8 @@ def test_nothing_in_use_is_obsolete_and_nothing_unknown_is_touched(names: list[s
 
 
 @given(name_lists, st.data())
-def test_unlinking_any_part_of_what_is_obsolete_changes_nothing(names: list[str], data: st.DataObject) -> None:
-    before = judge(names)
+def test_unlinking_any_part_of_what_is_obsolete_changes_nothing(names: list[str], data: st.DataObject) ->
+    None: before = judge(names)
     unlinked = data.draw(st.sets(st.sampled_from(before.obsolete))) if before.obsolete else set()
     after = judge([name for name in names if name not in unlinked])
     assert named(after) == named(before)
@@ -50,12 +50,12 @@ def test_unlinking_any_part_of_what_is_obsolete_changes_nothing(names: list[str]
 
 @given(name_lists, name_lists)
 def test_what_is_obsolete_stays_so_whatever_is_added(names: list[str], more: list[str]) -> None:
-    assert set(judge(names).obsolete) <= set(judge(names + more).obsolete)
+    assert set(judge(names).obsolete) <= set(judge({*names, *more}).obsolete)
 
 
 @given(name_lists, name_lists)
 def test_an_object_never_grows_older(names: list[str], more: list[str]) -> None:
-    before, after = judge(names), judge(names + more)
+    before, after = judge(names), judge({*names, *more})
     assert after.timestamp >= before.timestamp
     assert after.timestamp > before.timestamp or after.newest_timestamp >= before.newest_timestamp
 
@@ -63,7 +63,7 @@ def test_an_object_never_grows_older(names: list[str], more: list[str]) -> None:
 @given(name_lists, name_lists)
 def test_replicas_that_exchange_what_they_keep_agree(left: list[str], right: list[str]) -> None:
     kept = [name for names in (left, right) for name in names if name not in judge(names).obsolete]
-    assert named(judge(kept)) == named(judge(left + right))
+    assert named(judge(set(kept))) == named(judge({*left, *right}))
 
 
 @given(name_lists)
