@@ -1,0 +1,359 @@
+"""The transport to storage servers of this very process: it calls their WSGI applications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from objstore.devices import Device
+from objstore.http.bodies import EMPTY_BODY, BytesBody, ClientDisconnected
+from objstore.http.messages import Environ, WsgiApplication, variable_of
+from objstore.http.transport import (
+    NODE_TIMEOUT_SECONDS,
+    BackendBody,
+    BackendRequest,
+    BackendResponse,
+    Exchange,
+    NodeFailure,
+    Transport,
+    Upload,
+)
+from objstore.system import concurrency
+from objstore.system.concurrency import Event, WaitTimeout
+
+
+class WholeBody(BytesBody):
+    """The body of an answer that is at hand as a whole."""
+
+    __slots__ = ("_content", "length")
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.length: int | None = len(content)
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        part = self.read()
+        if part:
+            yield part
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class IterableBody:
+    """The body of an answer that its server makes piece by piece."""
+
+    __slots__ = ("_chunks", "_close", "_left", "_node", "length", "trailers")
+
+    def __init__(self, result: Iterable[bytes | memoryview], length: int | None, node: Device) -> None:
+        self._chunks = iter(result)
+        self._close = getattr(result, "close", None)
+        self._left: memoryview = memoryview(b"")
+        self._node = node
+        self.length = length
+        self.trailers: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        return self
+
+    def __next__(self) -> bytes | memoryview:
+        if self._left:
+            part, self._left = self._left, memoryview(b"")
+            return part
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            raise
+        except Exception as error:
+            raise NodeFailure(self._node, f"the answer broke off: {error}") from error
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, b"" at the end; everything for -1."""
+        if size < 0:
+            return b"".join(bytes(chunk) for chunk in self)
+        while not self._left:
+            try:
+                self._left = memoryview(next(self))
+            except StopIteration:
+                return b""
+        part = bytes(self._left[:size])
+        self._left = self._left[size:]
+        return part
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer; less only at the end."""
+        filled = 0
+        while filled < len(buffer):
+            if not self._left:
+                chunk = next(self, None)
+                if chunk is None:
+                    break
+                self._left = memoryview(chunk)
+            part = self._left[: len(buffer) - filled]
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+            self._left = self._left[len(part) :]
+        return filled
+
+    def close(self) -> None:
+        """Tell the server that no more is wanted."""
+        self._left = memoryview(b"")
+        if self._close is not None:
+            self._close()
+
+
+class LocalTransport(Transport):
+    """Calls the application that serves a node. Reads run at once in the caller's greenlet, the rest in one each."""
+
+    def __init__(self, application_of: Callable[[BackendRequest], WsgiApplication | None]) -> None:
+        self._application_of = application_of
+
+    def _application(self, request: BackendRequest) -> WsgiApplication:
+        application = self._application_of(request)
+        if application is None:
+            raise NodeFailure(request.node, "connection refused: no such server in this process")
+        return application
+
+    def start(
+        self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = NODE_TIMEOUT_SECONDS
+    ) -> Exchange:
+        """See Transport."""
+        application = self._application(request)
+        environ = _environ_of(request, BytesBody(body) if body else EMPTY_BODY)
+        if body or request.method not in ("GET", "HEAD"):
+            environ["CONTENT_LENGTH"] = str(len(body))
+        exchange = LocalExchange(request.node, timeout_seconds)
+        if request.method in ("GET", "HEAD"):
+            exchange.run(application, environ)
+        else:
+            exchange.task = concurrency.spawn(exchange.run, application, environ)
+        return exchange
+
+    def start_upload(
+        self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
+    ) -> Upload:
+        """See Transport."""
+        application = self._application(request)
+        upload = LocalUpload(request.node, timeout_seconds)
+        environ = _environ_of(request, upload.body)
+        environ["HTTP_TRANSFER_ENCODING"] = "chunked"
+        environ["HTTP_EXPECT"] = "100-continue"
+        if length is not None:
+            environ["HTTP_X_BACKEND_OBJ_CONTENT_LENGTH"] = str(length)
+        upload.task = concurrency.spawn(upload.run, application, environ)
+        return upload
+
+
+def _environ_of(request: BackendRequest, body: Any) -> Environ:
+    target = f"/{request.node.device}/{request.partition}{request.path}"
+    environ: Environ = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": target if target.isascii() else target.encode("utf-8").decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "SERVER_NAME": request.node.ip,
+        "SERVER_PORT": str(request.node.port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": body,
+    }
+    for name, value in request.headers.items():
+        environ[variable_of(name)] = value
+    return environ
+
+
+class LocalExchange(Exchange):
+    """A call of an application in this process."""
+
+    __slots__ = ("_answer", "_done", "_timeout", "node", "task")
+
+    def __init__(self, node: Device, timeout_seconds: float) -> None:
+        self.node = node
+        self._timeout = timeout_seconds
+        self._done: Event[None] = Event()
+        self._answer: BackendResponse | NodeFailure | None = None
+        self.task: concurrency.Task[None] | None = None
+
+    def run(self, application: WsgiApplication, environ: Environ) -> None:
+        """Call the application and keep its answer."""
+        status, headers = 0, {}
+
+        def start_response(line: str, pairs: list[tuple[str, str]], exc_info: Any = None) -> None:
+            nonlocal status, headers
+            status, headers = int(line[:3]), dict(pairs)
+
+        try:
+            result = application(environ, start_response)
+            self._answer = BackendResponse(status, headers, self._body_of(result, headers))
+        except Exception as error:
+            self._answer = NodeFailure(self.node, f"the server failed: {error!r}")
+        except BaseException:
+            self._answer = NodeFailure(self.node, "the call was given up")
+            raise
+        finally:
+            self._done.set()
+
+    def _body_of(self, result: Iterable[bytes], headers: dict[str, str]) -> BackendBody:
+        if isinstance(result, tuple):
+            return WholeBody(result[0] if result else b"")
+        length = headers.get("Content-Length")
+        return IterableBody(result, None if length is None else int(length), self.node)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the application has returned."""
+        return self._done.is_set
+
+    def watched(self) -> int | Event[None]:
+        """The end of the call."""
+        return self._done
+
+    def response(self) -> BackendResponse:
+        """See Exchange."""
+        if not self._done.is_set:
+            try:
+                self._done.wait(self._timeout)
+            except WaitTimeout:
+                self.abandon()
+                raise NodeFailure(self.node, "timeout") from None
+        if isinstance(self._answer, BackendResponse):
+            return self._answer
+        assert self._answer is not None
+        raise self._answer
+
+    def abandon(self) -> None:
+        """See Exchange. A call that still runs goes on to its end, as it would on another machine."""
+        if isinstance(self._answer, BackendResponse):
+            self._answer.close()
+
+
+class _PipeBody:
+    """The body of an upload on its way from the greenlet that writes it to the one that reads it, without a copy."""
+
+    __slots__ = ("_chunk", "_emptied", "_filled", "_unread", "broken", "ended", "trailers", "wanted")
+
+    def __init__(self) -> None:
+        self._chunk: memoryview = memoryview(b"")
+        self._filled: Event[None] = Event()
+        self._emptied: Event[None] = Event()
+        self._emptied.set()
+        self.wanted: Event[None] = Event()  # the reader has asked for the body: it will not refuse it unseen
+        self.ended = False
+        self.broken = False
+        self._unread = False  # the reader has gone: what still comes is dropped
+        self.trailers: dict[str, str] = {}
+
+    def put(self, chunk: memoryview, timeout_seconds: float) -> None:
+        """Hand over a chunk once the one before is used up; raises WaitTimeout."""
+        self._emptied.wait(timeout_seconds)
+        if len(chunk) and not self._unread:
+            self._chunk = chunk
+            self._emptied = Event()
+            self._filled.set()
+
+    def end(self, trailers: Mapping[str, str], timeout_seconds: float) -> None:
+        """Nothing more comes; raises WaitTimeout when the last chunk is not taken in time."""
+        self._emptied.wait(timeout_seconds)
+        self.trailers = dict(trailers)
+        self.ended = True
+        self._filled.set()
+
+    def break_off(self) -> None:
+        """The writer has given up."""
+        self.broken = True
+        self._chunk = memoryview(b"")
+        self._filled.set()
+
+    def stop_reading(self) -> None:
+        """The reader has answered and takes no more: let the writer go on."""
+        self._unread = True
+        self._chunk = memoryview(b"")
+        self.wanted.set()
+        self._emptied.set()
+
+    def _advance(self) -> bool:
+        self.wanted.set()
+        while not self._chunk:
+            if self.broken:
+                raise ClientDisconnected
+            if self.ended:
+                return False
+            self._filled.wait()
+        return True
+
+    def _take(self, size: int) -> memoryview:
+        part = self._chunk[:size]
+        self._chunk = self._chunk[size:]
+        return part
+
+    def _release(self) -> None:
+        if not self._chunk and not self._emptied.is_set:
+            if not self.ended and not self.broken:
+                self._filled = Event()
+            self._emptied.set()
+
+    def read(self, size: int = -1) -> bytes:
+        """See BodyReader."""
+        parts = []
+        while (size < 0 or not parts) and self._advance():
+            parts.append(bytes(self._take(len(self._chunk) if size < 0 else size)))
+            self._release()
+        return b"".join(parts)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See BodyReader."""
+        filled = 0
+        while filled < len(buffer) and self._advance():
+            part = self._take(len(buffer) - filled)
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+            self._release()
+        return filled
+
+
+class LocalUpload(LocalExchange, Upload):
+    """A call whose body is handed over piece by piece."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, node: Device, timeout_seconds: float) -> None:
+        super().__init__(node, timeout_seconds)
+        self.body = _PipeBody()
+
+    def run(self, application: WsgiApplication, environ: Environ) -> None:
+        """See LocalExchange."""
+        try:
+            super().run(application, environ)
+        finally:
+            self.body.stop_reading()
+
+    def expect(self) -> BackendResponse | None:
+        """See Upload."""
+        try:
+            self.body.wanted.wait(self._timeout)
+        except WaitTimeout:
+            self.abandon()
+            raise NodeFailure(self.node, "timeout") from None
+        return self.response() if self._done.is_set else None
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """See Upload."""
+        self._hand_over(lambda: self.body.put(memoryview(chunk), self._timeout))
+
+    def finish(self, trailers: Mapping[str, str]) -> None:
+        """See Upload."""
+        self._hand_over(lambda: self.body.end(trailers, self._timeout))
+
+    def _hand_over(self, give: Callable[[], None]) -> None:
+        try:
+            give()
+        except WaitTimeout:
+            self.abandon()
+            raise NodeFailure(self.node, "timeout") from None
+
+    def abandon(self) -> None:
+        """See Exchange: the server sees its client leave."""
+        if not self._done.is_set:
+            self.body.break_off()
+        super().abandon()
