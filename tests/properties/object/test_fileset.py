@@ -40,8 +40,8 @@ def test_nothing_in_use_is_obsolete_and_nothing_unknown_is_touched(names: list[s
 
 
 @given(name_lists, st.data())
-def test_unlinking_any_part_of_what_is_obsolete_changes_nothing(names: list[str], data: st.DataObject) ->
-    None: before = judge(names)
+def test_unlinking_part_of_what_is_obsolete_changes_nothing(names: list[str], data: st.DataObject) -> None:
+    before = judge(names)
     unlinked = data.draw(st.sets(st.sampled_from(before.obsolete))) if before.obsolete else set()
     after = judge([name for name in names if name not in unlinked])
     assert named(after) == named(before)
