@@ -1,0 +1,31 @@
+"""A ring in one call, for stores set up by a program and for tests."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+
+from objstore.devices import Device
+from objstore.ring.layout import Layout, first_layout
+from objstore.ring.ring import Ring
+from objstore.ring.tiers import make_tiers
+
+
+def build_ring(devices: Sequence[Device], part_power: int, replicas: float, seed: int, overload: float = 0.0) -> Ring:
+    """Place all partitions on the devices by weight; the same arguments give the same ring.
+
+    Raises ValueError when no device has weight.
+    """
+    layout = first_layout(make_tiers(devices), part_power, replicas, overload, np.random.default_rng(seed))
+    return ring_of(layout, devices, version=1)
+
+
+def ring_of(layout: Layout, devices: Sequence[Device], version: int, next_part_power: int | None = None) -> Ring:
+    """The ring of a layout in which no replica is unplaced."""
+    rows = []
+    for row in layout.rows():
+        typecode = "H" if row.itemsize == 2 else "I"
+        rows.append(array(typecode, row.tobytes()))
+    return Ring(layout.part_power, devices, rows, version, next_part_power)

@@ -1,0 +1,31 @@
+"""What can go wrong with rings."""
+
+from dataclasses import dataclass
+
+from objstore.errors import StoreError
+
+
+@dataclass(eq=False)
+class RingFileError(StoreError):
+    """A ring or builder file cannot be read or written."""
+
+    path: str
+    reason: str
+
+    message = "{path}: {reason}"
+
+
+@dataclass(eq=False)
+class RingMissing(RingFileError):
+    """There is no ring file at this path."""
+
+    reason: str = "no such ring file; build and distribute the ring first"
+
+
+@dataclass(eq=False)
+class BuilderError(StoreError):
+    """A change of a ring that cannot be done; nothing was changed."""
+
+    reason: str
+
+    message = "{reason}"

@@ -1,0 +1,192 @@
+"""Ring files, version 1: a header in JSON and one array of device ids for each replica, all in one gzip stream.
+
+Source: "Ring File Formats", https://docs.openstack.org/swift/latest/overview_ring_format.html
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import os
+import struct
+import sys
+from array import array
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from objstore.devices import Device
+from objstore.ring.errors import RingFileError, RingMissing
+from objstore.ring.gunzip import Gunzip, GunzipError
+from objstore.ring.ring import HASH_BITS, Ring
+from objstore.system import files
+
+MAGIC: Final = b"R1NG"
+VERSION: Final = struct.Struct(">H")
+HEADER_LENGTH: Final = struct.Struct(">I")
+TYPECODE: Final = "H"
+DEVICE_ID_MAX: Final = 0xFFFF
+COMPRESSION_LEVEL: Final = 6
+FILE_MODE: Final = 0o644
+
+FILE_BYTES_MAX: Final = 1 << 30
+HEADER_BYTES_MAX: Final = 1 << 27  # 100,000 devices need a quarter of it
+REPLICAS_MAX: Final = 256
+ASSIGNMENTS_MAX: Final = 1 << 29  # 2**24 partitions of 32 replicas
+
+
+class DeviceRow(Struct):
+    """A device as ring files spell it. Old files have neither regions nor a replication address."""
+
+    id: Annotated[int, Meta(ge=0)]
+    zone: Annotated[int, Meta(ge=0)]
+    ip: Annotated[str, Meta(min_length=1)]
+    port: Annotated[int, Meta(ge=0, le=65535)]
+    device: Annotated[str, Meta(pattern=r"^[^/\x00]+$")]
+    weight: Annotated[float, Meta(ge=0)]
+    region: Annotated[int, Meta(ge=0)] = 1
+    replication_ip: str | None = None
+    replication_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    meta: str | None = None
+
+    def to_device(self) -> Device:
+        replication_port = self.port if self.replication_port is None else self.replication_port
+        return Device(
+            id=self.id,
+            region=self.region,
+            zone=self.zone,
+            ip=self.ip,
+            port=self.port,
+            replication_ip=self.replication_ip or self.ip,
+            replication_port=replication_port,
+            device=self.device,
+            weight=self.weight,
+            meta=self.meta or "",
+        )
+
+
+class Header(Struct):
+    """What stands before the arrays; `devs` has null at the ids of removed devices."""
+
+    devs: list[DeviceRow | None]
+    part_shift: Annotated[int, Meta(ge=0, le=HASH_BITS)]
+    replica_count: Annotated[float, Meta(gt=0, le=REPLICAS_MAX)]
+    byteorder: Literal["little", "big"] = "little"
+    version: int | None = None
+    next_part_power: Annotated[int, Meta(ge=0, le=HASH_BITS)] | None = None
+
+    @property
+    def part_power(self) -> int:
+        return HASH_BITS - self.part_shift
+
+    def devices(self) -> list[Device]:
+        """Raises ValueError when a device stands in the place of another id."""
+        for place, row in enumerate(self.devs):
+            if row is not None and row.id != place:
+                raise ValueError(f"the device at place {place} has the id {row.id}")
+        return [row.to_device() for row in self.devs if row is not None]
+
+
+def read_ring(path: str) -> Ring:
+    """Read a ring file. Blocks. Raises RingFileError with the reason, RingMissing if there is no file."""
+    try:
+        content = _read_file(path)
+        return parse_ring(content)
+    except FileNotFoundError:
+        raise RingMissing(path) from None
+    except OSError as error:
+        raise RingFileError(path, f"cannot be read: {error.strerror or error}") from error
+    except (ValueError, GunzipError, msgspec.MsgspecError) as error:
+        raise RingFileError(path, f"not a valid ring file: {error}") from error
+
+
+def _read_file(path: str) -> bytes:
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > FILE_BYTES_MAX:
+            raise ValueError(f"{size} bytes are more than the {FILE_BYTES_MAX} a ring may have")
+        return file.read(FILE_BYTES_MAX)
+
+
+def parse_ring(content: bytes) -> Ring:
+    """The ring in the bytes of a file. Raises ValueError, GunzipError or MsgspecError."""
+    stream = Gunzip(content)
+    if stream.read_exactly(len(MAGIC), "the magic") != MAGIC:
+        raise ValueError("it does not begin with R1NG")
+    (version,) = VERSION.unpack(stream.read_exactly(VERSION.size, "the format version"))
+    if version != 1:
+        raise ValueError(f"format version {version} is not supported")
+    (length,) = HEADER_LENGTH.unpack(stream.read_exactly(HEADER_LENGTH.size, "the header's length"))
+    if length > HEADER_BYTES_MAX:
+        raise ValueError(f"a header of {length} bytes is more than the {HEADER_BYTES_MAX} allowed")
+    header = msgspec.json.decode(stream.read_exactly(length, "the header"), type=Header)
+    rows = _read_rows(stream, header)
+    stream.expect_end()
+    return Ring(header.part_power, header.devices(), rows, header.version or 0, header.next_part_power)
+
+
+def _read_rows(stream: Gunzip, header: Header) -> list[array[int]]:
+    """One array for each replica; the last one may end early."""
+    row_count = math.ceil(header.replica_count)
+    partition_count = 1 << header.part_power
+    if row_count * partition_count > ASSIGNMENTS_MAX:
+        raise ValueError(f"{row_count} replicas of {partition_count} partitions are more than a ring may have")
+    rows = []
+    for replica in range(row_count):
+        row = array(TYPECODE)
+        length = partition_count * row.itemsize
+        if replica < row_count - 1:
+            row.frombytes(stream.read_exactly(length, f"replica {replica}"))
+        else:
+            content = stream.read_up_to(length)
+            if not content or len(content) % row.itemsize:
+                raise ValueError(f"replica {replica} ends after {len(content)} of {length} bytes")
+            row.frombytes(content)
+        if header.byteorder != sys.byteorder:
+            row.byteswap()
+        rows.append(row)
+    return rows
+
+
+def write_ring(ring: Ring, path: str) -> None:
+    """Replace the ring file atomically. The same ring always gives the same bytes. Blocks; raises RingFileError."""
+    try:
+        files.write_atomically(path, format_ring(ring), FILE_MODE)
+    except OSError as error:
+        raise RingFileError(path, f"cannot be written: {error.strerror or error}") from error
+    except ValueError as error:
+        raise RingFileError(path, str(error)) from error
+
+
+def format_ring(ring: Ring) -> bytes:
+    """The bytes of a ring file, version 1. Raises ValueError when the ring has too many devices for it."""
+    header = format_header(ring)
+    buffer = io.BytesIO()
+    with gzip.GzipFile("", "wb", COMPRESSION_LEVEL, buffer, mtime=0) as stream:
+        stream.write(MAGIC + VERSION.pack(1) + HEADER_LENGTH.pack(len(header)) + header)
+        for row in ring.rows:
+            stream.write(row if row.typecode == TYPECODE else array(TYPECODE, row))
+    return buffer.getvalue()
+
+
+def format_header(ring: Ring) -> bytes:
+    """The JSON of a version 1 file, keys sorted."""
+    last_id = ring.devices[-1].id
+    if last_id > DEVICE_ID_MAX:
+        raise ValueError(f"device id {last_id} does not fit a ring file of version 1, which ends at {DEVICE_ID_MAX}")
+    devs: list[object] = [None] * (last_id + 1)
+    for device in ring.devices:
+        devs[device.id] = msgspec.to_builtins(device)
+    header: dict[str, object] = {
+        "byteorder": sys.byteorder,
+        "devs": devs,
+        "part_shift": ring.shift,
+        "replica_count": len(ring.rows),
+        "version": ring.version,
+    }
+    if ring.next_part_power is not None:
+        header["next_part_power"] = ring.next_part_power
+    return json.dumps(header, sort_keys=True).encode("ascii")

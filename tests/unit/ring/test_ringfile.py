@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from objstore.ring import ringfile
+from objstore.ring.build import build_ring
+from objstore.ring.errors import RingFileError, RingMissing
+from objstore.ring.format import write_ring
+from objstore.ring.ringfile import RingFile
+from objstore.ring.rings import Rings, object_file
+from tests.unit.ring.factories import make_devices
+
+
+class StoppedClock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def write(path: Path, seed: int) -> None:
+    write_ring(build_ring(make_devices(4), part_power=4, replicas=2, seed=seed), str(path))
+
+
+def test_a_changed_file_is_read_after_the_interval(tmp_path: Path) -> None:
+    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    write(path, seed=1)
+    follower = RingFile(str(path), clock, check_interval_seconds=15)
+    first = follower.ring
+    write(path, seed=2)
+    clock.seconds = 14.9
+    assert follower.ring is first
+    clock.seconds = 15
+    assert follower.ring.rows != first.rows
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    write(path, seed=1)
+    follower = RingFile(str(path), clock)
+    first = follower.ring
+    clock.seconds = 100
+    assert follower.ring is first
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_the_last_good_ring_stays_and_the_log_says_so_once(tmp_path: Path, damage: str) -> None:
+    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    write(path, seed=1)
+    follower = RingFile(str(path), clock, check_interval_seconds=15)
+    first = follower.ring
+    if damage == "truncate":
+        path.write_bytes(path.read_bytes()[:50])
+    else:
+        os.unlink(path)
+    with patch.object(ringfile.log, "error") as error:
+        for clock.seconds in (15.0, 30.0, 45.0):
+            assert follower.ring is first
+    assert error.call_count == 1
+    write(path, seed=2)
+    clock.seconds = 60
+    assert follower.ring is not first
+
+
+def test_rings_by_what_they_place(tmp_path: Path) -> None:
+    for seed, name in enumerate(("account.ring.gz", "container.ring.gz", "object.ring.gz", "object-2.ring.gz")):
+        write(tmp_path / name, seed)
+    rings = Rings(str(tmp_path), StoppedClock())
+    found = [rings.account, rings.container, rings.object(0), rings.object(2)]
+    assert len({str(ring.rows) for ring in found}) == 4
+    assert rings.account is found[0]
+
+
+def test_missing_and_bad_rings_name_their_file(tmp_path: Path) -> None:
+    rings = Rings(str(tmp_path), StoppedClock())
+    with pytest.raises(RingMissing, match=r"object-1\.ring\.gz"):
+        rings.object(1)
+    (tmp_path / object_file(1)).write_bytes(b"nonsense")
+    with pytest.raises(RingFileError, match=r"object-1\.ring\.gz"):
+        rings.object(1)
+    write(tmp_path / object_file(1), seed=1)
+    assert rings.object(1).partition_count == 16
