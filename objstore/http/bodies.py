@@ -211,8 +211,7 @@ class ChunkedBody:
             content, used = decoder.feed(wire)
             if used < len(wire):
                 connection.push_back(wire[used:])
-            if decoder.ended:
-                self.trailers = decoder.trailers
+            self.trailers = decoder.trailers
             self._ready = memoryview(content)
         return True
 

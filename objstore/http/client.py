@@ -330,7 +330,7 @@ class HttpExchange(Exchange):
 class StreamedBody:
     """The body of an answer, read from its connection, which goes back to the pool at the end."""
 
-    __slots__ = ("_body", "_buffer", "_connection", "_release", "length")
+    __slots__ = ("_body", "_buffer", "_connection", "_release", "length", "trailers")
 
     def __init__(
         self,
@@ -344,11 +344,7 @@ class StreamedBody:
         self._release: Callable[[], None] | None = release
         self._buffer: memoryview | None = None
         self.length = length
-
-    @property
-    def trailers(self) -> dict[str, str]:
-        """See BodyReader."""
-        return self._body.trailers
+        self.trailers: dict[str, str] = {}
 
     def _guard(self, read: Callable[..., Any], argument: Any) -> Any:
         try:
@@ -357,6 +353,7 @@ class StreamedBody:
             self.close()
             raise
         if self._body.ended:
+            self.trailers = self._body.trailers
             self.close()
         return result
 
@@ -422,8 +419,6 @@ class HttpUpload(HttpExchange, Upload):
     @property
     def ready(self) -> bool:
         """Whether `expect` (before the body) or `response` (after it) would not wait."""
-        if self._leave and self._head:
-            return True
         return super().ready or (self._leave and bool(self._head))
 
     def expect(self) -> BackendResponse | None:

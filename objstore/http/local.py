@@ -295,7 +295,7 @@ class _PipeBody:
 
     def read(self, size: int = -1) -> bytes:
         """See BodyReader."""
-        parts = []
+        parts: list[bytes] = []
         while (size < 0 or not parts) and self._advance():
             parts.append(bytes(self._take(len(self._chunk) if size < 0 else size)))
             self._release()

@@ -1,9 +1,10 @@
 """An HTTP/1.1 server on greenlets: one per connection, requests of a connection one after the other.
 
 It serves WSGI applications (PEP 3333). Beyond the standard, the environ holds `objstore.raw_path` (the path as it was
-sent) and `objstore.sent`, a list of callables that are told, after the answer, how many bytes of its body went out and
-whether that was all. `wsgi.input` is a BodyReader. Chunks of a response may be memoryviews that are valid until the next
-one is asked for, and a body with a `send_to(connection, timeout_seconds)` method sends itself.
+sent), and callables that an application appends to the list `objstore.sent` are told, after the answer, how many bytes
+of its body went out and whether that was all. `wsgi.input` is a BodyReader. Chunks of a response may be memoryviews that
+are valid until the next one is asked for, and a body with a `send_to(connection)` method sends itself and says how many
+bytes that were.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from objstore.http.bodies import EMPTY_BODY, ChunkedBody, ClientDisconnected, ClientTimeout, LengthBody
 from objstore.http.chunked import chunk_head, last_chunk
@@ -45,6 +46,16 @@ class ServerOptions:
     backlog: int = 4096
 
 
+class Balance(Protocol):
+    """What workers know of each other's connections."""
+
+    def changed(self, count: int) -> None:
+        """This worker has so many now."""
+
+    def may_accept(self, count: int) -> bool:
+        """Whether a worker with so many should take the next."""
+
+
 class HttpServer:
     """Answers on listening sockets until it is drained."""
 
@@ -54,14 +65,14 @@ class HttpServer:
         sockets: Iterable[socket.socket],
         options: ServerOptions,
         report: Callable[[str, BaseException], None],
-        may_accept: Callable[[int], bool] = lambda _: True,
+        balance: Balance | None = None,
     ) -> None:
-        """`report` logs an unforeseen error; `may_accept` says whether a worker with so many connections takes more."""
+        """`report` logs an unforeseen error; `balance` spreads connections over several workers."""
         self.application = application
         self.options = options
         self.report = report
         self._sockets = list(sockets)
-        self._may_accept = may_accept
+        self._balance = balance
         self._tasks: dict[Session, concurrency.Task[None]] = {}
         self._drained: concurrency.Event[None] = concurrency.Event()
         self.draining = False
@@ -109,9 +120,10 @@ class HttpServer:
     def _accept_waiting(self, listener: socket.socket) -> None:
         """Take connections until none is waiting."""
         while not self.draining:
-            count = len(self._tasks)
-            if count >= self.options.max_connections or not self._may_accept(count):
-                # Another worker has fewer: let it have this one, and look again in a moment.
+            while len(self._tasks) >= self.options.max_connections:
+                concurrency.sleep(ACCEPT_RETRY_SECONDS)
+            if self._balance is not None and not self._balance.may_accept(len(self._tasks)):
+                # Another worker has fewer: it gets a moment to take this one.
                 concurrency.sleep(ACCEPT_RETRY_SECONDS)
             try:
                 sock, peer = listener.accept()
@@ -128,6 +140,11 @@ class HttpServer:
         """Serve a connection that somebody accepted."""
         session = Session(self, sock, peer)
         self._tasks[session] = concurrency.spawn(self._run, session)
+        self._count_changed()
+
+    def _count_changed(self) -> None:
+        if self._balance is not None:
+            self._balance.changed(len(self._tasks))
 
     def _run(self, session: Session) -> None:
         try:
@@ -139,6 +156,7 @@ class HttpServer:
         finally:
             session.connection.close()
             del self._tasks[session]
+            self._count_changed()
 
 
 class Session:
@@ -326,7 +344,17 @@ def _http_date() -> str:
 class _Reply:
     """A response on its way out."""
 
-    __slots__ = ("_bodiless", "_connection", "_head", "_length", "_old", "body_sent", "complete", "keep_alive", "started")
+    __slots__ = (
+        "_bodiless",
+        "_connection",
+        "_head",
+        "_length",
+        "_old",
+        "body_sent",
+        "complete",
+        "keep_alive",
+        "started",
+    )
 
     def __init__(self, connection: Connection, environ: Environ, keep_alive: bool) -> None:
         self._connection = connection

@@ -20,8 +20,8 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Connection:
     """A TCP connection of one greenlet at a time.
 
-    `left` and `stalled` make the errors raised when the peer closes or is silent in mid-message; this class stands on the
-    serving side, where the peer is a client.
+    `left` and `stalled` make the errors raised when the peer closes or is silent in mid-message; this class stands on
+    the serving side, where the peer is a client.
     """
 
     __slots__ = ("_buffer", "_descriptor", "peer", "sock")

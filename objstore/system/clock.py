@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 
-
 from objstore.system import concurrency
 from objstore.timestamps import TICKS_PER_SECOND, Timestamp
-
 
 
 class Clock:

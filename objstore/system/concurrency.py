@@ -311,9 +311,7 @@ def wait_writable(descriptor: int, timeout_seconds: float | None = None) -> None
         channel.writer = None
 
 
-def wait_any_readable(
-    descriptors: Iterable[int], events: Iterable[Event[Any]], timeout_seconds: float | None
-) -> None:
+def wait_any_readable(descriptors: Iterable[int], events: Iterable[Event[Any]], timeout_seconds: float | None) -> None:
     """Wait until one of the descriptors has news or one of the events is set; returns quietly on timeout."""
     hub = _hub()
     channels = [hub.channels[descriptor] for descriptor in descriptors]

@@ -1,12 +1,12 @@
 """Group commit: makes what many requests wrote durable with few flushes of the disk.
 
-A caller has written files and directories through the page cache and asks for them to be on stable storage. The thread
-of that filesystem takes all callers that wait, flushes once, and lets them go. For a single descriptor that is
-fsync(2); for more, one syncfs(2): creating 4 KiB files at 24 a batch, with one flush for the data and one for the names,
-one disk makes 10,000 files a second durable so, against 2,200 with fsync of each file and its directory.
+A caller has written files and directories through the page cache and asks for them to be on stable storage. The
+thread of that filesystem takes all callers that wait, flushes once, and lets them go. For a single descriptor that is
+fsync(2); for more, one syncfs(2): creating 4 KiB files at 24 a batch, with one flush for the data and one for the
+names, one disk makes 10,000 files a second durable so, against 2,200 with fsync of each file and its directory.
 
-syncfs reports write errors of the whole filesystem since Linux 5.8, to each descriptor once; as it cannot tell whose data
-was hit, all callers of the round get the error.
+syncfs reports write errors of the whole filesystem since Linux 5.8, to each descriptor once; as it cannot tell whose
+data was hit, all callers of the round get the error.
 """
 
 from __future__ import annotations
