@@ -19,11 +19,9 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SHARED_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds: from a read out of memory to an upload that takes minutes.
 DURATION_BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 300.0)
+# Beyond this many series of one name, further ones are counted together under this label value.
 SERIES_MAX: Final = 1000
-
-
-class TooManySeries(Exception):
-    """A label takes values without end; the figure would fill the memory of every process."""
+OTHER: Final = "other"
 
 
 class StatsD:
@@ -64,7 +62,7 @@ class _Family:
         series = self._series.get(labels)
         if series is None:
             if len(self._series) >= SERIES_MAX:
-                raise TooManySeries(self.name)
+                labels = (OTHER,) * len(self.labels)
             if self._family is None:
                 self._family = self._make()
             series = self._series[labels] = self._family.labels(*labels) if self.labels else self._family
@@ -172,6 +170,8 @@ class Metrics:
         if self._registry is None:
             import prometheus_client
 
+            # Or each figure would come with a second one that says when it was made.
+            prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
             self._registry = prometheus_client.CollectorRegistry()
         registry: prometheus_client.CollectorRegistry = self._registry
         return registry

@@ -1,0 +1,48 @@
+# Everything a developer needs; `make help` lists it. The first target that runs sets up .venv, later ones reuse it.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PROGRAMS := $(VENV)/.programs
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help up cluster test check bench format clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(INSTALLED)  ## Run a whole store in one process on 127.0.0.1:8080, its data below ./data
+	$(BIN)/objstore up
+
+cluster: $(INSTALLED)  ## The same as separate processes, as on real nodes
+	$(BIN)/objstore cluster
+
+test: $(INSTALLED) $(PROGRAMS)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
+	$(BIN)/python -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)
+
+check: $(INSTALLED)  ## Format, lint, types and tidiness: what has to pass before a commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict -p objstore
+	$(BIN)/python -m pytest -q tests/tidy
+
+bench: $(INSTALLED) $(PROGRAMS)  ## Measure requests a second, processor time and memory
+	$(BIN)/objstore bench
+
+format: $(INSTALLED)  ## Format the sources and apply the fixes that are safe
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove what the other targets made; the data of `make up` stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+
+$(INSTALLED): setup.py pyproject.toml .ci/install
+	.ci/install $(PYTHON) $(VENV)
+	@touch $@
+
+# Programs that only some functional tests talk to. Those tests are skipped where a program cannot be had.
+$(PROGRAMS): $(INSTALLED) .ci/programs
+	.ci/programs memcached rclone
+	@touch $@

@@ -1,0 +1,146 @@
+"""What a test can compare, the documentation cannot get wrong."""
+
+import re
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+
+from objstore.config.account import AccountConfig
+from objstore.config.cluster import ClusterConfig
+from objstore.config.container import ContainerConfig
+from objstore.config.loading import load, loads
+from objstore.config.object import ObjectConfig
+from objstore.config.proxy import ProxyConfig
+from objstore.config.users import UsersConfig
+from tests.tidy.repository import ROOT
+
+FILES: Final[dict[str, type[msgspec.Struct]]] = {
+    "objstore.toml": ClusterConfig,
+    "proxy.toml": ProxyConfig,
+    "object.toml": ObjectConfig,
+    "container.toml": ContainerConfig,
+    "account.toml": AccountConfig,
+    "users.toml": UsersConfig,
+}
+STORAGE: Final = ("object.toml", "container.toml", "account.toml")
+# Chapters of the documentation that hold for several files.
+SHARED: Final = {"All services": ("proxy.toml", *STORAGE), "Storage servers": STORAGE}
+REQUIRED: Final = "required"
+NO_DEFAULT: Final = "none"
+
+
+def documented() -> dict[str, dict[str, str]]:
+    """For each file: option (as "table.key") -> default as written."""
+    found: dict[str, dict[str, str]] = {file: {} for file in FILES}
+    chapter, table = "", ""
+    for line in (ROOT / "docs/configuration.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            chapter, table = line[3:], ""
+        elif heading := re.fullmatch(r"### (\[\[?)(\w+)\]\]?", line):
+            table = f"{heading[2]}."
+        elif row := re.match(r"\| `(\w+)` \| (?:`([^`]*)`|(\w+)) \| \S", line):
+            for file in SHARED.get(chapter, (chapter,)):
+                option = f"{table}{row[1]}"
+                assert option not in found[file], f"{option} of {file} stands there twice"
+                found[file][option] = row[2] if row[2] is not None else row[3]
+    return found
+
+
+def options(kind: type[msgspec.Struct], table: str = "") -> dict[str, Any]:
+    """Every option of a configuration (as "table.key") -> its default, REQUIRED if it has none."""
+    hints = get_type_hints(kind)
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        hint = hints[field.name]
+        inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and not hasattr(inner, "parse"):
+            found |= options(inner, f"{table}{field.name}.")
+        elif field.required:
+            found[table + field.name] = REQUIRED
+        elif field.default_factory is not msgspec.NODEFAULT:
+            found[table + field.name] = field.default_factory()
+        else:
+            found[table + field.name] = field.default
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_option_is_documented_and_no_other(file: str) -> None:
+    assert set(documented()[file]) == set(options(FILES[file]))
+
+
+def read_alone(file: str, option: str, text: str) -> Any:
+    """What the program makes of one option when it is given with its documented default."""
+    table, _, key = option.rpartition(".")
+    heading = f"[{table}]\n" if table else ""
+    # A cluster needs one of its two secrets: the one that is not looked at.
+    other = "SUFFIX" if option == "hash.prefix" else "PREFIX"
+    value: Any = loads(f"{heading}{key} = {text}", FILES[file], environ={f"OBJSTORE_HASH_{other}": "x"})
+    for part in option.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize("file", ["objstore.toml", "proxy.toml", *STORAGE])
+def test_documented_defaults_are_the_real_ones(file: str) -> None:
+    actual = options(FILES[file])
+    for option, text in documented()[file].items():
+        if option.startswith("policies."):
+            continue  # a policy is not read alone: see the defaults in its own unit tests
+        if text in (REQUIRED, NO_DEFAULT):
+            assert actual[option] == {REQUIRED: REQUIRED, NO_DEFAULT: None}[text], option
+        else:
+            assert read_alone(file, option, text) == actual[option], option
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_sample_is_read(file: str) -> None:
+    assert isinstance(load(ROOT / "etc" / file, FILES[file], environ={}), FILES[file])
+
+
+def test_every_sample_has_a_type() -> None:
+    assert {path.name for path in (ROOT / "etc").glob("*.toml")} == set(FILES)
+
+
+def test_samples_show_every_table() -> None:
+    for file, kind in FILES.items():
+        text = (ROOT / "etc" / file).read_text(encoding="utf-8")
+        for table in {option.partition(".")[0] for option in options(kind) if "." in option}:
+            assert re.search(rf"^\[\[?{table}\]", text, re.MULTILINE), f"{file} does not show [{table}]"
+
+
+def named_files(text: str) -> list[str]:
+    """Paths of files that a text names in backticks: those with a folder and an ending."""
+    return re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|toml|json))`", text)
+
+
+def test_named_files_are_found() -> None:
+    assert named_files("`object/server.py` and `ring/ring.py`, not `server.py` or `a/b`") == [
+        "object/server.py",
+        "ring/ring.py",
+    ]
+
+
+def test_architecture_names_only_files_that_exist() -> None:
+    architecture = ROOT / "docs/architecture.md"
+    if not architecture.exists():
+        pytest.skip("docs/architecture.md is not written yet")
+    names = named_files(architecture.read_text(encoding="utf-8"))
+    assert names, "it walks through no file"
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    names = sorted(path.name for path in (ROOT / "docs/decisions").glob("*.md"))
+    assert [name[:4] for name in names] == [f"{number:04d}" for number in range(1, len(names) + 1)]
+
+
+def makefile_targets(text: str) -> list[str]:
+    return re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)
+
+
+def test_make_help_lists_the_main_targets() -> None:
+    text = Path(ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {"help", "up", "test", "check", "bench", "cluster"} <= set(makefile_targets(text))
