@@ -72,8 +72,9 @@ class Handoffs:
         count = 1 << self._part_power
         stride = max(count // WALK_STEPS_MAX, 1)
         digest = hashlib.md5(str(partition).encode(), usedforsecurity=False).digest()
-        start = int.from_bytes(digest[:4], "big") % (1 << 32) >> (32 - self._part_power)
-        for place in chain(range(start, count, stride), range(start % stride, start, stride)):
+        start = int.from_bytes(digest[:4], "big") >> (32 - self._part_power)
+        # The second leg begins a stride in, so that the order is Swift's: either finds what the other handed off.
+        for place in chain(range(start, count, stride), range(start % stride or stride, start, stride)):
             for row in self._rows:
                 if place < len(row):
                     yield row[place]
