@@ -1,0 +1,208 @@
+"""Every system call of the file engine, so that a test can put a disk that crashes in their place.
+
+Calls that may take long wait on a thread while their greenlet sleeps. An `OpenFile` is closed when the last reference
+to it goes: a greenlet that is killed while a thread still reads or writes for it cannot close the descriptor under that
+thread, where the number could already stand for another file.
+"""
+
+import errno
+import os
+from typing import Final
+
+from objstore.object.metadata import ATTRIBUTE
+from objstore.system import extents, files, xattrs
+from objstore.system.flush import Flusher
+from objstore.system.threads import ThreadGroup
+
+# Copying this much to or from the page cache takes about as long as handing it to a thread.
+INLINE_BYTES_MAX: Final = 128 * 1024
+# Large files begin to go to the disk in pieces of this size, so that the flush at their end is short.
+WRITE_BACK_BYTES: Final = 32 * 1024 * 1024
+
+_NO_UNNAMED_FILES: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+
+
+class OpenFile:
+    """An open descriptor. A new file that the filesystem could not create without a name has `temporary_path`."""
+
+    __slots__ = ("descriptor", "temporary_path")
+
+    def __init__(self, descriptor: int, temporary_path: str = "") -> None:
+        self.descriptor = descriptor
+        self.temporary_path = temporary_path
+
+    def close(self) -> None:
+        """Close at once; only while no thread uses the file."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+            if self.temporary_path:
+                files.unlink_quietly(self.temporary_path)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Disk:
+    """The calls, on whatever device a path leads to. All raise OSError."""
+
+    def __init__(self, flusher: Flusher, threads: ThreadGroup) -> None:
+        self._flusher = flusher
+        self._threads = threads
+        self._scratch = memoryview(bytearray(INLINE_BYTES_MAX))
+        self._reads_without_waiting = True
+
+    def names(self, directory: str) -> list[str]:
+        """What a directory holds; [] when it is not there."""
+        try:
+            return os.listdir(directory)
+        except FileNotFoundError:
+            return []
+
+    def open(self, path: str) -> OpenFile:
+        """For reading."""
+        return OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def open_directory(self, path: str) -> OpenFile:
+        """For linking names into it and flushing them."""
+        return OpenFile(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def create(self, directory: str) -> OpenFile:
+        """A file without a name, on the filesystem of `directory`, which is made if need be."""
+        try:
+            return OpenFile(files.open_unnamed(directory))
+        except FileNotFoundError:
+            files.make_directories(directory)
+            return self.create(directory)
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED_FILES:
+                raise
+        path = files.temporary_name(f"{directory}/upload")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return OpenFile(os.open(path, flags, files.FILE_MODE), path)
+
+    def size(self, file: OpenFile) -> int:
+        """In bytes."""
+        return os.fstat(file.descriptor).st_size
+
+    def attribute(self, file: OpenFile) -> bytes | None:
+        """The metadata attribute, None if there is none."""
+        return xattrs.get(file.descriptor, ATTRIBUTE)
+
+    def set_attribute(self, file: OpenFile, value: bytes) -> None:
+        """Replace the metadata attribute."""
+        xattrs.set(file.descriptor, ATTRIBUTE, value)
+
+    def read(self, file: OpenFile, length: int, offset: int) -> bytes:
+        """Exactly `length` bytes, fewer only at the end of the file."""
+        if length <= INLINE_BYTES_MAX:
+            view = self._scratch[:length]
+            if self._read_cached(file, view, offset) == length:
+                return bytes(view)
+        buffer = bytearray(length)
+        return bytes(buffer[: self._threads.call(_read_fully, file, memoryview(buffer), offset)])
+
+    def read_into(self, file: OpenFile, view: memoryview, offset: int) -> int:
+        """Fill the view from the file; how much was filled is less only at the end of the file."""
+        count = self._read_cached(file, view, offset)
+        if count == len(view):
+            return count
+        return count + self._threads.call(_read_fully, file, view[count:], offset + count)
+
+    def _read_cached(self, file: OpenFile, view: memoryview, offset: int) -> int:
+        """As much as the page cache holds; 0 when nothing."""
+        if not self._reads_without_waiting:
+            return 0
+        try:
+            return os.preadv(file.descriptor, (view,), offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            self._reads_without_waiting = False  # this filesystem cannot say what it has cached
+            return 0
+
+    def read_sequentially(self, file: OpenFile) -> None:
+        """Announce that the whole file will be read from the start."""
+        os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def drop_cached(self, file: OpenFile) -> None:
+        """Let the page cache forget the file."""
+        os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def preallocate(self, file: OpenFile, length: int) -> None:
+        """Reserve room, where the filesystem can."""
+        try:
+            self._threads.call(_preallocate, file, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+
+    def write(self, file: OpenFile, chunk: bytes | memoryview, offset: int) -> None:
+        """All of the chunk at `offset`, which is the file's end."""
+        if len(chunk) <= INLINE_BYTES_MAX:
+            written = os.write(file.descriptor, chunk)
+            if written < len(chunk):
+                files.write_all(file.descriptor, memoryview(chunk)[written:])
+        else:
+            self._threads.call(_write_large, file, chunk, offset)
+
+    def flush(self, *opened: OpenFile) -> None:
+        """Make small files, or the names in directories, durable, together with what others wait for."""
+        self._flusher.flush(*[file.descriptor for file in opened])
+
+    def flush_large(self, file: OpenFile) -> None:
+        """Make one large file durable, apart from the others, whom it would hold up."""
+        self._threads.call(_flush_large, file)
+
+    def make_directories(self, path: str) -> list[str]:
+        """Make it and its parents; returns the directories that got new names, outermost first."""
+        return files.make_directories(path)
+
+    def link(self, file: OpenFile, directory: OpenFile, name: str) -> None:
+        """Give a new file its name; raises FileExistsError if taken, FileNotFoundError if the directory is gone."""
+        if file.temporary_path:
+            os.link(file.temporary_path, name, dst_dir_fd=directory.descriptor)
+        else:
+            files.link_unnamed(file.descriptor, directory.descriptor, name)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name that may be gone already."""
+        files.unlink_quietly(path)
+
+    def move_aside(self, path: str, target: str) -> str:
+        """Move a directory, durably; returns where it went, "" when it was not there."""
+        try:
+            return self._threads.call(files.move_aside, path, target)
+        except FileNotFoundError:
+            return ""
+
+
+# What follows runs on threads, which hold the OpenFile by their argument for as long as they need it.
+
+
+def _read_fully(file: OpenFile, view: memoryview, offset: int) -> int:
+    filled = 0
+    while filled < len(view):
+        count = os.preadv(file.descriptor, (view[filled:],), offset + filled)
+        if count == 0:
+            break
+        filled += count
+    return filled
+
+
+def _preallocate(file: OpenFile, length: int) -> None:
+    extents.preallocate(file.descriptor, length)
+
+
+def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int) -> None:
+    files.write_all(file.descriptor, chunk)
+    end = offset + len(chunk)
+    if end // WRITE_BACK_BYTES > offset // WRITE_BACK_BYTES:
+        start = offset // WRITE_BACK_BYTES * WRITE_BACK_BYTES
+        extents.start_writing(file.descriptor, start, end - start)
+
+
+def _flush_large(file: OpenFile) -> None:
+    os.fsync(file.descriptor)

@@ -1,0 +1,144 @@
+"""The engine that keeps each object in a file of its own."""
+
+import errno
+from typing import Final
+
+from objstore.logs import Logger
+from objstore.object.engine import Description, Location, Missing, ObjectCorrupt
+from objstore.object.file_engine.disk import Disk, OpenFile
+from objstore.object.file_engine.layout import hash_directory, quarantine_directory, temporary_directory
+from objstore.object.file_engine.reading import FileObject
+from objstore.object.file_engine.suffixes import suffix_digests
+from objstore.object.file_engine.writing import FileUpload, UnsettledName, publish
+from objstore.object.fileset import FileSet, MetaFile, judge, meta_name, tombstone_name
+from objstore.object.metadata import (
+    MetadataCorrupt,
+    ObjectMetadata,
+    PostedMetadata,
+    Stored,
+    TombstoneMetadata,
+    Trailer,
+    decode,
+    decode_trailer,
+    encode,
+)
+from objstore.policies import Policy
+
+# A version can be replaced between looking and opening; this often in a row it is not chance.
+OPEN_ATTEMPTS: Final = 10
+# What a failing disk says of a file it cannot read; the next one may be well.
+_UNREADABLE: Final = (errno.EIO, errno.EUCLEAN)
+
+
+class FileEngine:
+    """See StorageEngine for what each method does."""
+
+    def __init__(self, disk: Disk, log: Logger, keep_cache_size: int) -> None:
+        """Bodies longer than `keep_cache_size` bytes are dropped from the page cache once sent."""
+        self._disk = disk
+        self._log = log
+        self._keep_cache_size = keep_cache_size
+
+    def look(self, location: Location) -> FileSet:
+        """See StorageEngine."""
+        return judge(self._disk.names(hash_directory(location)))
+
+    def open(self, location: Location, standing: FileSet | None = None) -> FileObject | Missing:
+        """See StorageEngine."""
+        directory = hash_directory(location)
+        for _ in range(OPEN_ATTEMPTS):
+            if standing is None:
+                standing = judge(self._disk.names(directory))
+            if standing.data is None:
+                return Missing(standing.timestamp)
+            try:
+                return self._open(location, directory, standing)
+            except FileNotFoundError:
+                standing = None
+            except MetadataCorrupt as error:
+                raise self._condemn(location, error.reason) from error
+            except OSError as error:
+                if error.errno not in _UNREADABLE:
+                    raise
+                raise self._condemn(location, f"cannot be read: {error.strerror}") from error
+        return Missing("")
+
+    def _open(self, location: Location, directory: str, standing: FileSet) -> FileObject:
+        data_file = standing.data
+        assert data_file is not None
+        file = self._disk.open(f"{directory}/{data_file.name}")
+        data, extra = self._metadata(ObjectMetadata, file)
+        if data.name != location.name or data.timestamp != data_file.timestamp:
+            raise MetadataCorrupt(f"it is of {data.name} at {data.timestamp}")
+        size = self._disk.size(file)
+        if size != data.size + extra:
+            raise MetadataCorrupt(f"the file has {size} bytes, its body should have {data.size}")
+        if standing.meta is None:
+            description = Description(data, data_file.timestamp, data.headers, data.content_type, data_file.timestamp)
+        else:
+            description = self._overlaid(directory, data, standing.meta, standing.type_meta)
+        return FileObject(
+            self._disk,
+            file,
+            description,
+            data.size <= self._keep_cache_size,
+            lambda reason: self._condemn(location, reason),
+        )
+
+    def _overlaid(
+        self, directory: str, data: ObjectMetadata, meta: MetaFile, type_meta: MetaFile | None
+    ) -> Description:
+        """What the data file's metadata has become by POSTs."""
+        posted = self._posted(directory, meta)
+        content_type, set_at = data.content_type, data.timestamp
+        for candidate in (posted, self._posted(directory, type_meta) if type_meta is not None else posted):
+            if candidate.content_type_timestamp > set_at:
+                content_type, set_at = candidate.content_type, candidate.content_type_timestamp
+        return Description(data, posted.timestamp, posted.headers, content_type, set_at)
+
+    def _posted(self, directory: str, meta: MetaFile) -> PostedMetadata:
+        posted, _ = self._metadata(PostedMetadata, self._disk.open(f"{directory}/{meta.name}"))
+        return posted
+
+    def _metadata(self, kind: type[Stored], file: OpenFile) -> tuple[Stored, int]:
+        """The metadata of an open file, and how many bytes it takes behind the body."""
+        decoded = decode(kind, self._disk.attribute(file))
+        if not isinstance(decoded, Trailer):
+            return decoded, 0
+        content = self._disk.read(file, decoded.length, decoded.body_length)
+        return decode_trailer(kind, decoded, content), decoded.length
+
+    def create(self, location: Location, standing: FileSet, length: int | None) -> FileUpload:
+        """See StorageEngine."""
+        return FileUpload(self._disk, location, standing, length)
+
+    def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> UnsettledName:
+        """See StorageEngine."""
+        file = self._disk.create(temporary_directory(location))
+        self._disk.set_attribute(file, encode(tombstone, 0).attribute)
+        return publish(self._disk, location, file, tombstone_name(tombstone.timestamp), standing)
+
+    def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> UnsettledName:
+        """See StorageEngine."""
+        file = self._disk.create(temporary_directory(location))
+        encoded = encode(posted, 0)
+        if encoded.trailer:
+            self._disk.write(file, encoded.trailer, 0)
+        self._disk.set_attribute(file, encoded.attribute)
+        self._disk.flush(file)
+        name = meta_name(posted.timestamp, posted.content_type_timestamp)
+        return publish(self._disk, location, file, name, standing)
+
+    def suffix_digests(self, device: str, policy: Policy, partition: str) -> dict[str, str]:
+        """See StorageEngine."""
+        return suffix_digests(self._disk, f"{device}/{policy.data_dir}/{partition}")
+
+    def quarantine(self, location: Location, reason: str) -> None:
+        """See StorageEngine."""
+        went = self._disk.move_aside(hash_directory(location), quarantine_directory(location))
+        if went:
+            self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
+
+    def _condemn(self, location: Location, reason: str) -> ObjectCorrupt:
+        self.quarantine(location, reason)
+        return ObjectCorrupt(location.name, reason)
