@@ -2,8 +2,8 @@
 
 It serves WSGI applications (PEP 3333). Beyond the standard, the environ holds `objstore.raw_path` (the path as it was
 sent), and callables that an application appends to the list `objstore.sent` are told, after the answer, how many bytes
-of its body went out and whether that was all. `wsgi.input` is a BodyReader. Chunks of a response may be memoryviews that
-are valid until the next one is asked for, and a body with a `send_to(connection)` method sends itself and says how many
+of its body went out and whether that was all. `wsgi.input` is a BodyReader. Chunks of a response may be memoryviews
+that are valid until the next one is asked for, and a body with a `send_to(connection)` method sends itself and says how many
 bytes that were.
 """
 

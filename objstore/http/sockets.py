@@ -114,16 +114,19 @@ class Connection:
 
     def _send_rest(self, rest: memoryview, timeout_seconds: float) -> None:
         while rest:
-            try:
-                concurrency.wait_writable(self._descriptor, timeout_seconds)
-            except WaitTimeout:
-                raise self.stalled() from None
+            # Edges are reported once: only after a refusal is there one to wait for.
             try:
                 rest = rest[self.sock.send(rest) :]
             except BlockingIOError:
-                continue
+                self._wait_writable(timeout_seconds)
             except OSError:
                 raise self.left() from None
+
+    def _wait_writable(self, timeout_seconds: float) -> None:
+        try:
+            concurrency.wait_writable(self._descriptor, timeout_seconds)
+        except WaitTimeout:
+            raise self.stalled() from None
 
     def send_parts(self, parts: Sequence[bytes | memoryview], timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
         """Send several pieces, in one call if the send buffer takes them."""
@@ -200,10 +203,7 @@ class Connection:
             try:
                 count -= os.splice(reader, self._descriptor, count)
             except BlockingIOError:
-                try:
-                    concurrency.wait_writable(self._descriptor, timeout_seconds)
-                except WaitTimeout:
-                    raise self.stalled() from None
+                self._wait_writable(timeout_seconds)
             except OSError:
                 raise self.left() from None
 
@@ -231,10 +231,7 @@ class TlsConnection(Connection):
             except ssl.SSLWantReadError:
                 self._wait_readable(timeout_seconds)
             except ssl.SSLWantWriteError:
-                try:
-                    concurrency.wait_writable(self._descriptor, timeout_seconds)
-                except WaitTimeout:
-                    raise self.stalled() from None
+                self._wait_writable(timeout_seconds)
 
     def receive(self, size: int, timeout_seconds: float) -> bytes:
         """As in the clear."""

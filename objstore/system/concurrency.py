@@ -145,6 +145,11 @@ class Hub(epolls.Hub):  # type: ignore[misc]  # eventlet has no types
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.poll.register(self.eventfd, select.EPOLLIN | select.EPOLLET)
 
+    @staticmethod
+    def is_available() -> bool:
+        """Asked by eventlet of a hub it is told to use."""
+        return True
+
     def park(self) -> Any:
         """Give the processor away until somebody switches back."""
         current = greenlet.getcurrent()
