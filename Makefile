@@ -16,8 +16,9 @@ help:  ## List the targets
 up: $(INSTALLED)  ## Run a whole store in one process on 127.0.0.1:8080, its data below ./data
 	$(BIN)/objstore up
 
-cluster: $(INSTALLED)  ## The same as separate processes, as on real nodes
-	$(BIN)/objstore cluster
+cluster: $(INSTALLED)  ## Start a cluster of four nodes on 127.0.0.1 to .4, each server a process, below ./cluster
+	@test -e cluster/cluster.json || $(BIN)/objstore cluster make
+	$(BIN)/objstore cluster start
 
 test: $(INSTALLED) $(PROGRAMS)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
 	$(BIN)/python -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)

@@ -1,0 +1,86 @@
+"""One store per test process, and a container of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.servers import Cluster, Store
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A running store with two workers."""
+    running = Store(tmp_path_factory.mktemp("store") / "data")
+    running.start()
+    yield running
+    status = running.stop()
+    assert status == 0, f"the store ended with status {status}\n{running.log[-4000:]}"
+
+
+@pytest.fixture(scope="session")
+def client(store: Store) -> Client:
+    """test:tester, an administrator of AUTH_test."""
+    return Client.login(store.host, store.port)
+
+
+@pytest.fixture(scope="session")
+def other(store: Store) -> Client:
+    """test2:tester2, an administrator of another account."""
+    return Client.login(store.host, store.port, "test2:tester2", "testing2")
+
+
+@pytest.fixture(scope="session")
+def member(store: Store) -> Client:
+    """test:tester3, a user of AUTH_test without rights of its own."""
+    return Client.login(store.host, store.port, "test:tester3", "testing3")
+
+
+@pytest.fixture(scope="session")
+def admin(store: Store) -> Client:
+    """admin:admin, the reseller's administrator."""
+    return Client.login(store.host, store.port, "admin:admin", "admin")
+
+
+@pytest.fixture
+def container(client: Client) -> Iterator[str]:
+    """A new container; it and its objects are removed afterwards."""
+    name = f"c-{uuid4().hex[:12]}"
+    assert client.put(name).status == 201
+    yield name
+    remove(client, name)
+
+
+def remove(client: Client, name: str) -> None:
+    """Delete a container with all its objects."""
+    while names := [row["name"] for row in client.rows(name)]:
+        for listed in names:
+            client.delete(f"{name}/{listed}")
+    client.delete(name)
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[Store]:
+    """A store of this test alone, not started yet."""
+    made = Store(tmp_path / "data")
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running four-node cluster."""
+    # Each test process takes ports of its own, since the four addresses are the same for all.
+    worker = zlib.crc32(os.environ.get("PYTEST_XDIST_WORKER", "main").encode()) % 200
+    running = Cluster(tmp_path_factory.mktemp("cluster") / "cluster", 20000 + worker * 20)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.run("stop")

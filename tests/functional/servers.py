@@ -1,0 +1,163 @@
+"""Real stores to test against: `objstore up` on a free port, and a four-node cluster of separate processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 30.0
+
+
+def objstore(*arguments: str) -> list[str]:
+    """The command line of one of our commands, run from this checkout."""
+    return [sys.executable, "-m", "objstore.tools.main", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """The environment of our processes: this checkout first on the path, output not held back."""
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until_healthy(host: str, port: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait for /healthcheck to answer 200; fails when the process ends or START_SECONDS pass."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"the store ended with status {process.returncode} instead of coming up")
+        try:
+            connection = http.client.HTTPConnection(host, port, timeout=5)
+            connection.request("GET", "/healthcheck")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"nothing healthy on {host}:{port} after {START_SECONDS:.0f} s")
+
+
+class Store:
+    """One `objstore up`."""
+
+    def __init__(self, folder: Path, options: Sequence[str] = ("--workers", "2")) -> None:
+        self.folder = folder
+        self.options = list(options)
+        self.host, self.port = "127.0.0.1", free_port()
+        self.log_path = folder.with_suffix(".log")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The root of the endpoint."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """All it has printed so far."""
+        return self.log_path.read_text("utf-8", "replace")
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = objstore("up", "--data", str(self.folder), "--bind", f"{self.host}:{self.port}", *self.options)
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True
+            )
+        try:
+            wait_until_healthy(self.host, self.port, self.process)
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}\n{self.log[-4000:]}") from None
+
+    def stop(self) -> int:
+        """Ask it to drain and end; its exit status."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the store did not end within {STOP_SECONDS:.0f} s of SIGTERM") from None
+        finally:
+            self.process = None
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power cut would."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def processes(self) -> list[int]:
+        """The master and its workers."""
+        assert self.process is not None
+        return [self.process.pid, *descendants(self.process.pid)]
+
+
+def descendants(parent: int) -> list[int]:
+    """The ids of all processes below one."""
+    found = []
+    for entry in Path(f"/proc/{parent}/task").glob("*/children"):
+        for child in entry.read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def resident_bytes(process: int) -> int:
+    """The resident memory of a process."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+class Cluster:
+    """Four nodes on 127.0.0.1 to .4, each service a process of its own."""
+
+    def __init__(self, folder: Path, first_port: int) -> None:
+        self.folder = folder
+        self.first_port = first_port
+
+    def run(self, *arguments: str) -> str:
+        """One `objstore cluster` command; what it printed. Fails with its errors."""
+        done = subprocess.run(
+            objstore("cluster", *arguments, "--directory", str(self.folder)),
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=START_SECONDS,
+        )
+        assert done.returncode == 0, f"cluster {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def start(self) -> None:
+        """Make it and start all nodes."""
+        self.run("make", "--first-port", str(self.first_port))
+        self.run("start")
+        for node in range(1, 5):
+            wait_until_healthy(*self.endpoint(node))
+
+    def endpoint(self, node: int) -> tuple[str, int]:
+        """Where the proxy of a node (1 to 4) listens."""
+        layout: dict[str, Any] = json.loads((self.folder / "cluster.json").read_text())
+        host, _, port = layout["nodes"][node - 1]["proxy"].rpartition(":")
+        return host, int(port)

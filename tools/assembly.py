@@ -1,0 +1,48 @@
+"""Puts the servers of a store together from their configuration. Explicit, so that it can be read."""
+
+from __future__ import annotations
+
+from objstore.account.server import AccountServer
+from objstore.cluster import Cluster
+from objstore.config.account import AccountConfig
+from objstore.config.container import ContainerConfig
+from objstore.config.object import ObjectConfig
+from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
+from objstore.container.server import ContainerServer
+from objstore.http.transport import Transport
+from objstore.logs import SINK, get_logger
+from objstore.metrics import Metrics, StatsD
+from objstore.mounts import DeviceRoot
+from objstore.object.server import ObjectServer
+from objstore.runtime import Runtime
+
+
+def make_runtime(service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
+    """What every part of a service is handed; also sets up where its log lines go."""
+    SINK.configure(log.level, log.max_line_length)
+    statsd = None
+    if metrics.statsd is not None:
+        statsd = StatsD(metrics.statsd.host, metrics.statsd.port, metrics.statsd_prefix)
+    return Runtime(log=get_logger(service), metrics=Metrics(metrics.directory, statsd))
+
+
+def make_devices(config: DevicesConfig) -> DeviceRoot:
+    """The disks of a storage server."""
+    return DeviceRoot(config.root, config.mount_check, config.reserve)
+
+
+def make_account_server(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> AccountServer:
+    """The account server of one node."""
+    return AccountServer(config, cluster, make_devices(config.devices), runtime)
+
+
+def make_container_server(
+    config: ContainerConfig, cluster: Cluster, transport: Transport, runtime: Runtime
+) -> ContainerServer:
+    """The container server of one node; the transport leads to account servers."""
+    return ContainerServer(config, cluster, make_devices(config.devices), transport, runtime)
+
+
+def make_object_server(config: ObjectConfig, cluster: Cluster, transport: Transport, runtime: Runtime) -> ObjectServer:
+    """The object server of one node; the transport leads to container servers."""
+    return ObjectServer(config, cluster, make_devices(config.devices), transport, runtime)

@@ -1,0 +1,53 @@
+"""objstore check-config: say whether configuration files are right, before a server trips over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+from click import Context
+from msgspec import Struct
+
+from objstore.config.account import AccountConfig
+from objstore.config.cluster import ClusterConfig
+from objstore.config.container import ContainerConfig
+from objstore.config.loading import ConfigError, load
+from objstore.config.object import ObjectConfig
+from objstore.config.proxy import ProxyConfig
+from objstore.config.users import UsersConfig
+
+# The file's name says what it configures: proxy.toml, also proxy-west.toml.
+KINDS: Final[dict[str, type[Struct]]] = {
+    "account": AccountConfig,
+    "container": ContainerConfig,
+    "object": ObjectConfig,
+    "objstore": ClusterConfig,
+    "proxy": ProxyConfig,
+    "users": UsersConfig,
+}
+
+
+@click.command("check-config")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option("--kind", type=click.Choice(sorted(KINDS)), help="What the files configure, if their names do not say.")
+@click.pass_context
+def check_config(context: Context, files: tuple[Path, ...], kind: str | None) -> None:
+    """Check configuration FILEs; the name of each says what it configures (proxy.toml, proxy-west.toml)."""
+    faults = 0
+    for file in files:
+        try:
+            load(file, KINDS[kind or _kind_of(file)])
+            click.echo(f"{file}: ok")
+        except ConfigError as error:
+            faults += 1
+            click.echo(f"objstore: {error}", err=True)
+    context.exit(2 if faults else 0)
+
+
+def _kind_of(file: Path) -> str:
+    kind = file.stem.partition("-")[0].partition(".")[0]
+    if kind not in KINDS:
+        names = ", ".join(f"{name}.toml" for name in sorted(KINDS))
+        raise click.UsageError(f"{file}: the name does not say what it configures ({names}); give --kind")
+    return kind

@@ -1,0 +1,132 @@
+"""objstore cluster: a cluster of several nodes on this machine's loopback addresses, for trials and tests."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+from click import Context
+
+from objstore.tools.loopback import SERVICES, LoopbackCluster, Node, Plan
+from objstore.tools.problems import OperatorProblem
+
+START_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.05
+
+directory_option = click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("cluster"),
+    show_default=True,
+    help="The folder of the cluster.",
+)
+node_option = click.option("--node", type=int, default=None, help="This node only (from 1).")
+
+
+@click.group()
+def cluster() -> None:
+    """A cluster on loopback: node N has the address 127.0.0.N."""
+
+
+@cluster.command()
+@directory_option
+@click.option("--nodes", type=click.IntRange(1), default=4, show_default=True, help="How many nodes.")
+@click.option("--devices-per-node", type=click.IntRange(1), default=1, show_default=True, help="Devices of each.")
+@click.option("--replicas", type=click.IntRange(1), default=3, show_default=True, help="Replicas of everything.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes of each service.")
+@click.option(
+    "--first-port",
+    type=click.IntRange(1, 65532),
+    default=6200,
+    show_default=True,
+    help="Port of the account servers; container, object and proxy have the three that follow.",
+)
+@click.option("--memcached", default="", metavar="HOST:PORT", help="A memcached that the proxies share.")
+def make(
+    directory: Path, nodes: int, devices_per_node: int, replicas: int, workers: int, first_port: int, memcached: str
+) -> None:
+    """Write configuration, rings and empty devices."""
+    plan = Plan(nodes, devices_per_node, replicas, workers, first_port, memcached)
+    made = LoopbackCluster.make(directory, plan)
+    click.echo(f"made {len(made.nodes)} nodes in {made.directory}; start them with: objstore cluster start")
+
+
+@cluster.command()
+@directory_option
+@node_option
+def start(directory: Path, node: int | None) -> None:
+    """Start the servers in the background and wait until they answer."""
+    opened = LoopbackCluster.open(directory)
+    chosen = opened.chosen(node)
+    opened.start(chosen)
+    deadline = time.monotonic() + START_SECONDS
+    for each in chosen:
+        for service in SERVICES:
+            _wait_until_it_answers(each, service, deadline)
+        click.echo(f"{each.name}: http://{each.address('proxy')}")
+
+
+def _wait_until_it_answers(node: Node, service: str, deadline: float) -> None:
+    process = node.process(service)
+    while not _answers(node, service):
+        if process.process_id is None:
+            raise OperatorProblem(f"the {service} server of {node.name} ended", f"see {process.log_file}")
+        if time.monotonic() > deadline:
+            raise OperatorProblem(f"the {service} server of {node.name} does not answer", f"see {process.log_file}")
+        time.sleep(POLL_SECONDS)
+
+
+def _answers(node: Node, service: str) -> bool:
+    connection = http.client.HTTPConnection(node.ip, node.port(service), timeout=2)
+    try:
+        connection.request("GET", "/healthcheck")
+        return connection.getresponse().status < 500
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+@cluster.command()
+@directory_option
+@node_option
+def stop(directory: Path, node: int | None) -> None:
+    """Let the servers finish what they do and end."""
+    opened = LoopbackCluster.open(directory)
+    opened.stop(opened.chosen(node))
+
+
+@cluster.command()
+@directory_option
+@click.pass_context
+def status(context: Context, directory: Path) -> None:
+    """Show what runs. Exit status 1 if something does not."""
+    complete = True
+    for node in LoopbackCluster.open(directory).nodes:
+        for service in SERVICES:
+            process_id = node.process(service).process_id
+            complete = complete and process_id is not None
+            state = f"runs as process {process_id}" if process_id is not None else "does not run"
+            click.echo(f"{node.name} {service:<9} {node.address(service):<15} {state}")
+    context.exit(0 if complete else 1)
+
+
+@cluster.command("kill-node")
+@directory_option
+@click.argument("node", type=int)
+def kill_node(directory: Path, node: int) -> None:
+    """End all servers of NODE at once, as a power cut would."""
+    opened = LoopbackCluster.open(directory)
+    opened.kill(opened.chosen(node))
+
+
+@cluster.command()
+@directory_option
+@click.argument("node", type=int)
+def wipe(directory: Path, node: int) -> None:
+    """Replace the devices of NODE, which must be stopped, by empty ones."""
+    opened = LoopbackCluster.open(directory)
+    opened.wipe(opened.chosen(node))

@@ -1,0 +1,128 @@
+"""The files a store or cluster is made of: secrets, objstore.toml, users, rings, devices."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from objstore.config.users import User
+from objstore.devices import Device
+from objstore.policies import Policy
+from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
+from objstore.system import files
+from objstore.tools.problems import OperatorProblem
+
+CLUSTER_FILE: Final = "objstore.toml"
+USERS_FILE: Final = "users.toml"
+RING_SEED: Final = 1
+PARTITIONS_PER_DEVICE: Final = 64
+PART_POWER_MIN: Final = 8
+
+# Known to everybody who reads the documentation, so they are given to stores on a loopback address only.
+DEVELOPMENT_USERS: Final = (
+    User("test", "tester", "testing", (".admin",)),
+    User("test", "tester2", "testing2", (".admin",)),
+    User("test", "tester3", "testing3"),
+    User("test2", "tester2", "testing2", (".admin",)),
+    User("test5", "tester5", "testing5", ("service",)),
+    User("admin", "admin", "admin", (".admin", ".reseller_admin")),
+)
+
+
+def store_policies(replicas: int) -> dict[Policy, int]:
+    """The storage policies of a new store, with the number of replicas of each."""
+    return {Policy(0, "gold", default=True): replicas, Policy(1, "silver"): max(replicas - 1, 1)}
+
+
+def quoted(text: str) -> str:
+    """A TOML string: JSON's escapes are among TOML's."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def cluster_text(policies: Iterable[Policy]) -> str:
+    """A new objstore.toml, with secrets that no other has."""
+    lines = [
+        "# What all servers of this cluster must agree on.",
+        "",
+        "# These place items on partitions. Keep them secret and never change them: the data would be lost.",
+        "[hash]",
+        f"prefix = {quoted(new_secret())}",
+        f"suffix = {quoted(new_secret())}",
+    ]
+    for policy in policies:
+        lines += ["", "[[policies]]", f"index = {policy.index}", f"name = {quoted(policy.name)}"]
+        lines += ["default = true"] if policy.default else []
+    return "\n".join(lines) + "\n"
+
+
+def users_text(users: Iterable[User]) -> str:
+    """A users.toml."""
+    lines = ["# Who may ask for a token. Groups: .admin of the account, .reseller_admin of all accounts."]
+    for user in users:
+        groups = ", ".join(quoted(group) for group in user.groups)
+        lines += ["", "[[users]]", f"account = {quoted(user.account)}", f"name = {quoted(user.name)}"]
+        lines += [f"key = {quoted(user.key)}", f"groups = [{groups}]"]
+    return "\n".join(lines) + "\n"
+
+
+def new_secret() -> str:
+    """256 bits from the system's generator, in hexadecimal."""
+    return secrets.token_hex(32)
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that only its owner may read, there as a whole or not at all. Blocks; durable on return."""
+    unfinished = path.with_name(f".{path.name}.new")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        files.write_all(descriptor, text.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(unfinished, path)
+    files.fsync_directory(str(path.parent))
+
+
+def part_power_for(device_count: int) -> int:
+    """How many partitions (as a power of two) spread data evenly over so many devices."""
+    return max((device_count * PARTITIONS_PER_DEVICE - 1).bit_length(), PART_POWER_MIN)
+
+
+def write_rings(
+    directory: Path,
+    devices: Mapping[str, Sequence[Device]],
+    replicas: int,
+    policies: Mapping[Policy, int],
+) -> None:
+    """Build the ring files of a new cluster; `devices` by service: "account", "container", "object".
+
+    Raises OperatorProblem. The work is done in a process of its own, so that the libraries it needs take no
+    memory in the servers that follow.
+    """
+    plan = [(ACCOUNT_FILE, devices["account"], replicas), (CONTAINER_FILE, devices["container"], replicas)]
+    plan += [(object_file(policy.index), devices["object"], count) for policy, count in policies.items()]
+    for _, members, count in plan:
+        if count > len(members):
+            raise OperatorProblem(
+                f"{count} replicas need as many devices, and there are {len(members)}",
+                "ask for fewer replicas or more devices",
+            )
+    process = multiprocessing.get_context("fork").Process(target=_build, args=(directory, plan))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise OperatorProblem(f"{directory}: the rings could not be built", "see the error above")
+
+
+def _build(directory: Path, plan: Sequence[tuple[str, Sequence[Device], int]]) -> None:
+    from objstore.ring.build import build_ring
+    from objstore.ring.format import write_ring
+
+    for name, devices, replicas in plan:
+        ring = build_ring(devices, part_power_for(len(devices)), replicas, RING_SEED)
+        write_ring(ring, str(directory / name))

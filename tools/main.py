@@ -1,0 +1,81 @@
+"""The `objstore` command: finds its subcommands and turns errors into one clear line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from objstore.errors import StoreError
+
+USAGE_ERROR: Final = 2
+
+# Each command lives in its own file and is imported only when it is called: start-up time is the operator's time.
+COMMANDS: Final = {
+    "account": "objstore.tools.serve:account",
+    "check-config": "objstore.tools.check_config:check_config",
+    "cluster": "objstore.tools.cluster:cluster",
+    "container": "objstore.tools.serve:container",
+    "container-updater": "objstore.tools.updaters:container_updater",
+    "hash-password": "objstore.tools.hash_password:hash_password",
+    "object": "objstore.tools.serve:object_",
+    "object-updater": "objstore.tools.updaters:object_updater",
+    "proxy": "objstore.tools.serve:proxy",
+    "up": "objstore.tools.up:up",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all subcommands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand of that name, None if there is none."""
+        where = COMMANDS.get(cmd_name)
+        if where is None:
+            return None
+        module, _, name = where.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="objstore", prog_name="objstore")
+def objstore() -> None:
+    """A distributed object store that speaks the Swift API."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. What the user can put right is one line on stderr and exit status 2."""
+    try:
+        status = objstore.main(arguments, prog_name="objstore", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(USAGE_ERROR)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except click.Abort:
+        sys.exit(130)
+    except StoreError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(reason: str) -> None:
+    click.echo(f"objstore: {' '.join(reason.split())}", err=True)
+    sys.exit(USAGE_ERROR)
+
+
+if __name__ == "__main__":
+    main()

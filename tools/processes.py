@@ -1,0 +1,81 @@
+"""Servers that run detached from the terminal, each known by a pid file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+POLL_SECONDS: Final = 0.05
+
+
+class DetachedProcess:
+    """One server: its command, where it logs, and the file that remembers its process.
+
+    The pid file holds the process id and its start time, since ids are used again.
+    """
+
+    def __init__(self, command: Sequence[str], pid_file: Path, log_file: Path) -> None:
+        self.command = list(command)
+        self.pid_file = pid_file
+        self.log_file = log_file
+
+    @property
+    def process_id(self) -> int | None:
+        """The id of the running process, None if it is not running."""
+        try:
+            process_id, started = map(int, self.pid_file.read_text().split())
+        except (FileNotFoundError, ValueError):
+            return None
+        return process_id if _started_at(process_id) == started else None
+
+    def start(self) -> bool:
+        """Start it in a session of its own, unless it runs; says whether it was started."""
+        if self.process_id is not None:
+            return False
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.pid_file.write_text(f"{process.pid} {_started_at(process.pid)}\n")
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, SIGKILL to its whole session."""
+        process_id = self.process_id
+        if process_id is None:
+            return
+        try:
+            if number is signal.SIGKILL:
+                os.killpg(process_id, number)
+            else:
+                os.kill(process_id, number)
+        except ProcessLookupError:
+            pass
+
+    def wait_until_gone(self, timeout_seconds: float) -> bool:
+        """Wait for it to end; says whether it has."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.process_id is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        self.pid_file.unlink(missing_ok=True)
+        return True
+
+
+def _started_at(process_id: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if there is none or it is a zombie."""
+    try:
+        status = Path(f"/proc/{process_id}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command's name stands in parentheses and may hold anything; what follows is numbered from field 3.
+    fields = status.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])

@@ -1,0 +1,69 @@
+"""Each server of a cluster from its configuration file to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from objstore.cluster import Cluster
+from objstore.config.account import AccountConfig
+from objstore.config.container import ContainerConfig
+from objstore.config.loading import load
+from objstore.config.object import ObjectConfig
+from objstore.config.proxy import ProxyConfig
+from objstore.http.client import HttpTransport
+from objstore.http.messages import WsgiApplication
+from objstore.runtime import Runtime
+from objstore.tools import assembly
+from objstore.tools.serving import Service, open_socket, options_of
+
+Config = TypeVar("Config", AccountConfig, ContainerConfig, ObjectConfig, ProxyConfig)
+Make = Callable[[Config, Cluster, Runtime], WsgiApplication]
+
+
+def run_proxy(path: Path) -> None:
+    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    _run("proxy", path, ProxyConfig, _proxy)
+
+
+def run_object(path: Path) -> None:
+    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    _run("object", path, ObjectConfig, _object)
+
+
+def run_container(path: Path) -> None:
+    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    _run("container", path, ContainerConfig, _container)
+
+
+def run_account(path: Path) -> None:
+    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    _run("account", path, AccountConfig, assembly.make_account_server)
+
+
+def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
+    return assembly.make_proxy(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
+
+
+def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
+    return assembly.make_object_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
+
+
+def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
+    return assembly.make_container_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
+
+
+def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
+    """Read everything, listen, serve. A reload reads the files again; the address stays."""
+    config = load(path, kind)
+    cluster = Cluster.load(config.cluster)
+    runtime = assembly.make_runtime(name, config.log, config.metrics)
+
+    def make_again() -> WsgiApplication:
+        fresh = load(path, kind)
+        return make(fresh, Cluster.load(fresh.cluster), runtime)
+
+    listener = open_socket(config.server.bind)
+    service = Service(make_again, runtime, options_of(config.server, cluster.limits), [listener])
+    service.run(config.server.workers, config.server.drain_timeout)

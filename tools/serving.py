@@ -1,0 +1,108 @@
+"""Runs one HTTP application in prefork workers, until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import traceback
+from collections.abc import Callable, Sequence
+
+from objstore.config.sections import ServerConfig
+from objstore.config.units import Address
+from objstore.http.heads import HeadLimits
+from objstore.http.messages import WsgiApplication
+from objstore.http.server import HttpServer, ServerOptions
+from objstore.http.workers import ConnectionBalance, Master, listen, run_servers
+from objstore.limits import Limits
+from objstore.logs import Logger
+from objstore.runtime import Runtime
+from objstore.tools.problems import OperatorProblem
+
+Report = Callable[[str, BaseException], None]
+# Makes the application afresh, from configuration read afresh. May raise StoreError.
+MakeApplication = Callable[[], WsgiApplication]
+
+
+def open_socket(address: Address) -> socket.socket:
+    """Listen on an address. Raises OperatorProblem."""
+    try:
+        return listen(address.host, address.port)
+    except OSError as error:
+        raise OperatorProblem(
+            f"cannot listen on {address}: {error.strerror or error}",
+            "end what uses the address, or choose another one",
+        ) from error
+
+
+def reporter(log: Logger) -> Report:
+    """Where servers report errors that nobody foresaw."""
+
+    def report(message: str, error: BaseException) -> None:
+        log.error(message, error=repr(error), traceback="".join(traceback.format_exception(error)).rstrip())
+
+    return report
+
+
+def options_of(config: ServerConfig, limits: Limits) -> ServerOptions:
+    """How an HTTP server treats its connections. Raises OperatorProblem when the TLS files do not fit."""
+    return ServerOptions(
+        client_timeout_seconds=config.client_timeout,
+        keepalive_timeout_seconds=config.keepalive_timeout,
+        max_connections=config.max_clients,
+        head=HeadLimits(
+            line_bytes=limits.max_request_line,
+            header_bytes=limits.max_header_size,
+            headers=limits.max_header_count,
+        ),
+        tls=_tls_context(config),
+    )
+
+
+def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
+    if not config.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise OperatorProblem(
+            f"the TLS files {config.tls_cert} and {config.tls_key} cannot be used: {error}",
+            "check the paths, and that the key belongs to the certificate",
+        ) from error
+    return context
+
+
+class Service:
+    """One application and the sockets it answers on."""
+
+    def __init__(
+        self, make: MakeApplication, runtime: Runtime, options: ServerOptions, sockets: Sequence[socket.socket]
+    ) -> None:
+        """Makes the application at once, so that what is wrong is said before anything is forked."""
+        self._make = make
+        self._runtime = runtime
+        self._options = options
+        self._sockets = sockets
+        self._report = reporter(runtime.log)
+        self._balance = ConnectionBalance()
+        self._application = make()
+
+    def run(self, workers: int, drain_seconds: float) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process."""
+        if workers == 0:
+            self._balance.join(0)
+            run_servers(self.start(0), (signal.SIGTERM, signal.SIGINT), drain_seconds)
+            return
+        Master(self.start, workers, self._report, self._balance, self._reload, drain_seconds).run()
+
+    def _reload(self) -> None:
+        self._application = self._make()
+
+    def start(self, index: int) -> list[HttpServer]:
+        """The server of worker number `index`, in its own process."""
+        # A fork copies the generator's state: without a new seed all workers would draw the same numbers.
+        self._runtime.random.seed()
+        balance = self._balance
+        return [HttpServer(self._application, self._sockets, self._options, self._report, balance.may_accept)]

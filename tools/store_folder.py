@@ -1,0 +1,171 @@
+"""The folder in which `objstore up` keeps a whole store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+from msgspec import Struct
+
+from objstore.config.users import User
+from objstore.devices import Device
+from objstore.tools import layout
+from objstore.tools.problems import OperatorProblem
+
+VERSION: Final = 1
+STORE_FILE: Final = "store.json"
+LOCK_FILE: Final = "lock"
+DEVELOPMENT_USERS_FILE: Final = "development-users.toml"
+DEFAULT_DEVICES: Final = 4
+DEFAULT_REPLICAS: Final = 3
+# Nobody connects to these: they tell the servers of the one process apart, in rings and between them.
+PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
+
+
+class Shape(Struct, frozen=True):
+    """store.json: what cannot change once data is stored. Written last, so it says that the store is complete."""
+
+    devices: int = DEFAULT_DEVICES
+    replicas: int = DEFAULT_REPLICAS
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class AskedShape:
+    """What the command line asks for; None for whatever is there."""
+
+    devices: int | None
+    replicas: int | None
+
+    def of_new_store(self) -> Shape:
+        """With defaults; few devices also mean few replicas."""
+        devices = DEFAULT_DEVICES if self.devices is None else self.devices
+        replicas = min(DEFAULT_REPLICAS, devices) if self.replicas is None else self.replicas
+        return Shape(devices, replicas)
+
+    def check(self, stored: Shape, path: Path) -> None:
+        """Raises OperatorProblem if the store on disk is another one."""
+        for option, asked, there in (
+            ("--devices", self.devices, stored.devices),
+            ("--replicas", self.replicas, stored.replicas),
+        ):
+            if asked not in (None, there):
+                raise OperatorProblem(
+                    f"{path} holds a store with {option} {there}, not {asked}",
+                    f"leave {option} out, or use another --data folder",
+                )
+
+
+class StoreFolder:
+    """One store's folder: secrets, rings, users, and the devices d1, d2, ..."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.shape = Shape()
+
+    @property
+    def cluster_file(self) -> Path:
+        return self.path / layout.CLUSTER_FILE
+
+    def users_file(self, *, loopback: bool) -> Path:
+        """Who may log in. The users everybody knows are known to a store on a loopback address only."""
+        return self.path / (DEVELOPMENT_USERS_FILE if loopback else layout.USERS_FILE)
+
+    @contextmanager
+    def locked(self) -> Iterator[Self]:
+        """Make the folder and keep others out of it while the store runs. Raises OperatorProblem, OSError."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                raise OperatorProblem(
+                    f"another objstore up, process {holder or 'unknown'}, runs on {self.path}",
+                    "end it first, or use another --data folder",
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield self
+        finally:
+            os.close(descriptor)
+
+    def prepare(self, asked: AskedShape, *, loopback: bool) -> str | None:
+        """Make what is not there yet. Gives the administrator's password if it was made now. Raises OperatorProblem."""
+        stored = self._stored_shape()
+        if stored is None:
+            self._make(asked.of_new_store())
+        else:
+            asked.check(stored, self.path)
+            self.shape = stored
+        for name in self._device_names():
+            (self.path / name).mkdir(exist_ok=True)
+        return self._prepare_users(loopback=loopback)
+
+    def _stored_shape(self) -> Shape | None:
+        file = self.path / STORE_FILE
+        try:
+            shape = msgspec.json.decode(file.read_bytes(), type=Shape)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise OperatorProblem(f"{file}: {error}", "restore it from a copy") from None
+        if shape.version != VERSION:
+            raise OperatorProblem(
+                f"{file}: the store has format {shape.version}, this program knows {VERSION}",
+                "use the version of objstore that made it",
+            )
+        return shape
+
+    def _make(self, shape: Shape) -> None:
+        """A store that is cut short here is made again from the start: nothing can have been stored in it."""
+        foreign = sorted(set(os.listdir(self.path)) - self._own_names(shape))
+        if foreign:
+            raise OperatorProblem(
+                f"{self.path} is not empty and holds no store (there is {foreign[0]})",
+                "choose an empty or new --data folder",
+            )
+        self.shape = shape
+        policies = layout.store_policies(shape.replicas)
+        layout.write_rings(self.path, self._ring_devices(), shape.replicas, policies)
+        layout.write_private(self.cluster_file, layout.cluster_text(policies))
+        layout.write_private(self.path / STORE_FILE, msgspec.json.encode(shape).decode() + "\n")
+
+    def _own_names(self, shape: Shape) -> set[str]:
+        """What a start that was cut short may have left."""
+        left = {LOCK_FILE, layout.CLUSTER_FILE, layout.USERS_FILE, DEVELOPMENT_USERS_FILE}
+        left |= {f".{name}.new" for name in (*left, STORE_FILE)}
+        return left | {name for name in os.listdir(self.path) if ".ring.gz" in name}
+
+    def _device_names(self) -> list[str]:
+        return [f"d{number}" for number in range(1, self.shape.devices + 1)]
+
+    def _ring_devices(self) -> dict[str, list[Device]]:
+        """Every device is a zone: replicas go to different ones."""
+        return {
+            service: [
+                Device(place, 1, place + 1, "127.0.0.1", port, "127.0.0.1", port, name, 100.0)
+                for place, name in enumerate(self._device_names())
+            ]
+            for service, port in PORTS.items()
+        }
+
+    def _prepare_users(self, *, loopback: bool) -> str | None:
+        file = self.users_file(loopback=loopback)
+        if file.exists():
+            return None
+        if loopback:
+            layout.write_private(file, layout.users_text(layout.DEVELOPMENT_USERS))
+            return None
+        password = secrets.token_urlsafe(18)
+        admin = User("admin", "admin", password, (".admin", ".reseller_admin"))
+        layout.write_private(file, layout.users_text([admin]))
+        return password

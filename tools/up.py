@@ -1,0 +1,98 @@
+"""objstore up: a whole durable store on this machine, in one command."""
+
+from __future__ import annotations
+
+import ipaddress
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from objstore.config.units import Address, processor_count
+from objstore.tools.problems import OperatorProblem
+from objstore.tools.store_folder import AskedShape, StoreFolder
+
+
+@click.command()
+@click.option(
+    "--data",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="The folder that holds everything; made if it is not there.",
+)
+@click.option("--devices", type=click.IntRange(1, 1000), help="Devices of a new store.  [default: 4]")
+@click.option("--replicas", type=click.IntRange(1, 1000), help="Replicas in a new store.  [default: 3]")
+@click.option("--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
+@click.option("--workers", type=click.IntRange(0, 256), help="Processes; 0 for none.  [default: one per processor]")
+def up(directory: Path, devices: int | None, replicas: int | None, bind: str, workers: int | None) -> None:
+    """Run a whole store on this machine: Swift API, all servers in one, everything on disk in one folder.
+
+    The first start makes the store, later ones go on with it. Ctrl-C lets requests finish and ends it.
+    """
+    address = parse_bind(bind)
+    loopback = is_loopback(address.host)
+    folder = StoreFolder(directory)
+    with folder.locked():
+        password = folder.prepare(AskedShape(devices, replicas), loopback=loopback)
+        # Only now: the servers and all they need take a while to load.
+        from objstore.tools.whole_store import WholeStore
+
+        store = WholeStore(folder, address, loopback=loopback)
+        click.echo(welcome(store.address, folder, loopback=loopback, password=password))
+        store.run(processor_count() if workers is None else workers)
+
+
+def parse_bind(bind: str) -> Address:
+    """Raises OperatorProblem."""
+    try:
+        return Address.parse(bind)
+    except ValueError as error:
+        raise OperatorProblem(f"--bind: {error}", "give it as in --bind 127.0.0.1:8080") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on this host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def welcome(address: Address, folder: StoreFolder, *, loopback: bool, password: str | None) -> str:
+    """What a person needs to know to use the store."""
+    host = "127.0.0.1" if address.host in ("0.0.0.0", "::", "localhost") else address.host
+    root = f"http://{Address(host, address.port)}"
+    users = f"as in {folder.users_file(loopback=loopback)}"
+    user, key = "USER", "KEY"
+    if loopback:
+        user, key = "test:tester", "testing"
+        users = f"test:tester / testing (for development; more {users})"
+    elif password is not None:
+        user, key = "admin:admin", password
+        users = f"admin:admin / {password} (made now; also {users})"
+    swift = f"{_swift_command()} -A {root}/auth/v1.0 -U {user} -K {key}"
+    return f"""objstore runs on {root}
+
+  Swift API   {root}/v1
+  Log in at   {root}/auth/v1.0
+  Users       {users}
+  Data        {folder.path}: {folder.shape.devices} devices, {folder.shape.replicas} replicas
+
+Try:
+  curl -i -H 'X-Auth-User: {user}' -H 'X-Auth-Key: {key}' {root}/auth/v1.0
+  {swift} upload first /etc/os-release
+  {swift} list first
+
+Ctrl-C ends it; the data stays.
+"""
+
+
+def _swift_command() -> str:
+    """The swift client, with its folder if that is ours and not on the path."""
+    beside = Path(sys.executable).with_name("swift")
+    return str(beside) if shutil.which("swift") is None and beside.exists() else "swift"
