@@ -1,0 +1,206 @@
+"""Prefork: a master that holds the listening sockets, and workers that serve them.
+
+The master does nothing but look after its workers: it starts a new one for each that dies, replaces all of them without
+dropping a request on SIGHUP, and lets them finish their requests on SIGTERM and SIGINT.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from objstore.http.server import HttpServer
+from objstore.system import concurrency
+
+RESTART_PAUSE_SECONDS: Final = 1.0  # before the successor of a worker that died sooner than this after its start
+KILL_AFTER_SECONDS: Final = 5.0  # beyond the time to drain
+WORKERS_MAX: Final = 256
+_ABSENT: Final = 0xFFFFFFFF
+_WATCHED: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+Report = Callable[[str, BaseException], None]
+StartServers = Callable[[int], Sequence[HttpServer]]
+
+
+def listen(host: str, port: int, backlog: int = 4096) -> socket.socket:
+    """A listening socket; port 0 picks a free one. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class ConnectionBalance:
+    """How many connections each worker has, in memory they share, so that the one with the fewest takes the next.
+
+    Without it the worker that wakes first takes all of a burst, and the other cores idle. Made before the fork; each
+    worker then calls `join`.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 4 * WORKERS_MAX)
+        self._counts = memoryview(self._memory).cast("I")
+        for index in range(WORKERS_MAX):
+            self._counts[index] = _ABSENT
+        self._index = 0
+
+    def join(self, index: int) -> None:
+        """This process is worker `index`, without connections yet."""
+        self._index = index
+        self._counts[index] = 0
+
+    def leave(self, index: int) -> None:
+        """Worker `index` is no more."""
+        self._counts[index] = _ABSENT
+
+    def changed(self, count: int) -> None:
+        """This worker has `count` connections now."""
+        self._counts[self._index] = count
+
+    def may_accept(self, count: int) -> bool:
+        """Whether no other worker has fewer."""
+        return all(other >= count for other in self._counts[: self._index + 64])
+
+
+class Master:
+    """The process that looks after the workers."""
+
+    def __init__(
+        self,
+        start: StartServers,
+        count: int,
+        report: Report,
+        balance: ConnectionBalance | None = None,
+        reload: Callable[[], None] = lambda: None,
+        drain_seconds: float = 30.0,
+    ) -> None:
+        """`start(index)` runs in each new worker and gives its servers; `reload` runs here before all are replaced."""
+        self._start = start
+        self._count = count
+        self._report = report
+        self._balance = balance
+        self._reload = reload
+        self._drain_seconds = drain_seconds
+        self._workers: dict[int, tuple[int, float]] = {}  # process id: index, time of start
+        self._leaving: set[int] = set()
+
+    def run(self) -> None:
+        """Look after workers until told to stop; returns when all have ended."""
+        gc.collect()
+        gc.freeze()  # what exists now stays shared with the workers: no collection touches it
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        for index in range(self._count):
+            self._fork(index)
+        while True:
+            number = signal.sigwait(_WATCHED)
+            if number == signal.SIGCHLD:
+                self._replace_dead()
+            elif number == signal.SIGHUP:
+                self._replace_all()
+            else:
+                break
+        self._stop_all()
+
+    def _fork(self, index: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        process = os.fork()
+        if process == 0:
+            self._become_worker(index)
+        self._workers[process] = (index, time.monotonic())
+
+    def _become_worker(self, index: int) -> None:
+        code = 1
+        try:
+            if self._balance is not None:
+                self._balance.join(index)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the master decides
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            concurrency.run_hub_in_child()
+            run_servers(self._start(index), (signal.SIGTERM,), self._drain_seconds)
+            code = 0
+        except BaseException as error:
+            self._report("a worker failed", error)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _replace_dead(self) -> None:
+        for process in self._reap():
+            index, started = self._workers.pop(process)
+            if process in self._leaving:
+                self._leaving.discard(process)
+                continue
+            if self._balance is not None:
+                self._balance.leave(index)
+            if time.monotonic() - started < RESTART_PAUSE_SECONDS:
+                time.sleep(RESTART_PAUSE_SECONDS)
+            self._fork(index)
+
+    def _reap(self) -> list[int]:
+        ended = []
+        for process in list(self._workers):
+            try:
+                if os.waitpid(process, os.WNOHANG)[0]:
+                    ended.append(process)
+            except ChildProcessError:
+                ended.append(process)
+        return ended
+
+    def _replace_all(self) -> None:
+        try:
+            self._reload()
+        except Exception as error:
+            self._report("the configuration is not reloaded; the old one stays", error)
+            return
+        old = [process for process in self._workers if process not in self._leaving]
+        for process in old:
+            self._leaving.add(process)
+        for index in range(self._count):
+            self._fork(index)
+        for process in old:
+            os.kill(process, signal.SIGTERM)
+
+    def _stop_all(self) -> None:
+        for process in self._workers:
+            os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + self._drain_seconds + KILL_AFTER_SECONDS
+        while self._workers:
+            for process in self._reap():
+                del self._workers[process]
+            left = deadline - time.monotonic()
+            if left <= 0:
+                for process in self._workers:
+                    os.kill(process, signal.SIGKILL)
+                deadline = float("inf")
+            if self._workers:
+                signal.sigtimedwait((signal.SIGCHLD,), min(1.0, max(0.01, left)))
+
+
+def run_servers(servers: Sequence[HttpServer], signals: Sequence[signal.Signals], drain_seconds: float) -> None:
+    """Serve in this process until one of the signals comes, then drain."""
+    hub = concurrency.current_hub()
+
+    def stop(_number: int, _frame: object) -> None:
+        for server in servers:
+            concurrency.call_soon_from_thread(hub, server.drain, drain_seconds)
+
+    for number in signals:
+        signal.signal(number, stop)
+    for task in [concurrency.spawn(server.serve) for server in servers]:
+        task.wait()
