@@ -104,5 +104,4 @@ class Service:
         """The server of worker number `index`, in its own process."""
         # A fork copies the generator's state: without a new seed all workers would draw the same numbers.
         self._runtime.random.seed()
-        balance = self._balance
-        return [HttpServer(self._application, self._sockets, self._options, self._report, balance.may_accept)]
+        return [HttpServer(self._application, self._sockets, self._options, self._report, self._balance)]
