@@ -35,6 +35,10 @@ class StatsD:
         self._socket.setblocking(False)
         self._socket.connect(address)
 
+    def close(self) -> None:
+        """Send no more."""
+        self._socket.close()
+
     def send(self, name: str, labels: tuple[str, ...], value: str) -> None:
         """`value` carries its type, as in "1|c"; labels follow the name, separated by dots."""
         path = ".".join([name, *(label.replace(".", "_").replace(":", "_") for label in labels)])
@@ -47,9 +51,7 @@ class StatsD:
 class _Family:
     """All series of one name, by their label values. `make` registers the name with prometheus_client."""
 
-    def __init__(
-        self, name: str, labels: tuple[str, ...], make: Callable[[], Any], statsd: StatsD | None
-    ) -> None:
+    def __init__(self, name: str, labels: tuple[str, ...], make: Callable[[], Any], statsd: StatsD | None) -> None:
         self.name = name
         self.labels = labels
         self._make = make

@@ -54,9 +54,7 @@ def load(path: str | os.PathLike[str], kind: type[Config], environ: Mapping[str,
     return loads(text, kind, file, environ)
 
 
-def loads(
-    text: str, kind: type[Config], file: str = "<text>", environ: Mapping[str, str] = os.environ
-) -> Config:
+def loads(text: str, kind: type[Config], file: str = "<text>", environ: Mapping[str, str] = os.environ) -> Config:
     """As `load`, from text; `file` names it in errors."""
     try:
         table = tomllib.loads(text)

@@ -5,15 +5,24 @@ Each is a plain type to the program and a readable text in the file; a Unit turn
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Final, Self
 
 from msgspec import Meta, Struct
 
 NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z%]*)\s*", re.ASCII)
-SECONDS_OF: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-BYTES_OF: Final = (
+SECONDS_OF: Final[dict[str, int | Fraction]] = {
+    "": 1,
+    "ms": Fraction(1, 1000),
+    "s": 1,
+    "m": 60,
+    "h": 3600,
+    "d": 86_400,
+    "w": 604_800,
+}
+BYTES_OF: Final[dict[str, int | Fraction]] = (
     {"": 1, "B": 1}
     | {f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", start=1)}
     | {f"{letter}B": 1000**power for power, letter in enumerate("KMGTP", start=1)}
@@ -72,20 +81,20 @@ class Reserve(Struct, frozen=True):
 
 def parse_seconds(value: object) -> float:
     """Read 10, 0.5, "500ms", "10s", "2m", "1h", "7d" or "1w" as seconds. Raises ValueError."""
-    return _scaled(value, SECONDS_OF, 'a duration such as 10, "10s" or "2m"')
+    return float(_scaled(value, SECONDS_OF, 'a duration such as 10, "10s" or "2m"'))
 
 
 def parse_bytes(value: object) -> int:
     """Read 65536, "64KiB" (powers of 1024) or "64KB" (powers of 1000) as bytes. Raises ValueError."""
     count = _scaled(value, BYTES_OF, 'a size such as 65536, "64KiB" or "1GB"')
-    if count != int(count):
+    if count.denominator != 1:
         raise ValueError(f"not a whole number of bytes: {value!r}")
     return int(count)
 
 
 def parse_percent(value: object) -> float:
     """Read 1, 0.5 or "1%" as percent, at most 100. Raises ValueError."""
-    percent = _scaled(value, {"": 1.0, "%": 1.0}, 'a share such as 1 or "1%"')
+    percent = float(_scaled(value, {"": 1, "%": 1}, 'a share such as 1 or "1%"'))
     if percent > 100:
         raise ValueError(f"more than 100 percent: {value!r}")
     return percent
@@ -105,7 +114,7 @@ def processor_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _scaled(value: object, factors: dict[str, float] | dict[str, int], expected: str) -> float:
+def _scaled(value: object, factors: Mapping[str, int | Fraction], expected: str) -> Fraction:
     text = str(value)
     match = NUMBER.fullmatch(text)
     if match is None or isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -113,7 +122,7 @@ def _scaled(value: object, factors: dict[str, float] | dict[str, int], expected:
     number, unit = match.groups()
     if unit not in factors:
         raise ValueError(f"unknown unit {unit!r} in {value!r}; known: {', '.join(filter(None, factors))}")
-    return float(number) * factors[unit]
+    return Fraction(number) * factors[unit]
 
 
 Count = Annotated[int, Meta(ge=0)]

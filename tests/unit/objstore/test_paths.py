@@ -1,0 +1,52 @@
+import pytest
+
+from objstore.paths import ResourcePath
+
+
+def test_text_and_kind() -> None:
+    account, container = ResourcePath("a"), ResourcePath("a", "c")
+    an_object = ResourcePath("a", "c", "o/p")
+    assert [str(path) for path in (account, container, an_object)] == ["/a", "/a/c", "/a/c/o/p"]
+    assert [path.is_account for path in (account, container, an_object)] == [True, False, False]
+    assert [path.is_container for path in (account, container, an_object)] == [False, True, False]
+    assert [path.is_object for path in (account, container, an_object)] == [False, False, True]
+
+
+def test_parents_and_siblings() -> None:
+    path = ResourcePath("a", "c", "o")
+    assert path.account_path == ResourcePath("a")
+    assert path.container_path == ResourcePath("a", "c")
+    assert path.container_path.container_path == ResourcePath("a", "c")
+    assert path.with_object("p") == ResourcePath("a", "c", "p")
+    assert path.container_path.with_object("p/q").parts == ["a", "c", "p/q"]
+
+
+def test_an_account_lies_in_no_container() -> None:
+    with pytest.raises(ValueError, match="/a names no container"):
+        _ = ResourcePath("a").container_path
+
+
+def test_quoted() -> None:
+    assert ResourcePath("a", "c d", "é/%?#+").quoted == "/a/c%20d/%C3%A9/%25%3F%23%2B"
+
+
+def test_parse() -> None:
+    assert ResourcePath.parse("/a") == ResourcePath("a")
+    assert ResourcePath.parse("/a/c") == ResourcePath("a", "c")
+    assert ResourcePath.parse("/a/c/o//p/") == ResourcePath("a", "c", "o//p/")
+
+
+@pytest.mark.parametrize("text", ["", "/", "a/c", "//c", "/a//o"])
+def test_parse_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=r"slash|missing"):
+        ResourcePath.parse(text)
+
+
+@pytest.mark.parametrize("parts", [("",), ("", "c"), ("a", "", "o")])
+def test_no_gaps(parts: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="missing"):
+        ResourcePath(*parts)
+
+
+def test_equal_paths_are_one_key() -> None:
+    assert len({ResourcePath("a", "c"), ResourcePath("a", "c", ""), ResourcePath("a", "c", "o")}) == 2
