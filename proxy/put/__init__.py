@@ -1,0 +1,1 @@
+"""Writing to the storage servers: quorums, handoffs, uploads."""
