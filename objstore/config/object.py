@@ -9,7 +9,7 @@ from objstore.config.sections import (
     MetricsConfig,
     ObjectServerConfig,
 )
-from objstore.config.units import Seconds
+from objstore.config.units import Bytes, Seconds
 
 
 class ObjectBackendConfig(BackendConfig, frozen=True):
@@ -17,6 +17,33 @@ class ObjectBackendConfig(BackendConfig, frozen=True):
 
     node_timeout: Seconds = 3.0
     container_update_timeout: Seconds = 1.0
+
+
+class StorageConfig(Struct, frozen=True):
+    """[storage]: how objects are stored.
+
+    `allowed_headers` are stored with an object beside its user metadata, in canonical spelling.
+    """
+
+    engine: str = "file"
+    keep_cache_size: Bytes = 5 * 1024 * 1024
+    allowed_headers: tuple[str, ...] = (
+        "Content-Disposition",
+        "Content-Encoding",
+        "X-Delete-At",
+        "X-Object-Manifest",
+        "X-Static-Large-Object",
+        "Cache-Control",
+        "Content-Language",
+        "Expires",
+        "X-Robots-Tag",
+    )
+
+
+class UpdaterConfig(Struct, frozen=True):
+    """[updater]: delivers the container updates that could not be delivered at once."""
+
+    interval: Seconds = 300.0
 
 
 class ObjectConfig(Struct, frozen=True):
@@ -27,5 +54,7 @@ class ObjectConfig(Struct, frozen=True):
     server: ObjectServerConfig = ObjectServerConfig()
     devices: DevicesConfig = DevicesConfig()
     backend: ObjectBackendConfig = ObjectBackendConfig()
+    storage: StorageConfig = StorageConfig()
+    updater: UpdaterConfig = UpdaterConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
