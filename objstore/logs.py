@@ -133,7 +133,7 @@ def _value(key: str, value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
     if not text.isprintable():
         text = "".join(each if each.isprintable() else _escaped(each) for each in text)
     return f'"{text}"'

@@ -16,6 +16,9 @@ def test_round_trip() -> None:
 
 def test_defaults_are_left_out_on_the_wire() -> None:
     assert json.loads(encode_rows([CONTAINER])) == [{"name": "c", "put_timestamp": "1.00000", "object_count": 2}]
+    assert set(json.loads(encode_rows([OBJECT]))[0]) == {
+        "name", "timestamp", "size", "content_type", "etag", "meta_timestamp",
+    }  # fmt: skip
 
 
 def test_fields_of_newer_servers_are_ignored() -> None:

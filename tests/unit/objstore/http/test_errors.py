@@ -8,8 +8,10 @@ from objstore.http.errors import HttpError
     [
         (404, "Not Found"),
         (507, "Insufficient Storage"),
+        (497, "Blacklisted"),
         (498, "Rate Limited"),
         (499, "Client Disconnect"),
+        (529, "Too Many Backend Requests"),
         (599, "Unknown"),
     ],
 )
