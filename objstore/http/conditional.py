@@ -1,0 +1,58 @@
+"""Preconditions of GET and HEAD (RFC 9110, section 13). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from objstore.headers import Client
+
+Header = Callable[[str], str | None]
+
+
+def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 412] | None:
+    """Whether an existing resource is to be sent (None), or which status answers instead.
+
+    `header` gives the value of a request header or None, `etag` is bare, `modified_seconds` is the time shown as
+    Last-Modified, in whole seconds since the epoch. Dates that are none are ignored.
+    """
+    match = header(Client.IF_MATCH)
+    if match is not None:
+        if not lists_etag(match, etag):
+            return 412
+    elif (since := header(Client.IF_UNMODIFIED_SINCE)) is not None:
+        limit = parse_http_date(since)
+        if limit is not None and modified_seconds > limit:
+            return 412
+    none_match = header(Client.IF_NONE_MATCH)
+    if none_match is not None:
+        if lists_etag(none_match, etag):
+            return 304
+    elif (since := header(Client.IF_MODIFIED_SINCE)) is not None:
+        limit = parse_http_date(since)
+        if limit is not None and modified_seconds <= limit:
+            return 304
+    return None
+
+
+def lists_etag(value: str, etag: str) -> bool:
+    """Whether an If-Match or If-None-Match names the ETag: "*", or it is in the list, quoted, weak or bare."""
+    if value.strip() == "*":
+        return True
+    for item in value.split(","):
+        item = item.strip().removeprefix("W/")
+        if item.strip('"') == etag:
+            return True
+    return False
+
+
+def parse_http_date(text: str) -> int | None:
+    """Seconds since the epoch of an HTTP date in any of its three forms; None if it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+        # Without a zone it is UTC all the same: asctime dates never have one.
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,53 @@
+"""Preconditions, one by one and in their order."""
+
+from __future__ import annotations
+
+import pytest
+
+from objstore.http.conditional import evaluate, parse_http_date
+
+ETAG = "0123456789abcdef0123456789abcdef"
+OTHER = "f" * 32
+MODIFIED = 1_400_000_000
+SAME = "Tue, 13 May 2014 16:53:20 GMT"
+BEFORE = "Tue, 13 May 2014 16:53:19 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"If-Match": ETAG}, None),
+        ({"If-Match": f'"{ETAG}"'}, None),
+        ({"If-Match": "*"}, None),
+        ({"If-Match": f'"{OTHER}", W/"{ETAG}"'}, None),
+        ({"If-Match": OTHER}, 412),
+        ({"If-Match": ""}, 412),
+        ({"If-None-Match": ETAG}, 304),
+        ({"If-None-Match": f'W/"{ETAG}"'}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": OTHER}, None),
+        ({"If-Modified-Since": SAME}, 304),
+        ({"If-Modified-Since": BEFORE}, None),
+        ({"If-Modified-Since": "no date"}, None),
+        ({"If-Unmodified-Since": SAME}, None),
+        ({"If-Unmodified-Since": BEFORE}, 412),
+        ({"If-Unmodified-Since": "no date"}, None),
+        ({"If-None-Match": OTHER, "If-Modified-Since": SAME}, None),
+        ({"If-Match": ETAG, "If-Unmodified-Since": BEFORE}, None),
+        ({"If-Match": ETAG, "If-None-Match": ETAG}, 304),
+        ({"If-Match": OTHER, "If-None-Match": ETAG}, 412),
+    ],
+)
+def test_preconditions(headers: dict[str, str], expected: int | None) -> None:
+    assert evaluate(headers.get, ETAG, MODIFIED) == expected
+
+
+@pytest.mark.parametrize("text", [SAME, "Tuesday, 13-May-14 16:53:20 GMT", "Tue May 13 16:53:20 2014"])
+def test_dates_come_in_three_forms(text: str) -> None:
+    assert parse_http_date(text) == MODIFIED
+
+
+@pytest.mark.parametrize("text", ["", "x", "Tue, 99 May 2014 16:53:20 GMT", "1400000000", "9" * 99])
+def test_other_dates_are_none(text: str) -> None:
+    assert parse_http_date(text) is None
