@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from objstore.config.users import User
 from objstore.devices import Device
 from objstore.policies import Policy
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
 from objstore.system import files
+from objstore.tools.build_rings import RingOrder
 from objstore.tools.problems import OperatorProblem
 
 CLUSTER_FILE: Final = "objstore.toml"
@@ -112,17 +116,13 @@ def write_rings(
                 f"{count} replicas need as many devices, and there are {len(members)}",
                 "ask for fewer replicas or more devices",
             )
-    process = multiprocessing.get_context("fork").Process(target=_build, args=(directory, plan))
-    process.start()
-    process.join()
-    if process.exitcode != 0:
-        raise OperatorProblem(f"{directory}: the rings could not be built", "see the error above")
-
-
-def _build(directory: Path, plan: Sequence[tuple[str, Sequence[Device], int]]) -> None:
-    from objstore.ring.build import build_ring
-    from objstore.ring.format import write_ring
-
-    for name, devices, replicas in plan:
-        ring = build_ring(devices, part_power_for(len(devices)), replicas, RING_SEED)
-        write_ring(ring, str(directory / name))
+    orders = [
+        RingOrder(str(directory / name), part_power_for(len(members)), count, RING_SEED, members)
+        for name, members, count in plan
+    ]
+    built = subprocess.run(
+        [sys.executable, "-m", "objstore.tools.build_rings"], input=msgspec.json.encode(orders), capture_output=True
+    )
+    if built.returncode != 0:
+        reason = built.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise OperatorProblem(f"{directory}: the rings could not be built: {reason}", "this is a fault of objstore")

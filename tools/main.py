@@ -16,6 +16,7 @@ USAGE_ERROR: Final = 2
 # Each command lives in its own file and is imported only when it is called: start-up time is the operator's time.
 COMMANDS: Final = {
     "account": "objstore.tools.serve:account",
+    "bench": "objstore.tools.bench.command:bench",
     "check-config": "objstore.tools.check_config:check_config",
     "cluster": "objstore.tools.cluster:cluster",
     "container": "objstore.tools.serve:container",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ POLL_SECONDS: Final = 0.05
 
 
 class DetachedProcess:
-    """One server: its command, where it logs, and the file that remembers its process.
+    """One server: its command (a full path first), where it logs, and the file that remembers its process.
 
     The pid file holds the process id and its start time, since ids are used again.
     """
@@ -39,11 +38,18 @@ class DetachedProcess:
             return False
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_file.open("ab") as log:
-            process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self.pid_file.write_text(f"{process.pid} {_started_at(process.pid)}\n")
+        process_id = os.posix_spawn(
+            self.command[0],
+            self.command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(self.log_file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        self.pid_file.write_text(f"{process_id} {_started_at(process_id)}\n")
         return True
 
     def signal(self, number: signal.Signals) -> None:

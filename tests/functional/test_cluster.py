@@ -1,0 +1,159 @@
+"""Four nodes, each server a process: what a quorum can serve is served, whatever happens to one node."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.servers import Cluster
+
+pytestmark = pytest.mark.xdist_group("cluster")
+
+
+@pytest.fixture(scope="module")
+def clients(cluster: Cluster) -> list[Client]:
+    """A client of each node's proxy."""
+    return [Client.login(*cluster.endpoint(node)) for node in range(1, 5)]
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster; all nodes run again afterwards."""
+    yield cluster
+    cluster.run("start")
+
+
+def content_of(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest() * 500
+
+
+def data_files(cluster: Cluster) -> list[Path]:
+    return [path for path in cluster.folder.glob("node*/devices/*/objects*/*/*/*/*") if path.suffix == ".data"]
+
+
+def test_every_proxy_serves_everything(clients: list[Client]) -> None:
+    first, *others = clients
+    assert first.put("shared").status == 201
+    assert first.put("shared/o", b"content").status == 201
+    for client in others:
+        assert client.get("shared/o").body == b"content"
+        # A token of one proxy is good at all.
+        assert Client(client.host, client.port, account=first.account, token=first.token).get("shared").lines == ["o"]
+
+
+def test_three_copies_lie_on_three_nodes(cluster: Cluster, clients: list[Client]) -> None:
+    before = set(data_files(cluster))
+    clients[0].put("copies")
+    clients[0].put("copies/o", b"content" * 1000)
+    time.sleep(0.2)
+    new = set(data_files(cluster)) - before
+    assert len(new) == 3
+    assert len({path.relative_to(cluster.folder).parts[0] for path in new}) == 3
+    assert len({path.name for path in new}) == 1
+
+
+def test_large_objects_over_the_network(clients: list[Client]) -> None:
+    content = bytes(range(256)) * 4096 * 20
+    clients[0].put("large")
+    assert clients[1].put("large/o", content).headers["etag"] == hashlib.md5(content).hexdigest()
+    assert clients[2].get("large/o").body == content
+    assert clients[3].get("large/o", {"Range": "bytes=10000000-10000009"}).body == content[10_000_000:10_000_010]
+
+
+def test_a_node_down_is_not_noticed(whole: Cluster, clients: list[Client]) -> None:
+    assert clients[0].put("down").status == 201
+    for number in range(20):
+        clients[0].put(f"down/before-{number}", content_of(f"before-{number}"))
+    whole.run("kill-node", "4")
+    for number in range(20):
+        assert clients[number % 3].put(f"down/during-{number}", content_of(f"during-{number}")).status == 201
+    for number in range(20):
+        for name in (f"before-{number}", f"during-{number}"):
+            answer = clients[number % 3].get(f"down/{name}")
+            assert (answer.status, answer.body) == (200, content_of(name))
+    assert len(clients[1].names("down")) == 40
+    assert clients[0].post("down/before-1", {"X-Object-Meta-A": "1"}).status == 202
+    assert clients[0].delete("down/before-2").status == 204
+    assert clients[1].get("down/before-2").status == 404
+    assert clients[0].put("made-during").status == 201
+
+
+def test_a_node_killed_in_mid_upload_and_back_empty(whole: Cluster, clients: list[Client]) -> None:
+    clients[0].put("load")
+    acknowledged: list[str] = []
+    failures: list[str] = []
+    stop = threading.Event()
+
+    def work(writer: int) -> None:
+        host, port = whole.endpoint(1 + writer % 3)
+        client = Client(host, port, account=clients[0].account, token=clients[0].token)
+        number = 0
+        while not stop.is_set():
+            number += 1
+            name = f"{writer}-{number}"
+            content = content_of(name)
+            body = [content[at : at + 4000] for at in range(0, len(content), 4000)] if number % 2 else content
+            answer = client.put(f"load/{name}", body)
+            if answer.status == 201:
+                acknowledged.append(name)
+            else:
+                failures.append(f"PUT {name}: {answer.status} {answer.body!r}")
+            read = client.get(f"load/{name}")
+            if (read.status, read.body) != (200, content):
+                failures.append(f"GET {name}: {read.status}")
+
+    with ThreadPoolExecutor(4) as pool:
+        tasks = [pool.submit(work, writer) for writer in range(4)]
+        time.sleep(1)
+        whole.run("kill-node", "4")
+        time.sleep(1.5)
+        whole.run("wipe", "4")
+        whole.run("start", "--node", "4")
+        time.sleep(1)
+        stop.set()
+        for task in tasks:
+            task.result()
+    assert failures == []
+    assert len(acknowledged) > 20
+    for name in acknowledged:
+        answer = clients[0].get(f"load/{name}")
+        assert answer.headers["etag"] == hashlib.md5(content_of(name)).hexdigest()
+        assert answer.body == content_of(name)
+    assert set(acknowledged) <= set(clients[1].names("load"))
+
+
+def test_a_download_goes_on_from_another_replica(whole: Cluster, clients: list[Client]) -> None:
+    content = bytes(range(256)) * 4096 * 60
+    clients[0].put("resume")
+    clients[0].put("resume/o", content)
+    for node in (2, 3, 4):
+        connection = http.client.HTTPConnection(*whole.endpoint(1), timeout=60)
+        connection.request("GET", f"/v1/{clients[0].account}/resume/o", headers={"X-Auth-Token": clients[0].token})
+        response = connection.getresponse()
+        received = response.read(1_000_000)
+        whole.run("kill-node", str(node))
+        received += response.read()
+        connection.close()
+        assert received == content
+        whole.run("start", "--node", str(node))
+
+
+def test_two_nodes_down_leave_no_quorum_for_some_but_no_lies(whole: Cluster, clients: list[Client]) -> None:
+    clients[0].put("quorum")
+    whole.run("kill-node", "3")
+    whole.run("kill-node", "4")
+    for number in range(10):
+        name = f"quorum/{number}"
+        answer = clients[number % 2].put(name, b"x")
+        # Two nodes are two thirds of the replicas: a quorum, with the handoffs that are left.
+        assert answer.status in (201, 503)
+        if answer.status == 201:
+            assert clients[0].get(name).body == b"x"
