@@ -98,8 +98,14 @@ class Unsettled(Protocol):
 class Upload(Protocol):
     """A body on its way in. Nothing of it is kept unless it is committed."""
 
+    size: int
+
+    @property
+    def checksum(self) -> str:
+        """xxh3-128, in hex, of what has been written."""
+
     def write(self, chunk: bytes | memoryview) -> None:
-        """Append to the body; large chunks are written on a thread. Raises OSError."""
+        """Hash the chunk and append it to the body, on a thread if it is large. Raises OSError."""
 
     def commit(self, metadata: ObjectMetadata) -> Unsettled:
         """Make the body durable and then visible. Raises AlreadyStored and OSError."""

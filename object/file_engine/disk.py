@@ -9,6 +9,8 @@ import errno
 import os
 from typing import Final
 
+from xxhash import xxh3_128
+
 from objstore.object.metadata import ATTRIBUTE
 from objstore.system import extents, files, xattrs
 from objstore.system.flush import Flusher
@@ -139,14 +141,16 @@ class Disk:
             if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
 
-    def write(self, file: OpenFile, chunk: bytes | memoryview, offset: int) -> None:
-        """All of the chunk at `offset`, which is the file's end."""
+    def write(self, file: OpenFile, chunk: bytes | memoryview, offset: int, hasher: xxh3_128 | None = None) -> None:
+        """All of the chunk at `offset`, which is the file's end; `hasher` takes it too."""
         if len(chunk) <= INLINE_BYTES_MAX:
+            if hasher is not None:
+                hasher.update(chunk)
             written = os.write(file.descriptor, chunk)
             if written < len(chunk):
                 files.write_all(file.descriptor, memoryview(chunk)[written:])
         else:
-            self._threads.call(_write_large, file, chunk, offset)
+            self._threads.call(_write_large, file, chunk, offset, hasher)
 
     def flush(self, *opened: OpenFile) -> None:
         """Make small files, or the names in directories, durable, together with what others wait for."""
@@ -196,7 +200,9 @@ def _preallocate(file: OpenFile, length: int) -> None:
     extents.preallocate(file.descriptor, length)
 
 
-def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int) -> None:
+def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int, hasher: xxh3_128 | None) -> None:
+    if hasher is not None:
+        hasher.update(chunk)
     files.write_all(file.descriptor, chunk)
     end = offset + len(chunk)
     if end // WRITE_BACK_BYTES > offset // WRITE_BACK_BYTES:

@@ -7,6 +7,8 @@ at once, since the name says all.
 
 from typing import Final
 
+from xxhash import xxh3_128
+
 from objstore.object.engine import AlreadyStored, Location
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import hash_directory, temporary_directory
@@ -67,13 +69,14 @@ def publish(disk: Disk, location: Location, file: OpenFile, name: str, standing:
 class FileUpload:
     """A body on its way into a file that has no name yet."""
 
-    __slots__ = ("_disk", "_file", "_location", "_size", "_standing")
+    __slots__ = ("_disk", "_file", "_hasher", "_location", "_standing", "size")
 
     def __init__(self, disk: Disk, location: Location, standing: FileSet, length: int | None) -> None:
         self._disk = disk
         self._location = location
         self._standing = standing
-        self._size = 0
+        self._hasher = xxh3_128()
+        self.size = 0
         self._file: OpenFile | None = disk.create(temporary_directory(location))
         if length is not None and length >= PREALLOCATE_BYTES_MIN:
             disk.preallocate(self._file, length)
@@ -81,19 +84,24 @@ class FileUpload:
     def write(self, chunk: bytes | memoryview) -> None:
         """See Upload."""
         assert self._file is not None
-        self._disk.write(self._file, chunk, self._size)
-        self._size += len(chunk)
+        self._disk.write(self._file, chunk, self.size, self._hasher)
+        self.size += len(chunk)
+
+    @property
+    def checksum(self) -> str:
+        """See Upload."""
+        return self._hasher.hexdigest()
 
     def commit(self, metadata: ObjectMetadata) -> UnsettledName:
         """See Upload."""
         disk, file = self._disk, self._file
         assert file is not None
         self._file = None
-        encoded = encode(metadata, self._size)
+        encoded = encode(metadata, self.size)
         if encoded.trailer:
-            disk.write(file, encoded.trailer, self._size)
+            disk.write(file, encoded.trailer, self.size)
         disk.set_attribute(file, encoded.attribute)
-        if self._size > SHARED_FLUSH_BYTES_MAX:
+        if self.size > SHARED_FLUSH_BYTES_MAX:
             disk.flush_large(file)
         else:
             disk.flush(file)

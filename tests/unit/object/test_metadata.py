@@ -21,9 +21,7 @@ headers = st.dictionaries(st.text(max_size=20), st.text(max_size=60), max_size=5
 objects = st.builds(ObjectMetadata, size=st.integers(0, 2**40), headers=headers, sysmeta=headers)
 stored = st.one_of(objects, st.builds(PostedMetadata, headers=headers), st.builds(TombstoneMetadata))
 SHORT = TombstoneMetadata("/a/c/o", "0000000001.00000")
-LONG = ObjectMetadata(
-    "/a/c/o", "0000000001.00000", 3, "e", "c", "t", headers={"X-Object-Meta-A": "v" * INLINE_MAX}
-)
+LONG = ObjectMetadata("/a/c/o", "0000000001.00000", 3, "e", "c", "t", headers={"X-Object-Meta-A": "v" * INLINE_MAX})
 
 
 @given(stored)

@@ -1,0 +1,166 @@
+"""Who hears of a write: the object's container, and the queue of objects that will expire.
+
+A row of the queue says when to delete which object. It is not taken back when the object is deleted or given another
+time: the expirer asks for "delete if it expires at", is refused, and drops the row.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from objstore.hashing import PathHasher
+from objstore.headers import Backend, Sysmeta
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request
+from objstore.limits import text_of
+from objstore.object.engine import Description
+from objstore.object.pending import PendingUpdate, pending_path, save
+from objstore.object.requests import Target, delete_at_of
+from objstore.object.updates import ContainerUpdates, Destination, PendingAnswers, destinations
+from objstore.paths import ResourcePath
+from objstore.rows import ObjectRow
+from objstore.system.threads import ThreadGroup
+
+EXPIRING_ACCOUNT: Final = ".expiring_objects"
+# The sizes of queue rows do not count: nothing is stored for them.
+QUEUE_ETAG: Final = "d41d8cd98f00b204e9800998ecf8427e"
+QUEUE_CONTENT_TYPE: Final = "text/plain"
+DELETED_CONTENT_TYPE: Final = "application/deleted"
+DELETED_ETAG: Final = "noetag"
+
+
+class Audience(Struct, frozen=True, gc=False):
+    """Servers to be told of a write, each with the container it is to tell of."""
+
+    listing: list[Destination]
+    queue: list[Destination]
+
+
+def audience_of(request: Request, target: Target) -> Audience:
+    """Read from a request's headers. Raises HttpError 400 when they contradict each other."""
+    header = request.header
+    container = target.path.container_path
+    if elsewhere := header(Backend.CONTAINER_PATH):
+        container = _container_at(elsewhere)
+    listing = destinations(
+        header(Backend.CONTAINER_HOST),
+        header(Backend.CONTAINER_DEVICE),
+        header(Backend.CONTAINER_PARTITION),
+        container,
+    )
+    queue: list[Destination] = []
+    if name := header(Backend.DELETE_AT_CONTAINER):
+        queue = destinations(
+            header(Backend.DELETE_AT_HOST),
+            header(Backend.DELETE_AT_DEVICE),
+            header(Backend.DELETE_AT_PARTITION),
+            ResourcePath(EXPIRING_ACCOUNT, text_of(name)),
+        )
+    return Audience(listing, queue)
+
+
+def _container_at(text: str) -> ResourcePath:
+    try:
+        path = ResourcePath.parse("/" + text_of(text, True).lstrip("/"))
+    except ValueError:
+        path = ResourcePath("?")
+    if not path.is_container:
+        raise HttpError(400, f"Invalid {Backend.CONTAINER_PATH}: {text!r}")
+    return path
+
+
+def listed(target: Target, description: Description) -> ObjectRow:
+    """The object as its container should list it."""
+    data = description.data
+    size, etag, content_type = data.size, data.etag, description.content_type
+    if data.sysmeta:
+        etag = data.sysmeta.get(Sysmeta.LISTED_ETAG, etag)
+        content_type = data.sysmeta.get(Sysmeta.LISTED_CONTENT_TYPE, content_type)
+        size = _listed_size(data.sysmeta.get(Sysmeta.LISTED_SIZE), size)
+    if not content_type.isascii():
+        content_type = content_type.encode("latin-1").decode("utf-8", "replace")
+    set_at, posted_at = description.content_type_timestamp, description.timestamp
+    return ObjectRow(
+        name=target.path.object,
+        timestamp=data.timestamp,
+        size=size,
+        content_type=content_type,
+        etag=etag,
+        policy_index=target.location.policy.index,
+        content_type_timestamp="" if set_at == data.timestamp else set_at,
+        meta_timestamp="" if posted_at == data.timestamp else posted_at,
+    )
+
+
+def _listed_size(text: str | None, size: int) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else size
+
+
+def delisted(target: Target, timestamp: str) -> ObjectRow:
+    """The row that takes the object out of its container's listing."""
+    return ObjectRow(
+        name=target.path.object,
+        timestamp=timestamp,
+        size=0,
+        content_type=DELETED_CONTENT_TYPE,
+        etag=DELETED_ETAG,
+        deleted=True,
+        policy_index=target.location.policy.index,
+    )
+
+
+def queue_row(target: Target, delete_at: int, timestamp: str) -> ObjectRow:
+    """The row that tells the expirer when to delete the object."""
+    name = f"{delete_at:010d}-{str(target.path)[1:]}"
+    return ObjectRow(name, timestamp, 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
+
+
+class Announcement:
+    """Rows on their way, and where those that do not arrive are put on record."""
+
+    __slots__ = ("_announcer", "_directory", "_sent")
+
+    def __init__(self, announcer: "Announcer", directory: str) -> None:
+        self._announcer = announcer
+        self._directory = directory
+        self._sent: list[tuple[ResourcePath, ObjectRow, PendingAnswers]] = []
+
+    def send(self, targets: list[Destination], row: ObjectRow) -> None:
+        """Send one row to the servers of its container."""
+        if targets:
+            self._sent.append((targets[0].container, row, self._announcer.updates.start(targets, row)))
+
+    def wait(self) -> None:
+        """Return when every row is with its servers or durably on record. Raises OSError."""
+        for container, row, answers in self._sent:
+            if not answers.all_taken():
+                update = PendingUpdate(container.account, container.container, row)
+                path = pending_path(self._directory, self._announcer.hasher, update)
+                self._announcer.threads.call(save, path, update)
+
+
+class Announcer(Struct, frozen=True):
+    """Tells others of a write."""
+
+    hasher: PathHasher
+    updates: ContainerUpdates
+    threads: ThreadGroup
+
+    def stored(self, target: Target, audience: Audience, description: Description) -> Announcement:
+        """The object was written or got new metadata: begin to tell of it, without waiting."""
+        announcement = self._announcement(target)
+        announcement.send(audience.listing, listed(target, description))
+        delete_at = delete_at_of(description.headers)
+        if audience.queue and delete_at is not None:
+            announcement.send(audience.queue, queue_row(target, delete_at, description.timestamp))
+        return announcement
+
+    def deleted(self, target: Target, audience: Audience, timestamp: str) -> Announcement:
+        """The object was deleted: begin to tell of it, without waiting."""
+        announcement = self._announcement(target)
+        announcement.send(audience.listing, delisted(target, timestamp))
+        return announcement
+
+    def _announcement(self, target: Target) -> Announcement:
+        location = target.location
+        return Announcement(self, f"{location.device}/{location.policy.async_dir}")

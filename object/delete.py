@@ -1,0 +1,51 @@
+"""DELETE: mark an object as deleted."""
+
+from objstore.headers import Backend
+from objstore.http.messages import Request, Response
+from objstore.object.announce import audience_of
+from objstore.object.engine import AlreadyStored, StoredObject
+from objstore.object.metadata import TombstoneMetadata
+from objstore.object.requests import delete_at_of, parse_delete_at, timestamp_of
+from objstore.object.responses import conflict, not_found, plain
+from objstore.object.service import ObjectService
+
+
+def delete_object(service: ObjectService, request: Request) -> Response:
+    """204 when there was an object, 404 when not; the tombstone is written in both cases.
+
+    409 when something as new is stored. With X-If-Delete-At nothing is written unless the object expires exactly then:
+    404 when there is no object, 412 when it does not.
+    """
+    target = service.target(request)
+    timestamp = timestamp_of(request)
+    audience = audience_of(request, target)
+    guard = request.header(Backend.IF_DELETE_AT)
+    expected = None if guard is None else parse_delete_at(Backend.IF_DELETE_AT, guard)
+    standing = service.engine.look(target.location)
+    stored = service.stored(target, standing)
+    was_live = stored is not None and not service.expired(stored)
+    if expected is not None and (refusal := _guarded(stored, expected, standing.timestamp)):
+        return refusal
+    if standing.timestamp >= timestamp:
+        return conflict(standing.timestamp)
+
+    tombstone = TombstoneMetadata(target.location.name, timestamp)
+    try:
+        unsettled = service.engine.write_tombstone(target.location, standing, tombstone)
+    except AlreadyStored:
+        return conflict(timestamp)
+    announcement = service.announcer.deleted(target, audience, timestamp)
+    unsettled.settle()
+    announcement.wait()
+    if was_live or expected is not None:
+        return Response(204, {Backend.TIMESTAMP: timestamp})
+    return not_found(timestamp)
+
+
+def _guarded(stored: StoredObject | None, expected: int, stored_at: str) -> Response | None:
+    """The refusal, unless the object expires when the expirer thinks."""
+    if stored is None:
+        return not_found(stored_at)
+    if delete_at_of(stored.description.headers) != expected:
+        return plain(412, "The object does not expire then", stored_at)
+    return None

@@ -1,0 +1,87 @@
+"""Container updates that could not be delivered, kept on the object's own device until they are.
+
+One file each: DEVICE/async_pending[-POLICY]/SUFFIX/HASH-TIMESTAMP, where HASH is that of the path the row is about. Of
+several for one path only the newest matters, since a row says all that its container shows.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from objstore.errors import StoreError
+from objstore.hashing import PathHasher
+from objstore.paths import ResourcePath
+from objstore.rows import ObjectRow
+from objstore.system import files
+
+_NAME: Final = re.compile(r"(?P<hash>[0-9a-f]{32})-(?P<timestamp>\d{10}\.\d{5}(?:_[0-9a-f]{16})?)", re.ASCII)
+
+
+@dataclass(eq=False)
+class PendingUpdateCorrupt(StoreError):
+    """A pending update that cannot be read."""
+
+    message: ClassVar[str] = "{path}: {reason}"
+
+    path: str
+    reason: str
+
+
+class PendingUpdate(Struct, frozen=True, forbid_unknown_fields=True):
+    """A row some server of its container has still to hear of; `delivered` lists devices of the ring that have."""
+
+    account: str
+    container: str
+    row: ObjectRow
+    delivered: tuple[int, ...] = ()
+    version: Literal[1] = 1
+
+    @property
+    def container_path(self) -> ResourcePath:
+        """The container whose row it is."""
+        return ResourcePath(self.account, self.container)
+
+    @property
+    def timestamp(self) -> str:
+        """When what the row shows last changed."""
+        return self.row.meta_timestamp or self.row.timestamp
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(PendingUpdate).decode
+
+
+def pending_path(directory: str, hasher: PathHasher, update: PendingUpdate) -> str:
+    """Its file, below DEVICE/async_pending[-POLICY]."""
+    digest = hasher.hexdigest(ResourcePath(update.account, update.container, update.row.name))
+    return f"{directory}/{digest[-3:]}/{digest}-{update.timestamp}"
+
+
+def save(path: str, update: PendingUpdate) -> None:
+    """Write the update durably, in place of what stands there. Blocks; raises OSError."""
+    for changed in files.make_directories(os.path.dirname(path)):
+        files.fsync_directory(changed)
+    files.write_atomically(path, _encode(update))
+
+
+def load(path: str) -> PendingUpdate:
+    """Raises PendingUpdateCorrupt, and FileNotFoundError when it has been delivered meanwhile."""
+    try:
+        with open(path, "rb") as file:
+            return _decode(file.read())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PendingUpdateCorrupt(path, str(error)) from error
+
+
+def newest_first(directory: str) -> Iterator[list[str]]:
+    """The paths of the updates in a suffix's directory, newest first, one list for each object."""
+    by_hash: dict[str, list[str]] = {}
+    for name in sorted(files.list_directory(directory), reverse=True):
+        if match := _NAME.fullmatch(name):
+            by_hash.setdefault(match["hash"], []).append(f"{directory}/{name}")
+    yield from by_hash.values()

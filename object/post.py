@@ -1,0 +1,68 @@
+"""POST: replace an object's metadata."""
+
+from objstore.headers import Client
+from objstore.http.messages import Request, Response
+from objstore.object.announce import audience_of
+from objstore.object.engine import AlreadyStored, Description
+from objstore.object.metadata import PostedMetadata
+from objstore.object.requests import stored_headers, timestamp_of
+from objstore.object.responses import conflict, not_found, plain
+from objstore.object.service import ObjectService
+
+
+def post_object(service: ObjectService, request: Request) -> Response:
+    """202; 404 when there is no object; 409 when its metadata and its content type are as new."""
+    target = service.target(request)
+    timestamp = timestamp_of(request)
+    audience = audience_of(request, target)
+    headers = stored_headers(request, service.allowed_headers)
+    standing = service.engine.look(target.location)
+    stored = service.live(target, standing)
+    if stored is None:
+        return not_found(standing.timestamp)
+    stored.close()
+
+    before = stored.description
+    after = merge_post(before, timestamp, headers.replaced, request.header(Client.CONTENT_TYPE) or "")
+    if after is before:
+        return conflict(before.timestamp)
+    try:
+        unsettled = service.engine.write_metadata(target.location, standing, posted_metadata(after))
+    except AlreadyStored:
+        return conflict(timestamp)
+
+    announcement = service.announcer.stored(target, audience, after)
+    unsettled.settle()
+    announcement.wait()
+    return plain(202, "Accepted", after.timestamp)
+
+
+def merge_post(before: Description, timestamp: str, headers: dict[str, str], content_type: str) -> Description:
+    """The description after a POST at `timestamp`; `before` itself if all that it says is out of date.
+
+    Headers and content type have timestamps of their own, so that POSTs may arrive in any order: a late one that
+    was the last to set the content type still sets it. An empty content type sets none.
+    """
+    newer_headers = timestamp > before.timestamp
+    newer_type = bool(content_type) and timestamp > before.content_type_timestamp
+    if not newer_headers and not newer_type:
+        return before
+    return Description(
+        data=before.data,
+        timestamp=timestamp if newer_headers else before.timestamp,
+        headers=headers if newer_headers else before.headers,
+        content_type=content_type if newer_type else before.content_type,
+        content_type_timestamp=timestamp if newer_type else before.content_type_timestamp,
+    )
+
+
+def posted_metadata(description: Description) -> PostedMetadata:
+    """What to lay over the data file; the content type only where it is newer than the data."""
+    own_type = description.content_type_timestamp > description.data.timestamp
+    return PostedMetadata(
+        name=description.data.name,
+        timestamp=description.timestamp,
+        headers=description.headers,
+        content_type=description.content_type if own_type else "",
+        content_type_timestamp=description.content_type_timestamp if own_type else "",
+    )

@@ -1,0 +1,94 @@
+"""PUT: store an object."""
+
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request, Response
+from objstore.limits import check_upload_size
+from objstore.object.announce import audience_of
+from objstore.object.engine import AlreadyStored, Description, Upload
+from objstore.object.fileset import FileSet
+from objstore.object.metadata import ObjectMetadata
+from objstore.object.receive import agreed_etag, receive
+from objstore.object.requests import Target, sorted_metadata, stored_headers, timestamp_of
+from objstore.object.responses import conflict
+from objstore.object.service import ObjectService
+
+
+def put_object(service: ObjectService, request: Request) -> Response:
+    """201; 409 when something as new is stored; 412 on If-None-Match: * when an object is."""
+    target = service.target(request)
+    timestamp = timestamp_of(request)
+    audience = audience_of(request, target)
+    length = _announced_length(service, request)
+    headers = stored_headers(request, service.allowed_headers)
+    content_type = request.header(Client.CONTENT_TYPE)
+    if not content_type:
+        raise HttpError(400, "Missing Content-Type header")
+    standing = service.engine.look(target.location)
+    if request.header(Client.IF_NONE_MATCH) is not None:
+        _refuse_if_present(service, request, target, standing)
+    if standing.timestamp >= timestamp:
+        return conflict(standing.timestamp)
+
+    service.devices.check_space(target.device, length or 0)
+    upload = service.engine.create(target.location, standing, length)
+    try:
+        receive(request.body, upload, request.content_length, service.cluster.limits.max_file_size)
+        metadata = _metadata(request, target, timestamp, content_type, headers.replaced, headers.kept, upload)
+        unsettled = upload.commit(metadata)
+    except AlreadyStored:
+        return conflict(timestamp)
+    finally:
+        upload.abort()
+
+    description = Description(metadata, timestamp, metadata.headers, content_type, timestamp)
+    announcement = service.announcer.stored(target, audience, description)
+    unsettled.settle()
+    announcement.wait()
+    return Response(201, {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp})
+
+
+def _announced_length(service: ObjectService, request: Request) -> int | None:
+    """How long the body will be, None if not known. Raises HttpError 400, 411 and 413."""
+    length, chunked = request.content_length, request.chunked
+    if length is None and chunked:
+        hint = request.header(Backend.OBJECT_LENGTH)
+        if hint is not None and hint.isascii() and hint.isdigit():
+            length = int(hint)
+    check_upload_size(service.cluster.limits, length, chunked)
+    return length
+
+
+def _refuse_if_present(service: ObjectService, request: Request, target: Target, standing: FileSet) -> None:
+    if request.header(Client.IF_NONE_MATCH) != "*":
+        raise HttpError(400, "If-None-Match only supports * on PUT")
+    stored = service.live(target, standing)
+    if stored is not None:
+        stored.close()
+        raise HttpError(412, headers={Backend.TIMESTAMP: standing.newest_timestamp})
+
+
+def _metadata(
+    request: Request,
+    target: Target,
+    timestamp: str,
+    content_type: str,
+    replaced: dict[str, str],
+    kept: dict[str, str],
+    upload: Upload,
+) -> ObjectMetadata:
+    """What to store with a body that has been received. Raises HttpError 400 and 422."""
+    trailers = request.trailers
+    if trailers:
+        more_replaced, more_kept = sorted_metadata(trailers)
+        replaced, kept = replaced | more_replaced, kept | more_kept
+    return ObjectMetadata(
+        name=target.location.name,
+        timestamp=timestamp,
+        size=upload.size,
+        etag=agreed_etag(request, upload.checksum, trailers),
+        checksum=upload.checksum,
+        content_type=content_type,
+        headers=replaced,
+        sysmeta=kept,
+    )

@@ -1,0 +1,70 @@
+"""The body of a PUT: received, hashed and written at the same time."""
+
+from typing import Final
+
+from objstore.headers import Backend, Client
+from objstore.http.bodies import ClientDisconnected
+from objstore.http.errors import HttpError
+from objstore.http.messages import BodyReader, Request
+from objstore.object.buffers import BufferPool
+from objstore.object.engine import Upload
+from objstore.system.concurrency import Task, spawn
+
+# A body announced as no longer than this is taken in one piece.
+WHOLE_BYTES_MAX: Final = 64 * 1024
+CHUNK_BYTES: Final = 1024 * 1024
+IDLE_BUFFERS: Final = 8
+
+_buffers: Final = BufferPool(CHUNK_BYTES, IDLE_BUFFERS)
+
+
+def receive(body: BodyReader, upload: Upload, length: int | None, size_max: int) -> None:
+    """Write the body to the upload. Raises HttpError (408, 413, 499) and OSError."""
+    if length is None or length > WHOLE_BYTES_MAX:
+        _receive_stream(body, upload, size_max)
+        return
+    content = body.read()
+    if len(content) != length:
+        raise ClientDisconnected
+    upload.write(content)
+
+
+def _receive_stream(body: BodyReader, upload: Upload, size_max: int) -> None:
+    """In chunks: while one is hashed and written, the next is received."""
+    filling, writing = _buffers.take(), _buffers.take()
+    write: Task[None] | None = None
+    size = 0
+    while count := _fill(body, filling):
+        if write is not None:
+            write.wait()
+        size += count
+        if size > size_max:
+            raise HttpError(413, "Your request is too large.")
+        write = spawn(upload.write, filling[:count])
+        filling, writing = writing, filling
+    if write is not None:
+        write.wait()
+    # Only here: after an error the buffers are dropped, since a thread may still be reading one.
+    _buffers.give(filling)
+    _buffers.give(writing)
+
+
+def _fill(body: BodyReader, buffer: memoryview) -> int:
+    filled = 0
+    while filled < len(buffer):
+        count = body.readinto(buffer[filled:])
+        if count == 0:
+            break
+        filled += count
+    return filled
+
+
+def agreed_etag(request: Request, checksum: str, trailers: dict[str, str]) -> str:
+    """The ETag the sender gives the body, if what it says of the checksum is right. Raises HttpError 400, 422."""
+    announced = trailers.get(Backend.BODY_CHECKSUM) or request.header(Backend.BODY_CHECKSUM)
+    etag = trailers.get(Client.ETAG) or request.header(Client.ETAG)
+    if not announced or not etag:
+        raise HttpError(400, f"{Client.ETAG} and {Backend.BODY_CHECKSUM} must come as headers or trailers")
+    if announced.lower() != checksum:
+        raise HttpError(422, "The body does not match its checksum")
+    return etag.strip('"').lower()

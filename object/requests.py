@@ -1,0 +1,107 @@
+"""What a request to an object server says: which object, when, and what to store with it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from objstore.cluster import Cluster
+from objstore.headers import Backend, Client, Sysmeta
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request
+from objstore.limits import text_of
+from objstore.mounts import DeviceRoot
+from objstore.object.engine import Location
+from objstore.paths import ResourcePath
+from objstore.policies import UnknownPolicy
+from objstore.timestamps import Timestamp
+
+# Says how the body is to be read, so it is stored as system metadata is: a POST must not turn a manifest into text.
+KEPT_HEADERS: Final = (Client.STATIC_LARGE_OBJECT,)
+_FAMILY_PREFIX: Final = "X-Object-"
+_REPLACED_PREFIXES: Final = (Client.OBJECT_META_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
+
+
+class Target(Struct, frozen=True, gc=False):
+    """The object a request is about, and the name of the device it lies on."""
+
+    device: str
+    path: ResourcePath
+    location: Location
+
+
+class StoredHeaders(Struct, gc=False):
+    """What of a request's headers is stored: what each POST replaces, and what stays until the next PUT."""
+
+    replaced: dict[str, str]
+    kept: dict[str, str]
+
+
+def target_of(request: Request, cluster: Cluster, devices: DeviceRoot) -> Target:
+    """Read /device/partition/account/container/object. Raises HttpError 400, 412, 503 and 507."""
+    parts = request.path.split("/", 5)
+    if len(parts) < 6 or not (parts[3] and parts[4] and parts[5]):
+        raise HttpError(400, f"Invalid path: {request.path!r}")
+    _, device, partition, account, container, name = parts
+    if not (partition.isascii() and partition.isdigit()):
+        raise HttpError(400, f"Invalid partition: {partition!r}")
+    path = ResourcePath(text_of(account, True), text_of(container, True), text_of(name, True))
+    index = request.header(Backend.POLICY_INDEX) or "0"
+    try:
+        policy = cluster.policies.by_index(int(index))
+    except (UnknownPolicy, ValueError):
+        raise HttpError(503, f"No storage policy {index!r} here") from None
+    digest = cluster.hasher.hexdigest(path)
+    return Target(device, path, Location(devices.path(device), policy, partition, digest, str(path)))
+
+
+def timestamp_of(request: Request) -> str:
+    """X-Timestamp in its internal form; raises HttpError 400."""
+    value = request.header(Client.TIMESTAMP)
+    if value is None:
+        raise HttpError(400, "Missing X-Timestamp header")
+    try:
+        return Timestamp.parse(value).internal
+    except ValueError as error:
+        raise HttpError(400, f"Bad X-Timestamp header: {error}") from None
+
+
+def stored_headers(request: Request, allowed: Sequence[str]) -> StoredHeaders:
+    """User metadata, system metadata and the `allowed` headers of a request. Raises HttpError 400."""
+    replaced, kept = sorted_metadata(request.headers_with_prefix(_FAMILY_PREFIX))
+    environ_header = request.header
+    for name in allowed:
+        if value := environ_header(name):
+            (kept if name in KEPT_HEADERS else replaced)[name] = value
+    if Client.DELETE_AT in replaced:
+        delete_at_of(replaced)
+    return StoredHeaders(replaced, kept)
+
+
+def sorted_metadata(headers: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Of any headers, those a POST replaces (user metadata), and system metadata."""
+    replaced, kept = {}, {}
+    for name, value in headers.items():
+        if name.startswith(_REPLACED_PREFIXES):
+            replaced[name] = value
+        elif name.startswith(Sysmeta.OBJECT_PREFIX):
+            kept[name] = value
+    return replaced, kept
+
+
+def delete_at_of(headers: dict[str, str]) -> int | None:
+    """When the object expires, in seconds since the epoch; None if never. Raises HttpError 400."""
+    value = headers.get(Client.DELETE_AT)
+    return None if value is None else parse_delete_at(Client.DELETE_AT, value)
+
+
+def parse_delete_at(name: str, value: str) -> int:
+    """Raises HttpError 400 unless the header is a number of seconds since the epoch."""
+    if not (value.isascii() and value.isdigit() and len(value) <= 10):
+        raise HttpError(400, f"Non-integer {name}")
+    return int(value)
+
+
+def is_true(value: str | None) -> bool:
+    """Whether a header says yes."""
+    return value is not None and value.lower() in ("true", "1", "yes", "on", "t", "y")

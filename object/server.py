@@ -1,0 +1,76 @@
+"""The object server: finds out what a request is about and hands it to the verb's own function."""
+
+import errno
+from collections.abc import Callable
+from typing import Final
+
+from objstore.cluster import Cluster
+from objstore.config.object import ObjectConfig
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request, Response, WsgiServer
+from objstore.http.transport import Transport
+from objstore.mounts import DeviceRoot
+from objstore.object import file_engine as file_engine  # registers itself
+from objstore.object.announce import Announcer
+from objstore.object.delete import delete_object
+from objstore.object.engine import ObjectCorrupt, make_engine
+from objstore.object.get import get_object, head_object
+from objstore.object.post import post_object
+from objstore.object.put import put_object
+from objstore.object.responses import not_found
+from objstore.object.service import ObjectService
+from objstore.object.updates import ContainerUpdates
+from objstore.runtime import Runtime
+
+Verb = Callable[[ObjectService, Request], Response]
+
+VERBS: Final[dict[str, Verb]] = {
+    "GET": get_object,
+    "HEAD": head_object,
+    "PUT": put_object,
+    "POST": post_object,
+    "DELETE": delete_object,
+}
+ALLOW: Final = ", ".join(sorted(VERBS))
+# The disk, not the request, is at fault: the proxy goes on to another one.
+DISK_ERRORS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EUCLEAN, errno.ENODEV, errno.ENXIO, errno.ESTALE}
+)
+
+
+class ObjectServer(WsgiServer):
+    """Serves the objects on the devices of one machine."""
+
+    def __init__(
+        self, config: ObjectConfig, cluster: Cluster, devices: DeviceRoot, transport: Transport, runtime: Runtime
+    ) -> None:
+        storage = config.storage
+        updates = ContainerUpdates(transport, runtime.log, config.backend.container_update_timeout)
+        self._service = ObjectService(
+            cluster=cluster,
+            devices=devices,
+            engine=make_engine(storage.engine, runtime, storage.keep_cache_size),
+            announcer=Announcer(cluster.hasher, updates, runtime.threads),
+            clock=runtime.clock,
+            allowed_headers=storage.allowed_headers,
+        )
+        self._log = runtime.log
+
+    def handle(self, request: Request) -> Response:
+        """See WsgiServer."""
+        verb = VERBS.get(request.method)
+        if verb is None:
+            raise HttpError(405, headers={"Allow": ALLOW})
+        try:
+            return verb(self._service, request)
+        except ObjectCorrupt:
+            return not_found("")
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            self._log.error("disk failed", path=request.path, error=error)
+            raise HttpError(507, f"The device failed: {error.strerror}") from error
+
+    def report(self, request: Request, error: Exception) -> None:
+        """See WsgiServer."""
+        self._log.exception("request failed", method=request.method, path=request.path, error=repr(error))

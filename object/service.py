@@ -1,0 +1,60 @@
+"""What the verbs of the object server share."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from objstore.cluster import Cluster
+from objstore.headers import Backend, Client
+from objstore.http.messages import Request
+from objstore.mounts import DeviceRoot
+from objstore.object.announce import Announcer
+from objstore.object.engine import Missing, ObjectCorrupt, StorageEngine, StoredObject
+from objstore.object.fileset import FileSet
+from objstore.object.requests import Target, delete_at_of, is_true, target_of
+from objstore.system.clock import Clock
+
+
+class ObjectService(Struct, frozen=True):
+    """Parts of a running server, and questions every verb asks."""
+
+    cluster: Cluster
+    devices: DeviceRoot
+    engine: StorageEngine
+    announcer: Announcer
+    clock: Clock
+    allowed_headers: Sequence[str]
+
+    def target(self, request: Request) -> Target:
+        """The object a request is about. Raises HttpError 400, 412, 503 and 507."""
+        return target_of(request, self.cluster, self.devices)
+
+    def stored(self, target: Target, standing: FileSet) -> StoredObject | None:
+        """What `standing` stands for, opened; None when that is nothing, or damaged beyond use."""
+        if standing.data is None:
+            return None
+        try:
+            stored = self.engine.open(target.location, standing)
+        except ObjectCorrupt:
+            return None
+        return None if isinstance(stored, Missing) else stored
+
+    def live(self, target: Target, standing: FileSet) -> StoredObject | None:
+        """As `stored`, and None when it has expired."""
+        stored = self.stored(target, standing)
+        return None if stored is None or self.expired(stored) else stored
+
+    def expired(self, stored: StoredObject) -> bool:
+        """Whether its time is over: to clients it is gone, though it may not be removed yet."""
+        delete_at = delete_at_of(stored.description.headers)
+        return delete_at is not None and delete_at <= self.clock.now()
+
+
+def ignores_expiry(request: Request) -> bool:
+    """Whether the sender wants expired objects, too."""
+    header = request.header
+    return (
+        is_true(header(Backend.REPLICATION))
+        or is_true(header(Backend.OPEN_EXPIRED))
+        or is_true(header(Client.OPEN_EXPIRED))
+    )

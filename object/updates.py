@@ -1,0 +1,146 @@
+"""Telling containers what was stored: a row to each of their servers, or a record that it is still to be told.
+
+Rows for one container on one server travel together: while a request is under way, the next rows gather.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from objstore.devices import Device
+from objstore.headers import Backend
+from objstore.http.errors import HttpError
+from objstore.http.transport import BackendRequest, NodeFailure, Transport
+from objstore.logs import Logger
+from objstore.paths import ResourcePath
+from objstore.rows import ObjectRow, encode_rows
+from objstore.system.concurrency import Event, WaitTimeout, monotonic, spawn
+
+# So many rows waiting for one server mean that it is far behind: the next go to the updater at once.
+ROWS_MAX: Final = 10_000
+NODES_REMEMBERED_MAX: Final = 10_000
+
+_nodes: dict[tuple[str, str], Device] = {}
+
+
+class Destination(Struct, frozen=True, gc=False):
+    """A container on one of its servers."""
+
+    node: Device
+    partition: int
+    container: ResourcePath
+
+
+def destinations(
+    hosts: str | None, devices: str | None, partition: str | None, container: ResourcePath
+) -> list[Destination]:
+    """From headers that list one "ip:port" and one device for each replica to be told; [] without hosts.
+
+    Raises HttpError 400 when the lists do not match.
+    """
+    if not hosts:
+        return []
+    addresses, names = hosts.split(","), (devices or "").split(",")
+    if len(addresses) != len(names) or not partition or not partition.isdecimal():
+        raise HttpError(400, f"{Backend.CONTAINER_HOST}, device and partition do not match")
+    return [
+        Destination(_node(address.strip(), name.strip()), int(partition), container)
+        for address, name in zip(addresses, names, strict=True)
+    ]
+
+
+def _node(address: str, device: str) -> Device:
+    node = _nodes.get((address, device))
+    if node is None:
+        ip, _, port = address.rpartition(":")
+        if not ip or not port.isdecimal():
+            raise HttpError(400, f"Bad server address {address!r}")
+        ip = ip.strip("[]")
+        if len(_nodes) >= NODES_REMEMBERED_MAX:
+            _nodes.clear()
+        node = Device(-1, 0, 0, ip, int(port), ip, int(port), device, 0.0)
+        _nodes[address, device] = node
+    return node
+
+
+class _Lane:
+    """The rows that wait for one destination, and the event that says whether they have been taken."""
+
+    __slots__ = ("rows", "told")
+
+    def __init__(self) -> None:
+        self.rows: list[ObjectRow] = []
+        self.told: Event[bool] = Event()
+
+
+class PendingAnswers:
+    """Rows under way."""
+
+    __slots__ = ("_deadline", "_events")
+
+    def __init__(self, events: list[Event[bool]], deadline: float) -> None:
+        self._events = events
+        self._deadline = deadline
+
+    def all_taken(self) -> bool:
+        """Wait until every server has taken its row; False if one has not by the deadline."""
+        return all(self._taken(event) for event in self._events)
+
+    def _taken(self, event: Event[bool]) -> bool:
+        try:
+            return event.wait(max(self._deadline - monotonic(), 0.0))
+        except WaitTimeout:
+            return False
+
+
+class ContainerUpdates:
+    """Sends rows; one for a whole process."""
+
+    def __init__(self, transport: Transport, log: Logger, timeout_seconds: float) -> None:
+        self._transport = transport
+        self._log = log
+        self._timeout_seconds = timeout_seconds
+        self._lanes: dict[Destination, _Lane] = {}
+
+    def start(self, targets: Sequence[Destination], row: ObjectRow) -> PendingAnswers:
+        """Send the row to all targets without waiting."""
+        deadline = monotonic() + self._timeout_seconds
+        return PendingAnswers([self._enqueue(target, row) for target in targets], deadline)
+
+    def _enqueue(self, target: Destination, row: ObjectRow) -> Event[bool]:
+        lane = self._lanes.get(target)
+        if lane is None:
+            lane = self._lanes[target] = _Lane()
+            spawn(self._drive, target, lane)
+        if len(lane.rows) >= ROWS_MAX:
+            refused: Event[bool] = Event()
+            refused.set(False)
+            return refused
+        lane.rows.append(row)
+        return lane.told
+
+    def _drive(self, target: Destination, lane: _Lane) -> None:
+        """Send what has gathered until nothing has."""
+        try:
+            while lane.rows:
+                rows, told = lane.rows, lane.told
+                lane.rows, lane.told = [], Event()
+                told.set(self._send(target, rows))
+        finally:
+            del self._lanes[target]
+
+    def _send(self, target: Destination, rows: list[ObjectRow]) -> bool:
+        """Whether the server has taken the rows."""
+        headers = {"Content-Type": "application/json", Backend.POLICY_INDEX: str(rows[0].policy_index)}
+        request = BackendRequest("UPDATE", target.node, target.partition, target.container, headers)
+        try:
+            exchange = self._transport.start(request, encode_rows(rows), self._timeout_seconds)
+            response = exchange.response()
+            response.close()
+        except NodeFailure as failure:
+            self._log.warning("container update failed", container=target.container, reason=failure)
+            return False
+        if response.status // 100 != 2:
+            self._log.warning("container update refused", container=target.container, status=response.status)
+        return response.status // 100 == 2

@@ -1,0 +1,145 @@
+"""Whenever the power goes, the object is afterwards the old one or the new one, whole, and the new one once settled."""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from xxhash import xxh3_128_hexdigest
+
+from objstore.logs import Logger, Sink
+from objstore.object.engine import Location, Missing
+from objstore.object.file_engine.engine import FileEngine
+from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
+from objstore.policies import Policy
+from tests.unit.object.crashing_disk import Crashed, CrashingDisk
+
+DIGEST = "0123456789abcdef0123456789abcdef"
+LOCATION = Location("/srv/d1", Policy(0, "gold"), "7", DIGEST, "/a/c/o")
+SEEDS = range(40)
+
+Action = Callable[[FileEngine], None]
+
+
+def put(second: int, body: bytes, color: str = "") -> Action:
+    def act(engine: FileEngine) -> None:
+        upload = engine.create(LOCATION, engine.look(LOCATION), len(body))
+        upload.write(body)
+        headers = {"X-Object-Meta-Color": color} if color else {}
+        metadata = ObjectMetadata(
+            LOCATION.name, at(second), len(body), "etag", xxh3_128_hexdigest(body), "text/plain", headers
+        )
+        upload.commit(metadata).settle()
+
+    return act
+
+
+def post(second: int, color: str) -> Action:
+    def act(engine: FileEngine) -> None:
+        posted = PostedMetadata(LOCATION.name, at(second), {"X-Object-Meta-Color": color})
+        engine.write_metadata(LOCATION, engine.look(LOCATION), posted).settle()
+
+    return act
+
+
+def delete(second: int) -> Action:
+    def act(engine: FileEngine) -> None:
+        tombstone = TombstoneMetadata(LOCATION.name, at(second))
+        engine.write_tombstone(LOCATION, engine.look(LOCATION), tombstone).settle()
+
+    return act
+
+
+def at(second: int) -> str:
+    return f"{second:010d}.00000"
+
+
+def seen(engine: FileEngine) -> tuple[object, ...]:
+    """What a reader gets; a corrupt object would be quarantined, which the disk takes as a failure."""
+    stored = engine.open(LOCATION)
+    if isinstance(stored, Missing):
+        return ("missing", stored.timestamp)
+    description = stored.description
+    return (stored.read(), description.timestamp, description.headers, description.data.timestamp)
+
+
+def engine_on(disk: CrashingDisk) -> FileEngine:
+    return FileEngine(disk, Logger("test", Sink()), 2**20)
+
+
+SCENARIOS = {
+    "first put": ([], put(2, b"new")),
+    "put over an object": ([put(1, b"old")], put(2, b"new")),
+    "put over an object with posted metadata": ([put(1, b"old"), post(2, "red")], put(3, b"new", "blue")),
+    "put over a tombstone": ([put(1, b"old"), delete(2)], put(3, b"new")),
+    "put of long metadata": ([put(1, b"old")], put(2, b"new", "x" * 5000)),
+    "large put": ([put(1, b"old")], put(2, b"new" * 500_000)),
+    "delete": ([put(1, b"old")], delete(2)),
+    "delete of nothing": ([], delete(1)),
+    "post": ([put(1, b"old", "red")], post(2, "blue")),
+    "second post": ([put(1, b"old"), post(2, "red")], post(3, "blue")),
+    "post of long metadata": ([put(1, b"old")], post(2, "x" * 5000)),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_crash_leaves_the_old_or_the_new(name: str) -> None:
+    history, action = SCENARIOS[name]
+    disk = prepared(history)
+    before = seen(engine_on(disk))
+    action(engine_on(disk))
+    after = seen(engine_on(disk))
+    steps = disk.steps - prepared(history).steps
+    assert before != after
+    for crash_at in range(steps + 1):
+        for seed in SEEDS:
+            disk = prepared(history)
+            disk.crash_at = disk.steps + crash_at
+            settled = False
+            try:
+                action(engine_on(disk))
+                settled = True
+            except Crashed:
+                pass
+            disk.crash(Random(seed))
+            assert seen(engine_on(disk)) in ([after] if settled else [before, after]), (crash_at, disk.trace)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_an_action_repeated_after_a_crash_gets_through(name: str) -> None:
+    history, action = SCENARIOS[name]
+    disk = prepared(history)
+    start = disk.steps
+    action(engine_on(disk))
+    after = seen(engine_on(disk))
+    for crash_at in range(disk.steps - start):
+        disk = prepared(history)
+        disk.crash_at = disk.steps + crash_at
+        with pytest.raises(Crashed):
+            action(engine_on(disk))
+        disk.crash(Random(crash_at))
+        if seen(engine_on(disk)) != after:
+            action(engine_on(disk))
+        assert seen(engine_on(disk)) == after
+
+
+def prepared(history: list[Action]) -> CrashingDisk:
+    disk = CrashingDisk()
+    for action in history:
+        action(engine_on(disk))
+    disk.settle_everything()
+    return disk
+
+
+def test_the_order_of_a_put_over_an_object() -> None:
+    disk = prepared([put(1, b"old")])
+    disk.trace.clear()
+    put(2, b"new")(engine_on(disk))
+    assert disk.trace == ["create", "write", "set_attribute", "flush File", "link", "flush Directory", "unlink"]
+
+
+def test_new_directories_are_made_durable_with_their_parents() -> None:
+    disk = CrashingDisk()
+    put(1, b"new")(engine_on(disk))
+    new_names = ["mkdir", "mkdir", "mkdir", "mkdir", "mkdir", "mkdir"]
+    tail = ["link", "flush Directory" + " Directory" * len(new_names)]
+    assert disk.trace == ["create", "write", "set_attribute", "flush File", *new_names, *tail]
