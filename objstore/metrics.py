@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     import prometheus_client
@@ -104,8 +104,8 @@ class Histogram(_Family):
 class Metrics:
     """The figures of one service. Asking for a name again gives the same figure.
 
-    With a `directory`, which the service empties when it starts, its workers count together and each of
-    them can render the figures of all.
+    With a `directory` the workers forked from this process count together, and each of them can render the
+    figures of all.
     """
 
     def __init__(self, directory: str = "", statsd: StatsD | None = None) -> None:
@@ -115,6 +115,21 @@ class Metrics:
         self._registry: Any = None
         if directory:
             os.environ[SHARED_DIRECTORY] = directory
+
+    @classmethod
+    def shared(cls, directory: str, service: str, statsd: StatsD | None = None) -> Self:
+        """For a service that is starting: its workers count together, from zero, in a folder below `directory`.
+
+        Without a directory each worker counts for itself. Raises OSError if the folder cannot be made.
+        """
+        if not directory:
+            return cls(statsd=statsd)
+        folder = os.path.join(directory, service)
+        os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(folder):
+            if name.endswith(".db"):
+                os.unlink(os.path.join(folder, name))
+        return cls(folder, statsd)
 
     def counter(self, name: str, description: str, labels: tuple[str, ...] = ()) -> Counter:
         """`name` without the "_total" that Prometheus adds."""

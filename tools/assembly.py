@@ -23,7 +23,7 @@ def make_runtime(service: str, log: LogConfig, metrics: MetricsConfig) -> Runtim
     statsd = None
     if metrics.statsd is not None:
         statsd = StatsD(metrics.statsd.host, metrics.statsd.port, metrics.statsd_prefix)
-    return Runtime(log=get_logger(service), metrics=Metrics(metrics.directory, statsd))
+    return Runtime(log=get_logger(service), metrics=Metrics.shared(metrics.directory, service, statsd))
 
 
 def make_devices(config: DevicesConfig) -> DeviceRoot:

@@ -14,7 +14,7 @@ from objstore.config.loading import load, loads
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
 from objstore.config.users import UsersConfig
-from tests.tidy.repository import ROOT
+from tests.tidy.repository import ROOT, sources
 
 FILES: Final[dict[str, type[msgspec.Struct]]] = {
     "objstore.toml": ClusterConfig,
@@ -93,6 +93,16 @@ def test_documented_defaults_are_the_real_ones(file: str) -> None:
             assert actual[option] == {REQUIRED: REQUIRED, NO_DEFAULT: None}[text], option
         else:
             assert read_alone(file, option, text) == actual[option], option
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_option_has_a_user(file: str) -> None:
+    """An option that no code looks at would only seem to do something."""
+    texts = [
+        path.read_text(encoding="utf-8") for path in sources() if "objstore/config/" not in str(path.relative_to(ROOT))
+    ]
+    used = {name for text in texts for name in re.findall(r"\.(\w+)", text)}
+    assert {option for option in options(FILES[file]) if option.rpartition(".")[2] not in used} == set()
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -114,6 +114,27 @@ print("prometheus_client" in sys.modules)
     assert run_python(program).split() == ["False", "True"]
 
 
+def test_a_service_starts_from_zero_and_leaves_others_alone(tmp_path: Path) -> None:
+    program = f"""
+from objstore.metrics import Metrics
+figures = Metrics.shared({str(tmp_path)!r}, "proxy")
+figures.counter("a", "d").add()
+print(figures.render().decode())
+"""
+    (tmp_path / "object").mkdir()
+    (tmp_path / "object" / "counter_1.db").touch()
+    for _ in range(2):
+        assert "a_total 1.0" in run_python(program).splitlines()
+    assert len(list((tmp_path / "proxy").glob("*.db"))) == 1
+    assert (tmp_path / "object" / "counter_1.db").exists()
+
+
+def test_without_a_directory_each_worker_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(metrics.SHARED_DIRECTORY, raising=False)
+    Metrics.shared("", "proxy")
+    assert metrics.SHARED_DIRECTORY not in os.environ
+
+
 def test_workers_count_together(tmp_path: Path) -> None:
     program = f"""
 import os
