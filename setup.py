@@ -60,7 +60,7 @@ setup(
     python_requires=">=3.11",
     packages=packages(),
     package_dir={"objstore": "objstore"} | {f"objstore.{tier}": tier for tier in TIERS},
-    package_data={"objstore": ["py.typed"]},
+    package_data={"objstore": ["py.typed"], "objstore.tools": ["bench/*.lua", "bench/*.sh"]},
     install_requires=RUNTIME,
     extras_require={"test": TEST},
     entry_points={

@@ -1,20 +1,26 @@
-"""Puts the servers of a store together from their configuration. Explicit, so that it can be read."""
+"""Puts the servers of a store together from their configuration. Explicit, so that it can be read.
+
+Each function imports the server it makes: a process loads only those it runs.
+"""
 
 from __future__ import annotations
 
-from objstore.account.server import AccountServer
-from objstore.cluster import Cluster
-from objstore.config.account import AccountConfig
-from objstore.config.container import ContainerConfig
-from objstore.config.object import ObjectConfig
-from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
-from objstore.container.server import ContainerServer
-from objstore.http.transport import Transport
+from typing import TYPE_CHECKING
+
 from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics, StatsD
 from objstore.mounts import DeviceRoot
-from objstore.object.server import ObjectServer
 from objstore.runtime import Runtime
+
+if TYPE_CHECKING:
+    from objstore.cluster import Cluster
+    from objstore.config.account import AccountConfig
+    from objstore.config.container import ContainerConfig
+    from objstore.config.object import ObjectConfig
+    from objstore.config.proxy import ProxyConfig
+    from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
+    from objstore.http.messages import WsgiApplication
+    from objstore.http.transport import Transport
 
 
 def make_runtime(service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
@@ -31,18 +37,31 @@ def make_devices(config: DevicesConfig) -> DeviceRoot:
     return DeviceRoot(config.root, config.mount_check, config.reserve)
 
 
-def make_account_server(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> AccountServer:
+def make_account_server(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
     """The account server of one node."""
+    from objstore.account.server import AccountServer
+
     return AccountServer(config, cluster, make_devices(config.devices), runtime)
 
 
 def make_container_server(
     config: ContainerConfig, cluster: Cluster, transport: Transport, runtime: Runtime
-) -> ContainerServer:
+) -> WsgiApplication:
     """The container server of one node; the transport leads to account servers."""
+    from objstore.container.server import ContainerServer
+
     return ContainerServer(config, cluster, make_devices(config.devices), transport, runtime)
 
 
-def make_object_server(config: ObjectConfig, cluster: Cluster, transport: Transport, runtime: Runtime) -> ObjectServer:
+def make_object_server(
+    config: ObjectConfig, cluster: Cluster, transport: Transport, runtime: Runtime
+) -> WsgiApplication:
     """The object server of one node; the transport leads to container servers."""
+    from objstore.object.server import ObjectServer
+
     return ObjectServer(config, cluster, make_devices(config.devices), transport, runtime)
+
+
+def make_proxy(config: ProxyConfig, cluster: Cluster, transport: Transport, runtime: Runtime) -> WsgiApplication:
+    """A proxy; the transport leads to all storage servers. Raises RingMissing and other StoreErrors."""
+    raise NotImplementedError
