@@ -23,6 +23,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
+# Host names are resolved where they are needed; the green resolver alone would cost every process 20 MB.
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import eventlet.hubs
