@@ -19,14 +19,16 @@ _buffers: Final = BufferPool(CHUNK_BYTES, IDLE_BUFFERS)
 
 
 def receive(body: BodyReader, upload: Upload, length: int | None, size_max: int) -> None:
-    """Write the body to the upload. Raises HttpError (408, 413, 499) and OSError."""
+    """Write the body to the upload. Raises HttpError (408, 413, 499) and OSError.
+
+    `length` is what Content-Length says, None for a chunked body.
+    """
     if length is None or length > WHOLE_BYTES_MAX:
         _receive_stream(body, upload, size_max)
-        return
-    content = body.read()
-    if len(content) != length:
+    else:
+        upload.write(body.read())
+    if length is not None and upload.size != length:
         raise ClientDisconnected
-    upload.write(content)
 
 
 def _receive_stream(body: BodyReader, upload: Upload, size_max: int) -> None:

@@ -105,3 +105,13 @@ def parse_delete_at(name: str, value: str) -> int:
 def is_true(value: str | None) -> bool:
     """Whether a header says yes."""
     return value is not None and value.lower() in ("true", "1", "yes", "on", "t", "y")
+
+
+def ignores_expiry(request: Request) -> bool:
+    """Whether the sender wants expired objects, too."""
+    header = request.header
+    return (
+        is_true(header(Backend.REPLICATION))
+        or is_true(header(Backend.OPEN_EXPIRED))
+        or is_true(header(Client.OPEN_EXPIRED))
+    )

@@ -4,13 +4,13 @@ import errno
 from collections.abc import Callable
 from typing import Final
 
+import objstore.object.file_engine  # noqa: F401  # registers itself
 from objstore.cluster import Cluster
 from objstore.config.object import ObjectConfig
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response, WsgiServer
 from objstore.http.transport import Transport
 from objstore.mounts import DeviceRoot
-from objstore.object import file_engine as file_engine  # registers itself
 from objstore.object.announce import Announcer
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
@@ -52,7 +52,7 @@ class ObjectServer(WsgiServer):
             engine=make_engine(storage.engine, runtime, storage.keep_cache_size),
             announcer=Announcer(cluster.hasher, updates, runtime.threads),
             clock=runtime.clock,
-            allowed_headers=storage.allowed_headers,
+            allowed_headers=tuple(name.title() for name in storage.allowed_headers),
         )
         self._log = runtime.log
 

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from objstore.cluster import Cluster
-from objstore.headers import Backend, Client
 from objstore.http.messages import Request
 from objstore.mounts import DeviceRoot
 from objstore.object.announce import Announcer
 from objstore.object.engine import Missing, ObjectCorrupt, StorageEngine, StoredObject
 from objstore.object.fileset import FileSet
-from objstore.object.requests import Target, delete_at_of, is_true, target_of
+from objstore.object.requests import Target, delete_at_of, target_of
 from objstore.system.clock import Clock
 
 
@@ -48,13 +47,3 @@ class ObjectService(Struct, frozen=True):
         """Whether its time is over: to clients it is gone, though it may not be removed yet."""
         delete_at = delete_at_of(stored.description.headers)
         return delete_at is not None and delete_at <= self.clock.now()
-
-
-def ignores_expiry(request: Request) -> bool:
-    """Whether the sender wants expired objects, too."""
-    header = request.header
-    return (
-        is_true(header(Backend.REPLICATION))
-        or is_true(header(Backend.OPEN_EXPIRED))
-        or is_true(header(Client.OPEN_EXPIRED))
-    )

@@ -1,0 +1,99 @@
+"""GET and HEAD: send an object, or say what it is."""
+
+from typing import Final
+
+from objstore.headers import Backend, Client
+from objstore.http.conditional import evaluate, lists_etag
+from objstore.http.messages import Request, Response
+from objstore.http.ranges import ByteRange, ranges_of
+from objstore.object.engine import Missing, StoredObject
+from objstore.object.requests import ignores_expiry
+from objstore.object.responses import not_found, object_headers, plain
+from objstore.object.service import ObjectService
+from objstore.timestamps import Timestamp
+
+# Up to this size a body is read and verified before its first byte leaves, and leaves with its head.
+WHOLE_BYTES_MAX: Final = 64 * 1024
+
+
+def get_object(service: ObjectService, request: Request) -> Response:
+    """200, or 206 for one range; 304, 404, 412, 416. Several ranges get the whole: proxies ask for each by itself."""
+    stored = _readable(service, request)
+    if isinstance(stored, Response):
+        return stored
+    headers = object_headers(stored.description)
+    refusal = _precondition(request, stored, headers)
+    if refusal is not None:
+        return refusal
+    size = stored.description.data.size
+    status, chosen = 200, ByteRange(0, size - 1)
+    asked = request.header(Client.RANGE)
+    if asked is not None and _range_applies(request, headers):
+        ranges = ranges_of(asked, size)
+        if ranges == []:
+            stored.close()
+            return _unsatisfiable(headers, size)
+        if ranges is not None and len(ranges) == 1:
+            status, chosen = 206, ranges[0]
+            headers[Client.CONTENT_RANGE] = chosen.content_range(size)
+    start, stop = chosen.first, chosen.last + 1
+    if size > WHOLE_BYTES_MAX:
+        return Response(status, headers, stored.stream(start, stop))
+    body = stored.read()
+    return Response(status, headers, body if status == 200 else body[start:stop])
+
+
+def head_object(service: ObjectService, request: Request) -> Response:
+    """200; 304, 404, 412. The body is not read."""
+    stored = _readable(service, request)
+    if isinstance(stored, Response):
+        return stored
+    headers = object_headers(stored.description)
+    refusal = _precondition(request, stored, headers)
+    if refusal is not None:
+        return refusal
+    stored.close()
+    headers[Client.CONTENT_LENGTH] = str(stored.description.data.size)
+    return Response(200, headers)
+
+
+def _readable(service: ObjectService, request: Request) -> StoredObject | Response:
+    """The object, opened, or the 404."""
+    target = service.target(request)
+    stored = service.engine.open(target.location)
+    if isinstance(stored, Missing):
+        return not_found(stored.timestamp)
+    if Client.DELETE_AT in stored.description.headers and service.expired(stored) and not ignores_expiry(request):
+        stored.close()
+        return not_found(stored.description.timestamp)
+    return stored
+
+
+def _precondition(request: Request, stored: StoredObject, headers: dict[str, str]) -> Response | None:
+    """What answers instead of the object; it is closed then."""
+    description = stored.description
+    modified = Timestamp.parse(description.timestamp).ceil_seconds
+    status = evaluate(request.header, description.data.etag, modified)
+    if status is None:
+        return None
+    stored.close()
+    if status == 304:
+        return Response(304, headers)
+    return plain(412, "Precondition Failed", headers[Backend.TIMESTAMP])
+
+
+def _range_applies(request: Request, headers: dict[str, str]) -> bool:
+    """Whether If-Range, if there is one, names what is stored (RFC 9110, section 13.1.5)."""
+    validator = request.header(Client.IF_RANGE)
+    return (
+        validator is None
+        or validator == headers[Client.LAST_MODIFIED]
+        or (validator != "*" and lists_etag(validator, headers[Client.ETAG]))
+    )
+
+
+def _unsatisfiable(headers: dict[str, str], size: int) -> Response:
+    response = plain(416, "Requested Range Not Satisfiable", headers[Backend.TIMESTAMP])
+    response.headers[Client.CONTENT_RANGE] = f"bytes */{size}"
+    response.headers[Client.ETAG] = headers[Client.ETAG]
+    return response

@@ -1,0 +1,95 @@
+"""What containers are told, and what is kept when they cannot be."""
+
+import pytest
+
+from objstore.object.pending import load
+from objstore.paths import ResourcePath
+from objstore.rows import ObjectRow
+from objstore.system import concurrency
+from tests.unit.object.harness import NOW, PATH, Store, at, wire
+
+EXPIRES = int(NOW) + 100
+QUEUE = {
+    "X-Delete-At": str(EXPIRES),
+    "X-Delete-At-Host": "10.0.0.9:6201",
+    "X-Delete-At-Device": "sdq",
+    "X-Delete-At-Partition": "11",
+    "X-Delete-At-Container": "1699920000",
+}
+
+
+def test_a_put_tells_its_container(store: Store) -> None:
+    etag = store.put(1, b"body").headers["Etag"]
+    request, _ = store.transport.requests[0]
+    assert (request.method, request.node.address, request.node.device) == ("UPDATE", "10.0.0.1:6201", "sdb")
+    assert (request.partition, request.path) == (3, ResourcePath("a", "c"))
+    assert store.transport.rows == [ObjectRow("o", at(1), 4, "text/plain", etag)]
+
+
+def test_every_server_named_is_told(store: Store) -> None:
+    lists = {"x_container_host": "10.0.0.1:6201,[::1]:6201", "x_container_device": "sdb,sdc"}
+    store.put(1, **lists)
+    assert [request.node.address for request, _ in store.transport.requests] == ["10.0.0.1:6201", "[::1]:6201"]
+
+
+def test_without_names_nobody_is(store: Store) -> None:
+    store.put(1, x_container_host="")
+    assert store.transport.requests == []
+    assert [name for name in store.files() if "async" in name] == []
+
+
+def test_rows_may_go_to_another_container(store: Store) -> None:
+    store.put(1, x_backend_container_path=".shards_a/c-1")
+    assert store.transport.requests[0][0].path == ResourcePath(".shards_a", "c-1")
+
+
+def test_the_listing_may_differ_from_the_object(store: Store) -> None:
+    prefix = "x_object_sysmeta_container_update_override_"
+    store.put(1, **{prefix + "etag": "e", prefix + "size": "99", prefix + "content_type": wire("text/ü")})
+    row = store.transport.rows[0]
+    assert (row.etag, row.size, row.content_type) == ("e", 99, "text/ü")
+
+
+def test_a_delete_takes_the_row_away(store: Store) -> None:
+    store.put(1)
+    store.delete(2)
+    row = store.transport.rows[-1]
+    assert (row.name, row.timestamp, row.deleted, row.size) == ("o", at(2), True, 0)
+
+
+@pytest.mark.parametrize("status", [None, 404, 503])
+@pytest.mark.parametrize("verb", ["put", "post", "delete"])
+def test_what_is_not_taken_is_put_on_record(store: Store, status: int | None, verb: str) -> None:
+    store.put(1)
+    store.transport.status = status
+    answer = getattr(store, verb)(2)
+    assert answer.status // 100 == 2
+    (name,) = [name for name in store.files() if name.startswith("async_pending/")]
+    digest = store.directory().name
+    assert name == f"async_pending/{digest[-3:]}/{digest}-{at(2)}"
+    update = load(str(store.root / "sda" / name))
+    assert update.container_path == ResourcePath("a", "c")
+    assert update.row == store.transport.rows[-1]
+
+
+def test_an_object_that_expires_is_queued(store: Store) -> None:
+    store.put(1, **QUEUE)
+    request, _ = store.transport.requests[1]
+    assert (request.node.device, request.partition) == ("sdq", 11)
+    assert request.path == ResourcePath(".expiring_objects", "1699920000")
+    assert store.transport.rows[1].name == f"{EXPIRES}-a/c/o"
+
+
+def test_a_queue_row_that_is_not_taken_has_a_record_of_its_own(store: Store) -> None:
+    store.put(1)
+    store.transport.status = None
+    store.post(2, **QUEUE)
+    updates = [load(str(store.root / "sda" / name)) for name in store.files() if name.startswith("async_pending/")]
+    assert sorted(update.account for update in updates) == [".expiring_objects", "a"]
+
+
+def test_rows_for_one_container_travel_together(store: Store) -> None:
+    tasks = [concurrency.spawn(store.put, 1, b"body", f"{PATH}{number}") for number in range(20)]
+    assert {task.wait().status for task in tasks} == {201}
+    assert sorted(row.name for row in store.transport.rows) == sorted(f"o{number}" for number in range(20))
+    assert len(store.transport.requests) < 20
