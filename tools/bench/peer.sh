@@ -73,11 +73,11 @@ write_ring() { # builder name, port
 setup() {
   mkdir -p "$ETC" "$RUN" "$PEER_HOME"/log "$PEER_HOME"/devices/d{1,2,3,4}
   install_swift
-  if [ -e /etc/swift ] && [ "$(readlink /etc/swift)" != "$ETC" ]; then
+  [ -e /etc/swift ] || ln -s "$ETC" /etc/swift
+  if ! [ /etc/swift -ef "$ETC" ]; then
     echo "peer.sh: /etc/swift exists and is not ours; move it away first" >&2
     exit 2
   fi
-  ln -sfn "$ETC" /etc/swift
   printf '[swift-hash]\nswift_hash_path_prefix = bench\nswift_hash_path_suffix = bench\n' > "$ETC/swift.conf"
   printf '[storage-policy:0]\nname = gold\ndefault = yes\n' >> "$ETC/swift.conf"
   for server in account container object; do write_storage_server "$server"; done
