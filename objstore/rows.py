@@ -27,7 +27,10 @@ class ObjectRow(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class ContainerRow(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A container as its account lists it; it is deleted if delete_timestamp is the newer one."""
+    """A container as its account lists it; it is deleted if it is empty and delete_timestamp is the newer one.
+
+    The policy and the figures are as they were in the container at `stats_timestamp`.
+    """
 
     name: str
     put_timestamp: str
@@ -35,6 +38,7 @@ class ContainerRow(Struct, frozen=True, omit_defaults=True, gc=False):
     object_count: int = 0
     bytes_used: int = 0
     policy_index: int = 0
+    stats_timestamp: str = "0"
 
 
 Row = TypeVar("Row", ObjectRow, ContainerRow)

@@ -1,0 +1,116 @@
+"""Containers as an account lists them: how versions of a row merge, and how rows are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from objstore.db.checks import check_integers, check_name, checked_timestamp
+from objstore.db.description import Description, Key, Values
+from objstore.db.status import Status
+from objstore.limits import Limits
+from objstore.policies import Policies
+from objstore.rows import ContainerRow
+from objstore.timestamps import Timestamp
+
+
+def merge_container_rows(one: ContainerRow, other: ContainerRow) -> ContainerRow:
+    """Three registers: when it was put, when it was deleted, and its newest figures.
+
+    Of two reports of one moment the greater wins: any total order lets replicas agree. Both rows are of one name
+    and in stored form, and so is the result.
+    """
+    stats = max(one, other, key=lambda row: (row.stats_timestamp, row.policy_index, row.object_count, row.bytes_used))
+    return ContainerRow(
+        name=stats.name,
+        put_timestamp=max(one.put_timestamp, other.put_timestamp),
+        delete_timestamp=max(one.delete_timestamp, other.delete_timestamp),
+        object_count=stats.object_count,
+        bytes_used=stats.bytes_used,
+        policy_index=stats.policy_index,
+        stats_timestamp=stats.stats_timestamp,
+    )
+
+
+class AccountDescription(Description[ContainerRow]):
+    """The databases of accounts."""
+
+    folder: ClassVar = "accounts"
+    kind: ClassVar = "account"
+    listed_as: ClassVar = "container"
+    columns: ClassVar = {
+        "put_timestamp": "TEXT NOT NULL",
+        "delete_timestamp": "TEXT NOT NULL",
+        "object_count": "INTEGER NOT NULL",
+        "bytes_used": "INTEGER NOT NULL",
+        "policy_index": "INTEGER NOT NULL",
+        "stats_timestamp": "TEXT NOT NULL",
+        "last_modified": "TEXT NOT NULL",
+    }
+    key: ClassVar[tuple[str, ...]] = ()
+    totals: ClassVar = ("container_count", "object_count", "bytes_used")
+    more_tables: ClassVar = ""
+
+    def __init__(self, limits: Limits, policies: Policies) -> None:
+        self._name_length_max = limits.max_container_name_length
+        # Names of policies hold letters, digits and dashes only, so they may stand in SQL.
+        names = " ".join(f"WHEN {policy.index} THEN '{policy.name}'" for policy in policies)
+        self.json_row = (
+            "json_object('name', name, 'count', object_count, 'bytes', bytes_used, 'last_modified', last_modified,"
+            f" 'storage_policy', CASE policy_index {names} ELSE '' END)"
+        )
+
+    def checked(self, row: ContainerRow, allow_reserved: bool) -> ContainerRow:
+        """A timestamp of "0" becomes one that compares with others."""
+        check_name(row.name, self._name_length_max, allow_reserved)
+        check_integers(row.object_count, row.bytes_used, row.policy_index)
+        return ContainerRow(
+            row.name,
+            checked_timestamp(row.put_timestamp),
+            checked_timestamp(row.delete_timestamp),
+            row.object_count,
+            row.bytes_used,
+            row.policy_index,
+            checked_timestamp(row.stats_timestamp),
+        )
+
+    def key_of(self, row: ContainerRow) -> Key:
+        """The name alone."""
+        return row.name, 0
+
+    def merge(self, one: ContainerRow, other: ContainerRow) -> ContainerRow:
+        """See `merge_container_rows`."""
+        return merge_container_rows(one, other)
+
+    def is_deleted(self, row: ContainerRow) -> bool:
+        """As the container itself decides it."""
+        return row.delete_timestamp > row.put_timestamp and row.object_count == 0
+
+    def amounts(self, row: ContainerRow) -> tuple[int, ...]:
+        """One container, its objects, its bytes."""
+        return 1, row.object_count, row.bytes_used
+
+    def policy_of(self, row: ContainerRow) -> int:
+        """That of the container."""
+        return row.policy_index
+
+    def values(self, row: ContainerRow) -> Values:
+        """In the order of `columns`."""
+        return (
+            row.put_timestamp,
+            row.delete_timestamp,
+            row.object_count,
+            row.bytes_used,
+            row.policy_index,
+            row.stats_timestamp,
+            Timestamp.parse(row.put_timestamp).isoformat,
+        )
+
+    def row(self, name: str, deleted: bool, values: Sequence[Any]) -> ContainerRow:
+        """From the values of `columns`."""
+        put_timestamp, delete_timestamp, objects, used, policy_index, stats_timestamp, _ = values
+        return ContainerRow(name, put_timestamp, delete_timestamp, objects, used, policy_index, stats_timestamp)
+
+    def is_gone(self, status: Status, row_count: int) -> bool:
+        """Its containers are left to be reaped."""
+        return status.deleted

@@ -1,0 +1,173 @@
+"""Objects as a container lists them: how versions of a row merge, and how rows are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+from objstore.db.checks import check_integers, check_name, checked_timestamp
+from objstore.db.description import Description, Key, Values
+from objstore.db.status import NEVER, Status
+from objstore.http.errors import HttpError
+from objstore.limits import Limits
+from objstore.rows import ObjectRow
+from objstore.timestamps import Timestamp
+
+_LISTED_SIZE: Final = ";swift_bytes="
+
+
+def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
+    """Three registers, each won by its newest write: the data (or its deletion), the content type, the metadata.
+
+    Of two writes with the same timestamp a deletion wins, then the greater value: any total order lets replicas
+    agree. Both rows are of one name and policy and in stored form, and so is the result.
+    """
+    if other.timestamp > _newest(one):
+        return other
+    if one.timestamp > _newest(other):
+        return one
+    data = max(one, other, key=lambda row: (row.timestamp, row.deleted, row.etag, row.size))
+    typed = max(one, other, key=lambda row: (row.content_type_timestamp or row.timestamp, row.content_type))
+    typed_at = typed.content_type_timestamp or typed.timestamp
+    meta_at = max(one.meta_timestamp or one.timestamp, other.meta_timestamp or other.timestamp)
+    return ObjectRow(
+        name=data.name,
+        timestamp=data.timestamp,
+        size=data.size,
+        content_type=typed.content_type,
+        etag=data.etag,
+        deleted=data.deleted,
+        policy_index=data.policy_index,
+        content_type_timestamp="" if typed_at == data.timestamp else typed_at,
+        meta_timestamp="" if meta_at == data.timestamp else meta_at,
+    )
+
+
+def _newest(row: ObjectRow) -> str:
+    # An empty timestamp, which stands for the data's, sorts first.
+    return max(row.timestamp, row.content_type_timestamp, row.meta_timestamp)
+
+
+def split_listed_size(content_type: str) -> tuple[str, int | None]:
+    """The content type as listed, and the size to list instead of the stored object's own, if it carries one.
+
+    A manifest's row brings the size of the large object as the parameter `swift_bytes` at the end of its type.
+    """
+    if _LISTED_SIZE not in content_type:
+        return content_type, None
+    listed, _, size = content_type.rpartition(_LISTED_SIZE)
+    if not (size.isascii() and size.isdecimal() and len(size) <= 18):
+        return content_type, None
+    return listed, int(size)
+
+
+class ContainerDescription(Description[ObjectRow]):
+    """The databases of containers."""
+
+    folder: ClassVar = "containers"
+    kind: ClassVar = "container"
+    listed_as: ClassVar = "object"
+    columns: ClassVar = {
+        "policy_index": "INTEGER NOT NULL",
+        "timestamp": "TEXT NOT NULL",
+        "content_type_timestamp": "TEXT NOT NULL",
+        "meta_timestamp": "TEXT NOT NULL",
+        "size": "INTEGER NOT NULL",
+        "content_type": "TEXT NOT NULL",
+        "etag": "TEXT NOT NULL",
+        "listed_size": "INTEGER",
+        "last_modified": "TEXT NOT NULL",
+    }
+    key: ClassVar = ("policy_index",)
+    totals: ClassVar = ("object_count", "bytes_used")
+    # What the account was last told. A container that was never reported differs from every report.
+    more_tables: ClassVar = f"""
+        CREATE TABLE report (put_timestamp TEXT, delete_timestamp TEXT, object_count INTEGER, bytes_used INTEGER);
+        INSERT INTO report VALUES ('{NEVER}', '{NEVER}', 0, 0);
+    """
+    json_row = (
+        "json_object('name', name, 'hash', etag, 'bytes', coalesce(listed_size, size),"
+        " 'content_type', content_type, 'last_modified', last_modified)"
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._name_length_max = limits.max_object_name_length
+
+    def checked(self, row: ObjectRow, allow_reserved: bool) -> ObjectRow:
+        """Empty timestamps, or ones older than the data's, come to mean the data's."""
+        check_name(row.name, self._name_length_max, allow_reserved)
+        check_integers(row.size, row.policy_index)
+        timestamp = checked_timestamp(row.timestamp)
+        typed_at, meta_at = row.content_type_timestamp, row.meta_timestamp
+        if not typed_at and not meta_at:
+            return row
+        if (typed_at and checked_timestamp(typed_at) <= timestamp) or (
+            meta_at and checked_timestamp(meta_at) <= timestamp
+        ):
+            return ObjectRow(
+                row.name,
+                timestamp,
+                row.size,
+                row.content_type,
+                row.etag,
+                row.deleted,
+                row.policy_index,
+                typed_at if typed_at > timestamp else "",
+                meta_at if meta_at > timestamp else "",
+            )
+        return row
+
+    def key_of(self, row: ObjectRow) -> Key:
+        """Objects of different policies are different objects, until the misplaced one is removed."""
+        return row.name, row.policy_index
+
+    def merge(self, one: ObjectRow, other: ObjectRow) -> ObjectRow:
+        """See `merge_object_rows`."""
+        return merge_object_rows(one, other)
+
+    def is_deleted(self, row: ObjectRow) -> bool:
+        """As the newest write of the data says."""
+        return row.deleted
+
+    def amounts(self, row: ObjectRow) -> tuple[int, ...]:
+        """One object, and its bytes."""
+        return 1, row.size
+
+    def policy_of(self, row: ObjectRow) -> int:
+        """Its own."""
+        return row.policy_index
+
+    def values(self, row: ObjectRow) -> Values:
+        """In the order of `columns`. Only live rows are listed, so only they need the time as text."""
+        content_type, listed_size = split_listed_size(row.content_type)
+        return (
+            row.policy_index,
+            row.timestamp,
+            row.content_type_timestamp,
+            row.meta_timestamp,
+            row.size,
+            content_type,
+            row.etag,
+            listed_size,
+            "" if row.deleted else Timestamp.parse(_newest(row)).isoformat,
+        )
+
+    def row(self, name: str, deleted: bool, values: Sequence[Any]) -> ObjectRow:
+        """From the values of `columns`."""
+        policy_index, timestamp, typed_at, meta_at, size, content_type, etag, listed_size, _ = values
+        if listed_size is not None:
+            content_type = f"{content_type}{_LISTED_SIZE}{listed_size}"
+        return ObjectRow(name, timestamp, size, content_type, etag, deleted, policy_index, typed_at, meta_at)
+
+    def is_gone(self, status: Status, row_count: int) -> bool:
+        """A container in which objects turn up after its deletion is there: they must not be lost."""
+        return status.deleted and row_count == 0
+
+
+def policy_index_of(header: str | None, name: str) -> int | None:
+    """The policy a header names by its index. Raises HttpError 400."""
+    if header is None:
+        return None
+    if not (header.isascii() and header.isdecimal() and len(header) < 10):
+        raise HttpError(400, f"Invalid {name}: {header[:40]!r}")
+    return int(header)

@@ -1,0 +1,111 @@
+"""Connections to SQLite, and what its errors mean to the store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Final
+from urllib.parse import quote
+
+from objstore.db.schema import FORMAT_VERSION
+from objstore.errors import StoreError
+
+PAGE_CACHE_KIBIBYTES: Final = 512  # of each connection; the system's page cache holds the rest
+
+_PRAGMAS: Final = (
+    # The log is flushed by whoever commits, together with all else that waits for that disk: see `database`.
+    "PRAGMA synchronous = NORMAL",
+    # A checkpoint flushes twice: it is run apart from transactions, on a thread.
+    "PRAGMA wal_autocheckpoint = 0",
+    f"PRAGMA cache_size = -{PAGE_CACHE_KIBIBYTES}",
+    # Deleted rows need not be overwritten with zeros: what is on disk is not secret from who reads the disk.
+    "PRAGMA secure_delete = OFF",
+    "PRAGMA temp_store = MEMORY",
+)
+
+
+@dataclass(eq=False)
+class DatabaseAbsent(StoreError):
+    """There is no such database."""
+
+    message: ClassVar[str] = "no database {file}"
+
+    file: str
+
+
+@dataclass(eq=False)
+class DatabaseCorrupt(StoreError):
+    """The file is not a database of ours, or contradicts itself."""
+
+    message: ClassVar[str] = "{file} is corrupt: {reason}"
+
+    file: str
+    reason: str
+
+
+@dataclass(eq=False)
+class DatabaseBusy(StoreError):
+    """Another connection holds the lock."""
+
+    message: ClassVar[str] = "{file} is locked by another process"
+
+    file: str
+
+
+@dataclass(eq=False)
+class DatabaseFailed(StoreError):
+    """The disk is full or fails."""
+
+    message: ClassVar[str] = "{file}: {reason}"
+
+    file: str
+    reason: str
+
+
+@contextmanager
+def translated(file: str) -> Iterator[None]:
+    """Turn errors of SQLite into ours; mistakes in SQL pass as they are."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translation(file, error) from error
+
+
+def translation(file: str, error: sqlite3.Error) -> Exception:
+    """What an error of SQLite means; itself where it means a mistake of ours."""
+    # The low byte is the primary code, the rest says more (sqlite.org/rescode.html).
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return DatabaseBusy(file)
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return DatabaseCorrupt(file, str(error))
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+            return DatabaseFailed(file, str(error))
+    return error
+
+
+def open_connection(file: str) -> sqlite3.Connection:
+    """A connection to an existing database, for one thread at a time. Blocks.
+
+    On return it has read, and so holds the shared lock that keeps the log's file in place until it is closed.
+    Raises DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(file)}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != FORMAT_VERSION:
+            raise DatabaseCorrupt(file, f"format {version}, expected {FORMAT_VERSION}")
+        return connection
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise translation(file, error) from error
+        raise

@@ -1,0 +1,74 @@
+"""What is known of a resource besides its rows: its life, its totals, its metadata."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from objstore.db.status import Status
+
+_STATUS: Final = "SELECT created_at, put_timestamp, delete_timestamp, status_changed_at, policy_index FROM resource"
+# A value replaces an older one; of two with the same timestamp the greater, so that the order of arrival is nothing.
+_MERGE_ITEM: Final = """
+INSERT INTO metadata (name, value, timestamp) VALUES (?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, timestamp = excluded.timestamp
+WHERE excluded.timestamp > timestamp OR (excluded.timestamp = timestamp AND excluded.value > value)
+"""
+
+
+class Info(Struct, frozen=True, gc=False):
+    """A resource as HEAD answers for it; `totals` of each policy are in the order of the description's."""
+
+    status: Status
+    totals: dict[int, tuple[int, ...]]
+    metadata: dict[str, str]
+
+    def total(self, position: int) -> int:
+        """One of the totals, over all policies."""
+        return sum(figures[position] for figures in self.totals.values())
+
+    @property
+    def row_count(self) -> int:
+        """How many live rows there are."""
+        return self.total(0)
+
+
+def read_status(connection: sqlite3.Connection) -> Status:
+    """Its life alone."""
+    return Status(*connection.execute(_STATUS).fetchone())
+
+
+def read_totals(connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
+    """Its totals alone, by policy."""
+    return {policy: tuple(figures) for policy, *figures in connection.execute("SELECT * FROM policy_stat")}
+
+
+def read_metadata(connection: sqlite3.Connection) -> dict[str, str]:
+    """Its metadata alone, without removed items."""
+    return dict(connection.execute("SELECT name, value FROM metadata WHERE value != ''").fetchall())
+
+
+def read_info(connection: sqlite3.Connection) -> Info:
+    """All of it."""
+    return Info(read_status(connection), read_totals(connection), read_metadata(connection))
+
+
+def write_status(connection: sqlite3.Connection, status: Status) -> None:
+    """Store its life."""
+    connection.execute(
+        "UPDATE resource SET put_timestamp = ?, delete_timestamp = ?, status_changed_at = ?, policy_index = ?",
+        (status.put_timestamp, status.delete_timestamp, status.status_changed_at, status.policy_index),
+    )
+
+
+def merge_metadata(connection: sqlite3.Connection, items: Mapping[str, str], timestamp: str) -> None:
+    """Set items as of a moment; an empty value removes one."""
+    connection.executemany(_MERGE_ITEM, [(name, value, timestamp) for name, value in items.items()])
+
+
+def clear_metadata(connection: sqlite3.Connection, timestamp: str) -> None:
+    """Remove every item that is older than a moment."""
+    connection.execute("UPDATE metadata SET value = '', timestamp = ?1 WHERE timestamp < ?1", (timestamp,))

@@ -1,0 +1,97 @@
+"""The tables of a database, and the bytes of a new one.
+
+`resource`     one row: whose database this is, its Status, and the last sequence given to a row.
+`metadata`     items of metadata, each with the timestamp of its value; an empty value is a removal.
+`policy_stat`  for each policy, sums over the live rows: kept exactly, in the transaction that changes the rows.
+`row`          what is listed. `sequence` grows with every change of any row, so that "what has changed since" is
+               a range of it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from functools import cache
+from typing import Final
+
+from objstore.db.description import Description, Row
+from objstore.db.status import Status
+from objstore.paths import ResourcePath
+
+FORMAT_VERSION: Final = 1
+
+_COMMON: Final = f"""
+PRAGMA user_version = {FORMAT_VERSION};
+CREATE TABLE resource (
+    account TEXT NOT NULL,
+    container TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    put_timestamp TEXT NOT NULL,
+    delete_timestamp TEXT NOT NULL,
+    status_changed_at TEXT NOT NULL,
+    policy_index INTEGER NOT NULL,
+    sequence INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE metadata (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL,
+    timestamp TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_INSERT_RESOURCE: Final = (
+    "INSERT INTO resource (account, container, created_at, put_timestamp, delete_timestamp, status_changed_at,"
+    " policy_index) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+# Bytes 18 and 19 of a database file say how it is journaled; 2 is a write-ahead log (sqlite.org/fileformat2.html).
+_JOURNAL_BYTES: Final = slice(18, 20)
+_WRITE_AHEAD_LOG: Final = b"\x02\x02"
+
+
+def tables_of(description: Description[Row]) -> str:
+    """The SQL that makes the tables."""
+    columns = "".join(f"    {name} {declaration},\n" for name, declaration in description.columns.items())
+    key = ", ".join(("deleted", "name", *description.key))
+    totals = ",\n".join(f"    {name} INTEGER NOT NULL" for name in description.totals)
+    return f"""{_COMMON}
+CREATE TABLE policy_stat (
+    policy_index INTEGER PRIMARY KEY,
+{totals}
+);
+CREATE TABLE row (
+    deleted INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+{columns}    PRIMARY KEY ({key})
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX row_sequence ON row (sequence);
+{description.more_tables}
+"""
+
+
+@cache
+def _empty_image(tables: str) -> bytes:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(tables)
+        return connection.serialize()
+
+
+def new_image(
+    description: Description[Row],
+    path: ResourcePath,
+    status: Status,
+    metadata: Mapping[str, str],
+    metadata_timestamp: str,
+) -> bytes:
+    """The file of a new database, whole: it is never visible without its resource and metadata."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.deserialize(_empty_image(tables_of(description)))
+        values = (status.created_at, status.put_timestamp, status.delete_timestamp, status.status_changed_at)
+        connection.execute(_INSERT_RESOURCE, (path.account, path.container, *values, status.policy_index))
+        connection.executemany(
+            "INSERT INTO metadata (name, value, timestamp) VALUES (?, ?, ?)",
+            [(name, value, metadata_timestamp) for name, value in metadata.items()],
+        )
+        image = bytearray(connection.serialize())
+    image[_JOURNAL_BYTES] = _WRITE_AHEAD_LOG
+    return bytes(image)

@@ -1,0 +1,147 @@
+"""The databases of a server: found, opened and kept open, created, quarantined."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Final, Generic
+
+from objstore.cluster import Cluster
+from objstore.db.connection import DatabaseAbsent, DatabaseCorrupt
+from objstore.db.database import Database
+from objstore.db.description import Description, Row
+from objstore.db.location import Location
+from objstore.db.schema import new_image
+from objstore.db.status import Status
+from objstore.http.errors import HttpError
+from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
+from objstore.runtime import Runtime
+from objstore.system import concurrency, files
+
+# Each takes four descriptors or more; beyond this the one that was used longest ago is closed.
+OPEN_DATABASES_MAX: Final = 128
+TEMPORARY_FOLDER: Final = "tmp"  # of a device
+
+
+class DatabaseStore(Generic[Row]):
+    """The databases of one kind on the devices of one server."""
+
+    def __init__(self, description: Description[Row], cluster: Cluster, devices: DeviceRoot, runtime: Runtime) -> None:
+        self.description = description
+        self._hasher = cluster.hasher
+        self._devices = devices
+        self._runtime = runtime
+        self._open: OrderedDict[str, Database] = OrderedDict()
+        self._owner = os.getpid()
+
+    def locate(self, device: str, partition: str, path: ResourcePath) -> Location:
+        """Where it is or would be. Raises HttpError 400 on a bad partition, DeviceUnavailable."""
+        if not (partition.isascii() and partition.isdecimal()):
+            raise HttpError(400, f"Invalid partition {partition!r}")
+        root = self._devices.path(device)
+        return Location(device, root, self.description.folder, partition, self._hasher.hexdigest(path), path)
+
+    @contextmanager
+    def opened(self, location: Location) -> Iterator[Database]:
+        """The database while it is used. Raises DatabaseAbsent.
+
+        One that turns out to be corrupt is moved to quarantine before DatabaseCorrupt goes on.
+        """
+        database = self._database(location.file)
+        database.users += 1
+        try:
+            yield database
+        except DatabaseCorrupt as error:
+            self._quarantine(location, error)
+            raise
+        finally:
+            database.users -= 1
+            if database.failed:
+                self._forget(location.file, database)
+
+    def create(self, location: Location, status: Status, metadata: Mapping[str, str], metadata_timestamp: str) -> bool:
+        """Make a database, durable on return; False if there is one already.
+
+        Its content and the folders above it are durable before it gets its name, so whoever sees it may rely on
+        it; its name is flushed by the log that its first writer makes beside it, and here before returning. A crash
+        leaves at most a file in the device's temporary folder. Raises DeviceFull, OSError.
+        """
+        image = new_image(self.description, location.path, status, metadata, metadata_timestamp)
+        self._devices.check_space(location.device, len(image))
+        temporary_folder = f"{location.root}/{TEMPORARY_FOLDER}"
+        with ExitStack() as undo:
+            changed = self._runtime.threads.call(_make_folders, temporary_folder, location.directory)
+            temporary = files.temporary_name(f"{temporary_folder}/{location.hash}.db")
+            undo.callback(files.unlink_quietly, temporary)
+            self._flush_file(temporary, image, changed)
+            try:
+                os.link(temporary, location.file)
+            except FileExistsError:
+                return False
+        with files.opened_directory(location.directory) as directory:
+            self._runtime.flusher.flush(directory)
+        return True
+
+    def _flush_file(self, name: str, content: bytes, changed: list[str]) -> None:
+        """Write a file and make it durable, and the folders that have new entries with it."""
+        with ExitStack() as opened:
+            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, files.FILE_MODE)
+            # Closed before the file gets its final name: see `database` on locks.
+            opened.callback(os.close, descriptor)
+            files.write_all(descriptor, content)
+            folders = [opened.enter_context(files.opened_directory(path)) for path in changed]
+            self._runtime.flusher.flush(descriptor, *folders)
+
+    def _database(self, file: str) -> Database:
+        if self._owner != os.getpid():
+            # Connections must not be used, nor even closed, on the other side of a fork.
+            self._owner = os.getpid()
+            self._open = OrderedDict()
+        database = self._open.get(file)
+        try:
+            inode = os.stat(file).st_ino
+        except FileNotFoundError:
+            if database is not None:
+                self._forget(file, database)
+            raise DatabaseAbsent(file) from None
+        if database is not None:
+            if database.inode == inode:
+                self._open.move_to_end(file)
+                return database
+            self._forget(file, database)
+        database = self._open[file] = Database(file, inode, self._runtime)
+        if len(self._open) > OPEN_DATABASES_MAX:
+            self._close_oldest()
+        return database
+
+    def _close_oldest(self) -> None:
+        for file, database in self._open.items():
+            if not database.users:
+                self._forget(file, database)
+                return
+
+    def _forget(self, file: str, database: Database) -> None:
+        if self._open.get(file) is database:
+            del self._open[file]
+            concurrency.spawn(self._close, database)
+
+    def _close(self, database: Database) -> None:
+        while database.users:
+            concurrency.sleep(0.1)
+        self._runtime.threads.call(database.close)
+
+    def _quarantine(self, location: Location, error: DatabaseCorrupt) -> None:
+        log = self._runtime.log
+        try:
+            target = self._runtime.threads.call(files.move_aside, location.directory, location.quarantine)
+            log.error("database quarantined", file=location.file, target=target, reason=error.reason)
+        except OSError as trouble:
+            log.error("database not quarantined", file=location.file, reason=error.reason, error=str(trouble))
+
+
+def _make_folders(*paths: str) -> list[str]:
+    """Make folders with all above them; returns those that have new entries."""
+    return [changed for path in paths for changed in files.make_directories(path)]
