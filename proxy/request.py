@@ -76,6 +76,11 @@ class Request(messages.Request, webob.BaseRequest):  # type: ignore[misc]  # Web
             self._resource_known = True
         return self._resource
 
+    @property
+    def known_resource(self) -> ResourcePath | None:
+        """As `resource`, if somebody has asked for it already and it could be read; never raises."""
+        return self._resource
+
     def _parse_path(self) -> ResourcePath | None:
         parts = self.path[1:].split("/", 3)
         if parts[0] not in self.limits.valid_api_versions:

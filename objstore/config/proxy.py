@@ -1,11 +1,12 @@
 """proxy.toml: the public tier."""
 
+import re
 from typing import Literal
 
 from msgspec import Struct
 
 from objstore.config.sections import BackendConfig, LogConfig, MetricsConfig, ProxyServerConfig
-from objstore.config.units import Count, Seconds
+from objstore.config.units import Count, Seconds, Secret
 
 
 class AccountsConfig(Struct, frozen=True):
@@ -16,11 +17,25 @@ class AccountsConfig(Struct, frozen=True):
 
 
 class AuthConfig(Struct, frozen=True):
-    """[auth]: users kept in a file, and the tokens they get."""
+    """[auth]: users kept in a file, and the tokens they get.
+
+    The accounts of `service_prefix` belong to services: who uses them shows, beside a token of the same account,
+    one of a user in `service_group`.
+    """
 
     users: str = "/etc/objstore/users.toml"
     reseller_prefix: str = "AUTH"
+    service_prefix: str = "SERVICE"
+    service_group: str = "service"
     token_life: Seconds = 86_400.0
+    token_secret: Secret = ""
+
+    def __post_init__(self) -> None:
+        for prefix in (self.reseller_prefix, self.service_prefix):
+            if not re.fullmatch(r"[A-Za-z0-9]+", prefix):
+                raise ValueError(f"a prefix of accounts is made of letters and digits: {prefix!r}")
+        if self.reseller_prefix == self.service_prefix:
+            raise ValueError("reseller_prefix and service_prefix have to differ")
 
 
 class CacheConfig(Struct, frozen=True):
@@ -40,15 +55,56 @@ class ProxyBackendConfig(BackendConfig, frozen=True):
     sorting_method: Literal["shuffle"] = "shuffle"
 
 
+class ProxyLogConfig(LogConfig, frozen=True):
+    """[log] of a proxy."""
+
+    reveal_sensitive_prefix: Count = 16
+
+
+class HealthcheckConfig(Struct, frozen=True):
+    """[healthcheck]: what load balancers ask."""
+
+    disable_path: str = ""
+
+
+class CapabilitiesConfig(Struct, frozen=True):
+    """[info]: what /info tells of the store."""
+
+    expose: bool = True
+    admin_key: Secret = ""
+    disallowed_sections: tuple[str, ...] = ("swift.auto_create_account_prefix", "swift.valid_api_versions")
+
+
+class CorsConfig(Struct, frozen=True):
+    """[cors]: pages of which other sites may use the store, beside those that a container names."""
+
+    allow_origin: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    strict: bool = True
+
+
+class NameCheckConfig(Struct, frozen=True):
+    """[name_check]: refuse names that trouble other programs."""
+
+    enabled: bool = False
+    forbidden_characters: str = "'\"`<>"
+    maximum_length: Count = 255
+
+
 class ProxyConfig(Struct, frozen=True):
     """The whole file."""
 
     cluster: str = "/etc/objstore/objstore.toml"
     ring_dir: str = "/etc/objstore"
+    transaction_suffix: str = ""
     server: ProxyServerConfig = ProxyServerConfig()
     accounts: AccountsConfig = AccountsConfig()
     auth: AuthConfig = AuthConfig()
     cache: CacheConfig = CacheConfig()
     backend: ProxyBackendConfig = ProxyBackendConfig()
-    log: LogConfig = LogConfig()
+    healthcheck: HealthcheckConfig = HealthcheckConfig()
+    info: CapabilitiesConfig = CapabilitiesConfig()
+    cors: CorsConfig = CorsConfig()
+    name_check: NameCheckConfig = NameCheckConfig()
+    log: ProxyLogConfig = ProxyLogConfig()
     metrics: MetricsConfig = MetricsConfig()

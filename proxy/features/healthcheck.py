@@ -1,0 +1,33 @@
+"""/healthcheck: whether a load balancer should send requests here."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from objstore.headers import Client
+from objstore.http.messages import Response
+from objstore.proxy.features.base import Feature, Handler
+from objstore.proxy.request import Request
+
+if TYPE_CHECKING:
+    from objstore.proxy.context import ProxyContext
+
+
+class Healthcheck(Feature):
+    """Says OK unless the operator has put a file in place that takes the proxy out of service."""
+
+    __slots__ = ("_disable_path",)
+
+    def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
+        super().__init__(next_handler, context)
+        self._disable_path = context.config.healthcheck.disable_path
+
+    def __call__(self, request: Request) -> Response:
+        """See Feature."""
+        if request.path != "/healthcheck":
+            return self._next(request)
+        headers = {Client.CONTENT_TYPE: "text/plain"}
+        if self._disable_path and os.path.exists(self._disable_path):
+            return Response(503, headers, b"DISABLED BY FILE")
+        return Response(200, headers, b"OK")
