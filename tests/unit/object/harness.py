@@ -14,6 +14,7 @@ from xxhash import xxh3_128_hexdigest
 from objstore.cluster import Cluster
 from objstore.config.object import ObjectConfig
 from objstore.config.units import Reserve
+from objstore.devices import Device
 from objstore.hashing import PathHasher
 from objstore.http.bodies import BytesBody
 from objstore.http.local import WholeBody
@@ -48,21 +49,30 @@ class StoppedClock(Clock):
 
 
 @dataclass
+class KeptExchange:
+    """Stands for Exchange."""
+
+    node: Device
+    status: int
+
+    def response(self) -> BackendResponse:
+        return BackendResponse(self.status, {}, WholeBody(b""))
+
+
+@dataclass
 class KeepingTransport:
     """Answers every request with `status`; None means that nobody is there."""
 
     status: int | None = 202
+    status_of: dict[int, int | None] = field(default_factory=dict)  # by the device's id, where it differs
     requests: list[tuple[BackendRequest, bytes]] = field(default_factory=list)
 
-    def start(self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = 1.0) -> KeepingTransport:
+    def start(self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = 1.0) -> KeptExchange:
         self.requests.append((request, body))
-        if self.status is None:
+        status = self.status_of.get(request.node.id, self.status)
+        if status is None:
             raise NodeFailure(request.node, "connect")
-        return self
-
-    def response(self) -> BackendResponse:
-        assert self.status is not None
-        return BackendResponse(self.status, {}, WholeBody(b""))
+        return KeptExchange(request.node, status)
 
     @property
     def rows(self) -> list[ObjectRow]:

@@ -1,0 +1,148 @@
+"""The daemon that delivers container updates which could not be delivered at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from objstore.cluster import Cluster
+from objstore.daemon import Step
+from objstore.devices import Device
+from objstore.headers import Backend
+from objstore.http.transport import BackendRequest, Exchange, NodeFailure, Transport
+from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, newest_first, save
+from objstore.paths import ResourcePath
+from objstore.ring.ring import Ring
+from objstore.rows import encode_rows
+from objstore.runtime import Runtime
+from objstore.system import files
+
+UPDATES_MAX: Final = 500  # held in memory and sent together
+# A container that no server has known for so long was deleted; its rows have nowhere to go.
+RECLAIM_SECONDS: Final = 7 * 86_400.0
+
+
+class Found(Struct, frozen=True):
+    """The newest update of one object, and all files it makes superfluous once delivered, its own among them."""
+
+    update: PendingUpdate
+    paths: Sequence[str]
+
+
+class Updater:
+    """Goes through all devices again and again; a step handles one suffix's directory."""
+
+    name = "object-updater"
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        container_ring: Callable[[], Ring],
+        transport: Transport,
+        runtime: Runtime,
+        timeout_seconds: float,
+    ) -> None:
+        self._cluster = cluster
+        self._devices = devices
+        self._container_ring = container_ring
+        self._transport = transport
+        self._runtime = runtime
+        self._timeout_seconds = timeout_seconds
+        self._left: Iterator[str] | None = None
+
+    def step(self) -> Step:
+        """See Worker."""
+        if self._left is None:
+            self._left = self._directories()
+        directory = next(self._left, None)
+        if directory is None:
+            self._left = None
+            return Step.IDLE
+        waiting: Iterator[list[str]] = iter(self._runtime.threads.call(list, newest_first(directory)))
+        while batch := list(islice(waiting, UPDATES_MAX)):
+            self._deliver([found for paths in batch if (found := self._load(paths)) is not None])
+        self._runtime.threads.call(files.remove_empty_directory, directory)
+        return Step.BUSY
+
+    def _directories(self) -> Iterator[str]:
+        """Every suffix's directory of pending updates."""
+        for device in sorted(files.list_directory(self._devices.root)):
+            try:
+                root = self._devices.path(device)
+            except DeviceUnavailable:
+                continue
+            for policy in self._cluster.policies:
+                for suffix in sorted(files.list_directory(f"{root}/{policy.async_dir}")):
+                    yield f"{root}/{policy.async_dir}/{suffix}"
+
+    def _load(self, paths: Sequence[str]) -> Found | None:
+        """The newest update that can be read; one that cannot is moved aside."""
+        for number, path in enumerate(paths):
+            try:
+                return Found(self._runtime.threads.call(load, path), paths[number:])
+            except FileNotFoundError:
+                continue
+            except PendingUpdateCorrupt as error:
+                device, _, below = path.rpartition("/async_pending")
+                target = f"{device}/quarantined/async_pending{below}"
+                self._runtime.threads.call(files.move_aside, path, target)
+                self._runtime.log.error("pending update quarantined", path=path, reason=error.reason, moved_to=target)
+        return None
+
+    def _deliver(self, batch: Sequence[Found]) -> None:
+        """Send each update to the servers of its container that have not got it, and keep what some have not."""
+        by_container: dict[tuple[ResourcePath, int], list[Found]] = {}
+        for found in batch:
+            key = (found.update.container_path, found.update.row.policy_index)
+            by_container.setdefault(key, []).append(found)
+        for (container, policy_index), group in by_container.items():
+            statuses = self._send(container, policy_index, group)
+            for found in group:
+                self._settle(found, statuses)
+
+    def _send(self, container: ResourcePath, policy_index: int, group: Sequence[Found]) -> dict[Device, int]:
+        """The status each of the container's servers answered; 0 when it did not."""
+        ring = self._container_ring()
+        partition = ring.partition_of(self._cluster.hasher.digest(container))
+        headers = {"Content-Type": "application/json", Backend.POLICY_INDEX: str(policy_index)}
+        statuses = dict.fromkeys(ring.primaries(partition), 0)
+        exchanges: list[Exchange] = []
+        for node in statuses:
+            rows = [found.update.row for found in group if node.id not in found.update.delivered]
+            if not rows:
+                continue
+            request = BackendRequest("UPDATE", node, partition, container, headers)
+            try:
+                exchanges.append(self._transport.start(request, encode_rows(rows), self._timeout_seconds))
+            except NodeFailure as failure:
+                self._runtime.log.warning("container update failed", container=container, reason=failure)
+        for exchange in exchanges:
+            try:
+                response = exchange.response()
+                response.close()
+                statuses[exchange.node] = response.status
+            except NodeFailure as failure:
+                self._runtime.log.warning("container update failed", container=container, reason=failure)
+        return statuses
+
+    def _settle(self, found: Found, statuses: dict[Device, int]) -> None:
+        """Forget the update if all have it, or else note who has."""
+        update = found.update
+        taken = {node.id for node, status in statuses.items() if status // 100 == 2}
+        delivered = taken.union(update.delivered)
+        age = self._runtime.clock.now() - float(update.timestamp.partition("_")[0])
+        orphaned = age > RECLAIM_SECONDS and all(status == 404 for status in statuses.values())
+        if orphaned or all(node.id in delivered for node in statuses):
+            self._runtime.threads.call(_unlink_all, found.paths)
+        elif taken.difference(update.delivered):
+            self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
+
+
+def _unlink_all(paths: Sequence[str]) -> None:
+    # The newest goes last: were an older one left alone by a crash, it would be sent as if it were the newest.
+    for path in reversed(paths):
+        files.unlink_quietly(path)

@@ -1,0 +1,103 @@
+"""The updater: newest first, to every server, until all have it."""
+
+from array import array
+from pathlib import Path
+
+import pytest
+
+from objstore.daemon import Step, run_once
+from objstore.devices import Device
+from objstore.object.updater import RECLAIM_SECONDS, Updater
+from objstore.ring.ring import Ring
+from tests.unit.object.harness import NOW, Store, at
+
+NODES = [Device(n, 1, n, f"10.0.0.{n}", 6201, f"10.0.0.{n}", 6201, "sdb", 1.0) for n in range(3)]
+RING = Ring(0, NODES, [array("H", [0]), array("H", [1]), array("H", [2])])
+
+
+@pytest.fixture
+def updater(store: Store) -> Updater:
+    return Updater(store.cluster, store.devices, lambda: RING, store.transport, store.runtime, 1.0)
+
+
+def pending(store: Store) -> list[str]:
+    return [name for name in store.files() if name.startswith("async_pending")]
+
+
+def undelivered(store: Store, *seconds: int) -> None:
+    """PUTs whose container nobody could be told of."""
+    store.transport.status = None
+    for second in seconds:
+        assert store.put(second).status == 201
+    store.transport.status = 202
+    store.transport.requests.clear()
+
+
+def test_nothing_to_do(updater: Updater) -> None:
+    assert updater.step() is Step.IDLE
+
+
+def test_every_server_of_the_container_gets_the_row(store: Store, updater: Updater) -> None:
+    undelivered(store, 1)
+    assert run_once(updater) is Step.IDLE
+    assert [request.node for request, _ in store.transport.requests] == NODES
+    assert {row.timestamp for row in store.transport.rows} == {at(1)}
+    assert pending(store) == []
+    assert not list((store.root / "sda/async_pending").iterdir())
+
+
+def test_only_the_newest_row_of_an_object_is_sent(store: Store, updater: Updater) -> None:
+    undelivered(store, 1, 2, 3)
+    assert len(pending(store)) == 3
+    run_once(updater)
+    assert {row.timestamp for row in store.transport.rows} == {at(3)}
+    assert pending(store) == []
+
+
+@pytest.mark.parametrize("status", [None, 404, 503])
+def test_what_is_refused_stays(store: Store, updater: Updater, status: int | None) -> None:
+    undelivered(store, 1)
+    store.transport.status = status
+    run_once(updater)
+    assert len(pending(store)) == 1
+    store.transport.status = 202
+    run_once(updater)
+    assert pending(store) == []
+
+
+def test_who_has_the_row_is_not_told_again(store: Store, updater: Updater) -> None:
+    undelivered(store, 1)
+    store.transport.status_of = {0: None, 2: 503}
+    run_once(updater)
+    assert len(pending(store)) == 1
+    store.transport.status_of = {}
+    store.transport.requests.clear()
+    run_once(updater)
+    assert [request.node.id for request, _ in store.transport.requests] == [0, 2]
+    assert pending(store) == []
+
+
+def test_rows_of_a_container_that_is_long_gone_are_dropped(store: Store, updater: Updater) -> None:
+    undelivered(store, 1)
+    store.transport.status = 404
+    store.clock.seconds = NOW + RECLAIM_SECONDS + 2
+    run_once(updater)
+    assert pending(store) == []
+
+
+def test_an_unreadable_record_is_moved_aside_and_the_one_before_it_sent(store: Store, updater: Updater) -> None:
+    undelivered(store, 1, 2)
+    (Path(store.root) / "sda" / pending(store)[-1]).write_bytes(b"{")
+    run_once(updater)
+    assert {row.timestamp for row in store.transport.rows} == {at(1)}
+    assert pending(store) == []
+    assert [name for name in store.files() if name.startswith("quarantined/async_pending")]
+
+
+def test_a_step_handles_one_directory(store: Store, updater: Updater) -> None:
+    store.transport.status = None
+    for number in range(3):
+        store.put(1, path=f"/sda/7/a/c/o{number}")
+    store.transport.status = 202
+    assert len(list((store.root / "sda/async_pending").iterdir())) == 3
+    assert [updater.step() for _ in range(4)] == [Step.BUSY, Step.BUSY, Step.BUSY, Step.IDLE]
