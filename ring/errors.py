@@ -29,3 +29,9 @@ class BuilderError(StoreError):
     reason: str
 
     message = "{reason}"
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raises BuilderError with the reason `otherwise` unless the condition holds."""
+    if not holds:
+        raise BuilderError(otherwise)

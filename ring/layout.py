@@ -1,18 +1,21 @@
-"""Which device holds which replica of which partition, while it is being worked on."""
+"""Which device holds which replica of which partition, and how a new layout follows from an old one."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from objstore.ring.quotas import quotas
+from objstore.ring.board import Board
+from objstore.ring.quotas import Share, quotas
+from objstore.ring.rebalance import Rebalance
+from objstore.ring.settings import Settings
+from objstore.ring.spacing import IdMatrix, PriceList, make_spacing
 from objstore.ring.spread import spread
 from objstore.ring.targets import targets
-from objstore.ring.tiers import Ids, Tiers
+from objstore.ring.tiers import Bools, Ids, Ints, Tiers
 
 NARROW_ID_MAX: Final = 0xFFFE  # above it, ids take four bytes each
 
@@ -21,50 +24,77 @@ NARROW_ID_MAX: Final = 0xFFFE  # above it, ids take four bytes each
 class Layout:
     """`ids[replica, partition]` is a device id, or `nobody` where there is no replica.
 
-    With a fractional replica count, the first `long_count` partitions have a replica more than the others.
+    With a fractional replica count, the first `settings.long_count` partitions have a replica more than the others.
     """
 
-    part_power: int
-    replicas: float
+    settings: Settings
     ids: Ids
 
     @property
     def nobody(self) -> int:
         return int(np.iinfo(self.ids.dtype).max)
 
-    @property
-    def partition_count(self) -> int:
-        return 1 << self.part_power
-
-    @property
-    def long_count(self) -> int:
-        """How many partitions have a replica in the last row; 0 if all have the same number."""
-        return long_count(self.part_power, self.replicas)
-
     def rows(self) -> Iterator[Ids]:
         """The rows as a ring has them, the last one cut to its length."""
-        for replica in range(len(self.ids)):
-            whole = replica < math.floor(self.replicas)
-            yield self.ids[replica] if whole else self.ids[replica, : self.long_count]
+        *whole, last = self.ids
+        yield from whole
+        yield last[: self.settings.replica_counts[0][0]]
+
+    def held(self, size: int) -> Ints:
+        """How many replicas each device holds, by id below `size`."""
+        return np.bincount(self.ids[self.ids != self.nobody], minlength=size)
 
 
-def long_count(part_power: int, replicas: float) -> int:
-    """How many partitions have one replica more than floor(replicas)."""
-    return round((replicas - math.floor(replicas)) * (1 << part_power))
+def shares(settings: Settings, tiers: Tiers) -> list[Share]:
+    """The devices' targets for partitions with more and for those with fewer replicas."""
+    return [
+        Share(partitions, targets(tiers, replicas, settings.overload))
+        for partitions, replicas in settings.replica_counts
+    ]
 
 
-def first_layout(
-    tiers: Tiers, part_power: int, replicas: float, overload: float, random: np.random.Generator
-) -> Layout:
-    """Place every partition anew. Raises ValueError when no device has weight."""
-    whole = math.floor(replicas)
-    longs = long_count(part_power, replicas)
-    partitions = 1 << part_power
+def first_layout(settings: Settings, tiers: Tiers, random: np.random.Generator) -> Layout:
+    """Place every partition anew. Raises BuilderError when no device has weight."""
+    ids = _empty(tiers, settings)
     nothing = np.zeros(len(tiers.weights), np.int64)
+    begin = 0
+    for share, (partitions, replicas) in zip(shares(settings, tiers), settings.replica_counts, strict=True):
+        quota = quotas(tiers, [share], nothing)
+        ids[:replicas, begin : begin + partitions] = spread(tiers, quota, replicas, partitions, random)
+        begin += partitions
+    return Layout(settings, ids)
+
+
+def next_layout(
+    old: Layout, settings: Settings, tiers: Tiers, gone: Bools, locked: Bools, random: np.random.Generator
+) -> Layout:
+    """Move what has to be moved and no more. Raises BuilderError when no device has weight.
+
+    `gone` marks device ids whose replicas must leave at once; partitions that are `locked` keep all others where they
+    are. Of the others one replica may move. The part power stays.
+    """
+    nobody = len(tiers.weights)
+    ids = _on_board(old, settings, nobody)
+    wanted = shares(settings, tiers)
+    held = np.bincount(ids.ravel(), minlength=nobody + 1)[:-1]
+    quota = quotas(tiers, wanted, np.where(gone, 0, held))
+    board = Board(ids, PriceList(make_spacing(tiers, wanted), len(ids)), quota, locked.copy(), settings.long_count)
+    Rebalance(board, tiers, random).run(np.append(gone, True))
+    result = _empty(tiers, settings)
+    placed = board.ids != nobody
+    result[placed] = board.ids[placed]
+    return Layout(settings, result)
+
+
+def _on_board(old: Layout, settings: Settings, nobody: int) -> IdMatrix:
+    """The old layout with as many rows, and as long a last row, as the settings want."""
+    ids = np.full((settings.row_count, settings.partition_count), nobody, np.int32)
+    kept = min(len(ids), len(old.ids))
+    ids[:kept] = np.where(old.ids[:kept] == old.nobody, nobody, old.ids[:kept])
+    ids[-1, settings.replica_counts[0][0] :] = nobody
+    return ids
+
+
+def _empty(tiers: Tiers, settings: Settings) -> Ids:
     dtype = np.uint16 if len(tiers.weights) - 1 <= NARROW_ID_MAX else np.uint32
-    ids = np.full((whole + (longs > 0), partitions), np.iinfo(dtype).max, dtype)
-    for begin, end, count in ((0, longs, whole + 1), (longs, partitions, whole)):
-        if begin < end and count:
-            quota = quotas(tiers, [(end - begin, targets(tiers, count, overload))], nothing)
-            ids[:count, begin:end] = spread(tiers, quota, count, end - begin, random)
-    return Layout(part_power, replicas, ids)
+    return np.full((settings.row_count, settings.partition_count), np.iinfo(dtype).max, dtype)

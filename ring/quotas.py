@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,16 +12,23 @@ from objstore.ring.tiers import DEVICE_LEVEL, Floats, Ints, Tiers
 ROUNDING: Final = 1e-5  # of a partition: far above the error of sums of floats, far below a partition
 
 
-def quotas(tiers: Tiers, shares: list[tuple[int, Floats]], held: Ints) -> Ints:
-    """How many replicas each device should hold, by device id.
+@dataclass(frozen=True, eq=False)
+class Share:
+    """So many partitions are spread by these targets (by device id); see targets."""
 
-    `shares` are pairs (number of partitions, targets by device id); with a fractional replica count there are two.
+    partitions: int
+    target: Floats
+
+
+def quotas(tiers: Tiers, shares: list[Share], held: Ints) -> Ints:
+    """How many replicas each device should hold, by device id. With a fractional replica count there are two shares.
+
     Every node of the tree gets its exact share rounded up or down; of the ways to round, the one nearest to what
     devices hold now (`held`, by device id).
     """
-    goal = np.array([round(sum(count * float(target.sum()) for count, target in shares))])
+    goal = np.array([round(sum(share.partitions * float(share.target.sum()) for share in shares))])
     for level in range(DEVICE_LEVEL + 1):
-        exact = [count * tiers.sums(level, target) for count, target in shares]
+        exact = [share.partitions * tiers.sums(level, share.target) for share in shares]
         lowest = sum((np.floor(part + ROUNDING) for part in exact), np.zeros(1)).astype(np.int64)
         highest = sum((np.ceil(part - ROUNDING) for part in exact), np.zeros(1)).astype(np.int64)
         held_here = tiers.sums(level, held.astype(np.float64)).astype(np.int64)

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from objstore.ring.errors import require
 from objstore.ring.tiers import DEVICE_LEVEL, Floats, Ints, Tiers
 
 EPSILON: Final = 1e-9
@@ -20,11 +21,10 @@ EPSILON: Final = 1e-9
 def weighted_targets(tiers: Tiers, replicas: int) -> Floats:
     """Targets by device id that follow the weights, no device holding a partition more often than it must.
 
-    Raises ValueError when no device is usable.
+    Raises BuilderError when no device is usable.
     """
     count = tiers.usable_count
-    if not count:
-        raise ValueError("no device has weight")
+    require(count > 0, "no device has weight, so there is nowhere to place partitions")
     everywhere = replicas // count
     shared = replicas - everywhere * count
     group = np.zeros(len(tiers.weights), np.int64)

@@ -1,0 +1,108 @@
+"""The layout in the hands of a rebalance: replacements are priced, made, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from objstore.ring.spacing import IdMatrix, PriceList
+from objstore.ring.tiers import Bools, Ints
+
+CHUNK: Final = 1 << 19  # elements priced at a time: bounds the memory of intermediate arrays
+
+
+class Board:
+    """Device ids of all replicas, how many each device holds and should hold, and what may still be moved.
+
+    A slot is the place of one replica: replica * partition_count + partition, below slot_count. A partition is
+    `locked` when one of its replicas was moved, now or not long enough ago.
+    """
+
+    def __init__(self, ids: IdMatrix, prices: PriceList, quota: Ints, locked: Bools, long_count: int) -> None:
+        """Takes over `ids` and `locked`. `long_count` partitions are of kind 0, the others of the last kind."""
+        self.ids: Final = ids
+        self.quota: Final = np.append(quota, 0)
+        self.locked: Final = locked
+        self.partition_count: Final = ids.shape[1]
+        self.nobody: Final = prices.nobody
+        self.moved: Final = np.zeros(ids.size, np.bool_)
+        self._flat: Final = ids.reshape(-1)
+        self._prices: Final = prices
+        whole_rows = len(ids) - (0 < long_count < self.partition_count)
+        self._long_count: Final = long_count if whole_rows < len(ids) else self.partition_count
+        self.slot_count: Final = whole_rows * self.partition_count + (long_count if whole_rows < len(ids) else 0)
+        self.held: Final = np.bincount(self._flat, minlength=self.nobody + 1)
+
+    def devices(self, slots: Ints) -> Ints:
+        """The device in each slot."""
+        return self._flat[slots].astype(np.int64)
+
+    def kind(self, partitions: Ints) -> Ints:
+        """0 for partitions with a replica more than the others, if there are such; see Spacing."""
+        return (partitions >= self._long_count).astype(np.int64)
+
+    def slots_on(self, marked: Bools) -> Ints:
+        """All slots whose device is marked; by device id, and nobody at the end."""
+        return np.flatnonzero(marked[self._flat[: self.slot_count]])
+
+    def change(self, slots: Ints, new: Ints) -> Ints:
+        """The price of each replacement by itself, negative when replicas come farther apart."""
+
+        def part(begin: int, end: int) -> Ints:
+            partitions = slots[begin:end] % self.partition_count
+            others = self.ids[:, partitions]
+            rows = slots[begin:end] // self.partition_count
+            columns = np.arange(len(partitions))
+            old = others[rows, columns].astype(np.int64)
+            others[rows, columns] = self.nobody
+            return self._prices.change(others, old, new[begin:end], self.kind(partitions))
+
+        return _in_chunks(len(slots), part)
+
+    def relief(self, slots: Ints) -> Ints:
+        """How much is wrong because of the replica in each slot: what would be gained without it."""
+        return -self.change(slots, np.full(len(slots), self.nobody))
+
+    def best_addition(self, slots: Ints) -> Ints:
+        """The lowest price anyone can have in each of these empty slots."""
+
+        def part(begin: int, end: int) -> Ints:
+            partitions = slots[begin:end] % self.partition_count
+            return self._prices.best_addition(self.ids[:, partitions], self.kind(partitions))
+
+        return _in_chunks(len(slots), part)
+
+    def prices(self, partitions: Ints) -> Ints:
+        """What is wrong with each partition, 0 if nothing."""
+
+        def part(begin: int, end: int) -> Ints:
+            chosen = partitions[begin:end]
+            return self._prices.total(self.ids[:, chosen], self.kind(chosen))
+
+        return _in_chunks(len(partitions), part)
+
+    def clear(self, slots: Ints) -> None:
+        """Empty these slots."""
+        self.held[:] -= np.bincount(self._flat[slots], minlength=len(self.held))
+        self.held[self.nobody] += len(slots)
+        self._flat[slots] = self.nobody
+
+    def replace(self, slots: Ints, new: Ints) -> None:
+        """Put other devices into slots of different partitions, and lock these."""
+        self.held[:] -= np.bincount(self._flat[slots], minlength=len(self.held))
+        self.held[:] += np.bincount(new, minlength=len(self.held))
+        self._flat[slots] = new
+        self.moved[slots] = True
+        self.locked[slots % self.partition_count] = True
+
+    def excess(self) -> Ints:
+        """By device id, how many replicas it holds beyond its quota; negative where some are missing."""
+        beyond: Ints = self.held - self.quota
+        return beyond[: self.nobody]
+
+
+def _in_chunks(length: int, part: Callable[[int, int], Ints]) -> Ints:
+    parts = [part(begin, min(begin + CHUNK, length)) for begin in range(0, length, CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)

@@ -1,0 +1,44 @@
+"""What devices an operator may put into a ring; everything else is refused in one clear line."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from typing import Final
+
+from objstore.devices import Device
+from objstore.ring.errors import require
+
+DEVICE_ID_MAX: Final = 999_999
+HOST_NAME: Final = re.compile(
+    r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z][A-Za-z0-9-]{0,62}"
+)
+DEVICE_NAME: Final = re.compile(r"[^/\x00-\x20]{1,255}")
+
+
+def check_weight(weight: float) -> None:
+    """Raises BuilderError for a weight that is not a finite number of 0 or more."""
+    require(math.isfinite(weight) and weight >= 0, f"a weight must be a number of 0 or more, not {weight}")
+
+
+def check_device(device: Device) -> None:
+    """Raises BuilderError for a device with an impossible value."""
+    check_weight(device.weight)
+    require(0 <= device.id <= DEVICE_ID_MAX, f"a device id must be 0 to {DEVICE_ID_MAX}, not {device.id}")
+    require(device.region >= 0, f"a region must be 0 or more, not {device.region}")
+    require(device.zone >= 0, f"a zone must be 0 or more, not {device.zone}")
+    for address in (device.ip, device.replication_ip):
+        require(_is_address(address), f"{address!r} is neither an IP address nor a host name")
+    for port in (device.port, device.replication_port):
+        require(0 < port < 65536, f"a port must be 1 to 65535, not {port}")
+    named = DEVICE_NAME.fullmatch(device.device) and device.device not in (".", "..")
+    require(bool(named), f"{device.device!r} is no name for a device")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return HOST_NAME.fullmatch(text) is not None
+    return True

@@ -1,0 +1,72 @@
+"""How good a layout is: balance and dispersion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from objstore.ring.layout import Layout
+from objstore.ring.settings import Settings
+from objstore.ring.targets import structural_caps, weighted_targets
+from objstore.ring.tiers import LEVEL_NAMES, Bools, Floats, Ints, Tiers
+
+CHUNK: Final = 1 << 20  # partitions looked at in one go: bounds the memory
+
+
+@dataclass(frozen=True)
+class Quality:
+    """`balance`: how far the worst device is from its weight's share, in percent of that share.
+
+    `dispersion`: the percentage of replicas that are in a region, zone, server or device with more replicas of their
+    partition than an even spread would put there. `closeness` is the same by level.
+    """
+
+    balance: float
+    dispersion: float
+    closeness: dict[str, float]
+
+
+def quality_of(layout: Layout, tiers: Tiers) -> Quality:
+    """Judge a layout against the devices as they are now. Raises BuilderError when no device has weight."""
+    too_close = np.zeros(len(LEVEL_NAMES))
+    any_too_close = total = begin = 0
+    for count, replicas in layout.settings.replica_counts:
+        caps = structural_caps(tiers, replicas)
+        for start in range(begin, begin + count, CHUNK):
+            ids = layout.ids[:replicas, start : min(start + CHUNK, begin + count)]
+            marks = [_beyond(tiers.nodes[level][ids], caps[level]) for level in range(len(LEVEL_NAMES))]
+            too_close += [np.count_nonzero(mark) for mark in marks]
+            any_too_close += int(np.count_nonzero(np.logical_or.reduce(marks)))
+            total += ids.size
+        begin += count
+    closeness = {name: 100 * value / total for name, value in zip(LEVEL_NAMES, too_close.tolist(), strict=True)}
+    return Quality(balance_of(layout, tiers), 100 * any_too_close / total, closeness)
+
+
+def balance_of(layout: Layout, tiers: Tiers) -> float:
+    """The worst device's distance from its share; infinite when a device without weight holds replicas."""
+    ideal = shares_by_weight(layout.settings, tiers)
+    held = layout.held(len(ideal))
+    if held[ideal == 0].any():
+        return float("inf")
+    usable = ideal > 0
+    return float(100 * np.max(np.abs(held[usable] / ideal[usable] - 1)))
+
+
+def shares_by_weight(settings: Settings, tiers: Tiers) -> Floats:
+    """By device id, how many replicas (not a whole number) its weight entitles it to."""
+    total = np.zeros(len(tiers.weights))
+    for partitions, replicas in settings.replica_counts:
+        total += partitions * weighted_targets(tiers, replicas)
+    return total
+
+
+def _beyond(places: Ints, caps: Ints) -> Bools:
+    """Marks replicas that find their place's cap reached by those before them. Shape (replicas, partitions)."""
+    marks = np.zeros(places.shape, np.bool_)
+    for replica in range(1, len(places)):
+        before = np.count_nonzero(places[:replica] == places[replica], axis=0)
+        marks[replica] = before >= np.maximum(caps[places[replica]], 1)
+    return marks

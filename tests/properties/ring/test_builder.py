@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import dataclasses
+from random import Random
+
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from objstore.ring.builder import RingBuilder
+from objstore.ring.errors import BuilderError
+from tests.properties.ring.clusters import (
+    HOUR,
+    START,
+    change_something,
+    clusters,
+    crowding,
+    imbalance,
+    moves_by_partition,
+)
+
+seeds = st.integers(0, 2**32)
+some = settings(max_examples=60, deadline=None)
+
+
+def changed(builder: RingBuilder, seed: int) -> None:
+    """Balance a new builder, then change it."""
+    builder.rebalance(seed, START)
+    for _ in range(2):
+        change_something(builder, Random(seed))
+    assume(builder.tiers.usable_count)
+
+
+@some
+@given(clusters(), seeds)
+def test_the_first_rebalance_is_exact(builder: RingBuilder, seed: int) -> None:
+    layout = builder.rebalance(seed, START).layout
+    assert not crowding(builder.tiers, layout)
+    assert imbalance(builder.tiers, layout) < len(layout.settings.replica_counts) + 1e-6
+    assert [len(row) for row in layout.rows()][:-1] == [layout.settings.partition_count] * (len(layout.ids) - 1)
+
+
+@some
+@given(clusters(), seeds)
+def test_a_rebalance_without_changes_moves_nothing(builder: RingBuilder, seed: int) -> None:
+    builder.rebalance(seed, START)
+    assert builder.rebalance(seed + 1, START + 2 * HOUR).moved_count == 0
+
+
+@some
+@given(clusters(), seeds)
+def test_at_most_one_replica_of_a_partition_moves(builder: RingBuilder, seed: int) -> None:
+    changed(builder, seed)
+    assume(not builder.removed)
+    before = builder.layout
+    assert before is not None
+    after = builder.rebalance(seed, START + 2 * HOUR).layout
+    assert moves_by_partition(before, after).max() <= 1
+
+
+@some
+@given(clusters(), seeds)
+def test_only_replicas_of_removed_devices_move_within_min_part_hours(builder: RingBuilder, seed: int) -> None:
+    changed(builder, seed)
+    before, removed = builder.layout, list(builder.removed)
+    assert before is not None
+    after = builder.rebalance(seed, START + HOUR / 2).layout
+    moved = before.ids != after.ids.astype(before.ids.dtype)
+    assert np.isin(before.ids[moved], removed).all()
+    assert not np.isin(after.ids, removed).any()
+
+
+@some
+@given(clusters(), seeds)
+def test_repeated_rebalances_reach_the_best_layout(builder: RingBuilder, seed: int) -> None:
+    changed(builder, seed)
+    for hours in range(2, 40, 2):
+        plan = builder.rebalance(seed, START + hours * HOUR)
+        if not plan.moved_count:
+            break
+    assert not crowding(builder.tiers, plan.layout)
+    slack = 1 + 0.01 * plan.layout.ids.size / len(builder.devices)
+    assert imbalance(builder.tiers, plan.layout) < len(plan.layout.settings.replica_counts) + slack
+
+
+@some
+@given(clusters(), seeds)
+def test_the_same_seed_gives_the_same_layout(builder: RingBuilder, seed: int) -> None:
+    changed(builder, seed)
+    first, second = (builder.plan(seed, START + 2 * HOUR) for _ in range(2))
+    assert (first.layout.ids == second.layout.ids).all()
+
+
+@some
+@given(clusters(), seeds, st.sampled_from([1.0, 1.5, 2.0, 3.0, 3.75, 5.0]))
+def test_the_replica_count_can_change(builder: RingBuilder, seed: int, replicas: float) -> None:
+    builder.rebalance(seed, START)
+    builder.set(dataclasses.replace(builder.settings, replicas=replicas))
+    for hours in range(2, 40, 2):
+        layout = builder.rebalance(seed, START + hours * HOUR).layout
+    assert builder.ring().replica_count == replicas
+    assert not crowding(builder.tiers, layout)
+
+
+@some
+@given(clusters(), seeds)
+def test_draining_everything_is_refused(builder: RingBuilder, seed: int) -> None:
+    builder.rebalance(seed, START)
+    for device_id in list(builder.devices):
+        builder.set_weight(device_id, 0.0)
+    before = builder.layout
+    try:
+        builder.rebalance(seed, START + 2 * HOUR)
+    except BuilderError as error:
+        assert "no device has weight" in str(error)
+    assert builder.layout is before
