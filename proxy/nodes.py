@@ -1,0 +1,130 @@
+"""Which storage servers to ask, in which order, and which to leave alone for a while because they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from random import Random
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from objstore.devices import Device
+from objstore.paths import ResourcePath
+from objstore.ring.ring import Ring
+
+DISK_GONE: Final = 507
+NodeKey = tuple[str, int, str]
+
+
+class MonotonicClock(Protocol):
+    """The part of a clock that measures intervals."""
+
+    def monotonic(self) -> float: ...
+
+
+class Place(Struct, frozen=True):
+    """Where a resource lives: the partition of its ring."""
+
+    ring: Ring
+    partition: int
+    path: ResourcePath
+
+
+class _Failures(Struct):
+    count: int
+    last: float
+
+
+class Nodes:
+    """Orders the nodes of a partition. A node that failed `limit` times in a row of `interval_seconds` is limited.
+
+    The interval counts from the last failure. Limited nodes are asked last of all: a request that nobody else can
+    serve still tries them.
+    """
+
+    def __init__(self, clock: MonotonicClock, random: Random, interval_seconds: float, limit: int) -> None:
+        self._clock: Final = clock
+        self._random: Final = random
+        self._interval: Final = interval_seconds
+        self._limit: Final = limit
+        self._failures: Final[dict[NodeKey, _Failures]] = {}
+
+    def failed(self, node: Device) -> None:
+        """The node did not answer, or answered with an error of its own."""
+        self._count(node, 1)
+
+    def answered(self, node: Device, status: int) -> None:
+        """The node answered with an error (500 and above): without its disk it is limited at once."""
+        self._count(node, self._limit if status == DISK_GONE else 1)
+
+    def _count(self, node: Device, failures: int) -> None:
+        now = self._clock.monotonic()
+        record = self._failures.setdefault(_key(node), _Failures(0, now))
+        if now - record.last >= self._interval:
+            record.count = 0
+        record.count += failures
+        record.last = now
+
+    def is_limited(self, node: Device) -> bool:
+        """Whether to leave it alone for now."""
+        record = self._failures.get(_key(node))
+        if record is None or record.count < self._limit:
+            return False
+        if self._clock.monotonic() - record.last < self._interval:
+            return True
+        del self._failures[_key(node)]
+        return False
+
+    def for_reading(self, place: Place) -> Iterator[Device]:
+        """Primaries in random order, then as many handoffs as there are replicas; none of them limited."""
+        primaries = list(place.ring.primaries(place.partition))
+        # One at a time, since nearly always the first one has the answer.
+        while primaries:
+            last = len(primaries) - 1
+            chosen = int(self._random.random() * (last + 1))
+            primaries[chosen], primaries[last] = primaries[last], primaries[chosen]
+            node = primaries.pop()
+            if not self._failures or not self.is_limited(node):
+                yield node
+        yield from self._handoffs(place)
+
+    def for_writing(self, place: Place) -> tuple[list[Device], Iterator[Device]]:
+        """One node for each replica: its primary or, where that is limited, a handoff; and who may stand in for them.
+
+        Fewer than there are replicas only if there are not enough devices.
+        """
+        primaries = place.ring.primaries(place.partition)
+        if not self._failures:
+            return list(primaries), self._handoffs(place)
+        handoffs = self._handoffs(place)
+        limited = [node for node in primaries if self.is_limited(node)]
+        nodes = [node for node in primaries if node not in limited]
+        nodes += islice(handoffs, len(limited))
+        missing = len(primaries) - len(nodes)
+        return nodes + limited[:missing], _chained(handoffs, limited[missing:])
+
+    def primaries(self, place: Place) -> tuple[Device, ...]:
+        """All primaries, limited or not."""
+        return place.ring.primaries(place.partition)
+
+    def limited_primaries(self, place: Place) -> Sequence[Device]:
+        """The primaries that `for_reading` leaves out."""
+        if not self._failures:
+            return ()
+        return [node for node in place.ring.primaries(place.partition) if self.is_limited(node)]
+
+    def _handoffs(self, place: Place) -> Iterator[Device]:
+        # As many again as there are replicas: beyond these an item would have to be very lost.
+        count = len(place.ring.primaries(place.partition))
+        usable = (node for node in place.ring.handoffs(place.partition) if not self.is_limited(node))
+        return islice(usable, count)
+
+
+def _chained(first: Iterator[Device], then: Sequence[Device]) -> Iterator[Device]:
+    yield from first
+    yield from then
+
+
+def _key(node: Device) -> NodeKey:
+    return node.ip, node.port, node.device

@@ -1,0 +1,187 @@
+"""Writes to the nodes of a place: one request to each, stand-ins for those who fail, and a quorum of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from objstore.devices import Device
+from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
+from objstore.proxy.nodes import Nodes, Place
+from objstore.quorum import has_quorum
+from objstore.system import concurrency
+
+UNANSWERED: Final = 503
+
+
+class Writer:
+    """Writes to the storage servers; one for each process."""
+
+    def __init__(
+        self, transport: Transport, nodes: Nodes, timeout_seconds: float, post_quorum_timeout_seconds: float
+    ) -> None:
+        self.transport: Final = transport
+        self.nodes: Final = nodes
+        self.timeout_seconds: Final = timeout_seconds
+        self.post_quorum_timeout_seconds: Final = post_quorum_timeout_seconds
+
+    def send(
+        self,
+        method: str,
+        place: Place,
+        headers: Sequence[Mapping[str, str]],
+        bodies: Sequence[bytes] | None = None,
+        query: str = "",
+    ) -> Answers:
+        """Send a request to each primary, `headers[i]` and `bodies[i]` to the i-th, and gather the answers.
+
+        Waits for all, but no longer than the post-quorum timeout once a quorum agrees. Never raises.
+        """
+        return Fanout(self, method, place, headers, bodies, query).run()
+
+
+class Answers:
+    """What the nodes said; a node that failed, with all who could stand in for it, counts as 503."""
+
+    __slots__ = ("quorum", "responses", "statuses")
+
+    def __init__(self, quorum: int) -> None:
+        self.quorum = quorum
+        self.statuses: list[int] = []
+        self.responses: list[BackendResponse] = []  # closed: for their headers
+
+    def header(self, status: int, name: str) -> str | None:
+        """A header of the first answer with that status that has it."""
+        for response in self.responses:
+            if response.status == status and name in response.headers:
+                return response.headers[name]
+        return None
+
+
+class Gathering:
+    """Takes the answers of exchanges under way; nobody stands in for a node that fails."""
+
+    def __init__(self, writer: Writer, quorum: int) -> None:
+        self._writer: Final = writer
+        self._pending: list[Exchange] = []
+        self.answers: Final = Answers(quorum)
+
+    def add(self, exchange: Exchange) -> None:
+        """One more answer to wait for."""
+        self._pending.append(exchange)
+
+    def gather(self) -> Answers:
+        """Wait for the answers: all of them or, after a quorum, those that come soon."""
+        pending, grace = self._pending, self._writer.post_quorum_timeout_seconds
+        # Nearly always all answer at about the same time: to take them in turn saves looking at the others.
+        while pending:
+            exchange = pending[0]
+            if not wait_any((exchange,), grace):
+                self._gather_late()
+                break
+            del pending[0]
+            self._take(exchange)
+        return self.answers
+
+    def _gather_late(self) -> None:
+        """One has let us wait for as long as the post-quorum timeout."""
+        pending, writer = self._pending, self._writer
+        deadline = concurrency.monotonic() + writer.timeout_seconds
+        ready = [exchange for exchange in pending if exchange.ready]
+        while True:
+            for exchange in ready:
+                pending.remove(exchange)
+                self._take(exchange)
+            if not pending or has_quorum(self.answers.statuses, self.answers.quorum):
+                break
+            ready = wait_any(pending, deadline - concurrency.monotonic())
+            if not ready:
+                break
+        self._gather_last()
+
+    def _gather_last(self) -> None:
+        """There is a quorum, or no more time for one: who answers now may still do so."""
+        pending, writer = self._pending, self._writer
+        deadline = concurrency.monotonic()
+        if has_quorum(self.answers.statuses, self.answers.quorum):
+            deadline += writer.post_quorum_timeout_seconds
+        while pending:
+            for exchange in (ready := wait_any(pending, deadline - concurrency.monotonic())):
+                pending.remove(exchange)
+                self._take(exchange)
+            if not ready:
+                break
+        for exchange in pending:
+            exchange.abandon()
+            writer.nodes.failed(exchange.node)
+            self.answers.statuses.append(UNANSWERED)
+        pending.clear()
+
+    def _take(self, exchange: Exchange) -> None:
+        nodes = self._writer.nodes
+        try:
+            response = exchange.response()
+        except NodeFailure:
+            nodes.failed(exchange.node)
+        else:
+            response.close()
+            if response.status < 500:
+                self.answers.statuses.append(response.status)
+                self.answers.responses.append(response)
+                return
+            nodes.answered(exchange.node, response.status)
+        if not self._replace(exchange):
+            self.answers.statuses.append(UNANSWERED)
+
+    def _replace(self, exchange: Exchange) -> bool:
+        """Whether another node has been asked instead."""
+        return False
+
+
+class Fanout(Gathering):
+    """One whole request to each node of a place."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        method: str,
+        place: Place,
+        headers: Sequence[Mapping[str, str]],
+        bodies: Sequence[bytes] | None,
+        query: str,
+    ) -> None:
+        super().__init__(writer, (len(headers) + 1) // 2)
+        self._method: Final = method
+        self._place: Final = place
+        self._headers: Final = headers
+        self._bodies: Final = bodies
+        self._query: Final = query
+        self._index_of: dict[Exchange, int] = {}
+        self._spares: Iterator[Device] = iter(())
+
+    def run(self) -> Answers:
+        """Send and gather."""
+        nodes, self._spares = self._writer.nodes.for_writing(self._place)
+        for index in range(len(self._headers)):
+            if not (index < len(nodes) and self._start(nodes[index], index)) and not self._start_spare(index):
+                self.answers.statuses.append(UNANSWERED)
+        return self.gather()
+
+    def _start(self, node: Device, index: int) -> bool:
+        place, writer = self._place, self._writer
+        request = BackendRequest(self._method, node, place.partition, place.path, self._headers[index], self._query)
+        body = b"" if self._bodies is None else self._bodies[index]
+        try:
+            exchange = writer.transport.start(request, body, writer.timeout_seconds)
+        except NodeFailure:
+            writer.nodes.failed(node)
+            return False
+        self._index_of[exchange] = index
+        self._pending.append(exchange)
+        return True
+
+    def _start_spare(self, index: int) -> bool:
+        return any(self._start(node, index) for node in self._spares)
+
+    def _replace(self, exchange: Exchange) -> bool:
+        return self._start_spare(self._index_of[exchange])
