@@ -176,7 +176,7 @@ class Connection:
     def splice_from(self, source: Connection, size: int, timeout_seconds: float) -> int:
         """Move up to `size` bytes from another plain connection to this one inside the kernel; returns how many.
 
-        Fewer than `size` only when the source has closed. Both buffers must be empty.
+        Fewer than `size` only when the source has closed, or is silent for too long. Both buffers must be empty.
         """
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         moved = 0
@@ -185,7 +185,10 @@ class Connection:
                 try:
                     count = os.splice(source.descriptor, writer, min(size - moved, 1 << 20))
                 except BlockingIOError:
-                    source._wait_readable(timeout_seconds)
+                    try:
+                        concurrency.wait_readable(source.descriptor, timeout_seconds)
+                    except WaitTimeout:
+                        break
                     continue
                 except OSError:
                     break
@@ -228,7 +231,7 @@ class TlsConnection(Connection):
         while True:
             try:
                 return call(*arguments)
-            except ssl.SSLWantReadError:
+            except (ssl.SSLWantReadError, BlockingIOError):  # the latter once `shutdown_sending` has ended TLS
                 self._wait_readable(timeout_seconds)
             except ssl.SSLWantWriteError:
                 self._wait_writable(timeout_seconds)
