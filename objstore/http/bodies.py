@@ -107,13 +107,14 @@ class BytesBody:
 class LengthBody:
     """A body of announced length, read from its connection."""
 
-    __slots__ = ("_connection", "_continue", "remaining", "timeout_seconds", "trailers")
+    __slots__ = ("_connection", "_continue", "_failed", "remaining", "timeout_seconds", "trailers")
 
     def __init__(self, connection: Connection, length: int, timeout_seconds: float, expects: bool = False) -> None:
         self._connection = connection
         self.remaining = length
         self.timeout_seconds = timeout_seconds
         self._continue = expects
+        self._failed = False  # reading broke off: where the next message begins is not known any more
         self.trailers: dict[str, str] = {}
 
     @property
@@ -124,15 +125,19 @@ class LengthBody:
     @property
     def drainable(self) -> bool:
         """Whether so little is left that it may be skipped, and the connection used again."""
-        return not self._continue and self.remaining <= DRAIN_MAX
+        return not self._continue and not self._failed and self.remaining <= DRAIN_MAX
 
     def _receive(self, size: int) -> bytes:
-        if self._continue:
-            self._continue = False
-            self._connection.send_continue()
-        part = self._connection.receive(min(size, self.remaining), self.timeout_seconds)
-        if not part:
-            raise self._connection.left()
+        try:
+            if self._continue:
+                self._continue = False
+                self._connection.send_continue()
+            part = self._connection.receive(min(size, self.remaining), self.timeout_seconds)
+            if not part:
+                raise self._connection.left()
+        except BaseException:
+            self._failed = True
+            raise
         self.remaining -= len(part)
         return part
 
@@ -155,13 +160,17 @@ class LengthBody:
         wanted = min(len(buffer), self.remaining)
         if wanted == 0:
             return 0
-        if self._continue:
-            self._continue = False
-            self._connection.send_continue()
-        count = self._connection.receive_into(buffer[:wanted], self.timeout_seconds)
+        try:
+            if self._continue:
+                self._continue = False
+                self._connection.send_continue()
+            count = self._connection.receive_into(buffer[:wanted], self.timeout_seconds)
+            if count < wanted:
+                raise self._connection.left()
+        except BaseException:
+            self._failed = True
+            raise
         self.remaining -= count
-        if count < wanted:
-            raise self._connection.left()
         return count
 
     def drain(self) -> bool:
@@ -176,13 +185,14 @@ class LengthBody:
 class ChunkedBody:
     """A chunked body with trailers (RFC 9112, section 7.1), read from its connection."""
 
-    __slots__ = ("_connection", "_continue", "_decoder", "_ready", "timeout_seconds", "trailers")
+    __slots__ = ("_connection", "_continue", "_decoder", "_failed", "_ready", "timeout_seconds", "trailers")
 
     def __init__(self, connection: Connection, timeout_seconds: float, expects: bool = False) -> None:
         self._connection = connection
         self._decoder = ChunkedDecoder()
         self._ready: memoryview = memoryview(b"")
         self._continue = expects
+        self._failed = False  # as in LengthBody
         self.timeout_seconds = timeout_seconds
         self.trailers: dict[str, str] = {}
 
@@ -194,7 +204,7 @@ class ChunkedBody:
     @property
     def drainable(self) -> bool:
         """Whether the rest may be skipped, and the connection used again."""
-        return not self._continue
+        return not self._continue and not self._failed
 
     def _advance(self) -> bool:
         """Have some bytes ready; False at the end of the body."""
@@ -202,13 +212,17 @@ class ChunkedBody:
         while not self._ready:
             if decoder.ended:
                 return False
-            if self._continue:
-                self._continue = False
-                connection.send_continue()
-            wire = connection.receive(READ_SIZE, self.timeout_seconds)
-            if not wire:
-                raise connection.left()
-            content, used = decoder.feed(wire)
+            try:
+                if self._continue:
+                    self._continue = False
+                    connection.send_continue()
+                wire = connection.receive(READ_SIZE, self.timeout_seconds)
+                if not wire:
+                    raise connection.left()
+                content, used = decoder.feed(wire)
+            except BaseException:
+                self._failed = True
+                raise
             if used < len(wire):
                 connection.push_back(wire[used:])
             self.trailers = decoder.trailers
@@ -236,12 +250,7 @@ class ChunkedBody:
             direct = self._decoder.chunk_left if not self._ready else 0
             if direct > READ_SIZE and not self._connection.buffered:
                 # A large chunk goes from the socket straight to where it is wanted.
-                target = buffer[filled : filled + direct]
-                count = self._connection.receive_into(target, self.timeout_seconds)
-                self._decoder.skip(count)
-                filled += count
-                if count < len(target):
-                    raise self._connection.left()
+                filled += self._receive_direct(buffer[filled : filled + direct])
                 continue
             if not self._advance():
                 break
@@ -251,9 +260,20 @@ class ChunkedBody:
             self._ready = self._ready[len(part) :]
         return filled
 
+    def _receive_direct(self, target: memoryview) -> int:
+        try:
+            count = self._connection.receive_into(target, self.timeout_seconds)
+            if count < len(target):
+                raise self._connection.left()
+        except BaseException:
+            self._failed = True
+            raise
+        self._decoder.skip(count)
+        return count
+
     def drain(self) -> bool:
-        """Skip a short rest; False if the connection cannot be used any more."""
-        if self._continue:
+        """Skip a short rest; False if the connection cannot be used any more. Raises as reading does."""
+        if not self.drainable:
             return False
         skipped = len(self._ready)
         self._ready = memoryview(b"")

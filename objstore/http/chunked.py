@@ -13,7 +13,6 @@ from objstore.http.errors import HttpError
 CHUNK_LINE_MAX: Final = 4096
 TRAILERS_MAX: Final = 64
 TRAILER_BYTES_MAX: Final = 65536
-CHUNK_SIZE_MAX: Final = 1 << 40
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\Z")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*\Z")
@@ -76,6 +75,8 @@ class ChunkedDecoder:
             position = stop
             if len(self._line) > CHUNK_LINE_MAX + 2:
                 raise _bad("a line is too long")
+            if self._state is _State.CONTENT_END and not b"\r\n".startswith(self._line):
+                raise _bad("a chunk is longer than announced")
             if newline >= 0:
                 line = bytes(self._line)
                 self._line.clear()
@@ -86,16 +87,12 @@ class ChunkedDecoder:
 
     def _take_line(self, line: bytes) -> None:
         if self._state is _State.CONTENT_END:
-            if line:
-                raise _bad("a chunk is longer than announced")
             self._state = _State.SIZE
         elif self._state is _State.SIZE:
             matched = _SIZE.match(line)
             if matched is None:
                 raise _bad("a chunk size is not a hexadecimal number")
             self.chunk_left = int(matched[1], 16)
-            if self.chunk_left > CHUNK_SIZE_MAX:
-                raise _bad("a chunk is too large")
             self._state = _State.CONTENT if self.chunk_left else _State.TRAILER
         elif line:
             self._take_trailer(line)

@@ -16,6 +16,7 @@ HEAD_BYTES_MAX: Final = 2 * 1024 * 1024  # a bound on all headers together; each
 _NAMES_MAX: Final = 4096
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 _HEXADECIMAL: Final = frozenset(b"0123456789abcdefABCDEF")
+_BLANKS: Final = " \t"
 
 # Names of headers as clients spell them: the environ key, and the canonical name. Bounded: clients choose them.
 _keys: dict[bytes, str] = {}
@@ -74,9 +75,9 @@ class _RequestTarget:
         if key in environ:
             if key in ("CONTENT_LENGTH", "HTTP_HOST", "CONTENT_TYPE"):
                 raise HttpError(400, f"More than one {_title_of(name)} header")
-            environ[key] += "," + value.decode("latin-1")
+            environ[key] += "," + value.decode("latin-1").rstrip(_BLANKS)
         else:
-            environ[key] = value.decode("latin-1")
+            environ[key] = value.decode("latin-1").rstrip(_BLANKS)
 
     def on_headers_complete(self) -> None:
         self.done = True
@@ -110,14 +111,26 @@ def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
         raise HttpError(400, "Malformed request") from None
     if not target.done:
         raise HttpError(400, "Malformed request")
-    version = parser.get_http_version()
-    if version not in ("1.1", "1.0"):
+    # The parser takes other protocols too, RTSP for one.
+    protocol = head[line_end - 10 : line_end - 1]
+    if protocol not in (b" HTTP/1.1", b" HTTP/1.0"):
         raise HttpError(505)
     environ["REQUEST_METHOD"] = method.decode("ascii")
-    environ["SERVER_PROTOCOL"] = "HTTP/" + version
+    environ["SERVER_PROTOCOL"] = protocol[1:].decode("ascii")
     _set_target(environ, target.url)
-    _check_framing(environ, version)
-    return bool(parser.should_keep_alive())
+    _check_framing(environ)
+    return _keeps_alive(environ.get("HTTP_CONNECTION"), protocol == b" HTTP/1.1")
+
+
+def _keeps_alive(connection: str | None, by_default: bool) -> bool:
+    """Whether a message's sender means to use the connection again (RFC 9112, section 9.3).
+
+    Asked of the parser, the answer would be about the message after this one once it has seen the end of this.
+    """
+    if connection is None:
+        return by_default
+    options = [option.strip(_BLANKS) for option in connection.lower().split(",")]
+    return "close" not in options and (by_default or "keep-alive" in options)
 
 
 def _quote_line(rest: bytes) -> bytes:
@@ -128,25 +141,32 @@ def _quote_line(rest: bytes) -> bytes:
 
 def _set_target(environ: Environ, url: bytes) -> None:
     if not url.startswith(b"/"):
-        url = _path_of_absolute(url)
+        url = _path_of_absolute(environ, url)
     path, _, query = url.partition(b"?")
     environ["QUERY_STRING"] = query.decode("latin-1")
     environ["objstore.raw_path"] = path.decode("latin-1")
     environ["PATH_INFO"] = path.decode("latin-1") if b"%" not in path else _unquote(path)
 
 
-def _path_of_absolute(url: bytes) -> bytes:
-    """The path of a request target in absolute or asterisk form (RFC 9112, section 3.2)."""
+def _path_of_absolute(environ: Environ, url: bytes) -> bytes:
+    """The path of a request target in absolute or asterisk form, whose host stands above the Host header.
+
+    RFC 9112, section 3.2.
+    """
     if url == b"*":
         return b"/*"
     try:
         parsed: Any = httptools.parse_url(url)
     except httptools.HttpParserError:
         raise HttpError(400, "Malformed request target") from None
-    if not parsed.schema or not parsed.path:
+    if not parsed.schema or not parsed.host:
         raise HttpError(400, "Malformed request target")
+    host = parsed.host.decode("latin-1")
+    if ":" in host:
+        host = f"[{host}]"
+    environ["HTTP_HOST"] = f"{host}:{parsed.port}" if parsed.port else host
     query = b"?" + parsed.query if parsed.query else b""
-    return bytes(parsed.path + query)
+    return (parsed.path or b"/") + query  # type: ignore[no-any-return]
 
 
 def _unquote(path: bytes) -> str:
@@ -156,14 +176,16 @@ def _unquote(path: bytes) -> str:
     return unquote_to_bytes(path).decode("latin-1")
 
 
-def _check_framing(environ: Environ, version: str) -> None:
+def _check_framing(environ: Environ) -> None:
     """Refuse what two servers could read differently (RFC 9112, section 6.3)."""
     coding = environ.get("HTTP_TRANSFER_ENCODING")
     if coding is not None:
         if coding.lower() != "chunked":
             raise HttpError(501, "Unsupported Transfer-Encoding")
-        if "CONTENT_LENGTH" in environ or version == "1.0":
+        if "CONTENT_LENGTH" in environ:
             raise HttpError(400, "Both Content-Length and Transfer-Encoding")
+        if environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+            raise HttpError(400, "Transfer-Encoding in a request of HTTP/1.0")
     length = environ.get("CONTENT_LENGTH")
     if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
         raise HttpError(400, "Invalid Content-Length")
@@ -182,7 +204,8 @@ class ResponseHead:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         title = _titles.get(name) or _title_of(name)
-        self.headers[title] = value.decode("latin-1")
+        value_text = value.decode("latin-1").rstrip(_BLANKS)
+        self.headers[title] = f"{self.headers[title]},{value_text}" if title in self.headers else value_text
 
     def on_headers_complete(self) -> None:
         self.done = True
@@ -194,10 +217,12 @@ def parse_response(head: bytes) -> ResponseHead:
     parser = httptools.HttpResponseParser(result)
     try:
         parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        raise ValueError("malformed response: another protocol") from None
     except httptools.HttpParserError as error:
         raise ValueError(f"malformed response: {error}") from None
     if not result.done:
         raise ValueError("malformed response")
     result.status = parser.get_status_code()
-    result.keep_alive = bool(parser.should_keep_alive())
+    result.keep_alive = _keeps_alive(result.headers.get("Connection"), head.startswith(b"HTTP/1.1"))
     return result
