@@ -160,7 +160,9 @@ class Hub(epolls.Hub):  # type: ignore[misc]  # eventlet has no types
         if hub.dead:
             self.ensure_greenlet()
             hub = self.greenlet
-        if current.parent is not hub and current is not hub and hub.parent is not current:
+        if current.parent is not hub and hub.parent is not current:
+            if current is hub:
+                raise RuntimeError("a callback of the hub must not wait")
             current.parent = hub
         return hub.switch()
 
@@ -177,6 +179,7 @@ class Hub(epolls.Hub):  # type: ignore[misc]  # eventlet has no types
             if channel is None:
                 self._other_event(descriptor, mask)
                 continue
+            # A waiter woken already by something else tries again by itself: the edge is not lost on it.
             if mask & _READABLE:
                 waiter = channel.reader
                 if waiter is None:
@@ -203,14 +206,20 @@ class Hub(epolls.Hub):  # type: ignore[misc]  # eventlet has no types
     def _other_event(self, descriptor: int, mask: int) -> None:
         """A thread has called, or a socket of a library that waits in eventlet's way (memcached's, DNS's)."""
         if descriptor == self.eventfd:
-            self.signalled = False
+            # In this order: a thread that calls from here on either finds its call taken below, or signals anew.
             os.eventfd_read(self.eventfd)
+            self.signalled = False
             while self.foreign:
                 self.ready.append(self.foreign.popleft())
             return
         for bucket, wanted in ((self.listeners[self.READ], _READABLE), (self.listeners[self.WRITE], _WRITABLE)):
             if mask & wanted and descriptor in bucket:
-                bucket[descriptor].cb(descriptor)
+                try:
+                    bucket[descriptor].cb(descriptor)
+                except self.SYSTEM_EXCEPTIONS:
+                    raise
+                except BaseException:
+                    self.squelch_exception(descriptor, sys.exc_info())
 
     def start_sweeping(self) -> None:
         """See to it that deadlines are looked at."""
@@ -241,7 +250,10 @@ def _hub() -> Hub:
 def run_hub_in_child() -> None:
     """After a fork: forget the parent's hub, whose epoll descriptor the processes would share."""
     global _current_hub
-    _current_hub = None
+    if _current_hub is not None:
+        _current_hub.poll.close()
+        os.close(_current_hub.eventfd)
+        _current_hub = None
     eventlet.hubs.use_hub(Hub)
 
 
