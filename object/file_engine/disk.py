@@ -25,7 +25,7 @@ _NO_UNNAMED_FILES: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
 class OpenFile:
-    """An open descriptor. A new file that the filesystem could not create without a name has `temporary_path`."""
+    """An open descriptor; closing removes `temporary_path`, if there is one."""
 
     __slots__ = ("descriptor", "temporary_path")
 
@@ -69,16 +69,21 @@ class Disk:
         """For linking names into it and flushing them."""
         return OpenFile(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
-    def create(self, directory: str) -> OpenFile:
-        """A file without a name, on the filesystem of `directory`, which is made if need be."""
+    def create_unnamed(self, directory: str) -> OpenFile | None:
+        """A file that has no name until it is linked; None where the filesystem has no such files.
+
+        Raises FileNotFoundError when the directory is not there.
+        """
         try:
             return OpenFile(files.open_unnamed(directory))
-        except FileNotFoundError:
-            files.make_directories(directory)
-            return self.create(directory)
         except OSError as error:
             if error.errno not in _NO_UNNAMED_FILES:
                 raise
+            return None
+
+    def create_named(self, directory: str) -> OpenFile:
+        """A file under a name of its own, which goes when the file is closed. The directory is made if need be."""
+        files.make_directories(directory)
         path = files.temporary_name(f"{directory}/upload")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return OpenFile(os.open(path, flags, files.FILE_MODE), path)

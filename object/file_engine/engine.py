@@ -6,10 +6,10 @@ from typing import Final
 from objstore.logs import Logger
 from objstore.object.engine import Description, Location, Missing, ObjectCorrupt
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import hash_directory, quarantine_directory, temporary_directory
+from objstore.object.file_engine.layout import hash_directory, quarantine_directory
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.suffixes import suffix_digests
-from objstore.object.file_engine.writing import FileUpload, UnsettledName, publish
+from objstore.object.file_engine.writing import FileUpload, NewFile, UnsettledName
 from objstore.object.fileset import FileSet, MetaFile, judge, meta_name, tombstone_name
 from objstore.object.metadata import (
     MetadataCorrupt,
@@ -114,20 +114,19 @@ class FileEngine:
 
     def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> UnsettledName:
         """See StorageEngine."""
-        file = self._disk.create(temporary_directory(location))
-        self._disk.set_attribute(file, encode(tombstone, 0).attribute)
-        return publish(self._disk, location, file, tombstone_name(tombstone.timestamp), standing)
+        new = NewFile(self._disk, location, standing)
+        self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
+        return new.publish(tombstone_name(tombstone.timestamp))
 
     def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> UnsettledName:
         """See StorageEngine."""
-        file = self._disk.create(temporary_directory(location))
+        new = NewFile(self._disk, location, standing)
         encoded = encode(posted, 0)
         if encoded.trailer:
-            self._disk.write(file, encoded.trailer, 0)
-        self._disk.set_attribute(file, encoded.attribute)
-        self._disk.flush(file)
-        name = meta_name(posted.timestamp, posted.content_type_timestamp)
-        return publish(self._disk, location, file, name, standing)
+            self._disk.write(new.file, encoded.trailer, 0)
+        self._disk.set_attribute(new.file, encoded.attribute)
+        self._disk.flush(new.file)
+        return new.publish(meta_name(posted.timestamp, posted.content_type_timestamp))
 
     def suffix_digests(self, device: str, policy: Policy, partition: str) -> dict[str, str]:
         """See StorageEngine."""

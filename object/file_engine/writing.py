@@ -5,18 +5,19 @@ its name, and its name is durable before the files it makes obsolete lose theirs
 at once, since the name says all.
 """
 
+import errno
 from typing import Final
 
 from xxhash import xxh3_128
 
 from objstore.object.engine import AlreadyStored, Location
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import hash_directory, temporary_directory
+from objstore.object.file_engine.layout import hash_directory, suffix_directory, temporary_directory
 from objstore.object.fileset import FileSet, data_name, judge
 from objstore.object.metadata import ObjectMetadata, encode
 
-# Other processes remove a hash directory they find empty; losing that race this often is not chance.
-LINK_ATTEMPTS: Final = 10
+# Other processes remove directories they find empty; losing that race this often is not chance.
+RACE_ATTEMPTS: Final = 10
 # Up to this length a file shares its flush with others; a longer one would make them wait.
 SHARED_FLUSH_BYTES_MAX: Final = 1024 * 1024
 # Below this length a file is written in one piece, for which the filesystem finds room by itself.
@@ -47,44 +48,69 @@ class UnsettledName:
                 self._disk.unlink(f"{self._path}/{obsolete}")
 
 
-def publish(disk: Disk, location: Location, file: OpenFile, name: str, standing: FileSet) -> UnsettledName:
-    """Link a finished file into its hash directory, made if need be. Raises AlreadyStored and OSError."""
-    path = hash_directory(location)
-    changed = [] if standing.names else disk.make_directories(path)
-    for attempt in range(1, LINK_ATTEMPTS + 1):
-        try:
-            directory = disk.open_directory(path)
-            disk.link(file, directory, name)
-            break
-        except FileNotFoundError:
-            if attempt == LINK_ATTEMPTS:
-                raise
-            changed += disk.make_directories(path)
-        except FileExistsError:
-            raise AlreadyStored(location.name, name) from None
-    file.close()
-    return UnsettledName(disk, path, name, standing, [directory, *(disk.open_directory(parent) for parent in changed)])
+class NewFile:
+    """A file that has no name in its hash directory yet."""
+
+    __slots__ = ("_changed", "_disk", "_location", "_standing", "file")
+
+    def __init__(self, disk: Disk, location: Location, standing: FileSet) -> None:
+        """It will replace `standing`. Raises OSError."""
+        self._disk = disk
+        self._location = location
+        self._standing = standing
+        self._changed: list[str] = []
+        self.file = self._create()
+
+    def _create(self) -> OpenFile:
+        directory = suffix_directory(self._location)
+        for _ in range(RACE_ATTEMPTS):
+            try:
+                unnamed = self._disk.create_unnamed(directory)
+                break
+            except FileNotFoundError:
+                self._changed += self._disk.make_directories(directory)
+        else:
+            raise FileNotFoundError(errno.ENOENT, "it is removed again and again", directory)
+        return unnamed or self._disk.create_named(temporary_directory(self._location))
+
+    def publish(self, name: str) -> UnsettledName:
+        """Link the finished file into the hash directory, made if need be. Raises AlreadyStored and OSError."""
+        disk, path = self._disk, hash_directory(self._location)
+        if not self._standing.names:
+            self._changed += disk.make_directories(path)
+        for _ in range(RACE_ATTEMPTS):
+            try:
+                directory = disk.open_directory(path)
+                disk.link(self.file, directory, name)
+                break
+            except FileNotFoundError:
+                self._changed += disk.make_directories(path)
+            except FileExistsError:
+                raise AlreadyStored(self._location.name, name) from None
+        else:
+            raise FileNotFoundError(errno.ENOENT, "it is removed again and again", path)
+        self.file.close()
+        parents = [disk.open_directory(changed) for changed in dict.fromkeys(self._changed)]
+        return UnsettledName(disk, path, name, self._standing, [directory, *parents])
 
 
 class FileUpload:
     """A body on its way into a file that has no name yet."""
 
-    __slots__ = ("_disk", "_file", "_hasher", "_location", "_standing", "size")
+    __slots__ = ("_disk", "_hasher", "_new", "size")
 
     def __init__(self, disk: Disk, location: Location, standing: FileSet, length: int | None) -> None:
         self._disk = disk
-        self._location = location
-        self._standing = standing
         self._hasher = xxh3_128()
         self.size = 0
-        self._file: OpenFile | None = disk.create(temporary_directory(location))
+        self._new: NewFile | None = NewFile(disk, location, standing)
         if length is not None and length >= PREALLOCATE_BYTES_MIN:
-            disk.preallocate(self._file, length)
+            disk.preallocate(self._new.file, length)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """See Upload."""
-        assert self._file is not None
-        self._disk.write(self._file, chunk, self.size, self._hasher)
+        assert self._new is not None
+        self._disk.write(self._new.file, chunk, self.size, self._hasher)
         self.size += len(chunk)
 
     @property
@@ -94,19 +120,18 @@ class FileUpload:
 
     def commit(self, metadata: ObjectMetadata) -> UnsettledName:
         """See Upload."""
-        disk, file = self._disk, self._file
-        assert file is not None
-        self._file = None
+        new, self._new = self._new, None
+        assert new is not None
         encoded = encode(metadata, self.size)
         if encoded.trailer:
-            disk.write(file, encoded.trailer, self.size)
-        disk.set_attribute(file, encoded.attribute)
+            self._disk.write(new.file, encoded.trailer, self.size)
+        self._disk.set_attribute(new.file, encoded.attribute)
         if self.size > SHARED_FLUSH_BYTES_MAX:
-            disk.flush_large(file)
+            self._disk.flush_large(new.file)
         else:
-            disk.flush(file)
-        return publish(disk, self._location, file, data_name(metadata.timestamp), self._standing)
+            self._disk.flush(new.file)
+        return new.publish(data_name(metadata.timestamp))
 
     def abort(self) -> None:
         """See Upload. The file goes with its last reference: a thread may still be writing to it."""
-        self._file = None
+        self._new = None

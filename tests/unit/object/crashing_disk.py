@@ -84,7 +84,8 @@ class CrashingDisk:
 
     open_directory = open
 
-    def create(self, directory: str) -> Opened:
+    def create_unnamed(self, directory: str) -> Opened:
+        self._directory(directory)
         self._change("create")
         return Opened(File())
 
