@@ -8,7 +8,7 @@ from typing import Final
 from objstore.devices import Device
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
 from objstore.proxy.nodes import Nodes, Place
-from objstore.quorum import has_quorum
+from objstore.quorum import has_quorum, quorum_size
 from objstore.system import concurrency
 
 UNANSWERED: Final = 503
@@ -32,12 +32,16 @@ class Writer:
         headers: Sequence[Mapping[str, str]],
         bodies: Sequence[bytes] | None = None,
         query: str = "",
+        quorum: int | None = None,
     ) -> Answers:
         """Send a request to each primary, `headers[i]` and `bodies[i]` to the i-th, and gather the answers.
 
-        Waits for all, but no longer than the post-quorum timeout once a quorum agrees. Never raises.
+        Waits for all, but no longer than the post-quorum timeout once `quorum` of them (half, by default) agree.
+        Never raises.
         """
-        return Fanout(self, method, place, headers, bodies, query).run()
+        if quorum is None:
+            quorum = quorum_size(len(headers))
+        return Fanout(self, method, place, headers, bodies, query, quorum).run()
 
 
 class Answers:
@@ -61,10 +65,10 @@ class Answers:
 class Gathering:
     """Takes the answers of exchanges under way; nobody stands in for a node that fails."""
 
-    def __init__(self, writer: Writer, quorum: int) -> None:
+    def __init__(self, writer: Writer, answers: Answers) -> None:
         self._writer: Final = writer
         self._pending: list[Exchange] = []
-        self.answers: Final = Answers(quorum)
+        self.answers: Final = answers
 
     def add(self, exchange: Exchange) -> None:
         """One more answer to wait for."""
@@ -87,35 +91,27 @@ class Gathering:
         """One has let us wait for as long as the post-quorum timeout."""
         pending, writer = self._pending, self._writer
         deadline = concurrency.monotonic() + writer.timeout_seconds
-        ready = [exchange for exchange in pending if exchange.ready]
-        while True:
-            for exchange in ready:
-                pending.remove(exchange)
-                self._take(exchange)
-            if not pending or has_quorum(self.answers.statuses, self.answers.quorum):
-                break
+        grace = 0.0  # a quorum that stands by now has waited long enough
+        self._take_all([exchange for exchange in pending if exchange.ready])
+        while pending and not has_quorum(self.answers.statuses, self.answers.quorum):
+            grace = writer.post_quorum_timeout_seconds
             ready = wait_any(pending, deadline - concurrency.monotonic())
             if not ready:
                 break
-        self._gather_last()
-
-    def _gather_last(self) -> None:
-        """There is a quorum, or no more time for one: who answers now may still do so."""
-        pending, writer = self._pending, self._writer
-        deadline = concurrency.monotonic()
-        if has_quorum(self.answers.statuses, self.answers.quorum):
-            deadline += writer.post_quorum_timeout_seconds
-        while pending:
-            for exchange in (ready := wait_any(pending, deadline - concurrency.monotonic())):
-                pending.remove(exchange)
-                self._take(exchange)
-            if not ready:
-                break
+            self._take_all(ready)
+        deadline = min(deadline, concurrency.monotonic() + grace)
+        while pending and (ready := wait_any(pending, deadline - concurrency.monotonic())):
+            self._take_all(ready)
         for exchange in pending:
             exchange.abandon()
             writer.nodes.failed(exchange.node)
             self.answers.statuses.append(UNANSWERED)
         pending.clear()
+
+    def _take_all(self, ready: Sequence[Exchange]) -> None:
+        for exchange in ready:
+            self._pending.remove(exchange)
+            self._take(exchange)
 
     def _take(self, exchange: Exchange) -> None:
         nodes = self._writer.nodes
@@ -149,8 +145,9 @@ class Fanout(Gathering):
         headers: Sequence[Mapping[str, str]],
         bodies: Sequence[bytes] | None,
         query: str,
+        quorum: int,
     ) -> None:
-        super().__init__(writer, (len(headers) + 1) // 2)
+        super().__init__(writer, Answers(quorum))
         self._method: Final = method
         self._place: Final = place
         self._headers: Final = headers
