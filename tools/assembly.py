@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from objstore.daemon import Job
 from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics, StatsD
 from objstore.mounts import DeviceRoot
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
     from objstore.http.messages import WsgiApplication
     from objstore.http.transport import Transport
+    from objstore.ring.rings import Rings
 
 
 def make_runtime(service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
@@ -60,6 +62,19 @@ def make_object_server(
     from objstore.object.server import ObjectServer
 
     return ObjectServer(config, cluster, make_devices(config.devices), transport, runtime)
+
+
+def make_object_updater(
+    config: ObjectConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
+) -> Job:
+    """The daemon that delivers an object server's pending updates; the transport leads to container servers."""
+    from objstore.object.updater import Updater
+
+    devices = make_devices(config.devices)
+    updater = Updater(
+        cluster, devices, lambda: rings.container, transport, runtime, config.backend.container_update_timeout
+    )
+    return Job(updater, config.updater.interval)
 
 
 def make_proxy(config: ProxyConfig, cluster: Cluster, transport: Transport, runtime: Runtime) -> WsgiApplication:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from objstore import daemon
 from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
@@ -14,6 +15,7 @@ from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
 from objstore.http.client import HttpTransport
 from objstore.http.messages import WsgiApplication
+from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
 from objstore.tools import assembly
 from objstore.tools.serving import Service, open_socket, options_of
@@ -67,3 +69,13 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     listener = open_socket(config.server.bind)
     service = Service(make_again, runtime, options_of(config.server, cluster.limits), [listener])
     service.run(config.server.workers, config.server.drain_timeout)
+
+
+def run_object_updater(path: Path) -> None:
+    """Deliver pending updates until told to stop. Raises ConfigError, OperatorProblem."""
+    config = load(path, ObjectConfig)
+    cluster = Cluster.load(config.cluster)
+    runtime = assembly.make_runtime("object-updater", config.log, config.metrics)
+    transport = HttpTransport(config.backend.conn_timeout)
+    rings = Rings(config.ring_dir, runtime.clock)
+    daemon.run([assembly.make_object_updater(config, cluster, rings, transport, runtime)], runtime.log)

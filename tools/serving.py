@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from objstore.config.sections import ServerConfig
 from objstore.config.units import Address
+from objstore.daemon import Job
 from objstore.http.heads import HeadLimits
 from objstore.http.messages import WsgiApplication
 from objstore.http.server import HttpServer, ServerOptions
@@ -78,13 +79,22 @@ class Service:
     """One application and the sockets it answers on."""
 
     def __init__(
-        self, make: MakeApplication, runtime: Runtime, options: ServerOptions, sockets: Sequence[socket.socket]
+        self,
+        make: MakeApplication,
+        runtime: Runtime,
+        options: ServerOptions,
+        sockets: Sequence[socket.socket],
+        jobs: Sequence[Job] = (),
     ) -> None:
-        """Makes the application at once, so that what is wrong is said before anything is forked."""
+        """Makes the application at once, so that what is wrong is said before anything is forked.
+
+        One of the workers also does the `jobs`.
+        """
         self._make = make
         self._runtime = runtime
         self._options = options
         self._sockets = sockets
+        self._jobs = list(jobs)
         self._report = reporter(runtime.log)
         self._balance = ConnectionBalance()
         self._application = make()

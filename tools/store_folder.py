@@ -23,6 +23,18 @@ VERSION: Final = 1
 STORE_FILE: Final = "store.json"
 LOCK_FILE: Final = "lock"
 DEVELOPMENT_USERS_FILE: Final = "development-users.toml"
+PROXY_FILE: Final = "proxy.toml"
+PROXY_TEXT: Final = """\
+# Options of the proxy; docs/configuration.md lists all. Where it listens, the command line says.
+
+[accounts]
+allow_account_management = true
+account_autocreate = true
+
+[auth]
+# Seals tokens. With another one all tokens are void.
+token_secret = {token_secret}
+"""
 DEFAULT_DEVICES: Final = 4
 DEFAULT_REPLICAS: Final = 3
 # Nobody connects to these: they tell the servers of the one process apart, in rings and between them.
@@ -73,6 +85,10 @@ class StoreFolder:
     @property
     def cluster_file(self) -> Path:
         return self.path / layout.CLUSTER_FILE
+
+    @property
+    def proxy_file(self) -> Path:
+        return self.path / PROXY_FILE
 
     def users_file(self, *, loopback: bool) -> Path:
         """Who may log in. The users everybody knows are known to a store on a loopback address only."""
@@ -137,11 +153,12 @@ class StoreFolder:
         policies = layout.store_policies(shape.replicas)
         layout.write_rings(self.path, self._ring_devices(), shape.replicas, policies)
         layout.write_private(self.cluster_file, layout.cluster_text(policies))
+        layout.write_private(self.proxy_file, PROXY_TEXT.format(token_secret=layout.quoted(layout.new_secret())))
         layout.write_private(self.path / STORE_FILE, msgspec.json.encode(shape).decode() + "\n")
 
     def _own_names(self, shape: Shape) -> set[str]:
         """What a start that was cut short may have left."""
-        left = {LOCK_FILE, layout.CLUSTER_FILE, layout.USERS_FILE, DEVELOPMENT_USERS_FILE}
+        left = {LOCK_FILE, PROXY_FILE, layout.CLUSTER_FILE, layout.USERS_FILE, DEVELOPMENT_USERS_FILE}
         left |= {f".{name}.new" for name in (*left, STORE_FILE)}
         return left | {name for name in os.listdir(self.path) if ".ring.gz" in name}
 
@@ -165,7 +182,9 @@ class StoreFolder:
         if loopback:
             layout.write_private(file, layout.users_text(layout.DEVELOPMENT_USERS))
             return None
+        from objstore.proxy.auth.passwords import SALT_BYTES, hashed  # needed once in a store's life
+
         password = secrets.token_urlsafe(18)
-        admin = User("admin", "admin", password, (".admin", ".reseller_admin"))
+        admin = User("admin", "admin", hashed(password, os.urandom(SALT_BYTES)), (".admin", ".reseller_admin"))
         layout.write_private(file, layout.users_text([admin]))
         return password

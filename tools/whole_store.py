@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
+from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
-from objstore.config.proxy import AccountsConfig, AuthConfig, ProxyConfig
-from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig, ProxyServerConfig
+from objstore.config.proxy import ProxyConfig
+from objstore.config.sections import DevicesConfig
 from objstore.config.units import Address
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.transport import BackendRequest
+from objstore.ring.rings import Rings
 from objstore.tools import assembly
 from objstore.tools.serving import Service, open_socket, options_of
 from objstore.tools.store_folder import PORTS, StoreFolder
@@ -22,42 +26,52 @@ DRAIN_SECONDS: Final = 20.0
 
 
 class WholeStore:
-    """The store of a folder, listening. Raises OperatorProblem, ConfigError or another StoreError when made."""
+    """The store of a folder, listening."""
 
     def __init__(self, folder: StoreFolder, address: Address, *, loopback: bool) -> None:
+        """Raises OperatorProblem, ConfigError or another StoreError."""
         self._folder = folder
-        self._devices = DevicesConfig(root=str(folder.path), mount_check=False)
-        self._runtime = assembly.make_runtime("objstore", LogConfig(level="warning"), MetricsConfig())
-        self._proxy_config = ProxyConfig(
-            cluster=str(folder.cluster_file),
-            ring_dir=str(folder.path),
-            server=ProxyServerConfig(bind=address),
-            accounts=AccountsConfig(allow_account_management=True, account_autocreate=True),
-            auth=AuthConfig(users=str(folder.users_file(loopback=loopback))),
-        )
+        self._users = str(folder.users_file(loopback=loopback))
+        devices = DevicesConfig(root=str(folder.path), mount_check=False)
+        self._object_config = ObjectConfig(devices=devices)
+        self._container_config = ContainerConfig(devices=devices)
+        self._account_config = AccountConfig(devices=devices)
+        config = self._proxy_config()
+        self._runtime = assembly.make_runtime("objstore", config.log, config.metrics)
+        self._servers: dict[int, WsgiApplication] = {}
+        self._transport = LocalTransport(self._server_of)
         listener = open_socket(address)
         self.address = Address(address.host, listener.getsockname()[1])
-        limits = Cluster.load(folder.cluster_file).limits
-        options = options_of(self._proxy_config.server, limits)
-        self._service = Service(self._make, self._runtime, options, [listener])
+        cluster = Cluster.load(folder.cluster_file)
+        options = options_of(config.server, cluster.limits)
+        updater = assembly.make_object_updater(
+            self._object_config, cluster, self._rings(), self._transport, self._runtime
+        )
+        self._service = Service(self._make, self._runtime, options, [listener], [updater])
 
     def run(self, workers: int) -> None:
         """Serve until told to stop."""
         self._service.run(workers, DRAIN_SECONDS)
 
+    def _proxy_config(self) -> ProxyConfig:
+        """What the folder's file says, for the users of this start."""
+        config = load(self._folder.proxy_file, ProxyConfig)
+        auth = msgspec.structs.replace(config.auth, users=self._users)
+        return msgspec.structs.replace(config, ring_dir=str(self._folder.path), auth=auth)
+
+    def _rings(self) -> Rings:
+        return Rings(str(self._folder.path), self._runtime.clock)
+
+    def _server_of(self, request: BackendRequest) -> WsgiApplication | None:
+        """The storage server behind an address of the rings."""
+        return self._servers.get(request.node.port)
+
     def _make(self) -> WsgiApplication:
-        cluster, devices, runtime = Cluster.load(self._folder.cluster_file), self._devices, self._runtime
-        servers: dict[int, WsgiApplication] = {}
-
-        def server_of(request: BackendRequest) -> WsgiApplication | None:
-            return servers.get(request.node.port)
-
-        transport = LocalTransport(server_of)
-        servers[PORTS["account"]] = assembly.make_account_server(AccountConfig(devices=devices), cluster, runtime)
-        servers[PORTS["container"]] = assembly.make_container_server(
-            ContainerConfig(devices=devices), cluster, transport, runtime
+        """All servers afresh; the proxy, which uses the others, is the one that answers."""
+        cluster, runtime, transport = Cluster.load(self._folder.cluster_file), self._runtime, self._transport
+        self._servers[PORTS["account"]] = assembly.make_account_server(self._account_config, cluster, runtime)
+        self._servers[PORTS["container"]] = assembly.make_container_server(
+            self._container_config, cluster, transport, runtime
         )
-        servers[PORTS["object"]] = assembly.make_object_server(
-            ObjectConfig(devices=devices), cluster, transport, runtime
-        )
-        return assembly.make_proxy(self._proxy_config, cluster, transport, runtime)
+        self._servers[PORTS["object"]] = assembly.make_object_server(self._object_config, cluster, transport, runtime)
+        return assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime)

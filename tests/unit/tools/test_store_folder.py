@@ -9,6 +9,7 @@ import pytest
 from objstore.cluster import Cluster
 from objstore.config.loading import load
 from objstore.config.users import UsersConfig
+from objstore.proxy.auth.passwords import is_right
 from objstore.ring.format import read_ring
 from objstore.tools.problems import OperatorProblem
 from objstore.tools.store_folder import AskedShape, StoreFolder
@@ -37,7 +38,7 @@ def test_a_new_store(tmp_path: Path) -> None:
 def test_secrets_are_private_and_differ(tmp_path: Path) -> None:
     one, two = made(tmp_path / "one"), made(tmp_path / "two")
     assert one.cluster_file.read_text() != two.cluster_file.read_text()
-    for file in (one.cluster_file, one.users_file(loopback=True)):
+    for file in (one.cluster_file, one.proxy_file, one.users_file(loopback=True)):
         assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -98,6 +99,8 @@ def test_users_everybody_knows_stay_on_loopback(tmp_path: Path) -> None:
     assert [(user.account, user.name) for user in users] == [("admin", "admin")]
     assert password is not None
     assert len(password) >= 20
+    assert is_right(password, users[0].key)
+    assert password not in users[0].key
     assert folder.prepare(ANY, loopback=False) is None
     development = load(folder.users_file(loopback=True), UsersConfig).users
     assert ("test5", "tester5", ("service",)) in [(user.account, user.name, user.groups) for user in development]
