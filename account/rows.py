@@ -60,9 +60,9 @@ class AccountDescription(Description[ContainerRow]):
             f" 'storage_policy', CASE policy_index {names} ELSE '' END)"
         )
 
-    def checked(self, row: ContainerRow, allow_reserved: bool) -> ContainerRow:
+    def checked(self, row: ContainerRow) -> ContainerRow:
         """A timestamp of "0" becomes one that compares with others."""
-        check_name(row.name, self._name_length_max, allow_reserved)
+        check_name(row.name, self._name_length_max)
         check_integers(row.object_count, row.bytes_used, row.policy_index)
         return ContainerRow(
             row.name,

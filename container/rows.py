@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Final
 from objstore.db.checks import check_integers, check_name, checked_timestamp
 from objstore.db.description import Description, Key, Values
 from objstore.db.status import NEVER, Status
-from objstore.http.errors import HttpError
 from objstore.limits import Limits
 from objstore.rows import ObjectRow
 from objstore.timestamps import Timestamp
@@ -80,10 +79,16 @@ class ContainerDescription(Description[ObjectRow]):
     }
     key: ClassVar = ("policy_index",)
     totals: ClassVar = ("object_count", "bytes_used")
-    # What the account was last told. A container that was never reported differs from every report.
+    # What the account was last told: see `reports`. A container that was never reported differs from every report.
     more_tables: ClassVar = f"""
-        CREATE TABLE report (put_timestamp TEXT, delete_timestamp TEXT, object_count INTEGER, bytes_used INTEGER);
-        INSERT INTO report VALUES ('{NEVER}', '{NEVER}', 0, 0);
+        CREATE TABLE report (
+            put_timestamp TEXT NOT NULL,
+            delete_timestamp TEXT NOT NULL,
+            object_count INTEGER NOT NULL,
+            bytes_used INTEGER NOT NULL,
+            policy_index INTEGER NOT NULL
+        );
+        INSERT INTO report VALUES ('{NEVER}', '{NEVER}', 0, 0, 0);
     """
     json_row = (
         "json_object('name', name, 'hash', etag, 'bytes', coalesce(listed_size, size),"
@@ -93,9 +98,9 @@ class ContainerDescription(Description[ObjectRow]):
     def __init__(self, limits: Limits) -> None:
         self._name_length_max = limits.max_object_name_length
 
-    def checked(self, row: ObjectRow, allow_reserved: bool) -> ObjectRow:
+    def checked(self, row: ObjectRow) -> ObjectRow:
         """Empty timestamps, or ones older than the data's, come to mean the data's."""
-        check_name(row.name, self._name_length_max, allow_reserved)
+        check_name(row.name, self._name_length_max)
         check_integers(row.size, row.policy_index)
         timestamp = checked_timestamp(row.timestamp)
         typed_at, meta_at = row.content_type_timestamp, row.meta_timestamp
@@ -162,12 +167,3 @@ class ContainerDescription(Description[ObjectRow]):
     def is_gone(self, status: Status, row_count: int) -> bool:
         """A container in which objects turn up after its deletion is there: they must not be lost."""
         return status.deleted and row_count == 0
-
-
-def policy_index_of(header: str | None, name: str) -> int | None:
-    """The policy a header names by its index. Raises HttpError 400."""
-    if header is None:
-        return None
-    if not (header.isascii() and header.isdecimal() and len(header) < 10):
-        raise HttpError(400, f"Invalid {name}: {header[:40]!r}")
-    return int(header)

@@ -29,9 +29,10 @@ def check_integers(*numbers: int) -> None:
             raise HttpError(400, "Bad number in a row")
 
 
-def check_name(name: str, length_max: int, allow_reserved: bool) -> None:
-    """Raises HttpError 400 if a name is empty, too long in UTF-8, or reserved and that is not allowed."""
+def check_name(name: str, length_max: int) -> None:
+    """Raises HttpError 400 if a name is empty or too long in UTF-8.
+
+    Whether a reserved name is allowed was decided where its object or container was written.
+    """
     if not name or (len(name) * 4 > length_max and len(name.encode()) > length_max):
         raise HttpError(400, f"A row's name must have 1 to {length_max} bytes")
-    if name[0] == "\0" and not allow_reserved:
-        raise HttpError(400, "Reserved names are for internal use")

@@ -78,10 +78,19 @@ class Database:
         return self._until_free(self._used, operation, long)
 
     def write(self, operation: Operation[T]) -> T:
-        """Run an operation as one transaction, of about a millisecond at most; it is durable on return.
+        """`commit`, durable on return. Raises as `commit` does.
 
-        What the operation raises undoes the transaction. Raises as `read` does, and OSError when the disk did not
-        take the log; then nothing may be acknowledged, though the change may be there.
+        It raises OSError when the disk did not take the log: nothing may be acknowledged then, though the change
+        may be there.
+        """
+        result = self.commit(operation)
+        self.flush()
+        return result
+
+    def commit(self, operation: Operation[T]) -> T:
+        """Run an operation as one transaction, of about a millisecond at most; it is not durable until `flush`.
+
+        What the operation raises undoes the transaction. Raises as `read` does.
         """
         try:
             self._writing.acquire(BUSY_TIMEOUT_SECONDS)
@@ -91,7 +100,6 @@ class Database:
             result = self._until_free(self._transaction, operation, False)
         finally:
             self._writing.release()
-        self.flush()
         if self._pages_logged >= CHECKPOINT_PAGES and not self._checkpointing:
             self._checkpointing = True
             self.users += 1

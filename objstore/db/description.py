@@ -32,7 +32,7 @@ class Description(ABC, Generic[Row]):
     json_row: str  # SQL expression: the JSON text of a row as listed
 
     @abstractmethod
-    def checked(self, row: Row, allow_reserved: bool) -> Row:
+    def checked(self, row: Row) -> Row:
         """A row as it arrived, brought into the form in which it is stored; raises HttpError 400."""
 
     @abstractmethod

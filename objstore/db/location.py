@@ -12,15 +12,13 @@ SUFFIX_LENGTH: Final = 3  # of a hash: the name of the folder that gathers those
 QUARANTINED: Final = "quarantined"
 
 
-class Location(Struct, frozen=True, gc=False):
+class Place(Struct, frozen=True, gc=False):
     """The place of one database. `root` is the device's folder, `partition` a decimal number."""
 
-    device: str
     root: str
     folder: str
     partition: str
     hash: str
-    path: ResourcePath
 
     @property
     def directory(self) -> str:
@@ -36,3 +34,10 @@ class Location(Struct, frozen=True, gc=False):
     def quarantine(self) -> str:
         """Where its folder goes when it is corrupt."""
         return f"{self.root}/{QUARANTINED}/{self.folder}/{self.hash}"
+
+
+class Location(Place, frozen=True, gc=False):
+    """The place of the database of a resource that is known by name."""
+
+    device: str
+    path: ResourcePath

@@ -12,7 +12,7 @@ from objstore.cluster import Cluster
 from objstore.db.connection import DatabaseAbsent, DatabaseCorrupt
 from objstore.db.database import Database
 from objstore.db.description import Description, Row
-from objstore.db.location import Location
+from objstore.db.location import Location, Place
 from objstore.db.schema import new_image
 from objstore.db.status import Status
 from objstore.http.errors import HttpError
@@ -42,25 +42,25 @@ class DatabaseStore(Generic[Row]):
         if not (partition.isascii() and partition.isdecimal()):
             raise HttpError(400, f"Invalid partition {partition!r}")
         root = self._devices.path(device)
-        return Location(device, root, self.description.folder, partition, self._hasher.hexdigest(path), path)
+        return Location(root, self.description.folder, partition, self._hasher.hexdigest(path), device, path)
 
     @contextmanager
-    def opened(self, location: Location) -> Iterator[Database]:
+    def opened(self, place: Place) -> Iterator[Database]:
         """The database while it is used. Raises DatabaseAbsent.
 
         One that turns out to be corrupt is moved to quarantine before DatabaseCorrupt goes on.
         """
-        database = self._database(location.file)
+        database = self._database(place.file)
         database.users += 1
         try:
             yield database
         except DatabaseCorrupt as error:
-            self._quarantine(location, error)
+            self._quarantine(place, error)
             raise
         finally:
             database.users -= 1
             if database.failed:
-                self._forget(location.file, database)
+                self._forget(place.file, database)
 
     def create(self, location: Location, status: Status, metadata: Mapping[str, str], metadata_timestamp: str) -> bool:
         """Make a database, durable on return; False if there is one already.
@@ -133,13 +133,13 @@ class DatabaseStore(Generic[Row]):
             concurrency.sleep(0.1)
         self._runtime.threads.call(database.close)
 
-    def _quarantine(self, location: Location, error: DatabaseCorrupt) -> None:
+    def _quarantine(self, place: Place, error: DatabaseCorrupt) -> None:
         log = self._runtime.log
         try:
-            target = self._runtime.threads.call(files.move_aside, location.directory, location.quarantine)
-            log.error("database quarantined", file=location.file, target=target, reason=error.reason)
+            target = self._runtime.threads.call(files.move_aside, place.directory, place.quarantine)
+            log.error("database quarantined", file=place.file, target=target, reason=error.reason)
         except OSError as trouble:
-            log.error("database not quarantined", file=location.file, reason=error.reason, error=str(trouble))
+            log.error("database not quarantined", file=place.file, reason=error.reason, error=str(trouble))
 
 
 def _make_folders(*paths: str) -> list[str]:

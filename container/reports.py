@@ -1,0 +1,145 @@
+"""Telling accounts of their containers: at once when one comes or goes, later when its figures have changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from objstore.db.status import Status
+from objstore.devices import Device
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request
+from objstore.http.transport import BackendRequest, Exchange, NodeFailure, Transport
+from objstore.logs import Logger
+from objstore.paths import ResourcePath
+from objstore.rows import ContainerRow, encode_rows
+
+ACCOUNT_SERVERS_MAX: Final = 16  # in one request
+_PASSED_ON: Final = (Client.TRANS_ID, Backend.ACCOUNT_AUTOCREATE)
+
+
+class Report(Struct, frozen=True, gc=False):
+    """What an account is to know of a container."""
+
+    put_timestamp: str
+    delete_timestamp: str
+    object_count: int
+    bytes_used: int
+    policy_index: int
+
+    def row(self, name: str, stats_timestamp: str) -> ContainerRow:
+        """As it is sent; `stats_timestamp` must not be later than the moment the figures were read."""
+        return ContainerRow(
+            name,
+            self.put_timestamp,
+            self.delete_timestamp,
+            self.object_count,
+            self.bytes_used,
+            self.policy_index,
+            stats_timestamp,
+        )
+
+
+def report_of(status: Status, totals: Mapping[int, Sequence[int]]) -> Report:
+    """How the container stands; misplaced objects, those of other policies than its own, are not counted."""
+    objects, used = totals.get(status.policy_index, (0, 0))
+    return Report(status.put_timestamp, status.delete_timestamp, objects, used, status.policy_index)
+
+
+def last_report(connection: sqlite3.Connection) -> Report:
+    """What was reported last."""
+    return Report(
+        *connection.execute(
+            "SELECT put_timestamp, delete_timestamp, object_count, bytes_used, policy_index FROM report"
+        ).fetchone()
+    )
+
+
+def store_report(connection: sqlite3.Connection, report: Report) -> None:
+    """Remember what was reported, inside a transaction."""
+    connection.execute(
+        "UPDATE report SET put_timestamp = ?, delete_timestamp = ?, object_count = ?, bytes_used = ?, policy_index = ?",
+        (
+            report.put_timestamp,
+            report.delete_timestamp,
+            report.object_count,
+            report.bytes_used,
+            report.policy_index,
+        ),
+    )
+
+
+class Target(Struct, frozen=True, gc=False):
+    """An account's partition on one of its servers."""
+
+    node: Device
+    partition: int
+
+
+def targets_of(request: Request) -> list[Target]:
+    """The account servers a request names, [] if none; one host, device and partition for each.
+
+    Raises HttpError 400 when the lists do not match.
+    """
+    hosts, devices = request.header(Backend.ACCOUNT_HOST), request.header(Backend.ACCOUNT_DEVICE)
+    partitions = request.header(Backend.ACCOUNT_PARTITION)
+    if not hosts or not devices or not partitions:
+        return []
+    addresses, names, numbers = (
+        [each.strip() for each in text.split(",", ACCOUNT_SERVERS_MAX)] for text in (hosts, devices, partitions)
+    )
+    if len(numbers) == 1:
+        numbers *= len(addresses)
+    if not len(addresses) == len(names) == len(numbers) <= ACCOUNT_SERVERS_MAX:
+        raise HttpError(400, f"{Backend.ACCOUNT_HOST}, device and partition do not match")
+    return [_target(*each) for each in zip(addresses, names, numbers, strict=True)]
+
+
+def _target(address: str, device: str, partition: str) -> Target:
+    ip, _, port = address.rpartition(":")
+    if not (ip and port.isascii() and port.isdecimal() and partition.isascii() and partition.isdecimal()):
+        raise HttpError(400, f"Bad account server {address!r} or partition")
+    ip = ip.strip("[]")
+    return Target(Device(-1, 0, 0, ip, int(port), ip, int(port), device, 0.0), int(partition))
+
+
+class Reporter:
+    """Sends rows to account servers."""
+
+    def __init__(self, transport: Transport, timeout_seconds: float, log: Logger) -> None:
+        self._transport = transport
+        self._timeout_seconds = timeout_seconds
+        self._log = log
+
+    def tell(
+        self, targets: Sequence[Target], account: str, row: ContainerRow, request: Request | None = None
+    ) -> list[int]:
+        """Tell all targets and wait; the statuses answered, 503 where there was no answer."""
+        headers = {Client.CONTENT_TYPE: "application/json"}
+        for name in _PASSED_ON if request is not None else ():
+            if request is not None and (value := request.header(name)) is not None:
+                headers[name] = value
+        body = encode_rows([row])
+        exchanges = [self._start(target, account, headers, body) for target in targets]
+        return [503 if exchange is None else self._status(exchange) for exchange in exchanges]
+
+    def _start(self, target: Target, account: str, headers: Mapping[str, str], body: bytes) -> Exchange | None:
+        request = BackendRequest("UPDATE", target.node, target.partition, ResourcePath(account), headers)
+        try:
+            return self._transport.start(request, body, self._timeout_seconds)
+        except NodeFailure as failure:
+            self._log.warning("account not told", account=account, reason=str(failure))
+            return None
+
+    def _status(self, exchange: Exchange) -> int:
+        try:
+            response = exchange.response()
+        except NodeFailure as failure:
+            self._log.warning("account not told", reason=str(failure))
+            return 503
+        response.close()
+        return response.status

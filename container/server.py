@@ -1,0 +1,183 @@
+"""The container server: containers, and the objects they list."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import ClassVar
+
+from objstore.cluster import Cluster
+from objstore.config.container import ContainerConfig
+from objstore.container import hints
+from objstore.container.reports import Reporter, Target, report_of, targets_of
+from objstore.container.rows import ContainerDescription
+from objstore.db.connection import DatabaseAbsent
+from objstore.db.info import Info, clear_metadata, write_status
+from objstore.db.location import Location
+from objstore.db.requests import policy_index_of, timestamp_of
+from objstore.db.server import DatabaseServer, Totals
+from objstore.db.status import after_delete, after_put, new_status
+from objstore.headers import Backend, Client, Owner, Sysmeta
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request, Response
+from objstore.http.transport import Transport
+from objstore.mounts import DeviceRoot
+from objstore.policies import UnknownPolicy
+from objstore.rows import ObjectRow, decode_object_rows
+from objstore.runtime import Runtime
+
+
+class ContainerServer(DatabaseServer[ObjectRow]):
+    """Serves the containers on the devices of one machine, and tells account servers of them."""
+
+    path_parts: ClassVar = 4
+    user_prefix: ClassVar = Client.CONTAINER_META_PREFIX
+    metadata_prefixes: ClassVar = (Client.CONTAINER_META_PREFIX, Sysmeta.CONTAINER_PREFIX)
+    metadata_names: ClassVar = (
+        Owner.CONTAINER_READ,
+        Owner.CONTAINER_WRITE,
+        Owner.CONTAINER_SYNC_TO,
+        Owner.CONTAINER_SYNC_KEY,
+    )
+
+    def __init__(
+        self,
+        config: ContainerConfig,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        transport: Transport,
+        runtime: Runtime,
+    ) -> None:
+        super().__init__(
+            ContainerDescription(cluster.limits),
+            decode_object_rows,
+            cluster.limits.container_listing_limit,
+            cluster,
+            devices,
+            runtime,
+        )
+        self._reporter = Reporter(transport, config.backend.node_timeout, runtime.log)
+
+    def put(self, request: Request, location: Location) -> Response:
+        """Create it or bring it back, set metadata, and tell its account."""
+        timestamp, metadata, targets = timestamp_of(request), self.metadata_of(request), targets_of(request)
+        wanted = self._known_policy(request, Backend.POLICY_INDEX)
+        default = self._known_policy(request, Backend.POLICY_DEFAULT)
+
+        def change(connection: sqlite3.Connection) -> tuple[bool, Totals]:
+            totals = self.totals_of(connection)
+            created = self._put_existing(connection, totals, timestamp, wanted, default)
+            self.set_metadata(connection, metadata, timestamp)
+            return created, self.totals_of(connection)
+
+        try:
+            with self.store.opened(location) as database:
+                created, totals = database.write(change)
+        except DatabaseAbsent:
+            status = new_status(timestamp, self._policy(wanted, default))
+            created, totals = True, Totals(status, {}, False)
+            if not self.put_anew(location, status, metadata, timestamp):
+                with self.store.opened(location) as database:
+                    created, totals = database.write(change)
+        self.totals_changed(location)
+        self._tell(request, location, targets, totals)
+        return Response(201 if created else 202, {Backend.POLICY_INDEX: str(totals.status.policy_index)})
+
+    def delete(self, request: Request, location: Location) -> Response:
+        """Delete it if it is empty, and tell its account."""
+        timestamp, targets = timestamp_of(request), targets_of(request)
+
+        def change(connection: sqlite3.Connection) -> tuple[bool, Totals]:
+            totals = self.totals_of(connection)
+            if totals.row_count:
+                raise HttpError(409, "The container is not empty")
+            if totals.status.put_timestamp >= timestamp:
+                raise HttpError(409, headers={Backend.TIMESTAMP: totals.status.put_timestamp})
+            write_status(connection, after_delete(totals.status, timestamp))
+            clear_metadata(connection, timestamp)
+            return not totals.gone, self.totals_of(connection)
+
+        with self.store.opened(location) as database:
+            existed, totals = database.write(change)
+        self.totals_changed(location)
+        self._tell(request, location, targets, totals)
+        return Response(204 if existed else 404)
+
+    def create_on_demand(self, request: Request, location: Location) -> bool:
+        """The containers of internal accounts."""
+        if not self.cluster.limits.is_internal_account(location.path.account):
+            return False
+        timestamp = self.runtime.clock.timestamp().internal
+        policy_index = self._policy(self._known_policy(request, Backend.POLICY_INDEX), None)
+        if not self.put_anew(location, new_status(timestamp, policy_index), {}, timestamp):
+            with self.store.opened(location) as database:
+                database.write(
+                    lambda connection: self._put_existing(
+                        connection, self.totals_of(connection), timestamp, None, policy_index
+                    )
+                )
+        return True
+
+    def describe(self, info: Info) -> dict[str, str]:
+        """The totals of its own policy: misplaced objects are not listed, and so not counted."""
+        objects, used = info.totals.get(info.status.policy_index, (0, 0))
+        return {
+            Client.CONTAINER_OBJECT_COUNT: str(objects),
+            Client.CONTAINER_BYTES_USED: str(used),
+            Backend.POLICY_INDEX: str(info.status.policy_index),
+        }
+
+    def totals_changed(self, location: Location) -> None:
+        """Leave a mark for the updater."""
+        hints.mark(location)
+
+    def _put_existing(
+        self,
+        connection: sqlite3.Connection,
+        totals: Totals,
+        timestamp: str,
+        wanted: int | None,
+        default: int | None,
+    ) -> bool:
+        """Put a container that has a database, inside a transaction; says whether it came back to life.
+
+        Raises HttpError 409 if it lives under another policy, or was deleted after `timestamp`.
+        """
+        status = totals.status
+        policy_index = status.policy_index
+        if totals.gone:
+            policy_index = self._policy(wanted, default)
+        elif wanted is not None and wanted != policy_index:
+            raise HttpError(409, "The container has another policy", {Backend.POLICY_INDEX: str(policy_index)})
+        after = after_put(status, timestamp, policy_index)
+        if after.deleted and totals.gone:
+            raise HttpError(409, headers={Backend.TIMESTAMP: status.delete_timestamp})
+        write_status(connection, after)
+        return totals.gone
+
+    def _known_policy(self, request: Request, header: str) -> int | None:
+        index = policy_index_of(request, header)
+        if index is not None:
+            try:
+                self.cluster.policies.by_index(index)
+            except UnknownPolicy as error:
+                raise HttpError(400, str(error)) from None
+        return index
+
+    def _policy(self, wanted: int | None, default: int | None) -> int:
+        """The policy of a new container: the one asked for, the proxy's default, or the cluster's."""
+        if wanted is not None:
+            return wanted
+        return self.cluster.policies.default.index if default is None else default
+
+    def _tell(self, request: Request, location: Location, targets: list[Target], totals: Totals) -> None:
+        """Tell the account servers the request names. Raises HttpError 404 if they agree that it is not there.
+
+        Whom this does not reach the updater tells.
+        """
+        if not targets:
+            return
+        path = location.path
+        row = report_of(totals.status, totals.figures).row(path.container, self.runtime.clock.timestamp().internal)
+        statuses = self._reporter.tell(targets, path.account, row, request)
+        if all(status == 404 for status in statuses):
+            raise HttpError(404, "The account is not there")

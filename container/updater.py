@@ -1,0 +1,128 @@
+"""The container updater: tells accounts how many objects and bytes their containers hold."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import ClassVar, Final
+
+from objstore.cluster import Cluster
+from objstore.container import hints
+from objstore.container.reports import Report, Reporter, Target, last_report, report_of, store_report
+from objstore.container.rows import ContainerDescription
+from objstore.daemon import Step
+from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
+from objstore.db.database import Database
+from objstore.db.info import read_status, read_totals
+from objstore.db.location import Place
+from objstore.db.store import DatabaseStore
+from objstore.http.transport import Transport
+from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.paths import ResourcePath
+from objstore.quorum import quorum_size
+from objstore.ring.ring import Ring
+from objstore.runtime import Runtime
+from objstore.system import concurrency
+from objstore.system.concurrency import Task
+
+INTERVAL_SECONDS: Final = 300.0
+# All databases are looked into when the daemon starts and so often after: marks may be lost in a crash.
+SWEEP_INTERVAL_SECONDS: Final = 86_400.0
+CONCURRENT_MAX: Final = 4
+NODE_TIMEOUT_SECONDS: Final = 3.0
+
+
+class ContainerUpdater:
+    """A worker: each step reports a few containers whose figures have changed."""
+
+    name: ClassVar = "container-updater"
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        account_ring: Callable[[], Ring],
+        transport: Transport,
+        runtime: Runtime,
+    ) -> None:
+        self._hasher = cluster.hasher
+        self._devices = devices
+        self._account_ring = account_ring
+        self._runtime = runtime
+        self._store = DatabaseStore(ContainerDescription(cluster.limits), cluster, devices, runtime)
+        self._reporter = Reporter(transport, NODE_TIMEOUT_SECONDS, runtime.log)
+        self._due: deque[Place] = deque()
+        self._sweep: Iterator[list[Place]] | None = None
+        self._next_sweep = 0.0
+
+    def step(self) -> Step:
+        """Report up to CONCURRENT_MAX containers; IDLE once none is left."""
+        if not self._due:
+            self._due.extend(self._runtime.threads.call(self._find))
+        places = [self._due.popleft() for _ in range(min(len(self._due), CONCURRENT_MAX))]
+        tasks: list[Task[None]] = [concurrency.spawn(self._report, place) for place in places]
+        for task in tasks:
+            task.wait()
+        return Step.BUSY if self._due or self._sweep is not None else Step.IDLE
+
+    def _find(self) -> list[Place]:
+        """The next part of a sweep that is due, else what is marked. Blocks."""
+        now = self._runtime.clock.now()
+        folder = ContainerDescription.folder
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL_SECONDS
+            self._sweep = chain.from_iterable(hints.sweep(root, folder) for root in self._roots())
+        if self._sweep is not None:
+            part = next(self._sweep, None)
+            if part is not None:
+                return part
+            self._sweep = None
+        return [place for root in self._roots() for place in hints.marked(root, folder)]
+
+    def _roots(self) -> list[str]:
+        """The folders of the devices that are there."""
+        found = []
+        for name in sorted(os.listdir(self._devices.root)):
+            try:
+                found.append(self._devices.path(name))
+            except DeviceUnavailable:
+                continue
+        return found
+
+    def _report(self, place: Place) -> None:
+        hints.unmark(place)
+        try:
+            with self._store.opened(place) as database:
+                told = self._told(database)
+        except DatabaseAbsent:
+            return
+        except (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, OSError) as error:
+            self._runtime.log.warning("container not reported", file=place.file, reason=str(error))
+            told = False
+        if not told:
+            hints.mark(place)
+
+    def _told(self, database: Database) -> bool:
+        """Whether the account now knows how the container stands."""
+        stats_timestamp = self._runtime.clock.timestamp().internal
+        path, report, reported = database.read(_read)
+        if report == reported:
+            return True
+        ring = self._account_ring()
+        partition = ring.partition_of(self._hasher.digest(path.account_path))
+        targets = [Target(node, partition) for node in ring.primaries(partition)]
+        statuses = self._reporter.tell(targets, path.account, report.row(path.container, stats_timestamp))
+        if sum(status // 100 == 2 for status in statuses) < quorum_size(len(targets)):
+            return False
+        database.write(lambda connection: store_report(connection, report))
+        return True
+
+
+def _read(connection: sqlite3.Connection) -> tuple[ResourcePath, Report, Report]:
+    """Whose database it is, how it stands, and what was reported last."""
+    (account, container) = connection.execute("SELECT account, container FROM resource").fetchone()
+    report = report_of(read_status(connection), read_totals(connection))
+    return ResourcePath(account, container), report, last_report(connection)

@@ -1,0 +1,240 @@
+"""What container and account servers do alike: HEAD, GET, POST and UPDATE of a resource and its rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final, Generic
+
+from msgspec import Struct
+
+from objstore.batching import BatchAbandoned, BatcherFull
+from objstore.cluster import Cluster
+from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
+from objstore.db.database import Database
+from objstore.db.description import Description, Row
+from objstore.db.info import Info, merge_metadata, read_info, read_metadata, read_status, read_totals
+from objstore.db.listing import Format, Listing, Query, parse_query
+from objstore.db.location import Location
+from objstore.db.rendering import CONTENT_TYPES, xml_document
+from objstore.db.requests import allows_reserved, split_path, timestamp_of
+from objstore.db.status import Status
+from objstore.db.store import DatabaseStore
+from objstore.db.updates import Updates
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request, Response, WsgiServer
+from objstore.limits import check_metadata
+from objstore.mounts import DeviceRoot
+from objstore.runtime import Runtime
+from objstore.timestamps import Timestamp
+
+# A page of more rows than this takes long enough to be read on a thread.
+ROWS_AT_ONCE_MAX: Final = 200
+UPDATE_BYTES_MAX: Final = 8 * 1024 * 1024
+UPDATE_ROWS_MAX: Final = 10_000
+
+
+class Totals(Struct, frozen=True, gc=False):
+    """How a resource stands inside a transaction."""
+
+    status: Status
+    figures: dict[int, tuple[int, ...]]
+    gone: bool
+
+    @property
+    def row_count(self) -> int:
+        """Its live rows, of all policies."""
+        return sum(figures[0] for figures in self.figures.values())
+
+
+class DatabaseServer(WsgiServer, Generic[Row]):
+    """A server of one kind of database. PUT and DELETE, in which the kinds differ, are theirs."""
+
+    path_parts: ClassVar[int]  # of /device/partition/account[/container]
+    user_prefix: ClassVar[str]  # of the headers that are users' metadata
+    metadata_prefixes: ClassVar[tuple[str, ...]]
+    metadata_names: ClassVar[tuple[str, ...]]  # headers that are metadata besides
+
+    def __init__(
+        self,
+        description: Description[Row],
+        decode_rows: Callable[[bytes], list[Row]],
+        listing_limit_max: int,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        runtime: Runtime,
+    ) -> None:
+        self.description = description
+        self.cluster = cluster
+        self.runtime = runtime
+        self.store = DatabaseStore(description, cluster, devices, runtime)
+        self._decode_rows = decode_rows
+        self._listing_limit_max = listing_limit_max
+        self._listing = Listing(description)
+        self._updates = Updates(description, self.store)
+        self._verbs: dict[str, Callable[[Request, Location], Response]] = {
+            "HEAD": self.head,
+            "GET": self.get,
+            "PUT": self.put,
+            "POST": self.post,
+            "DELETE": self.delete,
+            "UPDATE": self.update,
+        }
+
+    @abstractmethod
+    def put(self, request: Request, location: Location) -> Response:
+        """Create it or bring it back, and set metadata."""
+
+    @abstractmethod
+    def delete(self, request: Request, location: Location) -> Response:
+        """Delete it."""
+
+    @abstractmethod
+    def create_on_demand(self, request: Request, location: Location) -> bool:
+        """Create or bring back what rows arrived for, if it is of the kind that needs no PUT; says whether."""
+
+    @abstractmethod
+    def describe(self, info: Info) -> dict[str, str]:
+        """The headers that tell of its figures."""
+
+    @abstractmethod
+    def totals_changed(self, location: Location) -> None:
+        """Its totals, or whether it is there, have just changed."""
+
+    def handle(self, request: Request) -> Response:
+        """See WsgiServer."""
+        verb = self._verbs.get(request.method)
+        if verb is None:
+            raise HttpError(405, headers={"Allow": ", ".join(sorted(self._verbs))})
+        parts = split_path(request, self.cluster.limits, self.path_parts, self.description.kind)
+        location = self.store.locate(*parts)
+        try:
+            return verb(request, location)
+        except DatabaseAbsent:
+            raise HttpError(404) from None
+        except (BatcherFull, BatchAbandoned, DatabaseBusy) as error:
+            raise HttpError(503, str(error), {Client.RETRY_AFTER: "1"}) from error
+        except DatabaseCorrupt as error:
+            raise HttpError(500, "The database is corrupt") from error
+        except (DatabaseFailed, OSError) as error:
+            self.runtime.log.error("disk failed", path=request.path, error=str(error))
+            raise HttpError(507, "The device failed") from error
+
+    def report(self, request: Request, error: Exception) -> None:
+        """See WsgiServer."""
+        self.runtime.log.exception("request failed", method=request.method, path=request.path, error=repr(error))
+
+    def head(self, _request: Request, location: Location) -> Response:
+        """What is known of it besides its rows."""
+        with self.store.opened(location) as database:
+            return Response(204, self._headers(self._existing(database)))
+
+    def get(self, request: Request, location: Location) -> Response:
+        """A listing in the format asked for."""
+        query = parse_query(request.query, self._listing_limit_max, allows_reserved(request))
+        with self.store.opened(location) as database:
+            info = self._existing(database)
+            body = self._page(database, query, info, location)
+        headers = self._headers(info)
+        headers[Client.CONTENT_TYPE] = CONTENT_TYPES[query.format]
+        return Response(200 if body else 204, headers, body)
+
+    def post(self, request: Request, location: Location) -> Response:
+        """Set and remove single items of metadata."""
+        timestamp, metadata = timestamp_of(request), self.metadata_of(request)
+
+        def change(connection: sqlite3.Connection) -> None:
+            if self.totals_of(connection).gone:
+                raise DatabaseAbsent(location.file)
+            self.set_metadata(connection, metadata, timestamp)
+
+        with self.store.opened(location) as database:
+            database.write(change)
+        return Response(204)
+
+    def update(self, request: Request, location: Location) -> Response:
+        """Merge rows."""
+        rows = self._rows_of(request)
+        try:
+            changed = self._updates.merge(location, rows)
+        except DatabaseAbsent:
+            if not self.create_on_demand(request, location):
+                raise
+            changed = self._updates.merge(location, rows)
+        if changed:
+            self.totals_changed(location)
+        return Response(202)
+
+    def put_anew(self, location: Location, status: Status, metadata: Mapping[str, str], timestamp: str) -> bool:
+        """Create its database; False if another request or process was faster."""
+        check_metadata(self.cluster.limits, self.user_prefix, metadata)
+        return self.store.create(location, status, metadata, timestamp)
+
+    def totals_of(self, connection: sqlite3.Connection) -> Totals:
+        """How it stands, inside a transaction."""
+        totals = Totals(read_status(connection), read_totals(connection), False)
+        gone = self.description.is_gone(totals.status, totals.row_count)
+        return Totals(totals.status, totals.figures, gone)
+
+    def metadata_of(self, request: Request) -> dict[str, str]:
+        """The metadata a request sets; an empty value removes."""
+        found = {name: value for name in self.metadata_names if (value := request.header(name)) is not None}
+        for prefix in self.metadata_prefixes:
+            found |= request.headers_with_prefix(prefix)
+        check_metadata(self.cluster.limits, self.user_prefix, found)
+        return found
+
+    def set_metadata(self, connection: sqlite3.Connection, items: Mapping[str, str], timestamp: str) -> None:
+        """Merge items in a transaction. Raises HttpError 400 if the whole becomes too large."""
+        if items:
+            merge_metadata(connection, items, timestamp)
+            check_metadata(self.cluster.limits, self.user_prefix, read_metadata(connection))
+
+    def absent(self, info: Info) -> HttpError:
+        """The answer for one that is deleted: with its timestamps, since the newest answer counts."""
+        return HttpError(404, headers=life_headers(info.status))
+
+    def _existing(self, database: Database) -> Info:
+        info = database.read(read_info)
+        if self.description.is_gone(info.status, info.row_count):
+            raise self.absent(info)
+        return info
+
+    def _headers(self, info: Info) -> dict[str, str]:
+        return life_headers(info.status) | self.describe(info) | info.metadata
+
+    def _page(self, database: Database, query: Query, info: Info, location: Location) -> bytes:
+        long = min(query.limit, info.row_count) > ROWS_AT_ONCE_MAX
+        page = database.read(lambda connection: self._listing.read(connection, query, info.status.policy_index), long)
+        if query.format is not Format.XML:
+            return page
+        name = location.path.container or location.path.account
+        arguments = (page, self.description.kind, name, self.description.listed_as)
+        return self.runtime.threads.call(xml_document, *arguments) if long else xml_document(*arguments)
+
+    def _rows_of(self, request: Request) -> list[Row]:
+        length = request.content_length
+        if length is None:
+            raise HttpError(411)
+        if length > UPDATE_BYTES_MAX:
+            raise HttpError(413, f"At most {UPDATE_BYTES_MAX} bytes of rows")
+        rows = self._decode_rows(request.body.read())
+        if len(rows) > UPDATE_ROWS_MAX:
+            raise HttpError(413, f"At most {UPDATE_ROWS_MAX} rows")
+        return [self.description.checked(row) for row in rows]
+
+
+def life_headers(status: Status) -> dict[str, str]:
+    """The timestamps of a resource as other servers read them, and its age as clients see it."""
+    put = Timestamp.parse(status.put_timestamp)
+    return {
+        Client.TIMESTAMP: Timestamp.parse(status.created_at).normal,
+        Client.LAST_MODIFIED: put.http_date,
+        Backend.LISTED_PUT_TIMESTAMP: put.normal,
+        Backend.TIMESTAMP: status.created_at,
+        Backend.PUT_TIMESTAMP: status.put_timestamp,
+        Backend.DELETE_TIMESTAMP: status.delete_timestamp,
+        Backend.STATUS_CHANGED_AT: status.status_changed_at,
+    }
