@@ -101,6 +101,7 @@ class AccessLog(Feature):
             duration=duration,
             trans_id=request.transaction_id,
             agent=environ.get("HTTP_USER_AGENT"),
-            referer=environ.get("HTTP_REFERER"),
+            # Its query may hold the signature of a temporary URL.
+            referer=environ.get("HTTP_REFERER", "").partition("?")[0] or None,
             marks=",".join(request.log_info) or None,
         )

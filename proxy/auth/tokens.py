@@ -1,0 +1,69 @@
+"""Tokens: encrypted statements that a user has shown the right key, readable by every proxy with the same secret.
+
+Nothing is stored: a token survives restarts and is good on all proxies. It is void when it expires, and as soon as
+the user's key or groups change or the user is removed.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64encode
+from typing import Final
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken
+from msgspec import Struct
+
+from objstore.config.users import User
+from objstore.system.clock import Clock
+
+VERSION: Final = 1
+TOKEN_LENGTH_MAX: Final = 2048
+FINGERPRINT_BYTES: Final = 16
+
+
+class Claim(Struct, frozen=True, array_like=True):
+    """What a token says. `fingerprint` is of the user's entry at the time of the login."""
+
+    version: int
+    account: str
+    name: str
+    expires: int  # seconds since the epoch
+    fingerprint: bytes
+
+
+class TokenIssuer:
+    """Makes and reads tokens. Tokens begin with `prefix`, which says whose they are."""
+
+    def __init__(self, secret: bytes, prefix: str, clock: Clock) -> None:
+        self._fernet = Fernet(urlsafe_b64encode(_derived(secret, b"tokens")))
+        self._fingerprint_key = _derived(secret, b"fingerprints")
+        self._prefix = prefix + "tk"
+        self._clock = clock
+
+    def issue(self, user: User, life_seconds: int) -> str:
+        """A token for a user who has shown the right key."""
+        now = int(self._clock.now())
+        claim = Claim(VERSION, user.account, user.name, now + life_seconds, self.fingerprint(user))
+        sealed = self._fernet.encrypt_at_time(msgspec.msgpack.encode(claim), now)
+        return self._prefix + sealed.decode()
+
+    def read(self, token: str) -> Claim | None:
+        """What a token says; None if it is not ours, or was tampered with. Expiry is for the caller to judge."""
+        if not token.startswith(self._prefix) or len(token) > TOKEN_LENGTH_MAX or not token.isascii():
+            return None
+        try:
+            claim = msgspec.msgpack.decode(self._fernet.decrypt(token[len(self._prefix) :]), type=Claim)
+        except (InvalidToken, msgspec.DecodeError):
+            return None
+        return claim if claim.version == VERSION else None
+
+    def fingerprint(self, user: User) -> bytes:
+        """Changes with anything of the user's entry that decides what the user may do."""
+        entry = msgspec.msgpack.encode((user.account, user.name, user.key, sorted(user.groups)))
+        return hmac.digest(self._fingerprint_key, entry, "sha256")[:FINGERPRINT_BYTES]
+
+
+def _derived(secret: bytes, purpose: bytes) -> bytes:
+    """A key for one purpose: 32 bytes."""
+    return hmac.digest(secret, b"objstore " + purpose, "sha256")
