@@ -28,7 +28,6 @@ from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 
-INTERVAL_SECONDS: Final = 300.0
 # All databases are looked into when the daemon starts and so often after: marks may be lost in a crash.
 SWEEP_INTERVAL_SECONDS: Final = 86_400.0
 CONCURRENT_MAX: Final = 4

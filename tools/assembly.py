@@ -77,6 +77,31 @@ def make_object_updater(
     return Job(updater, config.updater.interval)
 
 
-def make_proxy(config: ProxyConfig, cluster: Cluster, transport: Transport, runtime: Runtime) -> WsgiApplication:
-    """A proxy; the transport leads to all storage servers. Raises RingMissing and other StoreErrors."""
-    raise NotImplementedError
+def make_container_updater(
+    config: ContainerConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
+) -> Job:
+    """The daemon that tells accounts how full their containers are; the transport leads to account servers."""
+    from objstore.container.updater import ContainerUpdater
+
+    devices = make_devices(config.devices)
+    updater = ContainerUpdater(cluster, devices, lambda: rings.account, transport, runtime)
+    return Job(updater, config.updater.interval)
+
+
+def make_proxy(
+    config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
+) -> WsgiApplication:
+    """A proxy; the transport leads to all storage servers. Raises ConfigError and other StoreErrors."""
+    from objstore.proxy.context import ProxyContext
+    from objstore.proxy.features.cache import make_cache
+    from objstore.proxy.get.reading import Reader
+    from objstore.proxy.lookup import Lookup
+    from objstore.proxy.nodes import Nodes
+    from objstore.proxy.pipeline import ProxyApplication
+
+    backend = config.backend
+    nodes = Nodes(runtime.clock, runtime.random, backend.error_suppression_interval, backend.error_suppression_limit)
+    cache = make_cache(config.cache, runtime)
+    info = Lookup(cluster, rings, Reader(transport, nodes, backend.node_timeout), cache, config.cache)
+    context = ProxyContext(config, cluster, rings, transport, runtime, info, cache, nodes)
+    return ProxyApplication(context)

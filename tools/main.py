@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "check-config": "objstore.tools.check_config:check_config",
     "cluster": "objstore.tools.cluster:cluster",
     "container": "objstore.tools.serve:container",
+    "container-updater": "objstore.tools.updaters:container_updater",
     "hash-password": "objstore.tools.hash_password:hash_password",
     "object": "objstore.tools.serve:object_",
     "object-updater": "objstore.tools.updaters:object_updater",

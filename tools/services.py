@@ -45,7 +45,8 @@ def run_account(path: Path) -> None:
 
 
 def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
-    return assembly.make_proxy(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
+    rings = Rings(config.ring_dir, runtime.clock)
+    return assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
 
 
 def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
@@ -79,3 +80,13 @@ def run_object_updater(path: Path) -> None:
     transport = HttpTransport(config.backend.conn_timeout)
     rings = Rings(config.ring_dir, runtime.clock)
     daemon.run([assembly.make_object_updater(config, cluster, rings, transport, runtime)], runtime.log)
+
+
+def run_container_updater(path: Path) -> None:
+    """Report containers to their accounts until told to stop. Raises ConfigError, OperatorProblem."""
+    config = load(path, ContainerConfig)
+    cluster = Cluster.load(config.cluster)
+    runtime = assembly.make_runtime("container-updater", config.log, config.metrics)
+    transport = HttpTransport(config.backend.conn_timeout)
+    rings = Rings(config.ring_dir, runtime.clock)
+    daemon.run([assembly.make_container_updater(config, cluster, rings, transport, runtime)], runtime.log)

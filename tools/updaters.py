@@ -16,3 +16,12 @@ def object_updater(path: Path) -> None:
     from objstore.tools import services
 
     services.run_object_updater(path)
+
+
+@click.command("container-updater")
+@config_option
+def container_updater(path: Path) -> None:
+    """Tell accounts how full the containers of a container server are."""
+    from objstore.tools import services
+
+    services.run_container_updater(path)

@@ -8,12 +8,13 @@ import msgspec
 
 from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
-from objstore.config.container import ContainerConfig
+from objstore.config.container import ContainerConfig, ContainerUpdaterConfig
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
 from objstore.config.sections import DevicesConfig
 from objstore.config.units import Address
+from objstore.daemon import Job
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.transport import BackendRequest
@@ -23,6 +24,8 @@ from objstore.tools.serving import Service, open_socket, options_of
 from objstore.tools.store_folder import PORTS, StoreFolder
 
 DRAIN_SECONDS: Final = 20.0
+# Accounts hear of their containers this often. All is in one place here, so that it costs little.
+REPORT_SECONDS: Final = 2.0
 
 
 class WholeStore:
@@ -34,7 +37,9 @@ class WholeStore:
         self._users = str(folder.users_file(loopback=loopback))
         devices = DevicesConfig(root=str(folder.path), mount_check=False)
         self._object_config = ObjectConfig(devices=devices)
-        self._container_config = ContainerConfig(devices=devices)
+        self._container_config = ContainerConfig(
+            devices=devices, updater=ContainerUpdaterConfig(interval=REPORT_SECONDS)
+        )
         self._account_config = AccountConfig(devices=devices)
         config = self._proxy_config()
         self._runtime = assembly.make_runtime("objstore", config.log, config.metrics)
@@ -44,14 +49,19 @@ class WholeStore:
         self.address = Address(address.host, listener.getsockname()[1])
         cluster = Cluster.load(folder.cluster_file)
         options = options_of(config.server, cluster.limits)
-        updater = assembly.make_object_updater(
-            self._object_config, cluster, self._rings(), self._transport, self._runtime
-        )
-        self._service = Service(self._make, self._runtime, options, [listener], [updater])
+        self._service = Service(self._make, self._runtime, options, [listener], self._daemons(cluster))
 
     def run(self, workers: int) -> None:
         """Serve until told to stop."""
         self._service.run(workers, DRAIN_SECONDS)
+
+    def _daemons(self, cluster: Cluster) -> list[Job]:
+        """What goes on beside the answering of requests."""
+        rings, transport, runtime = self._rings(), self._transport, self._runtime
+        return [
+            assembly.make_object_updater(self._object_config, cluster, rings, transport, runtime),
+            assembly.make_container_updater(self._container_config, cluster, rings, transport, runtime),
+        ]
 
     def _proxy_config(self) -> ProxyConfig:
         """What the folder's file says, for the users of this start."""

@@ -18,6 +18,12 @@ class ContainerBackendConfig(BackendConfig, frozen=True):
     node_timeout: Seconds = 3.0
 
 
+class ContainerUpdaterConfig(Struct, frozen=True):
+    """[updater]: tells accounts how many objects and bytes their containers hold."""
+
+    interval: Seconds = 300.0
+
+
 class ContainerConfig(Struct, frozen=True):
     """The whole file."""
 
@@ -26,5 +32,6 @@ class ContainerConfig(Struct, frozen=True):
     server: ContainerServerConfig = ContainerServerConfig()
     devices: DevicesConfig = DevicesConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
+    updater: ContainerUpdaterConfig = ContainerUpdaterConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
