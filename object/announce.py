@@ -32,23 +32,19 @@ DELETED_ETAG: Final = "noetag"
 class Audience(Struct, frozen=True, gc=False):
     """Servers to be told of a write, each with the container it is to tell of."""
 
-    listing: list[Destination]
-    queue: list[Destination]
+    listing: tuple[Destination, ...]
+    queue: tuple[Destination, ...]
 
 
 def audience_of(request: Request, target: Target) -> Audience:
     """Read from a request's headers. Raises HttpError 400 when they contradict each other."""
     header = request.header
-    container = target.path.container_path
-    if elsewhere := header(Backend.CONTAINER_PATH):
-        container = _container_at(elsewhere)
-    listing = destinations(
-        header(Backend.CONTAINER_HOST),
-        header(Backend.CONTAINER_DEVICE),
-        header(Backend.CONTAINER_PARTITION),
-        container,
-    )
-    queue: list[Destination] = []
+    listing: tuple[Destination, ...] = ()
+    if hosts := header(Backend.CONTAINER_HOST):
+        elsewhere = header(Backend.CONTAINER_PATH)
+        container = _container_at(elsewhere) if elsewhere else target.path.container_path
+        listing = destinations(hosts, header(Backend.CONTAINER_DEVICE), header(Backend.CONTAINER_PARTITION), container)
+    queue: tuple[Destination, ...] = ()
     if name := header(Backend.DELETE_AT_CONTAINER):
         queue = destinations(
             header(Backend.DELETE_AT_HOST),
@@ -125,7 +121,7 @@ class Announcement:
         self._directory = directory
         self._sent: list[tuple[ResourcePath, ObjectRow, PendingAnswers]] = []
 
-    def send(self, targets: list[Destination], row: ObjectRow) -> None:
+    def send(self, targets: tuple[Destination, ...], row: ObjectRow) -> None:
         """Send one row to the servers of its container."""
         if targets:
             self._sent.append((targets[0].container, row, self._announcer.updates.start(targets, row)))

@@ -19,49 +19,51 @@ from objstore.system.concurrency import Event, WaitTimeout, monotonic, spawn
 
 # So many rows waiting for one server mean that it is far behind: the next go to the updater at once.
 ROWS_MAX: Final = 10_000
-NODES_REMEMBERED_MAX: Final = 10_000
-
-_nodes: dict[tuple[str, str], Device] = {}
+DESTINATIONS_REMEMBERED_MAX: Final = 10_000
 
 
-class Destination(Struct, frozen=True, gc=False):
-    """A container on one of its servers."""
+class Destination(Struct, frozen=True, eq=False, gc=False):
+    """A container on one of its servers; the same object for the same place."""
 
     node: Device
     partition: int
     container: ResourcePath
 
 
+_remembered: dict[tuple[str, str | None, str | None, ResourcePath], tuple[Destination, ...]] = {}
+
+
 def destinations(
     hosts: str | None, devices: str | None, partition: str | None, container: ResourcePath
-) -> list[Destination]:
+) -> tuple[Destination, ...]:
     """From headers that list one "ip:port" and one device for each replica to be told; [] without hosts.
 
     Raises HttpError 400 when the lists do not match.
     """
     if not hosts:
-        return []
-    addresses, names = hosts.split(","), (devices or "").split(",")
-    if len(addresses) != len(names) or not partition or not partition.isdecimal():
-        raise HttpError(400, f"{Backend.CONTAINER_HOST}, device and partition do not match")
-    return [
-        Destination(_node(address.strip(), name.strip()), int(partition), container)
-        for address, name in zip(addresses, names, strict=True)
-    ]
+        return ()
+    key = (hosts, devices, partition, container)
+    found = _remembered.get(key)
+    if found is None:
+        addresses, names = hosts.split(","), (devices or "").split(",")
+        if len(addresses) != len(names) or not partition or not partition.isdecimal():
+            raise HttpError(400, f"{Backend.CONTAINER_HOST}, device and partition do not match")
+        found = tuple(
+            Destination(_node(address.strip(), name.strip()), int(partition), container)
+            for address, name in zip(addresses, names, strict=True)
+        )
+        if len(_remembered) >= DESTINATIONS_REMEMBERED_MAX:
+            _remembered.clear()
+        _remembered[key] = found
+    return found
 
 
 def _node(address: str, device: str) -> Device:
-    node = _nodes.get((address, device))
-    if node is None:
-        ip, _, port = address.rpartition(":")
-        if not ip or not port.isdecimal():
-            raise HttpError(400, f"Bad server address {address!r}")
-        ip = ip.strip("[]")
-        if len(_nodes) >= NODES_REMEMBERED_MAX:
-            _nodes.clear()
-        node = Device(-1, 0, 0, ip, int(port), ip, int(port), device, 0.0)
-        _nodes[address, device] = node
-    return node
+    ip, _, port = address.rpartition(":")
+    if not ip or not port.isdecimal():
+        raise HttpError(400, f"Bad server address {address!r}")
+    ip = ip.strip("[]")
+    return Device(-1, 0, 0, ip, int(port), ip, int(port), device, 0.0)
 
 
 class _Lane:
