@@ -166,7 +166,7 @@ def _path_of_absolute(environ: Environ, url: bytes) -> bytes:
         host = f"[{host}]"
     environ["HTTP_HOST"] = f"{host}:{parsed.port}" if parsed.port else host
     query = b"?" + parsed.query if parsed.query else b""
-    return (parsed.path or b"/") + query  # type: ignore[no-any-return]
+    return (parsed.path or b"/") + query
 
 
 def _unquote(path: bytes) -> str:

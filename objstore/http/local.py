@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from objstore.devices import Device
-from objstore.http.bodies import EMPTY_BODY, BytesBody, ClientDisconnected
-from objstore.http.messages import Environ, WsgiApplication, variable_of
+from objstore.http.bodies import EMPTY_BODY, BytesBody, ClientDisconnected, ClientTimeout
+from objstore.http.errors import HttpError
+from objstore.http.messages import Environ, WsgiApplication, error_response, variable_of
 from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
     BackendBody,
@@ -20,6 +22,8 @@ from objstore.http.transport import (
 )
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, WaitTimeout
+
+WRITER_TIMEOUT_SECONDS: Final = 60.0  # as a server waits for a client over the network
 
 
 class WholeBody(BytesBody):
@@ -43,13 +47,14 @@ class WholeBody(BytesBody):
 class IterableBody:
     """The body of an answer that its server makes piece by piece."""
 
-    __slots__ = ("_chunks", "_close", "_left", "_node", "length", "trailers")
+    __slots__ = ("_chunks", "_close", "_given", "_left", "_node", "length", "trailers")
 
     def __init__(self, result: Iterable[bytes | memoryview], length: int | None, node: Device) -> None:
         self._chunks = iter(result)
         self._close = getattr(result, "close", None)
         self._left: memoryview = memoryview(b"")
         self._node = node
+        self._given = 0
         self.length = length
         self.trailers: dict[str, str] = {}
 
@@ -61,11 +66,17 @@ class IterableBody:
             part, self._left = self._left, memoryview(b"")
             return part
         try:
-            return next(self._chunks)
+            chunk = next(self._chunks)
         except StopIteration:
+            if self.length is not None and self._given < self.length:
+                raise NodeFailure(self._node, "disconnect") from None
             raise
         except Exception as error:
             raise NodeFailure(self._node, f"the answer broke off: {error}") from error
+        self._given += len(chunk)
+        if self.length is not None and self._given > self.length:
+            raise NodeFailure(self._node, "the answer is longer than announced")
+        return chunk
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, b"" at the end; everything for -1."""
@@ -98,8 +109,10 @@ class IterableBody:
     def close(self) -> None:
         """Tell the server that no more is wanted."""
         self._left = memoryview(b"")
-        if self._close is not None:
-            self._close()
+        close, self._close = self._close, None
+        if close is not None:
+            self._chunks, self.length = iter(()), None
+            close()
 
 
 class LocalTransport(Transport):
@@ -122,7 +135,7 @@ class LocalTransport(Transport):
         environ = _environ_of(request, BytesBody(body) if body else EMPTY_BODY)
         if body or request.method not in ("GET", "HEAD"):
             environ["CONTENT_LENGTH"] = str(len(body))
-        exchange = LocalExchange(request.node, timeout_seconds)
+        exchange = LocalExchange(request, timeout_seconds)
         if request.method in ("GET", "HEAD"):
             exchange.run(application, environ)
         else:
@@ -134,7 +147,7 @@ class LocalTransport(Transport):
     ) -> Upload:
         """See Transport."""
         application = self._application(request)
-        upload = LocalUpload(request.node, timeout_seconds)
+        upload = LocalUpload(request, timeout_seconds)
         environ = _environ_of(request, upload.body)
         environ["HTTP_TRANSFER_ENCODING"] = "chunked"
         environ["HTTP_EXPECT"] = "100-continue"
@@ -166,10 +179,11 @@ def _environ_of(request: BackendRequest, body: Any) -> Environ:
 class LocalExchange(Exchange):
     """A call of an application in this process."""
 
-    __slots__ = ("_answer", "_done", "_timeout", "node", "task")
+    __slots__ = ("_answer", "_bodiless", "_done", "_timeout", "node", "task")
 
-    def __init__(self, node: Device, timeout_seconds: float) -> None:
-        self.node = node
+    def __init__(self, request: BackendRequest, timeout_seconds: float) -> None:
+        self.node = request.node
+        self._bodiless = request.method == "HEAD"
         self._timeout = timeout_seconds
         self._done: Event[None] = Event()
         self._answer: BackendResponse | NodeFailure | None = None
@@ -184,8 +198,16 @@ class LocalExchange(Exchange):
             status, headers = int(line[:3]), dict(pairs)
 
         try:
-            result = application(environ, start_response)
-            self._answer = BackendResponse(status, headers, self._body_of(result, headers))
+            try:
+                result = application(environ, start_response)
+            except Exception:
+                traceback.print_exc()  # our servers answer 500 themselves, and log why
+                result = error_response(HttpError(500))(environ, start_response)
+            answer = BackendResponse(status, headers, self._body_of(status, result, headers))
+            if self._answer is None:
+                self._answer = answer
+            else:
+                answer.close()  # it was given up meanwhile
         except Exception as error:
             self._answer = NodeFailure(self.node, f"the server failed: {error!r}")
         except BaseException:
@@ -194,16 +216,20 @@ class LocalExchange(Exchange):
         finally:
             self._done.set()
 
-    def _body_of(self, result: Iterable[bytes], headers: dict[str, str]) -> BackendBody:
+    def _body_of(self, status: int, result: Iterable[bytes], headers: dict[str, str]) -> BackendBody:
+        if self._bodiless or status in (204, 304):
+            if not isinstance(result, tuple):
+                IterableBody(result, None, self.node).close()
+            return WholeBody(b"")
         if isinstance(result, tuple):
-            return WholeBody(result[0] if result else b"")
+            return WholeBody(result[0] if len(result) == 1 else b"".join(result))
         length = headers.get("Content-Length")
         return IterableBody(result, None if length is None else int(length), self.node)
 
     @property
     def ready(self) -> bool:
         """Whether the application has returned."""
-        return self._done.is_set
+        return self._answer is not None
 
     def watched(self) -> int | Event[None]:
         """The end of the call."""
@@ -211,12 +237,11 @@ class LocalExchange(Exchange):
 
     def response(self) -> BackendResponse:
         """See Exchange."""
-        if not self._done.is_set:
+        if self._answer is None:
             try:
                 self._done.wait(self._timeout)
             except WaitTimeout:
-                self.abandon()
-                raise NodeFailure(self.node, "timeout") from None
+                self._give_up("timeout")
         if isinstance(self._answer, BackendResponse):
             return self._answer
         assert self._answer is not None
@@ -226,6 +251,12 @@ class LocalExchange(Exchange):
         """See Exchange. A call that still runs goes on to its end, as it would on another machine."""
         if isinstance(self._answer, BackendResponse):
             self._answer.close()
+        elif self._answer is None:
+            self._give_up("given up")
+
+    def _give_up(self, reason: str) -> None:
+        self._answer = NodeFailure(self.node, reason)
+        self._done.set()  # for whoever else waits
 
 
 class _PipeBody:
@@ -247,7 +278,7 @@ class _PipeBody:
     def put(self, chunk: memoryview, timeout_seconds: float) -> None:
         """Hand over a chunk once the one before is used up; raises WaitTimeout."""
         self._emptied.wait(timeout_seconds)
-        if len(chunk) and not self._unread:
+        if len(chunk) and not self._unread and not self.broken:
             self._chunk = chunk
             self._emptied = Event()
             self._filled.set()
@@ -260,10 +291,13 @@ class _PipeBody:
         self._filled.set()
 
     def break_off(self) -> None:
-        """The writer has given up."""
+        """The writer has given up; a body that was whole by then stays whole."""
+        if self.ended:
+            return
         self.broken = True
         self._chunk = memoryview(b"")
         self._filled.set()
+        self._emptied.set()
 
     def stop_reading(self) -> None:
         """The reader has answered and takes no more: let the writer go on."""
@@ -279,7 +313,10 @@ class _PipeBody:
                 raise ClientDisconnected
             if self.ended:
                 return False
-            self._filled.wait()
+            try:
+                self._filled.wait(WRITER_TIMEOUT_SECONDS)
+            except WaitTimeout:
+                raise ClientTimeout from None
         return True
 
     def _take(self, size: int) -> memoryview:
@@ -317,8 +354,8 @@ class LocalUpload(LocalExchange, Upload):
 
     __slots__ = ("body",)
 
-    def __init__(self, node: Device, timeout_seconds: float) -> None:
-        super().__init__(node, timeout_seconds)
+    def __init__(self, request: BackendRequest, timeout_seconds: float) -> None:
+        super().__init__(request, timeout_seconds)
         self.body = _PipeBody()
 
     def run(self, application: WsgiApplication, environ: Environ) -> None:
@@ -330,12 +367,12 @@ class LocalUpload(LocalExchange, Upload):
 
     def expect(self) -> BackendResponse | None:
         """See Upload."""
-        try:
-            self.body.wanted.wait(self._timeout)
-        except WaitTimeout:
-            self.abandon()
-            raise NodeFailure(self.node, "timeout") from None
-        return self.response() if self._done.is_set else None
+        if self._answer is None:
+            try:
+                self.body.wanted.wait(self._timeout)
+            except WaitTimeout:
+                self._give_up("timeout")
+        return self.response() if self._answer is not None else None
 
     def write(self, chunk: bytes | memoryview) -> None:
         """See Upload."""
@@ -346,14 +383,15 @@ class LocalUpload(LocalExchange, Upload):
         self._hand_over(lambda: self.body.end(trailers, self._timeout))
 
     def _hand_over(self, give: Callable[[], None]) -> None:
-        try:
-            give()
-        except WaitTimeout:
-            self.abandon()
-            raise NodeFailure(self.node, "timeout") from None
+        if self._answer is None:
+            try:
+                give()
+            except WaitTimeout:
+                self._give_up("timeout")
+        if isinstance(self._answer, NodeFailure):
+            raise self._answer
 
-    def abandon(self) -> None:
-        """See Exchange: the server sees its client leave."""
-        if not self._done.is_set:
-            self.body.break_off()
-        super().abandon()
+    def _give_up(self, reason: str) -> None:
+        """The server sees its client leave."""
+        super()._give_up(reason)
+        self.body.break_off()

@@ -3,34 +3,37 @@
 It serves WSGI applications (PEP 3333). Beyond the standard, the environ holds `objstore.raw_path` (the path as it was
 sent), and callables that an application appends to the list `objstore.sent` are told, after the answer, how many bytes
 of its body went out and whether that was all. `wsgi.input` is a BodyReader. Chunks of a response may be memoryviews
-that are valid until the next one is asked for, and a body with a `send_to(connection)` method sends itself and says how many
-bytes that were.
+that are valid until the next one is asked for, and a body with a `send_to(connection)` method sends itself and says how
+many bytes that were.
 """
 
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from typing import Any, Final, Protocol
 
-from objstore.http.bodies import EMPTY_BODY, ChunkedBody, ClientDisconnected, ClientTimeout, LengthBody
-from objstore.http.chunked import chunk_head, last_chunk
+from objstore.http.bodies import EMPTY_BODY, BadFraming, ChunkedBody, ClientDisconnected, ClientTimeout, LengthBody
 from objstore.http.errors import HttpError
 from objstore.http.heads import HEAD_BYTES_MAX, HeadLimits, parse_request
 from objstore.http.messages import Environ, WsgiApplication, error_response
+from objstore.http.reply import Reply
 from objstore.http.sockets import Connection, TlsConnection
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
 
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES_MAX: Final = 16 * 1024 * 1024
-JOINED_BODY_MAX: Final = 32768  # bodies up to this size are copied behind their head, to leave in one call
 ACCEPT_RETRY_SECONDS: Final = 0.002
+TURN_REQUESTS: Final = 16  # answered in a row before others get their turn, if the client keeps sending
+FRESH_SECONDS: Final = 1.0  # the first request of a connection opened just before a drain is waited for so long
+
+
+_BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,16 @@ class HttpServer:
         if self.draining:
             return
         self.draining = True
-        for session, task in list(self._tasks.items()):
-            if session.idle:
-                task.kill()
+        # A request may be on its way already: it came to this process, so this process answers it.
+        self._close_idle(lambda session: session.turns == 0 or session.connection.peer_has_closed())
+        concurrency.call_later(FRESH_SECONDS, self._close_idle, lambda _: False)
         concurrency.call_later(seconds, self._abandon)
         self._drained.set()
+
+    def _close_idle(self, spared: Callable[[Session], bool]) -> None:
+        for session, task in list(self._tasks.items()):
+            if session.idle and not spared(session):
+                task.kill()
 
     def _abandon(self) -> None:
         for task in list(self._tasks.values()):
@@ -130,7 +138,7 @@ class HttpServer:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+                if error.errno != errno.ECONNABORTED:
                     self.report("cannot accept connections", error)
                     concurrency.sleep(0.1)
                 continue
@@ -138,12 +146,16 @@ class HttpServer:
 
     def adopt(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
         """Serve a connection that somebody accepted."""
-        session = Session(self, sock, peer)
+        try:
+            session = Session(self, sock, peer)
+        except OSError:
+            sock.close()  # the client has left already
+            return
         self._tasks[session] = concurrency.spawn(self._run, session)
         self._count_changed()
 
     def _count_changed(self) -> None:
-        if self._balance is not None:
+        if self._balance is not None and not self.draining:  # a successor may count in our place by now
             self._balance.changed(len(self._tasks))
 
     def _run(self, session: Session) -> None:
@@ -162,21 +174,22 @@ class HttpServer:
 class Session:
     """One connection and its requests."""
 
-    __slots__ = ("_base", "connection", "idle", "server")
+    __slots__ = ("_base", "connection", "idle", "server", "turns")
 
     def __init__(self, server: HttpServer, sock: socket.socket, peer: tuple[Any, ...]) -> None:
         self.server = server
         self.idle = False
+        self.turns = 0  # requests answered
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        local = sock.getsockname() if sock.family != socket.AF_UNIX else ("unix", 0)
         tls = server.options.tls
         if tls is None:
             self.connection = Connection(sock, peer)
         else:
             wrapped = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self.connection = TlsConnection(wrapped, peer)
-        local = sock.getsockname() if sock.family != socket.AF_UNIX else ("unix", 0)
         self._base: Environ = {
             "SCRIPT_NAME": "",
             "SERVER_NAME": local[0],
@@ -202,6 +215,10 @@ class Session:
             self.idle = False
             if head is None or not self._answer(head) or self.server.draining:
                 return
+            del head  # nobody needs it while the connection is idle
+            self.turns += 1
+            if self.turns % TURN_REQUESTS == 0:
+                concurrency.sleep()
 
     def _read_head(self) -> bytes | None:
         """The next request's head, None when the client is done."""
@@ -213,7 +230,7 @@ class Session:
         self.idle = False
         if not received:
             return None
-        while received[:2] == b"\r\n":
+        if received[:2] == b"\r\n":
             received = received[2:]  # a stray empty line before a request is ignored (RFC 9112, section 2.2)
         end = received.find(b"\r\n\r\n")
         if end < 0:
@@ -229,9 +246,13 @@ class Session:
         connection, options = self.connection, self.server.options
         deadline = concurrency.monotonic() + options.head_timeout_seconds
         whole = bytearray(received)
-        while (end := whole.find(b"\r\n\r\n")) < 0:
+        searched = 0  # a head may come byte by byte: none of it is looked at twice
+        lines = 0
+        while (end := whole.find(b"\r\n\r\n", max(0, searched - 3))) < 0:
             left = deadline - concurrency.monotonic()
-            refusal = self._refusal_of_partial(whole, left)
+            lines += whole.count(b"\n", searched)
+            refusal = self._refusal_of_partial(whole, searched, lines, left)
+            searched = len(whole)
             if refusal is not None:
                 self._refuse(refusal)
                 raise ClientDisconnected
@@ -244,26 +265,26 @@ class Session:
             whole += more
         return bytes(whole), end
 
-    def _refusal_of_partial(self, whole: bytearray, seconds_left: float) -> HttpError | None:
-        """Why a head that is not complete yet need not be waited for."""
+    def _refusal_of_partial(self, whole: bytearray, searched: int, lines: int, seconds_left: float) -> HttpError | None:
+        """Why a head that is not complete yet need not be waited for; what is new in it begins at `searched`."""
         limits = self.server.options.head
         if seconds_left <= 0:
             return HttpError(408)
         line_end = whole.find(b"\n", 0, limits.line_bytes + 2)
         if line_end < 0:
             return HttpError(414, "Request line too long") if len(whole) > limits.line_bytes else None
-        if whole.find(b"\n\n", 0, line_end + 2) >= 0 or whole[line_end - 1 : line_end] != b"\r":
+        if _BARE_NEWLINE.search(whole, searched):
             return HttpError(400, "Malformed request")
         last = whole.rfind(b"\n")
         if len(whole) - last > limits.header_bytes + 2:
             return HttpError(400, "Header line too long")
-        if len(whole) > HEAD_BYTES_MAX or whole.count(b"\n") > limits.headers + 1:
+        if len(whole) > HEAD_BYTES_MAX or lines > limits.headers + 1:
             return HttpError(400, "Too many headers")
         return None
 
     def _refuse(self, error: HttpError) -> None:
         """Answer what could not even be parsed, and end the connection."""
-        reply = _Reply(self.connection, {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1"}, False)
+        reply = Reply(self.connection, {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1"}, False)
         reply.send_body(error_response(error)({}, reply.start))
         self._linger()
 
@@ -277,13 +298,18 @@ class Session:
             return False
         body = self._body_of(environ)
         environ["wsgi.input"] = body
-        reply = _Reply(self.connection, environ, keep_alive and not self.server.draining)
+        reply = Reply(self.connection, environ, keep_alive and not self.server.draining)
         result: Iterable[bytes] = ()
         try:
             result = self._apply(environ, reply)
             if not body.ended and not body.drainable:
                 reply.keep_alive = False
-            reply.send_body(result)
+            try:
+                reply.send_body(result)
+            except Exception as error:
+                if reply.started:
+                    raise
+                self._excuse(error, environ, reply)
         finally:
             close = getattr(result, "close", None)
             if close is not None:
@@ -292,12 +318,15 @@ class Session:
                 told(reply.body_sent, reply.complete)
         if body.ended:
             return reply.keep_alive
-        if reply.keep_alive and body.drain():
-            return True
+        try:
+            if reply.keep_alive and body.drain():
+                return True
+        except BadFraming:
+            pass
         self._linger()
         return False
 
-    def _apply(self, environ: Environ, reply: _Reply) -> Iterable[bytes]:
+    def _apply(self, environ: Environ, reply: Reply) -> Iterable[bytes]:
         """Call the application; its bugs become a 500."""
         try:
             return self.server.application(environ, reply.start)
@@ -306,9 +335,18 @@ class Session:
             reply.keep_alive = False
             return error_response(HttpError(500))(environ, reply.start)
 
+    def _excuse(self, error: Exception, environ: Environ, reply: Reply) -> None:
+        """The application's answer turned out wrong before any of it was sent."""
+        self.server.report("the application's answer is wrong", error)
+        reply.keep_alive = False
+        reply.body_sent = 0
+        reply.send_body(error_response(HttpError(500))(environ, reply.start))
+
     def _body_of(self, environ: Environ) -> Any:
         timeout = self.server.options.client_timeout_seconds
-        expects = environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        expects = "HTTP_EXPECT" in environ and environ["HTTP_EXPECT"].lower() == "100-continue"
+        if environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+            expects = False  # such a client does not know interim answers
         if "HTTP_TRANSFER_ENCODING" in environ:
             return ChunkedBody(self.connection, timeout, expects)
         length = environ.get("CONTENT_LENGTH")
@@ -327,152 +365,3 @@ class Session:
             if not part:
                 return
             read += len(part)
-
-
-_date: tuple[int, str] = (0, "")
-
-
-def _http_date() -> str:
-    """The time for the Date header, made once a second."""
-    global _date
-    now = int(time.time())
-    if now != _date[0]:
-        _date = (now, formatdate(now, usegmt=True))
-    return _date[1]
-
-
-class _Reply:
-    """A response on its way out."""
-
-    __slots__ = (
-        "_bodiless",
-        "_connection",
-        "_head",
-        "_length",
-        "_old",
-        "body_sent",
-        "complete",
-        "keep_alive",
-        "started",
-    )
-
-    def __init__(self, connection: Connection, environ: Environ, keep_alive: bool) -> None:
-        self._connection = connection
-        self._bodiless = environ["REQUEST_METHOD"] == "HEAD"
-        self._old = environ["SERVER_PROTOCOL"] == "HTTP/1.0"
-        self._head: tuple[str, list[tuple[str, str]]] | None = None
-        self._length: int | None = None
-        self.keep_alive = keep_alive
-        self.body_sent = 0
-        self.complete = False
-        self.started = False
-
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
-        """WSGI's start_response."""
-        if exc_info is not None and self.started:
-            raise exc_info[1].with_traceback(exc_info[2])
-        self._head = (status, headers)
-        return self._write
-
-    def _write(self, content: bytes) -> None:
-        raise NotImplementedError("write() of PEP 3333 is for applications older than it; return an iterable")
-
-    def _make_head(self, bodiless: bool, whole: int | None) -> tuple[bytes, bool]:
-        """The head on the wire, and whether the body goes out in chunks; `whole` is the body's length if known."""
-        assert self._head is not None, "the application did not call start_response"
-        status, headers = self._head
-        lines = ["HTTP/1.1 ", status, "\r\n"]
-        length: int | None = None
-        dated = False
-        expected = len(headers) + 2  # line ends, which tell whether a value smuggles one in
-        for name, value in headers:
-            lines += (name, ": ", value, "\r\n")
-            lowered = name.lower()
-            if lowered == "content-length":
-                length = int(value)
-            elif lowered == "date":
-                dated = True
-        chunked = False
-        if length is None and not bodiless:
-            if whole is not None:
-                length = whole
-                lines += ("Content-Length: ", str(whole), "\r\n")
-                expected += 1
-            elif self._old:
-                self.keep_alive = False
-            else:
-                chunked = True
-                lines.append("Transfer-Encoding: chunked\r\n")
-                expected += 1
-        self._length = length
-        if not dated:
-            lines += ("Date: ", _http_date(), "\r\n")
-            expected += 1
-        if not self.keep_alive:
-            lines.append("Connection: close\r\n\r\n")
-            expected += 1
-        elif self._old:
-            lines.append("Connection: keep-alive\r\n\r\n")
-            expected += 1
-        else:
-            lines.append("\r\n")
-        text = "".join(lines)
-        if text.count("\n") != expected or text.count("\r") != expected or "\0" in text:
-            raise ValueError("a response header holds a control character")
-        return text.encode("latin-1"), chunked
-
-    def send_body(self, result: Iterable[bytes | memoryview]) -> None:
-        """Send head and body."""
-        status = int(self._head[0][:3]) if self._head else 0
-        bodiless = self._bodiless or status in (204, 304)
-        connection = self._connection
-        if isinstance(result, tuple):
-            content = b"".join(result)
-            head, _ = self._make_head(bodiless, len(content))
-            self.started = True
-            if bodiless or not content:
-                connection.send(head)
-            elif len(content) <= JOINED_BODY_MAX:
-                connection.send(head + content)
-            else:
-                connection.send_parts((head, content))
-            self.body_sent = 0 if bodiless else len(content)
-            self.complete = True
-            return
-        head, chunked = self._make_head(bodiless, None)
-        self.started = True
-        if bodiless:
-            connection.send(head)
-            self.complete = True
-            return
-        self._stream(head, result, chunked)
-
-    def _stream(self, head: bytes, result: Iterable[bytes | memoryview], chunked: bool) -> None:
-        connection = self._connection
-        send_to = getattr(result, "send_to", None)
-        if send_to is not None and not chunked:
-            connection.send(head)
-            self.body_sent = send_to(connection)
-        else:
-            for chunk in result:
-                size = len(chunk)
-                if size == 0:
-                    continue
-                self.body_sent += size
-                if self._length is not None and self.body_sent > self._length:
-                    raise ValueError("the body is longer than its Content-Length")
-                if chunked:
-                    connection.send_parts((head, chunk_head(size), chunk, b"\r\n"))
-                elif head:
-                    connection.send_parts((head, chunk))
-                else:
-                    connection.send(chunk)
-                head = b""
-            end = last_chunk({}) if chunked else b""
-            if head or end:
-                connection.send(head + end)
-        if self._length is not None and self.body_sent < self._length:
-            # Too late for an error status: a connection cut short is how the client learns of it.
-            self.keep_alive = False
-            raise ClientDisconnected(reason="the body was shorter than announced")
-        self.complete = True

@@ -152,7 +152,7 @@ class Connection:
         if self._buffer:
             return True
         try:
-            self.sock.recv(1, socket.MSG_PEEK)
+            socket.socket.recv(self.sock, 1, socket.MSG_PEEK)  # below TLS, which cannot peek
         except BlockingIOError:
             return False
         except OSError:
@@ -271,12 +271,3 @@ class TlsConnection(Connection):
         """As in the clear, one record after the other."""
         for part in parts:
             self.send(part, timeout_seconds)
-
-    def peer_has_closed(self) -> bool:
-        """TLS cannot peek: ask the socket below."""
-        try:
-            return bool(self._buffer) or not socket.socket.recv(self.sock, 1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except (OSError, ValueError):
-            return True

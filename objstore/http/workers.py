@@ -127,9 +127,9 @@ class Master:
         try:
             if self._balance is not None:
                 self._balance.join(index)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the master decides
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             concurrency.run_hub_in_child()
             run_servers(self._start(index), (signal.SIGTERM,), self._drain_seconds)
             code = 0

@@ -1,0 +1,98 @@
+"""Connections to storage servers, kept open between requests."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Final
+
+from objstore.devices import Device
+from objstore.http.sockets import Connection
+from objstore.http.transport import NodeFailure
+from objstore.system import concurrency
+from objstore.system.concurrency import WaitTimeout
+
+IDLE_CONNECTIONS_MAX: Final = 64  # kept for each node
+IDLE_SECONDS: Final = 30.0  # less than a server keeps one, so that we are the ones who close
+
+
+class NodeConnection(Connection):
+    """A connection to a storage server."""
+
+    __slots__ = ("idle_since", "node", "used")
+
+    def __init__(self, sock: socket.socket, node: Device) -> None:
+        super().__init__(sock, (node.ip, node.port))
+        self.node = node
+        self.idle_since = 0.0
+        self.used = False  # has carried a request before
+
+    def left(self) -> Exception:
+        """The error for a server that closed."""
+        return NodeFailure(self.node, "disconnect")
+
+    def stalled(self) -> Exception:
+        """The error for a server that is silent."""
+        return NodeFailure(self.node, "timeout")
+
+
+class ConnectionPool:
+    """Idle connections by address; the one used last is taken first."""
+
+    def __init__(self, connect_timeout_seconds: float) -> None:
+        self._connect_timeout = connect_timeout_seconds
+        self._idle: dict[tuple[str, int], list[NodeConnection]] = {}
+        self._owner = os.getpid()
+
+    def take(self, node: Device) -> NodeConnection:
+        """A connection to the node, kept alive or new; raises NodeFailure."""
+        if self._owner != os.getpid():
+            self._idle, self._owner = {}, os.getpid()
+        idle = self._idle.get((node.ip, node.port))
+        while idle:
+            connection = idle.pop()
+            if concurrency.monotonic() - connection.idle_since < IDLE_SECONDS and not connection.peer_has_closed():
+                connection.node = node
+                return connection
+            connection.close()
+        return self.connect(node)
+
+    def give_back(self, connection: NodeConnection) -> None:
+        """Keep a connection whose answer has been read to its end."""
+        idle = self._idle.setdefault((connection.node.ip, connection.node.port), [])
+        connection.idle_since = concurrency.monotonic()
+        connection.used = True
+        idle.append(connection)
+        if len(idle) > IDLE_CONNECTIONS_MAX or connection.idle_since - idle[0].idle_since > IDLE_SECONDS:
+            idle.pop(0).close()
+
+    def connect(self, node: Device) -> NodeConnection:
+        """A new connection; raises NodeFailure."""
+        try:
+            family = socket.AF_INET6 if ":" in node.ip else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise NodeFailure(node, f"connect: {error.strerror}") from None
+        connection = NodeConnection(sock, node)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connect(sock, connection)
+        except WaitTimeout:
+            connection.close()
+            raise NodeFailure(node, "connect: timeout") from None
+        except OSError as error:
+            connection.close()
+            raise NodeFailure(node, f"connect: {error.strerror}") from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self, sock: socket.socket, connection: NodeConnection) -> None:
+        number = sock.connect_ex(connection.peer)
+        while number in (errno.EINPROGRESS, errno.EALREADY):
+            concurrency.wait_writable(connection.descriptor, self._connect_timeout)
+            number = sock.connect_ex(connection.peer)
+        if number not in (0, errno.EISCONN):
+            raise OSError(number, os.strerror(number))
