@@ -10,6 +10,7 @@ from typing import Final
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+MOVE_ATTEMPTS: Final = 1000
 
 _temporary_counter = 0
 
@@ -32,8 +33,7 @@ def opened_directory(path: str) -> Iterator[int]:
 
 def write_atomically(path: str, content: bytes, mode: int = FILE_MODE) -> None:
     """Replace the file by one with `content`: after a crash it is the old or the new one, whole. Blocks."""
-    temporary = temporary_name(path)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor, temporary = _open_temporary(path, mode)
     try:
         try:
             write_all(descriptor, content)
@@ -45,6 +45,15 @@ def write_atomically(path: str, content: bytes, mode: int = FILE_MODE) -> None:
         unlink_quietly(temporary)
         raise
     fsync_directory(os.path.dirname(path) or ".")
+
+
+def _open_temporary(path: str, mode: int) -> tuple[int, str]:
+    while True:
+        temporary = temporary_name(path)
+        try:
+            return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), temporary
+        except FileExistsError:
+            pass  # left by a process of the same number that crashed: the next name is free sooner or later
 
 
 def temporary_name(path: str) -> str:
@@ -126,11 +135,12 @@ def list_directory(path: str) -> list[str]:
 def move_aside(path: str, target: str) -> str:
     """Move a file or directory to `target`, or to a free name beside it; durable on return. Returns where it went.
 
-    Blocks. Raises FileNotFoundError when `path` is not there.
+    Blocks. Raises FileNotFoundError when `path` is not there, FileExistsError when all names are taken.
     """
-    make_directories(os.path.dirname(target))
+    for changed in make_directories(os.path.dirname(target)):
+        fsync_directory(changed)
     chosen = target
-    for attempt in range(1, 1000):
+    for attempt in range(1, MOVE_ATTEMPTS + 1):
         if not os.path.lexists(chosen):
             try:
                 os.rename(path, chosen)
@@ -139,6 +149,8 @@ def move_aside(path: str, target: str) -> str:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
         chosen = f"{target}-{attempt}"
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     fsync_directory(os.path.dirname(chosen))
     fsync_directory(os.path.dirname(path))
     return chosen

@@ -47,11 +47,14 @@ class ThreadGroup:
         hub, calls = self._hub, self._calls
         assert hub is not None
         while True:
-            function, arguments, outcome = calls.get()
-            try:
-                result = function(*arguments)
-            except BaseException as error:
-                concurrency.call_soon_from_thread(hub, outcome.fail, error)
-            else:
-                concurrency.call_soon_from_thread(hub, outcome.set, result)
-            del function, arguments, outcome
+            _run(hub, *calls.get())
+
+
+def _run(hub: concurrency.Hub, function: Callable[..., Any], arguments: tuple[Any, ...], outcome: Event[Any]) -> None:
+    # In a function of its own, so that an idle thread keeps nothing of its last call alive.
+    try:
+        result = function(*arguments)
+    except BaseException as error:
+        concurrency.call_soon_from_thread(hub, outcome.fail, error)
+    else:
+        concurrency.call_soon_from_thread(hub, outcome.set, result)
