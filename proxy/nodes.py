@@ -30,6 +30,11 @@ class Place(Struct, frozen=True):
     partition: int
     path: ResourcePath
 
+    @property
+    def replicas(self) -> int:
+        """How many nodes should hold it."""
+        return len(self.ring.primaries(self.partition))
+
 
 class _Failures(Struct):
     count: int

@@ -14,6 +14,8 @@ class AccountsConfig(Struct, frozen=True):
 
     allow_account_management: bool = False
     account_autocreate: bool = False
+    max_containers_per_account: Count = 0
+    max_containers_whitelist: tuple[str, ...] = ()
 
 
 class AuthConfig(Struct, frozen=True):

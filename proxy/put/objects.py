@@ -88,7 +88,9 @@ class ObjectWriter:
             headers[Client.ETAG] = etag
             headers.update(trailers)
         state = after(PutState.CONNECTING, PutEvent.SENT_WHOLE)
-        answers = self._writer.send("PUT", upload.place, upload.headers, pieces, quorum=upload.encoding.quorum)
+        answers = self._writer.send(
+            "PUT", upload.place, upload.headers, [bytes(piece) for piece in pieces], quorum=upload.encoding.quorum
+        )
         status = put_status(answers.statuses, answers.quorum)
         after(state, PutEvent.STORED if status < 300 else PutEvent.LOST_QUORUM)
         return Stored(status, etag)

@@ -1,0 +1,201 @@
+"""Objects."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
+from objstore.http.messages import Response, variable_of
+from objstore.limits import check_path, check_upload_size
+from objstore.paths import ResourcePath
+from objstore.proxy.get.objects import ObjectReader
+from objstore.proxy.handlers.common import OF_THE_CONNECTION, Tools, authorize, backend_headers, is_true, refused
+from objstore.proxy.handlers.stored import content_type, delete_at, expiring_container, stored_headers
+from objstore.proxy.handlers.updates import OF_CONTAINER, OF_QUEUE, add_updates
+from objstore.proxy.info import ContainerInfo
+from objstore.proxy.nodes import Place
+from objstore.proxy.put.encoding import Replication
+from objstore.proxy.put.objects import ObjectWriter, Upload
+from objstore.proxy.put.outcome import delete_status
+from objstore.proxy.request import Request
+from objstore.quorum import best_status
+from objstore.timestamps import Timestamp
+
+# What a reader asks of the object itself, and what parts of the store ask in their own name.
+PASSED_ON: Final = tuple(
+    (variable_of(name), name)
+    for name in (
+        Client.RANGE,
+        Client.IF_MATCH,
+        Client.IF_NONE_MATCH,
+        Client.IF_MODIFIED_SINCE,
+        Client.IF_UNMODIFIED_SINCE,
+        Backend.OPEN_EXPIRED,
+        Backend.REPLICATION,
+    )
+)
+
+
+class ObjectHandler:
+    """One function for each verb."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._context = tools.context
+        self._limits = tools.context.cluster.limits
+        self._objects = ObjectReader(tools.reader, tools.context.runtime.random)
+        self._uploads = ObjectWriter(tools.writer, tools.context.runtime.threads)
+
+    def get(self, request: Request) -> Response:
+        """200, 206, 304, 404, 412, 416."""
+        return self._read(request, "GET")
+
+    def head(self, request: Request) -> Response:
+        """As GET, without the body; ranges are ignored."""
+        return self._read(request, "HEAD")
+
+    def _read(self, request: Request, method: str) -> Response:
+        resource = request.storage_resource
+        container = self._container(request, resource, writing=False)
+        place = self._place(request, resource, container)
+        environ = request.environ
+        headers = self._headers(request, container)
+        for variable, name in PASSED_ON:
+            if variable in environ:
+                headers[name] = environ[variable]
+        newest = "HTTP_X_NEWEST" in environ and is_true(environ["HTTP_X_NEWEST"])
+        if method == "GET":
+            response = self._objects.get(place, headers, newest=newest)
+        else:
+            headers.pop(Client.RANGE, None)
+            response = self._objects.head(place, headers, newest=newest)
+        if response.status >= 400:
+            return _failure(response)
+        for name in OF_THE_CONNECTION:
+            response.headers.pop(name, None)
+        return response
+
+    def put(self, request: Request) -> Response:
+        """201, 202 if newer data is stored already, 404 without container, 412, 413, 422, 503 without a quorum."""
+        resource, length = request.storage_resource, request.content_length
+        check_path(self._limits, resource)
+        check_upload_size(self._limits, length, request.chunked)
+        unless_there = _if_none_match(request)
+        stored = stored_headers(request, self._limits)
+        container = self._container(request, resource, writing=True)
+        timestamp = self._tools.timestamp(request)
+        place = self._place(request, resource, container)
+        stored[Client.CONTENT_TYPE] = content_type(request, resource.object)
+        if unless_there:
+            stored[Client.IF_NONE_MATCH] = "*"
+        result = self._uploads.store(
+            Upload(
+                place,
+                Replication(place.replicas),
+                self._write_headers(request, place, container, timestamp, stored),
+                request.body,
+                length,
+                self._limits.max_file_size,
+                (request.environ.get("HTTP_ETAG") or "").strip().strip('"').lower(),
+                ask_first=unless_there and request.header(Client.EXPECT) is not None,
+            )
+        )
+        if result.status != 201:
+            return Response(202) if result.status == 202 else refused(result.status)
+        return Response(201, {Client.ETAG: result.etag, Client.LAST_MODIFIED: timestamp.http_date})
+
+    def post(self, request: Request) -> Response:
+        """202, 404. Replaces all metadata; the type stays unless one is given."""
+        resource = request.storage_resource
+        stored = stored_headers(request, self._limits)
+        container = self._container(request, resource, writing=True)
+        timestamp = self._tools.timestamp(request)
+        place = self._place(request, resource, container)
+        if request.environ.get("CONTENT_TYPE"):
+            stored[Client.CONTENT_TYPE] = content_type(request, resource.object)
+        headers = self._write_headers(request, place, container, timestamp, stored)
+        answers = self._tools.writer.send("POST", place, headers)
+        status = best_status(answers.statuses, answers.quorum)
+        return Response(status) if status < 300 else refused(status)
+
+    def delete(self, request: Request) -> Response:
+        """204, 404, 409 if something newer is stored."""
+        resource = request.storage_resource
+        container = self._container(request, resource, writing=True)
+        timestamp = self._tools.timestamp(request)
+        place = self._place(request, resource, container)
+        headers = self._headers(request, container)
+        headers[Client.TIMESTAMP] = timestamp.internal
+        guard = request.header(Backend.IF_DELETE_AT)
+        if guard is not None:
+            headers[Backend.IF_DELETE_AT] = guard
+        each = [dict(headers) for _ in range(place.replicas)]
+        add_updates(each, self._tools.container_place(resource.container_path), OF_CONTAINER)
+        answers = self._tools.writer.send("DELETE", place, each)
+        status = delete_status(answers.statuses, answers.quorum)
+        return Response(204) if status < 300 else refused(status)
+
+    def _container(self, request: Request, resource: ResourcePath, *, writing: bool) -> ContainerInfo:
+        """The container the request may use. Raises HttpError 401, 403, 404, 503."""
+        info = self._context.info.container(request, resource)
+        request.acl = info.write_acl if writing else info.read_acl
+        authorize(request)
+        if info.status != 200:
+            raise HttpError(404 if info.status < 500 else 503)
+        return info
+
+    def _headers(self, request: Request, container: ContainerInfo) -> dict[str, str]:
+        headers = backend_headers(request)
+        headers[Backend.POLICY_INDEX] = str(self._policy_index(request, container))
+        return headers
+
+    def _policy_index(self, request: Request, container: ContainerInfo) -> int:
+        """The container's, unless a part of the store looks for what lies in the wrong place."""
+        given = request.environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
+        return container.policy_index if given is None else int(given)
+
+    def _place(self, request: Request, resource: ResourcePath, container: ContainerInfo) -> Place:
+        ring = self._context.rings.object(self._policy_index(request, container))
+        return self._tools.place(ring, resource)
+
+    def _write_headers(
+        self,
+        request: Request,
+        place: Place,
+        container: ContainerInfo,
+        timestamp: Timestamp,
+        stored: dict[str, str],
+    ) -> list[dict[str, str]]:
+        """For each node what is to be stored, and whom it tells: the container, and the queue if it expires."""
+        headers = self._headers(request, container)
+        headers[Client.TIMESTAMP] = timestamp.internal
+        headers.update(stored)
+        moment = delete_at(request, self._context.runtime.clock.now())
+        if moment is not None:
+            headers[Client.DELETE_AT] = str(moment)
+        each = [dict(headers) for _ in range(place.replicas)]
+        add_updates(each, self._tools.container_place(place.path.container_path), OF_CONTAINER)
+        if moment is not None:
+            queue = expiring_container(moment, self._context.cluster.hasher.digest(place.path))
+            for node_headers in each:
+                node_headers[Backend.DELETE_AT_CONTAINER] = queue.container
+            add_updates(each, self._tools.container_place(queue), OF_QUEUE)
+        return each
+
+
+def _if_none_match(request: Request) -> bool:
+    """Whether an object must not be there yet. Raises HttpError 400 for what a PUT cannot ask."""
+    value = request.environ.get("HTTP_IF_NONE_MATCH")
+    if value is None:
+        return False
+    if value.strip() != "*":
+        raise HttpError(400, "If-None-Match only supports *")
+    return True
+
+
+def _failure(response: Response) -> Response:
+    """A refusal with the headers that explain it, and a line of text."""
+    response.close()
+    explaining = (Client.CONTENT_RANGE, Client.ETAG, Client.LAST_MODIFIED, Client.TIMESTAMP, Backend.TIMESTAMP)
+    return refused(response.status, {name: response.headers[name] for name in explaining if name in response.headers})
