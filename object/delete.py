@@ -23,7 +23,10 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     expected = None if guard is None else parse_delete_at(Backend.IF_DELETE_AT, guard)
     standing = service.engine.look(target.location)
     stored = service.stored(target, standing)
-    was_live = stored is not None and not service.expired(stored)
+    was_live = False
+    if stored is not None:
+        stored.close()
+        was_live = not service.expired(stored)
     if expected is not None and (refusal := _guarded(stored, expected, standing.timestamp)):
         return refusal
     if standing.timestamp >= timestamp:

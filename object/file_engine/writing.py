@@ -3,6 +3,9 @@
 The order makes a crash harmless at every point: the bytes and attributes of a file are durable before it gets
 its name, and its name is durable before the files it makes obsolete lose theirs. A tombstone may get its name
 at once, since the name says all.
+
+A writer flushes the directories it has changed itself. One that another writer has made a moment ago may not be
+durable yet; that filesystems with a journal commit in order is relied on only there.
 """
 
 import errno

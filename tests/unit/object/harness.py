@@ -95,10 +95,8 @@ class Store:
         self.cluster = Cluster(PathHasher("", "s"), policies or Policies([Policy(0, "gold")]), Limits())
         config = ObjectConfig()
         config = msgspec.structs.replace(config, storage=msgspec.structs.replace(config.storage, **storage))
-        self.lines: list[str] = []
-        sink = Sink()
-        sink.write = self.lines.append  # type: ignore[assignment]
-        self.runtime = Runtime(log=Logger("object", sink), clock=self.clock)
+        self.lines: list[bytes] = []
+        self.runtime = Runtime(log=Logger("object", Sink(write=self.lines.append)), clock=self.clock)
         self.devices = DeviceRoot(str(root), False, Reserve())
         self.server = ObjectServer(config, self.cluster, self.devices, self.transport, self.runtime)
 

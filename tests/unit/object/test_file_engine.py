@@ -1,0 +1,241 @@
+"""The engine of one file per object: races with other processes, filesystems without unnamed files, digests."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from xxhash import xxh3_128_hexdigest
+
+from objstore.object.engine import AlreadyStored, Location, Missing, ObjectCorrupt, make_engine
+from objstore.object.file_engine.disk import INLINE_BYTES_MAX, Disk, OpenFile
+from objstore.object.file_engine.engine import FileEngine
+from objstore.object.fileset import EMPTY
+from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
+from objstore.policies import Policy
+from objstore.system import files
+from tests.unit.object.harness import Store, at
+
+DIGEST = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def engine(store: Store) -> FileEngine:
+    return make_engine("file", store.runtime, 2**20)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def location(store: Store) -> Location:
+    return Location(str(store.root / "sda"), Policy(0, "gold"), "7", DIGEST, "/a/c/o")
+
+
+def metadata(second: int, body: bytes) -> ObjectMetadata:
+    return ObjectMetadata("/a/c/o", at(second), len(body), "etag", xxh3_128_hexdigest(body), "text/plain")
+
+
+def write(engine: FileEngine, location: Location, second: int, body: bytes = b"body") -> None:
+    upload = engine.create(location, engine.look(location), len(body))
+    upload.write(body)
+    assert (upload.size, upload.checksum) == (len(body), xxh3_128_hexdigest(body))
+    upload.commit(metadata(second, body)).settle()
+
+
+def body_of(engine: FileEngine, location: Location) -> bytes:
+    stored = engine.open(location)
+    assert not isinstance(stored, Missing)
+    return stored.read()
+
+
+def test_engines_are_found_by_name(store: Store) -> None:
+    assert isinstance(make_engine("file", store.runtime, 0), FileEngine)
+    with pytest.raises(KeyError):
+        make_engine("tape", store.runtime, 0)
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
+@pytest.mark.parametrize("size", [4, INLINE_BYTES_MAX + 1])
+def test_without_unnamed_files(
+    store: Store, engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch, code: int, size: int
+) -> None:
+    def refuse(directory: str) -> int:
+        raise OSError(code, "no O_TMPFILE here")
+
+    monkeypatch.setattr(files, "open_unnamed", refuse)
+    upload = engine.create(location, EMPTY, size)
+    upload.write(b"x" * size)
+    assert len(os.listdir(store.root / "sda/tmp")) == 1
+    upload.abort()
+    assert os.listdir(store.root / "sda/tmp") == []
+    write(engine, location, 1, b"x" * size)
+    assert body_of(engine, location) == b"x" * size
+    assert os.listdir(store.root / "sda/tmp") == []
+    with pytest.raises(AlreadyStored):
+        engine.create(location, EMPTY, 0).commit(metadata(1, b""))
+    assert body_of(engine, location) == b"x" * size
+
+
+def test_two_writers_of_one_timestamp(engine: FileEngine, location: Location) -> None:
+    first, second = engine.create(location, EMPTY, 1), engine.create(location, EMPTY, 1)
+    first.write(b"1")
+    second.write(b"2")
+    first.commit(metadata(1, b"1")).settle()
+    with pytest.raises(AlreadyStored):
+        second.commit(metadata(1, b"2"))
+    assert body_of(engine, location) == b"1"
+
+
+def test_an_older_writer_that_ends_last_does_not_win(engine: FileEngine, location: Location) -> None:
+    old, new = engine.create(location, EMPTY, 3), engine.create(location, EMPTY, 3)
+    old.write(b"old")
+    new.write(b"new")
+    new.commit(metadata(2, b"new")).settle()
+    old.commit(metadata(1, b"old")).settle()
+    assert body_of(engine, location) == b"new"
+
+
+def test_a_writer_removes_only_what_was_there_before_it(engine: FileEngine, location: Location) -> None:
+    write(engine, location, 1)
+    upload = engine.create(location, engine.look(location), 0)
+    tombstone = TombstoneMetadata("/a/c/o", at(2))
+    unsettled = engine.write_tombstone(location, engine.look(location), tombstone)
+    upload.commit(metadata(3, b"")).settle()
+    # The tombstone's own writer has not settled it: what it replaces could still be needed.
+    assert engine.look(location).names == (at(2) + ".ts", at(3) + ".data")
+    unsettled.settle()
+    assert body_of(engine, location) == b""
+    write(engine, location, 4)
+    assert engine.look(location).names == (at(4) + ".data",)
+
+
+def test_directories_that_vanish_meanwhile_are_made_again(
+    store: Store, engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suffix = store.root / "sda/objects/7" / DIGEST[-3:]
+    real_link, real_make = Disk.link, files.make_directories
+    races = iter(["before", "between"])
+
+    def make(path: str) -> list[str]:
+        changed = real_make(path)
+        if path.endswith(DIGEST) and next(races, ""):
+            os.rmdir(path)  # before it can be opened
+        return changed
+
+    def link(self: Disk, file: OpenFile, directory: OpenFile, name: str) -> None:
+        if next(races, ""):
+            os.rmdir(suffix / DIGEST)  # after it was opened
+        real_link(self, file, directory, name)
+
+    monkeypatch.setattr(files, "make_directories", make)
+    monkeypatch.setattr(Disk, "link", link)
+    write(engine, location, 1)
+    assert body_of(engine, location) == b"body"
+
+
+def test_a_directory_that_always_vanishes_is_an_error(
+    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Disk, "link", gone)
+    with pytest.raises(OSError, match="again and again"):
+        write(engine, location, 1)
+
+
+def test_a_version_replaced_between_looking_and_opening(engine: FileEngine, location: Location) -> None:
+    write(engine, location, 1)
+    stale = engine.look(location)
+    write(engine, location, 2, b"new")
+    stored = engine.open(location, stale)
+    assert not isinstance(stored, Missing)
+    assert stored.read() == b"new"
+
+
+def test_an_open_version_stays_whole(engine: FileEngine, location: Location) -> None:
+    write(engine, location, 1, b"a" * 600_000)
+    stored = engine.open(location)
+    assert not isinstance(stored, Missing)
+    chunks = iter(stored.stream(0, 600_000))
+    parts = [bytes(next(chunks))]
+    write(engine, location, 2, b"b" * 600_000)
+    parts += [bytes(chunk) for chunk in chunks]
+    assert b"".join(parts) == b"a" * 600_000
+
+
+def test_a_filesystem_that_cannot_say_what_it_has_cached(
+    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.preadv
+
+    def preadv(descriptor: int, buffers: object, offset: int, flags: int = 0) -> int:
+        if flags:
+            raise OSError(errno.EOPNOTSUPP, "no RWF_NOWAIT here")
+        return real(descriptor, buffers, offset)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    write(engine, location, 1, b"c" * 300_000)
+    assert body_of(engine, location) == b"c" * 300_000
+
+
+def test_a_failing_disk_condemns_what_it_cannot_read(
+    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(engine, location, 1)
+
+    def fail(self: Disk, file: OpenFile) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Disk, "attribute", fail)
+    with pytest.raises(ObjectCorrupt, match="Input/output"):
+        engine.open(location)
+    assert engine.look(location) == EMPTY
+
+
+def test_two_quarantined_versions_of_one_object(store: Store, engine: FileEngine, location: Location) -> None:
+    for second in (1, 2):
+        write(engine, location, second)
+        engine.quarantine(location, "test")
+        assert isinstance(engine.open(location), Missing)
+    assert len(list((store.root / "sda/quarantined/objects").iterdir())) == 2
+    engine.quarantine(location, "nothing there")
+
+
+def test_digests_are_equal_exactly_when_the_versions_are(tmp_path: Path) -> None:
+    stores = []
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        stores.append(Store(tmp_path / name))
+    left, right = stores
+
+    def digests(store: Store) -> dict[str, str]:
+        engine = make_engine("file", store.runtime, 0)
+        return engine.suffix_digests(str(store.root / "sda"), Policy(0, "gold"), "7")
+
+    assert digests(left) == {}
+    left.put(1)
+    assert list(digests(left)) == [left.directory().name[-3:]]
+    right.put(1)
+    assert digests(left) == digests(right)
+    left.post(2)
+    assert digests(left) != digests(right)
+    right.post(2, content_type="image/png")
+    assert digests(left) != digests(right)
+    left.put(3)
+    right.delete(3)
+    assert digests(left) != digests(right)
+    left.delete(4)
+    right.delete(4)
+    assert digests(left) == digests(right)
+    (right.directory() / (at(1) + ".data")).write_bytes(b"")  # obsolete, not removed yet
+    (right.directory() / "strange").write_bytes(b"")
+    assert digests(left) == digests(right)
+
+
+def test_a_full_disk_is_507_and_nothing_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Disk, "write", full)
+    assert store.put(1).status == 507
+    assert store.files() == []
+    assert any(b"disk failed" in line for line in store.lines)
