@@ -92,16 +92,9 @@ def make_proxy(
     config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
 ) -> WsgiApplication:
     """A proxy; the transport leads to all storage servers. Raises ConfigError and other StoreErrors."""
-    from objstore.proxy.context import ProxyContext
+    from objstore.proxy.app import make_context
     from objstore.proxy.features.cache import make_cache
-    from objstore.proxy.get.reading import Reader
-    from objstore.proxy.lookup import Lookup
-    from objstore.proxy.nodes import Nodes
     from objstore.proxy.pipeline import ProxyApplication
 
-    backend = config.backend
-    nodes = Nodes(runtime.clock, runtime.random, backend.error_suppression_interval, backend.error_suppression_limit)
-    cache = make_cache(config.cache, runtime)
-    info = Lookup(cluster, rings, Reader(transport, nodes, backend.node_timeout), cache, config.cache)
-    context = ProxyContext(config, cluster, rings, transport, runtime, info, cache, nodes)
+    context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
     return ProxyApplication(context)

@@ -27,6 +27,9 @@ PROXY_FILE: Final = "proxy.toml"
 PROXY_TEXT: Final = """\
 # Options of the proxy; docs/configuration.md lists all. Where it listens, the command line says.
 
+[log]
+level = "warning"       # "info" adds a line for each request
+
 [accounts]
 allow_account_management = true
 account_autocreate = true
