@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from objstore.http.messages import Environ, StartResponse
+from objstore.proxy.app import StorageApplication
 from objstore.proxy.auth.tempauth import TempAuth
 from objstore.proxy.features.access_log import AccessLog
 from objstore.proxy.features.account_quotas import AccountQuotas
@@ -18,7 +19,6 @@ from objstore.proxy.features.cors import Cors
 from objstore.proxy.features.gatekeeper import Gatekeeper
 from objstore.proxy.features.healthcheck import Healthcheck
 from objstore.proxy.features.info import Info, store_section
-from objstore.proxy.features.listing_formats import ListingFormats
 from objstore.proxy.features.name_check import NameCheck
 from objstore.proxy.request import Request
 
@@ -43,7 +43,6 @@ PIPELINE: Final = (
     Stage(Cors, "before authentication: preflights carry no token, and refusals have to be readable by scripts"),
     Stage(NameCheck, "before anything that spends disk or network"),
     Stage(TempAuth, "before anything that spends disk or network"),
-    Stage(ListingFormats, "the servers are told the format, so it is settled before they are asked"),
     Stage(Copy, "before the quotas: they weigh the PUT that a copy becomes"),
     Stage(ContainerQuotas, "before the account's, which cost a second look-up"),
     Stage(AccountQuotas, "last before the handlers"),
@@ -69,9 +68,9 @@ def build(application: Handler, context: ProxyContext) -> Handler:
 class ProxyApplication:
     """The proxy as a WSGI application (PEP 3333)."""
 
-    def __init__(self, application: Handler, context: ProxyContext) -> None:
-        """`application` answers what the features let pass. Raises ConfigError."""
-        self._handle = build(application, context)
+    def __init__(self, context: ProxyContext) -> None:
+        """Raises ConfigError."""
+        self._handle = build(StorageApplication(context), context)
         self._limits = context.cluster.limits
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -18,6 +18,8 @@ CLIENT_LEFT: Final = 499
 # Clients choose methods; each label value is a series for ever.
 METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS"})
 
+OPTIONAL_FIELDS: Final = (("query", "QUERY_STRING"), ("received", "CONTENT_LENGTH"), ("agent", "HTTP_USER_AGENT"))
+
 
 def kind_of(request: Request) -> str:
     """What the request was about, for figures."""
@@ -86,22 +88,30 @@ class AccessLog(Feature):
         self, request: Request, method: str, path: str | None, status: int, size: int, first: float, duration: float
     ) -> None:
         environ = request.environ
+        fields: dict[str, object] = {
+            "client": environ.get("REMOTE_ADDR", ""),
+            "method": method,
+            "path": quote(request.path, encoding="latin-1") if path is None else path,
+            "status": status,
+            "sent": size,
+            "ttfb": first,
+            "duration": duration,
+            "trans_id": request.transaction_id,
+        }
+        # What a request does not have takes no room in its line.
+        if request.identity is not None:
+            fields["user"] = request.identity.user
+        for name, variable in OPTIONAL_FIELDS:
+            value = environ.get(variable)
+            if value:
+                fields[name] = value
         token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
-        self._log.access(
-            client=environ.get("REMOTE_ADDR", ""),
-            method=method,
-            path=quote(request.path, encoding="latin-1") if path is None else path,
-            query=environ.get("QUERY_STRING", ""),
-            status=status,
-            user=request.remote_user or None,
-            auth=masked(token, self._reveal) if token else None,
-            received=environ.get("CONTENT_LENGTH"),
-            sent=size,
-            ttfb=first,
-            duration=duration,
-            trans_id=request.transaction_id,
-            agent=environ.get("HTTP_USER_AGENT"),
+        if token:
+            fields["auth"] = masked(token, self._reveal)
+        referer = environ.get("HTTP_REFERER")
+        if referer:
             # Its query may hold the signature of a temporary URL.
-            referer=environ.get("HTTP_REFERER", "").partition("?")[0] or None,
-            marks=",".join(request.log_info) or None,
-        )
+            fields["referer"] = referer.partition("?")[0]
+        if request.log_info:
+            fields["marks"] = ",".join(request.log_info)
+        self._log.access(**fields)

@@ -20,11 +20,11 @@ from objstore.proxy.features.copy_headers import (
     NOT_FOR_THE_COPY,
     OF_THE_SOURCE,
     account_in,
-    is_true,
     object_in,
     passes_to_copy,
 )
 from objstore.proxy.features.response_body import ResponseReader
+from objstore.proxy.handlers.common import is_true
 from objstore.proxy.request import Request
 
 if TYPE_CHECKING:

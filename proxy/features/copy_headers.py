@@ -10,7 +10,6 @@ from objstore.http.errors import HttpError
 from objstore.limits import text_of
 from objstore.paths import ResourcePath
 
-TRUE_WORDS: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 # Conditions and the range are about the source.
 OF_THE_SOURCE: Final = (
     Client.RANGE,
@@ -55,11 +54,6 @@ _COPIED_PREFIXES: Final = (Client.OBJECT_META_PREFIX, Sysmeta.OBJECT_PREFIX, Sys
 def passes_to_copy(name: str) -> bool:
     """Whether a header of the source, by its canonical name, becomes one of the copy."""
     return name in _COPIED or name.startswith(_COPIED_PREFIXES)
-
-
-def is_true(value: str | None) -> bool:
-    """How clients say yes in a header."""
-    return value is not None and value.strip().lower() in TRUE_WORDS
 
 
 def account_in(value: str | None, default: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from objstore.proxy.context import ProxyContext
 
 HARMLESS_MAX: Final = 4096
+REMOVE_PREFIX: Final = "X-Remove-"
 INBOUND_TIMESTAMP: Final = variable_of(Backend.INBOUND_TIMESTAMP)
 # What these methods bring is stored, and comes out again as headers of later responses.
 _STORING: Final = frozenset({"PUT", "POST", "COPY"})
@@ -21,7 +22,11 @@ _STORING: Final = frozenset({"PUT", "POST", "COPY"})
 
 def is_internal_variable(variable: str) -> bool:
     """Whether a header may come from our own servers only; by its environ key."""
-    return variable.startswith("HTTP_") and is_internal(title_of(variable))
+    if not variable.startswith("HTTP_"):
+        return False
+    name = title_of(variable)
+    # Metadata is removed by such a header too.
+    return is_internal("X-" + name.removeprefix(REMOVE_PREFIX) if name.startswith(REMOVE_PREFIX) else name)
 
 
 def holds_control_character(value: str) -> bool:
