@@ -7,7 +7,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import ClassVar, Final
+from typing import Final
 
 from objstore.cluster import Cluster
 from objstore.container import hints
@@ -37,7 +37,7 @@ NODE_TIMEOUT_SECONDS: Final = 3.0
 class ContainerUpdater:
     """A worker: each step reports a few containers whose figures have changed."""
 
-    name: ClassVar = "container-updater"
+    name: str = "container-updater"
 
     def __init__(
         self,

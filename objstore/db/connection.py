@@ -90,7 +90,7 @@ def open_connection(file: str) -> sqlite3.Connection:
     """A connection to an existing database, for one thread at a time. Blocks.
 
     On return it has read, and so holds the shared lock that keeps the log's file in place until it is closed.
-    Raises DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed.
+    Raises DatabaseBusy, DatabaseCorrupt, DatabaseFailed.
     """
     connection: sqlite3.Connection | None = None
     try:
@@ -100,8 +100,11 @@ def open_connection(file: str) -> sqlite3.Connection:
         for pragma in _PRAGMAS:
             connection.execute(pragma)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            raise DatabaseCorrupt(file, "it is not a database of ours")
         if version != FORMAT_VERSION:
-            raise DatabaseCorrupt(file, f"format {version}, expected {FORMAT_VERSION}")
+            # Written by another release: it is left as it is.
+            raise DatabaseFailed(file, f"format {version}, expected {FORMAT_VERSION}")
         return connection
     except BaseException as error:
         if connection is not None:

@@ -64,7 +64,8 @@ class Updates(Generic[Row]):
         rows = [row for part in batch for row in part]
         changed = False
         with self._store.opened(location) as database:
-            for start in range(0, len(rows), ROWS_PER_TRANSACTION_MAX):
+            # Without rows too: whether the resource is there is found out inside a transaction.
+            for start in range(0, max(len(rows), 1), ROWS_PER_TRANSACTION_MAX):
                 part = rows[start : start + ROWS_PER_TRANSACTION_MAX]
                 changed |= database.commit(partial(self._merge, location, part))
             database.flush()
