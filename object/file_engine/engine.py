@@ -7,6 +7,7 @@ from objstore.logs import Logger
 from objstore.object.engine import Description, Location, Missing, ObjectCorrupt
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import hash_directory, quarantine_directory
+from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.suffixes import suffix_digests
 from objstore.object.file_engine.writing import FileUpload, NewFile, UnsettledName
@@ -38,6 +39,7 @@ class FileEngine:
         self._disk = disk
         self._log = log
         self._keep_cache_size = keep_cache_size
+        self._ledger = DirectoryLedger()
 
     def look(self, location: Location) -> FileSet:
         """See StorageEngine."""
@@ -110,17 +112,17 @@ class FileEngine:
 
     def create(self, location: Location, standing: FileSet, length: int | None) -> FileUpload:
         """See StorageEngine."""
-        return FileUpload(self._disk, location, standing, length)
+        return FileUpload(self._disk, self._ledger, location, standing, length)
 
     def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> UnsettledName:
         """See StorageEngine."""
-        new = NewFile(self._disk, location, standing)
+        new = NewFile(self._disk, self._ledger, location, standing)
         self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
         return new.publish(tombstone_name(tombstone.timestamp))
 
     def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> UnsettledName:
         """See StorageEngine."""
-        new = NewFile(self._disk, location, standing)
+        new = NewFile(self._disk, self._ledger, location, standing)
         encoded = encode(posted, 0)
         if encoded.trailer:
             self._disk.write(new.file, encoded.trailer, 0)

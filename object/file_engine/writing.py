@@ -4,8 +4,7 @@ The order makes a crash harmless at every point: the bytes and attributes of a f
 its name, and its name is durable before the files it makes obsolete lose theirs. A tombstone may get its name
 at once, since the name says all.
 
-A writer flushes the directories it has changed itself. One that another writer has made a moment ago may not be
-durable yet; that filesystems with a journal commit in order is relied on only there.
+The directories above that are new are flushed with the name, whoever made them.
 """
 
 import errno
@@ -16,6 +15,7 @@ from xxhash import xxh3_128
 from objstore.object.engine import AlreadyStored, Location
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import hash_directory, suffix_directory, temporary_directory
+from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.fileset import FileSet, data_name, judge
 from objstore.object.metadata import ObjectMetadata, encode
 
@@ -30,21 +30,28 @@ PREALLOCATE_BYTES_MIN: Final = 1024 * 1024
 class UnsettledName:
     """A name that is visible and not yet durable."""
 
-    __slots__ = ("_changed", "_disk", "_name", "_path", "_standing")
+    __slots__ = ("_directory", "_disk", "_ledger", "_name", "_path", "_standing")
 
-    def __init__(self, disk: Disk, path: str, name: str, standing: FileSet, changed: list[OpenFile]) -> None:
-        """`changed`: the hash directory, open, and every directory above it that got a new name."""
+    def __init__(
+        self, disk: Disk, ledger: DirectoryLedger, directory: OpenFile, path: str, name: str, standing: FileSet
+    ) -> None:
+        """`directory` is the hash directory, open; `path` its path."""
         self._disk = disk
+        self._ledger = ledger
+        self._directory = directory
         self._path = path
         self._name = name
         self._standing = standing
-        self._changed = changed
 
     def settle(self) -> None:
         """See Unsettled."""
-        self._disk.flush(*self._changed)
-        for directory in self._changed:
-            directory.close()
+        marks = self._ledger.marks(self._ledger.above(self._path))
+        parents = [self._disk.open_directory(path) for path in marks]
+        self._disk.flush(self._directory, *parents)
+        self._ledger.settle(marks)
+        self._directory.close()
+        for parent in parents:
+            parent.close()
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
             for obsolete in judge((*self._standing.names, self._name)).obsolete:
@@ -54,14 +61,14 @@ class UnsettledName:
 class NewFile:
     """A file that has no name in its hash directory yet."""
 
-    __slots__ = ("_changed", "_disk", "_location", "_standing", "file")
+    __slots__ = ("_disk", "_ledger", "_location", "_standing", "file")
 
-    def __init__(self, disk: Disk, location: Location, standing: FileSet) -> None:
+    def __init__(self, disk: Disk, ledger: DirectoryLedger, location: Location, standing: FileSet) -> None:
         """It will replace `standing`. Raises OSError."""
         self._disk = disk
+        self._ledger = ledger
         self._location = location
         self._standing = standing
-        self._changed: list[str] = []
         self.file = self._create()
 
     def _create(self) -> OpenFile:
@@ -71,7 +78,7 @@ class NewFile:
                 unnamed = self._disk.create_unnamed(directory)
                 break
             except FileNotFoundError:
-                self._changed += self._disk.make_directories(directory)
+                self._ledger.note(self._disk.make_directories(directory))
         else:
             raise FileNotFoundError(errno.ENOENT, "it is removed again and again", directory)
         return unnamed or self._disk.create_named(temporary_directory(self._location))
@@ -80,21 +87,20 @@ class NewFile:
         """Link the finished file into the hash directory, made if need be. Raises AlreadyStored and OSError."""
         disk, path = self._disk, hash_directory(self._location)
         if not self._standing.names:
-            self._changed += disk.make_directories(path)
+            self._ledger.note(disk.make_directories(path))
         for _ in range(RACE_ATTEMPTS):
             try:
                 directory = disk.open_directory(path)
                 disk.link(self.file, directory, name)
                 break
             except FileNotFoundError:
-                self._changed += disk.make_directories(path)
+                self._ledger.note(disk.make_directories(path))
             except FileExistsError:
                 raise AlreadyStored(self._location.name, name) from None
         else:
             raise FileNotFoundError(errno.ENOENT, "it is removed again and again", path)
         self.file.close()
-        parents = [disk.open_directory(changed) for changed in dict.fromkeys(self._changed)]
-        return UnsettledName(disk, path, name, self._standing, [directory, *parents])
+        return UnsettledName(disk, self._ledger, directory, path, name, self._standing)
 
 
 class FileUpload:
@@ -102,11 +108,13 @@ class FileUpload:
 
     __slots__ = ("_disk", "_hasher", "_new", "size")
 
-    def __init__(self, disk: Disk, location: Location, standing: FileSet, length: int | None) -> None:
+    def __init__(
+        self, disk: Disk, ledger: DirectoryLedger, location: Location, standing: FileSet, length: int | None
+    ) -> None:
         self._disk = disk
         self._hasher = xxh3_128()
         self.size = 0
-        self._new: NewFile | None = NewFile(disk, location, standing)
+        self._new: NewFile | None = NewFile(disk, ledger, location, standing)
         if length is not None and length >= PREALLOCATE_BYTES_MIN:
             disk.preallocate(self._new.file, length)
 

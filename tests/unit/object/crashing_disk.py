@@ -6,11 +6,12 @@ on its own, whatever order it was written in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 
-class Crashed(BaseException):
+class Crashed(Exception):
     """The power went."""
 
 
@@ -30,6 +31,7 @@ class Directory:
 
     names: dict[str, File | Directory] = field(default_factory=dict)
     safe_names: dict[str, File | Directory] = field(default_factory=dict)
+    flushed: int = 0  # the number of the flush that `safe_names` comes from
 
 
 @dataclass(eq=False)
@@ -50,10 +52,14 @@ class CrashingDisk:
         self.root = Directory()
         self.crash_at = crash_at
         self.steps = 0
+        self.flushes = 0
+        self.between_steps: Callable[[], object] = lambda: None
         self.trace: list[str] = []
 
-    def _change(self, call: str) -> None:
-        if self.steps == self.crash_at:
+    def _change(self, call: str, others_first: bool = True) -> None:
+        if others_first:
+            self.between_steps()
+        if self.crash_at is not None and self.steps >= self.crash_at:
             raise Crashed
         self.steps += 1
         self.trace.append(call)
@@ -116,13 +122,17 @@ class CrashingDisk:
         file.what.content += chunk
 
     def flush(self, *opened: Opened) -> None:
+        self.flushes += 1
+        number = self.flushes
+        reached = [(each.what, dict(each.what.names)) for each in opened if isinstance(each.what, Directory)]
         self._change("flush " + " ".join(type(each.what).__name__ for each in opened))
+        for directory, names in reached:
+            if directory.flushed < number:  # or a flush that began later has ended before
+                directory.safe_names, directory.flushed = names, number
         for each in opened:
             if isinstance(each.what, File):
                 each.what.safe_content = bytes(each.what.content)
                 each.what.safe_attribute = each.what.attribute
-            else:
-                each.what.safe_names = dict(each.what.names)
 
     flush_large = flush
 
@@ -131,7 +141,7 @@ class CrashingDisk:
         at, directory = "", self.root
         for part in path.strip("/").split("/"):
             if part not in directory.names:
-                self._change("mkdir")
+                self._change("mkdir", others_first=False)  # one call makes them all
                 directory.names[part] = Directory()
                 changed.append(at or "/")
             directory = directory.names[part]

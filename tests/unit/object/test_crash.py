@@ -11,6 +11,7 @@ from objstore.object.engine import Location, Missing
 from objstore.object.file_engine.engine import FileEngine
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.policies import Policy
+from objstore.system import concurrency
 from tests.unit.object.crashing_disk import Crashed, CrashingDisk
 
 DIGEST = "0123456789abcdef0123456789abcdef"
@@ -30,7 +31,7 @@ def put(second: int, body: bytes, color: str = "") -> Action:
         )
         upload.commit(metadata).settle()
 
-    return act
+    return named(act, at(second))
 
 
 def post(second: int, color: str) -> Action:
@@ -38,7 +39,7 @@ def post(second: int, color: str) -> Action:
         posted = PostedMetadata(LOCATION.name, at(second), {"X-Object-Meta-Color": color})
         engine.write_metadata(LOCATION, engine.look(LOCATION), posted).settle()
 
-    return act
+    return named(act, "")  # it writes no object
 
 
 def delete(second: int) -> Action:
@@ -46,7 +47,13 @@ def delete(second: int) -> Action:
         tombstone = TombstoneMetadata(LOCATION.name, at(second))
         engine.write_tombstone(LOCATION, engine.look(LOCATION), tombstone).settle()
 
-    return act
+    return named(act, at(second))
+
+
+def named(action: Action, timestamp: str) -> Action:
+    """With the timestamp of the object or tombstone it writes."""
+    action.timestamp = timestamp  # type: ignore[attr-defined]
+    return action
 
 
 def at(second: int) -> str:
@@ -124,22 +131,60 @@ def test_an_action_repeated_after_a_crash_gets_through(name: str) -> None:
 
 def prepared(history: list[Action]) -> CrashingDisk:
     disk = CrashingDisk()
+    disk.make_directories(LOCATION.device)
     for action in history:
         action(engine_on(disk))
     disk.settle_everything()
+    disk.trace.clear()
     return disk
 
 
 def test_the_order_of_a_put_over_an_object() -> None:
     disk = prepared([put(1, b"old")])
-    disk.trace.clear()
     put(2, b"new")(engine_on(disk))
     assert disk.trace == ["create", "write", "set_attribute", "flush File", "link", "flush Directory", "unlink"]
 
 
 def test_new_directories_are_made_durable_with_their_parents() -> None:
-    disk = CrashingDisk()
+    disk = prepared([])
     put(1, b"new")(engine_on(disk))
-    # srv, d1, objects, 7 and the suffix, so that the file can be made near them; at last the hash directory.
-    head = ["mkdir"] * 5 + ["create", "write", "set_attribute", "flush File", "mkdir", "link"]
-    assert disk.trace == [*head, "flush" + " Directory" * 7]
+    # objects, 7 and the suffix, so that the file can be made near them; at last the hash directory.
+    head = ["mkdir"] * 3 + ["create", "write", "set_attribute", "flush File", "mkdir", "link"]
+    assert disk.trace == [*head, "flush" + " Directory" * 5]
+
+
+WRITERS = {
+    "two first puts": [put(1, b"one"), put(2, b"two")],
+    "put and delete": [put(1, b"one"), delete(2)],
+    "put, put and delete": [put(1, b"one"), put(2, b"two"), delete(3)],
+    "put twice, post": [put(1, b"one"), put(3, b"three"), post(2, "red")],
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("history", [[], [put(0, b"zero")]], ids=["nothing", "an object"])
+def test_writers_side_by_side_lose_nothing_that_was_settled(name: str, history: list[Action]) -> None:
+    for seed in range(400):
+        random = Random(seed)
+        disk = prepared(history)
+        disk.crash_at = disk.steps + random.randrange(60)
+        # Steps of all writers interleave as chance has it.
+        disk.between_steps = lambda random=random: [concurrency.sleep(0) for _ in range(random.randrange(3))]
+        engine = engine_on(disk)
+        settled: list[str] = []
+        tasks = [concurrency.spawn(_run, action, engine, settled) for action in WRITERS[name]]
+        for task in tasks:
+            task.wait()
+        disk.between_steps = lambda: None
+        disk.crash(Random(seed))
+        newest = engine_on(disk).look(LOCATION).timestamp
+        assert newest >= max(settled, default=at(0) if history else ""), (seed, disk.trace)
+        seen(engine_on(disk))
+
+
+def _run(action: Action, engine: FileEngine, settled: list[str]) -> None:
+    try:
+        action(engine)
+    except Crashed:
+        return
+    settled.append(action.timestamp)  # type: ignore[attr-defined]

@@ -1,0 +1,43 @@
+"""Which directories hold names that are not durable yet, so that nobody builds on them unknowingly.
+
+A writer that finds a hash directory does not know whether the one who made it has flushed the directory above. This
+ledger does, within one process; between processes the order in which a filesystem's journal commits has to do.
+"""
+
+from collections.abc import Iterable
+from itertools import count
+
+# DEVICE, DATA_DIR, PARTITION, SUFFIX: what lies above a hash directory on its device.
+LEVELS_ABOVE = 4
+
+
+class DirectoryLedger:
+    """Directories with new names, each with the number of the newest one."""
+
+    def __init__(self) -> None:
+        self._unsettled: dict[str, int] = {}
+        self._numbers = count()
+
+    def note(self, changed: Iterable[str]) -> None:
+        """These directories have got new names."""
+        for path in changed:
+            self._unsettled[path] = next(self._numbers)
+
+    def above(self, path: str) -> list[str]:
+        """The directories above a hash directory that have names not durable yet."""
+        found = []
+        for _ in range(LEVELS_ABOVE):
+            path = path.rpartition("/")[0]
+            if path in self._unsettled:
+                found.append(path)
+        return found
+
+    def marks(self, paths: Iterable[str]) -> dict[str, int]:
+        """The newest name of each, to be kept over a flush."""
+        return {path: self._unsettled[path] for path in paths if path in self._unsettled}
+
+    def settle(self, marks: dict[str, int]) -> None:
+        """A flush that began after `marks` was taken has ended: forget those that got no newer name since."""
+        for path, number in marks.items():
+            if self._unsettled.get(path) == number:
+                del self._unsettled[path]
