@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from itertools import chain
 from typing import Any, Final
 
 from objstore.http.bodies import ClientDisconnected
@@ -108,6 +109,10 @@ class Reply:
 
     def send_body(self, result: Iterable[bytes | memoryview]) -> None:
         """Send head and body."""
+        if self._head is None:
+            # A generator begins, and so calls start_response, when its first chunk is asked for (PEP 3333).
+            chunks = iter(result)
+            result = chain((next(chunks, b""),), chunks)
         status = int(self._head[0][:3]) if self._head else 0
         bodiless = self._bodiless or status in (204, 304)
         connection = self._connection

@@ -263,6 +263,9 @@ class Session:
             if not more:
                 raise ClientDisconnected
             whole += more
+            if whole.startswith(b"\r\n"):
+                del whole[:2]  # the stray empty line again
+                searched = 0
         return bytes(whole), end
 
     def _refusal_of_partial(self, whole: bytearray, searched: int, lines: int, seconds_left: float) -> HttpError | None:
