@@ -9,7 +9,7 @@ from objstore.object.engine import AlreadyStored, Description, Upload
 from objstore.object.fileset import FileSet
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.receive import agreed_etag, receive
-from objstore.object.requests import Target, sorted_metadata, stored_headers, timestamp_of
+from objstore.object.requests import StoredHeaders, Target, sorted_metadata, stored_headers, timestamp_of
 from objstore.object.responses import conflict
 from objstore.object.service import ObjectService
 
@@ -34,7 +34,7 @@ def put_object(service: ObjectService, request: Request) -> Response:
     upload = service.engine.create(target.location, standing, length)
     try:
         receive(request.body, upload, request.content_length, service.cluster.limits.max_file_size)
-        metadata = _metadata(request, target, timestamp, content_type, headers.replaced, headers.kept, upload)
+        metadata = _metadata(request, target, timestamp, content_type, headers, upload)
         unsettled = upload.commit(metadata)
     except AlreadyStored:
         return conflict(timestamp)
@@ -73,12 +73,12 @@ def _metadata(
     target: Target,
     timestamp: str,
     content_type: str,
-    replaced: dict[str, str],
-    kept: dict[str, str],
+    headers: StoredHeaders,
     upload: Upload,
 ) -> ObjectMetadata:
     """What to store with a body that has been received. Raises HttpError 400 and 422."""
     trailers = request.trailers
+    replaced, kept = headers.replaced, headers.kept
     if trailers:
         more_replaced, more_kept = sorted_metadata(trailers)
         replaced, kept = replaced | more_replaced, kept | more_kept

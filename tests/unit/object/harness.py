@@ -87,12 +87,14 @@ def at(second: int) -> str:
 class Store:
     """The server and its folder."""
 
-    def __init__(self, root: Path, policies: Policies | None = None, **storage: object) -> None:
+    def __init__(self, root: Path, limits: Limits | None = None, **storage: object) -> None:
         self.root = root
         (root / "sda").mkdir(exist_ok=True)
         self.transport = KeepingTransport()
         self.clock = StoppedClock()
-        self.cluster = Cluster(PathHasher("", "s"), policies or Policies([Policy(0, "gold")]), Limits())
+        self.cluster = Cluster(
+            PathHasher("", "s"), Policies([Policy(0, "gold"), Policy(1, "silver", default=True)]), limits or Limits()
+        )
         config = ObjectConfig()
         config = msgspec.structs.replace(config, storage=msgspec.structs.replace(config.storage, **storage))
         self.lines: list[bytes] = []

@@ -132,3 +132,19 @@ def test_a_timestamp_with_an_offset_is_newer(store: Store) -> None:
     assert store.call("PUT", PATH, headers, b"new").status == 201
     assert store.get().headers["X-Timestamp"] == at(1)
     assert store.get().headers[Backend.TIMESTAMP] == at(1) + "_0000000000000001"
+
+
+def test_each_policy_has_a_folder_of_its_own(store: Store) -> None:
+    silver = {"x_backend_storage_policy_index": "1"}
+    store.transport.status = None
+    assert store.put(1, b"gold").status == 201
+    assert store.put(1, b"silver", **silver).status == 201
+    assert store.get().body == b"gold"
+    assert store.get(**silver).body == b"silver"
+    assert {name.partition("/")[0] for name in store.files()} == {
+        "objects",
+        "objects-1",
+        "async_pending",
+        "async_pending-1",
+    }
+    assert [row.policy_index for row in store.transport.rows] == [0, 1]
