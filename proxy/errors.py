@@ -10,6 +10,8 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Response, error_response
 from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
+from objstore.proxy.get.bodies import BodyBrokenOff
+from objstore.proxy.put.states import IllegalTransition
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
@@ -20,6 +22,8 @@ UNFORESEEN: Final = HttpError(500, "Internal error; the log tells more under the
 # again, 500 that it would be in vain.
 STATUSES: Final[dict[type[StoreError], int]] = {
     BadPolicies: 500,
+    BodyBrokenOff: 503,
+    IllegalTransition: 500,
     LockTimeout: 503,
     NodeFailure: 503,
     RingFileError: 500,
@@ -30,8 +34,8 @@ STATUSES: Final[dict[type[StoreError], int]] = {
 
 
 def is_foreseen(error: BaseException) -> bool:
-    """Whether the table knows what to answer; the rest are bugs."""
-    return isinstance(error, HttpError) or type(error) in STATUSES
+    """Whether it happens in a healthy store; the rest are bugs or mistakes of operators, and are logged."""
+    return isinstance(error, HttpError) or (isinstance(error, StoreError) and STATUSES.get(type(error), 500) != 500)
 
 
 def answer_to(error: BaseException) -> Response:
