@@ -106,13 +106,14 @@ class NewFile:
 class FileUpload:
     """A body on its way into a file that has no name yet."""
 
-    __slots__ = ("_disk", "_hasher", "_new", "size")
+    __slots__ = ("_disk", "_hasher", "_new", "_writing", "size")
 
     def __init__(
         self, disk: Disk, ledger: DirectoryLedger, location: Location, standing: FileSet, length: int | None
     ) -> None:
         self._disk = disk
         self._hasher = xxh3_128()
+        self._writing = False
         self.size = 0
         self._new: NewFile | None = NewFile(disk, ledger, location, standing)
         if length is not None and length >= PREALLOCATE_BYTES_MIN:
@@ -121,7 +122,9 @@ class FileUpload:
     def write(self, chunk: bytes | memoryview) -> None:
         """See Upload."""
         assert self._new is not None
+        self._writing = True
         self._disk.write(self._new.file, chunk, self.size, self._hasher)
+        self._writing = False
         self.size += len(chunk)
 
     @property
@@ -144,5 +147,8 @@ class FileUpload:
         return new.publish(data_name(metadata.timestamp))
 
     def abort(self) -> None:
-        """See Upload. The file goes with its last reference: a thread may still be writing to it."""
+        """See Upload."""
+        # A write that was broken off may go on in its thread: then the file goes with the last reference to it.
+        if self._new is not None and not self._writing:
+            self._new.file.close()
         self._new = None
