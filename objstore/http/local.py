@@ -352,11 +352,21 @@ class _PipeBody:
 class LocalUpload(LocalExchange, Upload):
     """A call whose body is handed over piece by piece."""
 
-    __slots__ = ("body",)
+    __slots__ = ("_welcome", "body")
 
     def __init__(self, request: BackendRequest, timeout_seconds: float) -> None:
         super().__init__(request, timeout_seconds)
         self.body = _PipeBody()
+        self._welcome = False  # whether the caller knows that the body is wanted
+
+    @property
+    def ready(self) -> bool:
+        """Whether `expect` (before the body) or `response` (after it) would not wait."""
+        return self._answer is not None or (self.body.wanted.is_set and not self._welcome)
+
+    def watched(self) -> int | Event[None]:
+        """What comes next: that the body is wanted, or the end of the call."""
+        return super().watched() if self._welcome else self.body.wanted
 
     def run(self, application: WsgiApplication, environ: Environ) -> None:
         """See LocalExchange."""
@@ -372,6 +382,7 @@ class LocalUpload(LocalExchange, Upload):
                 self.body.wanted.wait(self._timeout)
             except WaitTimeout:
                 self._give_up("timeout")
+        self._welcome = True
         return self.response() if self._answer is not None else None
 
     def write(self, chunk: bytes | memoryview) -> None:
