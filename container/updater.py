@@ -31,7 +31,6 @@ from objstore.system.concurrency import Task
 # All databases are looked into when the daemon starts and so often after: marks may be lost in a crash.
 SWEEP_INTERVAL_SECONDS: Final = 86_400.0
 CONCURRENT_MAX: Final = 4
-NODE_TIMEOUT_SECONDS: Final = 3.0
 
 
 class ContainerUpdater:
@@ -46,13 +45,15 @@ class ContainerUpdater:
         account_ring: Callable[[], Ring],
         transport: Transport,
         runtime: Runtime,
+        timeout_seconds: float,
     ) -> None:
+        """`timeout_seconds` is how long an account server may take to answer."""
         self._hasher = cluster.hasher
         self._devices = devices
         self._account_ring = account_ring
         self._runtime = runtime
         self._store = DatabaseStore(ContainerDescription(cluster.limits), cluster, devices, runtime)
-        self._reporter = Reporter(transport, NODE_TIMEOUT_SECONDS, runtime.log)
+        self._reporter = Reporter(transport, timeout_seconds, runtime.log)
         self._due: deque[Place] = deque()
         self._sweep: Iterator[list[Place]] | None = None
         self._next_sweep = 0.0

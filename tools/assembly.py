@@ -84,7 +84,8 @@ def make_container_updater(
     from objstore.container.updater import ContainerUpdater
 
     devices = make_devices(config.devices)
-    updater = ContainerUpdater(cluster, devices, lambda: rings.account, transport, runtime)
+    timeout_seconds = config.backend.node_timeout
+    updater = ContainerUpdater(cluster, devices, lambda: rings.account, transport, runtime, timeout_seconds)
     return Job(updater, config.updater.interval)
 
 

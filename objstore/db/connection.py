@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 from urllib.parse import quote
@@ -62,15 +60,6 @@ class DatabaseFailed(StoreError):
 
     file: str
     reason: str
-
-
-@contextmanager
-def translated(file: str) -> Iterator[None]:
-    """Turn errors of SQLite into ours; mistakes in SQL pass as they are."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise translation(file, error) from error
 
 
 def translation(file: str, error: sqlite3.Error) -> Exception:

@@ -31,7 +31,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from objstore.db.connection import DatabaseBusy, DatabaseCorrupt, DatabaseFailed, open_connection, translated
+from objstore.db.connection import DatabaseBusy, DatabaseCorrupt, DatabaseFailed, open_connection, translation
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Semaphore, WaitTimeout
@@ -42,12 +42,12 @@ Operation = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT_SECONDS: Final = 25.0
 FIRST_PAUSE_SECONDS: Final = 0.0005
-LONGEST_PAUSE_SECONDS: Final = 0.02
+LONGEST_PAUSE_SECONDS: Final = 0.005
 # So many operations in a row must find all they read in memory before they run in the hub again.
 WARMING_OPERATIONS: Final = 8
 IDLE_CONNECTIONS_MAX: Final = 2
 # The log is copied back when about so many pages (4 KiB) were written to it by this process.
-CHECKPOINT_PAGES: Final = 1000
+CHECKPOINT_PAGES: Final = 2000
 PAGES_PER_TRANSACTION: Final = 3
 PAGES_PER_ROW: Final = 2
 
@@ -147,8 +147,12 @@ class Database:
         except IndexError:
             connection = self._connect()
         try:
-            with translated(self.file):
-                return operation(connection)
+            return operation(connection)
+        except sqlite3.Error as error:
+            meaning = translation(self.file, error)
+            if meaning is error:
+                raise
+            raise meaning from error
         finally:
             # Kept first, closed after: some connection must be open for the log to stay in place.
             self._idle.append(connection)
@@ -185,10 +189,15 @@ class Database:
         return connection
 
     def _checkpoint(self) -> None:
-        """Copy what is in the log into the database, as far as no reader still needs the old pages."""
+        """Copy the log back in two parts: the bulk beside the writers, then what they added, while they wait.
+
+        Without the second part a busy log would never be copied whole, and so never start over.
+        """
         try:
             self._pages_logged = 0
             self.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone(), long=True)
+            with self._writing:
+                self.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone(), long=True)
         except (DatabaseBusy, DatabaseCorrupt, DatabaseFailed) as error:
             # Nothing is lost: the log stays and is copied at the next turn.
             self._runtime.log.warning("checkpoint failed", file=self.file, reason=str(error))

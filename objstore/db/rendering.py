@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -24,19 +25,24 @@ _ESCAPES: Final = {
     ord('"'): "&quot;",
     ord("\r"): "&#13;",
 }
+_needs_escape: Final = re.compile("[" + re.escape("".join(map(chr, _ESCAPES))) + "]").search
 
 
 def xml_document(page: bytes, kind: str, name: str, element: str) -> bytes:
     """A page in JSON as XML: <kind name="..."> around an `element` for each row, a child for each of its fields."""
-    parts = [f'<?xml version="1.0" encoding="UTF-8"?>\n<{kind} name="{name.translate(_ESCAPES)}">']
+    parts = [f'<?xml version="1.0" encoding="UTF-8"?>\n<{kind} name="{_escaped(name)}">']
     for row in _rows.decode(page):
         subdir = row.get("subdir")
         if subdir is not None:
-            escaped = subdir.translate(_ESCAPES)
+            escaped = _escaped(subdir)
             parts.append(f'<subdir name="{escaped}"><name>{escaped}</name></subdir>')
             continue
         parts.append(f"<{element}>")
-        parts += [f"<{key}>{str(value).translate(_ESCAPES)}</{key}>" for key, value in row.items()]
+        parts += [f"<{key}>{_escaped(str(value))}</{key}>" for key, value in row.items()]
         parts.append(f"</{element}>")
     parts.append(f"</{kind}>")
     return "".join(parts).encode()
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES) if _needs_escape(text) else text

@@ -10,6 +10,7 @@ from objstore.db.description import Description, Key, Row
 
 # Names are looked up so many at a time; a batch is filled up to a power of two, so that few statements are prepared.
 LOOKUP_NAMES_MAX: Final = 64
+_TAKE_SEQUENCES: Final = "UPDATE resource SET sequence = sequence + ? RETURNING sequence"
 
 
 class RowTable(Generic[Row]):
@@ -67,7 +68,8 @@ class RowTable(Generic[Row]):
     def _write(self, connection: sqlite3.Connection, changed: Sequence[tuple[Row | None, Row]]) -> None:
         description = self._description
         is_deleted, values, key_of = description.is_deleted, description.values, description.key_of
-        (sequence,) = connection.execute("SELECT sequence FROM resource").fetchone()
+        (last,) = connection.execute(_TAKE_SEQUENCES, (len(changed),)).fetchone()
+        sequence: int = last - len(changed)
         inserts: list[tuple[Any, ...]] = []
         deletes: list[tuple[Any, ...]] = []
         for old, new in changed:
@@ -81,7 +83,6 @@ class RowTable(Generic[Row]):
         if deletes:
             connection.executemany(self._delete, deletes)
         connection.executemany(self._insert, inserts)
-        connection.execute("UPDATE resource SET sequence = ?", (sequence,))
 
     def _recount(self, connection: sqlite3.Connection, changed: Sequence[tuple[Row | None, Row]]) -> bool:
         description = self._description

@@ -18,7 +18,7 @@ RING = build_ring(
 
 @pytest.fixture
 def updater(servers: Servers) -> ContainerUpdater:
-    return ContainerUpdater(servers.cluster, servers.devices, lambda: RING, servers.transport, servers.runtime)
+    return ContainerUpdater(servers.cluster, servers.devices, lambda: RING, servers.transport, servers.runtime, 3.0)
 
 
 def told(servers: Servers) -> list[ContainerRow]:
