@@ -109,6 +109,9 @@ class Client:
             self.close()
         return Answer(response.status, headers, body)
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         if self._connection is not None:

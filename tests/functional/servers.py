@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,10 +45,10 @@ def wait_until_healthy(host: str, port: int, process: subprocess.Popen[bytes] | 
         if process is not None and process.poll() is not None:
             raise AssertionError(f"the store ended with status {process.returncode} instead of coming up")
         try:
-            connection = http.client.HTTPConnection(host, port, timeout=5)
-            connection.request("GET", "/healthcheck")
-            if connection.getresponse().status == 200:
-                return
+            with closing(http.client.HTTPConnection(host, port, timeout=5)) as connection:
+                connection.request("GET", "/healthcheck")
+                if connection.getresponse().status == 200:
+                    return
         except OSError:
             pass
         time.sleep(0.05)
