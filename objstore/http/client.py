@@ -37,6 +37,10 @@ class HttpTransport(Transport):
     def __init__(self, connect_timeout_seconds: float = 0.5) -> None:
         self._pool = ConnectionPool(connect_timeout_seconds)
 
+    def close(self) -> None:
+        """Close the connections that are kept for later requests."""
+        self._pool.close()
+
     def start(
         self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = NODE_TIMEOUT_SECONDS
     ) -> Exchange:

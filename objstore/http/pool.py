@@ -67,6 +67,12 @@ class ConnectionPool:
         if len(idle) > IDLE_CONNECTIONS_MAX or connection.idle_since - idle[0].idle_since > IDLE_SECONDS:
             idle.pop(0).close()
 
+    def close(self) -> None:
+        """Close the idle connections."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
+
     def connect(self, node: Device) -> NodeConnection:
         """A new connection; raises NodeFailure."""
         try:
