@@ -17,6 +17,12 @@ INSERT INTO metadata (name, value, timestamp) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, timestamp = excluded.timestamp
 WHERE excluded.timestamp > timestamp OR (excluded.timestamp = timestamp AND excluded.value > value)
 """
+# Removals are remembered so that a late value does not come back; beyond this the oldest are forgotten.
+REMOVED_ITEMS_MAX: Final = 500
+_FORGET_REMOVALS: Final = """
+DELETE FROM metadata WHERE value = '' AND name NOT IN
+(SELECT name FROM metadata WHERE value = '' ORDER BY timestamp DESC, name LIMIT ?)
+"""
 
 
 class Info(Struct, frozen=True, gc=False):
@@ -67,6 +73,7 @@ def write_status(connection: sqlite3.Connection, status: Status) -> None:
 def merge_metadata(connection: sqlite3.Connection, items: Mapping[str, str], timestamp: str) -> None:
     """Set items as of a moment; an empty value removes one."""
     connection.executemany(_MERGE_ITEM, [(name, value, timestamp) for name, value in items.items()])
+    connection.execute(_FORGET_REMOVALS, (REMOVED_ITEMS_MAX,))
 
 
 def clear_metadata(connection: sqlite3.Connection, timestamp: str) -> None:

@@ -35,6 +35,7 @@ class DatabaseStore(Generic[Row]):
         self._devices = devices
         self._runtime = runtime
         self._open: OrderedDict[str, Database] = OrderedDict()
+        self._inherited: OrderedDict[str, Database] = OrderedDict()
         self._owner = os.getpid()
 
     def locate(self, device: str, partition: str, path: ResourcePath) -> Location:
@@ -97,8 +98,9 @@ class DatabaseStore(Generic[Row]):
 
     def _database(self, file: str) -> Database:
         if self._owner != os.getpid():
-            # Connections must not be used, nor even closed, on the other side of a fork.
+            # Connections must not be used, nor even closed, on the other side of a fork: the parent's are kept.
             self._owner = os.getpid()
+            self._inherited = self._open
             self._open = OrderedDict()
         database = self._open.get(file)
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from objstore.db import database as database_module
+from objstore.db import info as info_module
 from objstore.db.connection import DatabaseBusy, DatabaseFailed
 from objstore.db.database import CHECKPOINT_PAGES, WARMING_OPERATIONS, Database
 from objstore.db.info import read_info
@@ -280,3 +281,26 @@ def test_a_database_of_another_format_is_not_touched(servers: Servers) -> None:
 
 def test_busy_names_the_file() -> None:
     assert str(DatabaseBusy("f")) == "f is locked by another process"
+
+
+def test_connections_stay_behind_at_a_fork(servers: Servers) -> None:
+    servers.to_container("PUT")
+    servers.to_container("HEAD")
+    store = servers.container.store
+    (before,) = store._open.values()
+    store._owner = -1
+    assert servers.to_container("HEAD").status == 204
+    (after,) = store._open.values()
+    assert after is not before
+    assert before._idle  # not closed
+    before.close()
+
+
+def test_only_so_many_removals_are_remembered(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(info_module, "REMOVED_ITEMS_MAX", 2)
+    servers.to_container("PUT", 1, X_Container_Meta_Kept="1")
+    for number in range(5):
+        servers.to_container("POST", 2 + number, **{f"X_Container_Meta_{number}": ""})
+    with servers.container.store.opened(location_of(servers)) as database:
+        names = database.read(lambda connection: connection.execute("SELECT name FROM metadata").fetchall())
+    assert names == [("X-Container-Meta-3",), ("X-Container-Meta-4",), ("X-Container-Meta-Kept",)]
