@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
+from objstore.paths import ResourcePath
 from objstore.proxy.features import quotas
 from objstore.proxy.features.base import Feature, Handler, Section
+from objstore.proxy.info import ContainerInfo, container_key
 from objstore.proxy.request import Request
 
 if TYPE_CHECKING:
@@ -23,11 +25,12 @@ COUNT_KEY: Final = "Quota-Count"
 class ContainerQuotas(Feature):
     """Refuses uploads beyond the quota with 413, and quotas that are no numbers with 400."""
 
-    __slots__ = ("_info",)
+    __slots__ = ("_cache", "_info")
 
     def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
         super().__init__(next_handler, context)
         self._info = context.info
+        self._cache = context.cache
 
     def sections(self) -> Mapping[str, Section]:
         """See Feature."""
@@ -46,15 +49,34 @@ class ContainerQuotas(Feature):
                 if value and not quotas.is_quota(value):
                     raise HttpError(400, f"{header} is not a whole number")
         elif request.method == "PUT":
-            self._check_upload(request)
+            return self._upload(request, resource)
         return self._next(request)
 
-    def _check_upload(self, request: Request) -> None:
-        container = self._info.container(request, request.storage_resource.container_path)
-        metadata = container.metadata
-        if not metadata or not container.exists:
-            return
-        if quotas.exceeds(
-            quotas.parse_quota(metadata.get(BYTES_KEY)), container.bytes_used, quotas.upload_size(request)
-        ) or quotas.exceeds(quotas.parse_quota(metadata.get(COUNT_KEY)), container.object_count, 1):
-            raise quotas.refuse(request, container.write_acl)
+    def _upload(self, request: Request, resource: ResourcePath) -> Response:
+        container = self._info.container(request, resource)
+        if not has_quota(container):
+            return self._next(request)
+        key = container_key(resource)
+        if does_not_fit(container, quotas.upload_size(request)):
+            # What is remembered may be from before a deletion, so look again before refusing.
+            self._cache.invalidate(key)
+            container = self._info.container(request, resource)
+            if does_not_fit(container, quotas.upload_size(request)):
+                raise quotas.refuse(request, container.write_acl)
+        response = self._next(request)
+        # The next upload is measured against a container that has this one.
+        self._cache.invalidate(key)
+        return response
+
+
+def has_quota(container: ContainerInfo) -> bool:
+    """Whether a container has any."""
+    return BYTES_KEY in container.metadata or COUNT_KEY in container.metadata
+
+
+def does_not_fit(container: ContainerInfo, size: int) -> bool:
+    """Whether one more object of so many bytes would go beyond a quota."""
+    bytes_quota, count_quota = (quotas.parse_quota(container.metadata.get(key)) for key in (BYTES_KEY, COUNT_KEY))
+    return quotas.exceeds(bytes_quota, container.bytes_used, size) or quotas.exceeds(
+        count_quota, container.object_count, 1
+    )

@@ -113,9 +113,13 @@ class Proxy:
         policies = Policies((Policy(0, "gold", default=True), Policy(1, "silver", aliases=("Argent",))))
         cluster = Cluster(PathHasher("", "salt"), policies, Limits())
         self.info = FakeInfo()
+        self.invalidated: list[str] = []
+        cache = SimpleNamespace(invalidate=self.invalidated.append)
         self.context = cast(
             ProxyContext,
-            SimpleNamespace(config=ProxyConfig(**changed), cluster=cluster, runtime=runtime, info=self.info),
+            SimpleNamespace(
+                config=ProxyConfig(**changed), cluster=cluster, runtime=runtime, info=self.info, cache=cache
+            ),
         )
         self.handlers = Handlers(self.info)
         self.handle = build(self.handlers, self.context)

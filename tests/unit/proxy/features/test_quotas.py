@@ -51,6 +51,15 @@ def test_container_quotas(
     assert upload(proxy, owner, size) == status
 
 
+def test_uploads_are_measured_against_what_is_there_now(proxy: Proxy, owner: dict[str, str]) -> None:
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, metadata={"Quota-Count": "1"})
+    assert upload(proxy, owner, 1) == 201
+    assert proxy.invalidated == ["container/AUTH_test/c"]
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200)
+    assert upload(proxy, owner, 1) == 201
+    assert len(proxy.invalidated) == 1
+
+
 def test_who_may_not_write_does_not_learn_of_quotas(proxy: Proxy) -> None:
     full = ContainerInfo(200, metadata={"Quota-Count": "0"}, write_acl="test:tester3")
     proxy.info.containers["/AUTH_test/c"] = full
