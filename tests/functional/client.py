@@ -60,6 +60,7 @@ class Client:
         self,
         method: str,
         path: str = "",
+        /,
         headers: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] | None = None,
         **query: object,
@@ -118,17 +119,18 @@ class Client:
             self._connection.close()
             self._connection = None
 
-    def get(self, path: str = "", headers: Mapping[str, str] | None = None, **query: object) -> Answer:
+    def get(self, path: str = "", /, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
         """GET."""
         return self.request("GET", path, headers, **query)
 
-    def head(self, path: str = "", headers: Mapping[str, str] | None = None, **query: object) -> Answer:
+    def head(self, path: str = "", /, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
         """HEAD."""
         return self.request("HEAD", path, headers, **query)
 
     def put(
         self,
         path: str = "",
+        /,
         body: bytes | Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         **query: object,
@@ -136,26 +138,26 @@ class Client:
         """PUT."""
         return self.request("PUT", path, headers, body, **query)
 
-    def post(self, path: str = "", headers: Mapping[str, str] | None = None, **query: object) -> Answer:
+    def post(self, path: str = "", /, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
         """POST."""
         return self.request("POST", path, headers, **query)
 
-    def delete(self, path: str = "", headers: Mapping[str, str] | None = None, **query: object) -> Answer:
+    def delete(self, path: str = "", /, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
         """DELETE."""
         return self.request("DELETE", path, headers, **query)
 
-    def copy(self, path: str, destination: str, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
+    def copy(self, path: str, destination: str, /, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
         """COPY to "container/object"."""
         return self.request("COPY", path, {"Destination": quote(destination), **(headers or {})}, **query)
 
-    def rows(self, path: str = "", **query: object) -> list[dict[str, Any]]:
+    def rows(self, path: str = "", /, **query: object) -> list[dict[str, Any]]:
         """A listing in JSON."""
         answer = self.get(path, format="json", **query)
         assert answer.status == 200, f"listing {path}: {answer.status} {answer.body!r}"
         listed: list[dict[str, Any]] = answer.json()
         return listed
 
-    def names(self, path: str = "", **query: object) -> list[str]:
+    def names(self, path: str = "", /, **query: object) -> list[str]:
         """The names and subdirs of a listing."""
         return [row.get("name") or row["subdir"] for row in self.rows(path, **query)]
 

@@ -58,7 +58,9 @@ def container(client: Client) -> Iterator[str]:
 
 
 def remove(client: Client, name: str) -> None:
-    """Delete a container with all its objects."""
+    """Delete a container with all its objects, if it is there."""
+    if client.head(name).status == 404:
+        return
     while names := [row["name"] for row in client.rows(name)]:
         for listed in names:
             client.delete(f"{name}/{listed}")

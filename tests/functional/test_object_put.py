@@ -196,7 +196,3 @@ def test_the_object_timestamp_is_that_of_the_put(client: Client, container: str)
     assert re.fullmatch(r"\d{10}\.\d{5}", stamp)
     listed = client.rows(container)[0]["last_modified"]
     assert listed.endswith(stamp[-5:] + "0")
-
-
-def test_large_object_header_from_clients(client: Client, container: str) -> None:
-    assert client.put(f"{container}/o", b"x", {"X-Static-Large-Object": "true"}).status == 400
