@@ -105,7 +105,6 @@ def test_bad_targets(client: Client, container: str, target: str, status: int) -
         ("Content-Length: 3\r\nX-Object-Meta-A: " + "x" * 9000 + "\r\n\r\nabc", (400, 431)),
         ("Content-Length: 3\r\n" + "".join(f"A{n}: x\r\n" for n in range(10_000)) + "\r\nabc", (400, 431)),
         ("Content-Length: 3\r\n" + "".join(f"A{n}: x\r\n" for n in range(130)) + "\r\nabc", (400, 431)),
-        ("Content-Length: 3\r\nExpect: nonsense\r\n\r\nabc", (417,)),
     ],
 )
 def test_bad_heads_and_framing(client: Client, head: str, fields: str, statuses: tuple[int, ...]) -> None:
@@ -124,10 +123,6 @@ def test_bad_heads_and_framing(client: Client, head: str, fields: str, statuses:
 )
 def test_bad_request_lines(client: Client, request_line: str) -> None:
     assert_refused(exchange(client, request_line.encode("latin-1") + b"\r\n\r\n"), 400, 405, 412, 414, 501, 505)
-
-
-def test_no_host(client: Client) -> None:
-    assert_refused(exchange(client, b"GET /healthcheck HTTP/1.1\r\n\r\n"), 400)
 
 
 def test_a_body_shorter_than_announced(client: Client, container: str, head: str) -> None:
