@@ -51,19 +51,27 @@ class Board:
         """The price of each replacement by itself, negative when replicas come farther apart."""
 
         def part(begin: int, end: int) -> Ints:
-            partitions = slots[begin:end] % self.partition_count
-            others = self.ids[:, partitions]
-            rows = slots[begin:end] // self.partition_count
-            columns = np.arange(len(partitions))
-            old = others[rows, columns].astype(np.int64)
-            others[rows, columns] = self.nobody
-            return self._prices.change(others, old, new[begin:end], self.kind(partitions))
+            others, old, kind = self._surroundings(slots[begin:end])
+            return self._prices.change(others, old, new[begin:end], kind)
 
         return _in_chunks(len(slots), part)
 
-    def relief(self, slots: Ints) -> Ints:
-        """How much is wrong because of the replica in each slot: what would be gained without it."""
-        return -self.change(slots, np.full(len(slots), self.nobody))
+    def crowding(self, slots: Ints) -> Ints:
+        """How much is wrong because the replica in each slot is too close to others."""
+
+        def part(begin: int, end: int) -> Ints:
+            return self._prices.crowding(*self._surroundings(slots[begin:end]))
+
+        return _in_chunks(len(slots), part)
+
+    def _surroundings(self, slots: Ints) -> tuple[IdMatrix, Ints, Ints]:
+        """The other devices of each slot's partition, the device in it, and the partition's kind."""
+        partitions = slots % self.partition_count
+        others = self.ids[:, partitions]
+        rows, columns = slots // self.partition_count, np.arange(len(partitions))
+        devices = others[rows, columns].astype(np.int64)
+        others[rows, columns] = self.nobody
+        return others, devices, self.kind(partitions)
 
     def best_addition(self, slots: Ints) -> Ints:
         """The lowest price anyone can have in each of these empty slots."""

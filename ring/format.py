@@ -1,4 +1,4 @@
-"""Ring files, version 1: a header in JSON and one array of device ids for each replica, all in one gzip stream.
+"""Ring files. Version 1: a header in JSON and one array of device ids for each replica, all in one gzip stream.
 
 Source: "Ring File Formats", https://docs.openstack.org/swift/latest/overview_ring_format.html
 """
@@ -18,9 +18,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from objstore.devices import Device
 from objstore.ring.errors import RingFileError, RingMissing
+from objstore.ring.formatv2 import parse_sections
 from objstore.ring.gunzip import Gunzip, GunzipError
+from objstore.ring.header import ASSIGNMENTS_MAX, HEADER_BYTES_MAX, REPLICAS_MAX, DeviceRow, devices_of
 from objstore.ring.ring import HASH_BITS, Ring
 from objstore.system import files
 
@@ -33,39 +34,6 @@ COMPRESSION_LEVEL: Final = 6
 FILE_MODE: Final = 0o644
 
 FILE_BYTES_MAX: Final = 1 << 30
-HEADER_BYTES_MAX: Final = 1 << 27  # 100,000 devices need a quarter of it
-REPLICAS_MAX: Final = 256
-ASSIGNMENTS_MAX: Final = 1 << 29  # 2**24 partitions of 32 replicas
-
-
-class DeviceRow(Struct):
-    """A device as ring files spell it. Old files have neither regions nor a replication address."""
-
-    id: Annotated[int, Meta(ge=0)]
-    zone: Annotated[int, Meta(ge=0)]
-    ip: Annotated[str, Meta(min_length=1)]
-    port: Annotated[int, Meta(ge=0, le=65535)]
-    device: Annotated[str, Meta(pattern=r"^[^/\x00]+$")]
-    weight: Annotated[float, Meta(ge=0)]
-    region: Annotated[int, Meta(ge=0)] = 1
-    replication_ip: str | None = None
-    replication_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
-    meta: str | None = None
-
-    def to_device(self) -> Device:
-        replication_port = self.port if self.replication_port is None else self.replication_port
-        return Device(
-            id=self.id,
-            region=self.region,
-            zone=self.zone,
-            ip=self.ip,
-            port=self.port,
-            replication_ip=self.replication_ip or self.ip,
-            replication_port=replication_port,
-            device=self.device,
-            weight=self.weight,
-            meta=self.meta or "",
-        )
 
 
 class Header(Struct):
@@ -81,13 +49,6 @@ class Header(Struct):
     @property
     def part_power(self) -> int:
         return HASH_BITS - self.part_shift
-
-    def devices(self) -> list[Device]:
-        """Raises ValueError when a device stands in the place of another id."""
-        for place, row in enumerate(self.devs):
-            if row is not None and row.id != place:
-                raise ValueError(f"the device at place {place} has the id {row.id}")
-        return [row.to_device() for row in self.devs if row is not None]
 
 
 def read_ring(path: str) -> Ring:
@@ -117,15 +78,22 @@ def parse_ring(content: bytes) -> Ring:
     if stream.read_exactly(len(MAGIC), "the magic") != MAGIC:
         raise ValueError("it does not begin with R1NG")
     (version,) = VERSION.unpack(stream.read_exactly(VERSION.size, "the format version"))
-    if version != 1:
-        raise ValueError(f"format version {version} is not supported")
+    match version:
+        case 1:
+            return _parse_header_and_rows(stream)
+        case 2:
+            return parse_sections(stream, len(MAGIC) + VERSION.size)
+    raise ValueError(f"format version {version} is not supported")
+
+
+def _parse_header_and_rows(stream: Gunzip) -> Ring:
     (length,) = HEADER_LENGTH.unpack(stream.read_exactly(HEADER_LENGTH.size, "the header's length"))
     if length > HEADER_BYTES_MAX:
         raise ValueError(f"a header of {length} bytes is more than the {HEADER_BYTES_MAX} allowed")
     header = msgspec.json.decode(stream.read_exactly(length, "the header"), type=Header)
     rows = _read_rows(stream, header)
     stream.expect_end()
-    return Ring(header.part_power, header.devices(), rows, header.version or 0, header.next_part_power)
+    return Ring(header.part_power, devices_of(header.devs), rows, header.version or 0, header.next_part_power)
 
 
 def _read_rows(stream: Gunzip, header: Header) -> list[array[int]]:

@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 
 from objstore.ring.board import Board
-from objstore.ring.quotas import Share, quotas
+from objstore.ring.quotas import quotas
 from objstore.ring.rebalance import Rebalance
 from objstore.ring.settings import Settings
 from objstore.ring.spacing import IdMatrix, PriceList, make_spacing
 from objstore.ring.spread import spread
-from objstore.ring.targets import targets
+from objstore.ring.targets import shares
 from objstore.ring.tiers import Bools, Ids, Ints, Tiers
 
 NARROW_ID_MAX: Final = 0xFFFE  # above it, ids take four bytes each
@@ -45,23 +45,16 @@ class Layout:
         return np.bincount(self.ids[self.ids != self.nobody], minlength=size)
 
 
-def shares(settings: Settings, tiers: Tiers) -> list[Share]:
-    """The devices' targets for partitions with more and for those with fewer replicas."""
-    return [
-        Share(partitions, targets(tiers, replicas, settings.overload))
-        for partitions, replicas in settings.replica_counts
-    ]
-
-
 def first_layout(settings: Settings, tiers: Tiers, random: np.random.Generator) -> Layout:
     """Place every partition anew. Raises BuilderError when no device has weight."""
     ids = _empty(tiers, settings)
     nothing = np.zeros(len(tiers.weights), np.int64)
     begin = 0
-    for share, (partitions, replicas) in zip(shares(settings, tiers), settings.replica_counts, strict=True):
+    for share in shares(settings, tiers):
         quota = quotas(tiers, [share], nothing)
-        ids[:replicas, begin : begin + partitions] = spread(tiers, quota, replicas, partitions, random)
-        begin += partitions
+        end = begin + share.partitions
+        ids[: share.replicas, begin:end] = spread(tiers, quota, share.replicas, share.partitions, random)
+        begin = end
     return Layout(settings, ids)
 
 

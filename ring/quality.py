@@ -57,10 +57,7 @@ def balance_of(layout: Layout, tiers: Tiers) -> float:
 
 def shares_by_weight(settings: Settings, tiers: Tiers) -> Floats:
     """By device id, how many replicas (not a whole number) its weight entitles it to."""
-    total = np.zeros(len(tiers.weights))
-    for partitions, replicas in settings.replica_counts:
-        total += partitions * weighted_targets(tiers, replicas)
-    return total
+    return settings.partition_count * weighted_targets(tiers, settings)
 
 
 def _beyond(places: Ints, caps: Ints) -> Bools:

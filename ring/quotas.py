@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from objstore.ring.targets import Share, structural_caps
 from objstore.ring.tiers import DEVICE_LEVEL, Floats, Ints, Tiers
 
 ROUNDING: Final = 1e-5  # of a partition: far above the error of sums of floats, far below a partition
-
-
-@dataclass(frozen=True, eq=False)
-class Share:
-    """So many partitions are spread by these targets (by device id); see targets."""
-
-    partitions: int
-    target: Floats
+AVOIDED: Final = 1e9  # in the urgency of rounding it decides before everything else
+KEPT: Final = 1e6  # in the same, it decides before the relative error
 
 
 def quotas(tiers: Tiers, shares: list[Share], held: Ints) -> Ints:
     """How many replicas each device should hold, by device id. With a fractional replica count there are two shares.
 
-    Every node of the tree gets its exact share rounded up or down; of the ways to round, the one nearest to what
-    devices hold now (`held`, by device id).
+    Every node of the tree gets its exact share rounded up or down. Places that hold too many replicas of a partition
+    anyway are rounded down if possible. Else it is the way to round that is nearest to what devices hold now (`held`,
+    by device id), and where that leaves a choice, the error is kept small in proportion to the share.
     """
     goal = np.array([round(sum(share.partitions * float(share.target.sum()) for share in shares))])
+    caps = [structural_caps(tiers, share.replicas) for share in shares]
     for level in range(DEVICE_LEVEL + 1):
         exact = [share.partitions * tiers.sums(level, share.target) for share in shares]
-        lowest = sum((np.floor(part + ROUNDING) for part in exact), np.zeros(1)).astype(np.int64)
-        highest = sum((np.ceil(part - ROUNDING) for part in exact), np.zeros(1)).astype(np.int64)
+        lowest = np.sum([np.floor(part + ROUNDING) for part in exact], axis=0).astype(np.int64)
+        highest = np.sum([np.ceil(part - ROUNDING) for part in exact], axis=0).astype(np.int64)
+        crowded = np.any(
+            [part > share.partitions * cap[level] for part, share, cap in zip(exact, shares, caps, strict=True)], axis=0
+        )
         held_here = tiers.sums(level, held.astype(np.float64)).astype(np.int64)
         start = np.clip(held_here, lowest, highest)
-        total = sum(exact, np.zeros(1))
-        goal = _meet(goal, start, lowest, highest, total, tiers.parents[level])
+        if len(shares) == 1:
+            # With two, each was rounded by itself at first, and the sum cannot always be had lower.
+            start = np.where(crowded, lowest, start)
+        reluctance = np.where(crowded, AVOIDED, 0.0) - np.where(held_here > start, KEPT, 0.0)
+        goal = _meet(goal, start, (lowest, highest), np.sum(exact, axis=0), reluctance, tiers.parents[level])
     return goal
 
 
-def _meet(goals: Ints, start: Ints, lowest: Ints, highest: Ints, exact: Floats, groups: Ints) -> Ints:
+def _meet(goals: Ints, start: Ints, bounds: tuple[Ints, Ints], exact: Floats, reluctance: Floats, groups: Ints) -> Ints:
     """Raise and lower members within their bounds until each group's sum is its goal; the most wrong ones first."""
     result = start.copy()
+    lowest, highest = bounds
     while True:
         missing = goals - np.bincount(groups, result, len(goals)).astype(np.int64)
         sign = np.sign(missing)[groups]
@@ -48,8 +51,11 @@ def _meet(goals: Ints, start: Ints, lowest: Ints, highest: Ints, exact: Floats, 
         if not able.any():
             return result
         members = np.flatnonzero(able)
-        error = (exact - result)[members] * sign[members]
-        order = members[np.lexsort((members, -error, groups[members]))]
+        signs = sign[members]
+        error = (exact - result)[members] * signs
+        # By how much a step makes the relative error smaller.
+        urgency = (2 * error - 1) / np.maximum(exact[members], ROUNDING) - reluctance[members] * signs
+        order = members[np.lexsort((members, -urgency, groups[members]))]
         rank = np.arange(len(order)) - np.searchsorted(groups[order], groups[order])
         chosen = order[rank < np.abs(missing)[groups[order]]]
         result[chosen] += sign[chosen]

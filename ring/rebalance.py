@@ -49,15 +49,16 @@ class Rebalance:
         for replica in range(len(board.ids)):
             # A partition may have lost several replicas; in one row it has one.
             row = slots // board.partition_count == replica
-            left, left_origins = slots[row], origins[row]
+            left = self._place(slots[row], origins[row])
             for _ in range(DETOURS_MAX):
-                left, left_origins = self._place(left, left_origins)
-                if not len(left) or not self._detour():
+                if not len(left):
                     break
-            self._place_anywhere(left)
+                left = left[self._board.devices(left) == board.nobody]
+                self._detour(left, board.best_addition(left), np.full(board.nobody + 1, len(left)))
+            self._place_anywhere(left[self._board.devices(left) == board.nobody])
 
-    def _place(self, slots: Ints, origins: Ints) -> tuple[Ints, Ints]:
-        """Fill what empty slots can be filled in the best way; returns those left over, and their origins."""
+    def _place(self, slots: Ints, origins: Ints) -> Ints:
+        """Fill what empty slots can be filled in the best way, near their origins if possible; returns the others."""
         board, fruitless = self._board, 0
         best = board.best_addition(slots)
         while len(slots) and fruitless < FRUITLESS_ROUNDS_MAX:
@@ -68,7 +69,7 @@ class Rebalance:
             board.replace(slots[left[good]], takers[right[good]])
             slots, origins, best = (np.delete(values, left[good]) for values in (slots, origins, best))
             fruitless = 0 if good.any() else fruitless + 1
-        return slots, origins
+        return slots
 
     def _place_anywhere(self, slots: Ints) -> None:
         """Place what fits nowhere properly where it does the least harm."""
@@ -98,16 +99,24 @@ class Rebalance:
 
     def _disperse_round(self, bad: Ints, only_excess: bool, only_room: bool) -> int:
         board = self._board
-        # In portions, so that which device is the fullest is looked at anew now and then.
-        bad = self._random.permutation(bad)[: max(len(bad) // PORTIONS, PORTION_MIN)]
+        # In portions, so that which device is the fullest is looked at anew now and then. A few are tried often.
+        portion = max(len(bad) // PORTIONS, PORTION_MIN)
+        bad = np.resize(self._random.permutation(bad), portion)
         slots = self._worst_replicas(bad)
         takers = self._takers() if only_room else self._any_devices(len(slots))
+        if len(takers):
+            takers = np.resize(takers, max(len(takers), len(slots)))
         left, right = self._matcher.anyhow(slots, takers)
         slots, takers = slots[left], takers[right]
         good = board.change(slots, takers) < 0
         slots, takers = slots[good], takers[good]
+        single = first_of_each(slots % board.partition_count)
+        slots, takers = slots[single], takers[single]
         if only_excess:
             allowed = within_limits(board.devices(slots), np.append(np.maximum(board.excess(), 0), 0))
+            slots, takers = slots[allowed], takers[allowed]
+        if only_room:
+            allowed = within_limits(takers, np.maximum(-board.excess(), 0))
             slots, takers = slots[allowed], takers[allowed]
         board.replace(slots, takers)
         return len(slots)
@@ -122,7 +131,7 @@ class Rebalance:
         slots = rows * board.partition_count + partitions
         devices = board.devices(slots)
         fullness = np.append(board.excess() / np.maximum(board.quota[:-1], 1), 0).clip(-1, 1)[devices]
-        score = board.relief(slots.ravel()).reshape(slots.shape) + fullness / 4
+        score = board.crowding(slots.ravel()).reshape(slots.shape) + fullness / 4
         score += self._random.random(slots.shape) * np.where(self._random.random(len(partitions)) < 0.25, 100, 0.01)
         score[devices == board.nobody] = -np.inf
         worst: Ints = score.argmax(axis=0) * board.partition_count + partitions
@@ -130,9 +139,13 @@ class Rebalance:
 
     def _balance(self) -> None:
         """Move replicas from over-full devices to devices with room, without bringing any closer together."""
+        board = self._board
+        self._balance_directly()
         for _ in range(DETOURS_MAX):
-            self._balance_directly()
-            if not (self._board.excess() > 0).any() or not self._detour():
+            excess = np.append(np.maximum(board.excess(), 0), 0)
+            slots = board.slots_on(excess > 0)
+            slots = slots[~board.locked[slots % board.partition_count]]
+            if not self._detour(slots, np.zeros(len(slots), np.int64), excess):
                 break
 
     def _balance_directly(self) -> None:
@@ -164,30 +177,42 @@ class Rebalance:
         board.replace(slots[allowed], takers[allowed])
         return int(np.count_nonzero(allowed))
 
-    def _detour(self) -> bool:
-        """Fill the room that over-full devices cannot use from others, which then have room in their stead.
+    def _detour(self, slots: Ints, price_limits: Ints, most: Ints) -> bool:
+        """Bring some of these slots to devices with room by way of third ones: those take them, and give another.
 
         Replicas that are on the move anyway are redirected, which costs nothing; if none of them fits, others are
-        moved. Returns whether anything was done.
+        moved. `price_limits` is by slot, `most` (how many may leave) by device. Returns whether anything was done.
         """
-        board = self._board
         takers = self._takers()
-        if not len(takers):
+        if not len(takers) or not len(slots):
             return False
-        takers = np.resize(takers, min(len(takers) * TRIES_PER_TAKER, TRIES_MAX))
-        for pool in (self._underway(), self._unlocked()):
-            if not len(pool):
-                continue
-            slots = pool[first_of_each(pool % board.partition_count)]
-            slots = self._random.permutation(slots)[: len(takers)]
-            tried = self._random.permutation(takers)[: len(slots)]
-            good = (board.change(slots, tried) <= 0) & (board.excess()[board.devices(slots)] >= 0)
-            slots, tried = slots[good], tried[good]
-            allowed = within_limits(tried, np.maximum(-board.excess(), 0))
-            if allowed.any():
-                board.replace(slots[allowed], tried[allowed])
-                return True
-        return False
+        tries = min(max(len(takers), len(slots)) * TRIES_PER_TAKER, TRIES_MAX)
+        return any(
+            len(pool) and self._detour_over(pool, slots, price_limits, most, tries)
+            for pool in (self._underway(), self._unlocked())
+        )
+
+    def _detour_over(self, pool: Ints, slots: Ints, price_limits: Ints, most: Ints, tries: int) -> bool:
+        board, random = self._board, self._random
+        takers, room = self._takers(), np.maximum(-board.excess(), 0)
+        given = pool[random.integers(0, len(pool), tries)]
+        chosen = random.integers(0, len(slots), tries)
+        to = takers[random.integers(0, len(takers), tries)]
+        via = board.devices(given)
+        # What a device with room gives away would only leave it with more room.
+        good = (board.excess()[via] >= 0) & (given % board.partition_count != slots[chosen] % board.partition_count)
+        given, chosen, to, via = given[good], chosen[good], to[good], via[good]
+        good = board.change(given, to) <= 0
+        given, chosen, to, via = given[good], chosen[good], to[good], via[good]
+        taken = slots[chosen]
+        good = board.change(taken, via) <= price_limits[chosen]
+        good[good] = within_limits(board.devices(taken[good]), most)
+        good[good] = within_limits(to[good], room)
+        pairs = np.stack([given[good], taken[good]])
+        new = np.stack([to[good], via[good]])
+        alone = _apart(pairs % board.partition_count)
+        board.replace(pairs[:, alone].ravel(), new[:, alone].ravel())
+        return bool(alone.any())
 
     def _underway(self) -> Ints:
         slots = np.flatnonzero(self._board.moved)
@@ -196,8 +221,7 @@ class Rebalance:
     def _unlocked(self) -> Ints:
         """A sample of the replicas that may be moved."""
         board = self._board
-        wanted = min(len(self._takers()) * TRIES_PER_TAKER, TRIES_MAX)
-        slots = self._random.integers(0, board.ids.size, wanted)
+        slots = self._random.integers(0, board.slot_count, TRIES_MAX)
         free = ~board.locked[slots % board.partition_count] & (board.devices(slots) != board.nobody)
         return np.compress(free, slots)
 
@@ -210,3 +234,13 @@ class Rebalance:
         ends = np.cumsum(self._tiers.weights)
         drawn: Ints = np.searchsorted(ends, self._random.random(count) * ends[-1], side="right")
         return drawn
+
+
+def _apart(partitions: Ints) -> Bools:
+    """Marks columns such that no number stands twice in the marked ones. Shape (2, columns)."""
+    marked = np.zeros(partitions.shape[1], np.bool_)
+    columns = np.tile(np.arange(partitions.shape[1]), 2)
+    first = columns[np.unique(partitions.ravel(), return_index=True)[1]]
+    # A column whose two numbers are both seen for the first time shares none with earlier ones.
+    marked[np.bincount(first, minlength=partitions.shape[1]) == 2] = True
+    return marked

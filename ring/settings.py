@@ -47,6 +47,11 @@ class Settings:
         return [(partitions, replicas) for partitions, replicas in pairs if partitions]
 
     @property
+    def exact_replicas(self) -> float:
+        """The replica count that can be had: partitions are not divisible."""
+        return math.floor(self.replicas) + self.long_count / self.partition_count
+
+    @property
     def row_count(self) -> int:
         """The most replicas any partition has."""
         return self.replica_counts[0][1]

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from objstore.ring.quotas import ROUNDING, Share
+from objstore.ring.quotas import ROUNDING
+from objstore.ring.targets import Share
 from objstore.ring.tiers import DEVICE_LEVEL, Ints, Tiers
 
 Prices = npt.NDArray[np.int16]
@@ -77,6 +78,15 @@ class PriceList:
             adding = _look_up(table, kind * node_count + new_place, places == new_place, self._counts)
             removing = _look_up(table, kind * node_count + old_place, places == old_place, self._counts)
             total += np.where(old_place == new_place, 0, adding - removing)
+        return total
+
+    def crowding(self, others: IdMatrix, device: Ints, kind: Ints) -> Ints:
+        """What is wrong only because `device` is where it is, beside `others`: the sum over levels too full."""
+        total = np.zeros(len(device), np.int64)
+        for nodes, table in zip(self._nodes, self._tables, strict=True):
+            places, place = nodes[others], nodes[device]
+            here = _look_up(table, kind * (int(nodes[-1]) + 1) + place, places == place, self._counts)
+            total += np.maximum(here, 0)
         return total
 
     def total(self, ids: IdMatrix, kind: Ints) -> Ints:

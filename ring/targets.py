@@ -3,82 +3,167 @@
 A device's target is a number of replicas per partition (0.03: it holds 3% of the partitions). Targets of all devices
 add up to the replica count. With overload 0 they follow the weights, except that no device can hold a partition
 twice. Overload lets devices take up to that much more than their weight's share where this brings the replicas of
-partitions farther apart, and only there.
+partitions farther apart, and no more of it is used than that takes.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from objstore.ring.errors import require
+from objstore.ring.settings import Settings
 from objstore.ring.tiers import DEVICE_LEVEL, Floats, Ints, Tiers
 
 EPSILON: Final = 1e-9
+BISECTIONS: Final = 24  # the overload used is exact to a ten-millionth of the one allowed
 
 
-def weighted_targets(tiers: Tiers, replicas: int) -> Floats:
+@dataclass(frozen=True, eq=False)
+class Share:
+    """So many partitions, with so many replicas each, are spread by these targets (by device id)."""
+
+    partitions: int
+    replicas: int
+    target: Floats
+
+
+def shares(settings: Settings, tiers: Tiers) -> list[Share]:
+    """The targets of all partitions; with a fractional replica count, of those with more replicas and of the others.
+
+    Raises BuilderError when no device is usable.
+    """
+    target = targets(tiers, settings)
+    counts = settings.replica_counts
+    if len(counts) == 1:
+        return [Share(*counts[0], target)]
+    (longs, more), (shorts, fewer) = counts
+    fraction = longs / settings.partition_count
+    target_of_shorts = _fewer_replicas_part(tiers, target, fraction, more, fewer)
+    target_of_longs = np.maximum(target - (1 - fraction) * target_of_shorts, 0) / fraction
+    return [Share(longs, more, target_of_longs), Share(shorts, fewer, target_of_shorts)]
+
+
+def weighted_targets(tiers: Tiers, settings: Settings) -> Floats:
     """Targets by device id that follow the weights, no device holding a partition more often than it must.
 
     Raises BuilderError when no device is usable.
     """
-    count = tiers.usable_count
-    require(count > 0, "no device has weight, so there is nowhere to place partitions")
-    everywhere = replicas // count
-    shared = replicas - everywhere * count
+    require(tiers.usable_count > 0, "no device has weight, so there is nowhere to place partitions")
+    least, most = (_mean(settings, [np.array(copies) for copies in bounds]) for bounds in _copies(tiers, settings))
     group = np.zeros(len(tiers.weights), np.int64)
-    filled = fill(np.array([float(shared)]), tiers.weights, tiers.usable.astype(np.float64), group)
-    return filled + everywhere * tiers.usable
+    amount = np.array([settings.exact_replicas - float(least) * tiers.usable_count])
+    return tiers.usable * least + fill(amount, tiers.weights, tiers.usable * (most - least), group)
 
 
-def targets(tiers: Tiers, replicas: int, overload: float) -> Floats:
+def targets(tiers: Tiers, settings: Settings) -> Floats:
     """Targets by device id, spread over the failure domains as far as the overload admits."""
-    weighted = weighted_targets(tiers, replicas)
-    if overload <= 0:
+    weighted = weighted_targets(tiers, settings)
+    if not settings.overload:
         return weighted
-    copies = copies_limit(tiers, replicas)
-    most = np.minimum(weighted * (1 + overload), copies * tiers.usable)
-    caps = structural_caps(tiers, replicas)
-    amounts = np.array([float(replicas)])
-    for level in range(DEVICE_LEVEL + 1):
-        wanted = tiers.sums(level, weighted)
-        bounds = tiers.sums(level, most)
-        spread = np.minimum(caps[level], bounds)
-        groups = tiers.parents[level]
-        share = fill(amounts, wanted, spread, groups)
-        # Where the overload does not suffice, replicas of a partition have to be closer than the domains allow.
-        lacking = np.maximum(amounts - np.bincount(groups, share, len(amounts)), 0)
-        amounts = share + fill(lacking, wanted, bounds - share, groups)
-    return amounts
-
-
-def copies_limit(tiers: Tiers, replicas: int) -> int:
-    """How many replicas of one partition a device has to accept: more than 1 only if devices are too few."""
-    return -(-replicas // max(tiers.usable_count, 1))
+    caps = _mean_caps(tiers, settings)
+    low, high = 0.0, settings.overload
+    best, lacking = _spread(tiers, weighted, caps, settings, high)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        target, lacks = _spread(tiers, weighted, caps, settings, middle)
+        if lacks <= lacking + EPSILON:
+            high, best = middle, target
+        else:
+            low = middle
+    return best
 
 
 def structural_caps(tiers: Tiers, replicas: int) -> tuple[Ints, ...]:
     """By level and node: the most replicas of one partition it need hold when they are spread evenly, top down."""
-    copies = copies_limit(tiers, replicas)
+    copies = -(-replicas // max(tiers.usable_count, 1))
     above = np.array([replicas])
     caps = []
     for level in range(DEVICE_LEVEL + 1):
-        capacity = tiers.counts[level] * copies
-        above = _even_caps(above, capacity, tiers.parents[level])
+        above = _even_caps(above, tiers.counts[level] * copies, tiers.parents[level])
         caps.append(above)
     return tuple(caps)
+
+
+def _spread(
+    tiers: Tiers, weighted: Floats, caps: list[Floats], settings: Settings, overload: float
+) -> tuple[Floats, float]:
+    """(targets, how many replicas are closer than the domains allow because the overload does not suffice)."""
+    _, most_copies = _copies(tiers, settings)
+    most = np.minimum(weighted * (1 + overload), _mean(settings, [np.array(copies) for copies in most_copies]))
+    amounts, lacking_total = np.array([settings.exact_replicas]), 0.0
+    for level in range(DEVICE_LEVEL + 1):
+        wanted, bounds = tiers.sums(level, weighted), tiers.sums(level, most)
+        groups = tiers.parents[level]
+        share = fill(amounts, wanted, np.minimum(caps[level], bounds), groups)
+        lacking = np.maximum(amounts - np.bincount(groups, share, len(amounts)), 0)
+        lacking_total += float(lacking.sum())
+        amounts = share + fill(lacking, wanted, bounds - share, groups)
+    return amounts, lacking_total
+
+
+def _fewer_replicas_part(tiers: Tiers, target: Floats, fraction: float, more: int, fewer: int) -> Floats:
+    """Of targets for all partitions, the part of those that have fewer replicas, as far apart as they can be.
+
+    A node's target is the mean of the two parts; `fraction` of the partitions have `more` replicas. Each part keeps
+    to the caps of its own replica count if it can, and always to what its devices can hold.
+    """
+    caps_of_more, caps_of_fewer = structural_caps(tiers, more), structural_caps(tiers, fewer)
+    copies_of_more, copies_of_fewer = (-(-replicas // tiers.usable_count) for replicas in (more, fewer))
+    least_of_devices = np.maximum(0, target - fraction * copies_of_more) / (1 - fraction)
+    most_of_devices = np.minimum(copies_of_fewer, target / (1 - fraction))
+    amounts = np.array([float(fewer)])
+    for level in range(DEVICE_LEVEL + 1):
+        total = tiers.sums(level, target)
+        hard_least, hard_most = tiers.sums(level, least_of_devices), tiers.sums(level, most_of_devices)
+        most = np.clip(caps_of_fewer[level].astype(np.float64), hard_least, hard_most)
+        least = np.clip((total - fraction * caps_of_more[level]) / (1 - fraction), hard_least, most)
+        groups = tiers.parents[level]
+        amounts = _fill_in_steps(amounts, total, (hard_least, least, most, hard_most), groups)
+    return amounts
+
+
+def _fill_in_steps(amounts: Floats, weights: Floats, levels: tuple[Floats, ...], groups: Ints) -> Floats:
+    """Fill all members up to the first bound, then on to the second, and so on, by weight within each step."""
+    result = levels[0].copy()
+    for lower, upper in pairwise(levels):
+        left = np.maximum(amounts - np.bincount(groups, result, len(amounts)), 0)
+        result += fill(left, np.maximum(weights, EPSILON), upper - lower, groups)
+    return result
+
+
+def _copies(tiers: Tiers, settings: Settings) -> tuple[list[int], list[int]]:
+    """The fewest and the most replicas of one partition a device has to hold, for each kind of partition."""
+    replicas = [each for _, each in settings.replica_counts]
+    return [each // tiers.usable_count for each in replicas], [-(-each // tiers.usable_count) for each in replicas]
+
+
+def _mean_caps(tiers: Tiers, settings: Settings) -> list[Floats]:
+    by_kind = [structural_caps(tiers, replicas) for _, replicas in settings.replica_counts]
+    return [_mean(settings, [caps[level] for caps in by_kind]) for level in range(DEVICE_LEVEL + 1)]
+
+
+def _mean(settings: Settings, by_kind: list[Ints]) -> Floats:
+    """The mean over all partitions of something given for each kind of partition."""
+    total = sum(
+        (partitions * values for (partitions, _), values in zip(settings.replica_counts, by_kind, strict=True)),
+        np.zeros(by_kind[0].shape),
+    )
+    return np.asarray(total / settings.partition_count, np.float64)
 
 
 def _even_caps(amounts: Ints, capacities: Ints, groups: Ints) -> Ints:
     """The smallest cap for each group under which its members, limited by their capacities, take its amount."""
     needed = np.zeros(len(amounts), np.int64)
+    reachable = np.minimum(amounts, np.bincount(groups, capacities, len(amounts)))
     while True:
-        held = np.bincount(groups, np.minimum(capacities, needed[groups]), len(amounts))
-        reachable = np.bincount(groups, capacities, len(amounts))
-        short = held < np.minimum(amounts, reachable)
+        held = np.minimum(capacities, needed[groups])
+        short = np.bincount(groups, held, len(amounts)) < reachable
         if not short.any():
-            return np.minimum(capacities, needed[groups])
+            return held
         needed += short
 
 
@@ -96,7 +181,7 @@ def fill(amounts: Floats, weights: Floats, bounds: Floats, groups: Ints) -> Floa
         share = np.where(open_, weights * rate[groups], 0.0)
         over = open_ & (share > bounds + EPSILON)
         if not over.any():
-            return result + np.minimum(share, bounds) if open_.any() else result
+            return result + np.minimum(share, np.where(open_, bounds, 0.0))
         result[over] = bounds[over]
         left = np.maximum(left - np.bincount(groups, np.where(over, bounds, 0.0), len(amounts)), 0.0)
         open_ &= ~over

@@ -23,6 +23,22 @@ def build(path, format_version):
     builder.get_ring().save(path, format_version=int(format_version))
 
 
+def rebalance():
+    answers = []
+    for wanted, added in json.load(sys.stdin):
+        builder = RingBuilder(wanted["part_power"], wanted["replicas"], 1)
+        builder.set_overload(wanted["overload"])
+        rows = []
+        for devices in (wanted["devices"], added):
+            for device in devices:
+                builder.add_dev(device)
+            builder.pretend_min_part_hours_passed()
+            builder.rebalance(seed=1)
+            rows.append([list(row) for row in builder.get_ring()._replica2part2dev_id])
+        answers.append(rows)
+    json.dump(answers, sys.stdout)
+
+
 def locate(path):
     utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX = HASH_PREFIX, HASH_SUFFIX
     ring = Ring(path)
@@ -35,4 +51,4 @@ def locate(path):
 
 
 if __name__ == "__main__":
-    {"build": build, "locate": locate}[sys.argv[1]](*sys.argv[2:])
+    {"build": build, "rebalance": rebalance, "locate": locate}[sys.argv[1]](*sys.argv[2:])

@@ -57,11 +57,12 @@ def test_swift_reads_our_rings(tmp_path: Path, replicas: float, seed: int) -> No
     assert_same_places(ring, path)
 
 
-def test_we_read_rings_of_swift(tmp_path: Path, replicas: float, seed: int) -> None:
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_we_read_rings_of_swift(tmp_path: Path, replicas: float, seed: int, version: str) -> None:
     path = str(tmp_path / "object.ring.gz")
     devices = devices_of(seed)
     wanted = {"part_power": 9, "replicas": replicas, "devices": [msgspec.to_builtins(device) for device in devices]}
-    ask_swift(wanted, "build", path, "1")
+    ask_swift(wanted, "build", path, version)
     ring = read_ring(path)
     assert ring.devices == tuple(devices)
     assert ring.replica_count == pytest.approx(replicas)

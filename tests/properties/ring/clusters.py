@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from objstore.devices import Device
 from objstore.ring.builder import RingBuilder, new_builder
-from objstore.ring.layout import Layout, shares
+from objstore.ring.layout import Layout
 from objstore.ring.settings import Settings
+from objstore.ring.targets import shares
 from objstore.ring.tiers import LEVEL_NAMES, Ints, Tiers
 from tests.unit.ring.factories import random_devices
 
@@ -21,14 +22,14 @@ START = 1_000_000_000
 
 
 @st.composite
-def clusters(draw: st.DrawFn, overloads: tuple[float, ...] = (0.0, 0.1, 1.0)) -> RingBuilder:
+def clusters(draw: st.DrawFn, least_part_power: int = 3) -> RingBuilder:
     """A builder that was never balanced: 1 to 40 devices, up to 1,024 partitions, 1 to 4 replicas."""
     random = Random(draw(st.integers(0, 2**32)))
     weights = draw(st.sampled_from([(100.0,), (50.0, 100.0, 200.0), (1.0, 10.0, 1000.0)]))
     devices = random_devices(random, draw(st.integers(1, 40)), weights)
     replicas = draw(st.sampled_from([1.0, 2.0, 2.25, 3.0, 3.5, 4.0]))
-    part_power = draw(st.integers(3, 10))
-    settings = Settings(part_power, replicas, 1, draw(st.sampled_from(overloads)))
+    part_power = draw(st.integers(least_part_power, 10))
+    settings = Settings(part_power, replicas, 1, draw(st.sampled_from([0.0, 0.1, 1.0])))
     return new_builder(settings, devices)
 
 
@@ -50,7 +51,7 @@ def crowding(tiers: Tiers, layout: Layout) -> Counter[str]:
     beyond: Counter[str] = Counter()
     for name, _, nodes, kind in places_of(tiers, layout):
         caps = allowed[kind][LEVEL_NAMES.index(name)]
-        beyond[name] += sum(max(0, count - int(caps[node])) for node, count in nodes.items())
+        beyond[name] += sum(max(0, count - max(1, int(caps[node]))) for node, count in nodes.items())
     return +beyond
 
 
