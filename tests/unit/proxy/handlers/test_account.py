@@ -1,0 +1,100 @@
+"""Accounts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from objstore.config.proxy import AccountsConfig
+from objstore.http.transport import BackendRequest
+from tests.unit.proxy.store import Reply, Store
+
+PATH = "/v1/AUTH_a"
+MANAGED = AccountsConfig(allow_account_management=True)
+ON_DEMAND = AccountsConfig(account_autocreate=True)
+DELETED = Reply(404, {"X-Account-Status": "Deleted"})
+
+
+def test_head_names_the_policies() -> None:
+    store = Store()
+    stats = '{"0":{"containers":1,"objects":2,"bytes":3},"1":{"containers":4,"objects":5,"bytes":6},"9":{}}'
+    store.account = Reply(204, {"X-Account-Container-Count": "5", "X-Backend-Policy-Stats": stats})
+    answer = store.send("HEAD", PATH)
+    assert answer.status == 204
+    assert answer.headers["X-Account-Storage-Policy-Gold-Object-Count"] == "2"
+    assert answer.headers["X-Account-Storage-Policy-Silver-Bytes-Used"] == "6"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_absent_and_deleted_ones(method: str) -> None:
+    store = Store()
+    store.account = Reply(404)
+    assert store.send(method, PATH).status == 404
+    for accounts in (None, ON_DEMAND):
+        store = Store(accounts)
+        store.account = DELETED
+        answer = store.send(method, PATH)
+        assert answer.status == 410
+        assert answer.headers["X-Account-Status"] == "Deleted"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "body"),
+    [
+        ("", 204, b""),
+        ("format=json", 200, b"[]"),
+        ("format=xml", 200, b'<?xml version="1.0" encoding="UTF-8"?>\n<account name="AUTH_&lt;a">\n</account>'),
+    ],
+)
+def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, body: bytes) -> None:
+    store = Store(ON_DEMAND)
+    store.account = Reply(404)
+    answer = store.send("GET", "/v1/AUTH_<a", query=query)
+    assert (answer.status, answer.body) == (status, body)
+    assert answer.headers["X-Account-Container-Count"] == "0"
+    assert store.send("HEAD", PATH).status == 204
+
+
+def test_management() -> None:
+    for method in ("PUT", "DELETE"):
+        store = Store()
+        assert store.send(method, PATH).status == 405
+        assert store.transport.calls == []
+    store = Store(MANAGED)
+    store.otherwise = Reply(201)
+    assert store.send("PUT", PATH, {"X-Account-Meta-A": "1"}).status == 201
+    assert store.calls("PUT")[0].headers["X-Account-Meta-A"] == "1"
+    store.otherwise = Reply(204)
+    assert store.send("DELETE", PATH).status == 204
+    assert store.send("DELETE", PATH, query="bulk-delete").status == 400
+    store.otherwise = Reply(403, {"X-Account-Status": "Deleted"})
+    assert store.send("PUT", PATH).status == 403
+
+
+def test_a_post_makes_the_account_if_made_on_demand() -> None:
+    for accounts, expected in ((None, 404), (ON_DEMAND, 204)):
+        store = Store(accounts)
+        made: list[str] = []
+        store.transport.script = partial(make_then_take, made)
+        assert store.send("POST", PATH, {"X-Account-Meta-A": "1"}).status == expected
+        assert made == ([] if accounts is None else ["a0", "a1", "a2"])
+
+
+def make_then_take(made: list[str], request: BackendRequest) -> Reply:
+    if request.method == "PUT":
+        made.append(request.node.device)
+        return Reply(201)
+    return Reply(204 if made else 404)
+
+
+def test_a_deleted_one_takes_no_post() -> None:
+    store = Store(ON_DEMAND)
+    store.otherwise = DELETED
+    assert store.send("POST", PATH).status == 410
+    assert store.calls("PUT") == []
+
+
+def test_metadata_has_limits() -> None:
+    assert Store().send("POST", PATH, {"X-Account-Meta-A": "v" * 257}).status == 400
+    assert Store().send("POST", "/v1/" + "a" * 257).status == 400
