@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -162,6 +163,17 @@ class Client:
         return [row.get("name") or row["subdir"] for row in self.rows(path, **query)]
 
 
+class _Stream(io.BufferedReader):
+    """What a socket receives, for several responses one after the other: none of them closes it, or loses what follows."""
+
+    def close(self) -> None:
+        """Left to the socket."""
+
+    def makefile(self, *_mode: object) -> _Stream:
+        """What http.client asks a socket for."""
+        return self
+
+
 @dataclass
 class Wire:
     """A bare socket to a server, for what no HTTP library would send."""
@@ -169,10 +181,10 @@ class Wire:
     host: str
     port: int
     timeout_seconds: float = TIMEOUT_SECONDS
-    received: bytes = field(default=b"", init=False)
 
     def __post_init__(self) -> None:
         self.socket = socket.create_connection((self.host, self.port), timeout=self.timeout_seconds)
+        self._stream = _Stream(socket.SocketIO(self.socket, "r"))
 
     def __enter__(self) -> Wire:
         return self
@@ -189,7 +201,7 @@ class Wire:
 
     def answer(self) -> Answer:
         """The next response on this connection."""
-        response = http.client.HTTPResponse(self.socket)
+        response = http.client.HTTPResponse(self._stream)  # type: ignore[arg-type]  # it has what is used of a socket
         response.begin()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, response.read())
