@@ -7,6 +7,7 @@ thread, where the number could already stand for another file.
 
 import errno
 import os
+from collections.abc import Collection
 from typing import Final
 
 from xxhash import xxh3_128
@@ -157,9 +158,13 @@ class Disk:
         else:
             self._threads.call(_write_large, file, chunk, offset, hasher)
 
-    def flush(self, *opened: OpenFile) -> None:
-        """Make small files, or the names in directories, durable, together with what others wait for."""
-        self._flusher.flush(*[file.descriptor for file in opened])
+    def flush(self, file: OpenFile) -> None:
+        """Make a small file durable, together with what others wait for."""
+        self._flusher.flush(file.descriptor)
+
+    def flush_names(self, directory: OpenFile, parents: Collection[str]) -> None:
+        """Make the names in a directory, and those in `parents` on the same filesystem, durable likewise."""
+        self._flusher.flush(directory.descriptor, everything=bool(parents))
 
     def flush_large(self, file: OpenFile) -> None:
         """Make one large file durable, apart from the others, whom it would hold up."""

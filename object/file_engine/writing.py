@@ -46,12 +46,9 @@ class UnsettledName:
     def settle(self) -> None:
         """See Unsettled."""
         marks = self._ledger.marks(self._ledger.above(self._path))
-        parents = [self._disk.open_directory(path) for path in marks]
-        self._disk.flush(self._directory, *parents)
+        self._disk.flush_names(self._directory, marks)
         self._ledger.settle(marks)
         self._directory.close()
-        for parent in parents:
-            parent.close()
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
             for obsolete in judge((*self._standing.names, self._name)).obsolete:

@@ -93,8 +93,7 @@ class DatabaseStore(Generic[Row]):
             # Closed before the file gets its final name: see `database` on locks.
             opened.callback(os.close, descriptor)
             files.write_all(descriptor, content)
-            folders = [opened.enter_context(files.opened_directory(path)) for path in changed]
-            self._runtime.flusher.flush(descriptor, *folders)
+            self._runtime.flusher.flush(descriptor, everything=bool(changed))
 
     def _database(self, file: str) -> Database:
         if self._owner != os.getpid():

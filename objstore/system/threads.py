@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable
@@ -25,20 +24,19 @@ class ThreadGroup:
         self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], Event[Any]]] = queue.SimpleQueue()
         self._places = concurrency.Semaphore(QUEUED_CALLS_MAX)
         self._hub: concurrency.Hub | None = None
-        self._owner = 0
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run `function` on a thread while this greenlet waits; its result, or what it raised."""
-        if self._owner != os.getpid():
-            self._start()
+        hub = concurrency.current_hub()
+        if self._hub is not hub:
+            self._start(hub)
         outcome: Event[T] = Event()
         with self._places:
             self._calls.put((function, arguments, outcome))
             return outcome.wait()
 
-    def _start(self) -> None:
-        self._owner = os.getpid()
-        self._hub = concurrency.current_hub()
+    def _start(self, hub: concurrency.Hub) -> None:
+        self._hub = hub
         self._calls = queue.SimpleQueue()
         for number in range(self._count):
             threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()

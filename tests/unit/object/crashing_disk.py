@@ -6,7 +6,7 @@ on its own, whatever order it was written in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from random import Random
 
@@ -135,6 +135,9 @@ class CrashingDisk:
                 each.what.safe_attribute = each.what.attribute
 
     flush_large = flush
+
+    def flush_names(self, directory: Opened, parents: Collection[str]) -> None:
+        self.flush(directory, *(Opened(self._directory(path)) for path in parents))
 
     def make_directories(self, path: str) -> list[str]:
         changed = []
