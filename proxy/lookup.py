@@ -72,15 +72,13 @@ class Lookup:
 
     def _fetch_account(self, request: Request, account: str) -> AccountInfo:
         path = ResourcePath(account)
-        ring = self._rings.account
-        place = Place(ring, ring.partition_of(self._cluster.hasher.digest(path)), path)
+        place = Place.of(path, self._rings.account, self._cluster.hasher)
         lifetime = self._config.recheck_account_existence
         return self._fetch(request, account_key(account), place, account_info, lifetime)
 
     def _fetch_container(self, request: Request, resource: ResourcePath) -> ContainerInfo:
         path = resource.container_path
-        ring = self._rings.container
-        place = Place(ring, ring.partition_of(self._cluster.hasher.digest(path)), path)
+        place = Place.of(path, self._rings.container, self._cluster.hasher)
         lifetime = self._config.recheck_container_existence
         return self._fetch(request, container_key(path), place, container_info, lifetime)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from random import Random
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from msgspec import Struct
 
 from objstore.devices import Device
+from objstore.hashing import PathHasher
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
 
@@ -24,16 +25,23 @@ class MonotonicClock(Protocol):
 
 
 class Place(Struct, frozen=True):
-    """Where a resource lives: the partition of its ring."""
+    """Where a resource lives: a partition, and the devices that should hold it, in the order of their replicas."""
 
     ring: Ring
     partition: int
     path: ResourcePath
+    primaries: tuple[Device, ...]
+
+    @classmethod
+    def of(cls, path: ResourcePath, ring: Ring, hasher: PathHasher) -> Self:
+        """The place of a path on a ring."""
+        partition = ring.partition_of(hasher.digest(path))
+        return cls(ring, partition, path, ring.primaries(partition))
 
     @property
     def replicas(self) -> int:
         """How many nodes should hold it."""
-        return len(self.ring.primaries(self.partition))
+        return len(self.primaries)
 
 
 class _Failures(Struct):
@@ -83,7 +91,7 @@ class Nodes:
 
     def for_reading(self, place: Place) -> Iterator[Device]:
         """Primaries in random order, then as many handoffs as there are replicas; none of them limited."""
-        primaries = list(place.ring.primaries(place.partition))
+        primaries = list(place.primaries)
         # One at a time, since nearly always the first one has the answer.
         while primaries:
             last = len(primaries) - 1
@@ -99,7 +107,7 @@ class Nodes:
 
         Fewer than there are replicas only if there are not enough devices.
         """
-        primaries = place.ring.primaries(place.partition)
+        primaries = place.primaries
         if not self._failures:
             return list(primaries), self._handoffs(place)
         handoffs = self._handoffs(place)
@@ -109,21 +117,21 @@ class Nodes:
         missing = len(primaries) - len(nodes)
         return nodes + limited[:missing], _chained(handoffs, limited[missing:])
 
-    def primaries(self, place: Place) -> tuple[Device, ...]:
-        """All primaries, limited or not."""
-        return place.ring.primaries(place.partition)
-
     def limited_primaries(self, place: Place) -> Sequence[Device]:
         """The primaries that `for_reading` leaves out."""
         if not self._failures:
             return ()
-        return [node for node in place.ring.primaries(place.partition) if self.is_limited(node)]
+        return [node for node in place.primaries if self.is_limited(node)]
 
     def _handoffs(self, place: Place) -> Iterator[Device]:
-        # As many again as there are replicas: beyond these an item would have to be very lost.
-        count = len(place.ring.primaries(place.partition))
-        usable = (node for node in place.ring.handoffs(place.partition) if not self.is_limited(node))
-        return islice(usable, count)
+        """As many as there are replicas: beyond these an item would have to be very lost."""
+        left = place.replicas
+        for node in place.ring.handoffs(place.partition):
+            if not self.is_limited(node):
+                yield node
+                left -= 1
+                if not left:
+                    return
 
 
 def _chained(first: Iterator[Device], then: Sequence[Device]) -> Iterator[Device]:

@@ -77,7 +77,7 @@ class Reader:
 class Read:
     """One read, and what the nodes have said so far."""
 
-    __slots__ = ("_headers", "_method", "_place", "_primaries", "_query", "_reader", "_refusal", "_tombstone", "_votes")
+    __slots__ = ("_headers", "_method", "_place", "_query", "_reader", "_refusal", "_tombstone", "_votes")
 
     def __init__(self, reader: Reader, method: str, place: Place, headers: Mapping[str, str], query: str) -> None:
         self._reader = reader
@@ -85,7 +85,6 @@ class Read:
         self._place = place
         self._headers = headers
         self._query = query
-        self._primaries: tuple[Device, ...] = ()
         self._votes: list[int] = []  # statuses that say something about the resource
         self._refusal: BackendResponse | None = None  # the one that knows best
         self._tombstone = ""  # when the resource was deleted, as far as we know
@@ -121,7 +120,7 @@ class Read:
             return self._failure()
         if _stamp(best) < self._tombstone:
             best.close()
-            self._votes = [404] * len(self._all_primaries())
+            self._votes = [404] * self._place.replicas
             return self._failure()
         return best
 
@@ -174,20 +173,15 @@ class Read:
     def _refused(self, response: BackendResponse, node: Device) -> None:
         stamp = response.headers.get(Backend.TIMESTAMP, "") if response.status == 404 else ""
         # A handoff that never had the resource says nothing about it, so it has no vote.
-        if stamp or node in self._all_primaries():
+        if stamp or node in self._place.primaries:
             self._votes.append(response.status)
             if self._refusal is None or stamp > self._tombstone:
                 self._refusal = response
         self._tombstone = max(self._tombstone, stamp)
         response.close()
 
-    def _all_primaries(self) -> tuple[Device, ...]:
-        if not self._primaries:
-            self._primaries = self._reader.nodes.primaries(self._place)
-        return self._primaries
-
     def _decided(self) -> int | None:
-        status = best_status(self._votes, quorum_size(len(self._all_primaries())))
+        status = best_status(self._votes, quorum_size(self._place.replicas))
         return None if status == 503 else status
 
     def _failure(self) -> BackendResponse:

@@ -36,7 +36,7 @@ class Tools:
 
     def place(self, ring: Ring, path: ResourcePath) -> Place:
         """Where a resource lives."""
-        return Place(ring, ring.partition_of(self.context.cluster.hasher.digest(path)), path)
+        return Place.of(path, ring, self.context.cluster.hasher)
 
     def account_place(self, account: str) -> Place:
         """Where an account lives."""

@@ -38,7 +38,7 @@ def spread(count: int, writers: int) -> list[list[int]]:
 
 def add_updates(headers: Sequence[dict[str, str]], place: Place, names: UpdateHeaders) -> None:
     """Add to the headers for each server of a write whom it tells: the servers of `place` between them."""
-    servers = place.ring.primaries(place.partition)
+    servers = place.primaries
     partition = str(place.partition)
     writers, count = len(headers), len(servers)
     if writers == count:  # the usual case: each tells one
