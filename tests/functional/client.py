@@ -164,7 +164,7 @@ class Client:
 
 
 class _Stream(io.BufferedReader):
-    """What a socket receives, for several responses one after the other: none of them closes it, or loses what follows."""
+    """What a socket receives, for several responses: none closes it or loses what follows."""
 
     def close(self) -> None:
         """Left to the socket."""
