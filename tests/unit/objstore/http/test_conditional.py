@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from objstore.http.conditional import evaluate, parse_http_date
+from objstore.http.conditional import evaluate, parse_http_date, range_applies
 
 ETAG = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
@@ -41,6 +41,15 @@ BEFORE = "Tue, 13 May 2014 16:53:19 GMT"
 )
 def test_preconditions(headers: dict[str, str], expected: int | None) -> None:
     assert evaluate(headers.get, ETAG, MODIFIED) == expected
+
+
+@pytest.mark.parametrize(
+    ("validator", "applies"),
+    [(None, True), (f'"{ETAG}"', True), (SAME, True), (BEFORE, False), (f'"{OTHER}"', False), ("*", False)],
+)
+def test_ranges_of_what_is_still_the_same(validator: str | None, applies: bool) -> None:
+    headers = {} if validator is None else {"If-Range": validator}
+    assert range_applies(headers.get, ETAG, SAME) is applies
 
 
 @pytest.mark.parametrize("text", [SAME, "Tuesday, 13-May-14 16:53:20 GMT", "Tue May 13 16:53:20 2014"])
