@@ -3,7 +3,7 @@
 from typing import Final
 
 from objstore.headers import Backend, Client
-from objstore.http.conditional import evaluate, lists_etag
+from objstore.http.conditional import evaluate, range_applies
 from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
 from objstore.object.engine import Missing, StoredObject
@@ -14,6 +14,7 @@ from objstore.timestamps import Timestamp
 
 # Up to this size a body is read and verified before its first byte leaves, and leaves with its head.
 WHOLE_BYTES_MAX: Final = 64 * 1024
+IDENTIFYING: Final = (Client.ETAG, Client.LAST_MODIFIED, Client.TIMESTAMP, Client.ACCEPT_RANGES)
 
 
 def get_object(service: ObjectService, request: Request) -> Response:
@@ -28,7 +29,7 @@ def get_object(service: ObjectService, request: Request) -> Response:
     size = stored.description.data.size
     status, chosen = 200, ByteRange(0, size - 1)
     asked = request.header(Client.RANGE)
-    if asked is not None and _range_applies(request, headers):
+    if asked is not None and range_applies(request.header, headers[Client.ETAG], headers[Client.LAST_MODIFIED]):
         ranges = ranges_of(asked, size)
         if ranges == []:
             stored.close()
@@ -79,21 +80,18 @@ def _precondition(request: Request, stored: StoredObject, headers: dict[str, str
     stored.close()
     if status == 304:
         return Response(304, headers)
-    return plain(412, "Precondition Failed", headers[Backend.TIMESTAMP])
-
-
-def _range_applies(request: Request, headers: dict[str, str]) -> bool:
-    """Whether If-Range, if there is one, names what is stored (RFC 9110, section 13.1.5)."""
-    validator = request.header(Client.IF_RANGE)
-    return (
-        validator is None
-        or validator == headers[Client.LAST_MODIFIED]
-        or (validator != "*" and lists_etag(validator, headers[Client.ETAG]))
-    )
+    return _refusal(412, "Precondition Failed", headers)
 
 
 def _unsatisfiable(headers: dict[str, str], size: int) -> Response:
-    response = plain(416, "Requested Range Not Satisfiable", headers[Backend.TIMESTAMP])
+    response = _refusal(416, "Requested Range Not Satisfiable", headers)
     response.headers[Client.CONTENT_RANGE] = f"bytes */{size}"
-    response.headers[Client.ETAG] = headers[Client.ETAG]
+    return response
+
+
+def _refusal(status: int, reason: str, headers: dict[str, str]) -> Response:
+    """Not the object as it was asked for, but which one it is, so that the client can ask better."""
+    response = plain(status, reason, headers[Backend.TIMESTAMP])
+    for name in IDENTIFYING:
+        response.headers[name] = headers[name]
     return response

@@ -18,6 +18,12 @@ class AccountsConfig(Struct, frozen=True):
     max_containers_whitelist: tuple[str, ...] = ()
 
 
+class ObjectsConfig(Struct, frozen=True):
+    """[objects]: what may be done with them."""
+
+    allow_open_expired: bool = False
+
+
 class AuthConfig(Struct, frozen=True):
     """[auth]: users kept in a file, and the tokens they get.
 
@@ -101,6 +107,7 @@ class ProxyConfig(Struct, frozen=True):
     transaction_suffix: str = ""
     server: ProxyServerConfig = ProxyServerConfig()
     accounts: AccountsConfig = AccountsConfig()
+    objects: ObjectsConfig = ObjectsConfig()
     auth: AuthConfig = AuthConfig()
     cache: CacheConfig = CacheConfig()
     backend: ProxyBackendConfig = ProxyBackendConfig()

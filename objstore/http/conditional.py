@@ -37,6 +37,14 @@ def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 4
     return None
 
 
+def range_applies(header: Header, etag: str, last_modified: str) -> bool:
+    """Whether an If-Range, if there is one, names what is stored by its ETag or its Last-Modified (section 13.1.5)."""
+    validator = header(Client.IF_RANGE)
+    if validator is None or validator == last_modified:
+        return True
+    return validator.strip() != "*" and lists_etag(validator, etag)
+
+
 def lists_etag(value: str, etag: str) -> bool:
     """Whether an If-Match or If-None-Match names the ETag: "*", or it is in the list, quoted, weak or bare."""
     if value.strip() == "*":

@@ -18,7 +18,14 @@ RESUMPTIONS_MAX: Final = 8
 PART_END: Final = b"\r\n"
 # What may change the answer must not be sent again: the rest of the same bytes is wanted.
 _ONCE: Final = frozenset(
-    (Client.RANGE, Client.IF_MATCH, Client.IF_NONE_MATCH, Client.IF_MODIFIED_SINCE, Client.IF_UNMODIFIED_SINCE)
+    (
+        Client.RANGE,
+        Client.IF_RANGE,
+        Client.IF_MATCH,
+        Client.IF_NONE_MATCH,
+        Client.IF_MODIFIED_SINCE,
+        Client.IF_UNMODIFIED_SINCE,
+    )
 )
 
 

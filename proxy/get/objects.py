@@ -6,6 +6,7 @@ from random import Random
 from typing import Final
 
 from objstore.headers import Client
+from objstore.http.conditional import range_applies
 from objstore.http.local import WholeBody
 from objstore.http.messages import Response
 from objstore.http.ranges import ByteRange, parse_content_range, parse_ranges, resolve_ranges
@@ -63,6 +64,8 @@ class ObjectReader:
         size = int(found.headers[Client.CONTENT_LENGTH])
         ranges = resolve_ranges(specs, size)
         answer = found.headers
+        if not range_applies(headers.get, answer[Client.ETAG], answer[Client.LAST_MODIFIED]):
+            return self.get(place, plain, newest=newest)
         source = Source(self._reader, place, headers, found)
         if not ranges:
             del answer[Client.CONTENT_LENGTH]

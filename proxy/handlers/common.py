@@ -7,9 +7,10 @@ from typing import Final
 
 from objstore.headers import OWNER_ONLY, Client
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response, error_response, title_of
+from objstore.http.messages import Response, title_of
 from objstore.http.transport import BackendResponse
 from objstore.paths import ResourcePath
+from objstore.proxy import errors
 from objstore.proxy.context import ProxyContext
 from objstore.proxy.get.reading import Reader
 from objstore.proxy.nodes import Place
@@ -108,4 +109,4 @@ def shown(response: BackendResponse, request: Request) -> dict[str, str]:
 
 def refused(status: int, headers: Mapping[str, str] | None = None) -> Response:
     """The answer of a status that has no body of its own."""
-    return error_response(HttpError(status, headers=dict(headers) if headers else {}))
+    return errors.page(HttpError(status, headers=dict(headers) if headers else {}))

@@ -27,6 +27,7 @@ PASSED_ON: Final = tuple(
     (variable_of(name), name)
     for name in (
         Client.RANGE,
+        Client.IF_RANGE,
         Client.IF_MATCH,
         Client.IF_NONE_MATCH,
         Client.IF_MODIFIED_SINCE,
@@ -34,6 +35,15 @@ PASSED_ON: Final = tuple(
         Backend.OPEN_EXPIRED,
         Backend.REPLICATION,
     )
+)
+# What a refusal says of the object all the same.
+EXPLAINING: Final = (
+    Client.ACCEPT_RANGES,
+    Client.CONTENT_RANGE,
+    Client.ETAG,
+    Client.LAST_MODIFIED,
+    Client.TIMESTAMP,
+    Backend.TIMESTAMP,
 )
 
 
@@ -64,6 +74,8 @@ class ObjectHandler:
         for variable, name in PASSED_ON:
             if variable in environ:
                 headers[name] = environ[variable]
+        if "HTTP_X_OPEN_EXPIRED" in environ and self._opens_expired(request):
+            headers[Backend.OPEN_EXPIRED] = "true"
         newest = "HTTP_X_NEWEST" in environ and is_true(environ["HTTP_X_NEWEST"])
         if method == "GET":
             response = self._objects.get(place, headers, newest=newest)
@@ -127,9 +139,9 @@ class ObjectHandler:
         place = self._place(request, resource, container)
         headers = self._headers(request, container)
         headers[Client.TIMESTAMP] = timestamp.internal
-        guard = request.header(Backend.IF_DELETE_AT)
+        guard = request.header(Client.IF_DELETE_AT)
         if guard is not None:
-            headers[Backend.IF_DELETE_AT] = guard
+            headers[Client.IF_DELETE_AT] = guard
         each = [dict(headers) for _ in range(place.replicas)]
         add_updates(each, self._tools.container_place(resource.container_path), OF_CONTAINER)
         answers = self._tools.writer.send("DELETE", place, each)
@@ -144,6 +156,11 @@ class ObjectHandler:
         if info.status != 200:
             raise HttpError(404 if info.status < 500 else 503)
         return info
+
+    def _opens_expired(self, request: Request) -> bool:
+        """Whether an owner sees what has expired and is not deleted yet."""
+        allowed = self._context.config.objects.allow_open_expired and request.owner
+        return allowed and is_true(request.header(Client.OPEN_EXPIRED))
 
     def _headers(self, request: Request, container: ContainerInfo) -> dict[str, str]:
         headers = backend_headers(request)
@@ -197,5 +214,4 @@ def _if_none_match(request: Request) -> bool:
 def _failure(response: Response) -> Response:
     """A refusal with the headers that explain it, and a line of text."""
     response.close()
-    explaining = (Client.CONTENT_RANGE, Client.ETAG, Client.LAST_MODIFIED, Client.TIMESTAMP, Backend.TIMESTAMP)
-    return refused(response.status, {name: response.headers[name] for name in explaining if name in response.headers})
+    return refused(response.status, {name: response.headers[name] for name in EXPLAINING if name in response.headers})

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 from objstore.cluster import Cluster
-from objstore.config.proxy import AccountsConfig, ProxyBackendConfig, ProxyConfig
+from objstore.config.proxy import AccountsConfig, ObjectsConfig, ProxyBackendConfig, ProxyConfig
 from objstore.devices import Device
 from objstore.hashing import PathHasher
 from objstore.http.bodies import EMPTY_BODY, BytesBody
@@ -248,6 +248,7 @@ class Store:
         devices: int = 6,
         container_replicas: int = 3,
         limits: Limits | None = None,
+        allow_open_expired: bool = False,
     ) -> None:
         self.transport = FakeTransport()
         self.clock = StillClock()
@@ -259,6 +260,7 @@ class Store:
         )
         config = ProxyConfig(
             accounts=accounts or AccountsConfig(),
+            objects=ObjectsConfig(allow_open_expired),
             backend=ProxyBackendConfig(node_timeout=NODE_SECONDS, post_quorum_timeout=GRACE_SECONDS),
         )
         policies = Policies((Policy(0, "gold", default=True), Policy(1, "silver"), Policy(2, "tin", deprecated=True)))

@@ -37,6 +37,7 @@ class Holders:
             "X-Backend-Timestamp": "1600000009.00000",
             "X-Backend-Data-Timestamp": "1600000000.00000",
             "Content-Type": "text/x",
+            "Last-Modified": "Sun, 13 Sep 2020 12:26:49 GMT",
         }
         ranges = ranges_of(request.headers.get("Range"), SIZE)
         content, status = CONTENT, 200
@@ -167,6 +168,12 @@ def test_abuse_is_refused_without_reading() -> None:
     assert answer.status == 416
     assert answer.headers["Content-Range"] == f"bytes */{SIZE}"
     assert [call.request.method for call in holders.store.calls()] == ["HEAD"]
+
+
+def test_ranges_of_what_has_changed_since_get_the_whole() -> None:
+    answer = Holders().get(Range="bytes=1-2,5-6", If_Range='"other"')
+    assert (answer.status, chunks_of(answer)) == (200, CONTENT)
+    assert Holders().get(Range="bytes=1-2,5-6", If_Range='"etag"').status == 206
 
 
 def test_what_is_no_list_of_ranges_gets_the_whole() -> None:

@@ -158,3 +158,17 @@ def test_parts_of_the_store_may_look_in_another_policy() -> None:
     store = store_of(Reply(200, {}, b"x"))
     store.send("GET", PATH, {"X-Backend-Storage-Policy-Index": "1"})
     assert store.calls()[0].headers["X-Backend-Storage-Policy-Index"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "owner", "value", "opened"),
+    [(True, True, "true", True), (False, True, "true", False), (True, False, "true", False), (True, True, "no", False)],
+)
+def test_owners_may_see_what_has_expired(allowed: bool, owner: bool, value: str, opened: bool) -> None:
+    def let_in(request: Request) -> None:
+        request.owner = owner
+
+    store = Store(allow_open_expired=allowed)
+    store.otherwise = Reply(200, {}, b"x")
+    store.send("GET", PATH, {"X-Open-Expired": value}, authorize=let_in)
+    assert ("X-Backend-Open-Expired" in store.calls()[0].headers) is opened
