@@ -1,7 +1,6 @@
 """proxy.toml: the public tier."""
 
 import re
-from typing import Literal
 
 from msgspec import Struct
 
@@ -60,7 +59,6 @@ class ProxyBackendConfig(BackendConfig, frozen=True):
     post_quorum_timeout: Seconds = 0.5
     error_suppression_interval: Seconds = 60.0
     error_suppression_limit: Count = 10
-    sorting_method: Literal["shuffle"] = "shuffle"
 
 
 class ProxyLogConfig(LogConfig, frozen=True):
