@@ -63,6 +63,7 @@ __all__ = [
 T = TypeVar("T")
 
 SWEEP_SECONDS: Final = 0.1
+IDLE_GREENLETS_MAX: Final = 128
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITABLE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -143,6 +144,7 @@ class Hub(epolls.Hub):  # type: ignore[misc]  # eventlet has no types
         self.channels: dict[int, _Channel] = {}
         self.deadlines: dict[Waiter, float] = {}
         self.sweeping = False
+        self.idle_greenlets: list[greenlet.greenlet] = []
         self.foreign: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self.signalled = False
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -426,17 +428,19 @@ class Event(Generic[T]):
 
 
 class Task(Generic[T]):
-    """A spawned greenlet and its outcome."""
+    """What a greenlet was spawned to do, and its outcome."""
 
     __slots__ = ("_greenlet", "done", "outcome_read")
 
     def __init__(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
         self.done: Event[T] = Event()
         self.outcome_read = False
-        self._greenlet = greenlet.greenlet(self._run, _hub().greenlet)
-        call_soon(self._greenlet.switch, function, arguments)
+        hub = _hub()
+        self._greenlet = hub.idle_greenlets.pop() if hub.idle_greenlets else greenlet.greenlet(_work, hub.greenlet)
+        hub.ready.append((self._greenlet.switch, (self, function, arguments)))
 
-    def _run(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+    def run(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+        """Do it, in the greenlet that was chosen."""
         try:
             self.done.set(function(*arguments))
         except greenlet.GreenletExit as stopped:
@@ -462,6 +466,18 @@ class Task(Generic[T]):
         """Raise GreenletExit in it at its next wait; does nothing once it has ended."""
         if not self.done.is_set:
             call_soon(_throw_exit, self)
+
+
+def _work(task: Task[Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """What greenlets do: one task after the other. A new one would cost the interpreter a stack, mapped and cleared."""
+    hub, current = _hub(), greenlet.getcurrent()
+    while True:
+        task.run(function, arguments)
+        if len(hub.idle_greenlets) >= IDLE_GREENLETS_MAX:
+            return
+        del task, function, arguments  # an idle greenlet keeps nothing of its last task alive
+        hub.idle_greenlets.append(current)
+        task, function, arguments = hub.park()
 
 
 def _throw_exit(task: Task[Any]) -> None:
