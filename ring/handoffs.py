@@ -55,17 +55,14 @@ class Handoffs:
             missing = usable_places - {place_of[device_id] for device_id in chosen}
             if not missing:
                 continue
-            for device_id in self._walk(partition):
+            # Devices with a share so small that the walk does not meet them come at its end.
+            for device_id in chain(self._walk(partition), usable):
                 if place_of[device_id] in missing and device_id in usable:
                     missing -= {place_of[device_id]}
                     chosen.add(device_id)
                     yield usable[device_id]
                     if not missing:
                         break
-        # Devices with a share so small that the walk did not meet them.
-        for device_id, device in usable.items():
-            if device_id not in chosen:
-                yield device
 
     def _walk(self, partition: int) -> Iterator[int]:
         """Device ids of partitions evenly spaced over the whole ring, beginning at a hashed place."""

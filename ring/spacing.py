@@ -130,8 +130,9 @@ def _price_table(floors: Ints, caps: Ints, counts: int, price: int) -> Prices:
     kinds, nodes = floors.shape
     table = np.zeros((kinds, nodes + 1, counts), np.int16)
     count = np.arange(counts)
-    # Where nothing should be at all, nothing is priced: else leaving it would pay for closeness elsewhere.
-    table[:, :nodes] += price * ((count >= caps[:, :, None]) & (caps[:, :, None] > 0))
+    # A single replica is never too close, not even where there should be none: else leaving a place that is given up
+    # would pay for closeness elsewhere.
+    table[:, :nodes] += price * (count >= np.maximum(caps, 1)[:, :, None])
     table[:, :nodes] -= price * (count < floors[:, :, None])
     return table.ravel()
 

@@ -20,7 +20,7 @@ from tests.properties.ring.clusters import (
 )
 
 seeds = st.integers(0, 2**32)
-some = settings(max_examples=60, deadline=None)
+some = settings(max_examples=25, deadline=None)
 
 
 def changed(builder: RingBuilder, seed: int) -> None:

@@ -142,3 +142,18 @@ def test_impossible_settings(numbers: tuple[float, ...]) -> None:
 @pytest.mark.parametrize("ip", ["10.0.0.1", "::1", "2001:db8::5", "storage-1", "storage1.example.com"])
 def test_addresses_and_host_names(ip: str) -> None:
     new_builder(Settings(8, 1), [make_device(0, ip=ip)])
+
+
+def test_a_new_device_is_filled_by_the_fewest_moves() -> None:
+    devices = [
+        make_device(number, 1, number % 5, f"10.0.{number % 5}.{number // 25}", 50.0 * (1 + number % 4))
+        for number in range(101)
+    ]
+    builder = new_builder(Settings(14, 3), devices[:100])
+    builder.rebalance(1, NOW)
+    builder.add(devices[100])
+    plan = builder.rebalance(1, NOW + 1)
+    least = 3 * 2**14 * devices[100].weight / sum(device.weight for device in devices)
+    assert plan.moved_count <= 1.05 * least
+    assert plan.after.dispersion == 0
+    assert abs(plan.layout.held(101)[100] - least) <= 1
