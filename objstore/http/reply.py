@@ -36,6 +36,7 @@ class Reply:
         "_head",
         "_length",
         "_old",
+        "_tells_keep_alive",
         "body_sent",
         "complete",
         "keep_alive",
@@ -46,6 +47,8 @@ class Reply:
         self._connection = connection
         self._bodiless = environ["REQUEST_METHOD"] == "HEAD"
         self._old = environ["SERVER_PROTOCOL"] == "HTTP/1.0"
+        # Clients of HTTP/1.0 have to be told, and who asks for it is answered.
+        self._tells_keep_alive = self._old or "HTTP_CONNECTION" in environ
         self._head: tuple[str, list[tuple[str, str]]] | None = None
         self._length: int | None = None
         self.keep_alive = keep_alive
@@ -97,7 +100,7 @@ class Reply:
         if not self.keep_alive:
             lines.append("Connection: close\r\n\r\n")
             expected += 1
-        elif self._old:
+        elif self._tells_keep_alive:
             lines.append("Connection: keep-alive\r\n\r\n")
             expected += 1
         else:

@@ -127,12 +127,17 @@ class HttpServer:
 
     def _accept_waiting(self, listener: socket.socket) -> None:
         """Take connections until none is waiting."""
-        while not self.draining:
-            while len(self._tasks) >= self.options.max_connections:
+        waited = False
+        while not self.draining:  # looked at after every sleep: `serve` may have seen the last connection end
+            if len(self._tasks) >= self.options.max_connections:
                 concurrency.sleep(ACCEPT_RETRY_SECONDS)
-            if self._balance is not None and not self._balance.may_accept(len(self._tasks)):
+                continue
+            if not waited and self._balance is not None and not self._balance.may_accept(len(self._tasks)):
                 # Another worker has fewer: it gets a moment to take this one.
+                waited = True
                 concurrency.sleep(ACCEPT_RETRY_SECONDS)
+                continue
+            waited = False
             try:
                 sock, peer = listener.accept()
             except BlockingIOError:
