@@ -67,14 +67,15 @@ def welcome(address: Address, folder: StoreFolder, *, loopback: bool, password: 
     """What a person needs to know to use the store."""
     host = "127.0.0.1" if address.host in ("0.0.0.0", "::", "localhost") else address.host
     root = f"http://{Address(host, address.port)}"
-    users = f"as in {folder.users_file(loopback=loopback)}"
+    file = folder.users_file(loopback=loopback)
+    users = f"as in {file}"
     user, key = "USER", "KEY"
     if loopback:
         user, key = "test:tester", "testing"
-        users = f"test:tester / testing (for development; more {users})"
+        users = f"test:tester / testing (for development; more in {file})"
     elif password is not None:
         user, key = "admin:admin", password
-        users = f"admin:admin / {password} (made now; also {users})"
+        users = f"admin:admin / {password} (shown only now; its hash is in {file})"
     swift = f"{_swift_command()} -A {root}/auth/v1.0 -U {user} -K {key}"
     return f"""objstore runs on {root}
 
