@@ -173,7 +173,7 @@ class Connection:
         except OSError:
             pass
 
-    def splice_from(self, source: Connection, size: int, timeout_seconds: float) -> int:
+    def splice_from(self, source: Connection, size: int, timeout_seconds: float, source_timeout_seconds: float) -> int:
         """Move up to `size` bytes from another plain connection to this one inside the kernel; returns how many.
 
         Fewer than `size` only when the source has closed, or is silent for too long. Both buffers must be empty.
@@ -186,7 +186,7 @@ class Connection:
                     count = os.splice(source.descriptor, writer, min(size - moved, 1 << 20))
                 except BlockingIOError:
                     try:
-                        concurrency.wait_readable(source.descriptor, timeout_seconds)
+                        concurrency.wait_readable(source.descriptor, source_timeout_seconds)
                     except WaitTimeout:
                         break
                     continue

@@ -65,7 +65,8 @@ class StreamedBody:
     def splice_to(self, connection: Connection, timeout_seconds: float) -> int:
         """Move the rest to another connection without copying it; returns how many bytes went over.
 
-        Fewer than were left when the server broke off. Chunked bodies and TLS cannot be spliced: nothing is moved.
+        Fewer than were left when the server broke off, or was silent for as long as any answer of its may take;
+        `timeout_seconds` is for the other side. Chunked bodies and TLS cannot be spliced: nothing is moved.
         """
         body = self._body
         if not isinstance(body, LengthBody) or not connection.splices or not self._connection.splices:
@@ -76,7 +77,7 @@ class StreamedBody:
                 first = body.read(body.remaining)
                 connection.send(first, timeout_seconds)
                 moved = len(first)
-            count = connection.splice_from(self._connection, body.remaining, timeout_seconds)
+            count = connection.splice_from(self._connection, body.remaining, timeout_seconds, body.timeout_seconds)
             body.remaining -= count
             return moved + count
         finally:
