@@ -63,6 +63,10 @@ class Source:
                 response.close()
         raise BodyBrokenOff(wanted.first)
 
+    def failed(self, failure: NodeFailure) -> None:
+        """A node broke off."""
+        self._reader.nodes.failed(failure.node)
+
     def _fits(self, response: BackendResponse, wanted: ByteRange) -> bool:
         if response.status != 206 or _identity(response) != self._identity:
             return False
@@ -103,8 +107,8 @@ class ResumingBody:
                 for chunk in body:
                     self._advance(len(chunk))
                     yield chunk
-            except NodeFailure:
-                pass
+            except NodeFailure as failure:
+                self._source.failed(failure)
             self._broke_off()
 
     def send_to(self, connection: Connection) -> int:
@@ -125,8 +129,8 @@ class ResumingBody:
             for chunk in body:
                 connection.send(chunk, SEND_TIMEOUT_SECONDS)
                 self._advance(len(chunk))
-        except NodeFailure:
-            pass
+        except NodeFailure as failure:
+            self._source.failed(failure)
 
     def _advance(self, count: int) -> None:
         self._at += count
