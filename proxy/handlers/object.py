@@ -151,10 +151,12 @@ class ObjectHandler:
     def _container(self, request: Request, resource: ResourcePath, *, writing: bool) -> ContainerInfo:
         """The container the request may use. Raises HttpError 401, 403, 404, 503."""
         info = self._context.info.container(request, resource)
+        if info.status >= 500:
+            raise HttpError(503)  # who may use it nobody can say
         request.acl = info.write_acl if writing else info.read_acl
         authorize(request)
-        if info.status != 200:
-            raise HttpError(404 if info.status < 500 else 503)
+        if not info.exists:
+            raise HttpError(404)
         return info
 
     def _opens_expired(self, request: Request) -> bool:
