@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from objstore.devices import Device
-from objstore.http import local
+from objstore.http import pipe as pipes
 from objstore.http.bodies import ClientDisconnected, ClientTimeout
-from objstore.http.local import LocalTransport, WholeBody, _PipeBody
+from objstore.http.local import LocalTransport, WholeBody
 from objstore.http.messages import Environ
+from objstore.http.pipe import PipeBody
 from objstore.http.transport import NodeFailure
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
@@ -32,7 +33,7 @@ def test_whole_bodies() -> None:
 
 
 def test_a_chunk_is_handed_over_without_a_copy_and_free_after_the_next_write() -> None:
-    pipe = _PipeBody()
+    pipe = PipeBody()
     first = bytearray(b"first")
     pipe.put(memoryview(first), 1.0)
     first[:] = b"FIRST"  # the same memory: the reader sees the change
@@ -48,7 +49,7 @@ def test_a_chunk_is_handed_over_without_a_copy_and_free_after_the_next_write() -
 
 
 def test_a_write_that_is_not_taken_in_time() -> None:
-    pipe = _PipeBody()
+    pipe = PipeBody()
     pipe.put(memoryview(b"first"), 0.01)
     with pytest.raises(WaitTimeout):
         pipe.put(memoryview(b"second"), 0.01)
@@ -58,7 +59,7 @@ def test_a_write_that_is_not_taken_in_time() -> None:
 
 
 def test_a_reader_that_has_gone_lets_writers_go_on() -> None:
-    pipe = _PipeBody()
+    pipe = PipeBody()
     pipe.put(memoryview(b"first"), 1.0)
     writing = concurrency.spawn(pipe.put, memoryview(b"second"), 1.0)
     concurrency.sleep()
@@ -69,7 +70,7 @@ def test_a_reader_that_has_gone_lets_writers_go_on() -> None:
 
 
 def test_a_writer_that_gives_up() -> None:
-    pipe = _PipeBody()
+    pipe = PipeBody()
     pipe.put(memoryview(b"first"), 1.0)
     writing = concurrency.spawn(pipe.put, memoryview(b"second"), 1.0)
     concurrency.sleep()
@@ -77,7 +78,7 @@ def test_a_writer_that_gives_up() -> None:
     writing.wait(1.0)
     with pytest.raises(ClientDisconnected):
         pipe.read()
-    pipe = _PipeBody()
+    pipe = PipeBody()
     reading = concurrency.spawn(pipe.read)
     concurrency.sleep()
     pipe.break_off()
@@ -86,16 +87,16 @@ def test_a_writer_that_gives_up() -> None:
 
 
 def test_a_whole_body_stays_whole() -> None:
-    pipe = _PipeBody()
+    pipe = PipeBody()
     pipe.end({"Etag": "x"}, 1.0)
     pipe.break_off()
     assert (pipe.read(), pipe.trailers) == (b"", {"Etag": "x"})
 
 
 def test_a_writer_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "WRITER_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(pipes, "WRITER_TIMEOUT_SECONDS", 0.01)
     with pytest.raises(ClientTimeout):
-        _PipeBody().read(1)
+        PipeBody().read(1)
 
 
 def test_a_killed_reader_leaves_the_writer_free() -> None:
