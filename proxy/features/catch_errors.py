@@ -51,5 +51,6 @@ class CatchErrors(Feature):
                 self._log.exception("unforeseen error", trans_id=identifier, method=request.method, path=request.path)
             response = errors.answer_to(error)
         headers = response.headers
+        headers.setdefault(Client.CONTENT_TYPE, errors.PAGE_TYPE)
         headers[Client.TRANS_ID] = headers[Client.REQUEST_ID] = identifier
         return response

@@ -11,6 +11,7 @@ import objstore.proxy
 from objstore.config.proxy import ProxyConfig
 from objstore.errors import StoreError
 from objstore.http.errors import HttpError
+from objstore.http.messages import Response
 from objstore.policies import UnknownPolicy
 from objstore.proxy.errors import STATUSES
 from objstore.system.concurrency import WaitTimeout
@@ -70,10 +71,26 @@ def test_suffix_and_extra(tmp_path: Path) -> None:
 def test_refusals_are_rendered_without_internal_headers(proxy: Proxy) -> None:
     proxy.handlers.error = HttpError(409, "older", {"X-Backend-Timestamp": "1", "X-Reason": "2"})
     answer = proxy.send("GET", "/v1/AUTH_test/c")
-    assert (answer.status, answer.read_all()) == (409, b"older\n")
+    assert (answer.status, answer.read_all()) == (409, b"older")
     assert answer.headers["X-Reason"] == "2"
     assert "X-Backend-Timestamp" not in answer.headers
     assert "X-Trans-Id" in answer.headers
+
+
+def test_a_reason_is_a_page_that_runs_nothing(proxy: Proxy) -> None:
+    proxy.handlers.error = HttpError(400, "no policy <script>&\u00e4")
+    answer = proxy.send("GET", "/v1/AUTH_test/c")
+    assert answer.headers["Content-Type"] == "text/html; charset=UTF-8"
+    assert answer.read_all() == "no policy &lt;script&gt;&amp;\u00e4".encode()
+
+
+def test_every_answer_has_a_type(proxy: Proxy) -> None:
+    admin = {"X-Auth-Token": proxy.token("admin:admin", "admin")}
+    proxy.handlers.answers["DELETE", "/AUTH_test/c/o"] = Response(204)
+    proxy.handlers.answers["GET", "/AUTH_test/c/o"] = Response(200, {"Content-Type": "image/png"})
+    deleted, got = (proxy.send(method, "/v1/AUTH_test/c/o", admin) for method in ("DELETE", "GET"))
+    assert (deleted.status, deleted.headers["Content-Type"]) == (204, "text/html; charset=UTF-8")
+    assert (got.status, got.headers["Content-Type"]) == (200, "image/png")
 
 
 def test_foreseen_errors_are_answered_and_not_logged(proxy: Proxy) -> None:
