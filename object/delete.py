@@ -1,6 +1,6 @@
 """DELETE: mark an object as deleted."""
 
-from objstore.headers import Backend
+from objstore.headers import Backend, Client
 from objstore.http.messages import Request, Response
 from objstore.object.announce import audience_of
 from objstore.object.engine import AlreadyStored, StoredObject
@@ -19,8 +19,8 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     target = service.target(request)
     timestamp = timestamp_of(request)
     audience = audience_of(request, target)
-    guard = request.header(Backend.IF_DELETE_AT)
-    expected = None if guard is None else parse_delete_at(Backend.IF_DELETE_AT, guard)
+    guard = request.header(Client.IF_DELETE_AT)
+    expected = None if guard is None else parse_delete_at(Client.IF_DELETE_AT, guard)
     standing = service.engine.look(target.location)
     stored = service.stored(target, standing)
     was_live = False

@@ -117,6 +117,7 @@ class Client:
     DETECT_CONTENT_TYPE: Final = "X-Detect-Content-Type"
     DELETE_AT: Final = "X-Delete-At"
     DELETE_AFTER: Final = "X-Delete-After"
+    IF_DELETE_AT: Final = "X-If-Delete-At"
     REMOVE_DELETE_AT: Final = "X-Remove-Delete-At"
     OPEN_EXPIRED: Final = "X-Open-Expired"
     ROBOTS_TAG: Final = "X-Robots-Tag"
@@ -230,7 +231,6 @@ class Backend:
     DELETE_AT_DEVICE: Final = "X-Delete-At-Device"
     DELETE_AT_PARTITION: Final = "X-Delete-At-Partition"
     DELETE_AT_CONTAINER: Final = "X-Delete-At-Container"
-    IF_DELETE_AT: Final = "X-If-Delete-At"
     LISTED_PUT_TIMESTAMP: Final = "X-Put-Timestamp"
 
 

@@ -68,15 +68,18 @@ def check_path(limits: Limits, path: ResourcePath) -> None:
         raise HttpError(400, "Account and container names cannot contain slashes")
 
 
-def check_metadata(limits: Limits, prefix: str, headers: Mapping[str, str]) -> None:
+def check_metadata(limits: Limits, prefix: str, headers: Mapping[str, str], *, text_only: bool = True) -> None:
     """Check the user metadata among headers: those whose Title-Case name begins with `prefix`.
 
-    Values are as PEP 3333 hands them over. Raises HttpError 400.
+    Values are as PEP 3333 hands them over. With `text_only` they have to be UTF-8, as what listings and other servers
+    show; objects carry any bytes. Raises HttpError 400.
     """
     count = total = 0
     for header, value in headers.items():
         if header.startswith(prefix):
             name = header[len(prefix) :]
+            if text_only and not (_is_utf8(name) and _is_utf8(value)):
+                raise HttpError(400, "Metadata must be valid UTF-8")
             _check_item(limits, prefix, name, value)
             count += 1
             total += len(name) + len(value)
@@ -116,8 +119,6 @@ def _check_length(kind: str, name: str, longest: int) -> None:
 def _check_item(limits: Limits, prefix: str, name: str, value: str) -> None:
     if not name:
         raise HttpError(400, "Metadata name cannot be empty")
-    if not (_is_utf8(name) and _is_utf8(value)):
-        raise HttpError(400, "Metadata must be valid UTF-8")
     if len(name) > limits.max_meta_name_length:
         raise HttpError(400, f"Metadata name too long: {prefix}{name}")
     if len(value) > limits.max_meta_value_length:

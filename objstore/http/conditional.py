@@ -17,12 +17,15 @@ def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 4
 
     `header` gives the value of a request header or None, `etag` is bare, `modified_seconds` is the time shown as
     Last-Modified, in whole seconds since the epoch. Dates that are none are ignored.
+
+    Who sends both If-Match and If-Unmodified-Since gets what fits both. RFC 9110 (section 13.2.2) would look at the
+    first alone, but clients of the Swift API rely on the second, and it is the safer reading.
     """
     match = header(Client.IF_MATCH)
-    if match is not None:
-        if not lists_etag(match, etag):
-            return 412
-    elif (since := header(Client.IF_UNMODIFIED_SINCE)) is not None:
+    if match is not None and not lists_etag(match, etag):
+        return 412
+    since = header(Client.IF_UNMODIFIED_SINCE)
+    if since is not None:
         limit = parse_http_date(since)
         if limit is not None and modified_seconds > limit:
             return 412

@@ -48,5 +48,5 @@ def test_unlisted_members_of_internal_families() -> None:
 def test_groups_of_names() -> None:
     assert {"X-Container-Read", "X-Container-Sync-Key", "X-Account-Meta-Temp-Url-Key-2"} < OWNER_ONLY
     assert len(OWNER_ONLY) == 9
-    assert {"X-Container-Host", "X-Delete-At-Container", "X-If-Delete-At"} < INTERNAL_NAMES
+    assert {"X-Container-Host", "X-Delete-At-Container"} < INTERNAL_NAMES
     assert not any(name.startswith(headers.INTERNAL_PREFIXES) for name in INTERNAL_NAMES)

@@ -70,6 +70,12 @@ def test_metadata_up_to_each_limit() -> None:
     check_metadata(LIMITS, PREFIX, {PREFIX + "Empty": "", PREFIX + wsgi("Ünïcode"): wsgi("wért")})
 
 
+def test_metadata_of_objects_is_any_bytes() -> None:
+    check_metadata(LIMITS, PREFIX, {PREFIX + "N": "\xff" * 256}, text_only=False)
+    with pytest.raises(HttpError):
+        check_metadata(LIMITS, PREFIX, {PREFIX + "N": "\xff" * 257}, text_only=False)
+
+
 def test_other_headers_are_not_looked_at() -> None:
     check_metadata(LIMITS, PREFIX, {"X-Container-Meta-" + "N" * 200: "v" * 9000, "Etag": "\xff"})
 

@@ -129,6 +129,28 @@ def test_a_post_sends_metadata_and_the_type_only_if_given() -> None:
     assert store_of(Reply(404)).send("POST", PATH).status == 404
 
 
+@pytest.mark.parametrize(("header", "shown"), [("X-Delete-At", "9999999999"), ("X-Delete-After", "9999999999")])
+def test_no_object_outlives_what_a_time_can_say(header: str, shown: str) -> None:
+    store = store_of(Reply(202))
+    assert store.send("POST", PATH, {header: "9" * 5000}).status == 202
+    assert store.calls()[0].headers["X-Delete-At"] == shown
+
+
+def test_object_metadata_is_any_bytes() -> None:
+    store = store_of(Reply(202))
+    assert store.send("POST", PATH, {"X-Object-Meta-A": "\xe3\x81"}).status == 202
+    assert store.calls()[0].headers["X-Object-Meta-A"] == "\xe3\x81"
+
+
+@pytest.mark.parametrize("status", [412, 416])
+def test_a_refusal_says_which_object_it_is(status: int) -> None:
+    known = {"Etag": "e", "Last-Modified": "l", "Accept-Ranges": "bytes", "X-Timestamp": "1"}
+    answer = store_of(Reply(status, {**known, "X-Object-Meta-A": "1"})).send("GET", PATH)
+    assert answer.status == status
+    assert known.items() <= answer.headers.items()
+    assert "X-Object-Meta-A" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("statuses", "expected"),
     [((204, 204, 204), 204), ((204, 404, 503), 204), ((404, 404, 204), 404), ((409,) * 3, 409)],
