@@ -26,11 +26,15 @@ DELETE FROM metadata WHERE value = '' AND name NOT IN
 
 
 class Info(Struct, frozen=True, gc=False):
-    """A resource as HEAD answers for it; `totals` of each policy are in the order of the description's."""
+    """A resource as HEAD answers for it; `totals` of each policy are in the order of the description's.
+
+    `modified` is when it was put, or its metadata was changed, for the last time; its rows do not count.
+    """
 
     status: Status
     totals: dict[int, tuple[int, ...]]
     metadata: dict[str, str]
+    modified: str
 
     def total(self, position: int) -> int:
         """One of the totals, over all policies."""
@@ -59,7 +63,11 @@ def read_metadata(connection: sqlite3.Connection) -> dict[str, str]:
 
 def read_info(connection: sqlite3.Connection) -> Info:
     """All of it."""
-    return Info(read_status(connection), read_totals(connection), read_metadata(connection))
+    status = read_status(connection)
+    items = connection.execute("SELECT name, value, timestamp FROM metadata").fetchall()
+    modified = max((timestamp for _, _, timestamp in items), default="")
+    metadata = {name: value for name, value, _ in items if value}
+    return Info(status, read_totals(connection), metadata, max(status.put_timestamp, modified))
 
 
 def write_status(connection: sqlite3.Connection, status: Status) -> None:

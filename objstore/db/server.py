@@ -203,7 +203,8 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         return info
 
     def _headers(self, info: Info) -> dict[str, str]:
-        return life_headers(info.status) | self.describe(info) | info.metadata
+        modified = {Client.LAST_MODIFIED: Timestamp.parse(info.modified).http_date}
+        return life_headers(info.status) | modified | self.describe(info) | info.metadata
 
     def _page(self, database: Database, query: Query, info: Info, location: Location) -> bytes:
         long = min(query.limit, info.row_count) > ROWS_AT_ONCE_MAX
@@ -228,11 +229,9 @@ class DatabaseServer(WsgiServer, Generic[Row]):
 
 def life_headers(status: Status) -> dict[str, str]:
     """The timestamps of a resource as other servers read them, and its age as clients see it."""
-    put = Timestamp.parse(status.put_timestamp)
     return {
         Client.TIMESTAMP: Timestamp.parse(status.created_at).normal,
-        Client.LAST_MODIFIED: put.http_date,
-        Backend.LISTED_PUT_TIMESTAMP: put.normal,
+        Backend.LISTED_PUT_TIMESTAMP: Timestamp.parse(status.put_timestamp).normal,
         Backend.TIMESTAMP: status.created_at,
         Backend.PUT_TIMESTAMP: status.put_timestamp,
         Backend.DELETE_TIMESTAMP: status.delete_timestamp,

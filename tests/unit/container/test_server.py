@@ -127,6 +127,22 @@ def test_metadata_merges_by_timestamp(servers: Servers) -> None:
     assert "X-Container-Meta-A" not in servers.to_container("HEAD").headers
 
 
+def test_a_container_is_modified_by_what_is_said_of_it_not_by_its_rows(servers: Servers) -> None:
+    def modified() -> str:
+        return servers.to_container("HEAD").headers["Last-Modified"]
+
+    servers.to_container("PUT", 1)
+    assert modified() == "Tue, 14 Nov 2023 22:13:21 GMT"
+    servers.to_container("POST", 3, X_Container_Meta_A="1")
+    assert modified() == "Tue, 14 Nov 2023 22:13:23 GMT"
+    servers.to_container("POST", 5, X_Container_Meta_A="")
+    assert modified() == "Tue, 14 Nov 2023 22:13:25 GMT"
+    servers.to_container("PUT", 7)
+    assert modified() == "Tue, 14 Nov 2023 22:13:27 GMT"
+    servers.update([row("o", 9)])
+    assert modified() == "Tue, 14 Nov 2023 22:13:27 GMT"
+
+
 def test_too_much_metadata_in_all_is_refused_and_not_kept(servers: Servers) -> None:
     servers.to_container("PUT", 1, **{f"X_Container_Meta_{number}": "v" for number in range(60)})
     more = {f"X_Container_Meta_X{number}": "v" for number in range(60)}
