@@ -16,7 +16,7 @@ from objstore.limits import check_metadata, check_path
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, UnknownPolicy
 from objstore.proxy.handlers.common import Tools, authorize, backend_headers, is_true, metadata_changes, refused, shown
-from objstore.proxy.handlers.listing import listing_request
+from objstore.proxy.handlers.listing import listing_format, listing_request
 from objstore.proxy.info import account_key
 from objstore.proxy.put.writing import Answers
 from objstore.proxy.request import Request
@@ -52,13 +52,14 @@ class AccountHandler:
     def head(self, request: Request) -> Response:
         """204, or 410 for a deleted one; an absent one looks empty if accounts are made on demand."""
         resource = request.storage_resource
+        wanted = listing_format(request)
         authorize(request)
         found = self._read(request, resource, "HEAD", "")
         if found.status == 404 and self._is_made_on_demand(found):
-            return Response(204, self._of_an_empty_one())
+            return wanted.answer(self._of_an_empty_one())
         if found.status >= 300:
             return _failure(found)
-        return Response(204, self._shown(found, request))
+        return wanted.answer(self._shown(found, request))
 
     def get(self, request: Request) -> Response:
         """The containers: 200, 204 when there are none to list in plain text."""
@@ -68,9 +69,8 @@ class AccountHandler:
         found = self._read(request, resource, "GET", listing.query)
         if found.status == 404 and self._is_made_on_demand(found):
             name = quoteattr(resource.account)
-            body = EMPTY_LISTINGS[listing.format].replace("{}", name).encode()
-            headers = {**self._of_an_empty_one(), Client.CONTENT_TYPE: f"{listing.content_type}; charset=utf-8"}
-            return Response(200 if body else 204, headers, body)
+            body = EMPTY_LISTINGS[listing.format.name].replace("{}", name).encode()
+            return listing.format.answer(self._of_an_empty_one(), body)
         if found.status >= 300:
             return _failure(found)
         return listing.answer(found, self._shown(found, request))

@@ -11,7 +11,7 @@ from objstore.http.transport import BackendResponse
 from objstore.limits import check_metadata, check_path
 from objstore.policies import Policy, UnknownPolicy
 from objstore.proxy.handlers.common import Tools, authorize, backend_headers, is_true, metadata_changes, refused, shown
-from objstore.proxy.handlers.listing import listing_request
+from objstore.proxy.handlers.listing import listing_format, listing_request
 from objstore.proxy.handlers.updates import OF_ACCOUNT, add_updates
 from objstore.proxy.info import account_key, container_key
 from objstore.proxy.put.writing import Answers
@@ -37,11 +37,12 @@ class ContainerHandler:
     def head(self, request: Request) -> Response:
         """204, 404."""
         resource = request.storage_resource
+        wanted = listing_format(request)
         self._authorize_reading(request, resource)
         found = self._read(request, resource, "HEAD", "")
         if found.status >= 300:
             return refused(found.status)
-        return Response(204, self._shown(found, request))
+        return wanted.answer(self._shown(found, request))
 
     def get(self, request: Request) -> Response:
         """The objects: 200, 404, 204 when there are none to list in plain text."""
@@ -57,9 +58,9 @@ class ContainerHandler:
     def put(self, request: Request) -> Response:
         """201, 202 if it is there, 404 without its account, 409 if it has another storage policy."""
         resource = request.storage_resource
+        authorize(request)
         changes = self._changes(request, resource)
         policy = self._policy(request)
-        authorize(request)
         self._ensure_account(request, resource)
         headers = backend_headers(request) | changes
         headers[Client.TIMESTAMP] = self._tools.timestamp(request).internal
@@ -73,8 +74,8 @@ class ContainerHandler:
     def post(self, request: Request) -> Response:
         """204, 404."""
         resource = request.storage_resource
-        changes = self._changes(request, resource)
         authorize(request)
+        changes = self._changes(request, resource)
         self._require_account(request, resource)
         headers = backend_headers(request) | changes
         headers[Client.TIMESTAMP] = self._tools.timestamp(request).internal
@@ -115,10 +116,14 @@ class ContainerHandler:
         return policy
 
     def _changes(self, request: Request, resource: ResourcePath) -> dict[str, str]:
+        """What an authorized request changes; what only owners see, only owners change."""
         limits = self._context.cluster.limits
         check_path(limits, resource)
         changes = metadata_changes(request, "Container", OWN_HEADERS)
         check_metadata(limits, Client.CONTAINER_META_PREFIX, changes)
+        if not request.owner:
+            for name in OWNER_ONLY & changes.keys():
+                del changes[name]
         return changes
 
     def _ensure_account(self, request: Request, resource: ResourcePath) -> None:

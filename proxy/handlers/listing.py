@@ -10,7 +10,7 @@ from msgspec import Struct
 from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.local import WholeBody
-from objstore.http.messages import Response
+from objstore.http.messages import Body, Response
 from objstore.http.transport import BackendResponse
 from objstore.limits import listing_limit
 from objstore.proxy.request import Request
@@ -20,42 +20,55 @@ CONTENT_TYPES: Final = {"plain": "text/plain", "json": "application/json", "xml"
 OFFERED: Final = {"text/plain": "plain", "application/json": "json", "application/xml": "xml", "text/xml": "xml"}
 
 
-class ListingRequest(Struct, frozen=True):
-    """A listing as its server is asked for it, and how it is announced to the client."""
+class ListingFormat(Struct, frozen=True):
+    """The format a client wants; `negotiated` by its Accept header, not named in the query."""
 
-    query: str
-    format: str
+    name: str
     content_type: str
     negotiated: bool
 
-    def answer(self, found: BackendResponse, headers: dict[str, str]) -> Response:
-        """The response; the body goes through as its server made it."""
+    def answer(self, headers: dict[str, str], content: bytes | Body = b"") -> Response:
+        """The response: 204 without content, as to HEAD."""
         if self.negotiated:
             headers[Client.VARY] = Client.ACCEPT
         headers[Client.CONTENT_TYPE] = f"{self.content_type}; charset=utf-8"
+        if content:
+            return Response(200, headers, content)
+        # HTTP has no need of it beside 204, but the API promises it: clients wait for a body, or fail, without.
+        headers[Client.CONTENT_LENGTH] = "0"
+        return Response(204, headers)
+
+
+class ListingRequest(Struct, frozen=True):
+    """A listing as its server is asked for it, and how the client wants it."""
+
+    query: str
+    format: ListingFormat
+
+    def answer(self, found: BackendResponse, headers: dict[str, str]) -> Response:
+        """The response; the body goes through as its server made it."""
         body = found.body
-        if isinstance(body, WholeBody):
-            content = body.read()
-            if not content:
-                headers.pop(Client.CONTENT_LENGTH, None)
-                return Response(204, headers)
-            return Response(found.status, headers, content)
-        return Response(found.status, headers, body)
+        return self.format.answer(headers, body.read() if isinstance(body, WholeBody) else body)
 
 
 def listing_request(request: Request, limit_max: int) -> ListingRequest:
     """Raises HttpError 400, 406, 412."""
     params = request.params
     listing_limit(params.get("limit"), limit_max)
-    wanted = params.get("format", "").lower()
-    content_type = CONTENT_TYPES.get(wanted)
+    wanted = listing_format(request)
+    query = {name: params[name] for name in PASSED_ON if name in params}
+    query["format"] = wanted.name
+    return ListingRequest(urlencode(query), wanted)
+
+
+def listing_format(request: Request) -> ListingFormat:
+    """Raises HttpError 400, 406."""
+    params = request.params
+    content_type = CONTENT_TYPES.get(params.get("format", "").lower())
     negotiated = "format" not in params
     if content_type is None:
         content_type = _acceptable(request) if negotiated else CONTENT_TYPES["plain"]
-    form = OFFERED[content_type]
-    query = {name: params[name] for name in PASSED_ON if name in params}
-    query["format"] = form
-    return ListingRequest(urlencode(query), form, content_type, negotiated)
+    return ListingFormat(OFFERED[content_type], content_type, negotiated)
 
 
 def _acceptable(request: Request) -> str:

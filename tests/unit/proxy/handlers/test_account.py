@@ -21,7 +21,8 @@ def test_head_names_the_policies() -> None:
     stats = '{"0":{"containers":1,"objects":2,"bytes":3},"1":{"containers":4,"objects":5,"bytes":6},"9":{}}'
     store.account = Reply(204, {"X-Account-Container-Count": "5", "X-Backend-Policy-Stats": stats})
     answer = store.send("HEAD", PATH)
-    assert answer.status == 204
+    assert (answer.status, answer.headers["Content-Length"]) == (204, "0")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert answer.headers["X-Account-Storage-Policy-Gold-Object-Count"] == "2"
     assert answer.headers["X-Account-Storage-Policy-Silver-Bytes-Used"] == "6"
 
@@ -53,7 +54,9 @@ def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, bo
     answer = store.send("GET", "/v1/AUTH_<a", query=query)
     assert (answer.status, answer.body) == (status, body)
     assert answer.headers["X-Account-Container-Count"] == "0"
-    assert store.send("HEAD", PATH).status == 204
+    head = store.send("HEAD", PATH, query=query)
+    assert (head.status, head.headers["Content-Length"]) == (204, "0")
+    assert head.headers["Content-Type"] == answer.headers["Content-Type"]
 
 
 def test_management() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objstore.config.proxy import AccountsConfig
+from objstore.http.errors import HttpError
 from objstore.proxy.request import Request
 from tests.unit.proxy.store import Reply, Store
 
@@ -115,6 +116,32 @@ def test_what_only_owners_see() -> None:
     assert theirs.headers["X-Storage-Policy"] == "silver"
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_what_only_owners_see_only_owners_change(method: str) -> None:
+    headers = {
+        "X-Container-Read": "mine",
+        "X-Remove-Container-Write": "x",
+        "X-Container-Sync-Key": "k",
+        "X-Container-Meta-Temp-Url-Key": "t",
+        "X-Container-Meta-A": "1",
+    }
+    store = store_of(Reply(204))
+    assert store.send(method, PATH, headers, authorize=let_in).status == 204
+    sent = store.calls(method)[0].headers
+    assert sent["X-Container-Meta-A"] == "1"
+    assert not {"X-Container-Read", "X-Container-Write", "X-Container-Sync-Key"} & sent.keys()
+    assert "X-Container-Meta-Temp-Url-Key" not in sent
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+def test_who_may_not_learns_nothing_else(method: str) -> None:
+    def refuse(request: Request) -> None:
+        raise HttpError(403)
+
+    bad = {"X-Container-Meta-": "no name", "X-Storage-Policy": "none"}
+    assert store_of(Reply(204)).send(method, PATH, bad, authorize=refuse).status == 403
+
+
 @pytest.mark.parametrize(
     ("query", "accept", "format", "content_type"),
     [
@@ -134,11 +161,18 @@ def test_formats(query: str, accept: str | None, format: str, content_type: str)
     assert answer.headers["Content-Type"] == f"{content_type}; charset=utf-8"
     assert ("Vary" in answer.headers) is (not query)
     assert store.calls("GET")[0].request.query == f"format={format}"
+    for method in ("HEAD", "GET"):
+        store = store_of(Reply(204))
+        empty = store.send(method, PATH, {"Accept": accept} if accept else {}, query=query)
+        assert (empty.status, empty.headers["Content-Length"]) == (204, "0")
+        assert empty.headers["Content-Type"] == f"{content_type}; charset=utf-8"
+        assert ("Vary" in empty.headers) is (not query)
 
 
 def test_listing_parameters_are_checked_and_passed_on() -> None:
     store = store_of(Reply(200, {}, b""))
     assert store.send("GET", PATH, query="limit=10001").status == 412
-    assert store.send("GET", PATH, {"Accept": "image/png"}).status == 406
+    for method in ("GET", "HEAD"):
+        assert store.send(method, PATH, {"Accept": "image/png"}).status == 406
     assert store.send("GET", PATH, query="marker=%C3%A4+b&limit=5&other=1&path=").status == 204
     assert store.calls("GET")[0].request.query == "limit=5&marker=%C3%A4+b&path=&format=plain"
