@@ -84,6 +84,8 @@ class Request(messages.Request, webob.BaseRequest):  # type: ignore[misc]  # Web
     def _parse_path(self) -> ResourcePath | None:
         parts = self.path[1:].split("/", 3)
         if parts[0] not in self.limits.valid_api_versions:
+            if len(parts) > 1 and not parts[0]:
+                raise HttpError(404)
             if len(parts) > 1 and VERSION_SHAPE.fullmatch(parts[0]):
                 raise HttpError(412, f"Unknown API version: {parts[0]}")
             return None

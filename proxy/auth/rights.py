@@ -99,5 +99,5 @@ def refusal(request: Request, account: str = "") -> HttpError:
 
 def unauthorized(account: str = "") -> HttpError:
     """Asks for a token of an account (RFC 9110, section 11.6.1)."""
-    realm = quote(account, safe="/:.-_") or "unknown"
+    realm = quote(account) or "unknown"
     return HttpError(401, headers={Client.WWW_AUTHENTICATE: f'Swift realm="{realm}"'})

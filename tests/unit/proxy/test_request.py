@@ -43,7 +43,16 @@ def test_resource(path: str, expected: ResourcePath | None) -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/v2/a", 412), ("/v1//c", 404), ("/v1/a//o", 404), ("/v1//", 404), ("/v1/a/\xff", 412), ("/v1/a/c/\0o", 412)],
+    [
+        ("/v2/a", 412),
+        ("//v1/a", 404),
+        ("//", 404),
+        ("/v1//c", 404),
+        ("/v1/a//o", 404),
+        ("/v1//", 404),
+        ("/v1/a/\xff", 412),
+        ("/v1/a/c/\0o", 412),
+    ],
 )
 def test_bad_paths(path: str, status: int) -> None:
     bad = request(path)

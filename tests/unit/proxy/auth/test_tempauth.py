@@ -113,6 +113,11 @@ def test_bad_tokens(proxy: Proxy, header: str, token: str) -> None:
     assert not proxy.handlers.requests
 
 
+def test_a_realm_ends_no_header(proxy: Proxy) -> None:
+    answer = proxy.send("GET", '/v1/AUTH_"\nContent-Length: 4\n\nhtml')
+    assert answer.headers["Www-Authenticate"] == 'Swift realm="AUTH_%22%0AContent-Length%3A%204%0A%0Ahtml"'
+
+
 def test_no_bit_of_a_token_can_be_changed(proxy: Proxy) -> None:
     token = proxy.token("test:tester3", "testing3")
     sealed = bytearray(urlsafe_b64decode(token[7:]))
