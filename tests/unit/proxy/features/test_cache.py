@@ -36,17 +36,28 @@ class FakeMemcached:
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.stored: dict[str, tuple[bytes, float]] = {}
+        self.numbers: dict[str, int] = {}
 
     def get(self, key: str) -> bytes | None:
         assert len(key) <= 200
         value, until = self.stored.get(key, (b"", 0.0))
         return value if until > self.clock.seconds else None
 
+    def gets(self, key: str) -> tuple[bytes | None, bytes | None]:
+        value = self.get(key)
+        return (None, None) if value is None else (value, str(self.numbers[key]).encode())
+
+    def cas(self, key: str, value: bytes, cas: bytes, expire: int) -> bool | None:
+        if self.gets(key)[1] != cas:
+            return None
+        return self.set(key, value, expire, True)
+
     def add(self, key: str, value: bytes, expire: int) -> bool:
         return self.get(key) is None and self.set(key, value, expire, True)
 
     def set(self, key: str, value: bytes, expire: int, noreply: bool) -> bool:
         self.stored[key] = (value, self.clock.seconds + expire)
+        self.numbers[key] = self.numbers.get(key, 0) + 1
         return True
 
 
@@ -59,7 +70,11 @@ def clock() -> ManualClock:
 def cache(request: pytest.FixtureRequest, clock: ManualClock) -> LocalCache | SharedCache:
     if request.param == "local":
         return LocalCache(clock, Generations(64))
-    return SharedCache(clock, FakeMemcached(clock))
+    return shared(FakeMemcached(clock))
+
+
+def shared(memcached: FakeMemcached) -> SharedCache:
+    return SharedCache(memcached.clock, memcached, LocalCache(memcached.clock, Generations(64)))
 
 
 def put(cache: LocalCache | SharedCache, key: str, number: int, seconds: float = 60.0) -> None:
@@ -80,7 +95,6 @@ def test_a_change_is_seen_at_once(cache: LocalCache | SharedCache, clock: Manual
     put(cache, "k", 1)
     cache.invalidate("k")
     assert cache.get("k", Value) is None
-    clock.seconds += 20
     put(cache, "k", 2)
     assert cache.get("k", Value) == Value(2)
 
@@ -96,6 +110,28 @@ def test_what_was_fetched_before_a_change_is_not_kept(
     assert cache.get("k", Value) is None
 
 
+def test_another_node_sees_a_change_after_a_second(clock: ManualClock) -> None:
+    memcached = FakeMemcached(clock)
+    here, there = shared(memcached), shared(memcached)
+    put(here, "k", 1)
+    assert there.get("k", Value) == Value(1)
+    here.invalidate("k")
+    put(here, "k", 2)
+    clock.seconds += 1.1
+    assert there.get("k", Value) == Value(2)
+
+
+def test_what_another_node_fetched_before_a_change_is_not_kept(clock: ManualClock) -> None:
+    memcached = FakeMemcached(clock)
+    here, there = shared(memcached), shared(memcached)
+    begun = there.generation("k")
+    here.invalidate("k")
+    put(here, "k", 2)
+    there.set("k", Value(1), 60.0, begun)
+    clock.seconds += 1.1
+    assert there.get("k", Value) == Value(2)
+
+
 def test_the_least_used_goes_first(clock: ManualClock) -> None:
     cache = LocalCache(clock, Generations(64), entries_max=2)
     put(cache, "a", 1)
@@ -108,7 +144,7 @@ def test_the_least_used_goes_first(clock: ManualClock) -> None:
 
 def test_garbage_in_memcached_is_a_miss(clock: ManualClock) -> None:
     memcached = FakeMemcached(clock)
-    cache = SharedCache(clock, memcached)
+    cache = shared(memcached)
     put(cache, "k", 1)
     (key,) = memcached.stored
     memcached.set(key, b"garbage", 60, True)
