@@ -21,7 +21,8 @@ def put_status(statuses: Sequence[int], quorum: int) -> int:
     newer = statuses.count(409)
     if newer and stored + newer >= quorum:
         return 202
-    return best_status(statuses, quorum)
+    # Too few that know of newer data, or none: a conflict is nothing the client could mend, so it has no vote.
+    return best_status([status for status in statuses if status != 409], quorum)
 
 
 def delete_status(statuses: Sequence[int], quorum: int) -> int:
