@@ -5,12 +5,12 @@ A worker only says what one step is, and after each step whether there is more t
 
 import enum
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
 
-from objstore.logs import Logger
+from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, WaitTimeout
 
@@ -18,6 +18,8 @@ RETRY_FIRST_SECONDS: Final = 1.0
 RETRY_LONGEST_SECONDS: Final = 60.0
 # How long a step may go on once the process has been told to stop.
 DRAIN_SECONDS: Final = 30.0
+# What figures call a step that raised.
+FAILED: Final = "failed"
 
 
 class Step(enum.Enum):
@@ -71,10 +73,13 @@ def run_once(worker: Worker) -> Step:
 class Runner:
     """Runs jobs side by side until they are done or it is told to stop."""
 
-    def __init__(self, jobs: list[Job], log: Logger, monotonic: Callable[[], float]) -> None:
+    def __init__(self, jobs: Sequence[Job], runtime: Runtime) -> None:
         self._jobs = jobs
-        self._log = log
-        self._monotonic = monotonic
+        self._log = runtime.log
+        self._monotonic = runtime.clock.monotonic
+        metrics = runtime.metrics
+        self._steps = metrics.counter("daemon_steps", "Steps of background work", ("worker", "outcome"))
+        self._durations = metrics.histogram("daemon_step_seconds", "How long a step took", ("worker",))
         self._stop: Event[None] = Event()
         self._ended: Event[None] = Event()
         self._running = 0
@@ -121,7 +126,10 @@ class Runner:
             except Exception:
                 failures += 1
                 self._log.exception("step failed", worker=job.worker.name, failures=failures)
-            pause = pause_seconds(job, outcome, self._monotonic() - started, failures)
+            took = self._monotonic() - started
+            self._steps.add(job.worker.name, FAILED if failures else outcome.value)
+            self._durations.observe(took, job.worker.name)
+            pause = pause_seconds(job, outcome, took, failures)
             if pause is None:
                 return
             self._pause(pause)
@@ -148,8 +156,11 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
         signal.signal(number, handle)
 
 
-def run(jobs: list[Job], log: Logger) -> None:
+def run(jobs: Sequence[Job], runtime: Runtime) -> None:
     """The main function of a process of daemons: runs until done, SIGTERM or SIGINT."""
-    runner = Runner(jobs, log, concurrency.monotonic)
+    runner = Runner(jobs, runtime)
     stop_on_signals(runner.stop)
+    runtime.log.info("started", workers=",".join(job.worker.name for job in jobs))
     runner.run()
+    runtime.metrics.share()
+    runtime.log.info("stopped")

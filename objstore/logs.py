@@ -95,11 +95,15 @@ class Logger:
         """An error with the exception being handled and its traceback, still on one line."""
         self._log("error", message, fields | {"traceback": traceback.format_exc().rstrip()})
 
+    @property
+    def writes_access(self) -> bool:
+        """Whether lines of requests are wanted: without them their fields need not be collected."""
+        return self._sink.threshold <= LEVELS["info"]
+
     def access(self, **fields: object) -> None:
         """One line for a request that has been answered; secrets in a `query` field are blanked."""
-        sink = self._sink
-        if sink.threshold <= LEVELS["info"]:
-            sink.line("info", self.name, fields)
+        if self.writes_access:
+            self._sink.line("info", self.name, fields)
 
     def _log(self, level: str, message: str, fields: dict[str, object]) -> None:
         if LEVELS[level] >= self._sink.threshold:

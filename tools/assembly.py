@@ -5,13 +5,15 @@ Each function imports the server it makes: a process loads only those it runs.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from objstore.daemon import Job
 from objstore.logs import SINK, get_logger
-from objstore.metrics import Metrics, StatsD
+from objstore.metrics import Metrics
 from objstore.mounts import DeviceRoot
 from objstore.runtime import Runtime
+from objstore.statsd import StatsD
 
 if TYPE_CHECKING:
     from objstore.cluster import Cluster
@@ -25,13 +27,19 @@ if TYPE_CHECKING:
     from objstore.ring.rings import Rings
 
 
-def make_runtime(service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
-    """What every part of a service is handed; also sets up where its log lines go."""
+def make_runtime(server: str, service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
+    """What every part of a service is handed; also sets up where its log lines go.
+
+    The `server` answers for the figures of all services of its name: its own and its daemons'.
+    """
     SINK.configure(log.level, log.max_line_length)
     statsd = None
     if metrics.statsd is not None:
         statsd = StatsD(metrics.statsd.host, metrics.statsd.port, metrics.statsd_prefix)
-    return Runtime(log=get_logger(service), metrics=Metrics.shared(metrics.directory, service, statsd))
+    if metrics.bind is None:
+        return Runtime(log=get_logger(service), metrics=Metrics(statsd=statsd))
+    shared = Metrics.shared(os.path.join(metrics.directory, server), service, statsd)
+    return Runtime(log=get_logger(service), metrics=shared)
 
 
 def make_devices(config: DevicesConfig) -> DeviceRoot:

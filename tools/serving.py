@@ -8,13 +8,14 @@ import ssl
 import traceback
 from collections.abc import Callable, Sequence
 
-from objstore.config.sections import ServerConfig
+from objstore.config.sections import MetricsConfig, ServerConfig
 from objstore.config.units import Address
-from objstore.daemon import Job
+from objstore.daemon import Job, Runner
 from objstore.http.heads import HeadLimits
 from objstore.http.messages import WsgiApplication
+from objstore.http.probes import MetricsPage
 from objstore.http.server import HttpServer, ServerOptions
-from objstore.http.workers import ConnectionBalance, Master, listen, run_servers
+from objstore.http.workers import ConnectionBalance, Master, Server, listen, run_servers
 from objstore.limits import Limits
 from objstore.logs import Logger
 from objstore.runtime import Runtime
@@ -75,43 +76,81 @@ def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
     return context
 
 
+class BackgroundWork:
+    """Jobs beside the answering of requests, until the worker that does them drains."""
+
+    def __init__(self, jobs: Sequence[Job], runtime: Runtime) -> None:
+        self._runner = Runner(jobs, runtime)
+
+    def serve(self) -> None:
+        """See Server."""
+        self._runner.run()
+
+    def drain(self, seconds: float) -> None:
+        """See Server; steps are short, so that the runner's own patience is enough."""
+        self._runner.stop()
+
+
 class Service:
-    """One application and the sockets it answers on."""
+    """One application, the socket it answers on, and the socket on which Prometheus is answered."""
 
     def __init__(
         self,
         make: MakeApplication,
         runtime: Runtime,
         options: ServerOptions,
-        sockets: Sequence[socket.socket],
+        listener: socket.socket,
+        metrics: MetricsConfig,
         jobs: Sequence[Job] = (),
     ) -> None:
-        """Makes the application at once, so that what is wrong is said before anything is forked.
+        """Makes the application and listens at once, so that what is wrong is said before anything is forked.
 
-        One of the workers also does the `jobs`.
+        One of the workers also does the `jobs`. Raises OperatorProblem.
         """
         self._make = make
         self._runtime = runtime
         self._options = options
-        self._sockets = sockets
-        self._jobs = list(jobs)
+        self._listener = listener
+        self._metrics_listener = None if metrics.bind is None else open_socket(metrics.bind)
+        self._jobs = jobs
         self._report = reporter(runtime.log)
         self._balance = ConnectionBalance()
         self._application = make()
 
     def run(self, workers: int, drain_seconds: float) -> None:
         """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process."""
+        log = self._runtime.log
+        log.info("started", address=Address(*self._listener.getsockname()[:2]), workers=workers)
         if workers == 0:
             self._balance.join(0)
             run_servers(self.start(0), (signal.SIGTERM, signal.SIGINT), drain_seconds)
-            return
-        Master(self.start, workers, self._report, self._balance, self._reload, drain_seconds).run()
+        else:
+            finish = self._runtime.metrics.share
+            Master(
+                self.start, workers, self._report, self._balance, self._reload, drain_seconds, finish, self._ended
+            ).run()
+        log.info("stopped")
 
     def _reload(self) -> None:
         self._application = self._make()
+        self._runtime.log.info("configuration reloaded")
 
-    def start(self, index: int) -> list[HttpServer]:
-        """The server of worker number `index`, in its own process."""
+    def _ended(self, process: int, expected: bool) -> None:
+        if not expected:
+            self._runtime.log.error("a worker died; another takes its place", process=process)
+        self._runtime.metrics.forget_process(process)
+
+    def start(self, index: int) -> list[Server]:
+        """What worker number `index` does, in its own process."""
         # A fork copies the generator's state: without a new seed all workers would draw the same numbers.
         self._runtime.random.seed()
-        return [HttpServer(self._application, self._sockets, self._options, self._report, self._balance)]
+        self._runtime.metrics.join()
+        servers: list[Server] = [
+            HttpServer(self._application, [self._listener], self._options, self._report, self._balance)
+        ]
+        if self._metrics_listener is not None:
+            page = MetricsPage(self._runtime)
+            servers.append(HttpServer(page, [self._metrics_listener], ServerOptions(), self._report))
+        if index == 0 and self._jobs:
+            servers.append(BackgroundWork(self._jobs, self._runtime))
+        return servers

@@ -42,14 +42,14 @@ class WholeStore:
         )
         self._account_config = AccountConfig(devices=devices)
         config = self._proxy_config()
-        self._runtime = assembly.make_runtime("objstore", config.log, config.metrics)
+        self._runtime = assembly.make_runtime("objstore", "objstore", config.log, config.metrics)
         self._servers: dict[int, WsgiApplication] = {}
         self._transport = LocalTransport(self._server_of)
         listener = open_socket(address)
         self.address = Address(address.host, listener.getsockname()[1])
         cluster = Cluster.load(folder.cluster_file)
         options = options_of(config.server, cluster.limits)
-        self._service = Service(self._make, self._runtime, options, [listener], self._daemons(cluster))
+        self._service = Service(self._make, self._runtime, options, listener, config.metrics, self._daemons(cluster))
 
     def run(self, workers: int) -> None:
         """Serve until told to stop."""

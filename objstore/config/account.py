@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from objstore.config.sections import AccountServerConfig, DevicesConfig, LogConfig, MetricsConfig
+from objstore.config.sections import AccountServerConfig, DevicesConfig, HealthcheckConfig, LogConfig, MetricsConfig
 
 
 class AccountConfig(Struct, frozen=True):
@@ -12,5 +12,6 @@ class AccountConfig(Struct, frozen=True):
     ring_dir: str = "/etc/objstore"
     server: AccountServerConfig = AccountServerConfig()
     devices: DevicesConfig = DevicesConfig()
+    healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

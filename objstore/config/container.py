@@ -6,6 +6,7 @@ from objstore.config.sections import (
     BackendConfig,
     ContainerServerConfig,
     DevicesConfig,
+    HealthcheckConfig,
     LogConfig,
     MetricsConfig,
 )
@@ -33,5 +34,6 @@ class ContainerConfig(Struct, frozen=True):
     devices: DevicesConfig = DevicesConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
     updater: ContainerUpdaterConfig = ContainerUpdaterConfig()
+    healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

@@ -5,6 +5,7 @@ from msgspec import Struct
 from objstore.config.sections import (
     BackendConfig,
     DevicesConfig,
+    HealthcheckConfig,
     LogConfig,
     MetricsConfig,
     ObjectServerConfig,
@@ -56,5 +57,6 @@ class ObjectConfig(Struct, frozen=True):
     backend: ObjectBackendConfig = ObjectBackendConfig()
     storage: StorageConfig = StorageConfig()
     updater: UpdaterConfig = UpdaterConfig()
+    healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

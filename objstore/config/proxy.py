@@ -4,7 +4,7 @@ import re
 
 from msgspec import Struct
 
-from objstore.config.sections import BackendConfig, LogConfig, MetricsConfig, ProxyServerConfig
+from objstore.config.sections import BackendConfig, HealthcheckConfig, LogConfig, MetricsConfig, ProxyServerConfig
 from objstore.config.units import Count, Seconds, Secret
 
 
@@ -65,12 +65,6 @@ class ProxyLogConfig(LogConfig, frozen=True):
     """[log] of a proxy."""
 
     reveal_sensitive_prefix: Count = 16
-
-
-class HealthcheckConfig(Struct, frozen=True):
-    """[healthcheck]: what load balancers ask."""
-
-    disable_path: str = ""
 
 
 class CapabilitiesConfig(Struct, frozen=True):

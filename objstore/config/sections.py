@@ -78,10 +78,30 @@ class LogConfig(Struct, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     max_line_length: Count = 0
 
+    @property
+    def has_access_lines(self) -> bool:
+        """Whether each request has a line."""
+        return self.level in ("debug", "info")
+
+
+class HealthcheckConfig(Struct, frozen=True):
+    """[healthcheck]: what load balancers and operators' programs ask."""
+
+    disable_path: str = ""
+
 
 class MetricsConfig(Struct, frozen=True):
-    """[metrics]: figures for Prometheus, and their mirror for StatsD."""
+    """[metrics]: figures for Prometheus, and their mirror for StatsD.
 
-    directory: str = ""
+    The processes of a service put the figures that `bind` serves together in `directory`.
+    """
+
+    bind: Bind | None = None
+    directory: str = "/run/objstore"
     statsd: Bind | None = None
     statsd_prefix: str = ""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody sees the figures."""
+        return self.bind is not None or self.statsd is not None

@@ -14,9 +14,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from objstore.http.server import HttpServer
 from objstore.system import concurrency
 
 RESTART_PAUSE_SECONDS: Final = 1.0  # before the successor of a worker that died sooner than this after its start
@@ -28,7 +27,17 @@ _ABSENT: Final = 0xFFFFFFFF
 _WATCHED: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Report = Callable[[str, BaseException], None]
-StartServers = Callable[[int], Sequence[HttpServer]]
+StartServers = Callable[[int], Sequence["Server"]]
+
+
+class Server(Protocol):
+    """What a worker does: answer requests, or work in the background."""
+
+    def serve(self) -> None:
+        """Work until `drain`, then finish what is under way."""
+
+    def drain(self, seconds: float) -> None:
+        """Begin nothing new; after `seconds` what is under way is cut off."""
 
 
 def listen(host: str, port: int, backlog: int = 4096) -> socket.socket:
@@ -88,14 +97,22 @@ class Master:
         balance: ConnectionBalance | None = None,
         reload: Callable[[], None] = lambda: None,
         drain_seconds: float = 30.0,
+        finish: Callable[[], None] = lambda: None,
+        ended: Callable[[int, bool], None] = lambda _process, _expected: None,
     ) -> None:
-        """`start(index)` runs in each new worker and gives its servers; `reload` runs here before all are replaced."""
+        """`start(index)` runs in each new worker and gives its servers, `finish` there when they have drained.
+
+        `reload` runs here before all are replaced, `ended` for each process that is no more, whether it was told to
+        end or not.
+        """
         self._start = start
         self._count = count
         self._report = report
         self._balance = balance
         self._reload = reload
         self._drain_seconds = drain_seconds
+        self._finish = finish
+        self._ended = ended
         self._workers: dict[int, tuple[int, float]] = {}  # process id: index, time of start
         self._leaving: set[int] = set()
 
@@ -134,6 +151,7 @@ class Master:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             concurrency.run_hub_in_child()
             run_servers(self._start(index), (signal.SIGTERM,), self._drain_seconds)
+            self._finish()
             code = 0
         except BaseException as error:
             self._report("a worker failed", error)
@@ -145,6 +163,7 @@ class Master:
     def _replace_dead(self) -> None:
         for process in self._reap():
             index, started = self._workers.pop(process)
+            self._tell_ended(process, process in self._leaving)
             if process in self._leaving:
                 self._leaving.discard(process)
                 continue
@@ -153,6 +172,12 @@ class Master:
             if time.monotonic() - started < RESTART_PAUSE_SECONDS:
                 time.sleep(RESTART_PAUSE_SECONDS)
             self._fork(index)
+
+    def _tell_ended(self, process: int, expected: bool) -> None:
+        try:
+            self._ended(process, expected)
+        except Exception as error:
+            self._report("the end of a worker is not accounted for", error)
 
     def _reap(self) -> list[int]:
         ended = []
@@ -185,6 +210,7 @@ class Master:
         while self._workers:
             for process in self._reap():
                 del self._workers[process]
+                self._tell_ended(process, True)
             left = deadline - time.monotonic()
             if left <= 0:
                 for process in self._workers:
@@ -194,7 +220,7 @@ class Master:
                 signal.sigtimedwait((signal.SIGCHLD,), min(1.0, max(0.01, left)))
 
 
-def run_servers(servers: Sequence[HttpServer], signals: Sequence[signal.Signals], drain_seconds: float) -> None:
+def run_servers(servers: Sequence[Server], signals: Sequence[signal.Signals], drain_seconds: float) -> None:
     """Serve in this process until one of the signals comes, then drain."""
     hub = concurrency.current_hub()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)

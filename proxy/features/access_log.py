@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from objstore.config.proxy import ProxyConfig
+from objstore.http.access import CLIENT_LEFT, SENT, RequestFigures, access_fields
 from objstore.http.messages import Response
 from objstore.proxy.features.base import Feature, Handler
 from objstore.proxy.request import Request
 
 if TYPE_CHECKING:
     from objstore.proxy.context import ProxyContext
-
-# The server calls what it finds here when the response has left, or could not.
-SENT: Final = "objstore.sent"
-CLIENT_LEFT: Final = 499
-# Clients choose methods; each label value is a series for ever.
-METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS"})
-
-OPTIONAL_FIELDS: Final = (("query", "QUERY_STRING"), ("received", "CONTENT_LENGTH"), ("agent", "HTTP_USER_AGENT"))
 
 
 def kind_of(request: Request) -> str:
@@ -39,21 +33,21 @@ def masked(secret: str, revealed: int) -> str:
 class AccessLog(Feature):
     """Outermost: it sees what clients see, and how long they wait for it."""
 
-    __slots__ = ("_durations", "_first_bytes", "_log", "_monotonic", "_received", "_requests", "_reveal", "_sent")
+    __slots__ = ("_figures", "_log", "_monotonic", "_reveal", "_writes")
 
     def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
         super().__init__(next_handler, context)
         runtime = context.runtime
         self._log = runtime.log
+        self._writes = runtime.log.writes_access
         self._monotonic = runtime.clock.monotonic
         self._reveal = context.config.log.reveal_sensitive_prefix
-        metrics = runtime.metrics
-        self._requests = metrics.counter("proxy_requests", "Requests answered", ("kind", "method", "status"))
-        self._durations = metrics.histogram(
-            "proxy_request_seconds", "From a request's head to the last byte of its response", ("kind", "method")
-        )
-        self._sent = metrics.counter("proxy_sent_bytes", "Bytes of bodies sent to clients", ("kind",))
-        self._received = metrics.counter("proxy_received_bytes", "Bytes of bodies announced by clients", ("kind",))
+        self._figures = RequestFigures(runtime.metrics, "proxy", ("kind",)) if context.config.metrics.wanted else None
+
+    @classmethod
+    def wanted(cls, config: ProxyConfig) -> bool:
+        """See Feature."""
+        return config.metrics.wanted or config.log.has_access_lines
 
     def __call__(self, request: Request) -> Response:
         """See Feature."""
@@ -65,46 +59,25 @@ class AccessLog(Feature):
         answered = self._monotonic()
 
         def sent(size: int, complete: bool) -> None:
-            status = response.status if complete else CLIENT_LEFT
+            status = str(response.status) if complete else CLIENT_LEFT
             duration = self._monotonic() - begun
-            self._count(request, method, status, duration, size)
-            self._write(request, method, path, status, size, answered - begun, duration)
+            if self._figures is not None:
+                self._figures.count(request.environ, method, status, duration, size, kind_of(request))
+            if self._writes:
+                self._write(request, method, path, status, size, answered - begun, duration)
 
         request.environ.setdefault(SENT, []).append(sent)
         return response
 
-    def _count(self, request: Request, method: str, status: int, duration: float, size: int) -> None:
-        kind = kind_of(request)
-        method = method if method in METHODS else "other"
-        self._requests.add(kind, method, str(status))
-        self._durations.observe(duration, kind, method)
-        if size:
-            self._sent.add(kind, amount=size)
-        received = request.environ.get("CONTENT_LENGTH")
-        if received and received != "0" and received.isdecimal():
-            self._received.add(kind, amount=int(received))
-
     def _write(
-        self, request: Request, method: str, path: str | None, status: int, size: int, first: float, duration: float
+        self, request: Request, method: str, path: str | None, status: str, size: int, first: float, duration: float
     ) -> None:
         environ = request.environ
-        fields: dict[str, object] = {
-            "client": environ.get("REMOTE_ADDR", ""),
-            "method": method,
-            "path": quote(request.path, encoding="latin-1") if path is None else path,
-            "status": status,
-            "sent": size,
-            "ttfb": first,
-            "duration": duration,
-            "trans_id": request.transaction_id,
-        }
-        # What a request does not have takes no room in its line.
+        if path is None:
+            path = quote(request.path, encoding="latin-1")
+        fields = access_fields(environ, method, path, status, size, first, duration, request.transaction_id)
         if request.identity is not None:
             fields["user"] = request.identity.user
-        for name, variable in OPTIONAL_FIELDS:
-            value = environ.get(variable)
-            if value:
-                fields[name] = value
         token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
         if token:
             fields["auth"] = masked(token, self._reveal)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from objstore.headers import Client
 from objstore.http.messages import Response
+from objstore.http.probes import HEALTHCHECK, health
 from objstore.proxy.features.base import Feature, Handler
 from objstore.proxy.request import Request
 
@@ -25,9 +24,6 @@ class Healthcheck(Feature):
 
     def __call__(self, request: Request) -> Response:
         """See Feature."""
-        if request.path != "/healthcheck":
+        if request.path != HEALTHCHECK:
             return self._next(request)
-        headers = {Client.CONTENT_TYPE: "text/plain"}
-        if self._disable_path and os.path.exists(self._disable_path):
-            return Response(503, headers, b"DISABLED BY FILE")
-        return Response(200, headers, b"OK")
+        return health(self._disable_path)

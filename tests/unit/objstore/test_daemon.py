@@ -7,6 +7,7 @@ import pytest
 from objstore import daemon
 from objstore.daemon import Job, Runner, Step, pause_seconds, run, run_once
 from objstore.logs import Logger, Sink
+from objstore.runtime import Runtime
 from objstore.system import concurrency
 
 
@@ -71,7 +72,11 @@ def lines() -> list[bytes]:
 
 
 def runner(lines: list[bytes], *jobs: Job) -> Runner:
-    return Runner(list(jobs), Logger("daemon", Sink(write=lines.append)), concurrency.monotonic)
+    return Runner(jobs, runtime_of(lines))
+
+
+def runtime_of(lines: list[bytes]) -> Runtime:
+    return Runtime(Logger("daemon", Sink("warning", write=lines.append)))
 
 
 def test_runs_until_all_are_done(lines: list[bytes]) -> None:
@@ -94,6 +99,17 @@ def test_failures_are_logged_and_tried_again(lines: list[bytes], monkeypatch: py
     assert counts == ["1", "2", "1"]
     assert b"worker=scripted" in lines[0]
     assert b"disk on fire" in lines[0]
+
+
+def test_steps_are_counted(lines: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "RETRY_FIRST_SECONDS", 0.0)
+    runtime = runtime_of(lines)
+    Runner([Job(Scripted(Step.BUSY, fail, Step.BUSY), 30.0)], runtime).run()
+    text = runtime.metrics.render().decode()
+    assert 'daemon_steps_total{outcome="busy",worker="scripted"} 2.0' in text
+    assert 'daemon_steps_total{outcome="failed",worker="scripted"} 1.0' in text
+    assert 'daemon_steps_total{outcome="done",worker="scripted"} 1.0' in text
+    assert 'daemon_step_seconds_count{worker="scripted"} 4.0' in text
 
 
 def test_stopping_ends_a_pause(lines: list[bytes]) -> None:
@@ -146,5 +162,5 @@ def test_signals_stop_it(lines: list[bytes], handlers: None, number: signal.Sign
         return Step.IDLE
 
     worker = Scripted(signalled, Step.IDLE)
-    run([Job(worker, interval_seconds=3600.0)], Logger("daemon", Sink(write=lines.append)))
+    run([Job(worker, interval_seconds=3600.0)], runtime_of(lines))
     assert worker.steps == 1

@@ -1,16 +1,14 @@
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from objstore import metrics
-from objstore.metrics import Metrics, StatsD
-
-ROOT = Path(__file__).parents[3]
+from objstore.figures import FiguresFolder
+from objstore.metrics import Metrics
+from objstore.statsd import StatsD
+from objstore.system import concurrency, files
 
 
 @pytest.fixture
@@ -95,65 +93,132 @@ def test_a_statsd_server_that_is_away_harms_nothing(server: socket.socket) -> No
     counter.add()
 
 
-def run_python(program: str, **environ: str) -> str:
-    answer = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, check=True
-    )
-    return answer.stdout
+def test_labels_have_to_be_as_declared() -> None:
+    with pytest.raises(ValueError, match="a has the labels"):
+        Metrics().counter("a", "d", ("x",)).add()
 
 
-def test_prometheus_client_is_loaded_when_it_is_needed() -> None:
-    program = """
-import sys
-from objstore.metrics import Metrics
-counter = Metrics().counter("a", "d")
-print("prometheus_client" in sys.modules)
-counter.add()
-print("prometheus_client" in sys.modules)
-"""
-    assert run_python(program).split() == ["False", "True"]
+def test_a_histogram_counts_each_duration_once() -> None:
+    figures = Metrics()
+    histogram = figures.histogram("s_seconds", "d")
+    for seconds in (0.0, 0.001, 0.0011, 1000.0):
+        histogram.observe(seconds)
+    lines = figures.render().decode().splitlines()
+    assert 's_seconds_bucket{le="0.001"} 2.0' in lines
+    assert 's_seconds_bucket{le="0.005"} 3.0' in lines
+    assert 's_seconds_bucket{le="300.0"} 3.0' in lines
+    assert 's_seconds_bucket{le="+Inf"} 4.0' in lines
+    assert "s_seconds_count 4.0" in lines
+    assert "s_seconds_sum 1000.0021" in lines
 
 
-def test_a_service_starts_from_zero_and_leaves_others_alone(tmp_path: Path) -> None:
-    program = f"""
-from objstore.metrics import Metrics
-figures = Metrics.shared({str(tmp_path)!r}, "proxy")
-figures.counter("a", "d").add()
-print(figures.render().decode())
-"""
-    (tmp_path / "object").mkdir()
-    (tmp_path / "object" / "counter_1.db").touch()
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The id of this process, as a list of one that tests may change to act as several."""
+    now = [100]
+    monkeypatch.setattr("os.getpid", lambda: now[0])
+    yield now
+
+
+def worker(folder: Path, process: list[int], process_id: int, service: str = "object") -> Metrics:
+    """What a process just forked has."""
+    process[0] = process_id
+    figures = Metrics(FiguresFolder(str(folder), service))
+    figures.join()
+    return figures
+
+
+def count(figures: Metrics, amount: int) -> None:
+    figures.counter("a", "d", ("x",)).add("y", amount=amount)
+    figures.gauge("g", "d").set(amount)
+    figures.histogram("h_seconds", "d").observe(0.2)
+    figures.share()
+
+
+def test_processes_count_together(tmp_path: Path, process: list[int]) -> None:
+    master = Metrics.shared(str(tmp_path), "object")
+    count(worker(tmp_path, process, 101), 1)
+    last = worker(tmp_path, process, 102)
+    count(last, 2)
+    daemon = worker(tmp_path, process, 103, "object-updater")
+    count(daemon, 4)
+    for figures in (master, last, daemon):
+        lines = figures.render().decode().splitlines()
+        assert 'a_total{x="y"} 7.0' in lines
+        assert "g 7.0" in lines
+        assert "h_seconds_count 3.0" in lines
+
+
+def test_what_a_process_counted_stays_when_it_has_ended(tmp_path: Path, process: list[int]) -> None:
+    master = Metrics.shared(str(tmp_path), "object")
+    count(worker(tmp_path, process, 101), 1)
+    count(worker(tmp_path, process, 102), 2)
+    process[0] = 100
+    for ended in (101, 102, 102, 12345):
+        master.forget_process(ended)
+        lines = master.render().decode().splitlines()
+        assert 'a_total{x="y"} 3.0' in lines
+        assert "h_seconds_count 2.0" in lines
+    assert not [line for line in lines if line.startswith("g ")]
+    assert len(list(tmp_path.iterdir())) == 1
+    count(worker(tmp_path, process, 102), 5)  # an id that is used again
+    assert 'a_total{x="y"} 8.0' in master.render().decode()
+
+
+def test_a_fold_that_was_interrupted_counts_nothing_twice(
+    tmp_path: Path, process: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master = Metrics.shared(str(tmp_path), "object")
+    count(worker(tmp_path, process, 101), 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "unlink_quietly", lambda path: False)
+        master.forget_process(101)
+    assert 'a_total{x="y"} 1.0' in master.render().decode()
+
+
+def test_a_start_begins_at_zero_and_leaves_others_alone(tmp_path: Path, process: list[int]) -> None:
+    count(worker(tmp_path, process, 101), 1)
+    (tmp_path / "object.5.1.figures.5.new").touch()  # its process was killed while it wrote
+    count(worker(tmp_path, process, 102, "object-updater"), 2)
+    assert 'a_total{x="y"} 2.0' in Metrics.shared(str(tmp_path), "object").render().decode()
+    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["object-updater"]
+
+
+def test_a_fork_begins_at_zero(tmp_path: Path) -> None:
+    figures = Metrics.shared(str(tmp_path), "object")
+    counter = figures.counter("a", "d")
+    counter.add()
+    figures.join()
+    counter.add()
+    assert "a_total 1.0" in figures.render().decode().splitlines()
+
+
+def test_changes_are_shared_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[tuple[float, Callable[[], None]]] = []
+    monkeypatch.setattr(concurrency, "call_later", lambda seconds, callback: timers.append((seconds, callback)))
+    figures = Metrics.shared(str(tmp_path), "object")
+    counter = figures.counter("a", "d")
+    assert not list(tmp_path.iterdir())
     for _ in range(2):
-        assert "a_total 1.0" in run_python(program).splitlines()
-    assert len(list((tmp_path / "proxy").glob("*.db"))) == 1
-    assert (tmp_path / "object" / "counter_1.db").exists()
+        for _ in range(3):
+            counter.add()
+        ((seconds, callback),) = timers
+        assert seconds == metrics.SHARE_SECONDS
+        timers.clear()
+        callback()
+    assert "a_total 6.0" in Metrics(FiguresFolder(str(tmp_path), "other")).render().decode()
 
 
-def test_without_a_directory_each_worker_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(metrics.SHARED_DIRECTORY, raising=False)
-    Metrics.shared("", "proxy")
-    assert metrics.SHARED_DIRECTORY not in os.environ
+def test_what_is_not_figures_is_stepped_over(tmp_path: Path) -> None:
+    figures = Metrics.shared(str(tmp_path), "object")
+    (tmp_path / "object.9.9.figures").write_bytes(b"\xc1")
+    (tmp_path / "notes").touch()
+    figures.counter("a", "d").add()
+    assert "a_total 1.0" in figures.render().decode()
 
 
-def test_workers_count_together(tmp_path: Path) -> None:
-    program = f"""
-import os
-from objstore.metrics import Metrics
-figures = Metrics({str(tmp_path)!r})
-counter, gauge = figures.counter("a", "d", ("x",)), figures.gauge("g", "d")
-children = []
-for number in (1, 2):
-    child = os.fork()
-    if child == 0:
-        counter.add("y", amount=number)
-        gauge.set(number)
-        os._exit(0)
-    os.waitpid(child, 0)
-    children.append(child)
-print(figures.render().decode())
-figures.forget_process(children[1])
-print(figures.render().decode())
-"""
-    lines = run_python(program).splitlines()
-    assert lines.count('a_total{x="y"} 3.0') == 2
-    assert [line for line in lines if line.startswith("g ")] == ["g 3.0", "g 1.0"]
+def test_a_folder_that_is_gone_harms_nothing(tmp_path: Path) -> None:
+    figures = Metrics.shared(str(tmp_path / "gone"), "object")
+    (tmp_path / "gone").rmdir()
+    figures.counter("a", "d").add()
+    figures.share()

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from objstore.config.proxy import ProxyConfig, ProxyLogConfig
+from objstore.config.sections import MetricsConfig
+from objstore.config.units import Address
+from objstore.proxy.features.access_log import AccessLog
 from objstore.proxy.request import Request
 from tests.unit.proxy.features.harness import Proxy, environ_of
 
@@ -51,7 +57,8 @@ def test_errors_are_logged_with_their_status(proxy: Proxy) -> None:
     assert "status=500" in proxy.lines[-1]
 
 
-def test_figures(proxy: Proxy) -> None:
+def test_figures(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path, ProxyConfig(metrics=MetricsConfig(bind=Address("127.0.0.1", 0))))
     proxy.send("GET", "/v1/AUTH_test/c/o")
     proxy.send("PUT", "/v1/AUTH_test/c", body=b"123")
     proxy.send("BREW", "/coffee")
@@ -60,3 +67,10 @@ def test_figures(proxy: Proxy) -> None:
     assert 'proxy_received_bytes_total{kind="container"} 3.0' in text
     assert 'method="other"' in text
     assert "BREW" not in text
+
+
+def test_nothing_is_done_for_nobody() -> None:
+    quiet = ProxyLogConfig(level="warning")
+    assert not AccessLog.wanted(ProxyConfig(log=quiet))
+    assert AccessLog.wanted(ProxyConfig(log=quiet, metrics=MetricsConfig(statsd=Address("127.0.0.1", 8125))))
+    assert AccessLog.wanted(ProxyConfig())

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from objstore.config.proxy import CapabilitiesConfig, HealthcheckConfig, NameCheckConfig, ProxyConfig
+from objstore.config.proxy import CapabilitiesConfig, NameCheckConfig, ProxyConfig
+from objstore.config.sections import HealthcheckConfig
 from objstore.proxy.features.info import admin_signature
 from tests.unit.proxy.features.harness import NOW, Proxy
 
