@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import ssl
@@ -14,6 +15,7 @@ from objstore.system.concurrency import WaitTimeout
 
 RECEIVE_SIZE: Final = 65536
 SEND_TIMEOUT_SECONDS: Final = 60.0
+PIPE_BYTES: Final = 1 << 20
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -179,11 +181,12 @@ class Connection:
         Fewer than `size` only when the source has closed, or is silent for too long. Both buffers must be empty.
         """
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _widen(writer)
         moved = 0
         try:
             while moved < size:
                 try:
-                    count = os.splice(source.descriptor, writer, min(size - moved, 1 << 20))
+                    count = os.splice(source.descriptor, writer, min(size - moved, PIPE_BYTES))
                 except BlockingIOError:
                     try:
                         concurrency.wait_readable(source.descriptor, source_timeout_seconds)
@@ -209,6 +212,14 @@ class Connection:
                 self._wait_writable(timeout_seconds)
             except OSError:
                 raise self.left() from None
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold PIPE_BYTES, if the system still allows its user that much."""
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        pass
 
 
 class TlsConnection(Connection):
