@@ -322,7 +322,8 @@ class Session:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
-            for told in environ.get("objstore.sent", ()):
+            # Taken out, since they refer to the environ: a cycle would keep the response until the next collection.
+            for told in environ.pop("objstore.sent", ()):
                 told(reply.body_sent, reply.complete)
         if body.ended:
             return reply.keep_alive
