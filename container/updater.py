@@ -52,7 +52,9 @@ class ContainerUpdater:
         self._devices = devices
         self._account_ring = account_ring
         self._runtime = runtime
-        self._store = DatabaseStore(ContainerDescription(cluster.limits), cluster, devices, runtime)
+        self._store = DatabaseStore(
+            ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=CONCURRENT_MAX
+        )
         self._reporter = Reporter(transport, timeout_seconds, runtime.log)
         self._due: deque[Place] = deque()
         self._sweep: Iterator[list[Place]] | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import ssl
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from objstore.config.sections import MetricsConfig, ServerConfig
 from objstore.config.units import Address
@@ -20,6 +22,9 @@ from objstore.limits import Limits
 from objstore.logs import Logger
 from objstore.runtime import Runtime
 from objstore.tools.problems import OperatorProblem
+
+# A connection each for clients and servers, files under way, and databases that are kept open.
+DESCRIPTORS_WANTED: Final = 65_536
 
 Report = Callable[[str, BaseException], None]
 # Makes the application afresh, from configuration read afresh. May raise StoreError.
@@ -35,6 +40,14 @@ def open_socket(address: Address) -> socket.socket:
             f"cannot listen on {address}: {error.strerror or error}",
             "end what uses the address, or choose another one",
         ) from error
+
+
+def allow_many_descriptors() -> None:
+    """Raise this process's limit as far as the system lets it, up to what any service can use."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(DESCRIPTORS_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def reporter(log: Logger) -> Report:
@@ -120,6 +133,7 @@ class Service:
     def run(self, workers: int, drain_seconds: float) -> None:
         """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process."""
         log = self._runtime.log
+        allow_many_descriptors()
         log.info("started", address=Address(*self._listener.getsockname()[:2]), workers=workers)
         if workers == 0:
             self._balance.join(0)

@@ -29,11 +29,20 @@ TEMPORARY_FOLDER: Final = "tmp"  # of a device
 class DatabaseStore(Generic[Row]):
     """The databases of one kind on the devices of one server."""
 
-    def __init__(self, description: Description[Row], cluster: Cluster, devices: DeviceRoot, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        description: Description[Row],
+        cluster: Cluster,
+        devices: DeviceRoot,
+        runtime: Runtime,
+        open_max: int = OPEN_DATABASES_MAX,
+    ) -> None:
+        """So many databases stay open; a daemon that comes to each of them seldom needs few."""
         self.description = description
         self._hasher = cluster.hasher
         self._devices = devices
         self._runtime = runtime
+        self._open_max = open_max
         self._open: OrderedDict[str, Database] = OrderedDict()
         self._inherited: OrderedDict[str, Database] = OrderedDict()
         self._owner = os.getpid()
@@ -114,7 +123,7 @@ class DatabaseStore(Generic[Row]):
                 return database
             self._forget(file, database)
         database = self._open[file] = Database(file, inode, self._runtime)
-        if len(self._open) > OPEN_DATABASES_MAX:
+        if len(self._open) > self._open_max:
             self._close_oldest()
         return database
 

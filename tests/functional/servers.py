@@ -158,8 +158,8 @@ class Cluster:
         for node in range(1, 5):
             wait_until_healthy(*self.endpoint(node))
 
-    def endpoint(self, node: int) -> tuple[str, int]:
-        """Where the proxy of a node (1 to 4) listens."""
+    def endpoint(self, node: int, server: str = "proxy") -> tuple[str, int]:
+        """Where a server of a node (1 to 4) listens."""
         layout: dict[str, Any] = json.loads((self.folder / "cluster.json").read_text())
-        host, _, port = layout["nodes"][node - 1]["proxy"].rpartition(":")
+        host, _, port = layout["nodes"][node - 1][server].rpartition(":")
         return host, int(port)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.servers import Cluster
+from tests.functional.servers import Cluster, wait_until_healthy
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -47,6 +47,12 @@ def test_every_proxy_serves_everything(clients: list[Client]) -> None:
         assert client.get("shared/o").body == b"content"
         # A token of one proxy is good at all.
         assert Client(client.host, client.port, account=first.account, token=first.token).get("shared").lines == ["o"]
+
+
+def test_every_server_tells_its_health(cluster: Cluster) -> None:
+    for node in range(1, 5):
+        for server in ("proxy", "object", "container", "account"):
+            wait_until_healthy(*cluster.endpoint(node, server))
 
 
 def test_three_copies_lie_on_three_nodes(cluster: Cluster, clients: list[Client]) -> None:
