@@ -49,7 +49,9 @@ class WholeStore:
         self.address = Address(address.host, listener.getsockname()[1])
         cluster = Cluster.load(folder.cluster_file)
         options = options_of(config.server, cluster.limits)
-        self._service = Service(self._make, self._runtime, options, listener, config.metrics, self._daemons(cluster))
+        self._service = Service(
+            self.make_application, self._runtime, options, listener, config.metrics, self._daemons(cluster)
+        )
 
     def run(self, workers: int) -> None:
         """Serve until told to stop."""
@@ -76,7 +78,7 @@ class WholeStore:
         """The storage server behind an address of the rings."""
         return self._servers.get(request.node.port)
 
-    def _make(self) -> WsgiApplication:
+    def make_application(self) -> WsgiApplication:
         """All servers afresh; the proxy, which uses the others, is the one that answers."""
         cluster, runtime, transport = Cluster.load(self._folder.cluster_file), self._runtime, self._transport
         self._servers[PORTS["account"]] = assembly.make_account_server(self._account_config, cluster, runtime)
