@@ -49,17 +49,21 @@ class ProcessTree:
         """Proportional set size: memory that several share counts once in all."""
         return self._sum("smaps_rollup", "Pss:")
 
-    def resident_bytes(self) -> int:
-        """Resident memory, summed over the processes."""
-        return self._sum("status", "VmRSS:")
+    def resident_bytes(self) -> dict[int, int]:
+        """Resident memory of each process, by its id."""
+        return {process_id: _field(process_id, "status", "VmRSS:") for process_id in self.process_ids()}
 
     def _sum(self, file: str, field: str) -> int:
-        kilobytes = 0
-        for process_id in self.process_ids():
-            for line in _read(Path(f"/proc/{process_id}/{file}")).splitlines():
-                if line.startswith(field):
-                    kilobytes += int(line.split()[1])
-        return kilobytes * 1024
+        return sum(_field(process_id, file, field) for process_id in self.process_ids())
+
+
+def _field(process_id: int, file: str, field: str) -> int:
+    """A figure in kB that the kernel gives for a process, in bytes; 0 if the process is gone."""
+    kilobytes = 0
+    for line in _read(Path(f"/proc/{process_id}/{file}")).splitlines():
+        if line.startswith(field):
+            kilobytes += int(line.split()[1])
+    return kilobytes * 1024
 
 
 def _read(path: Path) -> str:
