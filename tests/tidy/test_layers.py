@@ -7,7 +7,7 @@ import pytest
 
 from tests.tidy.repository import RANKS, ROOT, imported, place, sources, tier_of
 
-THREADS_OF_CONTROL = ROOT / "objstore/system/concurrency.py"
+THREADS_OF_CONTROL = ROOT / "objstore/system/hub.py"
 
 
 def target_tier(module: str) -> str | None:

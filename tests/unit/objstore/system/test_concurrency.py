@@ -11,9 +11,9 @@ import pytest
 
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, Queue, Semaphore, Task, WaitTimeout, call_soon_from_thread, spawn
+from objstore.system.hub import GreenletExit
 
 Pair = tuple[socket.socket, socket.socket]
-Killed: type[BaseException] = concurrency.greenlet.GreenletExit  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_place_is_never_lost_to_timeouts_and_kills() -> None:
     for task in tasks:
         try:
             task.wait(5)
-        except (WaitTimeout, Killed):
+        except (WaitTimeout, GreenletExit):
             assert task.dead
     assert (semaphore._free, len(semaphore._waiters), held) == (2, 0, 0)
     assert nothing_left()
@@ -189,7 +189,7 @@ def test_a_killed_greenlet_leaves_nothing_registered(pair: Pair, wait: Callable[
     task.kill()
     rounds()
     task.kill()
-    with pytest.raises(Killed):
+    with pytest.raises(GreenletExit):
         task.wait()
     assert nothing_left()
 
@@ -227,7 +227,7 @@ def test_a_killed_greenlet_may_wait_while_it_cleans_up() -> None:
     task = spawn(work)
     rounds()
     task.kill()
-    with pytest.raises(Killed):
+    with pytest.raises(GreenletExit):
         task.wait()
     assert cleaned == [True]
 
