@@ -2,10 +2,10 @@
 
 import pytest
 
-from objstore.system import concurrency
+from objstore.system import hub
 
 
 @pytest.fixture(autouse=True)
 def quick_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timeouts are noticed at once."""
-    monkeypatch.setattr(concurrency, "SWEEP_SECONDS", 0.002)
+    monkeypatch.setattr(hub, "SWEEP_SECONDS", 0.002)
