@@ -234,7 +234,7 @@ def current_hub() -> Hub:
     global _current_hub
     if _current_hub is None:
         eventlet.hubs.use_hub(Hub)
-        _current_hub = eventlet.hubs.getcurrent_hub()
+        _current_hub = eventlet.hubs.get_hub()
     return _current_hub
 
 
