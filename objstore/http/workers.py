@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from objstore.system import concurrency
+from objstore.system.processes import end_with_parent
 
 RESTART_PAUSE_SECONDS: Final = 1.0  # before the successor of a worker that died sooner than this after its start
 KILL_AFTER_SECONDS: Final = 5.0  # beyond the time to drain
@@ -136,14 +137,17 @@ class Master:
     def _fork(self, index: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        master = os.getpid()
         process = os.fork()
         if process == 0:
-            self._become_worker(index)
+            self._become_worker(index, master)
         self._workers[process] = (index, time.monotonic())
 
-    def _become_worker(self, index: int) -> None:
+    def _become_worker(self, index: int, master: int) -> None:
         code = 1
         try:
+            # Workers without a master would keep the address and the data from whoever is started next.
+            end_with_parent(master)
             if self._balance is not None:
                 self._balance.join(index)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the master decides

@@ -91,6 +91,18 @@ def test_a_worker_that_dies_is_replaced(own_store: Store) -> None:
     assert own_store.processes()[0] == master
 
 
+def test_workers_end_with_their_master(own_store: Store) -> None:
+    own_store.start()
+    client = Client.login(own_store.host, own_store.port)
+    client.put("c")
+    assert own_store.process is not None
+    own_store.process.kill()
+    own_store.process.wait()
+    own_store.start()  # the address and the folder are free at once
+    client.close()
+    assert client.head("c").status == 204
+
+
 def every_worker(client: Client, count: int = 12) -> list[Client]:
     """Several connections: with two workers, some to each."""
     return [Client(client.host, client.port, account=client.account, token=client.token) for _ in range(count)]
