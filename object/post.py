@@ -5,19 +5,19 @@ from objstore.http.messages import Request, Response
 from objstore.object.announce import audience_of
 from objstore.object.engine import AlreadyStored, Description
 from objstore.object.metadata import PostedMetadata
-from objstore.object.requests import stored_headers, timestamp_of
+from objstore.object.requests import ignores_expiry, stored_headers, timestamp_of
 from objstore.object.responses import conflict, not_found, plain
 from objstore.object.service import ObjectService
 
 
 def post_object(service: ObjectService, request: Request) -> Response:
-    """202; 404 when there is no object; 409 when its metadata and its content type are as new."""
+    """202; 404 when there is no object, or only an expired one; 409 when its metadata and content type are as new."""
     target = service.target(request)
     timestamp = timestamp_of(request)
     audience = audience_of(request, target)
     headers = stored_headers(request, service.allowed_headers)
     standing = service.engine.look(target.location)
-    stored = service.live(target, standing)
+    stored = (service.stored if ignores_expiry(request) else service.live)(target, standing)
     if stored is None:
         return not_found(standing.timestamp)
     stored.close()

@@ -34,6 +34,9 @@ level = "warning"       # "info" adds a line for each request
 allow_account_management = true
 account_autocreate = true
 
+[objects]
+allow_open_expired = true
+
 [auth]
 # Seals tokens. With another one all tokens are void.
 token_secret = {token_secret}

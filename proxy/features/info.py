@@ -101,5 +101,6 @@ def store_section(context: ProxyContext) -> Section:
         "strict_cors_mode": config.cors.strict,
         "allow_account_management": config.accounts.allow_account_management,
         "account_autocreate": config.accounts.account_autocreate,
+        "allow_open_expired": config.objects.allow_open_expired,
         **msgspec.structs.asdict(limits),
     }

@@ -74,7 +74,7 @@ class ObjectHandler:
         for variable, name in PASSED_ON:
             if variable in environ:
                 headers[name] = environ[variable]
-        if "HTTP_X_OPEN_EXPIRED" in environ and self._opens_expired(request):
+        if self._opens_expired(request):
             headers[Backend.OPEN_EXPIRED] = "true"
         newest = "HTTP_X_NEWEST" in environ and is_true(environ["HTTP_X_NEWEST"])
         if method == "GET":
@@ -126,6 +126,8 @@ class ObjectHandler:
         place = self._place(request, resource, container)
         if request.environ.get("CONTENT_TYPE"):
             stored[Client.CONTENT_TYPE] = content_type(request, resource.object)
+        if self._opens_expired(request):
+            stored[Backend.OPEN_EXPIRED] = "true"
         headers = self._write_headers(request, place, container, timestamp, stored)
         answers = self._tools.writer.send("POST", place, headers)
         status = best_status(answers.statuses, answers.quorum)
@@ -160,7 +162,9 @@ class ObjectHandler:
         return info
 
     def _opens_expired(self, request: Request) -> bool:
-        """Whether an owner sees what has expired and is not deleted yet."""
+        """Whether an owner reads, or brings back, what has expired and is not deleted yet."""
+        if "HTTP_X_OPEN_EXPIRED" not in request.environ:
+            return False
         allowed = self._context.config.objects.allow_open_expired and request.owner
         return allowed and is_true(request.header(Client.OPEN_EXPIRED))
 

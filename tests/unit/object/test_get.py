@@ -98,6 +98,15 @@ def test_an_expired_object_is_gone(store: Store) -> None:
     assert store.get(x_backend_replication="true").body == b"body"
 
 
+def test_an_expired_object_can_be_brought_back(store: Store) -> None:
+    store.put(1, x_delete_at=str(int(NOW) + 10))
+    store.clock.seconds = NOW + 10
+    later = str(int(NOW) + 99)
+    assert store.post(2, x_delete_at=later).status == 404
+    assert store.post(3, x_delete_at=later, x_backend_open_expired="true").status == 202
+    assert store.get().headers["X-Delete-At"] == later
+
+
 def damage(store: Store, how: str) -> None:
     path = store.directory() / store.names()[0]
     content = bytearray(path.read_bytes())

@@ -38,6 +38,7 @@ def test_what_everybody_sees(proxy: Proxy) -> None:
     assert shown["tempauth"] == {"account_acls": True}
     store = shown["swift"]
     assert store["max_file_size"] == 5368709122
+    assert store["allow_open_expired"] is False
     assert store["policies"] == [
         {"name": "gold", "aliases": "gold", "default": True},
         {"name": "silver", "aliases": "silver, Argent"},
