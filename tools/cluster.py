@@ -62,11 +62,17 @@ def start(directory: Path, node: int | None) -> None:
     opened = LoopbackCluster.open(directory)
     chosen = opened.chosen(node)
     opened.start(chosen)
-    deadline = time.monotonic() + START_SECONDS
+    wait_until_answering(chosen)
     for each in chosen:
-        for service in SERVICES:
-            _wait_until_it_answers(each, service, deadline)
         click.echo(f"{each.name}: http://{each.address('proxy')}")
+
+
+def wait_until_answering(nodes: list[Node]) -> None:
+    """Wait for all services of nodes that have been started. Raises OperatorProblem if one ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    for node in nodes:
+        for service in SERVICES:
+            _wait_until_it_answers(node, service, deadline)
 
 
 def _wait_until_it_answers(node: Node, service: str, deadline: float) -> None:

@@ -1,0 +1,134 @@
+"""A cluster under load loses a node with all its data, and nobody may notice.
+
+python -m objstore.tools.bench.outage DIRECTORY NODE [SECONDS] -- DIRECTORY is that of a running `objstore cluster`.
+
+NODE is killed in the middle of uploads and downloads, and comes back empty, each phase taking SECONDS. All the while
+every answer is compared with what was acknowledged before, and in the end all of it is read back through each proxy.
+Only connections to the proxy of the node that was killed may fail. Exit status 1 if anything was not as it must be.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from objstore.tools.bench.endpoint import Endpoint
+from objstore.tools.bench.sessions import Findings, Session
+from objstore.tools.bench.streamer import Streamer
+from objstore.tools.bench.workload import Worker
+from objstore.tools.cluster import wait_until_answering
+from objstore.tools.loopback import LoopbackCluster
+
+WORKERS: Final = 4
+DOWNLOADS: Final = 3
+LARGE_MEBIBYTES: Final = 100
+LISTINGS: Final = 5  # through each proxy, since each may come from another replica
+
+
+class Outage:
+    """One run against one cluster."""
+
+    def __init__(self, cluster: LoopbackCluster, victim: int, seconds: float) -> None:
+        self._cluster = cluster
+        self._victim = cluster.chosen(victim)
+        self._seconds = seconds
+        self._container = f"outage-{uuid.uuid4().hex[:8]}"
+        self._endpoints = [
+            Endpoint(f"http://{node.address('proxy')}/auth/v1.0", "test:tester", "testing") for node in cluster.nodes
+        ]
+        self._survivors = [each for place, each in enumerate(self._endpoints, 1) if place != victim]
+        self.findings = Findings()
+        doomed = [self._session(self._endpoints[victim - 1])]
+        self.workers = [
+            Worker(f"w{number}", self._container, [self._session(each) for each in self._survivors], self.findings)
+            for number in range(WORKERS)
+        ]
+        self.workers.append(Worker("doomed", self._container, doomed, self.findings, doomed=True))
+
+    def _session(self, endpoint: Endpoint) -> Session:
+        return Session((endpoint.host, endpoint.port), endpoint.account, endpoint.token)
+
+    def _streamer(self, name: str, place: int) -> Streamer:
+        endpoint = self._survivors[place % len(self._survivors)]
+        return Streamer(name, self._container, self._session(endpoint), self.findings)
+
+    def run(self) -> None:
+        """Load, kill, load, bring back empty, load; then verify."""
+        status, _ = self._endpoints[0].request("PUT", f"/{self._container}")
+        assert status == 201, f"the container cannot be made: {status}"
+        before = self._streamer("large-before", 0)
+        before.upload(LARGE_MEBIBYTES, 0)
+        ended = threading.Event()
+        with ThreadPoolExecutor(32) as pool:
+            loads = [pool.submit(worker.run, ended) for worker in self.workers]
+            time.sleep(self._seconds)
+            uploads, streams = self._start_streams(pool, before.etag)
+            time.sleep(self._seconds / 2)
+            self._say("kill")
+            self._cluster.kill(self._victim)
+            time.sleep(self._seconds)
+            during = self._streamer("large-during", 1)
+            during.upload(LARGE_MEBIBYTES, 0)
+            self._say("back, empty")
+            self._cluster.wipe(self._victim)
+            self._cluster.start(self._victim)
+            wait_until_answering(self._victim)
+            time.sleep(self._seconds)
+            ended.set()
+            for task in loads + streams:
+                task.result()
+        self._verify([before, during, *uploads])
+
+    def _start_streams(self, pool: ThreadPoolExecutor, etag: str) -> tuple[list[Streamer], list[Future[None]]]:
+        """An upload through each surviving proxy and some downloads, all under way when the node is killed."""
+        uploads = [self._streamer(f"large-up-{place}", place) for place in range(len(self._survivors))]
+        downloads = [self._streamer("large-before", place) for place in range(DOWNLOADS)]
+        tasks = [pool.submit(each.upload, LARGE_MEBIBYTES, self._seconds) for each in uploads]
+        for each in downloads:
+            each.etag = etag
+            tasks.append(pool.submit(each.download, self._seconds))
+        return uploads, tasks
+
+    def _verify(self, large: list[Streamer]) -> None:
+        self._say("verify")
+        for endpoint in self._endpoints:
+            for worker in self.workers:
+                worker.verify(self._session(endpoint))
+        for streamer in large:
+            streamer.download(0)
+        for endpoint in self._endpoints * LISTINGS:
+            self._verify_listing(endpoint, [streamer.name for streamer in large])
+
+    def _verify_listing(self, endpoint: Endpoint, names: list[str]) -> None:
+        status, body = endpoint.request("GET", f"/{self._container}?prefix=large-")
+        missing = set(names) - set(body.decode().split())
+        if status != 200 or missing:
+            self.findings.failed(f"a listing through {endpoint.host}: {status}, without {sorted(missing)}")
+
+    def _say(self, phase: str) -> None:
+        findings = self.findings
+        passed = time.monotonic() - findings.began
+        print(f"{passed:6.2f} s  {phase}: {findings.answered} answers, {len(findings.failures)} failures", flush=True)
+
+
+def main() -> None:
+    """See the module."""
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 5.0
+    outage = Outage(LoopbackCluster.open(Path(sys.argv[1])), int(sys.argv[2]), seconds)
+    outage.run()
+    findings = outage.findings
+    known = sum(len(worker.known) for worker in outage.workers)
+    print(f"{findings.answered} answers, {known} objects verified, {len(findings.failures)} failures,")
+    print(f"{findings.tolerated} failed connections to the proxy that was killed")
+    for failure in findings.failures[:50]:
+        print(failure)
+    sys.exit(int(bool(findings.failures)))
+
+
+if __name__ == "__main__":
+    main()
