@@ -1,6 +1,7 @@
-"""Greenlets, waiting and waking, for all of the program; `objstore.system.hub` is what stands behind it.
+"""Greenlets, waiting and waking, for all of the program: the one place where eventlet is imported.
 
-Everything here runs in one operating-system thread per process.
+Everything here runs in one operating-system thread per process. `objstore.system.hub` says how its hub differs from
+eventlet's own.
 """
 
 from __future__ import annotations
@@ -8,25 +9,36 @@ from __future__ import annotations
 import os
 import select
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
+# Host names are resolved where they are needed; the green resolver alone would cost every process 20 MB.
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import eventlet.hubs
+    from eventlet.green import socket as green_socket
+    from eventlet.hubs import epolls
+
 from objstore.errors import StoreError
 from objstore.system.hub import (
     Channel,
+    ChannelHub,
     Greenlet,
     GreenletExit,
-    Hub,
     Waiter,
     WaitTimeout,
     current_hub,
+    forget_hub,
     getcurrent,
-    green_socket,
-    run_hub_in_child,
+    make_hubs_with,
 )
 
 __all__ = [
+    "ChannelHub",
     "Event",
     "Hub",
     "Queue",
@@ -57,9 +69,28 @@ IDLE_GREENLETS_MAX: Final = 128
 _EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 
+class Hub(ChannelHub, epolls.Hub):  # type: ignore[misc]  # eventlet has no types
+    """The hub of a process."""
+
+
+def _make_hub() -> Hub:
+    eventlet.hubs.use_hub(Hub)
+    hub: Hub = eventlet.hubs.get_hub()
+    return hub
+
+
+make_hubs_with(_make_hub)
+
+
+def run_hub_in_child() -> None:
+    """After a fork: wait with a hub of our own, not with the parent's."""
+    forget_hub()
+    eventlet.hubs.use_hub(Hub)
+
+
 def monotonic() -> float:
     """Seconds on the hub's clock: real, or virtual in a simulation."""
-    return current_hub().clock()  # type: ignore[no-any-return]
+    return current_hub().clock()
 
 
 def call_soon(callback: Callable[..., object], *arguments: object) -> None:
@@ -73,7 +104,7 @@ def call_later(seconds: float, callback: Callable[..., object], *arguments: obje
     return timer.cancel  # type: ignore[no-any-return]
 
 
-def call_soon_from_thread(hub: Hub, callback: Callable[..., object], *arguments: object) -> None:
+def call_soon_from_thread(hub: ChannelHub, callback: Callable[..., object], *arguments: object) -> None:
     """The same from another thread; `hub` is the one that thread works for (`current_hub()` of its owner)."""
     hub.foreign.append((callback, arguments))
     if not hub.signalled:

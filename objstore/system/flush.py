@@ -48,7 +48,7 @@ class Flusher:
 
     def __init__(self) -> None:
         self._disks: dict[int, _Disk] = {}
-        self._hub: concurrency.Hub | None = None
+        self._hub: concurrency.ChannelHub | None = None
 
     def flush(self, descriptor: int, everything: bool = False) -> None:
         """Wait until all that was written to this file or directory is on stable storage.
@@ -96,7 +96,7 @@ class _Round:
 class _Disk:
     """One filesystem: callers gather in the hub, and a thread flushes for them, one round at a time."""
 
-    def __init__(self, number: int, hub: concurrency.Hub) -> None:
+    def __init__(self, number: int, hub: concurrency.ChannelHub) -> None:
         self._hub = hub
         self._waiting: list[_Caller] = []
         self._begun = False  # a round is under way, or about to be

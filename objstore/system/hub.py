@@ -1,6 +1,6 @@
-"""The hub that all greenlets of a process switch to when they wait: the one place where eventlet is imported.
+"""What the hub is that all greenlets of a process switch to when they wait.
 
-The rest of the program uses `objstore.system.concurrency`, which is built on this.
+The rest of the program uses `objstore.system.concurrency`, which puts this on top of eventlet's hub.
 
 Everything here runs in one operating-system thread per process. A greenlet that has to wait registers a
 `Waiter`, switches to the hub, and comes back when somebody wakes it, when its deadline has passed, or when it is
@@ -19,19 +19,9 @@ from __future__ import annotations
 import os
 import select
 import sys
-import warnings
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
-
-# Host names are resolved where they are needed; the green resolver alone would cost every process 20 MB.
-os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import eventlet.hubs
-    from eventlet.green import socket as green_socket
-    from eventlet.hubs import epolls
 
 import greenlet
 
@@ -39,15 +29,15 @@ from objstore.errors import StoreError
 
 __all__ = [
     "Channel",
+    "ChannelHub",
     "Greenlet",
     "GreenletExit",
-    "Hub",
     "WaitTimeout",
     "Waiter",
     "current_hub",
+    "forget_hub",
     "getcurrent",
-    "green_socket",
-    "run_hub_in_child",
+    "make_hubs_with",
 ]
 
 SWEEP_SECONDS: Final = 0.1
@@ -123,16 +113,31 @@ class Channel:
         self.writable = False
 
 
-class Hub(epolls.Hub):  # type: ignore[misc]  # eventlet has no types
-    """eventlet's epoll hub with edge-triggered channels, a queue of callbacks and swept deadlines."""
+class ChannelHub:
+    """What an epoll hub of eventlet's gets in addition: edge-triggered channels, callbacks, swept deadlines.
+
+    To be inherited from before eventlet's class, whose attributes it names below.
+    """
+
+    poll: Any  # the epoll object
+    clock: Callable[[], float]
+    greenlet: Any  # the one that runs the hub
+    listeners: dict[str, dict[int, Any]]  # by READ and WRITE, then by descriptor
+    ensure_greenlet: Callable[[], None]
+    schedule_call_global: Callable[..., Any]
+    squelch_exception: Callable[..., None]
+    squelch_generic_exception: Callable[..., None]
+    READ: str
+    WRITE: str
+    SYSTEM_EXCEPTIONS: tuple[type[BaseException], ...]
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
-        super().__init__(clock)
+        super().__init__(clock)  # type: ignore[call-arg]  # eventlet's
         self.ready: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self.channels: dict[int, Channel] = {}
         self.deadlines: dict[Waiter, float] = {}
         self.sweeping = False
-        self.idle_greenlets: list[greenlet.greenlet] = []
+        self.idle_greenlets: list[Any] = []  # greenlets that have done their task
         self.foreign: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self.signalled = False
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -226,23 +231,28 @@ class Hub(epolls.Hub):  # type: ignore[misc]  # eventlet has no types
             self.schedule_call_global(SWEEP_SECONDS, self._sweep)
 
 
-_current_hub: Hub | None = None
+_current_hub: ChannelHub | None = None
+_make_hub: Callable[[], ChannelHub]
 
 
-def current_hub() -> Hub:
+def make_hubs_with(make: Callable[[], ChannelHub]) -> None:
+    """Say how hubs are made; once, before the first is."""
+    global _make_hub
+    _make_hub = make
+
+
+def current_hub() -> ChannelHub:
     """The hub of this process, made when it is first asked for; threads report back to it."""
     global _current_hub
     if _current_hub is None:
-        eventlet.hubs.use_hub(Hub)
-        _current_hub = eventlet.hubs.get_hub()
+        _current_hub = _make_hub()
     return _current_hub
 
 
-def run_hub_in_child() -> None:
-    """After a fork: forget the parent's hub, whose epoll descriptor the processes would share."""
+def forget_hub() -> None:
+    """After a fork: the parent's hub, whose epoll descriptor the processes would share, is not ours."""
     global _current_hub
     if _current_hub is not None:
         _current_hub.poll.close()
         os.close(_current_hub.eventfd)
         _current_hub = None
-    eventlet.hubs.use_hub(Hub)

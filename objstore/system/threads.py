@@ -23,7 +23,7 @@ class ThreadGroup:
         self._name = name
         self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], Event[Any]]] = queue.SimpleQueue()
         self._places = concurrency.Semaphore(QUEUED_CALLS_MAX)
-        self._hub: concurrency.Hub | None = None
+        self._hub: concurrency.ChannelHub | None = None
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run `function` on a thread while this greenlet waits; its result, or what it raised."""
@@ -35,7 +35,7 @@ class ThreadGroup:
             self._calls.put((function, arguments, outcome))
             return outcome.wait()
 
-    def _start(self, hub: concurrency.Hub) -> None:
+    def _start(self, hub: concurrency.ChannelHub) -> None:
         self._hub = hub
         self._calls = queue.SimpleQueue()
         for number in range(self._count):
@@ -48,7 +48,9 @@ class ThreadGroup:
             _run(hub, *calls.get())
 
 
-def _run(hub: concurrency.Hub, function: Callable[..., Any], arguments: tuple[Any, ...], outcome: Event[Any]) -> None:
+def _run(
+    hub: concurrency.ChannelHub, function: Callable[..., Any], arguments: tuple[Any, ...], outcome: Event[Any]
+) -> None:
     # In a function of its own, so that an idle thread keeps nothing of its last call alive.
     try:
         result = function(*arguments)

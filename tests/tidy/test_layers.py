@@ -7,7 +7,8 @@ import pytest
 
 from tests.tidy.repository import RANKS, ROOT, imported, place, sources, tier_of
 
-THREADS_OF_CONTROL = ROOT / "objstore/system/hub.py"
+EVENTLET = ROOT / "objstore/system/concurrency.py"
+GREENLETS = EVENTLET, ROOT / "objstore/system/hub.py"
 
 
 def target_tier(module: str) -> str | None:
@@ -55,10 +56,12 @@ def test_no_relative_imports() -> None:
 
 
 def test_eventlet_and_greenlet_are_imported_in_one_place() -> None:
-    users = {
-        path for path in sources() for _, module in imported(path) if module.split(".")[0] in ("eventlet", "greenlet")
-    }
-    assert users <= {THREADS_OF_CONTROL}
+    assert _users("eventlet") == {EVENTLET}
+    assert _users("greenlet") <= set(GREENLETS)
+
+
+def _users(library: str) -> set[Path]:
+    return {path for path in sources() for _, module in imported(path) if module.split(".")[0] == library}
 
 
 def test_tests_import_eventlet_nowhere() -> None:
