@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -79,8 +78,7 @@ def own_store(tmp_path: Path) -> Iterator[Store]:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running four-node cluster."""
     # Each test process takes ports of its own, since the four addresses are the same for all.
-    worker = zlib.crc32(os.environ.get("PYTEST_XDIST_WORKER", "main").encode()) % 200
-    running = Cluster(tmp_path_factory.mktemp("cluster") / "cluster", 20000 + worker * 20)
+    running = Cluster(tmp_path_factory.mktemp("cluster") / "cluster", 20000 + os.getpid() * 10 % 12000)
     try:
         running.start()
         yield running
