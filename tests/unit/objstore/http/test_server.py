@@ -65,6 +65,7 @@ def test_a_pipelining_client_does_not_starve_others() -> None:
         (b"GET / HTTP/1.1\r\nConnection: x, Close\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n", True),
         (b"POST / HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", False),
     ],
 )
@@ -74,7 +75,7 @@ def test_the_client_says_whether_the_connection_stays(request_head: bytes, stays
         wire.send(request_head)
         _, headers, _ = wire.answer()
         if stays:
-            assert headers.get("connection") == ("keep-alive" if b"1.0" in request_head else None)
+            assert headers.get("connection") == ("keep-alive" if b"Connection" in request_head else None)
             wire.send(GET)
             assert wire.answer()[0] == 200
         else:
