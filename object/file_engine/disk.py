@@ -19,8 +19,9 @@ from objstore.system.threads import ThreadGroup
 
 # Copying this much to or from the page cache takes about as long as handing it to a thread.
 INLINE_BYTES_MAX: Final = 128 * 1024
-# Large files begin to go to the disk in pieces of this size, so that the flush at their end is short.
-WRITE_BACK_BYTES: Final = 32 * 1024 * 1024
+# Large files go to the disk in pieces of this size, and run ahead of it by two at most: what they had yet to write would
+# hold up the flush at their end, and all who wait for a flush of the same filesystem meanwhile.
+WRITE_BACK_BYTES: Final = 8 * 1024 * 1024
 
 _NO_UNNAMED_FILES: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
@@ -218,6 +219,8 @@ def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int, hasher:
     if end // WRITE_BACK_BYTES > offset // WRITE_BACK_BYTES:
         start = offset // WRITE_BACK_BYTES * WRITE_BACK_BYTES
         extents.start_writing(file.descriptor, start, end - start)
+        if start:
+            extents.write_out(file.descriptor, start - WRITE_BACK_BYTES, WRITE_BACK_BYTES)
 
 
 def _flush_large(file: OpenFile) -> None:

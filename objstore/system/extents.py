@@ -9,6 +9,7 @@ from typing import Final
 # From linux/falloc.h and linux/fs.h.
 _KEEP_SIZE: Final = 0x01
 _START_WRITING: Final = 2
+_WRITE_AND_WAIT: Final = 1 | 2 | 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -29,6 +30,11 @@ def start_writing(descriptor: int, offset: int, length: int) -> None:
     Blocks while the disk's queue is full; raises OSError.
     """
     _check(_libc.sync_file_range(descriptor, offset, length, _START_WRITING))
+
+
+def write_out(descriptor: int, offset: int, length: int) -> None:
+    """Wait until this part of the file has been written to the disk; it is not durable yet. Blocks; raises OSError."""
+    _check(_libc.sync_file_range(descriptor, offset, length, _WRITE_AND_WAIT))
 
 
 def _check(result: int) -> None:

@@ -18,7 +18,7 @@ QUEUED_CALLS_MAX: Final = 4096
 class ThreadGroup:
     """A few threads that run what greenlets hand them. Threads start with the first call, so after a fork."""
 
-    def __init__(self, count: int = 4, name: str = "worker") -> None:
+    def __init__(self, count: int = 16, name: str = "worker") -> None:
         self._count = count
         self._name = name
         self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...], Event[Any]]] = queue.SimpleQueue()
