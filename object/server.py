@@ -18,6 +18,7 @@ from objstore.object.get import get_object, head_object
 from objstore.object.post import post_object
 from objstore.object.put import put_object
 from objstore.object.responses import not_found
+from objstore.object.retell import announce_object
 from objstore.object.service import ObjectService
 from objstore.object.updates import ContainerUpdates
 from objstore.runtime import Runtime
@@ -30,6 +31,7 @@ VERBS: Final[dict[str, Verb]] = {
     "PUT": put_object,
     "POST": post_object,
     "DELETE": delete_object,
+    "ANNOUNCE": announce_object,
 }
 ALLOW: Final = ", ".join(sorted(VERBS))
 # The disk, not the request, is at fault: the proxy goes on to another one.

@@ -8,6 +8,7 @@ from objstore.devices import Device
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Upload, wait_any
 from objstore.proxy.nodes import Place
 from objstore.proxy.put.encoding import Piece
+from objstore.proxy.put.messengers import stand_in
 from objstore.proxy.put.outcome import put_status
 from objstore.proxy.put.states import PutEvent, PutState, after
 from objstore.proxy.put.writing import UNANSWERED, Answers, Gathering, Writer
@@ -122,6 +123,11 @@ class Streaming:
         for upload in self._uploads.values():
             gathering.add(upload)
         gathering.gather()
+        done = {
+            index: each.node for index, each in self._uploads.items() if gathering.taken.get(each, UNANSWERED) < 300
+        }
+        if len(done) >= self.answers.quorum:
+            stand_in(self._writer, self._place, self._headers, done)
         stored = put_status(self.answers.statuses, self.answers.quorum) < 300
         self.state = after(self.state, PutEvent.STORED if stored else PutEvent.LOST_QUORUM)
         return stored

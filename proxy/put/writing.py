@@ -8,6 +8,7 @@ from typing import Final
 from objstore.devices import Device
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
 from objstore.proxy.nodes import Nodes, Place
+from objstore.proxy.put.messengers import stand_in
 from objstore.quorum import has_quorum, quorum_size
 from objstore.system import concurrency
 
@@ -69,6 +70,7 @@ class Gathering:
         self._writer: Final = writer
         self._pending: list[Exchange] = []
         self.answers: Final = answers
+        self.taken: Final[dict[Exchange, int]] = {}  # statuses below 500
 
     def add(self, exchange: Exchange) -> None:
         """One more answer to wait for."""
@@ -124,6 +126,7 @@ class Gathering:
             if response.status < 500:
                 self.answers.statuses.append(response.status)
                 self.answers.responses.append(response)
+                self.taken[exchange] = response.status
                 return
             nodes.answered(exchange.node, response.status)
         if not self._replace(exchange):
@@ -162,7 +165,22 @@ class Fanout(Gathering):
         for index in range(len(self._headers)):
             if not (index < len(nodes) and self._start(nodes[index], index)) and not self._start_spare(index):
                 self.answers.statuses.append(UNANSWERED)
-        return self.gather()
+        self.gather()
+        if max(self.answers.statuses, default=0) >= 300:
+            self._stand_in()
+        return self.answers
+
+    def _stand_in(self) -> None:
+        """Nodes that have written tell the containers of those that have not."""
+        done = {
+            self._index_of[exchange]: exchange.node for exchange, status in self.taken.items() if self._wrote(status)
+        }
+        if len(done) >= self.answers.quorum:
+            stand_in(self._writer, self._place, self._headers, done)
+
+    def _wrote(self, status: int) -> bool:
+        # A tombstone is written whether there was an object or not.
+        return status < 300 or (status == 404 and self._method == "DELETE")
 
     def _start(self, node: Device, index: int) -> bool:
         place, writer = self._place, self._writer

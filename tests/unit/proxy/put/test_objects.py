@@ -109,7 +109,7 @@ def test_refusals_of_the_nodes(content: bytes, status: int, expected: int) -> No
 def test_a_node_that_fails_in_the_middle_is_dropped() -> None:
     store = store_of(Reply(201, stops_at=1_500_000))
     assert store.send("PUT", PATH, body=LARGE).status == 201
-    first, second, third = store.calls()
+    first, second, third = store.calls("PUT")
     assert first.abandoned
     assert not first.complete
     assert second.body == third.body == LARGE
