@@ -107,10 +107,10 @@ def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
         if isinstance(error.__context__, HttpError):
             raise error.__context__ from None
         raise HttpError(400, "Malformed request") from None
-    except httptools.HttpParserError:
-        raise HttpError(400, "Malformed request") from None
+    except httptools.HttpParserError as error:
+        raise HttpError(400, f"Malformed request: {error}") from None
     if not target.done:
-        raise HttpError(400, "Malformed request")
+        raise HttpError(400, "Malformed request: the head does not end")
     # The parser takes other protocols too, RTSP for one.
     protocol = head[line_end - 10 : line_end - 1]
     if protocol not in (b" HTTP/1.1", b" HTTP/1.0"):

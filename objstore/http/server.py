@@ -282,7 +282,7 @@ class Session:
         if line_end < 0:
             return HttpError(414, "Request line too long") if len(whole) > limits.line_bytes else None
         if _BARE_NEWLINE.search(whole, searched):
-            return HttpError(400, "Malformed request")
+            return HttpError(400, "Malformed request: a line of the head does not end in CRLF")
         last = whole.rfind(b"\n")
         if len(whole) - last > limits.header_bytes + 2:
             return HttpError(400, "Header line too long")

@@ -28,14 +28,24 @@ def nothing_stays(client: Client, container: str, store: Store) -> Iterator[None
     yield
     assert client.names(container) == []
     deadline = time.monotonic() + 10
-    while (left := unfinished(store.folder)) and time.monotonic() < deadline:
+    while (left := unfinished(store)) and time.monotonic() < deadline:
         time.sleep(0.05)  # a server may notice only now that its client has gone
     assert left == []
 
 
-def unfinished(folder: Path) -> list[str]:
+def unfinished(store: Store) -> list[str]:
     """Files in the folders of unfinished files, and unnamed files that a process still holds open."""
-    return [str(path) for device in folder.glob("d*") for tmp in device.glob("tmp*") for path in tmp.iterdir()]
+    named = [str(path) for device in store.folder.glob("d*") for tmp in device.glob("tmp*") for path in tmp.iterdir()]
+    opened = [target(file) for process in store.processes() for file in Path(f"/proc/{process}/fd").iterdir()]
+    return named + [path for path in opened if path.startswith(f"{store.folder}/d") and path.endswith("(deleted)")]
+
+
+def target(link: Path) -> str:
+    """Where a link of /proc leads; "" if the file has been closed meanwhile."""
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return ""
 
 
 def exchange(client: Client, request: bytes) -> Answer:
@@ -110,6 +120,21 @@ def test_bad_targets(client: Client, container: str, target: str, status: int) -
 )
 def test_bad_heads_and_framing(client: Client, head: str, fields: str, statuses: tuple[int, ...]) -> None:
     assert_refused(exchange(client, (head + fields).encode("latin-1")), *statuses)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "Content-Length"),
+        ("Content-Length: 3, 4\r\n\r\nabcd", "Content-Length"),
+        ("Transfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding"),
+        ("Content-Length: 3\r\nX-Object-Meta-A: a\0b\r\n\r\nabc", "header value"),
+        ("Content-Length: 3\r\nBad Header: x\r\n\r\nabc", "header token"),
+        ("Transfer-Encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n", "chunk size"),
+    ],
+)
+def test_the_answer_says_what_is_wrong(client: Client, head: str, fields: str, reason: str) -> None:
+    assert reason in exchange(client, (head + fields).encode("latin-1")).text
 
 
 @pytest.mark.parametrize(
