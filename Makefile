@@ -29,7 +29,8 @@ check: $(INSTALLED)  ## Format, lint, types and tidiness: what has to pass befor
 	$(BIN)/mypy --strict -p objstore
 	$(BIN)/python -m pytest -q tests/tidy
 
-bench: $(INSTALLED) $(PROGRAMS)  ## Measure requests a second, processor time and memory
+bench: $(INSTALLED)  ## Measure requests a second, processor time and memory
+	@.ci/programs wrk
 	$(BIN)/objstore bench
 
 format: $(INSTALLED)  ## Format the sources and apply the fixes that are safe

@@ -10,6 +10,7 @@ from typing import Final
 import click
 from click import Context
 
+from objstore.logs import LEVELS
 from objstore.tools.loopback import SERVICES, LoopbackCluster, Node, Plan
 from objstore.tools.problems import OperatorProblem
 
@@ -45,11 +46,19 @@ def cluster() -> None:
     help="Port of the account servers; container, object and proxy have the three that follow.",
 )
 @click.option("--memcached", default="", metavar="HOST:PORT", help="A memcached that the proxies share.")
+@click.option("--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True, help="What is logged.")
 def make(
-    directory: Path, nodes: int, devices_per_node: int, replicas: int, workers: int, first_port: int, memcached: str
+    directory: Path,
+    nodes: int,
+    devices_per_node: int,
+    replicas: int,
+    workers: int,
+    first_port: int,
+    memcached: str,
+    log_level: str,
 ) -> None:
     """Write configuration, rings and empty devices."""
-    plan = Plan(nodes, devices_per_node, replicas, workers, first_port, memcached)
+    plan = Plan(nodes, devices_per_node, replicas, workers, first_port, memcached, log_level)
     made = LoopbackCluster.make(directory, plan)
     click.echo(f"made {len(made.nodes)} nodes in {made.directory}; start them with: objstore cluster start")
 

@@ -34,6 +34,7 @@ class Plan(Struct, frozen=True):
     workers: int = 1
     first_port: int = 6200
     memcached: str = ""
+    log_level: str = "info"
 
 
 class NodeAddresses(Struct, frozen=True):
@@ -114,6 +115,9 @@ class Node:
             "[server]",
             f"bind = {quoted(self.address(service))}",
             f"workers = {self.plan.workers}",
+            "",
+            "[log]",
+            f"level = {quoted(self.plan.log_level)}",
         ]
         if service != "proxy":
             lines += ["", "[devices]", f"root = {quoted(str(self.device_root))}", "mount_check = false"]
