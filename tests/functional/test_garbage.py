@@ -23,10 +23,15 @@ class InProcess:
         folder = StoreFolder(path)
         folder.prepare(AskedShape(None, None), loopback=True)
         whole = WholeStore(folder, Address("127.0.0.1", 0), loopback=True)
+        self._listener = whole._service._listener  # nobody is accepted on it
         self._application = whole.make_application()
         login = {"HTTP_X_AUTH_USER": "test:tester", "HTTP_X_AUTH_KEY": "testing"}
         _, headers = self.call("GET", "/auth/v1.0", **login)
         self._token = headers["X-Auth-Token"]
+
+    def close(self) -> None:
+        """Let go of the address."""
+        self._listener.close()
 
     def call(self, method: str, path: str, body: bytes = b"", **extra: str) -> tuple[int, dict[str, str]]:
         """The status and headers of the answer, whose body is read and dropped."""
@@ -68,6 +73,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     assert store.call("PUT", "/v1/AUTH_test/c")[0] == 201
     assert store.call("PUT", "/v1/AUTH_test/c/o", b"content")[0] == 201
     yield store
+    store.close()
 
 
 @pytest.mark.parametrize(
