@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from objstore.tools.bench.outage import Outage
+from objstore.tools.loopback import LoopbackCluster
 from tests.functional.client import Client
 from tests.functional.servers import Cluster, wait_until_healthy
 
@@ -92,48 +92,12 @@ def test_a_node_down_is_not_noticed(whole: Cluster, clients: list[Client]) -> No
     assert clients[0].put("made-during").status == 201
 
 
-def test_a_node_killed_in_mid_upload_and_back_empty(whole: Cluster, clients: list[Client]) -> None:
-    clients[0].put("load")
-    acknowledged: list[str] = []
-    failures: list[str] = []
-    stop = threading.Event()
-
-    def work(writer: int) -> None:
-        host, port = whole.endpoint(1 + writer % 3)
-        client = Client(host, port, account=clients[0].account, token=clients[0].token)
-        number = 0
-        while not stop.is_set():
-            number += 1
-            name = f"{writer}-{number}"
-            content = content_of(name)
-            body = [content[at : at + 4000] for at in range(0, len(content), 4000)] if number % 2 else content
-            answer = client.put(f"load/{name}", body)
-            if answer.status == 201:
-                acknowledged.append(name)
-            else:
-                failures.append(f"PUT {name}: {answer.status} {answer.body!r}")
-            read = client.get(f"load/{name}")
-            if (read.status, read.body) != (200, content):
-                failures.append(f"GET {name}: {read.status}")
-
-    with ThreadPoolExecutor(4) as pool:
-        tasks = [pool.submit(work, writer) for writer in range(4)]
-        time.sleep(1)
-        whole.run("kill-node", "4")
-        time.sleep(1.5)
-        whole.run("wipe", "4")
-        whole.run("start", "--node", "4")
-        time.sleep(1)
-        stop.set()
-        for task in tasks:
-            task.result()
-    assert failures == []
-    assert len(acknowledged) > 20
-    for name in acknowledged:
-        answer = clients[0].get(f"load/{name}")
-        assert answer.headers["etag"] == hashlib.md5(content_of(name)).hexdigest()
-        assert answer.body == content_of(name)
-    assert set(acknowledged) <= set(clients[1].names("load"))
+@pytest.mark.parametrize("victim", [1, 4])
+def test_a_node_dies_under_load_and_comes_back_empty(whole: Cluster, victim: int) -> None:
+    outage = Outage(LoopbackCluster.open(whole.folder), victim, seconds=1.0, mebibytes=8)
+    outage.run()
+    assert outage.findings.failures == []
+    assert sum(len(worker.known) for worker in outage.workers) > 20
 
 
 def test_a_download_goes_on_from_another_replica(whole: Cluster, clients: list[Client]) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,9 @@ LISTINGS: Final = 5  # through each proxy, since each may come from another repl
 class Outage:
     """One run against one cluster."""
 
-    def __init__(self, cluster: LoopbackCluster, victim: int, seconds: float) -> None:
+    def __init__(self, cluster: LoopbackCluster, victim: int, seconds: float, mebibytes: int = LARGE_MEBIBYTES) -> None:
+        """`mebibytes` is the size of the large objects."""
+        self._mebibytes = mebibytes
         self._cluster = cluster
         self._victim = cluster.chosen(victim)
         self._seconds = seconds
@@ -43,6 +46,7 @@ class Outage:
         ]
         self._survivors = [each for place, each in enumerate(self._endpoints, 1) if place != victim]
         self.findings = Findings()
+        self._undo = ExitStack()
         doomed = [self._session(self._endpoints[victim - 1])]
         self.workers = [
             Worker(f"w{number}", self._container, [self._session(each) for each in self._survivors], self.findings)
@@ -51,7 +55,9 @@ class Outage:
         self.workers.append(Worker("doomed", self._container, doomed, self.findings, doomed=True))
 
     def _session(self, endpoint: Endpoint) -> Session:
-        return Session((endpoint.host, endpoint.port), endpoint.account, endpoint.token)
+        session = Session((endpoint.host, endpoint.port), endpoint.account, endpoint.token)
+        self._undo.callback(session.close)
+        return session
 
     def _streamer(self, name: str, place: int) -> Streamer:
         endpoint = self._survivors[place % len(self._survivors)]
@@ -59,36 +65,45 @@ class Outage:
 
     def run(self) -> None:
         """Load, kill, load, bring back empty, load; then verify."""
+        with self._undo:
+            self._run()
+
+    def _run(self) -> None:
         status, _ = self._endpoints[0].request("PUT", f"/{self._container}")
         assert status == 201, f"the container cannot be made: {status}"
-        before = self._streamer("large-before", 0)
-        before.upload(LARGE_MEBIBYTES, 0)
+        before, during = self._streamer("large-before", 0), self._streamer("large-during", 1)
+        before.upload(self._mebibytes, 0)
         ended = threading.Event()
         with ThreadPoolExecutor(32) as pool:
             loads = [pool.submit(worker.run, ended) for worker in self.workers]
-            time.sleep(self._seconds)
-            uploads, streams = self._start_streams(pool, before.etag)
-            time.sleep(self._seconds / 2)
-            self._say("kill")
-            self._cluster.kill(self._victim)
-            time.sleep(self._seconds)
-            during = self._streamer("large-during", 1)
-            during.upload(LARGE_MEBIBYTES, 0)
-            self._say("back, empty")
-            self._cluster.wipe(self._victim)
-            self._cluster.start(self._victim)
-            wait_until_answering(self._victim)
-            time.sleep(self._seconds)
-            ended.set()
+            try:
+                time.sleep(self._seconds)
+                uploads, streams = self._start_streams(pool, before.etag)
+                time.sleep(self._seconds / 2)
+                self._lose_node(during)
+                time.sleep(self._seconds)
+            finally:
+                ended.set()
             for task in loads + streams:
                 task.result()
         self._verify([before, during, *uploads])
+
+    def _lose_node(self, during: Streamer) -> None:
+        """Kill it, upload while it is away, and bring it back empty."""
+        self._say("kill")
+        self._cluster.kill(self._victim)
+        time.sleep(self._seconds)
+        during.upload(self._mebibytes, 0)
+        self._say("back, empty")
+        self._cluster.wipe(self._victim)
+        self._cluster.start(self._victim)
+        wait_until_answering(self._victim)
 
     def _start_streams(self, pool: ThreadPoolExecutor, etag: str) -> tuple[list[Streamer], list[Future[None]]]:
         """An upload through each surviving proxy and some downloads, all under way when the node is killed."""
         uploads = [self._streamer(f"large-up-{place}", place) for place in range(len(self._survivors))]
         downloads = [self._streamer("large-before", place) for place in range(DOWNLOADS)]
-        tasks = [pool.submit(each.upload, LARGE_MEBIBYTES, self._seconds) for each in uploads]
+        tasks = [pool.submit(each.upload, self._mebibytes, self._seconds) for each in uploads]
         for each in downloads:
             each.etag = etag
             tasks.append(pool.submit(each.download, self._seconds))
@@ -124,7 +139,7 @@ def main() -> None:
     findings = outage.findings
     known = sum(len(worker.known) for worker in outage.workers)
     print(f"{findings.answered} answers, {known} objects verified, {len(findings.failures)} failures,")
-    print(f"{findings.tolerated} failed connections to the proxy that was killed")
+    print(f"{findings.tolerated} failed connections to the proxy that was killed, {findings.stale} stale reads")
     for failure in findings.failures[:50]:
         print(failure)
     sys.exit(int(bool(findings.failures)))
