@@ -309,4 +309,3 @@ def test_accepting_over_the_network_within_limits() -> None:
     for wire in wires:
         wire.close()
     listener.close()
-    listener.close()
