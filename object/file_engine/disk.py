@@ -19,8 +19,8 @@ from objstore.system.threads import ThreadGroup
 
 # Copying this much to or from the page cache takes about as long as handing it to a thread.
 INLINE_BYTES_MAX: Final = 128 * 1024
-# Large files go to the disk in pieces of this size, and run ahead of it by two at most: what they had yet to write would
-# hold up the flush at their end, and all who wait for a flush of the same filesystem meanwhile.
+# Large files go to the disk in pieces of this size, and run ahead of it by two at most: what they had yet to write
+# would hold up the flush at their end, and all who wait for a flush of the same filesystem meanwhile.
 WRITE_BACK_BYTES: Final = 8 * 1024 * 1024
 
 _NO_UNNAMED_FILES: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
