@@ -21,6 +21,7 @@ from objstore.http.workers import ConnectionBalance, Master, Server, listen, run
 from objstore.limits import Limits
 from objstore.logs import Logger
 from objstore.runtime import Runtime
+from objstore.system.processes import give_memory_back
 from objstore.tools.problems import OperatorProblem
 
 # A connection each for clients and servers, files under way, and databases that are kept open.
@@ -134,6 +135,7 @@ class Service:
         """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process."""
         log = self._runtime.log
         allow_many_descriptors()
+        give_memory_back()
         log.info("started", address=Address(*self._listener.getsockname()[:2]), workers=workers)
         if workers == 0:
             self._balance.join(0)

@@ -1,4 +1,4 @@
-"""What ties one process to another."""
+"""What a server process asks of the system for itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import signal
 from typing import Final
 
 _SET_PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
+# From <malloc.h>.
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
+_ARENA_MAX: Final = -8
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -18,3 +22,14 @@ def end_with_parent(parent: int) -> None:
         raise OSError(number, os.strerror(number))
     if os.getppid() != parent:  # it ended before the kernel knew
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def give_memory_back() -> None:
+    """Have the allocator return what large bodies and listings needed, instead of keeping it for the next ones.
+
+    By default each thread gets a heap of its own, of which what was freed in the middle stays, and the size from which
+    blocks come straight from the system grows with use. Call before threads start; a C library without these settings
+    goes on as it is.
+    """
+    for parameter, value in ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 256 * 1024), (_TRIM_THRESHOLD, 1024 * 1024)):
+        _libc.mallopt(parameter, value)

@@ -159,3 +159,87 @@ def test_a_killed_waiter_and_its_closed_file_harm_nobody(descriptor: int, tmp_pa
     concurrency.sleep(0.002)
     assert len(os.listdir("/proc/self/fd")) == before
     os.close(descriptor)
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs", ""])
+def test_only_a_journal_that_commits_in_order_spares_a_commit(
+    descriptor: int, monkeypatch: pytest.MonkeyPatch, filesystem: str
+) -> None:
+    committed: list[int] = []
+    monkeypatch.setattr(flush, "filesystem_type", lambda _: filesystem)
+    monkeypatch.setattr(os, "fsync", committed.append)
+    Flusher().write_out(descriptor)
+    assert bool(committed) == (filesystem not in ("ext4", "xfs"))
+    os.close(descriptor)
+
+
+def test_a_file_is_written_when_write_out_returns(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = flush._sync_file_range
+
+    def recorded(given: int, flags: int) -> None:
+        assert given == descriptor
+        asked.append(flags)
+        real(given, flags)
+
+    monkeypatch.setattr(flush, "filesystem_type", lambda _: "ext4")
+    monkeypatch.setattr(flush, "_sync_file_range", recorded)
+    os.write(descriptor, b"content")
+    Flusher().write_out(descriptor)
+    # SYNC_FILE_RANGE_WRITE begins it; WAIT_BEFORE, WRITE and WAIT_AFTER together end it.
+    assert asked == [2, 7]
+    os.close(descriptor)
+
+
+def test_who_writes_in_vain_is_told_and_nobody_else(
+    descriptor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    real = flush._sync_file_range
+
+    def fail(given: int, flags: int) -> None:
+        if given == descriptor:
+            raise OSError(5, "injected")
+        real(given, flags)
+
+    monkeypatch.setattr(flush, "filesystem_type", lambda _: "ext4")
+    monkeypatch.setattr(flush, "_sync_file_range", fail)
+    flusher = Flusher()
+    tasks = [spawn(flusher.write_out, each) for each in (descriptor, other)]
+    errors = [settle_task(task) for task in tasks]
+    assert isinstance(errors[0], OSError) and errors[0].errno == 5
+    assert errors[1] is None
+    os.close(descriptor)
+    os.close(other)
+
+
+def test_a_file_whose_data_failed_is_found_out_in_a_round_that_went_well(
+    descriptor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+
+    def fail(given: int, flags: int) -> None:
+        if given == descriptor:
+            raise OSError(5, "injected")
+
+    monkeypatch.setattr(flush, "_sync_file_range", fail)
+    flusher = Flusher()
+    tasks = [spawn(flusher.flush, each) for each in (other, descriptor)]
+    errors = [settle_task(task) for task in tasks]
+    assert all(isinstance(error, OSError) for error in errors)
+    os.close(descriptor)
+    os.close(other)
+
+
+def test_the_type_of_a_filesystem_is_found_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        "23 22 0:21 / /sys rw - sysfs sysfs rw\n"
+        "36 22 8:17 / /srv/a\\040b rw master:1 propagate_from:2 - xfs /dev/sdb1 rw,noquota\n"
+    )
+    monkeypatch.setattr(flush, "MOUNTS", str(mounts))
+    assert flush.filesystem_type(os.makedev(254, 0)) == "ext4"
+    assert flush.filesystem_type(os.makedev(8, 17)) == "xfs"
+    assert flush.filesystem_type(os.makedev(0, 21)) == "sysfs"
+    assert flush.filesystem_type(os.makedev(9, 9)) == ""
