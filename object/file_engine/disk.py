@@ -160,8 +160,8 @@ class Disk:
             self._threads.call(_write_large, file, chunk, offset, hasher)
 
     def flush(self, file: OpenFile) -> None:
-        """See to it that no name of a small new file can be durable without the file, together with what others do."""
-        self._flusher.write_out(file.descriptor)
+        """Make a small file durable, together with what others wait for."""
+        self._flusher.flush(file.descriptor)
 
     def flush_names(self, directory: OpenFile, parents: Collection[str]) -> None:
         """Make the names in a directory, and those in `parents` on the same filesystem, durable likewise."""
