@@ -48,8 +48,10 @@ def test_tasks_return_and_raise() -> None:
     assert (task.wait(), task.wait(), task.dead) == (3, 3, True)
     with pytest.raises(FileNotFoundError):
         spawn(os.stat, "/no such file").wait()
+    endless = spawn(concurrency.sleep, 600)
     with pytest.raises(WaitTimeout, match="timed out"):
-        spawn(concurrency.sleep, 0.05).wait(0.001)
+        endless.wait(0.001)
+    endless.kill()
 
 
 def test_a_bug_in_a_task_nobody_waits_for_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
