@@ -13,6 +13,8 @@ from objstore.system.concurrency import Event
 T = TypeVar("T")
 
 QUEUED_CALLS_MAX: Final = 4096
+# A disk that does not answer for so long will not: the request fails, though its thread may hang on.
+CALL_TIMEOUT_SECONDS: Final = 300.0
 
 
 class ThreadGroup:
@@ -26,14 +28,20 @@ class ThreadGroup:
         self._hub: concurrency.ChannelHub | None = None
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run `function` on a thread while this greenlet waits; its result, or what it raised."""
+        """Run `function` on a thread while this greenlet waits; its result, or what it raised.
+
+        Raises WaitTimeout when it takes too long; it then goes on all the same, so what it uses must not be used again.
+        """
         hub = concurrency.current_hub()
         if self._hub is not hub:
             self._start(hub)
         outcome: Event[T] = Event()
-        with self._places:
+        self._places.acquire(CALL_TIMEOUT_SECONDS)
+        try:
             self._calls.put((function, arguments, outcome))
-            return outcome.wait()
+            return outcome.wait(CALL_TIMEOUT_SECONDS)
+        finally:
+            self._places.release()
 
     def _start(self, hub: concurrency.ChannelHub) -> None:
         self._hub = hub

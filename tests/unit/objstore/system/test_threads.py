@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from objstore.system import concurrency, flush
-from objstore.system.concurrency import Task, spawn
+from objstore.system import threads as threads_module
+from objstore.system.concurrency import Task, WaitTimeout, spawn
 from objstore.system.flush import Flusher
 from objstore.system.threads import ThreadGroup
 
@@ -81,6 +82,16 @@ def test_an_idle_thread_keeps_nothing_alive() -> None:
     concurrency.sleep(0.002)
     gc.collect()
     assert [reference() for reference in alive] == [None, None]
+
+
+def test_a_call_that_hangs_fails_its_caller_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_module, "CALL_TIMEOUT_SECONDS", 0.005)
+    gate = threading.Event()
+    threads = ThreadGroup(2)
+    with pytest.raises(WaitTimeout):
+        threads.call(gate.wait, 5)
+    assert threads.call(int) == 0
+    gate.set()
 
 
 @pytest.fixture
