@@ -13,10 +13,10 @@ from objstore.config.account import AccountConfig
 from objstore.db.connection import DatabaseAbsent
 from objstore.db.info import Info, clear_metadata, write_status
 from objstore.db.location import Location
-from objstore.db.requests import is_true, timestamp_of
+from objstore.db.requests import timestamp_of
 from objstore.db.server import DatabaseServer
 from objstore.db.status import after_delete, after_put, new_status
-from objstore.headers import Backend, Client, Sysmeta
+from objstore.headers import Backend, Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.mounts import DeviceRoot

@@ -100,11 +100,12 @@ def targets_of(request: Request) -> list[Target]:
 
 
 def _target(address: str, device: str, partition: str) -> Target:
-    ip, _, port = address.rpartition(":")
-    if not (ip and port.isascii() and port.isdecimal() and partition.isascii() and partition.isdecimal()):
-        raise HttpError(400, f"Bad account server {address!r} or partition")
-    ip = ip.strip("[]")
-    return Target(Device(-1, 0, 0, ip, int(port), ip, int(port), device, 0.0), int(partition))
+    if not (partition.isascii() and partition.isdecimal()):
+        raise HttpError(400, f"Bad partition {partition!r}")
+    try:
+        return Target(Device.at(address, device), int(partition))
+    except ValueError as error:
+        raise HttpError(400, str(error)) from None
 
 
 class Reporter:

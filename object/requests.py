@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from objstore.cluster import Cluster
-from objstore.headers import Backend, Client, Sysmeta
+from objstore.headers import Backend, Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import text_of
@@ -100,11 +100,6 @@ def parse_delete_at(name: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) <= 10):
         raise HttpError(400, f"Non-integer {name}")
     return int(value)
-
-
-def is_true(value: str | None) -> bool:
-    """Whether a header says yes."""
-    return value is not None and value.lower() in ("true", "1", "yes", "on", "t", "y")
 
 
 def ignores_expiry(request: Request) -> bool:

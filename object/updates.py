@@ -48,22 +48,15 @@ def destinations(
         addresses, names = hosts.split(","), (devices or "").split(",")
         if len(addresses) != len(names) or not partition or not partition.isdecimal():
             raise HttpError(400, f"{Backend.CONTAINER_HOST}, device and partition do not match")
-        found = tuple(
-            Destination(_node(address.strip(), name.strip()), int(partition), container)
-            for address, name in zip(addresses, names, strict=True)
-        )
+        try:
+            nodes = [Device.at(*each) for each in zip(addresses, names, strict=True)]
+        except ValueError as error:
+            raise HttpError(400, str(error)) from None
+        found = tuple(Destination(node, int(partition), container) for node in nodes)
         if len(_remembered) >= DESTINATIONS_REMEMBERED_MAX:
             _remembered.clear()
         _remembered[key] = found
     return found
-
-
-def _node(address: str, device: str) -> Device:
-    ip, _, port = address.rpartition(":")
-    if not ip or not port.isdecimal():
-        raise HttpError(400, f"Bad server address {address!r}")
-    ip = ip.strip("[]")
-    return Device(-1, 0, 0, ip, int(port), ip, int(port), device, 0.0)
 
 
 class _Lane:

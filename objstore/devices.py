@@ -1,5 +1,7 @@
 """A disk of the cluster and the server that serves it."""
 
+from typing import Self
+
 from msgspec import Struct
 
 
@@ -16,6 +18,15 @@ class Device(Struct, frozen=True, gc=False):
     device: str
     weight: float
     meta: str = ""
+
+    @classmethod
+    def at(cls, address: str, device: str) -> Self:
+        """A device named by "ip:port" and its folder, for which no ring is at hand. Raises ValueError."""
+        ip, _, port = address.strip().rpartition(":")
+        if not (ip and port.isascii() and port.isdecimal()):
+            raise ValueError(f"bad server address {address!r}")
+        ip = ip.strip("[]")
+        return cls(-1, 0, 0, ip, int(port), ip, int(port), device.strip(), 0.0)
 
     @property
     def address(self) -> str:

@@ -251,3 +251,11 @@ INTERNAL_NAMES: Final = frozenset(
 def is_internal(name: str) -> bool:
     """Whether a Title-Case name is for our own servers only."""
     return name.startswith(INTERNAL_PREFIXES) or name in INTERNAL_NAMES
+
+
+TRUE_VALUES: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
+
+
+def is_true(value: str | None) -> bool:
+    """Whether the value of a header or parameter, if there is one, switches something on."""
+    return value is not None and value.lower() in TRUE_VALUES

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic
 from msgspec import Struct
 
 from objstore.db.description import Description, Row
+from objstore.headers import is_true
 from objstore.http.errors import HttpError
 from objstore.limits import listing_limit
 
@@ -23,7 +24,6 @@ _BEHIND: Final = "CAST(x'FF' AS TEXT)"
 _JUST_BEHIND: Final = "CAST(x'00' AS TEXT)"
 # Names that begin with NUL are reserved; this is the first that is not.
 FIRST_CLIENT_NAME: Final = "\x01"
-TRUE_VALUES: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 DELIMITER_LENGTH_MAX: Final = 1024  # that of the longest name: a longer one is in none
 
 
@@ -71,7 +71,7 @@ def parse_query(parameters: Mapping[str, str], limit_max: int, reserved: bool) -
         marker=parameters.get("marker", ""),
         end_marker=parameters.get("end_marker", ""),
         delimiter=delimiter,
-        reverse=parameters.get("reverse", "").lower() in TRUE_VALUES,
+        reverse=is_true(parameters.get("reverse")),
         flat=path is not None,
         reserved=reserved,
         format=format_,

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from objstore.headers import Backend, Client
+from objstore.headers import Backend, Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import Limits, check_path, text_of
 from objstore.paths import ResourcePath
 from objstore.timestamps import Timestamp
-
-TRUE_VALUES: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
-
-
-def is_true(value: str | None) -> bool:
-    """Whether a header or parameter switches something on."""
-    return value is not None and value.lower() in TRUE_VALUES
 
 
 def allows_reserved(request: Request) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from objstore.headers import Client
+from objstore.headers import Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response, title_of
 from objstore.paths import ResourcePath
@@ -24,7 +24,6 @@ from objstore.proxy.features.copy_headers import (
     passes_to_copy,
 )
 from objstore.proxy.features.response_body import ResponseReader
-from objstore.proxy.handlers.common import is_true
 from objstore.proxy.request import Request
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from xml.sax.saxutils import quoteattr
 import msgspec
 from msgspec import Struct
 
-from objstore.headers import OWNER_ONLY, Backend, Client
+from objstore.headers import OWNER_ONLY, Backend, Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.http.transport import BackendResponse
 from objstore.limits import check_metadata, check_path
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, UnknownPolicy
-from objstore.proxy.handlers.common import Tools, authorize, backend_headers, is_true, metadata_changes, refused, shown
+from objstore.proxy.handlers.common import Tools, authorize, backend_headers, metadata_changes, refused, shown
 from objstore.proxy.handlers.listing import listing_format, listing_request
 from objstore.proxy.info import account_key
 from objstore.proxy.put.writing import Answers

@@ -21,7 +21,6 @@ from objstore.timestamps import Timestamp
 
 # Headers of one connection, which say nothing about the next one (RFC 9110, section 7.6.1).
 OF_THE_CONNECTION: Final = ("Connection", "Keep-Alive", "Transfer-Encoding")
-TRUE_VALUES: Final = frozenset(("true", "1", "yes", "on", "t", "y"))
 
 
 class Tools:
@@ -64,11 +63,6 @@ def authorize(request: Request) -> None:
         request.authorize(request)
     else:
         request.owner = True
-
-
-def is_true(value: str | None) -> bool:
-    """Whether a header or parameter switches something on."""
-    return value is not None and value.lower() in TRUE_VALUES
 
 
 def backend_headers(request: Request) -> dict[str, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from objstore.headers import OWNER_ONLY, Backend, Client
+from objstore.headers import OWNER_ONLY, Backend, Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.http.transport import BackendResponse
 from objstore.limits import check_metadata, check_path
 from objstore.policies import Policy, UnknownPolicy
-from objstore.proxy.handlers.common import Tools, authorize, backend_headers, is_true, metadata_changes, refused, shown
+from objstore.proxy.handlers.common import Tools, authorize, backend_headers, metadata_changes, refused, shown
 from objstore.proxy.handlers.listing import listing_format, listing_request
 from objstore.proxy.handlers.updates import OF_ACCOUNT, add_updates
 from objstore.proxy.info import account_key, container_key

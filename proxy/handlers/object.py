@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from objstore.headers import Backend, Client
+from objstore.headers import Backend, Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response, variable_of
 from objstore.limits import check_path, check_upload_size
 from objstore.paths import ResourcePath
 from objstore.proxy.get.objects import ObjectReader
-from objstore.proxy.handlers.common import OF_THE_CONNECTION, Tools, authorize, backend_headers, is_true, refused
+from objstore.proxy.handlers.common import OF_THE_CONNECTION, Tools, authorize, backend_headers, refused
 from objstore.proxy.handlers.stored import content_type, delete_at, expiring_container, stored_headers
 from objstore.proxy.handlers.updates import OF_CONTAINER, OF_QUEUE, add_updates
 from objstore.proxy.info import ContainerInfo

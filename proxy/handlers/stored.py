@@ -5,12 +5,11 @@ from __future__ import annotations
 import mimetypes
 from typing import Final
 
-from objstore.headers import Client, Sysmeta
+from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import title_of, variable_of
 from objstore.limits import Limits, check_metadata
 from objstore.paths import ResourcePath
-from objstore.proxy.handlers.common import is_true
 from objstore.proxy.request import Request
 
 FAMILIES: Final = (Client.OBJECT_META_PREFIX, Sysmeta.OBJECT_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
