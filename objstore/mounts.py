@@ -1,13 +1,13 @@
 """The disks of a storage server: where they are mounted, and whether they have room."""
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from objstore.config.units import Reserve
 from objstore.http.errors import HttpError
+from objstore.system import concurrency
 
 # How long an answer of the system is believed. A disk that fills up or drops out is noticed this much later.
 BELIEVED_SECONDS: Final = 1.0
@@ -40,11 +40,11 @@ class _Space:
 class DeviceRoot:
     """The folder whose entries are the devices.
 
-    `monotonic` gives seconds that never go back; only tests pass one.
+    `monotonic` gives seconds that never go back.
     """
 
     def __init__(
-        self, root: str, mount_check: bool, reserve: Reserve, monotonic: Callable[[], float] = time.monotonic
+        self, root: str, mount_check: bool, reserve: Reserve, monotonic: Callable[[], float] = concurrency.monotonic
     ) -> None:
         self.root = root
         self._mount_check = mount_check

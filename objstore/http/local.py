@@ -131,7 +131,7 @@ class LocalTransport(Transport):
     ) -> Exchange:
         """See Transport."""
         application = self._application(request)
-        environ = _environ_of(request, BytesBody(body) if body else EMPTY_BODY)
+        environ = environ_of(request, BytesBody(body) if body else EMPTY_BODY)
         if body or request.method not in ("GET", "HEAD"):
             environ["CONTENT_LENGTH"] = str(len(body))
         exchange = LocalExchange(request, timeout_seconds)
@@ -147,7 +147,7 @@ class LocalTransport(Transport):
         """See Transport."""
         application = self._application(request)
         upload = LocalUpload(request, timeout_seconds)
-        environ = _environ_of(request, upload.body)
+        environ = environ_of(request, upload.body)
         environ["HTTP_TRANSFER_ENCODING"] = "chunked"
         environ["HTTP_EXPECT"] = "100-continue"
         if length is not None:
@@ -156,7 +156,8 @@ class LocalTransport(Transport):
         return upload
 
 
-def _environ_of(request: BackendRequest, body: Any) -> Environ:
+def environ_of(request: BackendRequest, body: Any) -> Environ:
+    """The request as the server's application gets it."""
     target = f"/{request.node.device}/{request.partition}{request.path}"
     environ: Environ = {
         "REQUEST_METHOD": request.method,

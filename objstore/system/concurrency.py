@@ -27,7 +27,6 @@ from objstore.errors import StoreError
 from objstore.system.hub import (
     Channel,
     ChannelHub,
-    Greenlet,
     GreenletExit,
     Waiter,
     WaitTimeout,
@@ -65,7 +64,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-IDLE_GREENLETS_MAX: Final = 128
 _EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 
@@ -260,7 +258,7 @@ class Task(Generic[T]):
         self.done: Event[T] = Event()
         self.outcome_read = False
         hub = current_hub()
-        self._greenlet = hub.idle_greenlets.pop() if hub.idle_greenlets else Greenlet(_work, hub.greenlet)
+        self._greenlet = hub.idle_greenlets.pop() if hub.idle_greenlets else hub.greenlet_class(_work, hub.greenlet)
         hub.ready.append((self._greenlet.switch, (self, function, arguments)))
 
     def run(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
@@ -297,7 +295,7 @@ def _work(task: Task[Any], function: Callable[..., Any], arguments: tuple[Any, .
     hub, current = current_hub(), getcurrent()
     while True:
         task.run(function, arguments)
-        if len(hub.idle_greenlets) >= IDLE_GREENLETS_MAX:
+        if len(hub.idle_greenlets) >= hub.idle_greenlets_max:
             return
         del task, function, arguments  # an idle greenlet keeps nothing of its last task alive
         hub.idle_greenlets.append(current)

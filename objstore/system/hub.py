@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 SWEEP_SECONDS: Final = 0.1
+IDLE_GREENLETS_MAX: Final = 128
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITABLE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
@@ -130,6 +131,9 @@ class ChannelHub:
     READ: str
     WRITE: str
     SYSTEM_EXCEPTIONS: tuple[type[BaseException], ...]
+
+    greenlet_class = Greenlet  # of tasks; a simulation knows whose each one is
+    idle_greenlets_max = IDLE_GREENLETS_MAX
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         super().__init__(clock)  # type: ignore[call-arg]  # eventlet's
