@@ -188,7 +188,7 @@ def save_builder(builder: RingBuilder, path: str, what: str, now_seconds: float)
         _expect_unchanged(builder, path)
         entry = Entry(builder.version, now_seconds, what)
         content = format_builder(dataclasses.replace(builder, history=[*builder.history, entry]))
-        _back_up(path, now_seconds)
+        back_up(path, now_seconds)
         files.write_atomically(path, content, FILE_MODE)
     except OSError as error:
         raise RingFileError(path, f"cannot be written: {error.strerror or error}") from error
@@ -206,7 +206,7 @@ def _expect_unchanged(builder: RingBuilder, path: str) -> None:
         raise RingFileError(path, reason)
 
 
-def _back_up(path: str, now_seconds: float) -> None:
+def back_up(path: str, now_seconds: float) -> None:
     """Keep the file that is about to be replaced as backups/SECONDS.NAME beside it."""
     folder, name = os.path.split(path)
     backups = os.path.join(folder, BACKUP_FOLDER)
