@@ -1,0 +1,157 @@
+"""The simulated cluster: nodes, network, rings, and the story of what happened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from hashlib import blake2b
+from random import Random
+from typing import Any, Final
+
+from objstore.cluster import Cluster
+from objstore.config.cluster import ClusterConfig, HashConfig
+from objstore.devices import Device
+from objstore.hashing import PathHasher
+from objstore.logs import SINK
+from objstore.ring.builder import RingBuilder, new_builder
+from objstore.ring.format import write_ring
+from objstore.ring.ring import Ring
+from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
+from objstore.ring.settings import Settings
+from tests.simulation.calls import SimulatedCalls
+from tests.simulation.databases import SimulatedDatabases
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.hub import Crashed, VirtualHub, current_owner, install
+from tests.simulation.network import Network
+from tests.simulation.node import EPOCH, Node
+from tests.simulation.patching import SimulatedTime, patch
+
+STORAGE_NODES: Final = 5
+DEVICES_PER_NODE: Final = 2
+PROXIES: Final = 2
+PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
+PART_POWERS: Final = {"object": 4, "container": 3, "account": 2}
+FILES: Final = {"object": object_file(0), "container": CONTAINER_FILE, "account": ACCOUNT_FILE}
+REPLICAS: Final = 3
+MIN_PART_HOURS: Final = 1.0
+# How long after a disk's trouble what it brought about may still come to light.
+AFTERMATH_SECONDS: Final = 600.0
+
+
+class World:
+    """Everything; one for each process, since it patches the program."""
+
+    def __init__(self, seed: str, skews: Sequence[float] = ()) -> None:
+        self.seed = seed
+        self.hub: VirtualHub = install(self.stream("hub"))
+        base = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        self.root = tempfile.mkdtemp(prefix="objstore-simulation-", dir=base)
+        self.nodes: dict[str, Node] = {}
+        self.story: list[str] = []
+        self.trace = blake2b(digest_size=16)
+        self.troubled: dict[str, float] = {}
+        self.calls = SimulatedCalls(self.root, self.stream("calls"), lambda node: self.nodes[node].time())
+        self.calls.before_change = self.before_change
+        self.databases = SimulatedDatabases(self.calls, self.stream("databases"))
+        clock = SimulatedTime(self._time_here, lambda: self.hub.now)
+        patch(self.calls, self.databases, clock, self.stream("modules"))
+        SINK.configure("error", write=lambda line: None)
+        self.cluster = Cluster.from_config(ClusterConfig(HashConfig(prefix="simulation")))
+        self.network = Network(self.stream("network"), self.note)
+        self._make_nodes(skews)
+        self.builders: dict[str, RingBuilder] = {}
+        self.rings: dict[str, Ring] = {}
+        self._make_rings()
+
+    def stream(self, name: str) -> Random:
+        """Chance of its own for each purpose, so that more of one changes none of the others."""
+        return Random(f"{self.seed}/{name}")
+
+    @property
+    def hasher(self) -> PathHasher:
+        return self.cluster.hasher
+
+    def _time_here(self) -> float:
+        owner = current_owner()
+        node = self.nodes.get(owner.name.partition(".")[0]) if owner is not None else None
+        return node.time() if node is not None else EPOCH + self.hub.now
+
+    def note(self, who: str, *what: object) -> None:
+        """A line of the story."""
+        line = f"{self.hub.now:12.3f} {who:3} {' '.join(str(each) for each in what)}"
+        self.story.append(line)
+        self.trace.update(line.encode())
+
+    def before_change(self, disk: SimulatedDisk, call: str) -> None:
+        """A node is about to change something on a disk: this may be its last deed."""
+        self.trace.update(f"{self.hub.now:.6f}{disk.name}{call}".encode())
+        node = self.nodes[disk.node]
+        if node.changes_left is not None and node.owner is not None and current_owner() is node.owner:
+            node.changes_left -= 1
+            if node.changes_left <= 0:
+                self.note(node.name, "crashes at", call, "on", disk.name)
+                node.crash(node.power)
+                raise Crashed
+
+    def recently_troubled(self, node: Node) -> bool:
+        """Whether a disk of the node was in trouble a short while ago."""
+        return self.hub.now - self.troubled.get(node.name, -1e9) < AFTERMATH_SECONDS
+
+    def _make_nodes(self, skews: Sequence[float]) -> None:
+        for number in range(1, STORAGE_NODES + 1):
+            name = f"n{number}"
+            self._add_node(name, f"10.0.0.{number}", skews)
+            for device in range(1, DEVICES_PER_NODE + 1):
+                self.nodes[name].add_disk(f"d{number}{device}")
+        for number in range(1, PROXIES + 1):
+            self._add_node(f"p{number}", f"10.0.1.{number}", skews)
+
+    def _add_node(self, name: str, address: str, skews: Sequence[float]) -> None:
+        position = len(self.nodes)
+        node = self.nodes[name] = Node(self, name, address, skews[position] if position < len(skews) else 0.0)
+        self.network.hosts[address] = node
+
+    @property
+    def storage(self) -> list[Node]:
+        """The nodes with disks."""
+        return [node for node in self.nodes.values() if node.disks]
+
+    @property
+    def proxies(self) -> list[Node]:
+        return [node for node in self.nodes.values() if not node.disks]
+
+    @property
+    def disks(self) -> dict[str, SimulatedDisk]:
+        """All devices by name."""
+        return {name: disk for node in self.nodes.values() for name, disk in node.disks.items()}
+
+    def device(self, kind: str, number: int, node: Node, disk: str, weight: float = 100.0) -> Device:
+        """A disk as the ring of a kind knows it."""
+        port = PORTS[kind]
+        zone = int(node.name[1:])
+        return Device(number, 1, zone, node.address, port, node.address, port, disk, weight)
+
+    def _make_rings(self) -> None:
+        for kind, power in PART_POWERS.items():
+            builder = new_builder(Settings(power, REPLICAS, min_part_hours=MIN_PART_HOURS))
+            for node in self.storage[:-1]:  # the last one joins later
+                for disk in node.disks:
+                    builder.add(self.device(kind, builder.next_id, node, disk))
+            builder.rebalance(self.stream(f"ring {kind}").getrandbits(32), EPOCH - 86400)
+            self.builders[kind] = builder
+            self.publish(kind, self.nodes)
+
+    def publish(self, kind: str, nodes: Any) -> None:
+        """Give a ring to these nodes."""
+        ring = self.rings[kind] = self.builders[kind].ring()
+        for name in nodes:
+            write_ring(ring, f"{self.nodes[name].path}/rings/{FILES[kind]}")
+
+    def close(self) -> None:
+        """Remove all files."""
+        for node in self.nodes.values():
+            if node.owner is not None:
+                node.crash(power=False)
+        shutil.rmtree(self.root, ignore_errors=True)
