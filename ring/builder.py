@@ -16,6 +16,7 @@ from objstore.ring.build import ring_of
 from objstore.ring.checks import check_device, check_weight
 from objstore.ring.errors import BuilderError, require
 from objstore.ring.layout import Layout, first_layout, next_layout
+from objstore.ring.moves import arrivals
 from objstore.ring.quality import Quality, quality_of
 from objstore.ring.ring import Ring
 from objstore.ring.settings import Settings
@@ -138,13 +139,12 @@ class RingBuilder:
         tiers, random = self.tiers, np.random.default_rng(seed)
         if self.layout is None:
             layout = first_layout(self.settings, tiers, random)
-            everything = layout.ids != layout.nobody
-            return Plan(layout, everything, None, quality_of(layout, tiers))
+            return Plan(layout, arrivals(None, layout), None, quality_of(layout, tiers))
         gone = np.zeros(len(tiers.weights), np.bool_)
         gone[list(self.removed)] = True
         locked = self.locked(now_seconds)
         layout = next_layout(self.layout, self.settings, tiers, gone, locked, random)
-        moved = _moved(self.layout, layout)
+        moved = arrivals(self.layout, layout)
         return Plan(layout, moved, quality_of(self.layout, tiers), quality_of(layout, tiers))
 
     def adopt(self, plan: Plan, now_seconds: float) -> None:
@@ -188,14 +188,6 @@ class RingBuilder:
 
 def _place(device: Device) -> tuple[str, int, str]:
     return device.ip, device.port, device.device
-
-
-def _moved(old: Layout, new: Layout) -> Bools:
-    """By replica and partition of the new layout: whether it has another device than before, or had none."""
-    moved: Bools = new.ids != new.nobody
-    kept = min(len(old.ids), len(new.ids))
-    moved[:kept] &= old.ids[:kept].astype(np.int64) != new.ids[:kept]
-    return moved
 
 
 def new_builder(settings: Settings, devices: Iterable[Device] = ()) -> RingBuilder:
