@@ -274,9 +274,7 @@ class SimulatedCalls:
 
         real.setxattr(descriptor, name, value)
         directory = "" if not opened.is_directory else opened.path
-        opened.disk.changed(
-            self._now(opened.disk.node), directory, 0, (opened.inode,), undo, lambda: os.close(own)
-        )
+        opened.disk.changed(self._now(opened.disk.node), directory, 0, (opened.inode,), undo, lambda: os.close(own))
 
     # Names
 
@@ -313,9 +311,7 @@ class SimulatedCalls:
         os.link(path, grave, follow_symlinks=False)
         return grave
 
-    def link(
-        self, source: str, target: str, *, dst_dir_fd: int | None = None, follow_symlinks: bool = True
-    ) -> None:
+    def link(self, source: str, target: str, *, dst_dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
         path = target if dst_dir_fd is None else f"{self._path_of(dst_dir_fd)}/{target}"
         disk = self.disk_of(path)
         if disk is None:

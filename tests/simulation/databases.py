@@ -127,6 +127,10 @@ class SimulatedDatabases:
         self._open.setdefault(file, WeakSet()).add(made)
         return made
 
+    def is_open(self, file: str) -> bool:
+        """Whether anybody has it open."""
+        return file in self._open
+
     def closing(self, connection: Connection) -> None:
         """If it is the last one, its log is copied back and goes."""
         others = self._open.get(connection.file)

@@ -76,9 +76,7 @@ def current_operation() -> int | None:
     return getattr(getcurrent(), "operation", None)
 
 
-def spawn_for(
-    owner: Owner | None, operation: int | None, function: Callable[..., Any], *arguments: Any
-) -> Task[Any]:
+def spawn_for(owner: Owner | None, operation: int | None, function: Callable[..., Any], *arguments: Any) -> Task[Any]:
     """Start a greenlet that belongs to somebody else."""
     current: Any = getcurrent()
     before = getattr(current, "owner", None), getattr(current, "operation", None)

@@ -145,9 +145,14 @@ class World:
 
     def publish(self, kind: str, nodes: Any) -> None:
         """Give a ring to these nodes."""
-        ring = self.rings[kind] = self.builders[kind].ring()
+        ring = self.builders[kind].ring()
         for name in nodes:
-            write_ring(ring, f"{self.nodes[name].path}/rings/{FILES[kind]}")
+            self.give(kind, ring, name)
+
+    def give(self, kind: str, ring: Ring, node: str) -> None:
+        """Put a ring where a node finds it."""
+        self.rings[kind] = ring
+        write_ring(ring, f"{self.nodes[node].path}/rings/{FILES[kind]}")
 
     def close(self) -> None:
         """Remove all files."""

@@ -1,0 +1,178 @@
+"""What really lies on the disks, seen from outside."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from objstore.object.fileset import FileSet, judge
+from objstore.paths import ResourcePath
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.world import World
+
+FOLDERS: Final = {"container": "containers", "account": "accounts"}
+_ROWS: Final = "SELECT name, deleted, max(timestamp, content_type_timestamp, meta_timestamp) FROM row"
+_CONTAINER_ROWS: Final = "SELECT name, deleted, max(put_timestamp, delete_timestamp, stats_timestamp) FROM row"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What one device holds of one object."""
+
+    disk: str
+    partition: str
+    directory: str
+    names: tuple[str, ...]
+
+    @property
+    def standing(self) -> FileSet:
+        return judge(self.names)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The names that are not obsolete."""
+        standing = self.standing
+        return tuple(sorted(set(standing.names) - set(standing.obsolete)))
+
+
+class Census:
+    """All copies of everything."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def objects(self) -> dict[str, list[Copy]]:
+        """Copies by hash."""
+        found: dict[str, list[Copy]] = {}
+        for disk in self.world.disks.values():
+            for copy in self._copies(disk):
+                found.setdefault(os.path.basename(copy.directory), []).append(copy)
+        return found
+
+    def _copies(self, disk: SimulatedDisk) -> Iterator[Copy]:
+        top = f"{disk.path}/objects"
+        for partition in _names(top):
+            for suffix in _names(f"{top}/{partition}"):
+                for digest in _names(f"{top}/{partition}/{suffix}"):
+                    directory = f"{top}/{partition}/{suffix}/{digest}"
+                    if os.path.isdir(directory) and len(digest) == 32:
+                        yield Copy(disk.name, partition, directory, tuple(_names(directory)))
+
+    def databases(self, kind: str) -> dict[str, list[tuple[str, str]]]:
+        """(disk, path of the file) by hash."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for disk in self.world.disks.values():
+            for path in self._databases(disk, kind):
+                found.setdefault(os.path.basename(path)[:-3], []).append((disk.name, path))
+        return found
+
+    def _databases(self, disk: SimulatedDisk, kind: str) -> Iterator[str]:
+        top = f"{disk.path}/{FOLDERS[kind]}"
+        for partition in _names(top):
+            for suffix in _names(f"{top}/{partition}"):
+                for digest in _names(f"{top}/{partition}/{suffix}"):
+                    path = f"{top}/{partition}/{suffix}/{digest}/{digest}.db"
+                    if os.path.exists(path):
+                        yield path
+
+    def pending(self) -> list[str]:
+        """Files of updates that were not delivered yet."""
+        return [path for disk in self.world.disks.values() for path in _walk(f"{disk.path}/async_pending")]
+
+    def primaries(self, kind: str, partition: int) -> list[str]:
+        """The devices a partition belongs on."""
+        return [device.device for device in self.world.rings[kind].primaries(partition)]
+
+    def partition(self, kind: str, path: ResourcePath) -> int:
+        """Where a path belongs."""
+        return self.world.rings[kind].partition_of(self.world.hasher.digest(path))
+
+    # The budget of faults
+
+    def only_here(self, disk: SimulatedDisk, damaged: set[str]) -> str:
+        """What would be lost if the disk were; "" if nothing."""
+        if pending := _walk(f"{disk.path}/async_pending"):
+            return f"it holds {len(pending)} updates"
+        everything = self.objects()
+        for copy in self._copies(disk):
+            others = everything[os.path.basename(copy.directory)]
+            if not _as_good(copy, [other for other in others if other.disk != disk.name], damaged):
+                return f"only it has {copy.directory.removeprefix(disk.path)}"
+        for kind in FOLDERS:
+            for path in self._databases(disk, kind):
+                if why := self._only_database(disk, kind, path, damaged):
+                    return why
+        return ""
+
+    def only_copy(self, disk: SimulatedDisk, path: str, damaged: set[str]) -> str:
+        """Why a file must not be damaged; "" if it may."""
+        if path in damaged:
+            return "it is damaged already"
+        if path.endswith(".db"):
+            kind = "account" if "/accounts/" in path else "container"
+            return self._only_database(disk, kind, path, damaged)
+        directory = os.path.dirname(path)
+        (copy,) = (each for each in self._copies(disk) if each.directory == directory)
+        others = self.objects()[os.path.basename(directory)]
+        good = _as_good(copy, [other for other in others if other.disk != disk.name], damaged)
+        return "" if good else f"only {disk.name} has {copy.wanted}"
+
+    def _only_database(self, disk: SimulatedDisk, kind: str, path: str, damaged: set[str]) -> str:
+        name = os.path.basename(path)[:-3]
+        mine = read_rows(path, kind)
+        others: dict[str, str] = {}
+        for other, file in self.databases(kind).get(name, ()):
+            if other != disk.name and file not in damaged:
+                for row, newest in read_rows(file, kind).items():
+                    others[row] = max(others.get(row, ""), newest)
+        missing = [row for row, newest in mine.items() if others.get(row, "") < newest]
+        return f"only {disk.name} has rows {missing[:3]} of {kind} {name}" if missing else ""
+
+
+def _as_good(copy: Copy, others: list[Copy], damaged: set[str]) -> bool:
+    """Whether another device has all that this copy says, or newer, undamaged."""
+    newest: dict[str, str] = {}
+    for other in others:
+        if any(f"{other.directory}/{name}" in damaged for name in other.names):
+            continue
+        for name in other.wanted:
+            ending = "data" if not name.endswith(".meta") else "meta"
+            newest[ending] = max(newest.get(ending, ""), name[:16])
+    for name in copy.wanted:
+        ending = "data" if not name.endswith(".meta") else "meta"
+        if max(newest.get(ending, ""), newest.get("data", "") if ending == "meta" else "") < name[:16]:
+            return False
+    return True
+
+
+def read_rows(path: str, kind: str) -> dict[str, str]:
+    """The newest timestamp of every row, and of the database itself under ""."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            statement = _ROWS if kind == "container" else _CONTAINER_ROWS
+            found = {f"{name}": newest for name, _, newest in connection.execute(statement + " GROUP BY name, deleted")}
+            status = connection.execute("SELECT max(put_timestamp, delete_timestamp) FROM resource").fetchone()
+        except sqlite3.DatabaseError:
+            return {}
+    return found | {"": status[0]}
+
+
+def read_table(path: str, statement: str) -> list[tuple[Any, ...]]:
+    """The rows of a query."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _walk(top: str) -> list[str]:
+    return sorted(f"{folder}/{name}" for folder, _, names in os.walk(top) for name in names)

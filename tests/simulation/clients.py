@@ -1,0 +1,210 @@
+"""The clients: each operation of the plan, sent through a real proxy; what comes back is held against the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from objstore.http.bodies import BytesBody
+from objstore.http.messages import variable_of
+from objstore.http.transport import BackendRequest
+from objstore.system import concurrency
+from objstore.system.concurrency import WaitTimeout
+from objstore.system.hub import GreenletExit
+from tests.simulation.hub import spawn_for
+from tests.simulation.model import Kind, Model, Outcome, Write, body_of
+from tests.simulation.network import Answer, _call
+from tests.simulation.node import Node
+from tests.simulation.plan import Event
+from tests.simulation.services import ACCOUNT, PROXY_PORT
+from tests.simulation.world import World
+
+PATIENCE_SECONDS: Final = 300.0
+PIECE_BYTES: Final = 30000
+
+
+class SlowBody(BytesBody):
+    """A body that comes in pieces."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        concurrency.sleep(0.01)
+        return super().readinto(buffer[:PIECE_BYTES])
+
+
+class Clients:
+    """Sends, and judges what comes back."""
+
+    def __init__(self, world: World, model: Model, token: str) -> None:
+        self.world = world
+        self.model = model
+        self.violations: list[str] = []
+        self.answers: dict[str, int] = {}
+        self._token = token
+        world.network.written = self._written
+
+    def _written(self, operation: int, request: BackendRequest) -> None:
+        if request.path.object and request.path.account == ACCOUNT:
+            timestamp = request.headers.get("X-Timestamp", "")
+            if timestamp:
+                self.model.seen_on_wire(operation, request.method, str(request.path), timestamp)
+
+    def violation(self, text: str) -> None:
+        """Something that must never be."""
+        self.violations.append(text)
+        self.world.note("!!", "VIOLATION", text)
+
+    def send(
+        self,
+        node: Node,
+        number: int,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Any = b"",
+        query: str = "",
+    ) -> Answer | None:
+        """The answer of a proxy; None if there was none."""
+        owner, application = node.owner, node.servers.get(PROXY_PORT)
+        if owner is None or application is None:
+            return None
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": f"/v1/{ACCOUNT}{path}",
+            "QUERY_STRING": query,
+            "SERVER_NAME": node.address,
+            "SERVER_PORT": str(PROXY_PORT),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.input": BytesBody(body) if isinstance(body, bytes) else body,
+            "wsgi.url_scheme": "http",
+            "HTTP_X_AUTH_TOKEN": self._token,
+        }
+        if isinstance(body, bytes) and method in ("PUT", "POST", "COPY"):
+            environ["CONTENT_LENGTH"] = str(len(body))
+        for name, value in (headers or {}).items():
+            environ[variable_of(name)] = value
+        task = spawn_for(owner, number, _call, application, environ)
+        try:
+            answer: Answer = task.wait(PATIENCE_SECONDS)
+        except (WaitTimeout, GreenletExit):
+            task.kill()
+            return None
+        return answer
+
+    def run(self, event: Event) -> None:
+        """One operation of the plan."""
+        node = self.world.proxies[event.details.get("proxy", 0)]
+        getattr(self, event.kind)(event, node)
+
+    def _done(self, event: Event, answer: Answer | None) -> int:
+        status = 0 if answer is None else answer.status
+        self.world.note("->", event, status or "no answer")
+        key = f"{event.kind} {status}"
+        self.answers[key] = self.answers.get(key, 0) + 1
+        return status
+
+    # Writes
+
+    def put(self, event: Event, node: Node, headers: Mapping[str, str] | None = None, delete_at: float = 0) -> None:
+        name, size = event.details["name"], event.details["size"]
+        write = self.model.begin(event.number, Kind.PUT, name, size)
+        write.delete_at = delete_at or None
+        write.content_type = f"text/x-{event.number}"
+        content = body_of(event.number, size)
+        sent = {"Content-Type": write.content_type, "X-Object-Meta-Number": str(event.number), **(headers or {})}
+        body: Any = content
+        if event.kind == "put_large":
+            body = SlowBody(content)
+            sent["Content-Length"] = str(len(content))
+        answer = self.send(node, event.number, "PUT", f"/{name}", sent, body)
+        if self._done(event, answer) == 201:
+            self._acknowledged(write)
+
+    put_large = put
+
+    def put_expiring(self, event: Event, node: Node) -> None:
+        moment = int(node.time()) + event.details["after"]
+        self.put(event, node, {"X-Delete-At": str(moment)}, moment)
+
+    def delete(self, event: Event, node: Node) -> None:
+        write = self.model.begin(event.number, Kind.DELETE, event.details["name"])
+        status = self._done(event, self.send(node, event.number, "DELETE", f"/{write.name}"))
+        # A quorum that has no object says 404, and has stored the tombstones nevertheless.
+        if status == 204 or (status == 404 and write.began):
+            self._acknowledged(write)
+
+    def post(self, event: Event, node: Node) -> None:
+        write = self.model.begin(event.number, Kind.POST, event.details["name"])
+        headers = {"X-Object-Meta-Number": str(event.number)}
+        if event.details["typed"]:
+            write.content_type = headers["Content-Type"] = f"text/x-{event.number}"
+        if self._done(event, self.send(node, event.number, "POST", f"/{write.name}", headers)) == 202:
+            self._acknowledged(write)
+
+    def copy(self, event: Event, node: Node) -> None:
+        name, source = event.details["name"], event.details["source"]
+        write = self.model.begin(event.number, Kind.PUT, name)
+        write.copied_from = source
+        write.content_type = f"text/x-{event.number}"
+        headers = {
+            "X-Copy-From": f"/{source}",
+            "X-Object-Meta-Number": str(event.number),
+            "Content-Type": write.content_type,
+            "X-Fresh-Metadata": "true",
+        }
+        if self._done(event, self.send(node, event.number, "PUT", f"/{name}", headers)) == 201:
+            self._acknowledged(write)
+
+    def _acknowledged(self, write: Write) -> None:
+        if not write.began:
+            self.violation(f"acknowledged, but no server was asked: {write}")
+        write.outcome = Outcome.ACKNOWLEDGED
+
+    def create(self, event: Event, node: Node) -> None:
+        container = event.details["container"]
+        answer = self.send(node, event.number, "PUT", f"/{container}")
+        created = self._done(event, answer) in (201, 202)
+        self.model.containers[container] = self.model.containers.get(container, False) or created
+
+    # Reads
+
+    def get(self, event: Event, node: Node) -> None:
+        name = event.details["name"]
+        headers = {"X-Newest": "true"} if event.details["newest"] else {}
+        answer = self.send(node, event.number, "GET", f"/{name}", headers)
+        if self._done(event, answer) == 200 and answer is not None:
+            self.judge_content(name, answer)
+
+    def judge_content(self, name: str, answer: Answer) -> None:
+        """A body that arrived whole must be one that was written."""
+        whole = not answer.failed_at and len(answer.body) == int(answer.headers.get("Content-Length", "-1"))
+        if whole and (why := self._why_wrong(name, answer.body)):
+            self.violation(f"GET {name}: {why}")
+
+    def _why_wrong(self, name: str, body: bytes) -> str:
+        return self.model.wrote(name, body) if name in self.model.objects else "it was never written"
+
+    def head(self, event: Event, node: Node) -> None:
+        headers = {"X-Newest": "true"} if event.details["newest"] else {}
+        answer = self.send(node, event.number, "HEAD", f"/{event.details['name']}", headers)
+        if self._done(event, answer) == 200 and answer is not None:
+            number = int(answer.headers["X-Object-Meta-Number"])
+            if number not in self.model.writes or self.model.writes[number].name != event.details["name"]:
+                self.violation(f"HEAD {event.details['name']}: metadata of {number}, which is not of this object")
+
+    def list(self, event: Event, node: Node) -> None:
+        container = event.details["container"]
+        answer = self.send(node, event.number, "GET", f"/{container}", query="format=json")
+        if self._done(event, answer) != 200 or answer is None:
+            return
+        for row in msgspec.json.decode(answer.body):
+            if f"{container}/{row['name']}" not in self.model.objects:
+                self.violation(f"{container} lists {row['name']}, which was never written")
+
+    def account(self, event: Event, node: Node) -> None:
+        answer = self.send(node, event.number, "GET", "", query="format=json")
+        if self._done(event, answer) == 200 and answer is not None:
+            for row in msgspec.json.decode(answer.body):
+                if row["name"] not in self.model.containers:
+                    self.violation(f"the account lists {row['name']}, which was never made")

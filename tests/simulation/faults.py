@@ -1,0 +1,270 @@
+"""The faults of a plan, done to the world: within a budget, so that of everything acknowledged a good copy remains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+from objstore.system import concurrency
+from tests.simulation.census import Census
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.network import Weather
+from tests.simulation.node import EPOCH, Node
+from tests.simulation.plan import Event
+from tests.simulation.services import make_services
+from tests.simulation.world import PORTS, World
+
+DEVICES_MIN: Final = 6
+PAGE_BYTES: Final = 4096
+
+
+class Faults:
+    """Does them, and undoes them after their time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.over = False
+        self._random = world.stream("faults")
+        self._storms: list[Weather] = []
+        self._damaged: set[str] = set()
+
+    def run(self, event: Event) -> None:
+        """One fault of the plan; returns when it is over."""
+        if not self.over:
+            getattr(self, f"do_{event.kind}")(event.details)
+
+    def _node(self, details: dict[str, Any]) -> Node:
+        return self.world.storage[details["node"] % len(self.world.storage)]
+
+    def _disk(self, details: dict[str, Any]) -> tuple[Node, SimulatedDisk]:
+        disks = list(self.world.disks.values())
+        disk = disks[details["disk"] % len(disks)]
+        return self.world.nodes[disk.node], disk
+
+    def end_all(self) -> None:
+        """From now on all is well: what is down comes up, and so on."""
+        self.over = True
+        world = self.world
+        world.network.cut.clear()
+        self._storms.clear()
+        self._weather_changes()
+        for disk in world.disks.values():
+            self._mount(disk)
+            disk.state = ""
+        for node in world.nodes.values():
+            node.changes_left = None
+            node.start(make_services)
+        for kind in PORTS:
+            world.publish(kind, world.nodes)
+
+    # Nodes
+
+    def do_crash(self, details: dict[str, Any]) -> None:
+        self._down(self._node(details), True, details["seconds"])
+
+    def do_kill(self, details: dict[str, Any]) -> None:
+        self._down(self._node(details), False, details["seconds"])
+
+    def do_crash_proxy(self, details: dict[str, Any]) -> None:
+        proxies = self.world.proxies
+        self._down(proxies[details["node"] % len(proxies)], True, details["seconds"])
+
+    def _down(self, node: Node, power: bool, seconds: float) -> None:
+        node.crash(power)
+        concurrency.sleep(seconds)
+        node.start(make_services)
+
+    def do_crash_at(self, details: dict[str, Any]) -> None:
+        node = self._node(details)
+        node.changes_left, node.power = details["changes"], self._random.random() < 0.8
+        concurrency.sleep(details["seconds"])
+        node.changes_left = None
+        node.start(make_services)
+
+    def do_clock(self, details: dict[str, Any]) -> None:
+        node = self._node(details)
+        node.skew_seconds += details["jump"]
+        self.world.note(node.name, "clock jumps by", details["jump"])
+
+    # The network
+
+    def do_cut(self, details: dict[str, Any]) -> None:
+        world, node, ways = self.world, self._node(details), details["ways"]
+        others = [name for name in world.nodes if name != node.name]
+        pairs = {(name, node.name) for name in others if ways != "out"}
+        pairs |= {(node.name, name) for name in others if ways != "in"}
+        world.note(node.name, "cut off", ways)
+        world.network.cut |= pairs
+        concurrency.sleep(details["seconds"])
+        if not self.over:
+            world.note(node.name, "reachable again")
+            world.network.cut -= pairs
+
+    def do_weather(self, details: dict[str, Any]) -> None:
+        rates = {name: rate for name, rate in details.items() if name != "seconds"}
+        storm = Weather(**rates)
+        self._storms.append(storm)
+        self._weather_changes()
+        concurrency.sleep(details["seconds"])
+        if storm in self._storms:
+            self._storms.remove(storm)
+            self._weather_changes()
+
+    def _weather_changes(self) -> None:
+        worst = Weather()
+        for name in ("lost", "broken", "repeated", "delayed"):
+            setattr(worst, name, max((getattr(storm, name) for storm in self._storms), default=0.0))
+        self.world.network.weather = worst
+        self.world.note("~~", worst)
+
+    # Disks
+
+    def _disk_state(self, disk: SimulatedDisk, state: str) -> None:
+        disk.state = state
+        self.world.troubled[disk.node] = self.world.hub.now
+        self.world.note(disk.node, disk.name, "is", state or "well again")
+
+    def do_disk(self, details: dict[str, Any]) -> None:
+        _, disk = self._disk(details)
+        if disk.state:
+            return
+        disk.failure_rate = details["rate"]
+        self._disk_state(disk, details["state"])
+        concurrency.sleep(details["seconds"])
+        if disk.state == details["state"]:
+            self._disk_state(disk, "")
+
+    def do_unmount(self, details: dict[str, Any]) -> None:
+        _, disk = self._disk(details)
+        if disk.state:
+            return
+        disk.crash(power=False)
+        os.rename(disk.path, _away(disk))
+        self._disk_state(disk, "unmounted")
+        concurrency.sleep(details["seconds"])
+        if disk.state == "unmounted":
+            self._mount(disk)
+            self._disk_state(disk, "")
+
+    def _mount(self, disk: SimulatedDisk) -> None:
+        if os.path.isdir(_away(disk)):
+            os.rename(_away(disk), disk.path)
+
+    def do_wipe(self, details: dict[str, Any]) -> None:
+        """A disk is replaced by an empty one, while its node is down."""
+        node, disk = self._disk(details)
+        if disk.state:
+            return
+        if why := Census(self.world).only_here(disk, self._damaged):
+            self.world.note(disk.node, disk.name, "is not replaced:", why)
+            return
+        node.crash(power=False)
+        disk.wipe()
+        self.world.troubled[disk.node] = self.world.hub.now
+        self.world.note(disk.node, disk.name, "is replaced by an empty one")
+        concurrency.sleep(details["seconds"])
+        node.start(make_services)
+
+    # Bits
+
+    def do_flip(self, details: dict[str, Any]) -> None:
+        _, disk = self._disk(details)
+        if disk.state:
+            return
+        what = details["what"]
+        files = list(self._databases(disk) if what == "database" else self._data_files(disk))
+        if not files:
+            return
+        path = files[details["pick"] % len(files)]
+        census = Census(self.world)
+        self._damaged = {each for each in self._damaged if os.path.exists(each)}
+        if why := census.only_copy(disk, path, self._damaged):
+            self.world.note(disk.node, "no bit flipped:", why)
+            return
+        self._damaged.add(path)
+        self.world.note(disk.node, f"bits of the {what} flip in", path.removeprefix(self.world.root))
+        if what == "attribute":
+            value = bytearray(os.getxattr(path, "user.objstore.metadata"))
+            value[self._random.randrange(len(value))] ^= 1 << self._random.randrange(8)
+            os.setxattr(path, "user.objstore.metadata", bytes(value))
+            return
+        with open(path, "r+b") as file:
+            size = os.path.getsize(path)
+            if what == "database":
+                # The kind of a page: what SQLite's own check finds. A flipped bit within a text nobody could find.
+                file.seek(PAGE_BYTES * self._random.randrange(1, max(size // PAGE_BYTES, 2)))
+                file.write(b"\xff")
+                return
+            at = self._random.randrange(size)
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes((byte ^ 1 << self._random.randrange(8),)))
+
+    def _data_files(self, disk: SimulatedDisk) -> Iterator[str]:
+        for folder, _, names in sorted(os.walk(f"{disk.path}/objects")):
+            for name in sorted(names):
+                if name.endswith(".data") and os.path.getsize(f"{folder}/{name}"):
+                    yield f"{folder}/{name}"
+
+    def _databases(self, disk: SimulatedDisk) -> Iterator[str]:
+        for kind in ("accounts", "containers"):
+            for folder, _, names in sorted(os.walk(f"{disk.path}/{kind}")):
+                for name in sorted(names):
+                    path = f"{folder}/{name}"
+                    if name.endswith(".db") and not self.world.databases.is_open(path):
+                        yield path
+
+    # Rings
+
+    def do_ring(self, details: dict[str, Any]) -> None:
+        world, pick = self.world, details["pick"]
+        change = self._chosen_change(details["change"], pick)
+        if not change:
+            return
+        now = EPOCH + world.hub.now
+        nodes = sorted(world.nodes)
+        self._random.shuffle(nodes)
+        rings = {}
+        for kind, builder in world.builders.items():
+            plan = builder.rebalance(self._random.getrandbits(32), now)
+            rings[kind] = builder.ring()
+            world.note("oo", f"{kind} ring {builder.version}: {change}, {plan.moved_count} replicas move")
+        for name in nodes:
+            for kind, ring in rings.items():
+                world.give(kind, ring, name)
+            if details["spread"]:
+                concurrency.sleep(self._random.uniform(0, details["spread"]))
+
+    def _chosen_change(self, change: str, pick: int) -> str:
+        """Change all builders alike; says how."""
+        world = self.world
+        builder = world.builders["object"]
+        present = {device.device for device in builder.remaining}
+        missing = sorted(set(world.disks) - present)
+        if change == "add" and missing:
+            name = missing[pick % len(missing)]
+            node = world.nodes[world.disks[name].node]
+            for kind, each in world.builders.items():
+                each.add(world.device(kind, each.next_id, node, name))
+            return f"{name} joins"
+        devices = sorted(builder.remaining, key=lambda device: device.device)
+        chosen = devices[pick % len(devices)].device
+        weight = 100.0
+        if change == "remove":
+            if len(devices) <= DEVICES_MIN:
+                return ""
+        elif change == "weight":
+            weight = 50.0 + pick % 150
+        for each in world.builders.values():
+            (number,) = (device.id for device in each.remaining if device.device == chosen)
+            if change == "remove":
+                each.remove(number)
+            else:
+                each.set_weight(number, weight)
+        return f"{chosen} leaves" if change == "remove" else f"{chosen} weighs {weight}"
+
+
+def _away(disk: SimulatedDisk) -> str:
+    return f"{disk.graveyard}.away"

@@ -1,0 +1,160 @@
+"""What clients may see: the reference model, a dictionary of objects with all writes that were ever begun.
+
+Every write has the timestamp its proxy gave it, read off the wire. The newest write wins. A write whose outcome is not
+known (no answer, or an error) may have taken place or not. So what an object must be in the end is: the newest write that
+was acknowledged, or any newer one that may have taken place.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import md5
+from typing import Final
+
+MARK_LENGTH: Final = 24
+
+
+class Kind(enum.Enum):
+    """Writes of an object."""
+
+    PUT = "PUT"
+    DELETE = "DELETE"
+    POST = "POST"
+
+
+class Outcome(enum.Enum):
+    """What its client knows of a write."""
+
+    UNKNOWN = "unknown"
+    ACKNOWLEDGED = "acknowledged"
+
+
+@dataclass(eq=False, slots=True)
+class Write:
+    """One attempt of a client. `timestamp` is "" as long as no server was asked for it: then it never happened."""
+
+    number: int
+    kind: Kind
+    name: str
+    size: int = 0
+    timestamp: str = ""
+    outcome: Outcome = Outcome.UNKNOWN
+    delete_at: float | None = None
+    content_type: str = ""
+    copied_from: str = ""
+
+    @property
+    def began(self) -> bool:
+        return bool(self.timestamp)
+
+    @property
+    def acknowledged(self) -> bool:
+        return self.outcome is Outcome.ACKNOWLEDGED
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.kind.value} at {self.timestamp or 'no time'} {self.outcome.value}"
+
+
+def body_of(number: int, size: int) -> bytes:
+    """The content that a write gives an object: it says which write, all the way through."""
+    mark = f"write {number:012d} ......".encode()[:MARK_LENGTH]
+    return (mark * (size // MARK_LENGTH + 1))[: max(size, MARK_LENGTH)]
+
+
+def number_of(body: bytes) -> int | None:
+    """Which write a whole body is of; None for what no write ever sent."""
+    if len(body) < MARK_LENGTH or not body.startswith(b"write "):
+        return None
+    number = int(body[6:18])
+    return number if body == body_of(number, len(body)) else None
+
+
+@dataclass(eq=False)
+class ObjectModel:
+    """All writes to one object."""
+
+    name: str
+    writes: list[Write] = field(default_factory=list)
+
+    def _begun(self, *kinds: Kind) -> list[Write]:
+        return [write for write in self.writes if write.began and write.kind in kinds]
+
+    def candidates(self) -> list[Write | None]:
+        """The writes of its content, or deletions, that may stand in the end; None if it may never have been."""
+        return _standing(self._begun(Kind.PUT, Kind.DELETE))
+
+    def metadata_candidates(self, data: Write) -> list[Write]:
+        """The writes, given the content's, that may have set its metadata last: POSTs, or the content's own."""
+        posts = [post for post in self._begun(Kind.POST) if post.timestamp > data.timestamp]
+        return [data if each is None else each for each in _standing(posts)]
+
+    def type_candidates(self, data: Write) -> set[str]:
+        """The content types it may have."""
+        posts = [p for p in self._begun(Kind.POST) if p.timestamp > data.timestamp and p.content_type]
+        return {data.content_type if each is None else each.content_type for each in _standing(posts)}
+
+    def may_be(self, number: int) -> bool:
+        """Whether this write ever gave it content."""
+        return any(write.number == number and write.kind is Kind.PUT for write in self.writes)
+
+    def find(self, number: int) -> Write | None:
+        """The write of that number."""
+        return next((write for write in self.writes if write.number == number), None)
+
+
+def _standing(writes: list[Write]) -> list[Write | None]:
+    newest = max((write for write in writes if write.acknowledged), key=lambda each: each.timestamp, default=None)
+    floor = newest.timestamp if newest is not None else ""
+    return [newest, *(write for write in writes if not write.acknowledged and write.timestamp > floor)]
+
+
+class Model:
+    """Everything the clients have done."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, ObjectModel] = {}  # by "container/object"
+        self.containers: dict[str, bool] = {}  # whether their creation was acknowledged
+        self.writes: dict[int, Write] = {}
+        self.etags: dict[str, Write] = {}
+
+    def begin(self, number: int, kind: Kind, name: str, size: int = 0) -> Write:
+        """A client is about to write."""
+        write = self.writes[number] = Write(number, kind, name, size)
+        self.objects.setdefault(name, ObjectModel(name)).writes.append(write)
+        if kind is Kind.PUT:
+            self.etags[md5(body_of(number, size), usedforsecurity=False).hexdigest()] = write
+        return write
+
+    def seen_on_wire(self, number: int, method: str, path: str, timestamp: str) -> None:
+        """A proxy asks a server to store: now the write has its time."""
+        write = self.writes.get(number)
+        if write is not None and not write.timestamp and write.kind.value == method and path.endswith(write.name):
+            write.timestamp = timestamp
+
+    def of_container(self, container: str) -> Iterator[ObjectModel]:
+        """The objects ever written in a container."""
+        for name, each in sorted(self.objects.items()):
+            if name.partition("/")[0] == container:
+                yield each
+
+    def wrote(self, name: str, body: bytes) -> str:
+        """Why this cannot be the content of an object; "" if it can."""
+        number = number_of(body)
+        if number is None:
+            return f"torn or foreign content of {len(body)} bytes: {body[:48]!r}"
+        if number not in self.writes:
+            return f"content of a write that never was: {number}"
+        if not self.objects[name].may_be(number) and not self._copied(name, number, set()):
+            return f"content of {self.writes[number]}, which is another object's"
+        return ""
+
+    def _copied(self, name: str, number: int, seen: set[str]) -> bool:
+        """Whether the content may have come by copies."""
+        seen.add(name)
+        sources = {write.copied_from for write in self.objects[name].writes if write.copied_from}
+        for source in sorted(sources - seen):
+            if source in self.objects and (self.objects[source].may_be(number) or self._copied(source, number, seen)):
+                return True
+        return False

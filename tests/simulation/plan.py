@@ -1,0 +1,170 @@
+"""What is to happen in a simulation, drawn from its seed in advance, so that parts of it can be left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+SECONDS_PER_HOUR: Final = 3600.0
+OPERATIONS_PER_HOUR: Final = 45
+FAULTS_PER_HOUR: Final = 2.2
+CONTAINERS: Final = 3
+OBJECTS_PER_CONTAINER: Final = 8
+OPERATIONS: Final = {
+    "put": 34,
+    "put_large": 3,
+    "put_expiring": 6,
+    "delete": 13,
+    "post": 10,
+    "get": 14,
+    "head": 4,
+    "list": 6,
+    "copy": 6,
+    "create": 3,
+    "account": 1,
+}
+FAULTS: Final = {
+    "crash": 16,
+    "crash_at": 16,
+    "kill": 6,
+    "crash_proxy": 4,
+    "cut": 10,
+    "weather": 14,
+    "disk": 12,
+    "unmount": 5,
+    "wipe": 5,
+    "flip": 8,
+    "clock": 4,
+    "ring": 7,
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens at a time; `number` names it in stories and tells operations apart."""
+
+    at: float
+    number: int
+    kind: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_fault(self) -> bool:
+        return self.kind in FAULTS
+
+    def __str__(self) -> str:
+        details = " ".join(f"{key}={value}" for key, value in self.details.items())
+        return f"#{self.number} {self.kind} {details}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The clocks' errors in seconds, by node, and all events in order."""
+
+    seed: str
+    hours: float
+    skews: tuple[float, ...]
+    events: tuple[Event, ...]
+
+
+def make_plan(seed: str, hours: float, nodes: int) -> Plan:
+    """Draw it."""
+    random = Random(f"{seed}/plan")
+    largest = random.choice((0.0, 0.5, 60.0, 7200.0))
+    skews = tuple(round(random.uniform(-largest, largest), 3) for _ in range(nodes))
+    events = _operations(random, hours) + _faults(random, hours)
+    events.sort(key=lambda event: event[0])
+    numbered = tuple(Event(at, number, kind, details) for number, (at, kind, details) in enumerate(events, 1))
+    return Plan(seed, hours, skews, numbered)
+
+
+def _drawn(random: Random, weights: dict[str, int]) -> str:
+    return random.choices(list(weights), list(weights.values()))[0]
+
+
+_Draft = tuple[float, str, dict[str, Any]]
+
+
+def _operations(random: Random, hours: float) -> list[_Draft]:
+    events: list[_Draft] = [(1.0 + n, "create", {"container": f"c{n}", "proxy": 0}) for n in range(CONTAINERS)]
+    left = int(hours * OPERATIONS_PER_HOUR)
+    while left > 0:
+        # In bursts: what happens at the same time is what goes wrong.
+        start = random.uniform(10.0, hours * SECONDS_PER_HOUR)
+        burst = min(left, random.choice((1, 2, 4, 8, 16)))
+        spread = random.choice((0.01, 1.0, 60.0))
+        hot = random.random() < 0.4
+        name = _object(random)
+        for _ in range(burst):
+            kind = _drawn(random, OPERATIONS)
+            details = _details(random, kind, name if hot else _object(random))
+            events.append((start + random.uniform(0, spread), kind, details))
+        left -= burst
+    return events
+
+
+def _object(random: Random) -> str:
+    return f"c{random.randrange(CONTAINERS)}/o{random.randrange(OBJECTS_PER_CONTAINER)}"
+
+
+def _details(random: Random, kind: str, name: str) -> dict[str, Any]:
+    proxy = random.randrange(2)
+    container = name.partition("/")[0]
+    match kind:
+        case "put" | "put_expiring":
+            details = {"name": name, "size": random.choice((24, 100, 5000, 40000)), "proxy": proxy}
+            if kind == "put_expiring":
+                details["after"] = random.choice((30, 600, 7200, 30000))
+            return details
+        case "put_large":
+            return {"name": name, "size": random.randint(66000, 400000), "proxy": proxy}
+        case "post":
+            return {"name": name, "proxy": proxy, "typed": random.random() < 0.4}
+        case "copy":
+            return {"name": name, "source": _object(random), "proxy": proxy}
+        case "list" | "create":
+            return {"container": container, "proxy": proxy}
+        case "account":
+            return {"proxy": proxy}
+        case "get" | "head":
+            return {"name": name, "proxy": proxy, "newest": random.random() < 0.3}
+    return {"name": name, "proxy": proxy}
+
+
+def _faults(random: Random, hours: float) -> list[_Draft]:
+    events: list[_Draft] = []
+    for _ in range(int(hours * FAULTS_PER_HOUR)):
+        kind = _drawn(random, FAULTS)
+        at = random.uniform(5.0, hours * SECONDS_PER_HOUR * 0.98)
+        lasting = round(random.choice((2.0, 30.0, 300.0, 3600.0)) * random.uniform(0.5, 2), 1)
+        events.append((at, kind, _fault_details(random, kind, lasting)))
+    return events
+
+
+def _fault_details(random: Random, kind: str, lasting: float) -> dict[str, Any]:
+    node = random.randrange(1000)  # taken modulo the nodes there are
+    match kind:
+        case "crash_at":
+            return {"node": node, "changes": random.randint(1, 120), "seconds": lasting}
+        case "weather":
+            rates = {name: round(random.choice((0, 0.02, 0.2)) * random.random(), 4) for name in ("lost", "broken")}
+            rates["repeated"] = round(random.choice((0, 0.1, 0.5)) * random.random(), 4)
+            rates["delayed"] = round(random.choice((0.05, 0.3)) * random.random(), 4)
+            return {"seconds": lasting, **rates}
+        case "disk":
+            state = random.choice(("full", "readonly", "failing", "failing"))
+            return {"disk": node, "state": state, "rate": round(random.random() ** 2, 3), "seconds": lasting}
+        case "cut":
+            ways = random.choice(("both", "both", "in", "out"))
+            return {"node": node, "ways": ways, "seconds": lasting}
+        case "unmount" | "wipe":
+            return {"disk": node, "seconds": lasting}
+        case "flip":
+            return {"disk": node, "what": random.choice(("data", "data", "attribute", "database")), "pick": node * 7}
+        case "clock":
+            return {"node": node, "jump": round(random.choice((0.3, 30, 4000)) * random.uniform(-1, 1), 3)}
+        case "ring":
+            change = random.choice(("add", "remove", "weight", "weight"))
+            return {"change": change, "pick": node, "spread": random.choice((0.0, 20.0, 1200.0))}
+    return {"node": node, "seconds": lasting}

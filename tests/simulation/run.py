@@ -1,0 +1,100 @@
+"""Runs one seed: the plan's events at their times, then healing, then the checks."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from objstore.system import concurrency
+from tests.simulation.checks import Checks
+from tests.simulation.clients import Clients
+from tests.simulation.faults import Faults
+from tests.simulation.hub import spawn_for
+from tests.simulation.model import Model
+from tests.simulation.plan import SECONDS_PER_HOUR, Event, Plan
+from tests.simulation.services import make_services, make_token
+from tests.simulation.world import World
+
+HEALING_HOURS: Final = 3.0
+GARBAGE_SECONDS: Final = 1200.0
+
+
+@dataclass
+class Result:
+    """What became of a seed."""
+
+    plan: Plan
+    violations: list[str]
+    story: list[str]
+    trace: str
+    seconds: float
+    answers: dict[str, int] = field(default_factory=dict)
+    requests: int = 0
+    changes: int = 0
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.violations)
+
+
+def run(plan: Plan, before_start: Callable[[World], None] = lambda world: None) -> Result:
+    """Run it. The process is used up: the program stays patched."""
+    began = time.perf_counter()
+    world = World(plan.seed, plan.skews)
+    gc.disable()
+    try:
+        before_start(world)
+        return _run(world, plan, began)
+    finally:
+        gc.enable()
+        world.close()
+
+
+def _run(world: World, plan: Plan, began: float) -> Result:
+    model = Model()
+    for node in world.nodes.values():
+        node.start(make_services)
+    clients = Clients(world, model, make_token(world.proxies[0]))
+    faults = Faults(world)
+    concurrency.sleep(0.5)
+    for event in plan.events:
+        _wait_until(world, event.at)
+        action = faults.run if event.is_fault else clients.run
+        spawn_for(None, None, _guarded, world, clients, action, event)
+    _wait_until(world, plan.hours * SECONDS_PER_HOUR)
+    world.note("==", "the faults end")
+    faults.end_all()
+    _wait_until(world, (plan.hours + HEALING_HOURS) * SECONDS_PER_HOUR)
+    world.note("==", "healed, checking")
+    checks = Checks(world, model, clients)
+    found = clients.violations + checks.run(replicated=False)
+    return Result(
+        plan,
+        found,
+        world.story,
+        world.trace.hexdigest(),
+        time.perf_counter() - began,
+        clients.answers,
+        world.network.requests,
+        world.calls.changes,
+    )
+
+
+def _wait_until(world: World, when: float) -> None:
+    while world.hub.now < when:
+        concurrency.sleep(min(when - world.hub.now, GARBAGE_SECONDS))
+        if world.hub.now < when or when % GARBAGE_SECONDS == 0:
+            gc.collect(1)
+
+
+def _guarded(world: World, clients: Clients, action: Callable[[Event], None], event: Event) -> None:
+    if event.is_fault:
+        world.note("##", event)
+    try:
+        action(event)
+    except Exception as error:
+        clients.violation(f"{event}: {error!r}")
+        raise
