@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -54,27 +54,35 @@ def objstore() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. What the user can put right is one line on stderr and exit status 2."""
+    """Run one command of `objstore`."""
+    run(objstore, "objstore", arguments)
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with what it returns, 0 if that is no number.
+
+    What the user can put right is one line on stderr and exit status 2.
+    """
     try:
-        status = objstore.main(arguments, prog_name="objstore", standalone_mode=False)
+        status = command.main(arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(USAGE_ERROR)
     except click.ClickException as error:
-        _fail(error.format_message())
+        _fail(name, error.format_message())
     except click.Abort:
         sys.exit(130)
     except StoreError as error:
-        _fail(str(error))
+        _fail(name, str(error))
     except OSError as error:
         if error.filename is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}")
+        _fail(name, f"{error.filename}: {error.strerror}")
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _fail(reason: str) -> None:
-    click.echo(f"objstore: {' '.join(reason.split())}", err=True)
+def _fail(name: str, reason: str) -> NoReturn:
+    click.echo(f"{name}: {' '.join(reason.split())}", err=True)
     sys.exit(USAGE_ERROR)
 
 

@@ -1,0 +1,1 @@
+"""The subcommands of objstore-ring-builder."""

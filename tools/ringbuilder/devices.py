@@ -1,0 +1,188 @@
+"""Subcommands that add, change and remove devices. Partitions move with the next rebalance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import click
+
+from objstore.devices import Device
+from objstore.ring.builder import RingBuilder
+from objstore.ring.errors import require
+from objstore.tools.ringbuilder.choosing import changeable, confirm, searches, searches_with_values
+from objstore.tools.ringbuilder.options import (
+    ADD_OPTIONS,
+    CHANGE_OPTIONS,
+    SEARCH_OPTIONS,
+    Subcommand,
+    device_options,
+    yes_option,
+)
+from objstore.tools.ringbuilder.places import (
+    DEFAULT_REGION,
+    Addition,
+    Change,
+    Search,
+    addition_of,
+    change_of,
+    describe,
+    parse_addition,
+    parse_change,
+)
+from objstore.tools.ringbuilder.session import Session
+from objstore.tools.ringbuilder.values import number, whole
+
+CHANGE_PREFIX: Final = "change_"
+
+
+@click.command("add", cls=Subcommand)
+@click.argument("words", metavar="[DEVICE WEIGHT]...", nargs=-1)
+@device_options(ADD_OPTIONS)
+@click.pass_obj
+def add(session: Session, /, words: tuple[str, ...], **options: str | None) -> None:
+    """Add devices, one with options or any number in the form
+    [r<region>]z<zone>-<ip>:<port>[R<ip>:<port>]/<name>[_<meta>] WEIGHT.
+
+    They get partitions with the next rebalance."""
+    additions = _additions(words, options)
+    lines = []
+    with session.changing() as builder:
+        _expect_no_increase(builder)
+        for addition, weight in additions:
+            device = addition.device_of(builder.next_id, weight)
+            builder.add(device)
+            lines.append(f"Device {describe(device)} with {weight} weight got id {device.id}")
+    for addition, _ in additions:
+        if addition.region is None:
+            click.echo(f"WARNING: no region given for {addition.device}: it is in region {DEFAULT_REGION}", err=True)
+    _echo(lines)
+
+
+def _additions(words: tuple[str, ...], options: dict[str, str | None]) -> list[tuple[Addition, float]]:
+    by_options = any(value is not None for value in options.values())
+    if by_options == bool(words):
+        raise click.UsageError("give devices and their weights, or describe one device with options")
+    if by_options:
+        return [(addition_of(options), number(options["weight"] or "", "the weight"))]
+    if len(words) % 2:
+        raise click.UsageError(f"the weight of {words[-1]} is missing")
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return [(parse_addition(word), number(weight, "the weight")) for word, weight in pairs]
+
+
+@click.command("set_weight", cls=Subcommand)
+@click.argument("words", metavar="[SEARCH WEIGHT]...", nargs=-1)
+@device_options(SEARCH_OPTIONS)
+@yes_option
+@click.pass_obj
+def set_weight(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+    """Set the weights of devices. Weight 0 drains a device: its partitions leave as min_part_hours allows."""
+    wanted = [(search, number(value, "the weight")) for search, value in searches_with_values(words, options, "WEIGHT")]
+    lines = []
+    with session.changing() as builder:
+        for search, weight in wanted:
+            devices = changeable(builder, [search])
+            confirm(devices, "update the weight for", yes)
+            for device in devices:
+                builder.set_weight(device.id, weight)
+                lines.append(f"{describe(device)} weight set to {weight}")
+    _echo(lines)
+
+
+@click.command("set_region", cls=Subcommand)
+@click.argument("words", metavar="[SEARCH REGION]...", nargs=-1)
+@device_options(SEARCH_OPTIONS)
+@yes_option
+@click.pass_obj
+def set_region(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+    """Set the regions of devices."""
+    _set_place(session, words, yes, options, "region")
+
+
+@click.command("set_zone", cls=Subcommand)
+@click.argument("words", metavar="[SEARCH ZONE]...", nargs=-1)
+@device_options(SEARCH_OPTIONS)
+@yes_option
+@click.pass_obj
+def set_zone(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+    """Set the zones of devices."""
+    _set_place(session, words, yes, options, "zone")
+
+
+def _set_place(session: Session, words: tuple[str, ...], yes: bool, options: dict[str, str | None], name: str) -> None:
+    pairs = searches_with_values(words, options, name.upper())
+    wanted = [(search, whole(value, f"the {name}")) for search, value in pairs]
+    lines = []
+    with session.changing() as builder:
+        for search, value in wanted:
+            devices = changeable(builder, [search])
+            confirm(devices, f"update the {name} for", yes)
+            changed = _replace(builder, devices, Change({name: value}).of)
+            lines += [f"{describe(device)} {name} set to {value}" for device in changed]
+    _echo(lines)
+
+
+@click.command("set_info", cls=Subcommand)
+@click.argument("words", metavar="[SEARCH CHANGE]...", nargs=-1)
+@device_options((*SEARCH_OPTIONS, *CHANGE_OPTIONS))
+@yes_option
+@click.pass_obj
+def set_info(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+    """Change addresses, names and meta of devices. A change has the form <ip>:<port>R<ip>:<port>/<name>_<meta>; the
+    parts left out stay.
+
+    Nothing is moved: write_ring is enough afterwards. A new ip counts as another server from the next rebalance on."""
+    lines = []
+    with session.changing() as builder:
+        for search, change in _info_changes(words, options):
+            before = changeable(builder, [search])
+            confirm(before, "update the info for", yes)
+            after = _replace(builder, before, change.of)
+            lines += [f"Device {describe(old)} is now {describe(new)}" for old, new in zip(before, after, strict=True)]
+    _echo(lines)
+
+
+def _info_changes(words: tuple[str, ...], options: dict[str, str | None]) -> list[tuple[Search, Change]]:
+    search_options = {name: value for name, value in options.items() if not name.startswith(CHANGE_PREFIX)}
+    change_options = {name: value for name, value in options.items() if name.startswith(CHANGE_PREFIX)}
+    change = change_of(change_options)
+    if change is None:
+        pairs = searches_with_values(words, search_options, "what changes")
+        return [(search, parse_change(value)) for search, value in pairs]
+    return [(search, change) for search in searches(words, search_options)]
+
+
+@click.command("remove", cls=Subcommand)
+@click.argument("words", metavar="[SEARCH]...", nargs=-1)
+@device_options(SEARCH_OPTIONS)
+@yes_option
+@click.pass_obj
+def remove(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+    """Remove devices. The next rebalance moves everything off them at once: that is for devices that failed. Others
+    are better drained first, by setting their weight to 0."""
+    wanted = searches(words, options)
+    with session.changing() as builder:
+        _expect_no_increase(builder)
+        devices = changeable(builder, wanted)
+        confirm(devices, "remove", yes)
+        for device in devices:
+            builder.remove(device.id)
+    _echo([f"{describe(device)} marked for removal and will be removed next rebalance." for device in devices])
+
+
+def _replace(builder: RingBuilder, devices: list[Device], change: Callable[[Device], Device]) -> list[Device]:
+    changed = [change(device) for device in devices]
+    for device in changed:
+        builder.replace(device)
+    return changed
+
+
+def _expect_no_increase(builder: RingBuilder) -> None:
+    reason = "the part power is being increased: finish or cancel that first"
+    require(builder.next_part_power is None, reason)
+
+
+def _echo(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)

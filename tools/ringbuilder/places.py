@@ -1,0 +1,186 @@
+"""How devices are written on the command line: to find them, to add them, to change them.
+
+    search   d<id>r<region>z<zone>-<ip>:<port>R<ip>:<port>/<device>_<meta>     any part may be left out, but not all
+    add      [r<region>]z<zone>-<ip>:<port>[R<ip>:<port>]/<device>[_<meta>]
+    change   <ip>:<port>R<ip>:<port>/<device>_<meta>                           the parts that change
+
+The part after R is the replication address. An IPv6 address stands in brackets. In a search and a change the dash
+before an address of digits may be left out.
+
+Source: the manual page and the help text of swift-ring-builder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from objstore.devices import Device
+from objstore.ring.errors import BuilderError, require
+from objstore.tools.ringbuilder.values import number, text, whole
+
+NUMBER: Final = r"[0-9]{1,9}"
+DIGITS: Final = r"\[[0-9A-Fa-f:.]+\]|[0-9][0-9.]*"
+# Host names are written in small letters here, so that the R of the replication address stands out.
+HOST: Final = rf"{DIGITS}|[a-z0-9][a-z0-9.-]*"
+TAIL: Final = r"(?:/(?P<device>[^_]*))?(?:_(?P<meta>.*))?"
+ADDRESSES: Final = (
+    rf"(?:-(?P<ip>{HOST})|(?P<bare_ip>{DIGITS}))?(?::(?P<port>{NUMBER}))?"
+    rf"(?:R(?=.)(?P<replication_ip>{HOST})?(?::(?P<replication_port>{NUMBER}))?)?"
+)
+SEARCH: Final = re.compile(
+    rf"(?:d(?P<id>{NUMBER}))?(?:r(?P<region>{NUMBER}))?(?:z(?P<zone>{NUMBER}))?{ADDRESSES}{TAIL}"
+)
+CHANGE: Final = re.compile(rf"{ADDRESSES}{TAIL}")
+ADD: Final = re.compile(
+    rf"(?:r(?P<region>{NUMBER}))?z(?P<zone>{NUMBER})-(?P<ip>{HOST}):(?P<port>{NUMBER})"
+    rf"(?:R(?P<replication_ip>{HOST})(?::(?P<replication_port>{NUMBER}))?)?{TAIL}"
+)
+ADD_FORM: Final = "[r<region>]z<zone>-<ip>:<port>[R<ip>:<port>]/<device>[_<meta>]"
+DEFAULT_REGION: Final = 1
+WHOLE: Final = frozenset({"id", "region", "zone", "port", "replication_port"})
+
+Fields = dict[str, int | float | str]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which devices are meant: those with all these values. `meta` may be anywhere in a device's meta."""
+
+    fields: Fields
+
+    def matches(self, device: Device) -> bool:
+        """Whether the device is one of those."""
+        return all(_agrees(getattr(device, name), name, value) for name, value in self.fields.items())
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be changed of a device."""
+
+    fields: Fields
+
+    def of(self, device: Device) -> Device:
+        """The device with the changes made."""
+        return msgspec.structs.replace(device, **self.fields)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A device to be added; it has no id and no weight yet. Without a `region` it goes to the first one."""
+
+    zone: int
+    ip: str
+    port: int
+    device: str
+    region: int | None = None
+    replication_ip: str = ""
+    replication_port: int = 0
+    meta: str = ""
+
+    def device_of(self, device_id: int, weight: float) -> Device:
+        """The device under its id."""
+        return Device(
+            id=device_id,
+            region=DEFAULT_REGION if self.region is None else self.region,
+            zone=self.zone,
+            ip=self.ip,
+            port=self.port,
+            replication_ip=self.replication_ip or self.ip,
+            replication_port=self.replication_port or self.port,
+            device=self.device,
+            weight=weight,
+            meta=self.meta,
+        )
+
+
+def parse_search(word: str) -> Search:
+    """Raises BuilderError unless the word names at least one part of a device."""
+    found = SEARCH.fullmatch(word)
+    fields = _fields(found.groupdict()) if found else {}
+    require(bool(fields) and "" not in fields.values(), f"invalid search value: {word!r}")
+    return Search(fields)
+
+
+def parse_change(word: str) -> Change:
+    """Raises BuilderError unless the word names at least one part of a device. The meta may be empty."""
+    found = CHANGE.fullmatch(word)
+    fields = _fields(found.groupdict()) if found else {}
+    require(bool(fields), f"invalid change of a device: {word!r}")
+    return Change(fields)
+
+
+def parse_addition(word: str) -> Addition:
+    """Raises BuilderError unless the word has all a device needs."""
+    found = ADD.fullmatch(word)
+    if found is None or not found["device"]:
+        raise BuilderError(f"invalid device to add: {word!r}; it must be {ADD_FORM}")
+    return _addition(_fields(found.groupdict()))
+
+
+def search_of(options: Mapping[str, str | None]) -> Search | None:
+    """What the options of a command choose; None if none of them was given. Raises BuilderError."""
+    fields = _fields(options)
+    return Search(fields) if fields else None
+
+
+def change_of(options: Mapping[str, str | None]) -> Change | None:
+    """What the options of a command change; None if none of them was given. Raises BuilderError."""
+    fields = _fields({name.removeprefix("change_"): value for name, value in options.items()})
+    return Change(fields) if fields else None
+
+
+def addition_of(options: Mapping[str, str | None]) -> Addition:
+    """The device that the options of a command describe. Raises BuilderError when one is missing or wrong."""
+    for name in ("region", "zone", "ip", "port", "device", "weight"):
+        require(options[name] is not None, f"--{name} is missing; a device needs it")
+    fields = _fields(options)
+    del fields["weight"]
+    return _addition(fields)
+
+
+def describe(device: Device) -> str:
+    """A device in the form of a search, with all parts."""
+    place = f"d{device.id}r{device.region}z{device.zone}-{device.address}R{replication_address(device)}"
+    return f'{place}/{device.device}_"{device.meta}"'
+
+
+def replication_address(device: Device) -> str:
+    """ "ip:port" of the replication interface."""
+    return msgspec.structs.replace(device, ip=device.replication_ip, port=device.replication_port).address
+
+
+def _addition(fields: Fields) -> Addition:
+    known = {field.name for field in dataclasses.fields(Addition)}
+    return msgspec.convert({name: value for name, value in fields.items() if name in known}, Addition)
+
+
+def _fields(given: Mapping[str, str | None]) -> Fields:
+    return {name.removeprefix("bare_"): _value(name, value) for name, value in given.items() if value is not None}
+
+
+def _value(name: str, value: str) -> int | float | str:
+    if name in WHOLE:
+        return whole(value, f"the {name.replace('_', ' ')}")
+    if name == "weight":
+        return number(value, "the weight")
+    return _plain_address(value) if name.endswith("ip") else text(value, f"the {name}")
+
+
+def _plain_address(address: str) -> str:
+    """An IP address in the one form that is stored; a host name as it is."""
+    bare = address.removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return text(bare, "the ip")
+
+
+def _agrees(value: object, name: str, wanted: int | float | str) -> bool:
+    return str(wanted) in str(value) if name == "meta" else value == wanted

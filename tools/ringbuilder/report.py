@@ -1,0 +1,96 @@
+"""What a builder is like: how full its devices are, how far apart replicas are, what is locked for how long."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from objstore.devices import Device
+from objstore.ring.builder import SECONDS_PER_HOUR, RingBuilder
+from objstore.ring.quality import quality_of, shares_by_weight
+from objstore.ring.targets import targets, weighted_targets
+from objstore.ring.tiers import Floats, Ints, Tiers
+
+BALANCE_MAX: Final = 999.99  # shown for a device that holds partitions without being entitled to any
+ALL_THE_OVERLOAD: Final = 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Facts about a builder as it stands; computed when asked for."""
+
+    builder: RingBuilder
+
+    @cached_property
+    def tiers(self) -> Tiers:
+        """The failure domains of the devices as they are now."""
+        return self.builder.tiers
+
+    @cached_property
+    def usable(self) -> bool:
+        """Whether any device has weight."""
+        return self.tiers.usable_count > 0
+
+    @cached_property
+    def held(self) -> Ints:
+        """Partitions on each device, by id."""
+        size = len(self.tiers.weights)
+        return np.zeros(size, np.int64) if self.builder.layout is None else self.builder.layout.held(size)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """The partitions each device should hold by its weight, by id; not whole numbers."""
+        tiers = self.tiers
+        return shares_by_weight(self.builder.settings, tiers) if self.usable else np.zeros(len(tiers.weights))
+
+    @cached_property
+    def balances(self) -> Floats:
+        """How far each device is from its share, by id, in percent of the share."""
+        held, shares = self.held, self.shares
+        result = np.where(held > 0, BALANCE_MAX, 0.0)
+        entitled = shares > 0
+        result[entitled] = np.minimum(100 * (held[entitled] / shares[entitled] - 1), BALANCE_MAX)
+        return result
+
+    @cached_property
+    def balance(self) -> float:
+        """The balance of the device that is farthest from its share."""
+        return float(np.max(np.abs(self.balances), initial=0.0))
+
+    @cached_property
+    def dispersion(self) -> float:
+        """The percentage of replicas that are closer to others of their partition than need be."""
+        layout = self.builder.layout
+        return quality_of(layout, self.tiers).dispersion if layout is not None and self.usable else 0.0
+
+    @cached_property
+    def required_overload(self) -> float:
+        """The share by which devices must take more than their weight's part so that replicas are as far apart as
+        the devices allow."""
+        if not self.usable:
+            return 0.0
+        tiers, settings = self.tiers, self.builder.settings
+        weighted = weighted_targets(tiers, settings)
+        best = targets(tiers, dataclasses.replace(settings, overload=ALL_THE_OVERLOAD))
+        entitled = weighted > 0
+        return max(0.0, float(np.max(best[entitled] / weighted[entitled]) - 1))
+
+    def devices_in_order(self) -> list[Device]:
+        """All devices, those that go together side by side."""
+        return sorted(
+            self.builder.devices.values(),
+            key=lambda device: (device.region, device.zone, device.ip, device.port, device.device),
+        )
+
+    def locked_seconds(self, now_seconds: float) -> int:
+        """How long it takes until every partition may be moved."""
+        moved_at = self.builder.moved_at
+        if moved_at is None or not moved_at.any():
+            return 0
+        unlocked_at = float(moved_at.max()) + self.builder.settings.min_part_hours * SECONDS_PER_HOUR
+        return max(0, math.ceil(unlocked_at - now_seconds))
