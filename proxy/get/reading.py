@@ -118,7 +118,7 @@ class Read:
                 response.close()
         if best is None:
             return self._failure()
-        if _stamp(best) < self._tombstone:
+        if _stamp(best)[0] < self._tombstone:
             best.close()
             self._votes = [404] * self._place.replicas
             return self._failure()
@@ -163,7 +163,7 @@ class Read:
         """Whether to answer with it; remembers what it says otherwise."""
         if _is_good(response.status):
             # Older data than a deletion we have seen must not come back to life.
-            if not self._tombstone or _stamp(response) >= self._tombstone:
+            if not self._tombstone or _stamp(response)[0] >= self._tombstone:
                 return True
             response.close()
             return False
@@ -198,6 +198,11 @@ def _is_good(status: int) -> bool:
     return status < 300 or status in GOOD_REFUSALS
 
 
-def _stamp(response: BackendResponse) -> str:
+def _stamp(response: BackendResponse) -> tuple[str, str]:
+    """How new it is: when its data was written, and when its metadata was.
+
+    The data counts first: a POST may have reached a node that has older data, or has missed a deletion.
+    """
     headers = response.headers
-    return headers.get(Backend.TIMESTAMP) or headers.get(Client.TIMESTAMP, "")
+    newest = headers.get(Backend.TIMESTAMP) or headers.get(Client.TIMESTAMP, "")
+    return headers.get(Backend.DATA_TIMESTAMP) or newest, newest

@@ -106,6 +106,26 @@ def test_newest_may_be_a_deletion() -> None:
     assert store.send("HEAD", PATH, {"X-Newest": "1"}).status == 404
 
 
+NEWEST = "1600000002.00000"
+POSTED_LATER = {"X-Timestamp": NEWEST, "X-Backend-Timestamp": NEWEST}
+
+
+def test_newest_is_the_newest_data_though_older_data_has_got_the_same_metadata() -> None:
+    for old, new in (("o0", "o1"), ("o1", "o0")):
+        store = Store()
+        store.objects[old] = data(b"old", **POSTED_LATER, **{"X-Backend-Data-Timestamp": OLD})
+        store.objects[new] = data(b"new", **POSTED_LATER, **{"X-Backend-Data-Timestamp": NEW})
+        assert store.send("GET", PATH, {"X-Newest": "true"}).body == b"new"
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Newest": "true"}])
+def test_a_post_to_a_node_that_missed_the_deletion_does_not_undo_it(headers: dict[str, str]) -> None:
+    store = Store()
+    store.otherwise = gone(NEW)
+    store.objects["o4" if not headers else "o1"] = data(**POSTED_LATER, **{"X-Backend-Data-Timestamp": OLD})
+    assert store.send("GET", PATH, headers).status == 404
+
+
 def test_newest_does_without_nodes_that_fail() -> None:
     store = Store()
     store.objects = {"o0": REFUSES, "o1": SILENT, "o2": data(b"old"), "o3": data(b"new", NEW)}
