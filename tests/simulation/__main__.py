@@ -1,41 +1,70 @@
-"""python -m tests.simulation SEED [--hours H]: one seed in this process."""
+"""Simulations from the command line: `make simulate`, `make simulate-many` and `make mutants` call this."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import sys
+import time
 
+from tests.simulation.driver import report, run_all, run_one, shrink
 from tests.simulation.plan import make_plan
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("seed")
-    parser.add_argument("--hours", type=float, default=10.0)
-    parser.add_argument("--story", action="store_true")
-    chosen = parser.parse_args()
-    from tests.simulation.run import run
+def one(chosen: argparse.Namespace) -> int:
+    """Replay a seed, and shrink it if it fails."""
+    result = run_one(make_plan(chosen.seed, chosen.hours))
+    print(report(result, whole_story=chosen.story))
+    if result.failed and chosen.shrink:
+        print("shrinking ...")
+        shortest = shrink(result.plan, 1, lambda line: print(line, flush=True))
+        print(report(shortest, whole_story=True))
+    return int(result.failed)
 
-    result = run(make_plan(chosen.seed, chosen.hours, 7))
-    if chosen.story:
-        print("\n".join(result.story))
+
+def many(chosen: argparse.Namespace) -> int:
+    """Run many seeds; says which fail."""
+    first = chosen.first or secrets.token_hex(3)
+    seeds = [f"{first}-{number}" for number in range(chosen.count)]
+    began, failing = time.monotonic(), []
+    total = slowest = 0.0
+    print(f"seeds {first}-0 to {first}-{chosen.count - 1}", flush=True)
+    for done, result in enumerate(run_all([make_plan(seed, chosen.hours) for seed in seeds], chosen.jobs), 1):
+        total, slowest = total + result.seconds, max(slowest, result.seconds)
+        if result.failed:
+            failing.append(result.plan.seed)
+            print(f"FAILS: make simulate SEED={result.plan.seed} HOURS={chosen.hours:g}")
+            for violation in result.violations[:3]:
+                print(f"  * {violation[:600]}")
+        if done % 50 == 0 or result.failed:
+            print(f"{done} of {chosen.count} done, {len(failing)} fail", flush=True)
     print(
-        f"seed {chosen.seed}: {len(result.violations)} violations, {result.seconds:.1f} s, {result.requests} requests,"
-        f" {result.changes} changes, trace {result.trace}"
+        f"{chosen.count} seeds of {chosen.hours:g} virtual hours in {time.monotonic() - began:.0f} s:"
+        f" {total / chosen.count:.1f} s each, {slowest:.1f} s at most; {len(failing)} fail {' '.join(failing)}"
     )
-    for violation in result.violations:
-        print("  ", violation[:1500])
-    if chosen.story:
-        print(sorted(result.answers.items()))
-    sys.exit(1 if result.failed else 0)
+    return int(bool(failing))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("one", help=one.__doc__)
+    command.add_argument("seed")
+    command.add_argument("--hours", type=float, default=10.0)
+    command.add_argument("--story", action="store_true", help="the whole story, not its end alone")
+    command.add_argument("--shrink", action="store_true")
+    command.set_defaults(function=one)
+    command = commands.add_parser("many", help=many.__doc__)
+    command.add_argument("--count", type=int, default=100)
+    command.add_argument("--hours", type=float, default=10.0)
+    command.add_argument("--first", default="", help="what all seeds begin with; random by default")
+    command.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    command.set_defaults(function=many)
+    chosen = parser.parse_args()
+    code: int = chosen.function(chosen)
+    return code
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
-            {**os.environ, "PYTHONHASHSEED": "0"},
-        )
-    main()
+    sys.exit(main())

@@ -9,7 +9,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
+from xxhash import xxh3_128_hexdigest
+
 from objstore.object.fileset import FileSet, judge
+from objstore.object.metadata import ATTRIBUTE, MetadataCorrupt, ObjectMetadata, Trailer, decode, decode_trailer
 from objstore.paths import ResourcePath
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.world import World
@@ -61,6 +64,20 @@ class Census:
                     directory = f"{top}/{partition}/{suffix}/{digest}"
                     if os.path.isdir(directory) and len(digest) == 32:
                         yield Copy(disk.name, partition, directory, tuple(_names(directory)))
+
+    def merged(self, digest: str, everything: dict[str, list[Copy]]) -> FileSet:
+        """What the object will be once every device has heard of everything."""
+        return judge({name for copy in everything.get(digest, ()) for name in copy.names})
+
+    def good_body(
+        self, digest: str, name: str, everything: dict[str, list[Copy]]
+    ) -> tuple[ObjectMetadata, bytes] | None:
+        """A data file that is whole, wherever it lies."""
+        for copy in everything.get(digest, ()):
+            found = read_data(f"{copy.directory}/{name}") if name in copy.names else None
+            if found is not None:
+                return found
+        return None
 
     def databases(self, kind: str) -> dict[str, list[tuple[str, str]]]:
         """(disk, path of the file) by hash."""
@@ -147,6 +164,28 @@ def _as_good(copy: Copy, others: list[Copy], damaged: set[str]) -> bool:
         if max(newest.get(ending, ""), newest.get("data", "") if ending == "meta" else "") < name[:16]:
             return False
     return True
+
+
+def read_metadata(kind: type[Any], path: str) -> tuple[Any, bytes] | None:
+    """The metadata of a file, and its body; None if it is damaged."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        metadata = decode(kind, os.getxattr(path, ATTRIBUTE))
+        if isinstance(metadata, Trailer):
+            body, trailer = content[: metadata.body_length], content[metadata.body_length :]
+            return decode_trailer(kind, metadata, trailer), body
+    except (OSError, MetadataCorrupt):
+        return None
+    return metadata, content
+
+
+def read_data(path: str) -> tuple[ObjectMetadata, bytes] | None:
+    """A data file's metadata and body; None if either is damaged."""
+    found = read_metadata(ObjectMetadata, path)
+    if found is None or len(found[1]) != found[0].size or xxh3_128_hexdigest(found[1]) != found[0].checksum:
+        return None
+    return found
 
 
 def read_rows(path: str, kind: str) -> dict[str, str]:

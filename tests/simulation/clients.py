@@ -22,7 +22,17 @@ from tests.simulation.services import ACCOUNT, PROXY_PORT
 from tests.simulation.world import World
 
 PATIENCE_SECONDS: Final = 300.0
+# Beyond the numbers of any plan: the checkers' own requests.
+CHECK_NUMBER: Final = 10**6
 PIECE_BYTES: Final = 30000
+
+
+def metadata_of(number: int) -> dict[str, str]:
+    """The metadata that a write brings: some text in another script, and sometimes more than an inode holds."""
+    texts = {"Number": str(number), "Text": f"\u00fc\u4f60 {number}".encode().decode("latin-1")}
+    if number % 10 == 3:
+        texts |= {f"Filler-{each}": f"{number} {each} " + "x" * 230 for each in range(14)}
+    return {f"X-Object-Meta-{name}": value for name, value in texts.items()}
 
 
 class SlowBody(BytesBody):
@@ -112,7 +122,7 @@ class Clients:
         write.delete_at = delete_at or None
         write.content_type = f"text/x-{event.number}"
         content = body_of(event.number, size)
-        sent = {"Content-Type": write.content_type, "X-Object-Meta-Number": str(event.number), **(headers or {})}
+        sent = {"Content-Type": write.content_type, **metadata_of(event.number), **(headers or {})}
         body: Any = content
         if event.kind == "put_large":
             body = SlowBody(content)
@@ -136,7 +146,7 @@ class Clients:
 
     def post(self, event: Event, node: Node) -> None:
         write = self.model.begin(event.number, Kind.POST, event.details["name"])
-        headers = {"X-Object-Meta-Number": str(event.number)}
+        headers = metadata_of(event.number)
         if event.details["typed"]:
             write.content_type = headers["Content-Type"] = f"text/x-{event.number}"
         if self._done(event, self.send(node, event.number, "POST", f"/{write.name}", headers)) == 202:
@@ -149,9 +159,9 @@ class Clients:
         write.content_type = f"text/x-{event.number}"
         headers = {
             "X-Copy-From": f"/{source}",
-            "X-Object-Meta-Number": str(event.number),
             "Content-Type": write.content_type,
             "X-Fresh-Metadata": "true",
+            **metadata_of(event.number),
         }
         if self._done(event, self.send(node, event.number, "PUT", f"/{name}", headers)) == 201:
             self._acknowledged(write)
@@ -175,12 +185,20 @@ class Clients:
         answer = self.send(node, event.number, "GET", f"/{name}", headers)
         if self._done(event, answer) == 200 and answer is not None:
             self.judge_content(name, answer)
+            if why := self.why_foreign(answer.headers):
+                self.violation(f"GET {name}: {why}")
 
     def judge_content(self, name: str, answer: Answer) -> None:
         """A body that arrived whole must be one that was written."""
         whole = not answer.failed_at and len(answer.body) == int(answer.headers.get("Content-Length", "-1"))
         if whole and (why := self._why_wrong(name, answer.body)):
             self.violation(f"GET {name}: {why}")
+
+    def why_foreign(self, headers: Mapping[str, str]) -> str:
+        """Why this cannot be an object's metadata; "" if it can."""
+        found = {name: value for name, value in headers.items() if name.startswith("X-Object-Meta-")}
+        number = int(found.get("X-Object-Meta-Number", "0"))
+        return "" if found == metadata_of(number) else f"damaged metadata of {number}: {found}"
 
     def _why_wrong(self, name: str, body: bytes) -> str:
         return self.model.wrote(name, body) if name in self.model.objects else "it was never written"
@@ -189,7 +207,9 @@ class Clients:
         headers = {"X-Newest": "true"} if event.details["newest"] else {}
         answer = self.send(node, event.number, "HEAD", f"/{event.details['name']}", headers)
         if self._done(event, answer) == 200 and answer is not None:
-            number = int(answer.headers["X-Object-Meta-Number"])
+            if why := self.why_foreign(answer.headers):
+                self.violation(f"HEAD {event.details['name']}: {why}")
+            number = int(answer.headers.get("X-Object-Meta-Number", "0"))
             if number not in self.model.writes or self.model.writes[number].name != event.details["name"]:
                 self.violation(f"HEAD {event.details['name']}: metadata of {number}, which is not of this object")
 

@@ -53,6 +53,11 @@ class Write:
     def acknowledged(self) -> bool:
         return self.outcome is Outcome.ACKNOWLEDGED
 
+    @property
+    def etag(self) -> str:
+        """Of its content; nothing is known of a copy's."""
+        return md5(body_of(self.number, self.size), usedforsecurity=False).hexdigest()
+
     def __str__(self) -> str:
         return f"#{self.number} {self.kind.value} at {self.timestamp or 'no time'} {self.outcome.value}"
 
@@ -117,14 +122,11 @@ class Model:
         self.objects: dict[str, ObjectModel] = {}  # by "container/object"
         self.containers: dict[str, bool] = {}  # whether their creation was acknowledged
         self.writes: dict[int, Write] = {}
-        self.etags: dict[str, Write] = {}
 
     def begin(self, number: int, kind: Kind, name: str, size: int = 0) -> Write:
         """A client is about to write."""
         write = self.writes[number] = Write(number, kind, name, size)
         self.objects.setdefault(name, ObjectModel(name)).writes.append(write)
-        if kind is Kind.PUT:
-            self.etags[md5(body_of(number, size), usedforsecurity=False).hexdigest()] = write
         return write
 
     def seen_on_wire(self, number: int, method: str, path: str, timestamp: str) -> None:

@@ -7,8 +7,9 @@ from random import Random
 from typing import Any, Final
 
 SECONDS_PER_HOUR: Final = 3600.0
-OPERATIONS_PER_HOUR: Final = 45
-FAULTS_PER_HOUR: Final = 2.2
+OPERATIONS_PER_HOUR: Final = 100
+FAULTS_PER_HOUR: Final = 5.0
+MACHINES: Final = 7  # storage nodes and proxies
 CONTAINERS: Final = 3
 OBJECTS_PER_CONTAINER: Final = 8
 OPERATIONS: Final = {
@@ -68,11 +69,11 @@ class Plan:
     events: tuple[Event, ...]
 
 
-def make_plan(seed: str, hours: float, nodes: int) -> Plan:
+def make_plan(seed: str, hours: float) -> Plan:
     """Draw it."""
     random = Random(f"{seed}/plan")
     largest = random.choice((0.0, 0.5, 60.0, 7200.0))
-    skews = tuple(round(random.uniform(-largest, largest), 3) for _ in range(nodes))
+    skews = tuple(round(random.uniform(-largest, largest), 3) for _ in range(MACHINES))
     events = _operations(random, hours) + _faults(random, hours)
     events.sort(key=lambda event: event[0])
     numbered = tuple(Event(at, number, kind, details) for number, (at, kind, details) in enumerate(events, 1))
