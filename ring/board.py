@@ -20,8 +20,13 @@ class Board:
     `locked` when one of its replicas was moved, now or not long enough ago.
     """
 
-    def __init__(self, ids: IdMatrix, prices: PriceList, quota: Ints, locked: Bools, long_count: int) -> None:
-        """Takes over `ids` and `locked`. `long_count` partitions are of kind 0, the others of the last kind."""
+    def __init__(
+        self, ids: IdMatrix, prices: PriceList, structure: PriceList, quota: Ints, locked: Bools, long_count: int
+    ) -> None:
+        """Takes over `ids` and `locked`. `long_count` partitions are of kind 0, the others of the last kind.
+
+        `prices` say what is wrong by the targets, `structure` what is wrong by an even spread over the domains.
+        """
         self.ids: Final = ids
         self.quota: Final = np.append(quota, 0)
         self.locked: Final = locked
@@ -29,7 +34,8 @@ class Board:
         self.nobody: Final = prices.nobody
         self.moved: Final = np.zeros(ids.size, np.bool_)
         self._flat: Final = ids.reshape(-1)
-        self._prices: Final = prices
+        self.prices: Final = prices
+        self.structure: Final = structure
         whole_rows = len(ids) - (0 < long_count < self.partition_count)
         self._long_count: Final = long_count if whole_rows < len(ids) else self.partition_count
         self.slot_count: Final = whole_rows * self.partition_count + (long_count if whole_rows < len(ids) else 0)
@@ -47,20 +53,21 @@ class Board:
         """All slots whose device is marked; by device id, and nobody at the end."""
         return np.flatnonzero(marked[self._flat[: self.slot_count]])
 
-    def change(self, slots: Ints, new: Ints) -> Ints:
+    def change(self, slots: Ints, new: Ints, prices: PriceList | None = None) -> Ints:
         """The price of each replacement by itself, negative when replicas come farther apart."""
+        used = prices or self.prices
 
         def part(begin: int, end: int) -> Ints:
             others, old, kind = self._surroundings(slots[begin:end])
-            return self._prices.change(others, old, new[begin:end], kind)
+            return used.change(others, old, new[begin:end], kind)
 
         return _in_chunks(len(slots), part)
 
-    def crowding(self, slots: Ints) -> Ints:
+    def crowding(self, slots: Ints, prices: PriceList) -> Ints:
         """How much is wrong because the replica in each slot is too close to others."""
 
         def part(begin: int, end: int) -> Ints:
-            return self._prices.crowding(*self._surroundings(slots[begin:end]))
+            return prices.crowding(*self._surroundings(slots[begin:end]))
 
         return _in_chunks(len(slots), part)
 
@@ -78,16 +85,16 @@ class Board:
 
         def part(begin: int, end: int) -> Ints:
             partitions = slots[begin:end] % self.partition_count
-            return self._prices.best_addition(self.ids[:, partitions], self.kind(partitions))
+            return self.prices.best_addition(self.ids[:, partitions], self.kind(partitions))
 
         return _in_chunks(len(slots), part)
 
-    def prices(self, partitions: Ints) -> Ints:
+    def faults(self, partitions: Ints, prices: PriceList) -> Ints:
         """What is wrong with each partition, 0 if nothing."""
 
         def part(begin: int, end: int) -> Ints:
             chosen = partitions[begin:end]
-            return self._prices.total(self.ids[:, chosen], self.kind(chosen))
+            return prices.total(self.ids[:, chosen], self.kind(chosen))
 
         return _in_chunks(len(partitions), part)
 

@@ -12,7 +12,7 @@ from objstore.ring.board import Board
 from objstore.ring.quotas import quotas
 from objstore.ring.rebalance import Rebalance
 from objstore.ring.settings import Settings
-from objstore.ring.spacing import IdMatrix, PriceList, make_spacing
+from objstore.ring.spacing import IdMatrix, PriceList, make_spacing, make_structure
 from objstore.ring.spread import spread
 from objstore.ring.targets import shares
 from objstore.ring.tiers import Bools, Ids, Ints, Tiers
@@ -71,7 +71,10 @@ def next_layout(
     wanted = shares(settings, tiers)
     held = np.bincount(ids.ravel(), minlength=nobody + 1)[:-1]
     quota = quotas(tiers, wanted, np.where(gone, 0, held))
-    board = Board(ids, PriceList(make_spacing(tiers, wanted), len(ids)), quota, locked.copy(), settings.long_count)
+    prices, structure = (
+        PriceList(spacing, len(ids)) for spacing in (make_spacing(tiers, wanted), make_structure(settings, tiers))
+    )
+    board = Board(ids, prices, structure, quota, locked.copy(), settings.long_count)
     Rebalance(board, tiers, random).run(np.append(gone, True))
     result = _empty(tiers, settings)
     placed = board.ids != nobody

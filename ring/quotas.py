@@ -7,41 +7,81 @@ from typing import Final
 import numpy as np
 
 from objstore.ring.targets import Share, structural_caps
-from objstore.ring.tiers import DEVICE_LEVEL, Floats, Ints, Tiers
+from objstore.ring.tiers import DEVICE_LEVEL, Bools, Floats, Ints, Tiers
 
 ROUNDING: Final = 1e-5  # of a partition: far above the error of sums of floats, far below a partition
-AVOIDED: Final = 1e9  # in the urgency of rounding it decides before everything else
-KEPT: Final = 1e6  # in the same, it decides before the relative error
+KEPT: Final = 1e6  # in the urgency of rounding it decides before the relative error
 
 
 def quotas(tiers: Tiers, shares: list[Share], held: Ints) -> Ints:
     """How many replicas each device should hold, by device id. With a fractional replica count there are two shares.
 
-    Every node of the tree gets its exact share rounded up or down. Places that hold too many replicas of a partition
+    Every device gets its exact share rounded up or down. Those in places that hold too many replicas of a partition
     anyway are rounded down if possible. Else it is the way to round that is nearest to what devices hold now (`held`,
     by device id), and where that leaves a choice, the error is kept small in proportion to the share.
     """
     goal = np.array([round(sum(share.partitions * float(share.target.sum()) for share in shares))])
     caps = [structural_caps(tiers, share.replicas) for share in shares]
-    for level in range(DEVICE_LEVEL + 1):
-        exact = [share.partitions * tiers.sums(level, share.target) for share in shares]
-        lowest = np.sum([np.floor(part + ROUNDING) for part in exact], axis=0).astype(np.int64)
-        highest = np.sum([np.ceil(part - ROUNDING) for part in exact], axis=0).astype(np.int64)
+    exact_by_level = [
+        [share.partitions * tiers.sums(level, share.target) for share in shares] for level in range(DEVICE_LEVEL + 1)
+    ]
+    bounds_by_level = _bounds(tiers, shares, exact_by_level)
+    for level, (exact, bounds) in enumerate(zip(exact_by_level, bounds_by_level, strict=True)):
         crowded = np.any(
             [part > share.partitions * cap[level] for part, share, cap in zip(exact, shares, caps, strict=True)], axis=0
         )
         held_here = tiers.sums(level, held.astype(np.float64)).astype(np.int64)
-        start = np.clip(held_here, lowest, highest)
+        start = np.clip(held_here, *bounds)
         if len(shares) == 1:
             # With two, each was rounded by itself at first, and the sum cannot always be had lower.
-            start = np.where(crowded, lowest, start)
-        reluctance = np.where(crowded, AVOIDED, 0.0) - np.where(held_here > start, KEPT, 0.0)
-        goal = _meet(goal, start, (lowest, highest), np.sum(exact, axis=0), reluctance, tiers.parents[level])
+            start = np.where(crowded, bounds[0], start)
+        kept = np.where(held_here > start, KEPT, 0.0)
+        goal = _meet(goal, start, bounds, np.sum(exact, axis=0), crowded, kept, tiers.parents[level])
     return goal
 
 
-def _meet(goals: Ints, start: Ints, bounds: tuple[Ints, Ints], exact: Floats, reluctance: Floats, groups: Ints) -> Ints:
-    """Raise and lower members within their bounds until each group's sum is its goal; the most wrong ones first."""
+def _bounds(tiers: Tiers, shares: list[Share], exact_by_level: list[list[Floats]]) -> list[tuple[Ints, Ints]]:
+    """By level, the least and the most each node may get: what its children may, and what its partitions allow.
+
+    A node whose target is between one and two replicas gets at least one of each partition, and at most two.
+    """
+    bounds: list[tuple[Ints, Ints]] = []
+    below: list[tuple[Ints, Ints]] = []
+    for level in range(DEVICE_LEVEL, -1, -1):
+        here = []
+        for number, (share, exact) in enumerate(zip(shares, exact_by_level[level], strict=True)):
+            slack = ROUNDING / share.partitions
+            least = share.partitions * _whole(np.floor(exact / share.partitions + slack))
+            most = share.partitions * _whole(np.ceil(exact / share.partitions - slack))
+            low, high = _down(exact), _up(exact)
+            if below:
+                children = tiers.parents[level + 1]
+                low, high = (_whole(np.bincount(children, each, len(low))) for each in below[number])
+            here.append((np.maximum(low, least), np.minimum(high, most)))
+        below = here
+        bounds.insert(0, (np.sum([low for low, _ in here], axis=0), np.sum([high for _, high in here], axis=0)))
+    return bounds
+
+
+def _down(exact: Floats) -> Ints:
+    return _whole(np.floor(exact + ROUNDING))
+
+
+def _up(exact: Floats) -> Ints:
+    return _whole(np.ceil(exact - ROUNDING))
+
+
+def _whole(values: Floats) -> Ints:
+    return values.astype(np.int64)
+
+
+def _meet(
+    goals: Ints, start: Ints, bounds: tuple[Ints, Ints], exact: Floats, crowded: Bools, kept: Floats, groups: Ints
+) -> Ints:
+    """Raise and lower members within their bounds until each group's sum is its goal; the most wrong ones first.
+
+    `crowded` members are raised last and lowered first. Where `kept` is large, members are raised first.
+    """
     result = start.copy()
     lowest, highest = bounds
     while True:
@@ -50,11 +90,13 @@ def _meet(goals: Ints, start: Ints, bounds: tuple[Ints, Ints], exact: Floats, re
         able = np.where(sign > 0, result < highest, result > lowest) & (sign != 0)
         if not able.any():
             return result
+        preferred = able & (crowded == (sign < 0))
+        able &= preferred | (np.bincount(groups, preferred, len(goals)) == 0)[groups]
         members = np.flatnonzero(able)
         signs = sign[members]
         error = (exact - result)[members] * signs
         # By how much a step makes the relative error smaller.
-        urgency = (2 * error - 1) / np.maximum(exact[members], ROUNDING) - reluctance[members] * signs
+        urgency = (2 * error - 1) / np.maximum(exact[members], ROUNDING) + kept[members] * signs
         order = members[np.lexsort((members, -urgency, groups[members]))]
         rank = np.arange(len(order)) - np.searchsorted(groups[order], groups[order])
         chosen = order[rank < np.abs(missing)[groups[order]]]

@@ -14,6 +14,7 @@ import numpy as np
 from objstore.ring.board import Board
 from objstore.ring.candidates import Candidates
 from objstore.ring.matching import Matcher, first_of_each, within_limits
+from objstore.ring.spacing import PriceList
 from objstore.ring.tiers import Bools, Ints, Tiers
 
 FRUITLESS_ROUNDS_MAX: Final = 12  # so many rounds without one good pair: there is none, or next to none
@@ -85,30 +86,39 @@ class Rebalance:
         self._board.replace(slots, best)
 
     def _disperse(self) -> None:
-        """Move replicas that are closer than need be; over-full devices give first, devices with room take first."""
+        """Move replicas that are closer than need be; over-full devices give first, devices with room take first.
+
+        Among the moves that the quotas ask for anyway, those come first that bring replicas as far apart as an even
+        spread would: a partition that has moved for anything else has to wait.
+        """
         board = self._board
-        free = np.flatnonzero(~board.locked)
-        bad = free[board.prices(free) > 0]
-        for only_excess, only_room in ((True, True), (False, True), (False, False)):
+        for prices, only_excess, only_room in (
+            (board.structure, True, True),
+            (board.prices, True, True),
+            (board.prices, False, True),
+            (board.prices, False, False),
+        ):
+            free = np.flatnonzero(~board.locked)
+            bad = free[board.faults(free, prices) > 0]
             fruitless = rounds = 0
             while len(bad) and fruitless < FRUITLESS_ROUNDS_MAX and rounds < ROUNDS_MAX:
-                done = self._disperse_round(bad, only_excess, only_room)
+                done = self._disperse_round(bad, prices, only_excess, only_room)
                 bad = bad[~board.locked[bad]]
                 fruitless = 0 if done else fruitless + 1
                 rounds += 1
 
-    def _disperse_round(self, bad: Ints, only_excess: bool, only_room: bool) -> int:
+    def _disperse_round(self, bad: Ints, prices: PriceList, only_excess: bool, only_room: bool) -> int:
         board = self._board
         # In portions, so that which device is the fullest is looked at anew now and then. A few are tried often.
         portion = max(len(bad) // PORTIONS, PORTION_MIN)
         bad = np.resize(self._random.permutation(bad), portion)
-        slots = self._worst_replicas(bad)
+        slots = self._worst_replicas(bad, prices)
         takers = self._takers() if only_room else self._any_devices(len(slots))
         if len(takers):
             takers = np.resize(takers, max(len(takers), len(slots)))
         left, right = self._matcher.anyhow(slots, takers)
         slots, takers = slots[left], takers[right]
-        good = board.change(slots, takers) < 0
+        good = (board.change(slots, takers, prices) < 0) & (board.change(slots, takers) <= 0)
         slots, takers = slots[good], takers[good]
         single = first_of_each(slots % board.partition_count)
         slots, takers = slots[single], takers[single]
@@ -121,7 +131,7 @@ class Rebalance:
         board.replace(slots, takers)
         return len(slots)
 
-    def _worst_replicas(self, partitions: Ints) -> Ints:
+    def _worst_replicas(self, partitions: Ints, prices: PriceList) -> Ints:
         """One slot of each partition: the one that is nearest to others, of these the one of the fullest device.
 
         Sometimes any other, since the worst one may have nowhere to go.
@@ -131,7 +141,7 @@ class Rebalance:
         slots = rows * board.partition_count + partitions
         devices = board.devices(slots)
         fullness = np.append(board.excess() / np.maximum(board.quota[:-1], 1), 0).clip(-1, 1)[devices]
-        score = board.crowding(slots.ravel()).reshape(slots.shape) + fullness / 4
+        score = board.crowding(slots.ravel(), prices).reshape(slots.shape) + fullness / 4
         score += self._random.random(slots.shape) * np.where(self._random.random(len(partitions)) < 0.25, 100, 0.01)
         score[devices == board.nobody] = -np.inf
         worst: Ints = score.argmax(axis=0) * board.partition_count + partitions
@@ -140,7 +150,8 @@ class Rebalance:
     def _balance(self) -> None:
         """Move replicas from over-full devices to devices with room, without bringing any closer together."""
         board = self._board
-        self._balance_directly()
+        for apart in (True, False):
+            self._balance_directly(apart)
         for _ in range(DETOURS_MAX):
             excess = np.append(np.maximum(board.excess(), 0), 0)
             slots = board.slots_on(excess > 0)
@@ -148,7 +159,8 @@ class Rebalance:
             if not self._detour(slots, np.zeros(len(slots), np.int64), excess):
                 break
 
-    def _balance_directly(self) -> None:
+    def _balance_directly(self, apart: bool) -> None:
+        """In pairs. With `apart`, none that brings replicas closer than an even spread would, as targets may ask."""
         board, fruitless, offers = self._board, 0, 1
         candidates = Candidates(board, board.excess() > 0, self._random)
         for _ in range(ROUNDS_MAX):
@@ -161,15 +173,17 @@ class Rebalance:
             pair = self._matcher.anyhow if fruitless % 2 else self._matcher.near
             takers = np.resize(takers, max(len(slots), len(takers)))
             left, right = pair(board.devices(slots), takers)
-            done = self._move(slots[left], takers[right], excess)
+            done = self._move(slots[left], takers[right], excess, apart)
             # The fewer fit, the more are looked at in one round.
             offers = min(offers * 2, candidates.most_for_one()) if done * 4 < len(left) else offers
             fruitless = 0 if done else fruitless + 1
 
-    def _move(self, slots: Ints, takers: Ints, excess: Ints) -> int:
+    def _move(self, slots: Ints, takers: Ints, excess: Ints, apart: bool) -> int:
         """Make the good ones of these replacements, no giver or taker beyond its quota; returns how many."""
         board = self._board
         good = board.change(slots, takers) <= 0
+        if apart:
+            good &= board.change(slots, takers, board.structure) <= 0
         slots, takers = slots[good], takers[good]
         allowed = within_limits(board.devices(slots), np.maximum(excess, 0))
         slots, takers = slots[allowed], takers[allowed]

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from objstore.ring.quotas import ROUNDING
-from objstore.ring.targets import Share
+from objstore.ring.settings import Settings
+from objstore.ring.targets import Share, structural_caps
 from objstore.ring.tiers import DEVICE_LEVEL, Ints, Tiers
 
 Prices = npt.NDArray[np.int16]
@@ -46,6 +47,13 @@ def make_spacing(tiers: Tiers, shares: list[Share]) -> Spacing:
         floors.append(np.floor(sums + slack).astype(np.int64))
         caps.append(np.ceil(sums - slack).astype(np.int64))
     return Spacing(tiers, tuple(floors), tuple(caps))
+
+
+def make_structure(settings: Settings, tiers: Tiers) -> Spacing:
+    """An even spread over the failure domains, whatever the weights: what dispersion is measured by."""
+    by_kind = [structural_caps(tiers, replicas) for _, replicas in settings.replica_counts]
+    caps = tuple(np.array([kind[level] for kind in by_kind]) for level in range(DEVICE_LEVEL + 1))
+    return Spacing(tiers, tuple(np.zeros_like(each) for each in caps), caps)
 
 
 class PriceList:
