@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from objstore.ring.errors import RingFileError
+from objstore.ring.errors import RingFileError, RingMissing
 from objstore.ring.format import DEVICE_ID_MAX, MAGIC, VERSION, format_ring
 from objstore.ring.gunzip import Gunzip, GunzipError
 from objstore.ring.ring import Ring
@@ -34,12 +34,14 @@ class RingForm:
 
 
 def format_version(path: str) -> int:
-    """The version of a ring file's format. Raises RingFileError when the file does not begin as one."""
+    """The version of a ring file's format. Raises RingFileError when the file does not begin as one, RingMissing."""
     try:
         with open(path, "rb") as file:
             stream = Gunzip(file.read(HEAD_BYTES))
         magic = stream.read_exactly(len(MAGIC), "the magic")
         (version,) = VERSION.unpack(stream.read_exactly(VERSION.size, "the format version"))
+    except FileNotFoundError:
+        raise RingMissing(path) from None
     except OSError as error:
         raise RingFileError(path, f"cannot be read: {error.strerror or error}") from error
     except GunzipError as error:

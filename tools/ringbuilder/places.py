@@ -4,8 +4,8 @@
     add      [r<region>]z<zone>-<ip>:<port>[R<ip>:<port>]/<device>[_<meta>]
     change   <ip>:<port>R<ip>:<port>/<device>_<meta>                           the parts that change
 
-The part after R is the replication address. An IPv6 address stands in brackets. In a search and a change the dash
-before an address of digits may be left out.
+The part after R is the replication address. An IPv6 address stands in brackets. Where an address of digits comes
+first, the dash before it may be left out.
 
 Source: the manual page and the help text of swift-ring-builder.
 """
@@ -26,12 +26,12 @@ from objstore.ring.errors import BuilderError, require
 from objstore.tools.ringbuilder.values import number, text, whole
 
 NUMBER: Final = r"[0-9]{1,9}"
-DIGITS: Final = r"\[[0-9A-Fa-f:.]+\]|[0-9][0-9.]*"
+DIGITS: Final = r"\[[0-9A-Fa-f:.]+\]|[0-9]+(?:\.[0-9]+)+"
 # Host names are written in small letters here, so that the R of the replication address stands out.
 HOST: Final = rf"{DIGITS}|[a-z0-9][a-z0-9.-]*"
 TAIL: Final = r"(?:/(?P<device>[^_]*))?(?:_(?P<meta>.*))?"
 ADDRESSES: Final = (
-    rf"(?:-(?P<ip>{HOST})|(?P<bare_ip>{DIGITS}))?(?::(?P<port>{NUMBER}))?"
+    rf"(?:-(?P<ip>{HOST})|\A(?P<bare_ip>{DIGITS}))?(?::(?P<port>{NUMBER}))?"
     rf"(?:R(?=.)(?P<replication_ip>{HOST})?(?::(?P<replication_port>{NUMBER}))?)?"
 )
 SEARCH: Final = re.compile(

@@ -11,7 +11,7 @@ from objstore.ring.builder import new_builder
 from objstore.ring.settings import Settings
 from objstore.tools.ringbuilder.options import Subcommand
 from objstore.tools.ringbuilder.session import DONE, WARNING, Session
-from objstore.tools.ringbuilder.tables import overload_line
+from objstore.tools.ringbuilder.tables import in_both_forms
 from objstore.tools.ringbuilder.values import number, share, whole
 
 NEXT_REBALANCE: Final = "The change will take effect after the next rebalance."
@@ -70,7 +70,7 @@ def set_overload(session: Session, overload: str) -> int:
         builder.set(dataclasses.replace(builder.settings, overload=value))
     if value > 1:
         click.echo("WARNING: the overload is greater than 100%", err=True)
-    click.echo(f"{overload_line(value)}\n{NEXT_REBALANCE}")
+    click.echo(f"The overload factor is now {in_both_forms(value)}\n{NEXT_REBALANCE}")
     return WARNING if value > 1 else DONE
 
 

@@ -62,14 +62,14 @@ def summary(path: str, report: Report, now_seconds: float) -> str:
             f"{len(builder.devices)} devices, {report.balance:.2f} balance, {report.dispersion:.2f} dispersion",
             "The minimum number of hours before a partition can be reassigned is "
             f"{settings.min_part_hours:g} ({remaining(report, now_seconds)})",
-            overload_line(settings.overload),
+            f"The overload factor is {in_both_forms(settings.overload)}",
         )
     )
 
 
-def overload_line(overload: float) -> str:
-    """The overload as a percentage and as a share."""
-    return f"The overload factor is {100 * overload:.2f}% ({overload:.6f})"
+def in_both_forms(share: float) -> str:
+    """A share as a percentage and as it is."""
+    return f"{100 * share:.2f}% ({share:.6f})"
 
 
 def remaining(report: Report, now_seconds: float) -> str:
