@@ -3,7 +3,7 @@
 python -m objstore.tools.bench.peer_passes replicate|audit|databases [--home PEER_HOME] [--count N] [--mebibytes N]
 
 The peer is set up by peer.sh, and runs. `replicate` lays out N objects of three replicas by the peer's ring, since
-storing them one by one would take a quarter of an hour, and passes over them twice: the first pass computes digests, the
+storing them one by one would take a quarter of an hour, and passes over them twice: the first computes digests, the
 second finds them unchanged. `audit` reads bodies that were stored through the peer's proxy; `databases` compares N
 containers.
 """
