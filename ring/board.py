@@ -21,14 +21,23 @@ class Board:
     """
 
     def __init__(
-        self, ids: IdMatrix, prices: PriceList, structure: PriceList, quota: Ints, locked: Bools, long_count: int
+        self,
+        ids: IdMatrix,
+        prices: PriceList,
+        structure: PriceList,
+        quota: Ints,
+        limits: Ints,
+        locked: Bools,
+        long_count: int,
     ) -> None:
         """Takes over `ids` and `locked`. `long_count` partitions are of kind 0, the others of the last kind.
 
         `prices` say what is wrong by the targets, `structure` what is wrong by an even spread over the domains.
+        `quota` and `limits` are by device id.
         """
         self.ids: Final = ids
         self.quota: Final = np.append(quota, 0)
+        self._limits: Final = limits
         self.locked: Final = locked
         self.partition_count: Final = ids.shape[1]
         self.nobody: Final = prices.nobody
@@ -116,6 +125,11 @@ class Board:
         """By device id, how many replicas it holds beyond its quota; negative where some are missing."""
         beyond: Ints = self.held - self.quota
         return beyond[: self.nobody]
+
+    def room(self) -> Ints:
+        """By device id, how many replicas more it may hold at most."""
+        beyond: Ints = self._limits - self.held[: self.nobody]
+        return np.maximum(beyond, 0)
 
 
 def _in_chunks(length: int, part: Callable[[int, int], Ints]) -> Ints:

@@ -55,6 +55,8 @@ class RingBuilder:
 
     `saved_version` is the version of the file the builder was loaded from, 0 if it is new.
 
+    `limits` has, for some device ids, the most partitions the device may get, whatever its weight.
+
     `devices` includes those in `removed`, whose replicas the next rebalance moves away and which it then forgets.
     Methods that cannot do what is asked raise BuilderError and change nothing.
     """
@@ -69,6 +71,7 @@ class RingBuilder:
     next_id: int = 0
     history: list[Entry] = field(default_factory=list)
     saved_version: int = 0
+    limits: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._places = {_place(device): device.id for device in self.remaining}
@@ -99,10 +102,23 @@ class RingBuilder:
         self.devices[device_id] = msgspec.structs.replace(self._existing(device_id), weight=weight)
         self.version += 1
 
+    def set_limit(self, device_id: int, partitions: int | None) -> None:
+        """No rebalance gives the device more partitions than that; None lifts the limit.
+
+        What a device holds beyond a new limit leaves as min_part_hours allows.
+        """
+        require(partitions is None or partitions >= 0, f"a limit must be 0 partitions or more, not {partitions}")
+        self._existing(device_id)
+        self.limits.pop(device_id, None)
+        if partitions is not None:
+            self.limits[device_id] = partitions
+        self.version += 1
+
     def remove(self, device_id: int) -> None:
         """Let the next rebalance move everything off a device at once, and forget it."""
         self.devices[device_id] = msgspec.structs.replace(self._existing(device_id), weight=0.0)
         self.removed.add(device_id)
+        self.limits.pop(device_id, None)
         del self._places[_place(self.devices[device_id])]
         self.version += 1
 
@@ -124,7 +140,7 @@ class RingBuilder:
 
     @property
     def tiers(self) -> Tiers:
-        return make_tiers(self.devices.values())
+        return make_tiers(self.devices.values(), self.limits)
 
     def locked(self, now_seconds: float) -> Bools:
         """By partition: whether a replica of it was moved less than min_part_hours ago."""

@@ -13,12 +13,12 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
 import xxhash
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from objstore.devices import Device
 from objstore.ring.builder import Entry, RingBuilder
@@ -60,6 +60,7 @@ class Header(Struct):
     next_id: int
     history: list[Entry]
     layout: LayoutHeader | None
+    limits: dict[int, Annotated[int, Meta(ge=0)]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -111,9 +112,11 @@ def parse_builder(content: bytes) -> RingBuilder:
         next_id=header.next_id,
         history=header.history,
         saved_version=header.version,
+        limits=dict(header.limits),
     )
     require(len(builder.devices) == len(header.devices), "two devices have the same id")
     require(builder.removed <= builder.devices.keys(), "a device that does not exist is to be removed")
+    require(builder.limits.keys() <= builder.devices.keys(), "a device that does not exist has a limit")
     if header.layout is not None and header.layout_settings is not None:
         builder.layout = _parse_layout(header.layout_settings, header.layout.id_bytes, builder, arrays)
         partitions = header.settings.partition_count
@@ -163,6 +166,7 @@ def format_builder(builder: RingBuilder) -> bytes:
         next_id=builder.next_id,
         history=builder.history[-HISTORY_MAX:],
         layout=None if layout is None else _layout_header(layout),
+        limits=builder.limits,
     )
     text = msgspec.json.encode(header)
     pieces = [MAGIC, LENGTH.pack(len(text)), text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -49,9 +50,12 @@ def first_layout(settings: Settings, tiers: Tiers, random: np.random.Generator) 
     """Place every partition anew. Raises BuilderError when no device has weight."""
     ids = _empty(tiers, settings)
     nothing = np.zeros(len(tiers.weights), np.int64)
-    begin = 0
+    used, begin = nothing, 0
     for share in shares(settings, tiers):
-        quota = quotas(tiers, [share], nothing)
+        # What was rounded up for the first share may have used up a limit: then others have to make up for it.
+        spare = int(bool(begin) and tiers.limited)
+        quota = quotas(dataclasses.replace(tiers, limits=tiers.limits - used), [share], nothing, spare)
+        used = used + quota
         end = begin + share.partitions
         ids[: share.replicas, begin:end] = spread(tiers, quota, share.replicas, share.partitions, random)
         begin = end
@@ -74,7 +78,7 @@ def next_layout(
     prices, structure = (
         PriceList(spacing, len(ids)) for spacing in (make_spacing(tiers, wanted), make_structure(settings, tiers))
     )
-    board = Board(ids, prices, structure, quota, locked.copy(), settings.long_count)
+    board = Board(ids, prices, structure, quota, tiers.limits, locked.copy(), settings.long_count)
     Rebalance(board, tiers, random).run(np.append(gone, True))
     result = _empty(tiers, settings)
     placed = board.ids != nobody

@@ -41,6 +41,7 @@ def increase(builder: RingBuilder) -> None:
     builder.layout = Layout(doubled, np.repeat(layout.ids, 2, axis=1))
     builder.moved_at = np.repeat(builder.moved_at, 2)
     builder.settings = dataclasses.replace(settings, part_power=power)
+    builder.limits = {device_id: 2 * limit for device_id, limit in builder.limits.items()}
     builder.version += 1
 
 

@@ -13,19 +13,20 @@ ROUNDING: Final = 1e-5  # of a partition: far above the error of sums of floats,
 KEPT: Final = 1e6  # in the urgency of rounding it decides before the relative error
 
 
-def quotas(tiers: Tiers, shares: list[Share], held: Ints) -> Ints:
+def quotas(tiers: Tiers, shares: list[Share], held: Ints, spare: int = 0) -> Ints:
     """How many replicas each device should hold, by device id. With a fractional replica count there are two shares.
 
-    Every device gets its exact share rounded up or down. Those in places that hold too many replicas of a partition
-    anyway are rounded down if possible. Else it is the way to round that is nearest to what devices hold now (`held`,
-    by device id), and where that leaves a choice, the error is kept small in proportion to the share.
+    Every device gets its exact share rounded up or down, and never more than its limit. Those in places that hold too
+    many replicas of a partition anyway are rounded down if possible. Else it is the way to round that is nearest to
+    what devices hold now (`held`, by device id), and where that leaves a choice, the error is kept small in proportion
+    to the share. With `spare`, devices may get so many more where that is the only way.
     """
     goal = np.array([round(sum(share.partitions * float(share.target.sum()) for share in shares))])
     caps = [structural_caps(tiers, share.replicas) for share in shares]
     exact_by_level = [
         [share.partitions * tiers.sums(level, share.target) for share in shares] for level in range(DEVICE_LEVEL + 1)
     ]
-    bounds_by_level = _bounds(tiers, shares, exact_by_level)
+    bounds_by_level = _bounds(tiers, shares, exact_by_level, spare)
     for level, (exact, bounds) in enumerate(zip(exact_by_level, bounds_by_level, strict=True)):
         crowded = np.any(
             [part > share.partitions * cap[level] for part, share, cap in zip(exact, shares, caps, strict=True)], axis=0
@@ -40,7 +41,9 @@ def quotas(tiers: Tiers, shares: list[Share], held: Ints) -> Ints:
     return goal
 
 
-def _bounds(tiers: Tiers, shares: list[Share], exact_by_level: list[list[Floats]]) -> list[tuple[Ints, Ints]]:
+def _bounds(
+    tiers: Tiers, shares: list[Share], exact_by_level: list[list[Floats]], spare: int
+) -> list[tuple[Ints, Ints]]:
     """By level, the least and the most each node may get: what its children may, and what its partitions allow.
 
     A node whose target is between one and two replicas gets at least one of each partition, and at most two.
@@ -53,13 +56,17 @@ def _bounds(tiers: Tiers, shares: list[Share], exact_by_level: list[list[Floats]
             slack = ROUNDING / share.partitions
             least = share.partitions * _whole(np.floor(exact / share.partitions + slack))
             most = share.partitions * _whole(np.ceil(exact / share.partitions - slack))
-            low, high = _down(exact), _up(exact)
-            if below:
+            if level == DEVICE_LEVEL:
+                low, high = _down(exact), np.minimum(_up(exact) + spare, tiers.limits)
+            else:
                 children = tiers.parents[level + 1]
-                low, high = (_whole(np.bincount(children, each, len(low))) for each in below[number])
+                low, high = (_whole(np.bincount(children, each, len(exact))) for each in below[number])
             here.append((np.maximum(low, least), np.minimum(high, most)))
         below = here
-        bounds.insert(0, (np.sum([low for low, _ in here], axis=0), np.sum([high for _, high in here], axis=0)))
+        lowest, highest = (np.sum([pair[side] for pair in here], axis=0) for side in (0, 1))
+        if level == DEVICE_LEVEL:
+            highest = np.minimum(highest, tiers.limits)
+        bounds.insert(0, (lowest, highest))
     return bounds
 
 
@@ -71,7 +78,7 @@ def _up(exact: Floats) -> Ints:
     return _whole(np.ceil(exact - ROUNDING))
 
 
-def _whole(values: Floats) -> Ints:
+def _whole(values: Floats | Ints) -> Ints:
     return values.astype(np.int64)
 
 

@@ -74,16 +74,17 @@ class Rebalance:
 
     def _place_anywhere(self, slots: Ints) -> None:
         """Place what fits nowhere properly where it does the least harm."""
-        if not len(slots):
-            return
-        best = self._any_devices(len(slots))
-        best_price = self._board.change(slots, best)
-        for _ in range(TRIES_PER_TAKER):
-            other = self._any_devices(len(slots))
-            price = self._board.change(slots, other)
-            better = price < best_price
-            best[better], best_price[better] = other[better], price[better]
-        self._board.replace(slots, best)
+        while len(slots):
+            best = self._any_devices(len(slots))
+            best_price = self._board.change(slots, best)
+            for _ in range(TRIES_PER_TAKER):
+                other = self._any_devices(len(slots))
+                price = self._board.change(slots, other)
+                better = price < best_price
+                best[better], best_price[better] = other[better], price[better]
+            allowed = within_limits(best, self._board.room())
+            self._board.replace(slots[allowed], best[allowed])
+            slots = slots[~allowed]
 
     def _disperse(self) -> None:
         """Move replicas that are closer than need be; over-full devices give first, devices with room take first.
@@ -125,9 +126,8 @@ class Rebalance:
         if only_excess:
             allowed = within_limits(board.devices(slots), np.append(np.maximum(board.excess(), 0), 0))
             slots, takers = slots[allowed], takers[allowed]
-        if only_room:
-            allowed = within_limits(takers, np.maximum(-board.excess(), 0))
-            slots, takers = slots[allowed], takers[allowed]
+        allowed = within_limits(takers, np.maximum(-board.excess(), 0) if only_room else board.room())
+        slots, takers = slots[allowed], takers[allowed]
         board.replace(slots, takers)
         return len(slots)
 
@@ -244,8 +244,8 @@ class Rebalance:
         return np.repeat(np.arange(self._board.nobody), np.maximum(-self._board.excess(), 0))
 
     def _any_devices(self, count: int) -> Ints:
-        """Devices drawn by weight."""
-        ends = np.cumsum(self._tiers.weights)
+        """Devices drawn by weight, of those below their limits; there always are some, as targets keep to them."""
+        ends = np.cumsum(self._tiers.weights * (self._board.room() > 0))
         drawn: Ints = np.searchsorted(ends, self._random.random(count) * ends[-1], side="right")
         return drawn
 

@@ -50,13 +50,17 @@ def shares(settings: Settings, tiers: Tiers) -> list[Share]:
 def weighted_targets(tiers: Tiers, settings: Settings) -> Floats:
     """Targets by device id that follow the weights, no device holding a partition more often than it must.
 
-    Raises BuilderError when no device is usable.
+    Raises BuilderError when no device is usable, or when the limits of devices leave too little room.
     """
     require(tiers.usable_count > 0, "no device has weight, so there is nowhere to place partitions")
-    least, most = (_mean(settings, [np.array(copies) for copies in bounds]) for bounds in _copies(tiers, settings))
+    least, most = _bounds(tiers, settings)
     group = np.zeros(len(tiers.weights), np.int64)
-    amount = np.array([settings.exact_replicas - float(least) * tiers.usable_count])
-    return tiers.usable * least + fill(amount, tiers.weights, tiers.usable * (most - least), group)
+    amount = np.array([settings.exact_replicas - least.sum()])
+    result = least + fill(amount, tiers.weights, most - least, group)
+    # A partition that does not fit, in a ring of the largest part power, is more than this.
+    missing = settings.partition_count * (settings.exact_replicas - float(result.sum()))
+    require(missing < 0.5, f"the limits of devices leave no place for {missing:.0f} replicas of partitions")
+    return result
 
 
 def targets(tiers: Tiers, settings: Settings) -> Floats:
@@ -92,8 +96,8 @@ def _spread(
     tiers: Tiers, weighted: Floats, caps: list[Floats], settings: Settings, overload: float
 ) -> tuple[Floats, float]:
     """(targets, how many replicas are closer than the domains allow because the overload does not suffice)."""
-    _, most_copies = _copies(tiers, settings)
-    most = np.minimum(weighted * (1 + overload), _mean(settings, [np.array(copies) for copies in most_copies]))
+    _, most = _bounds(tiers, settings)
+    most = np.minimum(weighted * (1 + overload), most)
     amounts, lacking_total = np.array([settings.exact_replicas]), 0.0
     for level in range(DEVICE_LEVEL + 1):
         wanted, bounds = tiers.sums(level, weighted), tiers.sums(level, most)
@@ -133,6 +137,13 @@ def _fill_in_steps(amounts: Floats, weights: Floats, levels: tuple[Floats, ...],
         left = np.maximum(amounts - np.bincount(groups, result, len(amounts)), 0)
         result += fill(left, np.maximum(weights, EPSILON), upper - lower, groups)
     return result
+
+
+def _bounds(tiers: Tiers, settings: Settings) -> tuple[Floats, Floats]:
+    """By device id, the least and the most replicas per partition it can hold: its limit, and no copy too many."""
+    limits = tiers.usable * tiers.limits / settings.partition_count
+    least, most = (_mean(settings, [np.array(copies) for copies in bounds]) for bounds in _copies(tiers, settings))
+    return np.minimum(least, limits), np.minimum(most, limits)
 
 
 def _copies(tiers: Tiers, settings: Settings) -> tuple[list[int], list[int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,8 @@ Ids = npt.NDArray[np.unsignedinteger]
 
 LEVEL_NAMES: Final = ("region", "zone", "server", "device")
 DEVICE_LEVEL: Final = len(LEVEL_NAMES) - 1
+NO_LIMIT: Final = 1 << 40  # above any number of partitions, and small enough to be added up
+NO_LIMITS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +30,15 @@ class Tiers:
     `nodes[level][device_id]` is the node the device belongs to; on the lowest level that is the device id itself,
     so that ids without a device are nodes without weight. `parents[level][node]` is the node above, 0 for regions
     (whose parent is the root). `counts[level][node]` is how many usable devices are below the node. `weights` are
-    by device id, 0 for draining devices and where there is none.
+    by device id, 0 for draining devices and where there is none. So are `limits`, the most partitions a device may
+    hold, NO_LIMIT for most.
     """
 
     nodes: tuple[Ints, ...]
     parents: tuple[Ints, ...]
     counts: tuple[Ints, ...]
     weights: Floats
+    limits: Ints
 
     @property
     def usable(self) -> Bools:
@@ -44,6 +49,11 @@ class Tiers:
     def usable_count(self) -> int:
         return int(np.count_nonzero(self.weights > 0))
 
+    @property
+    def limited(self) -> bool:
+        """Whether any device has a limit."""
+        return bool((self.limits < NO_LIMIT).any())
+
     def node_count(self, level: int) -> int:
         return len(self.parents[level])
 
@@ -52,8 +62,8 @@ class Tiers:
         return np.bincount(self.nodes[level], by_device, self.node_count(level)).astype(np.float64)
 
 
-def make_tiers(devices: Iterable[Device]) -> Tiers:
-    """The tiers of devices of any order; ids need not be without gaps."""
+def make_tiers(devices: Iterable[Device], limits: Mapping[int, int] = NO_LIMITS) -> Tiers:
+    """The tiers of devices of any order; ids need not be without gaps. `limits` has those of some of them, by id."""
     present = list(devices)
     size = max((device.id for device in present), default=-1) + 1
     weights = np.zeros(size)
@@ -72,7 +82,9 @@ def make_tiers(devices: Iterable[Device]) -> Tiers:
     counts = tuple(
         np.bincount(node, usable, len(parent)).astype(np.int64) for node, parent in zip(nodes, parents, strict=True)
     )
-    return Tiers(nodes, parents, counts, weights)
+    most = np.full(size, NO_LIMIT)
+    most[list(limits)] = list(limits.values())
+    return Tiers(nodes, parents, counts, weights, most)
 
 
 def _number(keys: Iterable[object], parent_of_device: Ints) -> tuple[Ints, Ints]:
