@@ -13,6 +13,7 @@ import numpy as np
 
 from objstore.ring.board import Board
 from objstore.ring.candidates import Candidates
+from objstore.ring.chains import Chains
 from objstore.ring.matching import Matcher, first_of_each, within_limits
 from objstore.ring.spacing import PriceList
 from objstore.ring.tiers import Bools, Ints, Tiers
@@ -34,6 +35,7 @@ class Rebalance:
         self._tiers: Final = tiers
         self._random: Final = random
         self._matcher: Final = Matcher(tiers, random)
+        self._chains: Final = Chains(board, random)
 
     def run(self, homeless: Bools) -> None:
         """`homeless` marks device ids, and nobody, whose replicas must be placed elsewhere whatever is locked."""
@@ -54,9 +56,11 @@ class Rebalance:
             for _ in range(DETOURS_MAX):
                 if not len(left):
                     break
-                left = left[self._board.devices(left) == board.nobody]
+                left = left[board.devices(left) == board.nobody]
                 self._detour(left, board.best_addition(left), np.full(board.nobody + 1, len(left)))
-            self._place_anywhere(left[self._board.devices(left) == board.nobody])
+            left = left[board.devices(left) == board.nobody]
+            self._chains.settle(left, board.best_addition(left), np.full(board.nobody + 1, len(left)))
+            self._place_anywhere(left[board.devices(left) == board.nobody])
 
     def _place(self, slots: Ints, origins: Ints) -> Ints:
         """Fill what empty slots can be filled in the best way, near their origins if possible; returns the others."""
@@ -149,15 +153,21 @@ class Rebalance:
 
     def _balance(self) -> None:
         """Move replicas from over-full devices to devices with room, without bringing any closer together."""
-        board = self._board
         for apart in (True, False):
             self._balance_directly(apart)
         for _ in range(DETOURS_MAX):
-            excess = np.append(np.maximum(board.excess(), 0), 0)
-            slots = board.slots_on(excess > 0)
-            slots = slots[~board.locked[slots % board.partition_count]]
+            slots, excess = self._to_give()
             if not self._detour(slots, np.zeros(len(slots), np.int64), excess):
                 break
+        slots, excess = self._to_give()
+        self._chains.settle(slots, np.zeros(len(slots), np.int64), excess)
+
+    def _to_give(self) -> tuple[Ints, Ints]:
+        """The unlocked slots of over-full devices, and by device, with nobody at the end, how many are too many."""
+        board = self._board
+        excess = np.append(np.maximum(board.excess(), 0), 0)
+        slots = board.slots_on(excess > 0)
+        return slots[~board.locked[slots % board.partition_count]], excess
 
     def _balance_directly(self, apart: bool) -> None:
         """In pairs. With `apart`, none that brings replicas closer than an even spread would, as targets may ask."""
