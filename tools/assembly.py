@@ -6,12 +6,15 @@ Each function imports the server it makes: a process loads only those it runs.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from objstore.daemon import Job
+from objstore.devices import Device
 from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics
 from objstore.mounts import DeviceRoot
+from objstore.recon import Recon
 from objstore.runtime import Runtime
 from objstore.statsd import StatsD
 
@@ -95,6 +98,48 @@ def make_container_updater(
     timeout_seconds = config.backend.node_timeout
     updater = ContainerUpdater(cluster, devices, lambda: rings.account, transport, runtime, timeout_seconds)
     return Job(updater, config.updater.interval)
+
+
+IsMine = Callable[[Device], bool]
+
+
+def make_object_daemons(
+    config: ObjectConfig,
+    cluster: Cluster,
+    rings: Rings,
+    transport: Transport,
+    runtime: Runtime,
+    recon: Recon,
+    is_mine: IsMine,
+) -> list[Job]:
+    """All daemons of an object server; `is_mine` tells its devices from others of the rings."""
+    return [make_object_updater(config, cluster, rings, transport, runtime)]
+
+
+def make_container_daemons(
+    config: ContainerConfig,
+    cluster: Cluster,
+    rings: Rings,
+    transport: Transport,
+    runtime: Runtime,
+    recon: Recon,
+    is_mine: IsMine,
+) -> list[Job]:
+    """All daemons of a container server."""
+    return [make_container_updater(config, cluster, rings, transport, runtime)]
+
+
+def make_account_daemons(
+    config: AccountConfig,
+    cluster: Cluster,
+    rings: Rings,
+    transport: Transport,
+    runtime: Runtime,
+    recon: Recon,
+    is_mine: IsMine,
+) -> list[Job]:
+    """All daemons of an account server."""
+    return []
 
 
 def make_proxy(

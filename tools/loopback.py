@@ -20,6 +20,8 @@ from objstore.tools.processes import DetachedProcess
 LAYOUT_FILE: Final = "cluster.json"
 # In the order in which they start; each has the port first_port + its place.
 SERVICES: Final = ("account", "container", "object", "proxy")
+# Beside the storage servers, with the same configuration.
+DAEMONS: Final = ("account-daemons", "container-daemons", "object-daemons")
 NODES_MAX: Final = 200
 STOP_SECONDS: Final = 10.0
 VERSION: Final = 1
@@ -94,8 +96,9 @@ class Node:
         return self.home / f"{service}.toml"
 
     def process(self, service: str) -> DetachedProcess:
+        """A server, or the daemons beside one."""
         command = [sys.executable, "-m", "objstore.tools.main", service]
-        command += ["--config", str(self.configuration(service))]
+        command += ["--config", str(self.configuration(service.removesuffix("-daemons")))]
         return DetachedProcess(command, self.home / "run" / f"{service}.pid", self.home / "log" / f"{service}.log")
 
     def devices(self, service: str) -> list[Device]:
@@ -118,6 +121,9 @@ class Node:
             "",
             "[log]",
             f"level = {quoted(self.plan.log_level)}",
+            "",
+            "[recon]",
+            f"directory = {quoted(str(self.home / 'recon'))}",
         ]
         if service != "proxy":
             lines += ["", "[devices]", f"root = {quoted(str(self.device_root))}", "mount_check = false"]
@@ -197,12 +203,12 @@ class LoopbackCluster:
     def start(self, nodes: list[Node]) -> None:
         """Start all services of these nodes that do not run."""
         for node in nodes:
-            for service in SERVICES:
+            for service in (*SERVICES, *DAEMONS):
                 node.process(service).start()
 
     def stop(self, nodes: list[Node]) -> None:
         """Let all services of these nodes finish what they do; kill those that have not after STOP_SECONDS."""
-        processes = [node.process(service) for node in nodes for service in SERVICES]
+        processes = [node.process(service) for node in nodes for service in (*DAEMONS, *SERVICES)]
         for process in processes:
             process.signal(signal.SIGTERM)
         for process in processes:
@@ -212,7 +218,7 @@ class LoopbackCluster:
 
     def kill(self, nodes: list[Node]) -> None:
         """End all services of these nodes at once, as a power cut would."""
-        processes = [node.process(service) for node in nodes for service in SERVICES]
+        processes = [node.process(service) for node in nodes for service in (*DAEMONS, *SERVICES)]
         for process in processes:
             process.signal(signal.SIGKILL)
         for process in processes:
@@ -221,7 +227,7 @@ class LoopbackCluster:
     def wipe(self, nodes: list[Node]) -> None:
         """Replace the devices of these stopped nodes by empty ones. Raises OperatorProblem if a service runs."""
         for node in nodes:
-            running = [service for service in SERVICES if node.process(service).process_id is not None]
+            running = [service for service in (*SERVICES, *DAEMONS) if node.process(service).process_id is not None]
             if running:
                 raise OperatorProblem(
                     f"{node.name} still runs {', '.join(running)}",

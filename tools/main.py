@@ -16,14 +16,15 @@ USAGE_ERROR: Final = 2
 # Each command lives in its own file and is imported only when it is called: start-up time is the operator's time.
 COMMANDS: Final = {
     "account": "objstore.tools.serve:account",
+    "account-daemons": "objstore.tools.daemons:account_daemons",
     "bench": "objstore.tools.bench.command:bench",
     "check-config": "objstore.tools.check_config:check_config",
     "cluster": "objstore.tools.cluster:cluster",
     "container": "objstore.tools.serve:container",
-    "container-updater": "objstore.tools.updaters:container_updater",
+    "container-daemons": "objstore.tools.daemons:container_daemons",
     "hash-password": "objstore.tools.hash_password:hash_password",
     "object": "objstore.tools.serve:object_",
-    "object-updater": "objstore.tools.updaters:object_updater",
+    "object-daemons": "objstore.tools.daemons:object_daemons",
     "proxy": "objstore.tools.serve:proxy",
     "up": "objstore.tools.up:up",
 }

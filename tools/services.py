@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,13 +17,21 @@ from objstore.http.access import Observed, RequestFigures
 from objstore.http.client import HttpTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.probes import HealthChecked
+from objstore.http.transport import Transport
+from objstore.recon import Recon, ReconFolder
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
+from objstore.system.addresses import is_mine
 from objstore.tools import assembly
+from objstore.tools.problems import OperatorProblem
 from objstore.tools.serving import Service, open_socket, options_of
 
 Config = TypeVar("Config", AccountConfig, ContainerConfig, ObjectConfig, ProxyConfig)
 Make = Callable[[Config, Cluster, Runtime], WsgiApplication]
+StorageConfig = TypeVar("StorageConfig", AccountConfig, ContainerConfig, ObjectConfig)
+
+
+MakeDaemons = Callable[[StorageConfig, Cluster, Rings, Transport, Runtime, Recon, assembly.IsMine], list[daemon.Job]]
 
 
 def run_proxy(path: Path) -> None:
@@ -90,21 +98,41 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     service.run(config.server.workers, config.server.drain_timeout)
 
 
-def run_object_updater(path: Path) -> None:
-    """Deliver pending updates until told to stop. Raises ConfigError, OperatorProblem."""
-    config = load(path, ObjectConfig)
-    cluster = Cluster.load(config.cluster)
-    runtime = assembly.make_runtime("object", "object-updater", config.log, config.metrics)
-    transport = HttpTransport(config.backend.conn_timeout)
-    rings = Rings(config.ring_dir, runtime.clock)
-    daemon.run([assembly.make_object_updater(config, cluster, rings, transport, runtime)], runtime)
+def run_object_daemons(path: Path, only: Sequence[str], once: bool) -> None:
+    """See run_daemons."""
+    _run_daemons("object", load(path, ObjectConfig), assembly.make_object_daemons, only, once)
 
 
-def run_container_updater(path: Path) -> None:
-    """Report containers to their accounts until told to stop. Raises ConfigError, OperatorProblem."""
-    config = load(path, ContainerConfig)
+def run_container_daemons(path: Path, only: Sequence[str], once: bool) -> None:
+    """See run_daemons."""
+    _run_daemons("container", load(path, ContainerConfig), assembly.make_container_daemons, only, once)
+
+
+def run_account_daemons(path: Path, only: Sequence[str], once: bool) -> None:
+    """See run_daemons."""
+    _run_daemons("account", load(path, AccountConfig), assembly.make_account_daemons, only, once)
+
+
+def _run_daemons(
+    server: str, config: StorageConfig, make: MakeDaemons[StorageConfig], only: Sequence[str], once: bool
+) -> None:
+    """Run the daemons of a storage server, or `only` those of the names, until told to stop, or `once` all through.
+
+    Raises ConfigError, OperatorProblem.
+    """
     cluster = Cluster.load(config.cluster)
-    runtime = assembly.make_runtime("container", "container-updater", config.log, config.metrics)
-    transport = HttpTransport(config.backend.conn_timeout)
+    runtime = assembly.make_runtime(server, f"{server}-daemons", config.log, config.metrics)
     rings = Rings(config.ring_dir, runtime.clock)
-    daemon.run([assembly.make_container_updater(config, cluster, rings, transport, runtime)], runtime)
+    transport = HttpTransport(config.backend.conn_timeout)
+    recon = ReconFolder(config.recon.directory)
+    jobs = make(config, cluster, rings, transport, runtime, recon, is_mine(config.server.bind))
+    chosen = [job for job in jobs if not only or job.worker.name.removeprefix(f"{server}-") in only]
+    if len(chosen) < len(set(only)):
+        names = ", ".join(job.worker.name.removeprefix(f"{server}-") for job in jobs)
+        raise OperatorProblem(f"no such daemon among {', '.join(only)}", f"the daemons of this server are {names}")
+    if not once:
+        daemon.run(chosen, runtime)
+        return
+    for job in chosen:
+        daemon.run_once(job.worker)
+    runtime.metrics.share()

@@ -18,6 +18,7 @@ from objstore.daemon import Job
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.transport import BackendRequest
+from objstore.recon import ReconFolder
 from objstore.ring.rings import Rings
 from objstore.tools import assembly
 from objstore.tools.serving import Service, open_socket, options_of
@@ -60,9 +61,12 @@ class WholeStore:
     def _daemons(self, cluster: Cluster) -> list[Job]:
         """What goes on beside the answering of requests."""
         rings, transport, runtime = self._rings(), self._transport, self._runtime
+        recon = ReconFolder(str(self._folder.path / "recon"))
+        shared = (cluster, rings, transport, runtime, recon, lambda _device: True)
         return [
-            assembly.make_object_updater(self._object_config, cluster, rings, transport, runtime),
-            assembly.make_container_updater(self._container_config, cluster, rings, transport, runtime),
+            *assembly.make_object_daemons(self._object_config, *shared),
+            *assembly.make_container_daemons(self._container_config, *shared),
+            *assembly.make_account_daemons(self._account_config, *shared),
         ]
 
     def _proxy_config(self) -> ProxyConfig:

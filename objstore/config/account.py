@@ -2,7 +2,15 @@
 
 from msgspec import Struct
 
-from objstore.config.sections import AccountServerConfig, DevicesConfig, HealthcheckConfig, LogConfig, MetricsConfig
+from objstore.config.sections import (
+    AccountServerConfig,
+    BackendConfig,
+    DevicesConfig,
+    HealthcheckConfig,
+    LogConfig,
+    MetricsConfig,
+    ReconConfig,
+)
 
 
 class AccountConfig(Struct, frozen=True):
@@ -12,6 +20,8 @@ class AccountConfig(Struct, frozen=True):
     ring_dir: str = "/etc/objstore"
     server: AccountServerConfig = AccountServerConfig()
     devices: DevicesConfig = DevicesConfig()
+    backend: BackendConfig = BackendConfig()
+    recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

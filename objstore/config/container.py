@@ -9,6 +9,7 @@ from objstore.config.sections import (
     HealthcheckConfig,
     LogConfig,
     MetricsConfig,
+    ReconConfig,
 )
 from objstore.config.units import Seconds
 
@@ -34,6 +35,7 @@ class ContainerConfig(Struct, frozen=True):
     devices: DevicesConfig = DevicesConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
     updater: ContainerUpdaterConfig = ContainerUpdaterConfig()
+    recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

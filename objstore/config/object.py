@@ -9,6 +9,7 @@ from objstore.config.sections import (
     LogConfig,
     MetricsConfig,
     ObjectServerConfig,
+    ReconConfig,
 )
 from objstore.config.units import Bytes, Seconds
 
@@ -57,6 +58,7 @@ class ObjectConfig(Struct, frozen=True):
     backend: ObjectBackendConfig = ObjectBackendConfig()
     storage: StorageConfig = StorageConfig()
     updater: UpdaterConfig = UpdaterConfig()
+    recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

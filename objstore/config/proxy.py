@@ -4,7 +4,14 @@ import re
 
 from msgspec import Struct
 
-from objstore.config.sections import BackendConfig, HealthcheckConfig, LogConfig, MetricsConfig, ProxyServerConfig
+from objstore.config.sections import (
+    BackendConfig,
+    HealthcheckConfig,
+    LogConfig,
+    MetricsConfig,
+    ProxyServerConfig,
+    ReconConfig,
+)
 from objstore.config.units import Count, Seconds, Secret
 
 
@@ -103,6 +110,7 @@ class ProxyConfig(Struct, frozen=True):
     auth: AuthConfig = AuthConfig()
     cache: CacheConfig = CacheConfig()
     backend: ProxyBackendConfig = ProxyBackendConfig()
+    recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     info: CapabilitiesConfig = CapabilitiesConfig()
     cors: CorsConfig = CorsConfig()

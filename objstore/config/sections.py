@@ -90,6 +90,12 @@ class HealthcheckConfig(Struct, frozen=True):
     disable_path: str = ""
 
 
+class ReconConfig(Struct, frozen=True):
+    """[recon]: where daemons report, for operators to ask the servers about."""
+
+    directory: str = "/var/cache/objstore"
+
+
 class MetricsConfig(Struct, frozen=True):
     """[metrics]: figures for Prometheus, and their mirror for StatsD.
 

@@ -17,7 +17,7 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
@@ -52,7 +52,7 @@ class Peer:
 
     home: Path
 
-    def configure(self, daemon: str, options: dict[str, object]) -> Path:
+    def configure(self, daemon: str, options: Mapping[str, object]) -> Path:
         """The configuration of one pass of a daemon, such as "object-replicator"."""
         server, _, _ = daemon.partition("-")
         lines = [
