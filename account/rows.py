@@ -50,6 +50,8 @@ class AccountDescription(Description[ContainerRow]):
     key: ClassVar[tuple[str, ...]] = ()
     totals: ClassVar = ("container_count", "object_count", "bytes_used")
     more_tables: ClassVar = ""
+    tombstone_moment: ClassVar = "max(put_timestamp, delete_timestamp, stats_timestamp)"
+    row_type = ContainerRow
 
     def __init__(self, limits: Limits, policies: Policies) -> None:
         self._name_length_max = limits.max_container_name_length

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 from urllib.parse import quote
 
-from objstore.db.schema import FORMAT_VERSION
 from objstore.errors import StoreError
 
+FORMAT_VERSION: Final = 2  # of the tables, in the pragma `user_version`
 PAGE_CACHE_KIBIBYTES: Final = 512  # of each connection; the system's page cache holds the rest
 
 _PRAGMAS: Final = (
@@ -31,6 +32,13 @@ class DatabaseAbsent(StoreError):
     message: ClassVar[str] = "no database {file}"
 
     file: str
+
+
+class DatabaseRemoved(DatabaseAbsent):
+    """It is being removed: whoever has it open must not change it any more, and finds it gone when looking again."""
+
+    def __init__(self) -> None:
+        super().__init__("removed while it was in use")
 
 
 @dataclass(eq=False)
@@ -75,8 +83,10 @@ def translation(file: str, error: sqlite3.Error) -> Exception:
     return error
 
 
-def open_connection(file: str) -> sqlite3.Connection:
+def open_connection(file: str, upgrade: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     """A connection to an existing database, for one thread at a time. Blocks.
+
+    `upgrade` brings one of an older format to the present one, in a transaction of its own.
 
     On return it has read, and so holds the shared lock that keeps the log's file in place until it is closed.
     Raises DatabaseBusy, DatabaseCorrupt, DatabaseFailed.
@@ -91,9 +101,11 @@ def open_connection(file: str) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             raise DatabaseCorrupt(file, "it is not a database of ours")
-        if version != FORMAT_VERSION:
-            # Written by another release: it is left as it is.
+        if version > FORMAT_VERSION:
+            # Written by a later release: it is left as it is.
             raise DatabaseFailed(file, f"format {version}, expected {FORMAT_VERSION}")
+        if version < FORMAT_VERSION:
+            upgrade(connection)
         return connection
     except BaseException as error:
         if connection is not None:

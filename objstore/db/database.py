@@ -32,6 +32,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from objstore.db.connection import DatabaseBusy, DatabaseCorrupt, DatabaseFailed, open_connection, translation
+from objstore.db.migration import Upgrade
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Semaphore, WaitTimeout
@@ -55,8 +56,10 @@ PAGES_PER_ROW: Final = 2
 class Database:
     """An open database. Used between `DatabaseStore.opened` and its end, never after `close`."""
 
-    def __init__(self, file: str, inode: int, runtime: Runtime) -> None:
+    def __init__(self, file: str, inode: int, runtime: Runtime, upgrade: Upgrade) -> None:
+        """`upgrade` brings it to the present format when it is opened."""
         self.file = file
+        self._upgrade = upgrade
         self.inode = inode
         self.users = 0
         self.failed = False  # something went wrong with it: the next user opens it anew
@@ -182,7 +185,7 @@ class Database:
         return result
 
     def _connect(self) -> sqlite3.Connection:
-        connection = open_connection(self.file)
+        connection = open_connection(self.file, self._upgrade)
         with self._opening:
             if self._log_descriptor < 0:
                 self._log_descriptor = os.open(f"{self.file}-wal", os.O_RDONLY | os.O_CLOEXEC)

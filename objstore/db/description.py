@@ -29,6 +29,8 @@ class Description(ABC, Generic[Row]):
     totals: ClassVar[tuple[str, ...]]  # what is summed over the live rows of each policy; the first counts rows
     more_tables: ClassVar[str]  # SQL that makes and fills what only this kind has
     listed_as: ClassVar[str]  # the XML element of a row
+    tombstone_moment: ClassVar[str]  # SQL expression: the newest timestamp of a tombstone
+    row_type: type[Row]
     json_row: str  # SQL expression: the JSON text of a row as listed
 
     @abstractmethod

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
 
+from objstore.db.connection import DatabaseRemoved
 from objstore.db.status import Status
 
 _STATUS: Final = "SELECT created_at, put_timestamp, delete_timestamp, status_changed_at, policy_index FROM resource"
@@ -23,6 +24,14 @@ _FORGET_REMOVALS: Final = """
 DELETE FROM metadata WHERE value = '' AND name NOT IN
 (SELECT name FROM metadata WHERE value = '' ORDER BY timestamp DESC, name LIMIT ?)
 """
+
+
+class Item(Struct, frozen=True, gc=False, array_like=True):
+    """A value of metadata with its timestamp; an empty one is a removal."""
+
+    name: str
+    value: str
+    timestamp: str
 
 
 class Info(Struct, frozen=True, gc=False):
@@ -47,8 +56,11 @@ class Info(Struct, frozen=True, gc=False):
 
 
 def read_status(connection: sqlite3.Connection) -> Status:
-    """Its life alone."""
-    return Status(*connection.execute(_STATUS).fetchone())
+    """Its life alone. Every operation begins with it: raises DatabaseRemoved if the database is being removed."""
+    found = connection.execute(_STATUS).fetchone()
+    if found is None:
+        raise DatabaseRemoved
+    return Status(*found)
 
 
 def read_totals(connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
@@ -70,17 +82,34 @@ def read_info(connection: sqlite3.Connection) -> Info:
     return Info(status, read_totals(connection), metadata, max(status.put_timestamp, modified))
 
 
+def read_items(connection: sqlite3.Connection) -> list[Item]:
+    """Its metadata with removals, in the order of the names."""
+    return [Item(*each) for each in connection.execute("SELECT name, value, timestamp FROM metadata ORDER BY name")]
+
+
 def write_status(connection: sqlite3.Connection, status: Status) -> None:
     """Store its life."""
     connection.execute(
-        "UPDATE resource SET put_timestamp = ?, delete_timestamp = ?, status_changed_at = ?, policy_index = ?",
-        (status.put_timestamp, status.delete_timestamp, status.status_changed_at, status.policy_index),
+        "UPDATE resource SET created_at = ?, put_timestamp = ?, delete_timestamp = ?, status_changed_at = ?,"
+        " policy_index = ?",
+        (
+            status.created_at,
+            status.put_timestamp,
+            status.delete_timestamp,
+            status.status_changed_at,
+            status.policy_index,
+        ),
     )
 
 
-def merge_metadata(connection: sqlite3.Connection, items: Mapping[str, str], timestamp: str) -> None:
-    """Set items as of a moment; an empty value removes one."""
-    connection.executemany(_MERGE_ITEM, [(name, value, timestamp) for name, value in items.items()])
+def items_at(metadata: Mapping[str, str], timestamp: str) -> list[Item]:
+    """Items set at one moment."""
+    return [Item(name, value, timestamp) for name, value in metadata.items()]
+
+
+def merge_metadata(connection: sqlite3.Connection, items: Iterable[Item]) -> None:
+    """Set items as of their moments; an empty value removes one."""
+    connection.executemany(_MERGE_ITEM, [(item.name, item.value, item.timestamp) for item in items])
     connection.execute(_FORGET_REMOVALS, (REMOVED_ITEMS_MAX,))
 
 

@@ -1,6 +1,10 @@
 """The tables of a database, and the bytes of a new one.
 
-`resource`     one row: whose database this is, its Status, and the last sequence given to a row.
+`resource`     one row: whose database this is, its Status, the last sequence given to a row, and what replication
+               keeps: `id`, unique to this file; digests of the live rows and of the tombstones (`digests`); how
+               often it has promised to hold rows that another was about to give up (`promises`); up to which
+               sequence misplaced rows were handed on (`queued`). No row: the database is being removed (`removal`).
+`sync_point`   for each other replica's id, up to which of its sequences its rows are merged here (`points`).
 `metadata`     items of metadata, each with the timestamp of its value; an empty value is a removal.
 `policy_stat`  for each policy, sums over the live rows: kept exactly, in the transaction that changes the rows.
 `row`          what is listed. `sequence` grows with every change of any row, so that "what has changed since" is
@@ -10,17 +14,24 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from typing import Final
 
+from objstore.db.connection import FORMAT_VERSION
 from objstore.db.description import Description, Row
+from objstore.db.info import Item
 from objstore.db.status import Status
 from objstore.paths import ResourcePath
 
-FORMAT_VERSION: Final = 1
-
+SYNC_POINT_TABLE: Final = """
+CREATE TABLE sync_point (
+    id TEXT NOT NULL PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    at TEXT NOT NULL
+) WITHOUT ROWID;
+"""
 _COMMON: Final = f"""
 PRAGMA user_version = {FORMAT_VERSION};
 CREATE TABLE resource (
@@ -31,8 +42,14 @@ CREATE TABLE resource (
     delete_timestamp TEXT NOT NULL,
     status_changed_at TEXT NOT NULL,
     policy_index INTEGER NOT NULL,
-    sequence INTEGER NOT NULL DEFAULT 0
+    sequence INTEGER NOT NULL DEFAULT 0,
+    id TEXT NOT NULL DEFAULT '',
+    live_digest INTEGER NOT NULL DEFAULT 0,
+    tombstone_digest INTEGER NOT NULL DEFAULT 0,
+    promises INTEGER NOT NULL DEFAULT 0,
+    queued INTEGER NOT NULL DEFAULT 0
 );
+{SYNC_POINT_TABLE}
 CREATE TABLE metadata (
     name TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL,
@@ -41,11 +58,11 @@ CREATE TABLE metadata (
 """
 _INSERT_RESOURCE: Final = (
     "INSERT INTO resource (account, container, created_at, put_timestamp, delete_timestamp, status_changed_at,"
-    " policy_index) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " policy_index, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # Bytes 18 and 19 of a database file say how it is journaled; 2 is a write-ahead log (sqlite.org/fileformat2.html).
-_JOURNAL_BYTES: Final = slice(18, 20)
-_WRITE_AHEAD_LOG: Final = b"\x02\x02"
+JOURNAL_BYTES: Final = slice(18, 20)
+WRITE_AHEAD_LOG: Final = b"\x02\x02"
 
 
 def tables_of(description: Description[Row]) -> str:
@@ -80,18 +97,24 @@ def new_image(
     description: Description[Row],
     path: ResourcePath,
     status: Status,
-    metadata: Mapping[str, str],
-    metadata_timestamp: str,
+    items: Sequence[Item],
+    database_id: str,
+    fill: Callable[[sqlite3.Connection], object] | None = None,
 ) -> bytes:
-    """The file of a new database, whole: it is never visible without its resource and metadata."""
+    """The file of a new database, whole: it is never visible without its resource and metadata.
+
+    `fill` puts rows into it.
+    """
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.deserialize(_empty_image(tables_of(description)))
         values = (status.created_at, status.put_timestamp, status.delete_timestamp, status.status_changed_at)
-        connection.execute(_INSERT_RESOURCE, (path.account, path.container, *values, status.policy_index))
+        connection.execute(_INSERT_RESOURCE, (path.account, path.container, *values, status.policy_index, database_id))
         connection.executemany(
             "INSERT INTO metadata (name, value, timestamp) VALUES (?, ?, ?)",
-            [(name, value, metadata_timestamp) for name, value in metadata.items()],
+            [(item.name, item.value, item.timestamp) for item in items],
         )
+        if fill is not None:
+            fill(connection)
         image = bytearray(connection.serialize())
-    image[_JOURNAL_BYTES] = _WRITE_AHEAD_LOG
+    image[JOURNAL_BYTES] = WRITE_AHEAD_LOG
     return bytes(image)

@@ -14,7 +14,7 @@ from objstore.cluster import Cluster
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import Database
 from objstore.db.description import Description, Row
-from objstore.db.info import Info, merge_metadata, read_info, read_metadata, read_status, read_totals
+from objstore.db.info import Info, items_at, merge_metadata, read_info, read_metadata, read_status, read_totals
 from objstore.db.listing import Format, Listing, Query, parse_query
 from objstore.db.location import Location
 from objstore.db.rendering import CONTENT_TYPES, xml_document
@@ -170,7 +170,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
     def put_anew(self, location: Location, status: Status, metadata: Mapping[str, str], timestamp: str) -> bool:
         """Create its database; False if another request or process was faster."""
         check_metadata(self.cluster.limits, self.user_prefix, metadata)
-        return self.store.create(location, status, metadata, timestamp)
+        return self.store.create(location, status, items_at(metadata, timestamp))
 
     def totals_of(self, connection: sqlite3.Connection) -> Totals:
         """How it stands, inside a transaction."""
@@ -189,7 +189,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
     def set_metadata(self, connection: sqlite3.Connection, items: Mapping[str, str], timestamp: str) -> None:
         """Merge items in a transaction. Raises HttpError 400 if the whole becomes too large."""
         if items:
-            merge_metadata(connection, items, timestamp)
+            merge_metadata(connection, items_at(items, timestamp))
             check_metadata(self.cluster.limits, self.user_prefix, read_metadata(connection))
 
     def absent(self, info: Info) -> HttpError:

@@ -50,3 +50,24 @@ def after_delete(status: Status, timestamp: str) -> Status:
     if after.deleted and not status.deleted:
         return replace(after, status_changed_at=timestamp)
     return after
+
+
+def merge_status(one: Status, other: Status) -> Status:
+    """What two replicas know of a life together: commutative and idempotent, and repeated exchange converges.
+
+    Of two lives that began apart (the resource was put on replicas that could not see each other) the older one goes
+    on, with its policy: putting again what is there, in whatever way, must not move all that it holds. A life that
+    began before the newest deletion is over.
+    """
+    put, deleted_at = max(one.put_timestamp, other.put_timestamp), max(one.delete_timestamp, other.delete_timestamp)
+    created_at = min(one.created_at, other.created_at)
+    if deleted_at > put:
+        last = max(one, other, key=lambda status: (status.delete_timestamp, -status.policy_index))
+        return Status(created_at, put, deleted_at, deleted_at, last.policy_index)
+    lives = [each for each in (one, other) if not each.deleted and each.status_changed_at > deleted_at]
+    if lives:
+        life = min(lives, key=lambda status: (status.status_changed_at, status.policy_index))
+        return Status(created_at, put, deleted_at, life.status_changed_at, life.policy_index)
+    # It was put again after a deletion of which that replica did not know: a new life, under the policy it knew.
+    again = min(each.policy_index for each in (one, other) if each.put_timestamp == put)
+    return Status(created_at, put, deleted_at, put, again)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final, Generic
+
+import xxhash
 
 from objstore.cluster import Cluster
 from objstore.db.connection import DatabaseAbsent, DatabaseCorrupt
 from objstore.db.database import Database
 from objstore.db.description import Description, Row
+from objstore.db.info import Item
 from objstore.db.location import Location, Place
+from objstore.db.migration import upgrade
 from objstore.db.schema import new_image
 from objstore.db.status import Status
 from objstore.http.errors import HttpError
@@ -23,6 +28,7 @@ from objstore.system import concurrency, files
 
 # Each takes four descriptors or more; beyond this the one that was used longest ago is closed.
 OPEN_DATABASES_MAX: Final = 128
+Filling = Callable[[sqlite3.Connection], object]
 TEMPORARY_FOLDER: Final = "tmp"  # of a device
 
 
@@ -39,6 +45,7 @@ class DatabaseStore(Generic[Row]):
     ) -> None:
         """So many databases stay open; a daemon that comes to each of them seldom needs few."""
         self.description = description
+        self._upgrade = upgrade(description, lambda: self.new_id(""))
         self._hasher = cluster.hasher
         self._devices = devices
         self._runtime = runtime
@@ -72,25 +79,47 @@ class DatabaseStore(Generic[Row]):
             if database.failed:
                 self._forget(place.file, database)
 
-    def create(self, location: Location, status: Status, metadata: Mapping[str, str], metadata_timestamp: str) -> bool:
-        """Make a database, durable on return; False if there is one already.
+    def new_id(self, file: str) -> str:
+        """What tells a database file from all other replicas of that resource, before and after it.
+
+        Workers that were forked from one process may draw the same numbers, but not in the same place at a time.
+        """
+        parts = f"{self._runtime.random.getrandbits(128)} {file} {self._runtime.clock.timestamp().internal}"
+        return xxhash.xxh3_128_hexdigest(parts.encode("utf-8", "surrogateescape"))
+
+    def create(
+        self, location: Location, status: Status, items: Sequence[Item], fill: Filling | None = None
+    ) -> bool:
+        """Make a database, with the rows that `fill` puts in; durable on return. False if there is one already.
 
         Its content and the folders above it are durable before it gets its name, so whoever sees it may rely on
         it; its name is flushed by the log that its first writer makes beside it, and here before returning. A crash
         leaves at most a file in the device's temporary folder. Raises DeviceFull, OSError.
         """
-        image = new_image(self.description, location.path, status, metadata, metadata_timestamp)
+        image = new_image(self.description, location.path, status, items, self.new_id(location.file), fill)
         self._devices.check_space(location.device, len(image))
-        temporary_folder = f"{location.root}/{TEMPORARY_FOLDER}"
-        with ExitStack() as undo:
-            changed = self._runtime.threads.call(_make_folders, temporary_folder, location.directory)
-            temporary = files.temporary_name(f"{temporary_folder}/{location.hash}.db")
-            undo.callback(files.unlink_quietly, temporary)
+        with self.temporary_file(location) as temporary:
+            changed = self._runtime.threads.call(files.make_directories, location.directory)
             self._flush_file(temporary, image, changed)
-            try:
-                os.link(temporary, location.file)
-            except FileExistsError:
-                return False
+            return self.install(location, temporary)
+
+    @contextmanager
+    def temporary_file(self, location: Location) -> Iterator[str]:
+        """The name of a file on the same device, which is removed in the end."""
+        folder = f"{location.root}/{TEMPORARY_FOLDER}"
+        files.make_directories(folder)
+        name = files.temporary_name(f"{folder}/{location.hash}.db")
+        try:
+            yield name
+        finally:
+            files.unlink_quietly(name)
+
+    def install(self, location: Location, temporary: str) -> bool:
+        """Give a flushed file its place; durable on return. False if there is a database already. Raises OSError."""
+        try:
+            os.link(temporary, location.file)
+        except FileExistsError:
+            return False
         with files.opened_directory(location.directory) as directory:
             self._runtime.flusher.flush(directory)
         return True
@@ -122,7 +151,7 @@ class DatabaseStore(Generic[Row]):
                 self._open.move_to_end(file)
                 return database
             self._forget(file, database)
-        database = self._open[file] = Database(file, inode, self._runtime)
+        database = self._open[file] = Database(file, inode, self._runtime, self._upgrade)
         if len(self._open) > self._open_max:
             self._close_oldest()
         return database
@@ -150,8 +179,3 @@ class DatabaseStore(Generic[Row]):
             log.error("database quarantined", file=place.file, target=target, reason=error.reason)
         except OSError as trouble:
             log.error("database not quarantined", file=place.file, reason=error.reason, error=str(trouble))
-
-
-def _make_folders(*paths: str) -> list[str]:
-    """Make folders with all above them; returns those that have new entries."""
-    return [changed for path in paths for changed in files.make_directories(path)]

@@ -98,7 +98,7 @@ def test_container_rows_merge_in_any_order_and_grouping(some: list[ContainerRow]
 
 def database(description: Description[Row]) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    image = bytearray(new_image(description, ResourcePath("a", "c"), new_status("1.0"), {}, "1.0"))
+    image = bytearray(new_image(description, ResourcePath("a", "c"), new_status("1.0"), [], "id"))
     image[18:20] = b"\x01\x01"  # a database in memory has no log
     connection.deserialize(bytes(image))
     return connection

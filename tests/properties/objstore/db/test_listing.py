@@ -37,7 +37,7 @@ queries = st.builds(
 
 def make_database(names: set[str], deleted: set[str], misplaced: set[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    image = bytearray(new_image(DESCRIPTION, ResourcePath("a", "c"), new_status("1.0"), {}, "1.0"))
+    image = bytearray(new_image(DESCRIPTION, ResourcePath("a", "c"), new_status("1.0"), [], "id"))
     image[18:20] = b"\x01\x01"
     connection.deserialize(bytes(image))
     at = "1700000000.00000"

@@ -1,0 +1,121 @@
+"""What replicas compare: all that is needed to see whether a database has to be synced, in a few hundred bytes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from objstore.db.connection import FORMAT_VERSION, DatabaseAbsent, DatabaseRemoved
+from objstore.db.digests import items_digest
+from objstore.db.points import read_points
+from objstore.db.status import Status
+
+T = TypeVar("T")
+
+_RESOURCE: Final = (
+    "SELECT id, sequence, live_digest, tombstone_digest, promises, queued, account, container,"
+    " created_at, put_timestamp, delete_timestamp, status_changed_at, policy_index FROM resource"
+)
+
+
+class Summary(Struct, frozen=True, gc=False):
+    """One replica of a database at one moment. `queued` and `promises` are its own affair."""
+
+    id: str
+    sequence: int
+    live_digest: int
+    tombstone_digest: int
+    status: Status
+    metadata_digest: str
+    points: dict[str, int]
+    row_count: int
+    policies: tuple[int, ...]
+    promises: int
+    queued: int
+    account: str
+    container: str
+
+    def same_rows(self, other: Summary) -> bool:
+        """Whether both hold equal rows, tombstones among them."""
+        return self.live_digest == other.live_digest and self.tombstone_digest == other.tombstone_digest
+
+    def same_state(self, other: Summary) -> bool:
+        """Whether they know the same of the resource besides its rows."""
+        return self.status == other.status and self.metadata_digest == other.metadata_digest
+
+
+def read_summary(connection: sqlite3.Connection) -> Summary:
+    """All of one moment; not inside a transaction. Raises DatabaseRemoved."""
+    connection.execute("BEGIN")
+    try:
+        return summary_of(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def summary_of(connection: sqlite3.Connection) -> Summary:
+    """The same inside a transaction."""
+    found = connection.execute(_RESOURCE).fetchone()
+    if found is None:
+        raise DatabaseRemoved
+    database_id, sequence, live, tombstones, promises, queued, account, container, *life = found
+    stats = connection.execute("SELECT * FROM policy_stat").fetchall()
+    items = connection.execute("SELECT name, value, timestamp FROM metadata ORDER BY name").fetchall()
+    return Summary(
+        id=database_id,
+        sequence=sequence,
+        live_digest=live,
+        tombstone_digest=tombstones,
+        status=Status(*life),
+        metadata_digest=items_digest(items),
+        points=read_points(connection),
+        row_count=sum(figures[1] for figures in stats),
+        policies=tuple(figures[0] for figures in stats),
+        promises=promises,
+        queued=queued,
+        account=account,
+        container=container,
+    )
+
+
+def peek(file: str, operation: Callable[[sqlite3.Connection], T]) -> T | None:
+    """Read a database that nobody has open; None if somebody has, or it is of an older format. Blocks.
+
+    Opening a database with a log makes the log and its index, and removes them in the end: too much for a daemon
+    that only wants to know that nothing has changed. While there is no log nobody has it open, and all that was ever
+    committed is flushed in the file itself. If somebody opens it meanwhile, what was read is thrown away.
+
+    Raises DatabaseAbsent, OSError, and what the operation does. Corruption is for who opens it properly to find.
+    """
+    log = f"{file}-wal"
+    try:
+        before = os.stat(file)
+    except FileNotFoundError:
+        raise DatabaseAbsent(file) from None
+    if os.path.exists(log):
+        return None
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(file)}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
+        )
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != FORMAT_VERSION:
+            return None
+        result = operation(connection)
+    except sqlite3.Error:
+        return None
+    finally:
+        if connection is not None:
+            connection.close()
+    try:
+        after = os.stat(file)
+    except FileNotFoundError:
+        raise DatabaseAbsent(file) from None
+    unchanged = (before.st_ino, before.st_mtime_ns, before.st_size) == (after.st_ino, after.st_mtime_ns, after.st_size)
+    return result if unchanged and not os.path.exists(log) else None
