@@ -21,6 +21,17 @@ def quotas(tiers: Tiers, shares: list[Share], held: Ints, spare: int = 0) -> Int
     what devices hold now (`held`, by device id), and where that leaves a choice, the error is kept small in proportion
     to the share. With `spare`, devices may get so many more where that is the only way.
     """
+    if len(shares) > 1:
+        # The first layout rounds each share by itself, so a crowded place may have got more than it would have to get
+        # of both together. That is no reason to move anything when nothing has changed.
+        kept = _rounded(tiers, shares, held, spare, relieve=False)
+        if np.array_equal(kept, held):
+            return kept
+    return _rounded(tiers, shares, held, spare, relieve=True)
+
+
+def _rounded(tiers: Tiers, shares: list[Share], held: Ints, spare: int, relieve: bool) -> Ints:
+    """See quotas(); `relieve` crowded places."""
     goal = np.array([round(sum(share.partitions * float(share.target.sum()) for share in shares))])
     caps = [structural_caps(tiers, share.replicas) for share in shares]
     exact_by_level = [
@@ -33,8 +44,7 @@ def quotas(tiers: Tiers, shares: list[Share], held: Ints, spare: int = 0) -> Int
         )
         held_here = tiers.sums(level, held.astype(np.float64)).astype(np.int64)
         start = np.clip(held_here, *bounds)
-        if len(shares) == 1:
-            # With two, each was rounded by itself at first, and the sum cannot always be had lower.
+        if relieve:
             start = np.where(crowded, bounds[0], start)
         kept = np.where(held_here > start, KEPT, 0.0)
         goal = _meet(goal, start, bounds, np.sum(exact, axis=0), crowded, kept, tiers.parents[level])

@@ -94,7 +94,8 @@ class Rebalance:
         """Move replicas that are closer than need be; over-full devices give first, devices with room take first.
 
         Among the moves that the quotas ask for anyway, those come first that bring replicas as far apart as an even
-        spread would: a partition that has moved for anything else has to wait.
+        spread would: a partition that has moved for anything else has to wait. And first those moves that leave
+        nothing wrong with a partition.
         """
         board = self._board
         for prices, only_excess, only_room in (
@@ -105,14 +106,15 @@ class Rebalance:
         ):
             free = np.flatnonzero(~board.locked)
             bad = free[board.faults(free, prices) > 0]
-            fruitless = rounds = 0
-            while len(bad) and fruitless < FRUITLESS_ROUNDS_MAX and rounds < ROUNDS_MAX:
-                done = self._disperse_round(bad, prices, only_excess, only_room)
-                bad = bad[~board.locked[bad]]
-                fruitless = 0 if done else fruitless + 1
-                rounds += 1
+            for entirely in (True, False):
+                fruitless = rounds = 0
+                while len(bad) and fruitless < FRUITLESS_ROUNDS_MAX and rounds < ROUNDS_MAX:
+                    done = self._disperse_round(bad, prices, entirely, only_excess, only_room)
+                    bad = bad[~board.locked[bad]]
+                    fruitless = 0 if done else fruitless + 1
+                    rounds += 1
 
-    def _disperse_round(self, bad: Ints, prices: PriceList, only_excess: bool, only_room: bool) -> int:
+    def _disperse_round(self, bad: Ints, prices: PriceList, entirely: bool, only_excess: bool, only_room: bool) -> int:
         board = self._board
         # In portions, so that which device is the fullest is looked at anew now and then. A few are tried often.
         portion = max(len(bad) // PORTIONS, PORTION_MIN)
@@ -123,7 +125,10 @@ class Rebalance:
             takers = np.resize(takers, max(len(takers), len(slots)))
         left, right = self._matcher.anyhow(slots, takers)
         slots, takers = slots[left], takers[right]
-        good = (board.change(slots, takers, prices) < 0) & (board.change(slots, takers) <= 0)
+        gain = -board.change(slots, takers, prices)
+        good = (gain > 0) & (board.change(slots, takers) <= 0)
+        if entirely:
+            good &= gain == board.faults(slots % board.partition_count, prices)
         slots, takers = slots[good], takers[good]
         single = first_of_each(slots % board.partition_count)
         slots, takers = slots[single], takers[single]
