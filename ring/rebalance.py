@@ -98,21 +98,20 @@ class Rebalance:
         nothing wrong with a partition.
         """
         board = self._board
-        for prices, only_excess, only_room in (
-            (board.structure, True, True),
-            (board.prices, True, True),
-            (board.prices, False, True),
-            (board.prices, False, False),
+        ways = ((True, True), (False, True), (False, False))
+        for prices, entirely, only_excess, only_room in (
+            (board.structure, True, True, True),
+            (board.structure, False, True, True),
+            *((board.prices, entirely, *way) for entirely in (True, False) for way in ways),
         ):
             free = np.flatnonzero(~board.locked)
             bad = free[board.faults(free, prices) > 0]
-            for entirely in (True, False):
-                fruitless = rounds = 0
-                while len(bad) and fruitless < FRUITLESS_ROUNDS_MAX and rounds < ROUNDS_MAX:
-                    done = self._disperse_round(bad, prices, entirely, only_excess, only_room)
-                    bad = bad[~board.locked[bad]]
-                    fruitless = 0 if done else fruitless + 1
-                    rounds += 1
+            fruitless = rounds = 0
+            while len(bad) and fruitless < FRUITLESS_ROUNDS_MAX and rounds < ROUNDS_MAX:
+                done = self._disperse_round(bad, prices, entirely, only_excess, only_room)
+                bad = bad[~board.locked[bad]]
+                fruitless = 0 if done else fruitless + 1
+                rounds += 1
 
     def _disperse_round(self, bad: Ints, prices: PriceList, entirely: bool, only_excess: bool, only_room: bool) -> int:
         board = self._board
