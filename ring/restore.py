@@ -44,6 +44,6 @@ def _layout(settings: Settings, rows: Sequence[array[int]], dtype: np.dtype[np.u
     for replica, row in enumerate(rows):
         values = np.asarray(row)
         # Such an id would be taken for a place without a replica, or be cut to another one.
-        require(bool(np.all(values < nobody)), f"replica {replica} has partitions without a device")
+        require(bool(np.all((values >= 0) & (values < nobody))), f"replica {replica} has partitions without a device")
         ids[replica, : len(row)] = values
     return Layout(dataclasses.replace(settings, replicas=sum(lengths) / partitions), ids)

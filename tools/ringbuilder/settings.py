@@ -64,14 +64,15 @@ def set_replicas(session: Session, replicas: str) -> None:
 def set_overload(session: Session, overload: str) -> int:
     """Set the overload: how much more than their weight's part devices may take, so that replicas are farther apart.
 
-    A share such as 0.1, or a percentage such as 10%. Warns above 100%."""
+    A share such as 0.1, or a percentage such as 10%. Warns of a share above 1, which may be a slip."""
     value = share(overload, "the overload")
     with session.changing() as builder:
         builder.set(dataclasses.replace(builder.settings, overload=value))
-    if value > 1:
+    odd = value > 1 and not overload.endswith("%")
+    if odd:
         click.echo("WARNING: the overload is greater than 100%", err=True)
     click.echo(f"The overload factor is now {in_both_forms(value)}\n{NEXT_REBALANCE}")
-    return WARNING if value > 1 else DONE
+    return WARNING if odd else DONE
 
 
 @click.command("pretend_min_part_hours_passed", cls=Subcommand)
