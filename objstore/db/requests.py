@@ -48,7 +48,7 @@ def split_path(request: Request, limits: Limits, parts: int, kind: str) -> tuple
     check_path(limits, path)
     last = path.container or path.account
     # Rows are taken for resources that exist, however they came to be.
-    if last[0] == "\0" and request.method != "UPDATE" and not allows_reserved(request):
+    if last[0] == "\0" and request.method not in ("UPDATE", "REPLICATE") and not allows_reserved(request):
         raise HttpError(400, "Reserved names are for internal use")
     if "\0" in last[1:] and last[0] != "\0":
         raise HttpError(412, "Invalid UTF8 or contains NULL")

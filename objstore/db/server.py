@@ -11,12 +11,14 @@ from msgspec import Struct
 
 from objstore.batching import BatchAbandoned, BatcherFull
 from objstore.cluster import Cluster
+from objstore.db.answering import Answering
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import Database
 from objstore.db.description import Description, Row
 from objstore.db.info import Info, items_at, merge_metadata, read_info, read_metadata, read_status, read_totals
 from objstore.db.listing import Format, Listing, Query, parse_query
 from objstore.db.location import Location
+from objstore.db.messages import METHOD
 from objstore.db.rendering import CONTENT_TYPES, xml_document
 from objstore.db.requests import allows_reserved, split_path, timestamp_of
 from objstore.db.status import Status
@@ -74,6 +76,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         self._listing_limit_max = listing_limit_max
         self._listing = Listing(description)
         self._updates = Updates(description, self.store)
+        self._answering = Answering(description, self.store, devices, runtime, self.totals_changed)
         self._verbs: dict[str, Callable[[Request, Location], Response]] = {
             "HEAD": self.head,
             "GET": self.get,
@@ -106,12 +109,11 @@ class DatabaseServer(WsgiServer, Generic[Row]):
     def handle(self, request: Request) -> Response:
         """See WsgiServer."""
         verb = self._verbs.get(request.method)
-        if verb is None:
-            raise HttpError(405, headers={"Allow": ", ".join(sorted(self._verbs))})
-        parts = split_path(request, self.cluster.limits, self.path_parts, self.description.kind)
-        location = self.store.locate(*parts)
         try:
-            return verb(request, location)
+            if verb is not None:
+                return verb(request, self._locate(request))
+            if request.method == METHOD:
+                return self._answering.handle(request, self._locate)
         except DatabaseAbsent:
             raise HttpError(404) from None
         except (BatcherFull, BatchAbandoned, DatabaseBusy) as error:
@@ -121,6 +123,10 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         except (DatabaseFailed, OSError) as error:
             self.runtime.log.error("disk failed", path=request.path, error=str(error))
             raise HttpError(507, "The device failed") from error
+        raise HttpError(405, headers={"Allow": ", ".join(sorted(self._verbs))})
+
+    def _locate(self, request: Request) -> Location:
+        return self.store.locate(*split_path(request, self.cluster.limits, self.path_parts, self.description.kind))
 
     def report(self, request: Request, error: Exception) -> None:
         """See WsgiServer."""

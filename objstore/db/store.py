@@ -7,7 +7,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 import xxhash
 
@@ -87,9 +87,7 @@ class DatabaseStore(Generic[Row]):
         parts = f"{self._runtime.random.getrandbits(128)} {file} {self._runtime.clock.timestamp().internal}"
         return xxhash.xxh3_128_hexdigest(parts.encode("utf-8", "surrogateescape"))
 
-    def create(
-        self, location: Location, status: Status, items: Sequence[Item], fill: Filling | None = None
-    ) -> bool:
+    def create(self, location: Location, status: Status, items: Sequence[Item], fill: Filling | None = None) -> bool:
         """Make a database, with the rows that `fill` puts in; durable on return. False if there is one already.
 
         Its content and the folders above it are durable before it gets its name, so whoever sees it may rely on
@@ -179,3 +177,6 @@ class DatabaseStore(Generic[Row]):
             log.error("database quarantined", file=place.file, target=target, reason=error.reason)
         except OSError as trouble:
             log.error("database not quarantined", file=place.file, reason=error.reason, error=str(trouble))
+
+
+AnyStore = DatabaseStore[Any]

@@ -1,0 +1,184 @@
+"""The server's side of replication: it answers what another replica's replicator asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Generic
+
+from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
+from objstore.db.database import Database
+from objstore.db.description import Description, Row
+from objstore.db.location import Location, Place
+from objstore.db.merging import BatchReader, Merger
+from objstore.db.messages import (
+    BATCH_BYTES_MAX,
+    BATCH_ROWS_MAX,
+    QUESTIONS,
+    QUESTIONS_MAX,
+    Answer,
+    Batch,
+    Kind,
+    Merged,
+    Question,
+    batch_decoder,
+    decode,
+    encode,
+)
+from objstore.db.snapshots import Snapshots
+from objstore.db.store import DatabaseStore
+from objstore.db.summary import Summary, peek, read_summary
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request, Response
+from objstore.mounts import DeviceRoot
+from objstore.runtime import Runtime
+
+_HASH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+
+
+class Answering(Generic[Row]):
+    """Answers REPLICATE requests for the databases of one kind."""
+
+    def __init__(
+        self,
+        description: Description[Row],
+        store: DatabaseStore[Row],
+        devices: DeviceRoot,
+        runtime: Runtime,
+        totals_changed: Callable[[Location], None],
+    ) -> None:
+        self._description = description
+        self._store = store
+        self._devices = devices
+        self._runtime = runtime
+        self._totals_changed = totals_changed
+        self._merger = Merger(description, runtime)
+        self._reader = BatchReader(description)
+        self._snapshots = Snapshots(description, store, devices, runtime)
+        self._batches = batch_decoder(description)
+
+    def handle(self, request: Request, locate: Callable[[Request], Location]) -> Response:
+        """Answer one request. Raises HttpError, and what operations on databases raise."""
+        try:
+            kind = Kind(request.query.get("step", ""))
+        except ValueError:
+            raise HttpError(400, "No such step of a sync") from None
+        match kind:
+            case Kind.COMPARE:
+                return self._compare(request)
+            case Kind.MERGE:
+                return self._merge(request, locate(request))
+            case Kind.ROWS:
+                return self._rows(request, locate(request))
+            case Kind.WHOLE:
+                return self._whole(request, locate(request))
+
+    def _compare(self, request: Request) -> Response:
+        root = self._devices.path(request.path.split("/", 2)[1])
+        questions = decode(QUESTIONS, _body_of(request))
+        if len(questions) > QUESTIONS_MAX:
+            raise HttpError(413, f"At most {QUESTIONS_MAX} databases")
+        places = [self._place(root, question) for question in questions]
+        found = self._runtime.threads.call(_peek_all, places)
+        answers = [
+            self._answer(place, question, summary)
+            for place, question, summary in zip(places, questions, found, strict=True)
+        ]
+        return _json(answers)
+
+    def _place(self, root: str, question: Question) -> Place:
+        if not _HASH(question.hash) or question.partition < 0:
+            raise HttpError(400, "Bad hash or partition")
+        return Place(root, self._description.folder, str(question.partition), question.hash)
+
+    def _answer(self, place: Place, question: Question, summary: Summary | Exception | None) -> Answer:
+        """What is known of one database; that its rows are equal is noted, if that is news."""
+        try:
+            if isinstance(summary, Exception):
+                raise summary
+            if summary is None:
+                with self._store.opened(place) as database:
+                    summary = self._durable_summary(database)
+            theirs = question.summary
+            if (theirs.account, theirs.container) != (summary.account, summary.container):
+                return Answer(trouble="another resource has this hash")
+            if summary.same_rows(theirs) and theirs.sequence > summary.points.get(theirs.id, 0):
+                with self._store.opened(place) as database:
+                    summary = self._merger.agree(database, theirs)
+            return Answer(summary)
+        except (DatabaseAbsent, DatabaseCorrupt):
+            return Answer()  # what is corrupt has been moved to quarantine: a new one can be put in its place
+        except (DatabaseBusy, DatabaseFailed, OSError) as error:
+            return Answer(trouble=str(error))
+
+    def _durable_summary(self, database: Database) -> Summary:
+        summary = database.read(read_summary)
+        database.flush()
+        return summary
+
+    def _merge(self, request: Request, location: Location) -> Response:
+        batch = self._merger.checked(decode(self._batches, _body_of(request)))
+        if len(batch.rows) > BATCH_ROWS_MAX:
+            raise HttpError(413, f"At most {BATCH_ROWS_MAX} rows")
+        try:
+            return _json(self._merge_into(location, batch))
+        except DatabaseAbsent:
+            if not batch.create or batch.after:
+                raise
+            self._store.create(location, batch.status, batch.items, partial(self._merger.fill, batch))
+        # It now holds all of the batch: merging it again changes nothing, and says so.
+        self._totals_changed(location)
+        return _json(self._merge_into(location, batch), 201)
+
+    def _merge_into(self, location: Location, batch: Batch[Row]) -> Merged:
+        with self._store.opened(location) as database:
+            changes = self._merger.merge(database, batch)
+        if changes.totals_changed:
+            self._totals_changed(location)
+        return changes.merged
+
+    def _rows(self, request: Request, location: Location) -> Response:
+        after, limit = _number(request, "after", 2**62), _number(request, "limit", BATCH_ROWS_MAX)
+        with self._store.opened(location) as database:
+            return _json(self._reader.read(database, after, max(limit, 1)))
+
+    def _whole(self, request: Request, location: Location) -> Response:
+        length = request.header(Backend.OBJECT_LENGTH, "0") or "0"
+        if not (length.isascii() and length.isdecimal()):
+            raise HttpError(400, f"Bad {Backend.OBJECT_LENGTH}")
+        installed = self._snapshots.receive(location, request.body, int(length))
+        self._totals_changed(location)
+        return Response(201 if installed else 202)
+
+
+def _peek_all(places: list[Place]) -> list[Summary | Exception | None]:
+    """The databases that nobody has open; None for others, and what was wrong. Blocks."""
+    found: list[Summary | Exception | None] = []
+    for place in places:
+        try:
+            found.append(peek(place.file, read_summary))
+        except (DatabaseAbsent, OSError) as error:
+            found.append(error)
+    return found
+
+
+def _body_of(request: Request) -> bytes:
+    length = request.content_length
+    if length is None:
+        raise HttpError(411)
+    if length > BATCH_BYTES_MAX:
+        raise HttpError(413, f"At most {BATCH_BYTES_MAX} bytes")
+    return request.body.read()
+
+
+def _number(request: Request, name: str, largest: int) -> int:
+    text = request.query.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= largest):
+        raise HttpError(400, f"Bad {name}")
+    return int(text)
+
+
+def _json(message: object, status: int = 200) -> Response:
+    return Response(status, {Client.CONTENT_TYPE: "application/json"}, encode(message))

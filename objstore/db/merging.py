@@ -1,0 +1,177 @@
+"""Merging what another replica sent: rows, status, metadata, sync points."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import islice
+from typing import Final, Generic
+
+from msgspec import Struct
+
+from objstore.db.checks import checked_timestamp
+from objstore.db.connection import DatabaseRemoved
+from objstore.db.database import Database
+from objstore.db.description import Description, Row
+from objstore.db.info import Item, merge_metadata, read_items, read_status, write_status
+from objstore.db.messages import Batch, Merged
+from objstore.db.points import advance, missing, read_point, read_points
+from objstore.db.rows import RowTable
+from objstore.db.status import Status, merge_status
+from objstore.db.summary import Summary, summary_of
+from objstore.runtime import Runtime
+
+# As for updates: a transaction of so many rows holds the write lock, and the hub, for about a millisecond.
+ROWS_PER_TRANSACTION_MAX: Final = 64
+
+
+class Changes(Struct, frozen=True, gc=False):
+    """What merging a batch came to."""
+
+    merged: Merged
+    totals_changed: bool
+
+
+class Merger(Generic[Row]):
+    """Merges batches into open databases. Whoever writes rows meanwhile is not held up, and loses nothing."""
+
+    def __init__(self, description: Description[Row], runtime: Runtime) -> None:
+        self._description = description
+        self._table = RowTable(description)
+        self._clock = runtime.clock
+
+    def checked(self, batch: Batch[Row]) -> Batch[Row]:
+        """A batch as it arrived, with rows in stored form. Raises HttpError 400."""
+        for moment in (
+            batch.status.created_at,
+            batch.status.put_timestamp,
+            batch.status.delete_timestamp,
+            batch.status.status_changed_at,
+            *(item.timestamp for item in batch.items),
+        ):
+            checked_timestamp(moment)
+        rows = [self._description.checked(row) for row in batch.rows]
+        return Batch(
+            batch.sender,
+            batch.after,
+            batch.upto,
+            batch.sequence,
+            batch.points,
+            batch.status,
+            batch.items,
+            rows,
+            batch.create,
+            batch.leaving,
+        )
+
+    def merge(self, database: Database, batch: Batch[Row]) -> Changes:
+        """Merge all of it; durable on return. Raises as Database.write."""
+        changed = self.merge_rows(database, batch.rows)
+        merged, status_changed = database.write(partial(self._settle, batch))
+        return Changes(merged, changed or status_changed)
+
+    def merge_rows(self, database: Database, rows: Iterable[Row]) -> bool:
+        """Merge rows, not durable yet; says whether any total changed."""
+        changed = False
+        source = iter(rows)
+        while part := list(islice(source, ROWS_PER_TRANSACTION_MAX)):
+            changed |= database.commit(partial(self._merge_part, part))
+        return changed
+
+    def merge_state(self, database: Database, status: Status, items: Sequence[Item]) -> bool:
+        """Merge what another replica knows besides its rows; durable on return."""
+        return database.write(lambda connection: self._merge_state(connection, status, items))
+
+    def fill(self, batch: Batch[Row], connection: sqlite3.Connection) -> None:
+        """Put a batch into a database that nobody has seen yet."""
+        self._table.merge(connection, batch.rows)
+        if batch.after == 0:
+            advance(connection, {**batch.points, batch.sender: batch.upto}, self._clock.timestamp().internal)
+
+    def agree(self, database: Database, other: Summary) -> Summary:
+        """The rows of both were found equal: if they still are, all the other has merged is merged here."""
+        now = self._clock.timestamp().internal
+
+        def run(connection: sqlite3.Connection) -> Summary:
+            mine = summary_of(connection)
+            if mine.same_rows(other):
+                offered = {**other.points, other.id: other.sequence}
+                offered.pop(mine.id, None)
+                advance(connection, missing(mine.points, offered), now)
+            return summary_of(connection)
+
+        return database.write(run)
+
+    def _merge_part(self, rows: Sequence[Row], connection: sqlite3.Connection) -> bool:
+        read_status(connection)
+        return self._table.merge(connection, rows)
+
+    def _settle(self, batch: Batch[Row], connection: sqlite3.Connection) -> tuple[Merged, bool]:
+        changed = self._merge_state(connection, batch.status, batch.items)
+        # A batch that begins beyond what is known of the sender leaves a gap: its rows are good, its end says nothing.
+        if batch.after <= read_point(connection, batch.sender):
+            offered = {**batch.points, batch.sender: batch.upto}
+            (mine,) = connection.execute("SELECT id FROM resource").fetchone()
+            offered.pop(mine, None)
+            advance(connection, missing(read_points(connection), offered), self._clock.timestamp().internal)
+        held = read_point(connection, batch.sender) >= batch.upto
+        if batch.leaving and held:
+            # From now on the sender relies on this replica: see `removal`.
+            connection.execute("UPDATE resource SET promises = promises + 1")
+        return Merged(summary_of(connection), read_items(connection), held), changed
+
+    def _merge_state(self, connection: sqlite3.Connection, status: Status, items: Sequence[Item]) -> bool:
+        mine = read_status(connection)
+        merged = merge_status(mine, status)
+        if merged != mine:
+            write_status(connection, merged)
+            if merged.policy_index != mine.policy_index:
+                # Rows of the other policy are in their place now, and those of the old one are not.
+                connection.execute("UPDATE resource SET queued = 0")
+        merge_metadata(connection, items)
+        return merged != mine
+
+
+class BatchReader(Generic[Row]):
+    """Reads batches to be sent."""
+
+    def __init__(self, description: Description[Row]) -> None:
+        self._description = description
+        self._columns = ", ".join(("name", "deleted", "sequence", *description.columns))
+
+    def read(self, database: Database, after: int, limit: int) -> Batch[Row]:
+        """All of one moment, and durable: what is not could be lost in a crash, and its sequence given out again.
+
+        Raises as Database.read, DatabaseRemoved, OSError.
+        """
+        batch = database.read(partial(self._read, after, limit), long=True)
+        database.flush()
+        return batch
+
+    def _read(self, after: int, limit: int, connection: sqlite3.Connection) -> Batch[Row]:
+        connection.execute("BEGIN")
+        try:
+            return self._read_inside(connection, after, limit)
+        finally:
+            connection.execute("ROLLBACK")
+
+    def _read_inside(self, connection: sqlite3.Connection, after: int, limit: int) -> Batch[Row]:
+        found = connection.execute("SELECT id, sequence FROM resource").fetchone()
+        if found is None:
+            raise DatabaseRemoved
+        database_id, sequence = found
+        rows = connection.execute(
+            f"SELECT {self._columns} FROM row WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
+        ).fetchall()
+        upto = rows[-1][2] if len(rows) >= limit else sequence
+        return Batch(
+            sender=database_id,
+            after=after,
+            upto=upto,
+            sequence=sequence,
+            points=read_points(connection) if upto >= sequence else {},
+            status=read_status(connection),
+            items=read_items(connection),
+            rows=[self._description.row(name, bool(deleted), values) for name, deleted, _, *values in rows],
+        )

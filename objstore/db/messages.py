@@ -1,0 +1,110 @@
+"""What replicas say to each other: the bodies of REPLICATE requests and of their answers, JSON unless said otherwise.
+
+The `step` of the query says what is asked:
+
+`compare`  /DEVICE/PARTITION/.replication: a Question for each of many databases, of any partition; answered with
+           as many Answers.
+`merge`    /DEVICE/PARTITION/ACCOUNT[/CONTAINER]: a Batch to be merged, answered with Merged.
+`rows`     the same path: the Batch of rows `after` a sequence, `limit` of them at most.
+`whole`    the same path: a snapshot of the database file; its xxh3-128 follows as a trailer. 201 when it was put in
+           place, 202 when there was one by then and its rows were merged.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from objstore.db.description import Description, Row
+from objstore.db.info import Item
+from objstore.db.status import Status
+from objstore.db.summary import Summary
+from objstore.http.errors import HttpError
+
+METHOD: Final = "REPLICATE"
+# Compared databases lie in several accounts: the path names none.
+COMPARED_ACCOUNT: Final = ".replication"
+QUESTIONS_MAX: Final = 1000
+BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
+BATCH_ROWS_MAX: Final = 10_000
+
+
+class Kind(Enum):
+    """The steps of a sync, as they stand in the query."""
+
+    COMPARE = "compare"
+    MERGE = "merge"
+    ROWS = "rows"
+    WHOLE = "whole"
+
+
+class Question(Struct, frozen=True, gc=False):
+    """A database of the one who asks."""
+
+    partition: int
+    hash: str
+    summary: Summary
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """The other's replica: None when there is none. With `trouble` it is not known."""
+
+    summary: Summary | None = None
+    trouble: str = ""
+
+
+class Batch(Struct, Generic[Row], frozen=True):
+    """Rows of a database, of the sequences after `after` up to and including `upto`, and what it knows besides.
+
+    `points` are the sender's own if the batch brings all the sender holds, else {}. With `create` the database is to
+    be made if it is absent. With `leaving` the sender wants to give up its own: see `removal`.
+    """
+
+    sender: str
+    after: int
+    upto: int
+    sequence: int
+    points: dict[str, int]
+    status: Status
+    items: list[Item]
+    rows: list[Row]
+    create: bool = False
+    leaving: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left after it."""
+        return self.upto >= self.sequence
+
+
+class Merged(Struct, frozen=True):
+    """The replica after a batch was merged; `held` says whether it holds all that the sender had at `upto`."""
+
+    summary: Summary
+    items: list[Item]
+    held: bool
+    created: bool = False
+
+
+Message = TypeVar("Message")
+
+encode: Final = msgspec.json.Encoder().encode
+QUESTIONS: Final = msgspec.json.Decoder(list[Question])
+ANSWERS: Final = msgspec.json.Decoder(list[Answer])
+MERGED: Final = msgspec.json.Decoder(Merged)
+
+
+def batch_decoder(description: Description[Row]) -> msgspec.json.Decoder[Batch[Row]]:
+    """Reads batches of one kind of rows."""
+    return msgspec.json.Decoder(Batch[description.row_type])  # type: ignore[name-defined]
+
+
+def decode(decoder: msgspec.json.Decoder[Message], body: bytes) -> Message:
+    """Raises HttpError 400 on anything else."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HttpError(400, f"Bad message: {error}") from None

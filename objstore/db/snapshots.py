@@ -1,0 +1,163 @@
+"""Whole databases on their way from one server to another."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Final, Generic
+from urllib.parse import quote
+
+import xxhash
+
+from objstore.db.connection import FORMAT_VERSION, DatabaseCorrupt
+from objstore.db.database import Database
+from objstore.db.description import Description, Row
+from objstore.db.info import read_items
+from objstore.db.location import Location
+from objstore.db.merging import Merger
+from objstore.db.messages import Batch
+from objstore.db.migration import Upgrade, stored_rows, upgrade
+from objstore.db.points import advance
+from objstore.db.schema import JOURNAL_BYTES, WRITE_AHEAD_LOG
+from objstore.db.store import DatabaseStore
+from objstore.db.summary import Summary, summary_of
+from objstore.headers import Backend
+from objstore.http.errors import HttpError
+from objstore.http.messages import BodyReader
+from objstore.http.transport import BackendRequest, Transport
+from objstore.mounts import DeviceRoot
+from objstore.runtime import Runtime
+from objstore.system import files
+
+CHUNK_BYTES: Final = 1024 * 1024
+ROWS_READ_AT_ONCE: Final = 512
+
+
+class Snapshots(Generic[Row]):
+    """Sends and receives whole database files."""
+
+    def __init__(
+        self,
+        description: Description[Row],
+        store: DatabaseStore[Row],
+        devices: DeviceRoot,
+        runtime: Runtime,
+    ) -> None:
+        self._description = description
+        self._store = store
+        self._devices = devices
+        self._runtime = runtime
+        self._merger = Merger(description, runtime)
+
+    def send(
+        self, database: Database, location: Location, transport: Transport, request: BackendRequest, timeout: float
+    ) -> int:
+        """Copy the database as it is at one moment, while others write, and send it; the status answered.
+
+        Raises NodeFailure, DeviceFull, OSError, and as Database.read.
+        """
+        call = self._runtime.threads.call
+        self._devices.check_space(location.device, os.stat(location.file).st_size)
+        with self._store.temporary_file(location) as copy:
+            database.flush()
+            database.read(lambda connection: connection.execute("VACUUM INTO ?", (copy,)).fetchall(), long=True)
+            with open(copy, "rb", buffering=0) as file:
+                length = os.fstat(file.fileno()).st_size
+                upload = transport.start_upload(request, length, timeout)
+                refusal = upload.expect()
+                if refusal is None:
+                    digest = xxhash.xxh3_128()
+                    while chunk := call(file.read, CHUNK_BYTES):
+                        digest.update(chunk)
+                        upload.write(chunk)
+                    upload.finish({Backend.BODY_CHECKSUM: digest.hexdigest()})
+                    refusal = upload.response()
+                refusal.close()
+                return refusal.status
+
+    def receive(self, location: Location, body: BodyReader, length: int) -> bool:
+        """Take a snapshot in; durable on return. True if it became the database, False if it was merged into one.
+
+        Raises HttpError 400, 422 for one that is not as it should be, DeviceFull, OSError, and as Database.write.
+        """
+        self._devices.check_space(location.device, length)
+        with self._store.temporary_file(location) as copy:
+            self._save(copy, body)
+            try:
+                source = self._runtime.threads.call(self._adopt, location, copy)
+                with open(copy, "rb") as file:
+                    changed = self._runtime.threads.call(files.make_directories, location.directory)
+                    self._runtime.flusher.flush(file.fileno(), everything=bool(changed))
+                if self._store.install(location, copy):
+                    return True
+                self._merge(location, copy, source)
+            except (sqlite3.Error, DatabaseCorrupt) as error:
+                raise HttpError(422, f"Not a database of this resource: {error}") from error
+            return False
+
+    def _save(self, copy: str, body: BodyReader) -> None:
+        digest = xxhash.xxh3_128()
+        with open(copy, "wb", buffering=0) as file:
+            while chunk := body.read(CHUNK_BYTES):
+                digest.update(chunk)
+                self._runtime.threads.call(files.write_all, file.fileno(), chunk)
+        if body.trailers.get(Backend.BODY_CHECKSUM) != digest.hexdigest():
+            raise HttpError(422, "The snapshot does not match its checksum")
+
+    def _adopt(self, location: Location, copy: str) -> Summary:
+        """Make the copy a replica of its own, which has merged all that its source held; the source's. Blocks."""
+        with closing(_opened(copy, "rw")) as connection:
+            _upgrade_if_older(connection, copy, upgrade(self._description, lambda: self._store.new_id(copy)))
+            connection.execute("PRAGMA journal_mode = MEMORY")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("BEGIN IMMEDIATE")
+            source = summary_of(connection)
+            if (source.account, source.container) != (location.path.account, location.path.container):
+                raise HttpError(422, "The snapshot is of another resource")
+            connection.execute("UPDATE resource SET id = ?, promises = 0", (self._store.new_id(location.file),))
+            advance(connection, {source.id: source.sequence}, self._runtime.clock.timestamp().internal)
+            connection.execute("COMMIT")
+        with open(copy, "r+b", buffering=0) as file:
+            file.seek(JOURNAL_BYTES.start)
+            file.write(WRITE_AHEAD_LOG)
+        return source
+
+    def _merge(self, location: Location, copy: str, source: Summary) -> None:
+        """Merge the copy into the database that is there."""
+        call = self._runtime.threads.call
+        # Nobody else knows of the copy, and it changes no more.
+        with closing(_opened(copy, "ro&immutable=1")) as connection, self._store.opened(location) as database:
+            for deleted in (True, False):
+                rows = stored_rows(connection, self._description, deleted)
+                while part := call(_some, rows):
+                    self._merger.merge_rows(database, part)
+            whole: Batch[Row] = Batch(
+                sender=source.id,
+                after=0,
+                upto=source.sequence,
+                sequence=source.sequence,
+                points=source.points,
+                status=source.status,
+                items=call(read_items, connection),
+                rows=[],
+            )
+            self._merger.merge(database, whole)
+
+
+def _opened(file: str, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(file)}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _upgrade_if_older(connection: sqlite3.Connection, file: str, upgrade_it: Upgrade) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not 0 < version <= FORMAT_VERSION:
+        raise DatabaseCorrupt(file, f"format {version}, expected {FORMAT_VERSION}")
+    if version < FORMAT_VERSION:
+        upgrade_it(connection)
+
+
+def _some(rows: Iterator[Row]) -> list[Row]:
+    return list(islice(rows, ROWS_READ_AT_ONCE))
