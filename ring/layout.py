@@ -13,7 +13,8 @@ from objstore.ring.board import Board
 from objstore.ring.quotas import quotas
 from objstore.ring.rebalance import Rebalance
 from objstore.ring.settings import Settings
-from objstore.ring.spacing import IdMatrix, PriceList, make_spacing, make_structure
+from objstore.ring.shrink import Shrinking
+from objstore.ring.spacing import PriceList, make_spacing, make_structure
 from objstore.ring.spread import spread
 from objstore.ring.targets import shares
 from objstore.ring.tiers import Bools, Ids, Ints, Tiers
@@ -71,28 +72,23 @@ def next_layout(
     are. Of the others one replica may move. The part power stays.
     """
     nobody = len(tiers.weights)
-    ids = _on_board(old, settings, nobody)
     wanted = shares(settings, tiers)
+    rows = max(settings.row_count, len(old.ids))
+    prices, structure = (
+        PriceList(spacing, rows) for spacing in (make_spacing(tiers, wanted), make_structure(settings, tiers))
+    )
+    ids = np.full((rows, settings.partition_count), nobody, np.int32)
+    ids[: len(old.ids)] = np.where(old.ids == old.nobody, nobody, old.ids)
+    ideal = np.sum([share.partitions * share.target for share in wanted], axis=0)
+    ids = Shrinking(settings, (prices, structure), ideal, gone, random).run(ids)
     held = np.bincount(ids.ravel(), minlength=nobody + 1)[:-1]
     quota = quotas(tiers, wanted, np.where(gone, 0, held))
-    prices, structure = (
-        PriceList(spacing, len(ids)) for spacing in (make_spacing(tiers, wanted), make_structure(settings, tiers))
-    )
     board = Board(ids, prices, structure, quota, tiers.limits, locked.copy(), settings.long_count)
     Rebalance(board, tiers, random).run(np.append(gone, True))
     result = _empty(tiers, settings)
     placed = board.ids != nobody
     result[placed] = board.ids[placed]
     return Layout(settings, result)
-
-
-def _on_board(old: Layout, settings: Settings, nobody: int) -> IdMatrix:
-    """The old layout with as many rows, and as long a last row, as the settings want."""
-    ids = np.full((settings.row_count, settings.partition_count), nobody, np.int32)
-    kept = min(len(ids), len(old.ids))
-    ids[:kept] = np.where(old.ids[:kept] == old.nobody, nobody, old.ids[:kept])
-    ids[-1, settings.replica_counts[0][0] :] = nobody
-    return ids
 
 
 def _empty(tiers: Tiers, settings: Settings) -> Ids:

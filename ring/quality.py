@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from objstore.ring.layout import Layout
+from objstore.ring.quotas import ROUNDING
 from objstore.ring.settings import Settings
 from objstore.ring.targets import structural_caps, weighted_targets
-from objstore.ring.tiers import LEVEL_NAMES, Bools, Floats, Ints, Tiers
+from objstore.ring.tiers import LEVEL_NAMES, NO_LIMIT, Bools, Floats, Ints, Tiers
 
 CHUNK: Final = 1 << 20  # partitions looked at in one go: bounds the memory
 
@@ -19,30 +21,35 @@ CHUNK: Final = 1 << 20  # partitions looked at in one go: bounds the memory
 class Quality:
     """`balance`: how far the worst device is from its weight's share, in percent of that share.
 
-    `dispersion`: the percentage of replicas that are in a region, zone, server or device with more replicas of their
-    partition than an even spread would put there. `closeness` is the same by level.
+    `closeness`: by level, the percentage of replicas that are in a region, zone, server or device with more replicas
+    of their partition than an even spread would put there. `dispersion` is that of the worst level, as operators know
+    it. `limited_devices` is how many devices would get more by their weight than their limits admit; the share of
+    those is their limit, and others' shares are the larger.
     """
 
     balance: float
     dispersion: float
     closeness: dict[str, float]
+    limited_devices: int = 0
 
 
 def quality_of(layout: Layout, tiers: Tiers) -> Quality:
     """Judge a layout against the devices as they are now. Raises BuilderError when no device has weight."""
     too_close = np.zeros(len(LEVEL_NAMES))
-    any_too_close = total = begin = 0
+    total = begin = 0
     for count, replicas in layout.settings.replica_counts:
         caps = structural_caps(tiers, replicas)
         for start in range(begin, begin + count, CHUNK):
             ids = layout.ids[:replicas, start : min(start + CHUNK, begin + count)]
-            marks = [_beyond(tiers.nodes[level][ids], caps[level]) for level in range(len(LEVEL_NAMES))]
-            too_close += [np.count_nonzero(mark) for mark in marks]
-            any_too_close += int(np.count_nonzero(np.logical_or.reduce(marks)))
+            too_close += [
+                np.count_nonzero(_beyond(tiers.nodes[level][ids], caps[level])) for level in range(len(LEVEL_NAMES))
+            ]
             total += ids.size
         begin += count
     closeness = {name: 100 * value / total for name, value in zip(LEVEL_NAMES, too_close.tolist(), strict=True)}
-    return Quality(balance_of(layout, tiers), 100 * any_too_close / total, closeness)
+    return Quality(
+        balance_of(layout, tiers), max(closeness.values()), closeness, _limited_count(layout.settings, tiers)
+    )
 
 
 def balance_of(layout: Layout, tiers: Tiers) -> float:
@@ -53,6 +60,15 @@ def balance_of(layout: Layout, tiers: Tiers) -> float:
         return float("inf")
     usable = ideal > 0
     return float(100 * np.max(np.abs(held[usable] / ideal[usable] - 1)))
+
+
+def _limited_count(settings: Settings, tiers: Tiers) -> int:
+    """Devices that have all they may, and would have more without limits."""
+    if not tiers.limited:
+        return 0
+    unlimited = dataclasses.replace(tiers, limits=np.full_like(tiers.limits, NO_LIMIT))
+    beyond = shares_by_weight(settings, unlimited) > tiers.limits + ROUNDING
+    return int(np.count_nonzero(beyond))
 
 
 def shares_by_weight(settings: Settings, tiers: Tiers) -> Floats:

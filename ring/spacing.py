@@ -97,6 +97,14 @@ class PriceList:
             total += np.maximum(here, 0)
         return total
 
+    def relief(self, others: IdMatrix, device: Ints, kind: Ints) -> Ints:
+        """What is gained by taking `device` away from beside `others`; negative where something is lacking then."""
+        total = np.zeros(len(device), np.int64)
+        for nodes, table in zip(self._nodes, self._tables, strict=True):
+            places, place = nodes[others], nodes[device]
+            total += _look_up(table, kind * (int(nodes[-1]) + 1) + place, places == place, self._counts)
+        return total
+
     def total(self, ids: IdMatrix, kind: Ints) -> Ints:
         """What the places of whole partitions cost, 0 if all is well. Shape of ids: (replicas, partitions)."""
         total = np.zeros(ids.shape[1], np.int64)
