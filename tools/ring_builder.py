@@ -29,6 +29,7 @@ SUBCOMMANDS: Final = {
     "remove": "devices",
     "search": "showing",
     "set_info": "devices",
+    "set_limit": "devices",
     "set_min_part_hours": "settings",
     "set_overload": "settings",
     "set_region": "devices",

@@ -34,6 +34,7 @@ from objstore.tools.ringbuilder.session import Session
 from objstore.tools.ringbuilder.values import number, whole
 
 CHANGE_PREFIX: Final = "change_"
+NO_LIMIT: Final = "none"
 
 
 @click.command("add", cls=Subcommand)
@@ -120,6 +121,28 @@ def _set_place(session: Session, words: tuple[str, ...], yes: bool, options: dic
             confirm(devices, f"update the {name} for", yes)
             changed = _replace(builder, devices, Change({name: value}).of)
             lines += [f"{describe(device)} {name} set to {value}" for device in changed]
+    _echo(lines)
+
+
+@click.command("set_limit", cls=Subcommand)
+@click.argument("words", metavar="[SEARCH PARTITIONS]...", nargs=-1)
+@device_options(SEARCH_OPTIONS)
+@yes_option
+@click.pass_obj
+def set_limit(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+    """Set the most partitions devices get, whatever their weights; `none` lifts the limit.
+
+    For a device that is slow or nearly full. What it holds beyond the limit leaves as min_part_hours allows."""
+    pairs = searches_with_values(words, options, "PARTITIONS")
+    wanted = [(search, None if value == NO_LIMIT else whole(value, "the limit")) for search, value in pairs]
+    lines = []
+    with session.changing() as builder:
+        for search, limit in wanted:
+            devices = changeable(builder, [search])
+            confirm(devices, "update the limit for", yes)
+            for device in devices:
+                builder.set_limit(device.id, limit)
+                lines.append(f"{describe(device)} limit set to {NO_LIMIT if limit is None else limit}")
     _echo(lines)
 
 

@@ -47,9 +47,16 @@ def _cells(device: Device, report: Report) -> tuple[str, ...]:
         f"{device.weight:.2f}",
         str(report.held[device.id]),
         f"{report.balances[device.id]:.2f}",
-        REMOVED_FLAG if device.id in report.builder.removed else "",
+        _flags(device, report.builder),
         device.meta,
     )
+
+
+def _flags(device: Device, builder: RingBuilder) -> str:
+    if device.id in builder.removed:
+        return REMOVED_FLAG
+    limit = builder.limits.get(device.id)
+    return "" if limit is None else f"MAX={limit}"
 
 
 def summary(path: str, report: Report, now_seconds: float) -> str:

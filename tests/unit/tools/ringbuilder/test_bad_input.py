@@ -17,6 +17,7 @@ ARGUMENTS = {
     "remove": "d0",
     "search": "d0",
     "set_info": "d0 _x",
+    "set_limit": "d0 5",
     "set_min_part_hours": "2",
     "set_overload": "0.1",
     "set_region": "d0 1",

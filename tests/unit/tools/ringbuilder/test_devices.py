@@ -84,6 +84,22 @@ def test_info_is_changed_in_pairs_and_by_options(shell: Shell) -> None:
     assert shell.done("object.builder set_info d3 -M text -I ::1").endswith('3-[::1]:6200R10.1.0.3:6300/sd3_"text"\n')
 
 
+def test_limits_are_set_shown_and_lifted(shell: Shell) -> None:
+    shell.build()
+    assert shell.done("object.builder set_limit d0 10 d1 none").splitlines() == [
+        'd0r1z0-10.0.0.0:6200R10.1.0.0:6300/sd0_"shelf0" limit set to 10',
+        'd1r1z1-10.0.0.1:6200R10.1.0.1:6300/sd1_"shelf1" limit set to none',
+    ]
+    shell.clock.seconds = NOW + 3601
+    shell("object.builder rebalance")
+    line = shell.done("object.builder search d0").splitlines()[1].split()
+    assert line[7] == "10"
+    assert line[9] == "MAX=10"
+    shell.done("object.builder set_limit --id 0 none")
+    assert load_builder("object.builder").limits == {}
+    assert "the limit must be a whole number" in shell.refused("object.builder set_limit d0 few")
+
+
 def test_removed_devices_stay_until_the_rebalance(shell: Shell) -> None:
     shell.build()
     answer = shell("object.builder remove d0 d1 --yes")
