@@ -99,13 +99,15 @@ class Rebalance:
         """
         board = self._board
         ways = ((True, True), (False, True), (False, False))
+        free = np.flatnonzero(~board.locked)
+        # Whatever changes is locked, so the others stay as bad as they are.
+        bad_by = {prices: free[board.faults(free, prices) > 0] for prices in (board.structure, board.prices)}
         for prices, entirely, only_excess, only_room in (
             (board.structure, True, True, True),
             (board.structure, False, True, True),
             *((board.prices, entirely, *way) for entirely in (True, False) for way in ways),
         ):
-            free = np.flatnonzero(~board.locked)
-            bad = free[board.faults(free, prices) > 0]
+            bad = bad_by[prices][~board.locked[bad_by[prices]]]
             fruitless = rounds = 0
             while len(bad) and fruitless < FRUITLESS_ROUNDS_MAX and rounds < ROUNDS_MAX:
                 done = self._disperse_round(bad, prices, entirely, only_excess, only_room)
