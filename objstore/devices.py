@@ -3,6 +3,7 @@
 from typing import Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Device(Struct, frozen=True, gc=False):
@@ -27,6 +28,11 @@ class Device(Struct, frozen=True, gc=False):
             raise ValueError(f"bad server address {address!r}")
         ip = ip.strip("[]")
         return cls(-1, 0, 0, ip, int(port), ip, int(port), device.strip(), 0.0)
+
+    @property
+    def on_replication(self) -> Self:
+        """The same device, as reached at its server's replication address."""
+        return replace(self, ip=self.replication_ip, port=self.replication_port)
 
     @property
     def address(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from objstore.daemon import Job
 from objstore.devices import Device
+from objstore.http.operations import Handler
 from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics
 from objstore.mounts import DeviceRoot
@@ -140,6 +141,13 @@ def make_account_daemons(
 ) -> list[Job]:
     """All daemons of an account server."""
     return []
+
+
+def make_routes(
+    config: AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig, runtime: Runtime
+) -> dict[str, Handler]:
+    """What a service answers to operators, by the first segment of the path."""
+    return {}
 
 
 def make_proxy(

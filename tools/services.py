@@ -16,6 +16,7 @@ from objstore.config.proxy import ProxyConfig
 from objstore.http.access import Observed, RequestFigures
 from objstore.http.client import HttpTransport
 from objstore.http.messages import WsgiApplication
+from objstore.http.operations import Sides, proxy_sides, storage_sides
 from objstore.http.probes import HealthChecked
 from objstore.http.transport import Transport
 from objstore.recon import Recon, ReconFolder
@@ -27,7 +28,7 @@ from objstore.tools.problems import OperatorProblem
 from objstore.tools.serving import Service, open_socket, options_of
 
 Config = TypeVar("Config", AccountConfig, ContainerConfig, ObjectConfig, ProxyConfig)
-Make = Callable[[Config, Cluster, Runtime], WsgiApplication]
+Make = Callable[[Config, Cluster, Runtime], Sides]
 StorageConfig = TypeVar("StorageConfig", AccountConfig, ContainerConfig, ObjectConfig)
 
 
@@ -54,33 +55,36 @@ def run_account(path: Path) -> None:
     _run("account", path, AccountConfig, _account)
 
 
-def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
+def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     rings = Rings(config.ring_dir, runtime.clock)
-    return assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
+    application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
+    return proxy_sides(application, assembly.make_routes(config, runtime), runtime.log)
 
 
-def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
+def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     server = assembly.make_object_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
     return _operated("object", server, config, runtime)
 
 
-def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
+def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     server = assembly.make_container_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
     return _operated("container", server, config, runtime)
 
 
-def _account(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
+def _account(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     return _operated("account", assembly.make_account_server(config, cluster, runtime), config, runtime)
 
 
 def _operated(
     name: str, server: WsgiApplication, config: AccountConfig | ContainerConfig | ObjectConfig, runtime: Runtime
-) -> WsgiApplication:
+) -> Sides:
     """A storage server with what its operators need."""
     if config.metrics.wanted or config.log.has_access_lines:
         figures = RequestFigures(runtime.metrics, name) if config.metrics.wanted else None
         server = Observed(server, runtime, figures)
-    return HealthChecked(server, config.healthcheck.disable_path)
+    server = HealthChecked(server, config.healthcheck.disable_path)
+    routes = assembly.make_routes(config, runtime)
+    return storage_sides(server, routes, config.replication.bind is not None, runtime.log)
 
 
 def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
@@ -89,12 +93,14 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     cluster = Cluster.load(config.cluster)
     runtime = assembly.make_runtime(name, name, config.log, config.metrics)
 
-    def make_again() -> WsgiApplication:
+    def make_again() -> Sides:
         fresh = load(path, kind)
         return make(fresh, Cluster.load(fresh.cluster), runtime)
 
     listener = open_socket(config.server.bind)
-    service = Service(make_again, runtime, options_of(config.server, cluster.limits), listener, config.metrics)
+    replication = None if config.replication.bind is None else open_socket(config.replication.bind)
+    options = options_of(config.server, cluster.limits)
+    service = Service(make_again, runtime, options, listener, config.metrics, replication_listener=replication)
     service.run(config.server.workers, config.server.drain_timeout)
 
 

@@ -14,7 +14,7 @@ from objstore.config.sections import MetricsConfig, ServerConfig
 from objstore.config.units import Address
 from objstore.daemon import Job, Runner
 from objstore.http.heads import HeadLimits
-from objstore.http.messages import WsgiApplication
+from objstore.http.operations import Sides
 from objstore.http.probes import MetricsPage
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.workers import ConnectionBalance, Master, Server, listen, run_servers
@@ -29,7 +29,7 @@ DESCRIPTORS_WANTED: Final = 65_536
 
 Report = Callable[[str, BaseException], None]
 # Makes the application afresh, from configuration read afresh. May raise StoreError.
-MakeApplication = Callable[[], WsgiApplication]
+MakeSides = Callable[[], Sides]
 
 
 def open_socket(address: Address) -> socket.socket:
@@ -106,16 +106,17 @@ class BackgroundWork:
 
 
 class Service:
-    """One application, the socket it answers on, and the socket on which Prometheus is answered."""
+    """One application, the sockets its two sides answer on, and the socket on which Prometheus is answered."""
 
     def __init__(
         self,
-        make: MakeApplication,
+        make: MakeSides,
         runtime: Runtime,
         options: ServerOptions,
         listener: socket.socket,
         metrics: MetricsConfig,
         jobs: Sequence[Job] = (),
+        replication_listener: socket.socket | None = None,
     ) -> None:
         """Makes the application and listens at once, so that what is wrong is said before anything is forked.
 
@@ -129,7 +130,8 @@ class Service:
         self._jobs = jobs
         self._report = reporter(runtime.log)
         self._balance = ConnectionBalance()
-        self._application = make()
+        self._replication_listener = replication_listener
+        self._sides = make()
 
     def run(self, workers: int, drain_seconds: float) -> None:
         """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process."""
@@ -148,7 +150,7 @@ class Service:
         log.info("stopped")
 
     def _reload(self) -> None:
-        self._application = self._make()
+        self._sides = self._make()
         self._runtime.log.info("configuration reloaded")
 
     def _ended(self, process: int, expected: bool) -> None:
@@ -162,8 +164,11 @@ class Service:
         self._runtime.random.seed()
         self._runtime.metrics.join()
         servers: list[Server] = [
-            HttpServer(self._application, [self._listener], self._options, self._report, self._balance)
+            HttpServer(self._sides.public, [self._listener], self._options, self._report, self._balance)
         ]
+        if self._replication_listener is not None and self._sides.replication is not None:
+            application, listeners = self._sides.replication, [self._replication_listener]
+            servers.append(HttpServer(application, listeners, self._options, self._report))
         if self._metrics_listener is not None:
             page = MetricsPage(self._runtime)
             servers.append(HttpServer(page, [self._metrics_listener], ServerOptions(), self._report))

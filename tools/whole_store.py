@@ -17,6 +17,7 @@ from objstore.config.units import Address
 from objstore.daemon import Job
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
+from objstore.http.operations import Sides
 from objstore.http.transport import BackendRequest
 from objstore.recon import ReconFolder
 from objstore.ring.rings import Rings
@@ -51,7 +52,7 @@ class WholeStore:
         cluster = Cluster.load(folder.cluster_file)
         options = options_of(config.server, cluster.limits)
         self._service = Service(
-            self.make_application, self._runtime, options, listener, config.metrics, self._daemons(cluster)
+            self.make_sides, self._runtime, options, listener, config.metrics, self._daemons(cluster)
         )
 
     def run(self, workers: int) -> None:
@@ -82,7 +83,7 @@ class WholeStore:
         """The storage server behind an address of the rings."""
         return self._servers.get(request.node.port)
 
-    def make_application(self) -> WsgiApplication:
+    def make_sides(self) -> Sides:
         """All servers afresh; the proxy, which uses the others, is the one that answers."""
         cluster, runtime, transport = Cluster.load(self._folder.cluster_file), self._runtime, self._transport
         self._servers[PORTS["account"]] = assembly.make_account_server(self._account_config, cluster, runtime)
@@ -90,4 +91,4 @@ class WholeStore:
             self._container_config, cluster, transport, runtime
         )
         self._servers[PORTS["object"]] = assembly.make_object_server(self._object_config, cluster, transport, runtime)
-        return assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime)
+        return Sides(assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime))

@@ -10,6 +10,7 @@ from objstore.config.sections import (
     LogConfig,
     MetricsConfig,
     ReconConfig,
+    ReplicationConfig,
 )
 
 
@@ -21,6 +22,7 @@ class AccountConfig(Struct, frozen=True):
     server: AccountServerConfig = AccountServerConfig()
     devices: DevicesConfig = DevicesConfig()
     backend: BackendConfig = BackendConfig()
+    replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()

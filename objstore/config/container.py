@@ -10,6 +10,7 @@ from objstore.config.sections import (
     LogConfig,
     MetricsConfig,
     ReconConfig,
+    ReplicationConfig,
 )
 from objstore.config.units import Seconds
 
@@ -35,6 +36,7 @@ class ContainerConfig(Struct, frozen=True):
     devices: DevicesConfig = DevicesConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
     updater: ContainerUpdaterConfig = ContainerUpdaterConfig()
+    replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()

@@ -10,6 +10,7 @@ from objstore.config.sections import (
     MetricsConfig,
     ObjectServerConfig,
     ReconConfig,
+    ReplicationConfig,
 )
 from objstore.config.units import Bytes, Seconds
 
@@ -58,6 +59,7 @@ class ObjectConfig(Struct, frozen=True):
     backend: ObjectBackendConfig = ObjectBackendConfig()
     storage: StorageConfig = StorageConfig()
     updater: UpdaterConfig = UpdaterConfig()
+    replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     log: LogConfig = LogConfig()

@@ -11,6 +11,7 @@ from objstore.config.sections import (
     MetricsConfig,
     ProxyServerConfig,
     ReconConfig,
+    ReplicationConfig,
 )
 from objstore.config.units import Count, Seconds, Secret
 
@@ -110,6 +111,7 @@ class ProxyConfig(Struct, frozen=True):
     auth: AuthConfig = AuthConfig()
     cache: CacheConfig = CacheConfig()
     backend: ProxyBackendConfig = ProxyBackendConfig()
+    replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     info: CapabilitiesConfig = CapabilitiesConfig()

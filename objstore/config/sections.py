@@ -90,6 +90,12 @@ class HealthcheckConfig(Struct, frozen=True):
     disable_path: str = ""
 
 
+class ReplicationConfig(Struct, frozen=True):
+    """[replication]: an address apart from the clients', for operators and for servers among themselves."""
+
+    bind: Bind | None = None
+
+
 class ReconConfig(Struct, frozen=True):
     """[recon]: where daemons report, for operators to ask the servers about."""
 

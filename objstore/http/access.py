@@ -14,7 +14,7 @@ from objstore.runtime import Runtime
 SENT: Final = "objstore.sent"
 CLIENT_LEFT: Final = "499"
 # Clients choose methods; each label value is a series for ever.
-METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS", "UPDATE"})
+METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS", "UPDATE", "REPLICATE"})
 
 OPTIONAL_FIELDS: Final = (("query", "QUERY_STRING"), ("received", "CONTENT_LENGTH"), ("agent", "HTTP_USER_AGENT"))
 

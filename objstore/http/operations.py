@@ -1,0 +1,100 @@
+"""What operators and other storage servers ask of a service, apart from what clients may ask.
+
+A service answers these requests where clients ask too, or, if its configuration names a replication address, only
+there: an address for a network that clients do not reach. A proxy has clients of any kind: it answers them on such an
+address alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from objstore.http.errors import HttpError
+from objstore.http.messages import (
+    Environ,
+    Request,
+    Response,
+    StartResponse,
+    WsgiApplication,
+    WsgiServer,
+    error_response,
+)
+from objstore.logs import Logger
+
+# Of storage servers among themselves: how they bring their replicas together.
+REPLICATION_METHODS: Final = frozenset({"REPLICATE"})
+
+Handler = Callable[[Request], Response]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The applications of a service: what clients reach, and what its replication address answers, None without one."""
+
+    public: WsgiApplication
+    replication: WsgiApplication | None = None
+
+
+class Operations(WsgiServer):
+    """A service that also answers operators: paths that begin with the name of one of the routes."""
+
+    def __init__(self, application: WsgiApplication | None, routes: Mapping[str, Handler], log: Logger) -> None:
+        """A route's name is the first segment of its paths, one that no device has. No application: nothing else."""
+        self._application = application
+        self._routes = routes
+        self._log = log
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """One request."""
+        if self._application is not None and _first_segment(environ) not in self._routes:
+            return self._application(environ, start_response)
+        return super().__call__(environ, start_response)
+
+    def handle(self, request: Request) -> Response:
+        """See WsgiServer."""
+        handler = self._routes.get(_first_segment(request.environ))
+        if handler is None:
+            raise HttpError(404)
+        return handler(request)
+
+    def report(self, request: Request, error: Exception) -> None:
+        """See WsgiServer."""
+        self._log.exception("request failed", method=request.method, path=request.path, error=repr(error))
+
+
+class Guarded:
+    """The side of clients, where a replication address answers what is not for them."""
+
+    __slots__ = ("_application", "_routes")
+
+    def __init__(self, application: WsgiApplication, routes: Iterable[str]) -> None:
+        self._application = application
+        self._routes = frozenset(routes)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """One request."""
+        if environ["REQUEST_METHOD"] in REPLICATION_METHODS or _first_segment(environ) in self._routes:
+            return error_response(HttpError(403, "Ask on the replication address"))(environ, start_response)
+        return self._application(environ, start_response)
+
+
+def storage_sides(
+    application: WsgiApplication, routes: Mapping[str, Handler], has_replication_address: bool, log: Logger
+) -> Sides:
+    """A storage server's sides."""
+    operated = Operations(application, routes, log)
+    if has_replication_address:
+        return Sides(Guarded(application, routes), operated)
+    return Sides(operated)
+
+
+def proxy_sides(application: WsgiApplication, routes: Mapping[str, Handler], log: Logger) -> Sides:
+    """A proxy's sides; the second is for a replication address, if it has one."""
+    return Sides(application, Operations(None, routes, log))
+
+
+def _first_segment(environ: Environ) -> str:
+    path: str = environ["PATH_INFO"]
+    return path[1:].partition("/")[0]
