@@ -25,7 +25,7 @@ from objstore.ring.builder import Entry, RingBuilder
 from objstore.ring.errors import BuilderError, RingFileError, RingMissing, require
 from objstore.ring.layout import Layout
 from objstore.ring.settings import Settings
-from objstore.system import files, locks
+from objstore.system import files
 
 MAGIC: Final = b"objstore ring builder 1\n"
 LENGTH: Final = struct.Struct("<Q")
@@ -223,6 +223,9 @@ def back_up(path: str, now_seconds: float) -> None:
 @contextmanager
 def builder_lock(path: str) -> Iterator[None]:
     """Keeps a second builder away from the file. Raises RingFileError when another one is at work."""
+    # Locks bring the event loop, which who only looks at a builder need not wait for.
+    from objstore.system import locks
+
     try:
         with locks.locked(f"{path}.lock", LOCK_TIMEOUT_SECONDS):
             yield

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from objstore.system.clock import Clock
+from objstore.system.wallclock import WallClock
 from objstore.tools.main import run
 
 NAME: Final = "objstore-ring-builder"
@@ -87,7 +87,7 @@ def ring_builder(context: click.Context, file: str) -> int:
     """
     from objstore.tools.ringbuilder.session import DONE, Session
 
-    clock = context.obj or Clock()
+    clock = context.obj or WallClock()
     context.obj = session = Session(file, clock)
     if context.invoked_subcommand is not None:
         return DONE

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 from objstore.system import concurrency
+from objstore.system.wallclock import WallClock
 from objstore.timestamps import TICKS_PER_SECOND, Timestamp
 
 
-class Clock:
+class Clock(WallClock):
     """Real time. A simulation hands out a virtual one with the same methods."""
 
     def __init__(self) -> None:
         self._last_ticks = 0
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
 
     def timestamp(self) -> Timestamp:
         """The time as a timestamp, later than every one this clock has given before."""

@@ -112,7 +112,7 @@ def validate(session: Session) -> int:
         warnings.append(f"{doubled} partitions are on one device twice")
     if not os.path.exists(session.files.ring):
         warnings.append(f"{session.files.ring} was not written yet")
-    elif not _same(read_ring(session.files.ring), ring):
+    elif not _is_of(read_ring(session.files.ring), builder):
         warnings.append(f"{session.files.ring} is not up to date")
     for warning in warnings:
         click.echo(f"WARNING: {warning}", err=True)
@@ -139,17 +139,18 @@ def _ring_state(path: str, builder: RingBuilder) -> str:
         return f"Ring file {path} not found, probably it hasn't been written yet"
     except RingFileError as error:
         return f"Ring file {path} cannot be used: {error.reason}"
-    if builder.layout is not None and _same(written, builder.ring()):
+    if _is_of(written, builder):
         return f"Ring file {path} is up-to-date"
     return f"Ring file {path} is obsolete"
 
 
-def _same(left: Ring, right: Ring) -> bool:
-    """Whether two rings place everything alike; their versions and the width of their ids do not matter."""
-    for name in ("part_power", "next_part_power", "devices"):
-        if getattr(left, name) != getattr(right, name):
-            return False
-    pairs = zip_longest(left.rows, right.rows, fillvalue=())
+def _is_of(ring: Ring, builder: RingBuilder) -> bool:
+    """Whether a ring is what the builder would write now; versions and the width of ids do not matter."""
+    devices = tuple(builder.devices[key] for key in sorted(builder.devices))
+    ours = builder.settings.part_power, builder.next_part_power, devices
+    if builder.layout is None or (ring.part_power, ring.next_part_power, ring.devices) != ours:
+        return False
+    pairs = zip_longest(ring.rows, builder.layout.rows(), fillvalue=())
     return all(np.array_equal(np.asarray(one), np.asarray(other)) for one, other in pairs)
 
 

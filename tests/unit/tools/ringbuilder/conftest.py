@@ -89,5 +89,5 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     """The command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     made = Shell(tmp_path, capsys, monkeypatch)
-    monkeypatch.setattr(ring_builder, "Clock", lambda: made.clock)
+    monkeypatch.setattr(ring_builder, "WallClock", lambda: made.clock)
     return made
