@@ -28,7 +28,7 @@ from objstore.db.messages import (
 )
 from objstore.db.snapshots import Snapshots
 from objstore.db.store import DatabaseStore
-from objstore.db.summary import Summary, peek, read_summary
+from objstore.db.summary import Summary, peek_all, read_summary
 from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
@@ -81,7 +81,7 @@ class Answering(Generic[Row]):
         if len(questions) > QUESTIONS_MAX:
             raise HttpError(413, f"At most {QUESTIONS_MAX} databases")
         places = [self._place(root, question) for question in questions]
-        found = self._runtime.threads.call(_peek_all, places)
+        found = self._runtime.threads.call(peek_all, [place.file for place in places])
         answers = [
             self._answer(place, question, summary)
             for place, question, summary in zip(places, questions, found, strict=True)
@@ -151,17 +151,6 @@ class Answering(Generic[Row]):
         installed = self._snapshots.receive(location, request.body, int(length))
         self._totals_changed(location)
         return Response(201 if installed else 202)
-
-
-def _peek_all(places: list[Place]) -> list[Summary | Exception | None]:
-    """The databases that nobody has open; None for others, and what was wrong. Blocks."""
-    found: list[Summary | Exception | None] = []
-    for place in places:
-        try:
-            found.append(peek(place.file, read_summary))
-        except (DatabaseAbsent, OSError) as error:
-            found.append(error)
-    return found
 
 
 def _body_of(request: Request) -> bytes:

@@ -12,7 +12,7 @@ from objstore.db.digests import row_digest
 # Names are looked up so many at a time; a batch is filled up to a power of two, so that few statements are prepared.
 LOOKUP_NAMES_MAX: Final = 64
 # SQLite has no exclusive or: the bits of either less those of both.
-_CHANGE: Final = """
+CHANGE: Final = """
 UPDATE resource SET sequence = sequence + ?1,
 live_digest = (live_digest | ?2) - (live_digest & ?2),
 tombstone_digest = (tombstone_digest | ?3) - (tombstone_digest & ?3)
@@ -75,7 +75,7 @@ class RowTable(Generic[Row]):
     def _write(self, connection: sqlite3.Connection, changed: Sequence[tuple[Row | None, Row]]) -> None:
         description = self._description
         is_deleted, values, key_of = description.is_deleted, description.values, description.key_of
-        (last,) = connection.execute(_CHANGE, (len(changed), *self._digests(changed))).fetchone()
+        (last,) = connection.execute(CHANGE, (len(changed), *self._digests(changed))).fetchone()
         sequence: int = last - len(changed)
         inserts: list[tuple[Any, ...]] = []
         deletes: list[tuple[Any, ...]] = []

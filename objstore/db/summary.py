@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -119,3 +119,14 @@ def peek(file: str, operation: Callable[[sqlite3.Connection], T]) -> T | None:
         raise DatabaseAbsent(file) from None
     unchanged = (before.st_ino, before.st_mtime_ns, before.st_size) == (after.st_ino, after.st_mtime_ns, after.st_size)
     return result if unchanged and not os.path.exists(log) else None
+
+
+def peek_all(names: Sequence[str]) -> list[Summary | Exception | None]:
+    """The summaries of the databases that nobody has open; None for others, and what was wrong. Blocks."""
+    found: list[Summary | Exception | None] = []
+    for file in names:
+        try:
+            found.append(peek(file, read_summary))
+        except (DatabaseAbsent, OSError) as error:
+            found.append(error)
+    return found

@@ -1,0 +1,134 @@
+"""The replicator of containers, which also finds objects in the wrong policy and queues them to be moved."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Final
+
+from objstore.cluster import Cluster
+from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.container import hints
+from objstore.container.queue import ACCOUNT, Misplaced, misplaced
+from objstore.container.reports import last_report, report_of
+from objstore.container.rows import ContainerDescription
+from objstore.db.info import read_status, read_totals
+from objstore.db.location import Place
+from objstore.db.replicator import DatabaseReplicator
+from objstore.db.syncing import Subject
+from objstore.devices import Device
+from objstore.headers import Backend, Client
+from objstore.http.transport import BackendRequest, NodeFailure, Transport
+from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
+from objstore.quorum import quorum_size
+from objstore.recon import Recon
+from objstore.ring.ring import Ring
+from objstore.rows import ObjectRow, encode_rows
+from objstore.runtime import Runtime
+
+# Of one container in one pass: memory and the queue's own container are spared, the rest comes in the next.
+QUEUED_ROWS_MAX: Final = 10_000
+ROWS_PER_REQUEST: Final = 500
+
+
+class ContainerReplicator(DatabaseReplicator[ObjectRow]):
+    """See DatabaseReplicator."""
+
+    name: ClassVar[str] = "container-replicator"
+
+    def __init__(
+        self,
+        config: DatabaseReplicatorConfig,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        ring: Callable[[], Ring],
+        transport: Transport,
+        runtime: Runtime,
+        recon: Recon,
+        is_mine: Callable[[Device], bool],
+    ) -> None:
+        description = ContainerDescription(cluster.limits)
+        super().__init__(config, description, cluster, devices, ring, transport, runtime, recon, is_mine)
+        self._cluster = cluster
+        self._container_ring = ring
+        self._transport = transport
+        self._columns = ", ".join(("name", "deleted", "sequence", *description.columns))
+        self._row = description.row
+
+    def settled(self, connection: sqlite3.Connection) -> bool:
+        """Its account has heard of the deletion."""
+        return last_report(connection) == report_of(read_status(connection), read_totals(connection))
+
+    def totals_changed(self, place: Place) -> None:
+        """See `hints`."""
+        hints.mark(place)
+
+    def synced(self, subject: Subject) -> None:
+        """Queue the rows of other policies than the container's that have not been queued yet."""
+        summary = subject.summary
+        if subject.location.path.account == ACCOUNT or not set(summary.policies) - {summary.status.policy_index}:
+            return
+        with self.store.opened(subject.location) as database:
+            while True:
+                rows, upto, more = database.read(self._misplaced_rows, long=True)
+                entries = [misplaced(subject.location.path, row) for row in rows]
+                if not self._queue(entries):
+                    self.runtime.log.warning("misplaced objects not queued", file=subject.location.file)
+                    return
+                if upto is not None:
+                    database.write(partial(_note_queued, upto))
+                if not more:
+                    return
+
+    def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[list[ObjectRow], int | None, bool]:
+        """Some of those not queued; up to which sequence that is, None if there is nothing new; whether more follow."""
+        policy_index = read_status(connection).policy_index
+        queued, sequence = connection.execute("SELECT queued, sequence FROM resource").fetchone()
+        if queued >= sequence:
+            return [], None, False
+        found = connection.execute(
+            f"SELECT {self._columns} FROM row WHERE sequence > ? AND policy_index != ? ORDER BY sequence LIMIT ?",
+            (queued, policy_index, QUEUED_ROWS_MAX),
+        ).fetchall()
+        more = len(found) == QUEUED_ROWS_MAX
+        rows = [self._row(name, bool(deleted), values) for name, deleted, _, *values in found]
+        return rows, found[-1][2] if more else sequence, more
+
+    def _queue(self, entries: Sequence[Misplaced]) -> bool:
+        """Whether a quorum of each queue's servers has all of them."""
+        by_queue: dict[ResourcePath, list[ObjectRow]] = {}
+        for entry in entries:
+            by_queue.setdefault(entry.queue, []).append(entry.row)
+        return all(
+            self._send(queue, rows[start : start + ROWS_PER_REQUEST])
+            for queue, rows in by_queue.items()
+            for start in range(0, len(rows), ROWS_PER_REQUEST)
+        )
+
+    def _send(self, queue: ResourcePath, rows: Sequence[ObjectRow]) -> bool:
+        ring = self._container_ring()
+        partition = ring.partition_of(self._cluster.hasher.digest(queue))
+        headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
+        exchanges = []
+        for node in ring.primaries(partition):
+            request = BackendRequest("UPDATE", node, partition, queue, headers)
+            try:
+                exchanges.append(self._transport.start(request, encode_rows(rows), self.config.node_timeout))
+            except NodeFailure:
+                continue
+        taken = 0
+        for exchange in exchanges:
+            try:
+                response = exchange.response()
+                response.close()
+                taken += response.status // 100 == 2
+            except NodeFailure:
+                continue
+        return taken >= quorum_size(len(ring.primaries(partition)))
+
+
+def _note_queued(upto: int, connection: sqlite3.Connection) -> None:
+    read_status(connection)
+    connection.execute("UPDATE resource SET queued = max(queued, ?)", (upto,))

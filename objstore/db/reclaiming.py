@@ -1,0 +1,75 @@
+"""Tombstones of rows are dropped when they are old and every primary is known to have them.
+
+An older live row can then come from nowhere: each replica has merged all that the others hold.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import partial
+from typing import Final, Generic
+
+from objstore.db.database import Database
+from objstore.db.description import Description, Row
+from objstore.db.digests import row_digest
+from objstore.db.info import read_status
+from objstore.db.rows import CHANGE
+from objstore.runtime import Runtime
+from objstore.timestamps import Timestamp
+
+ROWS_PER_TRANSACTION_MAX: Final = 200
+
+
+class Reclaimer(Generic[Row]):
+    """Drops old tombstones of one kind of database."""
+
+    def __init__(self, description: Description[Row], runtime: Runtime, reclaim_age_seconds: float) -> None:
+        self._description = description
+        self._clock = runtime.clock
+        self._reclaim_age_seconds = reclaim_age_seconds
+        columns = ", ".join(("name", *description.columns))
+        self._find = (
+            f"SELECT {columns} FROM row WHERE deleted = 1 AND {description.tombstone_moment} < ?"
+            " AND sequence <= ? LIMIT ?"
+        )
+        one = " AND ".join(f"{column} = ?" for column in ("name", *description.key))
+        self._read_one = f"SELECT {columns} FROM row WHERE deleted = 1 AND {one}"
+        self._drop_one = f"DELETE FROM row WHERE deleted = 1 AND {one}"
+
+    @property
+    def limit(self) -> str:
+        """What was written before this moment is old; in the internal form."""
+        return Timestamp.from_seconds(max(self._clock.now() - self._reclaim_age_seconds, 0.0)).internal
+
+    def run(self, database: Database, agreed_sequence: int) -> int:
+        """Drop the old ones of the sequences on which the primaries agreed; how many. Raises as Database.write."""
+        dropped = 0
+        while count := self._part(database, agreed_sequence):
+            dropped += count
+        return dropped
+
+    def _part(self, database: Database, agreed_sequence: int) -> int:
+        limit = self.limit
+
+        def find(connection: sqlite3.Connection) -> list[Row]:
+            found = connection.execute(self._find, (limit, agreed_sequence, ROWS_PER_TRANSACTION_MAX)).fetchall()
+            return [self._description.row(name, True, values) for name, *values in found]
+
+        rows = database.read(find, long=True)
+        return database.write(partial(self._drop_rows, rows)) if rows else 0
+
+    def _drop_rows(self, rows: list[Row], connection: sqlite3.Connection) -> int:
+        """What has changed since it was read is left alone."""
+        read_status(connection)
+        digest, dropped = 0, 0
+        key_of, with_number = self._description.key_of, bool(self._description.key)
+        for row in rows:
+            name, number = key_of(row)
+            key = (name, number) if with_number else (name,)
+            found = connection.execute(self._read_one, key).fetchone()
+            if found is not None and self._description.row(name, True, found[1:]) == row:
+                connection.execute(self._drop_one, key)
+                digest ^= row_digest(row)
+                dropped += 1
+        connection.execute(CHANGE, (0, 0, digest)).fetchone()
+        return dropped

@@ -1,0 +1,343 @@
+"""The replicator of databases: a worker that brings all replicas of each database to the same state, pass after pass.
+
+It looks at some databases at a time and asks each peer about all of them in one request; most have not changed, and are
+done with that. The rest are synced one by one. See `removal` on how replicas in the wrong place are given up, and
+`reclaiming` on what is dropped in the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import ClassVar, Final, Generic, Protocol
+
+from objstore.cluster import Cluster
+from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.daemon import Step
+from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed, DatabaseRemoved
+from objstore.db.description import Description, Row
+from objstore.db.location import Location, Place
+from objstore.db.messages import Answer, Question
+from objstore.db.passes import read_note, write_note
+from objstore.db.peers import PeerFailed, Peers
+from objstore.db.reclaiming import Reclaimer
+from objstore.db.removal import Remover, same_as
+from objstore.db.reports import PassReport
+from objstore.db.store import DatabaseStore
+from objstore.db.summary import Summary, peek_all, read_summary
+from objstore.db.syncing import Outcome, Subject, Sync
+from objstore.db.walk import Walk
+from objstore.devices import Device
+from objstore.http.transport import Transport
+from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
+from objstore.recon import Recon
+from objstore.runtime import Runtime
+from objstore.system import concurrency, files
+from objstore.system.concurrency import Semaphore, Task
+from objstore.system.locks import LockTimeout
+
+DATABASES_PER_STEP: Final = 50
+# Tombstones are looked through so much more seldom than they may be dropped.
+RECLAIM_LOOKS: Final = 168
+LOOKS_REMEMBERED_MAX: Final = 200_000
+
+Answers = Mapping[Device, Answer | PeerFailed]
+TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, LockTimeout, OSError, PeerFailed)
+
+
+class Placement(Protocol):
+    """What is needed of a ring."""
+
+    def partition_of(self, digest: bytes) -> int: ...
+
+    def primaries(self, partition: int) -> tuple[Device, ...]: ...
+
+    def handoffs(self, partition: int) -> Iterator[Device]: ...
+
+
+class DatabaseReplicator(Generic[Row]):
+    """A worker: each step looks after up to DATABASES_PER_STEP databases."""
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        config: DatabaseReplicatorConfig,
+        description: Description[Row],
+        cluster: Cluster,
+        devices: DeviceRoot,
+        ring: Callable[[], Placement],
+        transport: Transport,
+        runtime: Runtime,
+        recon: Recon,
+        is_mine: Callable[[Device], bool],
+    ) -> None:
+        self.config = config
+        self.runtime = runtime
+        self.store = DatabaseStore(description, cluster, devices, runtime, open_max=config.concurrency)
+        self._description = description
+        self._devices = devices
+        self._ring = ring
+        self._is_mine = is_mine
+        self._peers = Peers(description, transport, config.node_timeout)
+        self._sync = Sync(config, description, self.store, devices, self._peers, runtime)
+        self._remover = Remover(self.store, runtime)
+        self._reclaimer = Reclaimer(description, runtime, config.reclaim_age)
+        self._report = PassReport(self.name, recon, runtime)
+        self._at_once = Semaphore(config.concurrency)
+        self._walk: Walk | None = None
+        self._next_looks: dict[str, float] = {}
+        self._away: set[str] = set()  # devices that come back after so long that what they bring may be obsolete
+
+    @abstractmethod
+    def settled(self, connection: sqlite3.Connection) -> bool:
+        """Whether a deleted one may be forgotten: whoever had to hear of the deletion has."""
+
+    @abstractmethod
+    def totals_changed(self, place: Place) -> None:
+        """The totals of a database have just changed."""
+
+    @abstractmethod
+    def synced(self, subject: Subject) -> None:
+        """A primary's replica was compared with those peers that could be reached, and synced."""
+
+    def step(self) -> Step:
+        """The next few databases; IDLE at the end of a pass."""
+        if self._walk is None:
+            self._begin()
+        assert self._walk is not None
+        places = self.runtime.threads.call(self._walk.some, DATABASES_PER_STEP)
+        if not places:
+            self._end(self._walk)
+            return Step.IDLE
+        subjects = self._subjects(places)
+        answers = self._ask_peers(subjects)
+        tasks: list[Task[None]] = [
+            concurrency.spawn(self._look_after, subject, answers[number]) for number, subject in enumerate(subjects)
+        ]
+        for task in tasks:
+            task.wait()
+        self._report.progress(self._walk.done, self._walk.total)
+        return Step.BUSY
+
+    def _begin(self) -> None:
+        self._report.begin()
+        call = self.runtime.threads.call
+        walk = self._walk = call(Walk, self._devices, self._description.folder, self.runtime)
+        oldest = self.runtime.clock.now() - self.config.reclaim_age
+        for root in walk.roots:
+            note = call(read_note, root, self._description.folder)
+            if note is not None and note < oldest:
+                self._away.add(root)
+            call(self._remover.clean, root)
+
+    def _end(self, walk: Walk) -> None:
+        """A device that was away stays so until a pass has reached every peer."""
+        self._walk = None
+        if not self._report.counted("failed"):
+            self._away.clear()
+        for root in walk.roots:
+            if root not in self._away:
+                try:
+                    self.runtime.threads.call(write_note, root, self._description.folder, self.runtime.clock.now())
+                except OSError as error:
+                    self.runtime.log.warning("device cannot be written to", device=root, reason=str(error))
+        self._report.end()
+
+    def _subjects(self, places: Sequence[Place]) -> list[Subject]:
+        """Those of them that can be read, with what the ring says of them."""
+        subjects = []
+        for place, found in zip(
+            places, self.runtime.threads.call(peek_all, [place.file for place in places]), strict=True
+        ):
+            try:
+                subjects.append(self._subject(place, found))
+            except DatabaseRemoved:
+                self._finish_removal(place)
+            except DatabaseAbsent:
+                continue
+            except TROUBLES as error:
+                self._failed(place, error)
+        return subjects
+
+    def _subject(self, place: Place, found: Summary | Exception | None) -> Subject:
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            with self.store.opened(place) as database:
+                found = database.read(read_summary)
+                database.flush()
+        ring = self._ring()
+        device = place.root.rpartition("/")[2]
+        partition = ring.partition_of(bytes.fromhex(place.hash))
+        primaries = ring.primaries(partition)
+        mine = next((node for node in primaries if node.device == device and self._is_mine(node)), None)
+        if int(place.partition) != partition:
+            mine = None
+        path = ResourcePath(found.account, found.container)
+        location = Location(place.root, place.folder, place.partition, place.hash, device, path)
+        return Subject(location, partition, primaries, mine, found)
+
+    def _ask_peers(self, subjects: Sequence[Subject]) -> list[dict[Device, Answer | PeerFailed]]:
+        """What each peer of each subject says, with one request to a peer for all that concern it."""
+        answers: list[dict[Device, Answer | PeerFailed]] = [{} for _ in subjects]
+        wanted: dict[Device, list[int]] = {}
+        for number, subject in enumerate(subjects):
+            for node in subject.peers:
+                wanted.setdefault(node, []).append(number)
+
+        def ask(node: Device, numbers: list[int]) -> None:
+            questions = [_question(subjects[number]) for number in numbers]
+            try:
+                found: Sequence[Answer | PeerFailed] = self._peers.compare(node, questions)
+            except PeerFailed as failure:
+                found = [failure] * len(numbers)
+            for number, answer in zip(numbers, found, strict=True):
+                answers[number][node] = answer
+
+        tasks: list[Task[None]] = [concurrency.spawn(ask, node, numbers) for node, numbers in wanted.items()]
+        for task in tasks:
+            task.wait()
+        return answers
+
+    def _look_after(self, subject: Subject, answers: Answers) -> None:
+        with self._at_once:
+            try:
+                self._sync_all(subject, answers)
+            except DatabaseAbsent:
+                return
+            except TROUBLES as error:
+                self._failed(subject.location, error)
+
+    def _sync_all(self, subject: Subject, answers: Answers) -> None:
+        self._report.count("looked_at")
+        if self._forgettable(subject, answers):
+            return
+        if self._is_stranded(subject, answers):
+            self._set_aside(subject)
+            return
+        agreed = True
+        for node in subject.peers:
+            agreed &= self._sync_one(subject, node, answers[node])
+        if subject.mine is None:
+            if agreed:
+                self._give_up(subject)
+            return
+        if agreed:
+            self._reclaim(subject)
+        self.synced(subject)
+
+    def _sync_one(self, subject: Subject, node: Device, answer: Answer | PeerFailed) -> bool:
+        """Whether both replicas agree now."""
+        try:
+            if isinstance(answer, PeerFailed):
+                raise answer
+            if answer == Answer() and self._is_old_and_deleted(subject.summary):
+                return True  # it has forgotten it, and must not be reminded
+            outcome = self._sync.run(subject, node, answer)
+        except PeerFailed as failure:
+            self._failed(subject.location, failure)
+            if failure.device_gone and subject.mine is not None:
+                self._lend(subject, node)
+            return False
+        self._count(subject, outcome)
+        return outcome.agreed
+
+    def _lend(self, subject: Subject, gone: Device) -> None:
+        """A handoff holds the replica of a device that is gone."""
+        position = subject.primaries.index(gone)
+        handoffs = list(islice(self._ring().handoffs(subject.partition), len(subject.primaries)))
+        node = handoffs[position] if position < len(handoffs) else None
+        if node is None:
+            return
+        try:
+            (answer,) = self._peers.compare(node, [_question(subject)])
+            self._count(subject, self._sync.run(subject, node, answer))
+        except PeerFailed as failure:
+            self._failed(subject.location, failure)
+
+    def _count(self, subject: Subject, outcome: Outcome) -> None:
+        self._report.count("unchanged" if outcome.agreed and not outcome.worked else "synced")
+        if outcome.changed:
+            self.totals_changed(subject.location)
+
+    def _give_up(self, subject: Subject) -> None:
+        """This replica lies where it should not, and every primary has all of it: once they promise, it goes."""
+        if not all(self._sync.give_up(subject, node) for node in subject.primaries):
+            return
+        now = self._ring().primaries(subject.partition)
+        if now != subject.primaries or not subject.primaries:
+            return  # the ring has just changed
+        if self._remover.remove(subject.location, same_as(subject.summary)):
+            self._report.count("removed")
+
+    def _forgettable(self, subject: Subject, answers: Answers) -> bool:
+        """Remove the replica of a resource deleted long ago, if all primaries say the same or have forgotten it."""
+        if not self._is_old_and_deleted(subject.summary):
+            return False
+        for answer in answers.values():
+            if not isinstance(answer, Answer) or answer.trouble:
+                return False
+            if answer.summary is not None and not self._is_old_and_deleted(answer.summary):
+                return False
+        before = subject.summary
+
+        def allowed(now: Summary) -> bool:
+            return same_as(before)(now) and self._is_old_and_deleted(now)
+
+        with self.store.opened(subject.location) as database:
+            if not database.read(self.settled):
+                return False
+        removed = self._remover.remove(subject.location, allowed)
+        self._report.count("reclaimed", int(removed))
+        return removed
+
+    def _is_old_and_deleted(self, summary: Summary) -> bool:
+        status = summary.status
+        return status.deleted and summary.row_count == 0 and status.delete_timestamp < self._reclaimer.limit
+
+    def _is_stranded(self, subject: Subject, answers: Answers) -> bool:
+        """Whether it comes back after so long that the primaries may have deleted and forgotten it meanwhile."""
+        status = subject.summary.status
+        return (
+            subject.location.root in self._away
+            and bool(answers)
+            and all(isinstance(each, Answer) and not each.trouble and each.summary is None for each in answers.values())
+            and max(status.put_timestamp, status.delete_timestamp) < self._reclaimer.limit
+        )
+
+    def _set_aside(self, subject: Subject) -> None:
+        location = subject.location
+        target = self.runtime.threads.call(files.move_aside, location.directory, location.quarantine)
+        self._report.count("set_aside")
+        self.runtime.log.error("database unknown to all others since its device was away", target=target)
+
+    def _reclaim(self, subject: Subject) -> None:
+        """Drop old tombstones, now and then."""
+        now, key = self.runtime.clock.now(), subject.location.file
+        if now < self._next_looks.get(key, 0.0):
+            return
+        if len(self._next_looks) >= LOOKS_REMEMBERED_MAX:
+            self._next_looks.clear()
+        self._next_looks[key] = now + self.config.reclaim_age / RECLAIM_LOOKS
+        if subject.summary.tombstone_digest == 0:
+            return
+        with self.store.opened(subject.location) as database:
+            self._report.count("tombstones_dropped", self._reclaimer.run(database, subject.summary.sequence))
+
+    def _finish_removal(self, place: Place) -> None:
+        try:
+            self._remover.finish(place)
+        except (DatabaseAbsent, *TROUBLES) as error:
+            self._failed(place, error)
+
+    def _failed(self, place: Place, error: Exception) -> None:
+        self._report.count("failed")
+        self.runtime.log.warning("database not replicated", file=place.file, reason=str(error))
+
+
+def _question(subject: Subject) -> Question:
+    return Question(subject.partition, subject.location.hash, subject.summary)

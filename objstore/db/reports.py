@@ -1,0 +1,66 @@
+"""What a daemon tells of its passes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from objstore.recon import Recon
+from objstore.runtime import Runtime
+
+REPORT_SECONDS: Final = 15.0  # while a pass goes on
+
+
+class PassReport:
+    """Counts what one daemon does, for operators and for the figures of the process."""
+
+    def __init__(self, daemon: str, recon: Recon, runtime: Runtime) -> None:
+        self._daemon = daemon
+        self._recon = recon
+        self._clock = runtime.clock
+        self._figures = runtime.metrics.counter(
+            f"{daemon.replace('-', '_')}_databases", f"What the {daemon} did", ("outcome",)
+        )
+        self._counts: Counter[str] = Counter()
+        self._started = 0.0
+        self._began = 0.0
+        self._reported = 0.0
+
+    def begin(self) -> None:
+        """A pass begins."""
+        self._counts.clear()
+        self._started, self._began = self._clock.now(), self._clock.monotonic()
+        self._reported = self._began
+        self._recon.report(self._daemon, started=self._started)
+
+    def count(self, outcome: str, times: int = 1) -> None:
+        """Something was done."""
+        if times:
+            self._counts[outcome] += times
+            self._figures.add(outcome, amount=times)
+
+    def counted(self, outcome: str) -> int:
+        """How often in this pass."""
+        return self._counts[outcome]
+
+    def progress(self, done: int, total: int) -> None:
+        """So much of the pass is over; told now and then."""
+        now = self._clock.monotonic()
+        if now - self._reported < REPORT_SECONDS:
+            return
+        self._reported = now
+        left = (now - self._began) * (total - done) / max(done, 1)
+        self._recon.report(
+            self._daemon, done=done, total=total, remaining_seconds=round(left, 1), progress=dict(self._counts)
+        )
+
+    def end(self) -> None:
+        """The pass is over."""
+        self._recon.report(
+            self._daemon,
+            started=self._started,
+            ended=self._clock.now(),
+            pass_seconds=round(self._clock.monotonic() - self._began, 3),
+            remaining_seconds=0.0,
+            counts=dict(self._counts),
+        )

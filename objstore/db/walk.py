@@ -1,0 +1,71 @@
+"""All databases of one kind on the devices of a machine, one pass after the other."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from objstore.db.location import Place
+from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.runtime import Runtime
+from objstore.system import files
+
+HASH_LENGTH: Final = 32
+
+
+def device_roots(devices: DeviceRoot) -> list[str]:
+    """The folders of the devices that are there. Raises OSError."""
+    found = []
+    for name in sorted(os.listdir(devices.root)):
+        try:
+            found.append(devices.path(name))
+        except DeviceUnavailable:
+            continue
+    return found
+
+
+class Walk:
+    """One pass, from device to device in turns, the partitions of each in a random order.
+
+    A pass that is broken off and begins anew so comes to other databases first.
+    """
+
+    def __init__(self, devices: DeviceRoot, folder: str, runtime: Runtime) -> None:
+        """Blocks; raises OSError."""
+        self._folder = folder
+        self.roots = device_roots(devices)
+        self._partitions: deque[tuple[str, str]] = deque()
+        for root in self.roots:
+            names = sorted(name for name in files.list_directory(f"{root}/{folder}") if name.isdecimal())
+            self._partitions.extend((root, name) for name in names)
+        runtime.random.shuffle(self._partitions)
+        self.total = len(self._partitions)
+        self._places = self._all()
+
+    @property
+    def done(self) -> int:
+        """How many partitions of `total` have been begun."""
+        return self.total - len(self._partitions)
+
+    def some(self, count: int) -> list[Place]:
+        """The next databases, [] at the end. Blocks; what cannot be read is left out."""
+        return list(islice(self._places, count))
+
+    def _all(self) -> Iterator[Place]:
+        while self._partitions:
+            root, partition = self._partitions.popleft()
+            top = f"{root}/{self._folder}/{partition}"
+            for suffix in _names(top):
+                for digest in _names(f"{top}/{suffix}"):
+                    if len(digest) == HASH_LENGTH:
+                        yield Place(root, self._folder, partition, digest)
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return sorted(files.list_directory(path))
+    except OSError:
+        return []  # a stray file, or a disk that fails: its own requests will say so

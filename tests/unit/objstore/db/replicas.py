@@ -1,0 +1,207 @@
+"""Several nodes with container and account servers and their replicators, in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from objstore.account.replicator import AccountReplicator
+from objstore.account.server import AccountServer
+from objstore.cluster import Cluster
+from objstore.config.account import AccountConfig
+from objstore.config.container import ContainerConfig
+from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.config.units import Reserve
+from objstore.container.replicator import ContainerReplicator
+from objstore.container.server import ContainerServer
+from objstore.daemon import Step, run_once
+from objstore.db.database import Database
+from objstore.db.location import Location
+from objstore.db.rows import RowTable
+from objstore.db.summary import Summary, read_summary
+from objstore.devices import Device
+from objstore.hashing import PathHasher
+from objstore.http.local import LocalTransport
+from objstore.http.messages import WsgiApplication
+from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
+from objstore.limits import Limits
+from objstore.logs import Logger, Sink
+from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
+from objstore.policies import Policies, Policy
+from objstore.recon import ReconFolder
+from objstore.ring.build import build_ring
+from objstore.ring.ring import Ring
+from objstore.rows import ObjectRow, encode_rows
+from objstore.runtime import Runtime
+from tests.unit.objstore.db.harness import NOW, StoppedClock, at
+
+POLICIES = Policies([Policy(0, "gold", default=True), Policy(1, "silver")])
+CONTAINER_PORT, ACCOUNT_PORT = 6201, 6202
+PATH = ResourcePath("a", "c")
+
+
+def ring_of(nodes: Sequence[int], port: int = CONTAINER_PORT, replicas: int = 3) -> Ring:
+    """A ring of one device, sda, on each of these nodes."""
+    devices = [Device(node, 1, node, f"10.0.0.{node}", port, f"10.0.0.{node}", port, "sda", 1.0) for node in nodes]
+    return build_ring(devices, 4, replicas, seed=1)
+
+
+class ReplicaNode:
+    """One machine with one device."""
+
+    def __init__(self, world: Replicas, number: int) -> None:
+        self.world = world
+        self.number = number
+        self.root = world.folder / f"node{number}"
+        self.device = self.root / "sda"
+        self.device.mkdir(parents=True)
+        self.recon = ReconFolder(str(self.root / "recon"))
+        self.up = True
+        self.config = DatabaseReplicatorConfig()
+        self.ring = ring_of((1, 2, 3))
+        self.account_ring = ring_of((1, 2, 3), ACCOUNT_PORT)
+        self.lines: list[bytes] = []
+        sink = Sink()
+        sink.write = self.lines.append
+        self.runtime = Runtime(log=Logger("test", sink), clock=world.clock, random=Random(number))
+        self.start()
+
+    def start(self) -> None:
+        """Servers and daemons, as after a restart."""
+        devices = DeviceRoot(str(self.root), False, Reserve())
+        transport = self.world.transport
+        self.container = ContainerServer(ContainerConfig(), self.world.cluster, devices, transport, self.runtime)
+        self.account = AccountServer(AccountConfig(), self.world.cluster, devices, self.runtime)
+        common = (transport, self.runtime, self.recon, self.is_mine)
+        self.replicator = ContainerReplicator(self.config, self.world.cluster, devices, lambda: self.ring, *common)
+        self.account_replicator = AccountReplicator(
+            self.config, self.world.cluster, devices, lambda: self.account_ring, *common
+        )
+
+    def is_mine(self, device: Device) -> bool:
+        return device.ip == f"10.0.0.{self.number}"
+
+    def replicate(self) -> None:
+        """One pass of the container replicator."""
+        assert run_once(self.replicator) is Step.IDLE
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of the last pass."""
+        counts: dict[str, int] = self.recon.read("container-replicator").get("counts", {})
+        return counts
+
+    def request(
+        self,
+        method: str,
+        second: float = 0,
+        body: bytes = b"",
+        query: str = "",
+        path: ResourcePath = PATH,
+        **headers: str,
+    ) -> BackendResponse:
+        """To the container server; header names with underscores."""
+        sent = {"X-Timestamp": at(second)} | {name.replace("_", "-"): value for name, value in headers.items()}
+        port = CONTAINER_PORT if path.container else ACCOUNT_PORT
+        address = f"10.0.0.{self.number}"
+        node = Device(self.number, 1, 1, address, port, address, port, "sda", 1.0)
+        partition = self.ring.partition_of(self.world.cluster.hasher.digest(path))
+        return self.world.transport.request(BackendRequest(method, node, partition, path, sent, query), body)
+
+    def put(self, second: float = 0, policy: int = 0, **headers: str) -> int:
+        return self.request("PUT", second, X_Backend_Storage_Policy_Index=str(policy), **headers).status
+
+    def update(self, *rows: ObjectRow, path: ResourcePath = PATH) -> int:
+        return self.request("UPDATE", body=encode_rows(rows), path=path).status
+
+    def names(self, path: ResourcePath = PATH) -> list[str]:
+        """What is listed."""
+        answer = self.request("GET", query="format=json", path=path)
+        assert answer.status == 200
+        return [row["name"] for row in msgspec.json.decode(answer.read_all(), type=list[dict[str, Any]])]
+
+    def location(self, path: ResourcePath = PATH) -> Location:
+        digest = self.world.cluster.hasher.digest(path)
+        return self.container.store.locate("sda", str(self.ring.partition_of(digest)), path)
+
+    def opened(self, path: ResourcePath = PATH) -> Any:
+        return self.container.store.opened(self.location(path))
+
+    def summary(self, path: ResourcePath = PATH) -> Summary:
+        with self.opened(path) as database:
+            return database.read(read_summary)
+
+    def database_files(self, folder: str = "containers") -> list[Path]:
+        return sorted(self.device.glob(f"{folder}/*/*/*/*.db"))
+
+    def rows(self, path: ResourcePath = PATH) -> list[ObjectRow]:
+        """All there are, tombstones too."""
+        table = RowTable(self.container.description)
+
+        def read(connection: Any) -> list[ObjectRow]:
+            names = [name for (name,) in connection.execute("SELECT DISTINCT name FROM row ORDER BY name")]
+            return sorted(table.find(connection, names).values(), key=lambda row: (row.name, row.policy_index))
+
+        with self.opened(path) as database:
+            checked: Database = database
+            return checked.read(read)
+
+    def wipe(self) -> None:
+        """A new disk."""
+        import shutil
+
+        shutil.rmtree(self.device)
+        self.device.mkdir()
+        self.start()
+
+
+class Replicas:
+    """Nodes 1 to 4; the rings have the first three."""
+
+    def __init__(self, folder: Path, count: int = 4) -> None:
+        self.folder = folder
+        self.clock = StoppedClock()
+        self.clock.seconds = float(NOW + 100)
+        self.cluster = Cluster(PathHasher("", "s"), POLICIES, Limits())
+        self.requests: list[BackendRequest] = []
+        self.before: list[Any] = []  # called once each, before the next request
+        self.transport = LocalTransport(self._server)
+        self.nodes = {number: ReplicaNode(self, number) for number in range(1, count + 1)}
+
+    def _server(self, request: BackendRequest) -> WsgiApplication | None:
+        node = self.nodes[int(request.node.ip.rpartition(".")[2])]
+        if not node.up:
+            raise NodeFailure(request.node, "connect")
+        self.requests.append(request)
+        while self.before:
+            self.before.pop(0)(request)
+        return node.container if request.node.port == CONTAINER_PORT else node.account
+
+    def __getitem__(self, number: int) -> ReplicaNode:
+        return self.nodes[number]
+
+    def replicate(self, *numbers: int) -> None:
+        """A pass of each of these nodes, of the first three without."""
+        for number in numbers or (1, 2, 3):
+            self.nodes[number].replicate()
+
+    def steps(self) -> list[str]:
+        """Of the syncs that were asked since the last call."""
+        found = [
+            request.query.partition("&")[0].removeprefix("step=")
+            for request in self.requests
+            if request.method == "REPLICATE"
+        ]
+        self.requests.clear()
+        return found
+
+    def agree(self, *numbers: int) -> bool:
+        """Whether replicas are equal in all that matters."""
+        nodes = [self.nodes[number] for number in numbers or (1, 2, 3)]
+        states = [(node.summary().status, node.summary().metadata_digest, node.rows()) for node in nodes]
+        return all(state == states[0] for state in states)
