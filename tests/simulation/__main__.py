@@ -7,9 +7,13 @@ import os
 import secrets
 import sys
 import time
+from typing import Final
 
 from tests.simulation.driver import report, run_all, run_one, shrink
+from tests.simulation.mutants import MUTANTS, seeds_until_caught
 from tests.simulation.plan import make_plan
+
+FAILING_MAX: Final = 8  # that many failing seeds say enough
 
 
 def one(chosen: argparse.Namespace) -> int:
@@ -27,7 +31,7 @@ def many(chosen: argparse.Namespace) -> int:
     """Run many seeds; says which fail."""
     first = chosen.first or secrets.token_hex(3)
     seeds = [f"{first}-{number}" for number in range(chosen.count)]
-    began, failing = time.monotonic(), []
+    began, failing, done = time.monotonic(), [], 0
     total = slowest = 0.0
     print(f"seeds {first}-0 to {first}-{chosen.count - 1}", flush=True)
     for done, result in enumerate(run_all([make_plan(seed, chosen.hours) for seed in seeds], chosen.jobs), 1):
@@ -39,11 +43,27 @@ def many(chosen: argparse.Namespace) -> int:
                 print(f"  * {violation[:600]}")
         if done % 50 == 0 or result.failed:
             print(f"{done} of {chosen.count} done, {len(failing)} fail", flush=True)
+        if len(failing) == FAILING_MAX:
+            break
     print(
-        f"{chosen.count} seeds of {chosen.hours:g} virtual hours in {time.monotonic() - began:.0f} s:"
-        f" {total / chosen.count:.1f} s each, {slowest:.1f} s at most; {len(failing)} fail {' '.join(failing)}"
+        f"{done} seeds of {chosen.hours:g} virtual hours in {time.monotonic() - began:.0f} s:"
+        f" {total / done:.1f} s each, {slowest:.1f} s at most; {len(failing)} fail {' '.join(failing)}"
     )
     return int(bool(failing))
+
+
+def mutants(chosen: argparse.Namespace) -> int:
+    """Plant every bug in turn; says within how many seeds it was caught."""
+    missed = []
+    for mutant in MUTANTS:
+        if chosen.names and mutant.name not in chosen.names:
+            continue
+        count, why = seeds_until_caught(mutant, chosen.jobs)
+        if not count:
+            missed.append(mutant.name)
+        print(f"{mutant.name}: {f'caught by seed {count}: {why[:200]}' if count else 'NOT CAUGHT'}", flush=True)
+    print(f"{len(missed)} of {len(MUTANTS)} not caught {' '.join(missed)}")
+    return int(bool(missed))
 
 
 def main() -> int:
@@ -61,6 +81,10 @@ def main() -> int:
     command.add_argument("--first", default="", help="what all seeds begin with; random by default")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     command.set_defaults(function=many)
+    command = commands.add_parser("mutants", help=mutants.__doc__)
+    command.add_argument("names", nargs="*")
+    command.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    command.set_defaults(function=mutants)
     chosen = parser.parse_args()
     code: int = chosen.function(chosen)
     return code

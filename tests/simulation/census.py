@@ -57,7 +57,7 @@ class Census:
         return found
 
     def _copies(self, disk: SimulatedDisk) -> Iterator[Copy]:
-        top = f"{disk.path}/objects"
+        top = f"{disk.place}/objects"
         for partition in _names(top):
             for suffix in _names(f"{top}/{partition}"):
                 for digest in _names(f"{top}/{partition}/{suffix}"):
@@ -65,9 +65,16 @@ class Census:
                     if os.path.isdir(directory) and len(digest) == 32:
                         yield Copy(disk.name, partition, directory, tuple(_names(directory)))
 
-    def merged(self, digest: str, everything: dict[str, list[Copy]]) -> FileSet:
-        """What the object will be once every device has heard of everything."""
-        return judge({name for copy in everything.get(digest, ()) for name in copy.names})
+    def copies_of(self, path: ResourcePath) -> list[Copy]:
+        """What each device holds of one object, under the present ring's partition or another one."""
+        digest = self.world.hasher.hexdigest(path)
+        partition = str(self.partition("object", path))
+        found = []
+        for disk in self.world.disks.values():
+            directory = f"{disk.place}/objects/{partition}/{digest[-3:]}/{digest}"
+            if names := _names(directory):
+                found.append(Copy(disk.name, partition, directory, tuple(names)))
+        return found
 
     def good_body(
         self, digest: str, name: str, everything: dict[str, list[Copy]]
@@ -88,7 +95,7 @@ class Census:
         return found
 
     def _databases(self, disk: SimulatedDisk, kind: str) -> Iterator[str]:
-        top = f"{disk.path}/{FOLDERS[kind]}"
+        top = f"{disk.place}/{FOLDERS[kind]}"
         for partition in _names(top):
             for suffix in _names(f"{top}/{partition}"):
                 for digest in _names(f"{top}/{partition}/{suffix}"):
@@ -98,7 +105,7 @@ class Census:
 
     def pending(self) -> list[str]:
         """Files of updates that were not delivered yet."""
-        return [path for disk in self.world.disks.values() for path in _walk(f"{disk.path}/async_pending")]
+        return [path for disk in self.world.disks.values() for path in _walk(f"{disk.place}/async_pending")]
 
     def primaries(self, kind: str, partition: int) -> list[str]:
         """The devices a partition belongs on."""
@@ -112,31 +119,22 @@ class Census:
 
     def only_here(self, disk: SimulatedDisk, damaged: set[str]) -> str:
         """What would be lost if the disk were; "" if nothing."""
-        if pending := _walk(f"{disk.path}/async_pending"):
+        if pending := _walk(f"{disk.place}/async_pending"):
             return f"it holds {len(pending)} updates"
         everything = self.objects()
         for copy in self._copies(disk):
             others = everything[os.path.basename(copy.directory)]
             if not _as_good(copy, [other for other in others if other.disk != disk.name], damaged):
-                return f"only it has {copy.directory.removeprefix(disk.path)}"
+                return f"only it has {copy.directory.removeprefix(disk.place)}"
         for kind in FOLDERS:
             for path in self._databases(disk, kind):
                 if why := self._only_database(disk, kind, path, damaged):
                     return why
         return ""
 
-    def only_copy(self, disk: SimulatedDisk, path: str, damaged: set[str]) -> str:
-        """Why a file must not be damaged; "" if it may."""
-        if path in damaged:
-            return "it is damaged already"
-        if path.endswith(".db"):
-            kind = "account" if "/accounts/" in path else "container"
-            return self._only_database(disk, kind, path, damaged)
-        directory = os.path.dirname(path)
-        (copy,) = (each for each in self._copies(disk) if each.directory == directory)
-        others = self.objects()[os.path.basename(directory)]
-        good = _as_good(copy, [other for other in others if other.disk != disk.name], damaged)
-        return "" if good else f"only {disk.name} has {copy.wanted}"
+    def is_healed(self, damaged: set[str]) -> bool:
+        """Whether the loss of any one device would lose nothing."""
+        return not any(self.only_here(disk, damaged) for disk in self.world.disks.values())
 
     def _only_database(self, disk: SimulatedDisk, kind: str, path: str, damaged: set[str]) -> str:
         name = os.path.basename(path)[:-3]

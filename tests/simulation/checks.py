@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from objstore.object.fileset import FileSet, judge
 from objstore.object.metadata import PostedMetadata
 from objstore.paths import ResourcePath
 from tests.simulation.census import Census, Copy, read_metadata
@@ -13,9 +14,11 @@ from tests.simulation.listings import check_listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
 from tests.simulation.node import EPOCH
 from tests.simulation.services import ACCOUNT
-from tests.simulation.world import World
+from tests.simulation.world import AFTERMATH_SECONDS, World
 
 EXPIRY_SLACK_SECONDS: Final = 5.0
+QUORUM: Final = 2  # of three replicas
+TIMESTAMP_LENGTH: Final = len("1234567890.12345")
 
 
 class Checks:
@@ -26,19 +29,25 @@ class Checks:
         self._model = model
         self._clients = clients
         self._census = Census(world)
-        self._copies = self._census.objects()
+        self._copies: dict[str, list[Copy]] = {}
         self.found: list[str] = []
         self.states: dict[str, Write | None] = {}  # what each object turned out to be; None for gone
 
     def wrong(self, text: str) -> None:
         """Something that must not be."""
-        self.found.append(text)
-        self._world.note("!!", "CHECK", text)
+        if text not in self.found:
+            self.found.append(text)
+            self._world.note("!!", "CHECK", text)
 
-    def run(self, replicated: bool) -> list[str]:
-        """All that is wrong. `replicated`: daemons were there that bring replicas together."""
+    def stored(self) -> None:
+        """What holds at any time: all that was acknowledged lies on some disk, and nothing newer but what was begun."""
+        self._copies = self._census.objects()
         for name in sorted(self._model.objects):
             self._stored(self._model.objects[name])
+
+    def run(self, replicated: bool) -> list[str]:
+        """What holds in the end; all that is wrong. `replicated`: daemons were there that bring replicas together."""
+        self.stored()
         for node in self._world.nodes.values():
             for bug in node.bugs:
                 self.wrong(f"{node.name} logged: {bug[:2000]}")
@@ -57,7 +66,7 @@ class Checks:
         candidates = model.candidates()
         said = ", ".join(str(each) for each in candidates)
         digest = self._world.hasher.hexdigest(ResourcePath(ACCOUNT, *model.name.split("/")))
-        merged = self._census.merged(digest, self._copies)
+        merged = self._merged(model, digest)
         if merged.data is None:
             self.states[model.name] = None
             if not any(self._may_be_gone(model, each) for each in candidates):
@@ -84,9 +93,34 @@ class Checks:
                 return
             headers = posted.headers
             typed = self._posted(digest, merged.type_meta.name) if merged.type_meta is not None else posted
-            if typed is not None and typed.content_type:
+            if typed is not None and typed.content_type_timestamp > data.timestamp:
                 content_type = typed.content_type
         self._metadata(model, data, headers, content_type)
+
+    def _merged(self, model: ObjectModel, digest: str) -> FileSet:
+        """What the object will be once every device has heard of everything.
+
+        A write that was not acknowledged, of which no copy is whole, will be found out and set aside.
+        """
+        acknowledged = {write.timestamp for write in model.writes if write.acknowledged}
+        names = {name for copy in self._copies.get(digest, ()) for name in copy.names}
+        while True:
+            merged = judge(names)
+            data = merged.data
+            if data is None or data.timestamp in acknowledged:
+                return merged
+            if self._census.good_body(digest, data.name, self._copies) is not None:
+                return merged
+            names.discard(data.name)
+
+    def acknowledged(self, write: Write) -> None:
+        """A client has just heard that a write is stored: then a quorum of devices must have it, or something newer."""
+        if self._world.hub.now - self._world.destroyed_at < AFTERMATH_SECONDS:
+            return
+        copies = self._census.copies_of(ResourcePath(ACCOUNT, *write.name.split("/")))
+        having = sum(any(name[:TIMESTAMP_LENGTH] >= write.timestamp for name in copy.names) for copy in copies)
+        if having < QUORUM:
+            self.wrong(f"{write} of {write.name} is on {having} devices only")
 
     def _posted(self, digest: str, name: str) -> PostedMetadata | None:
         for copy in self._copies[digest]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -51,6 +51,7 @@ class Clients:
         self.model = model
         self.violations: list[str] = []
         self.answers: dict[str, int] = {}
+        self.acknowledged: Callable[[Write], None] = lambda write: None
         self._token = token
         world.network.written = self._written
 
@@ -170,6 +171,7 @@ class Clients:
         if not write.began:
             self.violation(f"acknowledged, but no server was asked: {write}")
         write.outcome = Outcome.ACKNOWLEDGED
+        self.acknowledged(write)
 
     def create(self, event: Event, node: Node) -> None:
         container = event.details["container"]

@@ -1,9 +1,9 @@
 """SQLite over the simulated disks. It does its own input and output, so that a crash is modelled at its log.
 
-What of the log (`-wal`) was flushed, by the Flusher or by a checkpoint, survives; of the frames beyond, some beginning, with
-holes torn into it, which SQLite finds out by the frames' checksums. The database file changes in checkpoints only, which
-flush it. A crash must not close connections in the usual way, since the last one to close copies the log back: the
-files are put aside first.
+What of the log (`-wal`) was flushed, by the Flusher or by a checkpoint, survives; of the frames beyond, some
+beginning, with holes torn into it, which SQLite finds out by the frames' checksums. The database file changes in
+checkpoints only, which flush it. A crash must not close connections in the usual way, since the last one to close
+copies the log back: the files are put aside first.
 """
 
 from __future__ import annotations
@@ -193,9 +193,9 @@ class SimulatedDatabases:
 
 def _torn_tail(tail: bytes, random: Random) -> bytes:
     choice = random.random()
-    if choice < 0.35:
+    if choice < 0.6:
         return b""
-    if choice < 0.55:
+    if choice < 0.7:
         return tail
     cut = bytearray(tail[: random.randint(0, len(tail))])
     if choice < 0.8 and cut:

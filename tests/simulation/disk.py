@@ -1,7 +1,8 @@
 """A disk with a page cache, over real files: what was not flushed may be lost, torn or cut when its node crashes.
 
-Names, and attributes, go through a journal in order, as on ext4 and XFS: a crash keeps some beginning of what the journal
-holds beyond its last flush. Content knows no order: of every file not flushed, each block is kept or lost on its own.
+Names, and attributes, go through a journal in order, as on ext4 and XFS: a crash keeps some beginning of what the
+journal holds beyond its last flush. Content knows no order: of every file not flushed, each block is kept or lost on
+its own.
 """
 
 from __future__ import annotations
@@ -60,6 +61,16 @@ class SimulatedDisk:
     unflushed: dict[int, Unflushed] = field(default_factory=dict)
     lost: int = 0  # what crashes have undone, for the story
 
+    @property
+    def away(self) -> str:
+        """Where it lies while it is not mounted."""
+        return f"{self.graveyard}.away"
+
+    @property
+    def place(self) -> str:
+        """Where it lies now."""
+        return self.away if self.state == "unmounted" else self.path
+
     # What the system calls report
 
     def refuse(self, writing: bool) -> None:
@@ -70,6 +81,9 @@ class SimulatedDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if writing and self.state == "readonly":
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if writing and self.state == "unmounted":
+            # Where it was mounted is a folder that the servers must not write to.
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         if self.state == "failing" and self.random.random() < self.failure_rate:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -153,7 +167,10 @@ class SimulatedDisk:
         return lost
 
     def _lose(self) -> str:
-        kept = self.random.choice((self.durable, self.number, self.random.randint(self.durable, self.number)))
+        choice = self.random.random()
+        kept = self.random.randint(self.durable, self.number)
+        if choice < 0.75:  # mostly all is lost that was not flushed
+            kept = self.durable if choice < 0.6 else self.number
         undone = 0
         while self.journal and self.journal[-1].number > kept:
             change = self.journal.pop()
@@ -181,9 +198,9 @@ def _content(descriptor: int) -> bytes:
 def torn(durable: bytes, written: bytes, random: Random) -> bytes:
     """What may be on a disk that has `durable` and was to have `written`."""
     choice = random.random()
-    if choice < 0.3:
-        return durable
     if choice < 0.5:
+        return durable
+    if choice < 0.6:
         return written
     length = random.choice((len(durable), len(written), random.randint(0, max(len(durable), len(written)))))
     blocks = []

@@ -16,6 +16,7 @@ from tests.simulation.services import make_services
 from tests.simulation.world import PORTS, World
 
 DEVICES_MIN: Final = 6
+BLACKOUT_SECONDS_MAX: Final = 60.0
 PAGE_BYTES: Final = 4096
 
 
@@ -28,6 +29,7 @@ class Faults:
         self._random = world.stream("faults")
         self._storms: list[Weather] = []
         self._damaged: set[str] = set()
+        self._spent = False
 
     def run(self, event: Event) -> None:
         """One fault of the plan; returns when it is over."""
@@ -58,6 +60,21 @@ class Faults:
         for kind in PORTS:
             world.publish(kind, world.nodes)
 
+    def _affords(self, disk: SimulatedDisk, what: str) -> bool:
+        """Whether a copy on this disk may be destroyed.
+
+        What was acknowledged is on a quorum of devices, so it survives the loss of one. The next loss is allowed when
+        all is healed, or nothing would be lost that is not elsewhere.
+        """
+        census = Census(self.world)
+        self._damaged = {each for each in self._damaged if os.path.exists(each)}
+        if self._spent and not census.is_healed(self._damaged) and (why := census.only_here(disk, self._damaged)):
+            self.world.note(disk.node, disk.name, f"is spared ({what}):", why)
+            return False
+        self._spent = True
+        self.world.destroyed_at = self.world.hub.now
+        return True
+
     # Nodes
 
     def do_crash(self, details: dict[str, Any]) -> None:
@@ -65,6 +82,15 @@ class Faults:
 
     def do_kill(self, details: dict[str, Any]) -> None:
         self._down(self._node(details), False, details["seconds"])
+
+    def do_blackout(self, details: dict[str, Any]) -> None:
+        """The power of all goes at once."""
+        nodes = list(self.world.nodes.values())
+        for node in nodes:
+            node.crash(True)
+        concurrency.sleep(min(details["seconds"], BLACKOUT_SECONDS_MAX))
+        for node in nodes:
+            node.start(make_services)
 
     def do_crash_proxy(self, details: dict[str, Any]) -> None:
         proxies = self.world.proxies
@@ -127,20 +153,30 @@ class Faults:
 
     def do_disk(self, details: dict[str, Any]) -> None:
         _, disk = self._disk(details)
-        if disk.state:
+        if disk.state or (details["state"] == "failing" and not self._affords(disk, "errors")):
             return
         disk.failure_rate = details["rate"]
         self._disk_state(disk, details["state"])
-        concurrency.sleep(details["seconds"])
+        self._pass_errors(disk, details["seconds"])
         if disk.state == details["state"]:
+            if disk.state == "failing":
+                self.world.destroyed_at = self.world.hub.now
             self._disk_state(disk, "")
+
+    def _pass_errors(self, disk: SimulatedDisk, seconds: float) -> None:
+        """What cannot be read is set aside: while errors last, copies are being destroyed."""
+        end = self.world.hub.now + seconds
+        while (left := end - self.world.hub.now) > 0:
+            if disk.state == "failing":
+                self.world.destroyed_at = self.world.hub.now
+            concurrency.sleep(min(left, 300.0))
 
     def do_unmount(self, details: dict[str, Any]) -> None:
         _, disk = self._disk(details)
         if disk.state:
             return
         disk.crash(power=False)
-        os.rename(disk.path, _away(disk))
+        os.rename(disk.path, disk.away)
         self._disk_state(disk, "unmounted")
         concurrency.sleep(details["seconds"])
         if disk.state == "unmounted":
@@ -148,16 +184,13 @@ class Faults:
             self._disk_state(disk, "")
 
     def _mount(self, disk: SimulatedDisk) -> None:
-        if os.path.isdir(_away(disk)):
-            os.rename(_away(disk), disk.path)
+        if os.path.isdir(disk.away):
+            os.rename(disk.away, disk.path)
 
     def do_wipe(self, details: dict[str, Any]) -> None:
         """A disk is replaced by an empty one, while its node is down."""
         node, disk = self._disk(details)
-        if disk.state:
-            return
-        if why := Census(self.world).only_here(disk, self._damaged):
-            self.world.note(disk.node, disk.name, "is not replaced:", why)
+        if disk.state or not self._affords(disk, "loss"):
             return
         node.crash(power=False)
         disk.wipe()
@@ -177,10 +210,7 @@ class Faults:
         if not files:
             return
         path = files[details["pick"] % len(files)]
-        census = Census(self.world)
-        self._damaged = {each for each in self._damaged if os.path.exists(each)}
-        if why := census.only_copy(disk, path, self._damaged):
-            self.world.note(disk.node, "no bit flipped:", why)
+        if not self._affords(disk, "bits"):
             return
         self._damaged.add(path)
         self.world.note(disk.node, f"bits of the {what} flip in", path.removeprefix(self.world.root))
@@ -264,7 +294,3 @@ class Faults:
             else:
                 each.set_weight(number, weight)
         return f"{chosen} leaves" if change == "remove" else f"{chosen} weighs {weight}"
-
-
-def _away(disk: SimulatedDisk) -> str:
-    return f"{disk.graveyard}.away"

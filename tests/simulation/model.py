@@ -1,8 +1,8 @@
 """What clients may see: the reference model, a dictionary of objects with all writes that were ever begun.
 
-Every write has the timestamp its proxy gave it, read off the wire. The newest write wins. A write whose outcome is not
-known (no answer, or an error) may have taken place or not. So what an object must be in the end is: the newest write that
-was acknowledged, or any newer one that may have taken place.
+Every write has the timestamp its proxy gave it, read off the wire. The newest write wins. A write whose outcome is
+not known (no answer, or an error) may have taken place or not. So what an object must be in the end is: the newest
+write that was acknowledged, or any newer one that may have taken place.
 """
 
 from __future__ import annotations

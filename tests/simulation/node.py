@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from objstore.daemon import Job, Runner
+from objstore.devices import Device
 from objstore.http.messages import WsgiApplication
 from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
@@ -96,6 +97,7 @@ class Node:
         self.owner: Owner | None = None
         self.servers: dict[int, WsgiApplication] = {}
         self.disks: dict[str, SimulatedDisk] = {}
+        self.daemons: set[str] = set()
         self.lives = 0
         self.changes_left: int | None = None  # until it crashes
         self.power = True
@@ -103,6 +105,10 @@ class Node:
         self.bugs: list[str] = []
         for folder in ("devices", "rings", "recon", "graves"):
             os.makedirs(f"{self.path}/{folder}")
+
+    def owns(self, device: Device) -> bool:
+        """Whether a ring's device is here."""
+        return device.ip == self.address
 
     def time(self) -> float:
         """Its clock."""
@@ -164,3 +170,4 @@ class Node:
         lost = [found for disk in self.disks.values() if (found := disk.crash(power))]
         world.calls.let_go(owner)
         world.note(self.name, "crashed", "power" if power else "killed", f"{frames} logs cut", *lost)
+        world.disturbed()

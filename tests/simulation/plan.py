@@ -11,7 +11,7 @@ OPERATIONS_PER_HOUR: Final = 100
 FAULTS_PER_HOUR: Final = 5.0
 MACHINES: Final = 7  # storage nodes and proxies
 CONTAINERS: Final = 3
-OBJECTS_PER_CONTAINER: Final = 8
+OBJECTS_PER_CONTAINER: Final = 12
 OPERATIONS: Final = {
     "put": 34,
     "put_large": 3,
@@ -26,7 +26,8 @@ OPERATIONS: Final = {
     "account": 1,
 }
 FAULTS: Final = {
-    "crash": 16,
+    "blackout": 14,
+    "crash": 10,
     "crash_at": 16,
     "kill": 6,
     "crash_proxy": 4,
@@ -34,8 +35,8 @@ FAULTS: Final = {
     "weather": 14,
     "disk": 12,
     "unmount": 5,
-    "wipe": 5,
-    "flip": 8,
+    "wipe": 8,
+    "flip": 12,
     "clock": 4,
     "ring": 7,
 }
@@ -74,7 +75,8 @@ def make_plan(seed: str, hours: float) -> Plan:
     random = Random(f"{seed}/plan")
     largest = random.choice((0.0, 0.5, 60.0, 7200.0))
     skews = tuple(round(random.uniform(-largest, largest), 3) for _ in range(MACHINES))
-    events = _operations(random, hours) + _faults(random, hours)
+    operations = _operations(random, hours)
+    events = operations + _faults(random, hours, [at for at, _, _ in operations])
     events.sort(key=lambda event: event[0])
     numbered = tuple(Event(at, number, kind, details) for number, (at, kind, details) in enumerate(events, 1))
     return Plan(seed, hours, skews, numbered)
@@ -133,11 +135,15 @@ def _details(random: Random, kind: str, name: str) -> dict[str, Any]:
     return {"name": name, "proxy": proxy}
 
 
-def _faults(random: Random, hours: float) -> list[_Draft]:
+def _faults(random: Random, hours: float, busy: list[float]) -> list[_Draft]:
     events: list[_Draft] = []
     for _ in range(int(hours * FAULTS_PER_HOUR)):
         kind = _drawn(random, FAULTS)
-        at = random.uniform(5.0, hours * SECONDS_PER_HOUR * 0.98)
+        # Most of them when something is being done: a quiet cluster is hard to hurt.
+        if random.random() < 0.7:
+            at = max(random.choice(busy) + random.choice((0.05, 0.3, 3.0, 20.0)) * random.random(), 5.0)
+        else:
+            at = random.uniform(5.0, hours * SECONDS_PER_HOUR * 0.98)
         lasting = round(random.choice((2.0, 30.0, 300.0, 3600.0)) * random.uniform(0.5, 2), 1)
         events.append((at, kind, _fault_details(random, kind, lasting)))
     return events

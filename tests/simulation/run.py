@@ -19,6 +19,7 @@ from tests.simulation.services import make_services, make_token
 from tests.simulation.world import World
 
 HEALING_HOURS: Final = 3.0
+REPLICATORS: Final = {"object-replicator", "container-replicator", "account-replicator"}
 GARBAGE_SECONDS: Final = 1200.0
 
 
@@ -59,6 +60,9 @@ def _run(world: World, plan: Plan, began: float) -> Result:
         node.start(make_services)
     clients = Clients(world, model, make_token(world.proxies[0]))
     faults = Faults(world)
+    checks = Checks(world, model, clients)
+    world.after_crash = checks.stored
+    clients.acknowledged = checks.acknowledged
     concurrency.sleep(0.5)
     for event in plan.events:
         _wait_until(world, event.at)
@@ -69,8 +73,8 @@ def _run(world: World, plan: Plan, began: float) -> Result:
     faults.end_all()
     _wait_until(world, (plan.hours + HEALING_HOURS) * SECONDS_PER_HOUR)
     world.note("==", "healed, checking")
-    checks = Checks(world, model, clients)
-    found = clients.violations + checks.run(replicated=False)
+    daemons = {name for node in world.storage for name in node.daemons}
+    found = clients.violations + checks.run(replicated=daemons >= REPLICATORS)
     return Result(
         plan,
         found,

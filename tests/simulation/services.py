@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
+
+from msgspec import Struct, structs
 
 from objstore.config.account import AccountConfig
-from objstore.config.container import ContainerConfig, ContainerUpdaterConfig
-from objstore.config.object import ObjectConfig, UpdaterConfig
+from objstore.config.container import ContainerConfig
+from objstore.config.object import ObjectConfig
 from objstore.config.proxy import AccountsConfig, AuthConfig, ProxyConfig, ProxyLogConfig
 from objstore.config.sections import DevicesConfig
 from objstore.config.units import Reserve
@@ -15,6 +17,7 @@ from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.proxy.auth.tempauth import SECRET_NAME
 from objstore.proxy.auth.tokens import TokenIssuer
+from objstore.recon import ReconFolder
 from objstore.ring.rings import Rings
 from objstore.system import generations
 from objstore.tools import assembly
@@ -28,6 +31,29 @@ USER: Final = User("sim", "tester", "secret", (".admin",))
 TOKEN_SECONDS: Final = 10 * 365 * 86400
 
 
+# Virtual time is cheap, and passes are not: they come less often than by default.
+INTERVAL_SECONDS: Final = {
+    "replicator": 900.0,
+    "auditor": 3600.0,
+    "expirer": 600.0,
+    "reaper": 1800.0,
+    "reconciler": 900.0,
+    "updater": 300.0,
+    "relinker": 3600.0,
+}
+Config = TypeVar("Config", bound=Struct)
+
+
+def paced(config: Config) -> Config:
+    """The same configuration with the intervals of its daemons as above."""
+    sections = {}
+    for name, seconds in INTERVAL_SECONDS.items():
+        section = getattr(config, name, None)
+        if section is not None and hasattr(section, "interval"):
+            sections[name] = structs.replace(section, interval=seconds)
+    return structs.replace(config, **sections)
+
+
 def make_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]:
     """Servers by port, and the daemons beside them."""
     return storage_services(node) if node.disks else proxy_services(node)
@@ -38,19 +64,22 @@ def storage_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]
     cluster, runtime = node.world.cluster, node.make_runtime()
     transport = SimulatedTransport(node.world.network, node.name)
     devices = DevicesConfig(root=f"{node.path}/devices", mount_check=True, reserve=Reserve(0))
-    objects = ObjectConfig(devices=devices, updater=UpdaterConfig(interval=300.0))
-    containers = ContainerConfig(devices=devices, updater=ContainerUpdaterConfig(interval=300.0))
-    accounts = AccountConfig(devices=devices)
+    objects = paced(ObjectConfig(devices=devices))
+    containers = paced(ContainerConfig(devices=devices))
+    accounts = paced(AccountConfig(devices=devices))
     servers = {
         PORTS["account"]: assembly.make_account_server(accounts, cluster, runtime),
         PORTS["container"]: assembly.make_container_server(containers, cluster, transport, runtime),
         PORTS["object"]: assembly.make_object_server(objects, cluster, transport, runtime),
     }
     rings = Rings(f"{node.path}/rings", runtime.clock)
+    common = (cluster, rings, transport, runtime, ReconFolder(f"{node.path}/recon"), node.owns)
     jobs = [
-        assembly.make_object_updater(objects, cluster, rings, transport, runtime),
-        assembly.make_container_updater(containers, cluster, rings, transport, runtime),
+        *assembly.make_object_daemons(objects, *common),
+        *assembly.make_container_daemons(containers, *common),
+        *assembly.make_account_daemons(accounts, *common),
     ]
+    node.daemons = {job.worker.name for job in jobs}
     return servers, jobs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from random import Random
 from typing import Any, Final
@@ -20,6 +20,7 @@ from objstore.ring.format import write_ring
 from objstore.ring.ring import Ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
 from objstore.ring.settings import Settings
+from objstore.system.concurrency import call_soon
 from tests.simulation.calls import SimulatedCalls
 from tests.simulation.databases import SimulatedDatabases
 from tests.simulation.disk import SimulatedDisk
@@ -52,6 +53,8 @@ class World:
         self.story: list[str] = []
         self.trace = blake2b(digest_size=16)
         self.troubled: dict[str, float] = {}
+        self.destroyed_at = -1e9  # when a copy was last destroyed, or began to be
+        self.after_crash: Callable[[], None] = lambda: None
         self.calls = SimulatedCalls(self.root, self.stream("calls"), lambda node: self.nodes[node].time())
         self.calls.before_change = self.before_change
         self.databases = SimulatedDatabases(self.calls, self.stream("databases"))
@@ -94,6 +97,10 @@ class World:
                 self.note(node.name, "crashes at", call, "on", disk.name)
                 node.crash(node.power)
                 raise Crashed
+
+    def disturbed(self) -> None:
+        """Somebody has crashed: what holds at any time must hold now."""
+        call_soon(self.after_crash)
 
     def recently_troubled(self, node: Node) -> bool:
         """Whether a disk of the node was in trouble a short while ago."""
