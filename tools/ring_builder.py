@@ -21,6 +21,7 @@ SUBCOMMANDS: Final = {
     "create": "settings",
     "dispersion": "dispersion",
     "finish_increase_partition_power": "power",
+    "history": "showing",
     "increase_partition_power": "power",
     "list_parts": "showing",
     "prepare_increase_partition_power": "power",

@@ -127,6 +127,8 @@ def parse_addition(word: str) -> Addition:
 def search_of(options: Mapping[str, str | None]) -> Search | None:
     """What the options of a command choose; None if none of them was given. Raises BuilderError."""
     fields = _fields(options)
+    # An empty text is in every meta: it would choose all devices.
+    require("" not in fields.values(), "an option that chooses devices is empty")
     return Search(fields) if fields else None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from itertools import zip_longest
+from typing import Final
 
 import click
 import numpy as np
@@ -18,6 +20,8 @@ from objstore.tools.ringbuilder.options import SEARCH_OPTIONS, Subcommand, devic
 from objstore.tools.ringbuilder.report import Report
 from objstore.tools.ringbuilder.session import DONE, WARNING, Session
 from objstore.tools.ringbuilder.tables import device_table, summary, table
+
+TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def show(session: Session) -> int:
@@ -95,6 +99,17 @@ def version(session: Session) -> None:
         f"{path}: Serialization version: {form} ({ring.rows[0].itemsize if form > 1 else NARROW_BYTES}-byte IDs), "
         f"build version: {ring.version}"
     )
+
+
+@click.command("history", cls=Subcommand)
+@click.pass_obj
+def history(session: Session) -> None:
+    """Show what was done to the builder: the version it made, when (UTC), and the words it was done with."""
+    rows = (
+        (str(entry.version), datetime.fromtimestamp(entry.seconds, UTC).strftime(TIME_FORMAT), entry.what)
+        for entry in session.load().history
+    )
+    click.echo(table(("Version", "<Time", "<Command"), rows))
 
 
 @click.command("validate", cls=Subcommand)

@@ -138,6 +138,8 @@ def test_a_builder_in_a_folder_that_is_not_there(shell: Shell) -> None:
         ("remove", "say which devices"),
         ("remove d77", "no device matches"),
         ("remove --id 1 d2", "say which devices"),
+        ("remove --meta '' --yes", "an option that chooses devices is empty"),
+        ("set_weight --ip '' 5", "an option that chooses devices is empty"),
         ("search", "say which devices"),
         ("search ''", "invalid search value: ''"),
         ("search d77", "no device matches"),

@@ -108,6 +108,16 @@ def test_version(shell: Shell, version: int, width: int) -> None:
     assert shell.done("object.builder version") == shell.done("object.ring.gz version") == expected
 
 
+def test_history(shell: Shell) -> None:
+    shell.build()
+    shell.clock.seconds = NOW + 61
+    shell.done("object.builder set_info d0 '_on shelf 3'")
+    lines = shell.done("object.builder history").splitlines()
+    assert lines[0].split() == ["Version", "Time", "Command"]
+    assert lines[-2].split(maxsplit=2) == ["7", "2027-01-15T08:00:00Z", "rebalance --seed 1"]
+    assert lines[-1].split(maxsplit=2) == ["8", "2027-01-15T08:01:01Z", "set_info d0 '_on shelf 3'"]
+
+
 def test_validate(shell: Shell) -> None:
     shell.build()
     assert shell.done("object.builder validate") == ""
