@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import ClassVar
 
 from objstore.account.rows import AccountDescription
 from objstore.cluster import Cluster
@@ -24,7 +23,7 @@ from objstore.runtime import Runtime
 class AccountReplicator(DatabaseReplicator[ContainerRow]):
     """See DatabaseReplicator."""
 
-    name: ClassVar[str] = "account-replicator"
+    name: str = "account-replicator"
 
     def __init__(
         self,

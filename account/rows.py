@@ -49,6 +49,7 @@ class AccountDescription(Description[ContainerRow]):
     }
     key: ClassVar[tuple[str, ...]] = ()
     totals: ClassVar = ("container_count", "object_count", "bytes_used")
+    sums: ClassVar = ("count(*)", "coalesce(sum(object_count), 0)", "coalesce(sum(bytes_used), 0)")
     more_tables: ClassVar = ""
     tombstone_moment: ClassVar = "max(put_timestamp, delete_timestamp, stats_timestamp)"
     row_type = ContainerRow

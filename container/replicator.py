@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, Final
+from typing import Final
 
 from objstore.cluster import Cluster
 from objstore.config.databases import DatabaseReplicatorConfig
@@ -36,7 +36,7 @@ ROWS_PER_REQUEST: Final = 500
 class ContainerReplicator(DatabaseReplicator[ObjectRow]):
     """See DatabaseReplicator."""
 
-    name: ClassVar[str] = "container-replicator"
+    name: str = "container-replicator"
 
     def __init__(
         self,

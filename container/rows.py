@@ -79,6 +79,7 @@ class ContainerDescription(Description[ObjectRow]):
     }
     key: ClassVar = ("policy_index",)
     totals: ClassVar = ("object_count", "bytes_used")
+    sums: ClassVar = ("count(*)", "coalesce(sum(size), 0)")
     # What the account was last told: see `reports`. A container that was never reported differs from every report.
     more_tables: ClassVar = f"""
         CREATE TABLE report (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,8 +18,9 @@ from objstore.db.database import Database
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.store import DatabaseStore
+from objstore.db.walk import device_roots
 from objstore.http.transport import Transport
-from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
 from objstore.ring.ring import Ring
@@ -76,23 +76,13 @@ class ContainerUpdater:
         folder = ContainerDescription.folder
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL_SECONDS
-            self._sweep = chain.from_iterable(hints.sweep(root, folder) for root in self._roots())
+            self._sweep = chain.from_iterable(hints.sweep(root, folder) for root in device_roots(self._devices))
         if self._sweep is not None:
             part = next(self._sweep, None)
             if part is not None:
                 return part
             self._sweep = None
-        return [place for root in self._roots() for place in hints.marked(root, folder)]
-
-    def _roots(self) -> list[str]:
-        """The folders of the devices that are there."""
-        found = []
-        for name in sorted(os.listdir(self._devices.root)):
-            try:
-                found.append(self._devices.path(name))
-            except DeviceUnavailable:
-                continue
-        return found
+        return [place for root in device_roots(self._devices) for place in hints.marked(root, folder)]
 
     def _report(self, place: Place) -> None:
         hints.unmark(place)

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from objstore.cluster import Cluster
     from objstore.config.account import AccountConfig
     from objstore.config.container import ContainerConfig
+    from objstore.config.databases import DatabaseAuditorConfig, DatabaseReplicatorConfig
     from objstore.config.object import ObjectConfig
     from objstore.config.proxy import ProxyConfig
     from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
+    from objstore.db.walk import DatabaseWorker
     from objstore.http.messages import WsgiApplication
     from objstore.http.transport import Transport
     from objstore.ring.rings import Rings
@@ -104,6 +106,11 @@ def make_container_updater(
 IsMine = Callable[[Device], bool]
 
 
+def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAuditorConfig) -> Job:
+    """At the pace of its configuration, which counts databases."""
+    return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
+
+
 def make_object_daemons(
     config: ObjectConfig,
     cluster: Cluster,
@@ -127,7 +134,18 @@ def make_container_daemons(
     is_mine: IsMine,
 ) -> list[Job]:
     """All daemons of a container server."""
-    return [make_container_updater(config, cluster, rings, transport, runtime)]
+    from objstore.container.auditor import ContainerAuditor
+    from objstore.container.replicator import ContainerReplicator
+
+    devices = make_devices(config.devices)
+    replicator = ContainerReplicator(
+        config.replicator, cluster, devices, lambda: rings.container, transport, runtime, recon, is_mine
+    )
+    return [
+        make_container_updater(config, cluster, rings, transport, runtime),
+        _paced(replicator, config.replicator),
+        _paced(ContainerAuditor(cluster, devices, runtime, recon), config.auditor),
+    ]
 
 
 def make_account_daemons(
@@ -140,7 +158,17 @@ def make_account_daemons(
     is_mine: IsMine,
 ) -> list[Job]:
     """All daemons of an account server."""
-    return []
+    from objstore.account.auditor import AccountAuditor
+    from objstore.account.replicator import AccountReplicator
+
+    devices = make_devices(config.devices)
+    replicator = AccountReplicator(
+        config.replicator, cluster, devices, lambda: rings.account, transport, runtime, recon, is_mine
+    )
+    return [
+        _paced(replicator, config.replicator),
+        _paced(AccountAuditor(cluster, devices, runtime, recon), config.auditor),
+    ]
 
 
 def make_routes(

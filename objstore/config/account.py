@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from objstore.config.databases import DatabaseAuditorConfig, DatabaseReplicatorConfig
 from objstore.config.sections import (
     AccountServerConfig,
     BackendConfig,
@@ -22,6 +23,8 @@ class AccountConfig(Struct, frozen=True):
     server: AccountServerConfig = AccountServerConfig()
     devices: DevicesConfig = DevicesConfig()
     backend: BackendConfig = BackendConfig()
+    replicator: DatabaseReplicatorConfig = DatabaseReplicatorConfig()
+    auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
     replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()

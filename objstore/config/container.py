@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from objstore.config.databases import DatabaseAuditorConfig, DatabaseReplicatorConfig
 from objstore.config.sections import (
     BackendConfig,
     ContainerServerConfig,
@@ -36,6 +37,8 @@ class ContainerConfig(Struct, frozen=True):
     devices: DevicesConfig = DevicesConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
     updater: ContainerUpdaterConfig = ContainerUpdaterConfig()
+    replicator: DatabaseReplicatorConfig = DatabaseReplicatorConfig()
+    auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
     replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()

@@ -27,6 +27,7 @@ class Description(ABC, Generic[Row]):
     columns: ClassVar[Mapping[str, str]]  # name -> declaration in SQL, besides deleted, name and sequence
     key: ClassVar[tuple[str, ...]]  # columns that identify a row besides its name
     totals: ClassVar[tuple[str, ...]]  # what is summed over the live rows of each policy; the first counts rows
+    sums: ClassVar[tuple[str, ...]]  # SQL expressions: what each of `totals` must be
     more_tables: ClassVar[str]  # SQL that makes and fills what only this kind has
     listed_as: ClassVar[str]  # the XML element of a row
     tombstone_moment: ClassVar[str]  # SQL expression: the newest timestamp of a tombstone

@@ -82,7 +82,7 @@ class Peers(Generic[Row]):
         return self._request(Kind.WHOLE, node, partition, path)
 
     def _request(self, kind: Kind, node: Device, partition: int, path: ResourcePath, more: str = "") -> BackendRequest:
-        return BackendRequest(METHOD, node, partition, path, _HEADERS, f"step={kind.value}{more}")
+        return BackendRequest(METHOD, node.on_replication, partition, path, _HEADERS, f"step={kind.value}{more}")
 
     def _ask(self, request: BackendRequest, body: bytes) -> bytes:
         try:

@@ -11,7 +11,7 @@ import sqlite3
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import ClassVar, Final, Generic, Protocol
+from typing import Final, Generic, Protocol
 
 from objstore.cluster import Cluster
 from objstore.config.databases import DatabaseReplicatorConfig
@@ -61,7 +61,8 @@ class Placement(Protocol):
 class DatabaseReplicator(Generic[Row]):
     """A worker: each step looks after up to DATABASES_PER_STEP databases."""
 
-    name: ClassVar[str]
+    name: str
+    databases_per_step: Final = DATABASES_PER_STEP
 
     def __init__(
         self,

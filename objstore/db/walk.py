@@ -6,14 +6,22 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
+from objstore.daemon import Worker
 from objstore.db.location import Place
 from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.runtime import Runtime
 from objstore.system import files
 
 HASH_LENGTH: Final = 32
+
+
+class DatabaseWorker(Worker, Protocol):
+    """A worker that takes several databases in a step."""
+
+    @property
+    def databases_per_step(self) -> int: ...
 
 
 def device_roots(devices: DeviceRoot) -> list[str]:
