@@ -11,6 +11,8 @@ from objstore.devices import Device
 from objstore.ring.errors import require
 
 DEVICE_ID_MAX: Final = 999_999
+WEIGHT_MIN: Final = 1e-6
+WEIGHT_MAX: Final = 1e18  # more than the bytes of any disk
 HOST_NAME: Final = re.compile(
     r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z][A-Za-z0-9-]{0,62}"
 )
@@ -18,8 +20,10 @@ DEVICE_NAME: Final = re.compile(r"[^/\x00-\x20]{1,255}")
 
 
 def check_weight(weight: float) -> None:
-    """Raises BuilderError for a weight that is not a finite number of 0 or more."""
+    """Raises BuilderError for a weight that is neither 0 nor a number within reason: sums of others mean nothing."""
     require(math.isfinite(weight) and weight >= 0, f"a weight must be a number of 0 or more, not {weight}")
+    reasonable = weight == 0 or WEIGHT_MIN <= weight <= WEIGHT_MAX
+    require(reasonable, f"a weight must be 0 or {WEIGHT_MIN:g} to {WEIGHT_MAX:g}, not {weight}")
 
 
 def check_device(device: Device) -> None:

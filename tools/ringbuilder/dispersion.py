@@ -58,7 +58,7 @@ def dispersion(session: Session, pattern: str, verbose: bool, recalculate: bool)
     if layout is None:
         raise BuilderError(f"{session.files.builder} was never balanced: rebalance it first")
     report = Report(builder)
-    require(report.usable, "no device has weight, so there is no way replicas should be spread")
+    require(report.usable, "the devices cannot take all partitions, so there is no way replicas should be spread")
     tiers = [tier for tier in tier_reports(builder, layout, report.tiers) if chosen.search(tier.name)]
     click.echo(
         f"Dispersion is {report.dispersion:.6f}, Balance is {report.balance:.6f}, "

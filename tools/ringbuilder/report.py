@@ -12,6 +12,7 @@ import numpy as np
 
 from objstore.devices import Device
 from objstore.ring.builder import SECONDS_PER_HOUR, RingBuilder
+from objstore.ring.errors import BuilderError
 from objstore.ring.quality import quality_of, shares_by_weight
 from objstore.ring.targets import targets, weighted_targets
 from objstore.ring.tiers import Floats, Ints, Tiers
@@ -31,10 +32,10 @@ class Report:
         """The failure domains of the devices as they are now."""
         return self.builder.tiers
 
-    @cached_property
+    @property
     def usable(self) -> bool:
-        """Whether any device has weight."""
-        return self.tiers.usable_count > 0
+        """Whether the devices, as they are now, can take all partitions: by their weights, and their limits."""
+        return bool(self.shares.any())
 
     @cached_property
     def held(self) -> Ints:
@@ -44,9 +45,11 @@ class Report:
 
     @cached_property
     def shares(self) -> Floats:
-        """The partitions each device should hold by its weight, by id; not whole numbers."""
-        tiers = self.tiers
-        return shares_by_weight(self.builder.settings, tiers) if self.usable else np.zeros(len(tiers.weights))
+        """The partitions each device should hold by its weight, by id; not whole numbers. All 0 if it cannot be."""
+        try:
+            return shares_by_weight(self.builder.settings, self.tiers)
+        except BuilderError:
+            return np.zeros(len(self.tiers.weights))
 
     @cached_property
     def balances(self) -> Floats:

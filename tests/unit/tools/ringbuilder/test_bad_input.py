@@ -104,6 +104,8 @@ def test_a_builder_in_a_folder_that_is_not_there(shell: Shell) -> None:
         ("add r1z1-10.0.0.77:6200/sda x", "the weight must be a number, not 'x'"),
         ("add r1z1-10.0.0.77:6200/sda nan", "a weight must be a number of 0 or more, not nan"),
         ("add r1z1-10.0.0.77:6200/sda inf", "a weight must be a number of 0 or more, not inf"),
+        ("add r1z1-10.0.0.77:6200/sda 1e300", "a weight must be 0 or 1e-06 to 1e+18, not 1e+300"),
+        ("add r1z1-10.0.0.77:6200/sda 1e-300", "a weight must be 0 or 1e-06 to 1e+18, not 1e-300"),
         ("add r1z1-10.0.0.77:6200/sda -1", "a weight must be a number of 0 or more, not -1.0"),
         ("add r1z1-10.0.0.0:6200/sd0 100", "sd0 on 10.0.0.0:6200 is in the ring already, with the id 0"),
         ("add r1z1-h:1/a 1 r1z1-h:1/a 1", "a on h:1 is in the ring already, with the id 6"),

@@ -48,8 +48,16 @@ def test_a_builder_none_of_whose_devices_has_weight_can_be_shown(shell: Shell) -
     shell.build()
     assert shell("object.builder set_weight z0 0 z1 0 z2 0 z3 0 z4 0 z5 0").status == 0
     assert "999.99 balance, 0.00 dispersion" in shell.done("object.builder")
-    assert "no device has weight" in shell.refused("object.builder dispersion")
+    assert "cannot take all partitions" in shell.refused("object.builder dispersion")
     assert "no device has weight" in shell.refused("object.builder rebalance")
+
+
+def test_a_builder_with_limits_that_leave_no_place_can_be_shown(shell: Shell) -> None:
+    shell.build(devices=3)
+    shell.done("object.builder set_limit r1 1 --yes")
+    assert "999.99 balance" in shell.done("object.builder")
+    shell.clock.seconds = NOW + 3601
+    assert "leave no place" in shell.refused("object.builder rebalance")
 
 
 def test_a_bad_ring_file_does_not_hide_the_builder(shell: Shell) -> None:
