@@ -249,11 +249,11 @@ class DatabaseReplicator(Generic[Row]):
 
     def _lend(self, subject: Subject, gone: Device) -> None:
         """A handoff holds the replica of a device that is gone."""
-        position = subject.primaries.index(gone)
         handoffs = list(islice(self._ring().handoffs(subject.partition), len(subject.primaries)))
-        node = handoffs[position] if position < len(handoffs) else None
-        if node is None:
+        if not handoffs:
             return
+        # All peers choose the same one for the same device, and another for another where there are enough.
+        node = handoffs[subject.primaries.index(gone) % len(handoffs)]
         try:
             (answer,) = self._peers.compare(node, [_question(subject)])
             self._count(subject, self._sync.run(subject, node, answer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -169,7 +169,7 @@ class Replicas:
         self.clock.seconds = float(NOW + 100)
         self.cluster = Cluster(PathHasher("", "s"), POLICIES, Limits())
         self.requests: list[BackendRequest] = []
-        self.before: list[Any] = []  # called once each, before the next request
+        self.before: Callable[[BackendRequest], None] | None = None  # called before each request is answered
         self.transport = LocalTransport(self._server)
         self.nodes = {number: ReplicaNode(self, number) for number in range(1, count + 1)}
 
@@ -178,8 +178,8 @@ class Replicas:
         if not node.up:
             raise NodeFailure(request.node, "connect")
         self.requests.append(request)
-        while self.before:
-            self.before.pop(0)(request)
+        if self.before is not None:
+            self.before(request)
         return node.container if request.node.port == CONTAINER_PORT else node.account
 
     def __getitem__(self, number: int) -> ReplicaNode:
