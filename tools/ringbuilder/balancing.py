@@ -88,11 +88,7 @@ def _result(builder: RingBuilder, plan: Plan) -> int:
     )
     outcome = DONE
     if report.balance > BALANCE_LIMIT and report.balance > 100 * builder.settings.overload:
-        hours = f"{builder.settings.min_part_hours:g}"
-        click.echo(
-            f"NOTE: Balance of {report.balance:.2f} indicates you should push this ring, wait at least {hours} hours, "
-            "and rebalance again."
-        )
+        click.echo(f"NOTE: Balance of {report.balance:.2f} indicates {_remedy(builder, plan)}.")
         outcome = WARNING
     if report.dispersion > 0:
         click.echo(
@@ -101,6 +97,13 @@ def _result(builder: RingBuilder, plan: Plan) -> int:
         )
         outcome = WARNING
     return outcome
+
+
+def _remedy(builder: RingBuilder, plan: Plan) -> str:
+    if plan.before is None:  # a first layout is as balanced as it can be
+        return "too few partitions for so many devices or such weights"
+    hours = f"{builder.settings.min_part_hours:g}"
+    return f"you should push this ring, wait at least {hours} hours, and rebalance again"
 
 
 @click.command("write_ring", cls=Subcommand)

@@ -149,13 +149,8 @@ def addition_of(options: Mapping[str, str | None]) -> Addition:
 
 def describe(device: Device) -> str:
     """A device in the form of a search, with all parts."""
-    place = f"d{device.id}r{device.region}z{device.zone}-{device.address}R{replication_address(device)}"
+    place = f"d{device.id}r{device.region}z{device.zone}-{device.address}R{device.on_replication.address}"
     return f'{place}/{device.device}_"{device.meta}"'
-
-
-def replication_address(device: Device) -> str:
-    """ "ip:port" of the replication interface."""
-    return msgspec.structs.replace(device, ip=device.replication_ip, port=device.replication_port).address
 
 
 def _addition(fields: Fields) -> Addition:

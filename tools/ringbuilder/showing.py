@@ -22,6 +22,7 @@ from objstore.tools.ringbuilder.session import DONE, WARNING, Session
 from objstore.tools.ringbuilder.tables import device_table, summary, table
 
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+SECONDS_MAX: Final = 253_402_300_799  # the year 9999
 
 
 def show(session: Session) -> int:
@@ -106,10 +107,13 @@ def version(session: Session) -> None:
 def history(session: Session) -> None:
     """Show what was done to the builder: the version it made, when (UTC), and the words it was done with."""
     rows = (
-        (str(entry.version), datetime.fromtimestamp(entry.seconds, UTC).strftime(TIME_FORMAT), entry.what)
-        for entry in session.load().history
+        (str(entry.version), _time(entry.seconds), " ".join(entry.what.split())) for entry in session.load().history
     )
     click.echo(table(("Version", "<Time", "<Command"), rows))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(min(max(seconds, 0), SECONDS_MAX), UTC).strftime(TIME_FORMAT)
 
 
 @click.command("validate", cls=Subcommand)

@@ -8,7 +8,6 @@ from typing import Final
 
 from objstore.devices import Device
 from objstore.ring.builder import RingBuilder
-from objstore.tools.ringbuilder.places import replication_address
 from objstore.tools.ringbuilder.report import Report
 
 # A heading that begins with "<" is that of a column of text, which is set to the left.
@@ -42,7 +41,7 @@ def _cells(device: Device, report: Report) -> tuple[str, ...]:
         str(device.region),
         str(device.zone),
         device.address,
-        replication_address(device),
+        device.on_replication.address,
         device.device,
         f"{device.weight:.2f}",
         str(report.held[device.id]),

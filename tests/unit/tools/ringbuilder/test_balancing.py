@@ -80,7 +80,15 @@ def test_a_bad_balance_is_a_warning(shell: Shell) -> None:
     shell.clock.seconds = NOW + 3601
     answer = shell("object.builder rebalance")
     assert answer.status == 1
-    assert "NOTE: Balance of 999.99 indicates" in answer.out
+    assert "NOTE: Balance of 999.99 indicates you should push this ring, wait at least 1 hours" in answer.out
+
+
+def test_more_devices_than_partitions_can_serve_is_a_warning(shell: Shell) -> None:
+    shell.done("object.builder create 1 1 1")
+    shell.done("object.builder add r1z1-h1:1/a 1 r1z2-h2:1/b 1 r1z3-h3:1/c 1")
+    answer = shell("object.builder rebalance")
+    assert answer.status == 1
+    assert "NOTE: Balance of 100.00 indicates too few partitions" in answer.out
 
 
 @pytest.mark.parametrize("seed", ["7", "text", "-3", "ü"])
