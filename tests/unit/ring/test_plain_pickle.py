@@ -119,6 +119,39 @@ def test_every_other_instruction_is_refused(opcode: pickletools.OpcodeInfo) -> N
             load_plain_pickle(b"\x80\x04" + before + opcode.code.encode("latin-1") + b"\x00" * 40 + b".")
 
 
+RECONSTRUCT = b"carray\n_array_reconstructor\n(carray\narray\n"
+MISUSES = {
+    "appends to a dictionary": b"}K\x01a.",
+    "sets items of a list": b"](K\x01K\x02u.",
+    "sets half an item": b"}(K\x01u.",
+    "adds to a list": b"](K\x01\x90.",
+    "pops below a mark": b"K\x01(\x85.",
+    "ends with nothing": b".",
+    "takes what was never put": b"h\x07.",
+    "a number of 200 bytes": b"\x8a\xc8" + b"\x01" * 200 + b".",
+    "text that is none": b"U\x01\xff.",
+    "an array of text": b"carray\narray\nX\x01\x00\x00\x00uC\x00\x86R.",
+    "an array of fractions": b"carray\narray\nX\x01\x00\x00\x00B]G" + b"\x00" * 8 + b"a\x86R.",
+    "an array of what does not fit": b"carray\narray\nX\x01\x00\x00\x00B]M\x00\x01a\x86R.",
+    "an array of half a number": b"carray\narray\nX\x01\x00\x00\x00HC\x01x\x86R.",
+    "an array in a form for other numbers": RECONSTRUCT + b"X\x01\x00\x00\x00HK\x06C\x04\x00\x00\x00\x00tR.",
+    "an array in a form that is not known": RECONSTRUCT + b"X\x01\x00\x00\x00HK\x4dC\x04\x00\x00\x00\x00tR.",
+    "an array made of nothing": b"carray\narray\n)R.",
+    "calls a number": b"K\x01K\x01\x85R.",
+}
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_instructions_that_do_not_fit_are_refused(name: str) -> None:
+    with pytest.raises(PickleRefused):
+        load_plain_pickle(b"\x80\x04" + MISUSES[name])
+
+
+def test_protocols_of_the_future_are_refused() -> None:
+    with pytest.raises(PickleRefused, match="its protocol 6 is not known"):
+        load_plain_pickle(b"\x80\x06N.")
+
+
 LIST_OF_A_MILLION = b"](" + b"K\x01" * 200_000 + b"eq\x00"
 BOMBS = {
     "a far place of the memo": b"\x80\x02]r\xff\xff\xff\xffh\x00.",
