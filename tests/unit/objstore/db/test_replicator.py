@@ -57,6 +57,8 @@ def test_rows_that_reached_all_replicas_are_not_sent_again(replicas: Replicas) -
 def test_metadata_and_life_are_merged(replicas: Replicas) -> None:
     replicas[1].put(1, X_Container_Meta_A="old", X_Container_Meta_B="kept")
     replicas[2].put(2, X_Container_Meta_A="new")
+    replicas.replicate(1)
+    assert replicas.agree(1, 2)
     replicas.replicate()
     for number in (1, 2, 3):
         headers = replicas[number].request("HEAD").headers
@@ -82,6 +84,8 @@ def test_a_wiped_replica_is_refilled(replicas: Replicas, count: int) -> None:
     replicas.steps()
     replicas.replicate(1)
     assert ("whole" in replicas.steps()) is (count > 10)
+    # It knows whose rows it has got in this way.
+    assert {replicas[1].summary().id, replicas[2].summary().id} <= set(replicas[3].summary().points)
     replicas.replicate()
     replicas.replicate()
     assert replicas.agree()

@@ -203,7 +203,9 @@ def test_a_database_that_was_turned_back_is_noticed(replicas: Replicas) -> None:
     file.write_bytes(old)
     one.start()
     one.update(row("new"))
+    id_before = one.summary().id
     replicas.replicate(1)
+    assert one.summary().id != id_before
     replicas.replicate(1)
     replicas.replicate(2)
     assert replicas.agree(1, 2)
