@@ -103,17 +103,23 @@ class Session:
         save_builder(builder, self.files.builder, shlex.join(self.words), self.clock.now())
 
     def save_with_ring(self, builder: RingBuilder, form: RingForm) -> None:
-        """Write the builder and its ring. A ring that cannot be made leaves both files as they are.
+        """Write the builder and its ring. A ring that cannot be made or replaced leaves both files as they are.
 
         Raises BuilderError and RingFileError.
         """
         content = self._ring_content(builder, form)
+        self._back_up_ring()
         self.save(builder)
-        self._replace_ring(content)
+        try:
+            self._replace_ring(content)
+        except RingFileError as error:
+            raise RingFileError(error.path, f"{error.reason}; the builder is saved, write_ring will do") from error
 
     def write_ring(self, builder: RingBuilder, form: RingForm) -> None:
         """Write the ring alone. Raises BuilderError and RingFileError."""
-        self._replace_ring(self._ring_content(builder, form))
+        content = self._ring_content(builder, form)
+        self._back_up_ring()
+        self._replace_ring(content)
 
     def _ring_content(self, builder: RingBuilder, form: RingForm) -> bytes:
         try:
@@ -121,10 +127,18 @@ class Session:
         except ValueError as error:
             raise RingFileError(self.files.ring, str(error)) from error
 
+    def _back_up_ring(self) -> None:
+        with self._writing_ring() as path:
+            back_up(path, self.clock.now())
+
     def _replace_ring(self, content: bytes) -> None:
+        with self._writing_ring() as path:
+            files.write_atomically(path, content, FILE_MODE)
+
+    @contextmanager
+    def _writing_ring(self) -> Iterator[str]:
         path = self.files.ring
         try:
-            back_up(path, self.clock.now())
-            files.write_atomically(path, content, FILE_MODE)
+            yield path
         except OSError as error:
             raise RingFileError(path, f"cannot be written: {error.strerror or error}") from error

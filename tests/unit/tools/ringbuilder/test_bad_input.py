@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from unittest.mock import patch
 
 import pytest
 
 from objstore.ring import builderfile
 from objstore.ring.builderfile import builder_lock
+from objstore.system import files
 from objstore.tools.ring_builder import SUBCOMMANDS
 from tests.unit.tools.ringbuilder.conftest import Shell
 
@@ -206,6 +209,33 @@ def test_a_ring_that_cannot_be_written_leaves_the_builder_alone(shell: Shell) ->
     shell.done("object.builder create 6 3 1")
     shell.done("object.builder add r1z1-10.0.0.1:6200/a 1 r1z2-10.0.0.2:6200/b 1 r1z3-10.0.0.3:6200/c 1")
     assert "need a ring file of version 2" in shell.refused("object.builder rebalance --dev-id-bytes 4")
+
+
+def test_a_ring_that_cannot_be_replaced_leaves_the_builder_alone(shell: Shell) -> None:
+    shell.build()
+    (shell.folder / "object.ring.gz").unlink()
+    (shell.folder / "object.ring.gz").mkdir()
+    assert "object.ring.gz: cannot be written: Is a directory" in shell.refused("object.builder rebalance --force")
+    assert "object.ring.gz: cannot be written: Is a directory" in shell.refused("object.builder write_ring")
+
+
+def test_a_full_disk_is_told(shell: Shell) -> None:
+    shell.build()
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with patch.object(files, "write_atomically", side_effect=full):
+        assert "No space left on device" in shell.refused("object.builder set_weight d0 5")
+        assert "No space left on device" in shell.refused("object.builder rebalance --force")
+    write = files.write_atomically
+
+    def write_all_but_the_ring(path: str, content: bytes, mode: int) -> None:
+        if path == "object.ring.gz":
+            raise full
+        write(path, content, mode)
+
+    with patch.object(files, "write_atomically", write_all_but_the_ring):
+        answer = shell("object.builder rebalance --force")
+    assert (answer.status, answer.out) == (2, "")
+    assert "the builder is saved, write_ring will do" in answer.err
 
 
 @pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
