@@ -1,0 +1,98 @@
+"""Databases of format 1 are taken over when they are opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from objstore.db.connection import DatabaseFailed
+from objstore.db.migration import upgrade
+from objstore.system import concurrency
+from tests.unit.objstore.db.harness import Servers, row
+from tests.unit.objstore.db.replicas import Replicas
+from tests.unit.objstore.db.test_auditor import audit
+
+# What format 2 added, taken away again.
+BACK_TO_1 = """
+DROP TABLE sync_point;
+ALTER TABLE resource DROP COLUMN id;
+ALTER TABLE resource DROP COLUMN live_digest;
+ALTER TABLE resource DROP COLUMN tombstone_digest;
+ALTER TABLE resource DROP COLUMN promises;
+ALTER TABLE resource DROP COLUMN queued;
+DELETE FROM policy_stat WHERE object_count = 0;
+PRAGMA user_version = 1;
+"""
+
+
+def turn_back(file: Path) -> None:
+    connection = sqlite3.connect(file)
+    connection.executescript(BACK_TO_1)
+    connection.close()
+
+
+def fill(servers: Servers) -> None:
+    servers.to_container("PUT", X_Container_Meta_A="1")
+    servers.update([row("o", size=3), row("p", deleted=True), row("q", policy_index=1, deleted=True)])
+
+
+def test_format_1_is_taken_over_whole(servers: Servers) -> None:
+    fill(servers)
+    before = servers.to_container("HEAD").headers
+    with sqlite3.connect(servers.database_file()) as connection:
+        wanted = connection.execute("SELECT live_digest, tombstone_digest, sequence FROM resource").fetchone()
+        stats = connection.execute("SELECT * FROM policy_stat ORDER BY 1").fetchall()
+    connection.close()
+    turn_back(servers.database_file())
+    servers.container = servers.new_container_server()
+    assert servers.to_container("HEAD").headers == before
+    assert [each["name"] for each in servers.listed()] == ["o"]
+    with sqlite3.connect(servers.database_file()) as connection:
+        assert connection.execute("SELECT live_digest, tombstone_digest, sequence FROM resource").fetchone() == wanted
+        assert connection.execute("SELECT length(id) FROM resource").fetchone() == (32,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("SELECT * FROM policy_stat ORDER BY 1").fetchall() == stats
+    connection.close()
+    assert servers.update([row("r", 2)]).status == 202
+    assert audit(servers) == {"sound": 1}
+
+
+def test_two_processes_take_it_over_at_once(servers: Servers) -> None:
+    fill(servers)
+    turn_back(servers.database_file())
+    others = [servers.new_container_server() for _ in range(4)]
+    tasks = [concurrency.spawn(servers.call, other, "HEAD", "/sda/5/a/c") for other in others]
+    assert [task.wait().status for task in tasks] == [204] * 4
+    assert audit(servers) == {"sound": 1}
+
+
+def test_a_taking_over_that_is_broken_off_changes_nothing(servers: Servers) -> None:
+    fill(servers)
+    file = servers.database_file()
+    turn_back(file)
+
+    def fail() -> str:
+        raise DatabaseFailed(str(file), "no")
+
+    connection = sqlite3.connect(file, isolation_level=None)
+    with pytest.raises(DatabaseFailed):
+        upgrade(servers.container.description, fail)(connection)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()
+    servers.container = servers.new_container_server()
+    assert servers.to_container("HEAD").status == 204
+
+
+def test_replicas_of_format_1_are_replicated(tmp_path: Path) -> None:
+    replicas = Replicas(tmp_path)
+    for number in (1, 2, 3):
+        replicas[number].put(1)
+        replicas[number].update(row(f"o{number}"))
+        turn_back(replicas[number].database_files()[0])
+        replicas[number].start()
+    replicas.replicate()
+    replicas.replicate()
+    assert replicas.agree()
+    assert replicas[1].names() == ["o1", "o2", "o3"]
