@@ -1,0 +1,1 @@
+"""`objstore ring`: rings for people."""
