@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Final, Generic, Protocol
+from typing import Final, Generic
 
 from objstore.cluster import Cluster
 from objstore.config.databases import DatabaseReplicatorConfig
@@ -30,6 +30,7 @@ from objstore.db.summary import Summary, peek_all, read_summary
 from objstore.db.syncing import Outcome, Subject, Sync
 from objstore.db.walk import Walk
 from objstore.devices import Device
+from objstore.direct import Placement
 from objstore.http.transport import Transport
 from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
@@ -46,16 +47,6 @@ LOOKS_REMEMBERED_MAX: Final = 200_000
 
 Answers = Mapping[Device, Answer | PeerFailed]
 TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, LockTimeout, OSError, PeerFailed)
-
-
-class Placement(Protocol):
-    """What is needed of a ring."""
-
-    def partition_of(self, digest: bytes) -> int: ...
-
-    def primaries(self, partition: int) -> tuple[Device, ...]: ...
-
-    def handoffs(self, partition: int) -> Iterator[Device]: ...
 
 
 class DatabaseReplicator(Generic[Row]):

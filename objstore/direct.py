@@ -1,0 +1,172 @@
+"""Requests straight to the storage servers of a path, for daemons that act as a client does: no proxy in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from objstore.devices import Device
+from objstore.hashing import PathHasher
+from objstore.headers import Backend
+from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport
+from objstore.paths import ResourcePath
+from objstore.quorum import best_status, quorum_size
+
+PAGE_NAMES: Final = 1000
+LISTING_BYTES_MAX: Final = 64 * 1024 * 1024
+Headers = Mapping[str, str]
+
+
+class Placement(Protocol):
+    """What is needed of a ring."""
+
+    def partition_of(self, digest: bytes) -> int: ...
+
+    def primaries(self, partition: int) -> tuple[Device, ...]: ...
+
+    def handoffs(self, partition: int) -> Iterator[Device]: ...
+
+
+class Reply(Struct, frozen=True):
+    """What one primary answered; 503 when it did not."""
+
+    node: Device
+    status: int
+    headers: dict[str, str]
+
+
+class Replies(Struct, frozen=True):
+    """What all primaries of a path answered."""
+
+    replies: tuple[Reply, ...]
+
+    @property
+    def statuses(self) -> list[int]:
+        """One for each primary."""
+        return [reply.status for reply in self.replies]
+
+    @property
+    def best(self) -> int:
+        """On what a quorum agrees, 503 if on nothing. Found here and gone there is gone, as for a DELETE."""
+        return best_status(self.statuses, quorum_size(len(self.replies)), {404: 204})
+
+    def with_status(self, status_class: int) -> list[Reply]:
+        """Those of a class (2 for 2xx)."""
+        return [reply for reply in self.replies if reply.status // 100 == status_class]
+
+
+class Direct:
+    """Sends requests to the primaries of paths."""
+
+    def __init__(self, transport: Transport, hasher: PathHasher, timeout_seconds: float) -> None:
+        self._transport = transport
+        self._hasher = hasher
+        self.timeout_seconds = timeout_seconds
+
+    def primaries(self, ring: Placement, path: ResourcePath) -> tuple[int, tuple[Device, ...]]:
+        """The partition of a path, and the devices that should hold it."""
+        partition = ring.partition_of(self._hasher.digest(path))
+        return partition, ring.primaries(partition)
+
+    def send(
+        self,
+        ring: Placement,
+        method: str,
+        path: ResourcePath,
+        headers: Headers,
+        body: bytes = b"",
+        each: Callable[[int], Headers] | None = None,
+    ) -> Replies:
+        """Send a request to every primary and wait for all; `each` gives further headers to the nth of them."""
+        partition, nodes = self.primaries(ring, path)
+        exchanges: list[tuple[Device, Exchange | None]] = []
+        for number, node in enumerate(nodes):
+            sent = {**headers, **each(number)} if each is not None else headers
+            exchanges.append((node, self._start(BackendRequest(method, node, partition, path, sent), body)))
+        return Replies(tuple(_reply(node, exchange) for node, exchange in exchanges))
+
+    def get(self, ring: Placement, path: ResourcePath, headers: Headers, query: str = "") -> BackendResponse | None:
+        """The newest of the answers that say it is there, None if there is none. The caller closes it."""
+        partition, nodes = self.primaries(ring, path)
+        requests = [BackendRequest("GET", node, partition, path, headers, query) for node in nodes]
+        newest: BackendResponse | None = None
+        for exchange in [self._start(request) for request in requests]:
+            try:
+                response = None if exchange is None else exchange.response()
+            except NodeFailure:
+                continue
+            if response is None:
+                continue
+            if response.status // 100 == 2 and (newest is None or age_of(response) > age_of(newest)):
+                response, newest = newest, response
+            if response is not None:
+                response.close()
+        return newest
+
+    def page(self, ring: Placement, path: ResourcePath, marker: str = "") -> list[dict[str, Any]]:
+        """Up to PAGE_NAMES entries of a listing that follow `marker`, of the newest replica; [] if none answers."""
+        query = f"format=json&limit={PAGE_NAMES}&marker={quote(marker, safe='')}"
+        response = self.get(ring, path, {Backend.ALLOW_RESERVED_NAMES: "true"}, query)
+        if response is None:
+            return []
+        try:
+            return msgspec.json.decode(response.read_all(LISTING_BYTES_MAX) or b"[]", type=list[dict[str, Any]])
+        except (NodeFailure, ValueError):
+            return []
+
+    def entries(self, ring: Placement, path: ResourcePath) -> Iterator[dict[str, Any]]:
+        """All entries of a listing, page by page."""
+        marker = ""
+        while page := self.page(ring, path, marker):
+            yield from page
+            marker = page[-1]["name"]
+
+    def _start(self, request: BackendRequest, body: bytes = b"") -> Exchange | None:
+        try:
+            return self._transport.start(request, body, self.timeout_seconds)
+        except NodeFailure:
+            return None
+
+
+def age_of(response: BackendResponse) -> tuple[str, str]:
+    """What makes one answer newer than another."""
+    headers = response.headers
+    return headers.get(Backend.PUT_TIMESTAMP, ""), headers.get(Backend.TIMESTAMP, "")
+
+
+def container_headers(partition: int, nodes: Sequence[Device]) -> Callable[[int], Headers]:
+    """Tells the nth server of an object which of its container's servers it is to tell."""
+
+    def of(number: int) -> Headers:
+        node = nodes[number % len(nodes)]
+        return {
+            Backend.CONTAINER_HOST: node.address,
+            Backend.CONTAINER_DEVICE: node.device,
+            Backend.CONTAINER_PARTITION: str(partition),
+        }
+
+    return of
+
+
+def account_headers(partition: int, nodes: Sequence[Device]) -> dict[str, str]:
+    """Tells the servers of a container which servers of its account they are to tell."""
+    return {
+        Backend.ACCOUNT_HOST: ",".join(node.address for node in nodes),
+        Backend.ACCOUNT_DEVICE: ",".join(node.device for node in nodes),
+        Backend.ACCOUNT_PARTITION: str(partition),
+    }
+
+
+def _reply(node: Device, exchange: Exchange | None) -> Reply:
+    if exchange is None:
+        return Reply(node, 503, {})
+    try:
+        response = exchange.response()
+        response.close()
+    except NodeFailure:
+        return Reply(node, 503, {})
+    return Reply(node, response.status, response.headers)
