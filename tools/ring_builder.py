@@ -2,68 +2,55 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
 from objstore.system.wallclock import WallClock
+from objstore.tools.lazy import LazyGroup
 from objstore.tools.main import run
 
 NAME: Final = "objstore-ring-builder"
 HELP: Final = "help"
 
-# What a subcommand needs is imported only when it is called, as in the `objstore` command.
 SUBCOMMANDS: Final = {
-    "add": "devices",
-    "cancel_increase_partition_power": "power",
-    "create": "settings",
-    "dispersion": "dispersion",
-    "finish_increase_partition_power": "power",
-    "history": "showing",
-    "increase_partition_power": "power",
-    "list_parts": "showing",
-    "prepare_increase_partition_power": "power",
-    "pretend_min_part_hours_passed": "settings",
-    "rebalance": "balancing",
-    "remove": "devices",
-    "search": "showing",
-    "set_info": "devices",
-    "set_limit": "devices",
-    "set_min_part_hours": "settings",
-    "set_overload": "settings",
-    "set_region": "devices",
-    "set_replicas": "settings",
-    "set_weight": "devices",
-    "set_zone": "devices",
-    "validate": "showing",
-    "version": "showing",
-    "write_builder": "balancing",
-    "write_ring": "balancing",
+    "add": "objstore.tools.ringbuilder.devices:add",
+    "cancel_increase_partition_power": "objstore.tools.ringbuilder.power:cancel_increase_partition_power",
+    "create": "objstore.tools.ringbuilder.settings:create",
+    "dispersion": "objstore.tools.ringbuilder.dispersion:dispersion",
+    "finish_increase_partition_power": "objstore.tools.ringbuilder.power:finish_increase_partition_power",
+    "history": "objstore.tools.ringbuilder.showing:history",
+    "increase_partition_power": "objstore.tools.ringbuilder.power:increase_partition_power",
+    "list_parts": "objstore.tools.ringbuilder.showing:list_parts",
+    "prepare_increase_partition_power": "objstore.tools.ringbuilder.power:prepare_increase_partition_power",
+    "pretend_min_part_hours_passed": "objstore.tools.ringbuilder.settings:pretend_min_part_hours_passed",
+    "rebalance": "objstore.tools.ringbuilder.balancing:rebalance",
+    "remove": "objstore.tools.ringbuilder.devices:remove",
+    "search": "objstore.tools.ringbuilder.showing:search",
+    "set_info": "objstore.tools.ringbuilder.devices:set_info",
+    "set_limit": "objstore.tools.ringbuilder.devices:set_limit",
+    "set_min_part_hours": "objstore.tools.ringbuilder.settings:set_min_part_hours",
+    "set_overload": "objstore.tools.ringbuilder.settings:set_overload",
+    "set_region": "objstore.tools.ringbuilder.devices:set_region",
+    "set_replicas": "objstore.tools.ringbuilder.settings:set_replicas",
+    "set_weight": "objstore.tools.ringbuilder.devices:set_weight",
+    "set_zone": "objstore.tools.ringbuilder.devices:set_zone",
+    "validate": "objstore.tools.ringbuilder.showing:validate",
+    "version": "objstore.tools.ringbuilder.showing:version",
+    "write_builder": "objstore.tools.ringbuilder.balancing:write_builder",
+    "write_ring": "objstore.tools.ringbuilder.balancing:write_ring",
 }
 
 
-class BuilderGroup(click.Group):
-    """The subcommands, each imported when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all subcommands."""
-        return sorted(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The subcommand of that name, None if there is none."""
-        if cmd_name not in SUBCOMMANDS:
-            return None
-        module = importlib.import_module(f"objstore.tools.ringbuilder.{SUBCOMMANDS[cmd_name]}")
-        command = getattr(module, cmd_name)
-        assert isinstance(command, click.Command)
-        return command
+class BuilderGroup(LazyGroup):
+    """The subcommands; says where to look when there is none of a name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand; says where to look when there is none of that name."""
+        """Find the subcommand."""
         if args[0] not in SUBCOMMANDS:
             ctx.fail(f"unknown command: {args[0]!r}; {NAME} --help lists them all")
         return super().resolve_command(ctx, args)
@@ -71,6 +58,7 @@ class BuilderGroup(click.Group):
 
 @click.group(
     cls=BuilderGroup,
+    where=SUBCOMMANDS,
     invoke_without_command=True,
     no_args_is_help=True,
     subcommand_metavar="[COMMAND [ARGS]...]",
@@ -99,8 +87,6 @@ def ring_builder(context: click.Context, file: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; see `objstore.tools.main.run`."""
-    import sys
-
     words = list(sys.argv[1:] if arguments is None else arguments)
     run(ring_builder, NAME, _asked_for_help(words) or words)
 
