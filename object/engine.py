@@ -4,7 +4,7 @@ An engine decides how objects lie on a device. Whatever it does, a name that has
 has not is there whole or not at all, and nothing that is needed is removed before what replaces it is settled.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -88,6 +88,20 @@ class StoredObject(Protocol):
         """Let go of it; a second call does nothing."""
 
 
+class PartitionDigests(Struct, frozen=True):
+    """What a partition holds: digests by suffix, and the suffixes in which something could be forgotten."""
+
+    suffixes: dict[str, str]
+    untidy: frozenset[str]
+
+
+class Exported(Struct, frozen=True):
+    """A file of an object, to be stored elsewhere as it is: its metadata, and its body, None for one without."""
+
+    metadata: ObjectMetadata | PostedMetadata | TombstoneMetadata
+    body: StoredObject | None = None
+
+
 class Unsettled(Protocol):
     """A write that readers see and that a crash could still undo."""
 
@@ -132,8 +146,31 @@ class StorageEngine(Protocol):
     def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> Unsettled:
         """Lay new metadata over the object. Raises AlreadyStored."""
 
-    def suffix_digests(self, device: str, policy: Policy, partition: str) -> dict[str, str]:
-        """A digest for each suffix of a partition; equal exactly where two devices hold the same versions."""
+    def partitions(self, device: str, policy: Policy) -> list[str]:
+        """The numbers of the partitions a device holds anything of, in no order. Blocks, as the next three do."""
+
+    def suffix_digests(
+        self, device: str, policy: Policy, partition: str, now: float, reclaim_before: str
+    ) -> PartitionDigests:
+        """A digest for each suffix of a partition; equal exactly where two devices hold the same versions.
+
+        Lone tombstones older than the timestamp `reclaim_before` do not count. `now` is in seconds since the epoch.
+        """
+
+    def suffixes(self, device: str, policy: Policy, partition: str) -> list[str]:
+        """The suffixes of which a partition may hold anything."""
+
+    def objects(self, device: str, policy: Policy, partition: str, suffix: str) -> dict[str, FileSet]:
+        """What there is of each object of a suffix, by the hash of its path."""
+
+    def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
+        """One file of an object as it is stored, None when it is not there; raises ObjectCorrupt."""
+
+    def remove(self, device: str, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
+        """Remove files of an object that others hold, or that nobody needs; and folders that are empty then. Blocks."""
+
+    def settle(self, device: str, policy: Policy, partition: str) -> None:
+        """Make all names of a partition durable that can be seen now."""
 
     def quarantine(self, location: Location, reason: str) -> None:
         """Move all versions of the object to where nothing but an operator finds them."""

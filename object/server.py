@@ -7,6 +7,7 @@ from typing import Final
 import objstore.object.file_engine  # noqa: F401  # registers itself
 from objstore.cluster import Cluster
 from objstore.config.object import ObjectConfig
+from objstore.devices import Device
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response, WsgiServer
 from objstore.http.transport import Transport
@@ -17,6 +18,8 @@ from objstore.object.engine import ObjectCorrupt, make_engine
 from objstore.object.get import get_object, head_object
 from objstore.object.post import post_object
 from objstore.object.put import put_object
+from objstore.object.replication.answering import Answering, RingOf
+from objstore.object.replication.messages import METHOD
 from objstore.object.responses import not_found
 from objstore.object.retell import announce_object
 from objstore.object.service import ObjectService
@@ -44,27 +47,37 @@ class ObjectServer(WsgiServer):
     """Serves the objects on the devices of one machine."""
 
     def __init__(
-        self, config: ObjectConfig, cluster: Cluster, devices: DeviceRoot, transport: Transport, runtime: Runtime
+        self,
+        config: ObjectConfig,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        transport: Transport,
+        runtime: Runtime,
+        ring_of: RingOf = lambda _policy_index: None,
+        is_mine: Callable[[Device], bool] = lambda _device: False,
     ) -> None:
+        """Who replicates to here is held against `ring_of` a policy, in which `is_mine` tells this server's devices."""
         storage = config.storage
+        engine = make_engine(storage.engine, runtime, storage.keep_cache_size)
         updates = ContainerUpdates(transport, runtime.log, config.backend.container_update_timeout)
         self._service = ObjectService(
             cluster=cluster,
             devices=devices,
-            engine=make_engine(storage.engine, runtime, storage.keep_cache_size),
+            engine=engine,
             announcer=Announcer(cluster.hasher, updates, runtime.threads),
             clock=runtime.clock,
             allowed_headers=tuple(name.title() for name in storage.allowed_headers),
         )
+        self._answering = Answering(engine, cluster, devices, ring_of, is_mine, config.replicator.reclaim_age, runtime)
         self._log = runtime.log
 
     def handle(self, request: Request) -> Response:
         """See WsgiServer."""
         verb = VERBS.get(request.method)
-        if verb is None:
+        if verb is None and request.method != METHOD:
             raise HttpError(405, headers={"Allow": ALLOW})
         try:
-            return verb(self._service, request)
+            return self._answering.handle(request) if verb is None else verb(self._service, request)
         except ObjectCorrupt:
             return not_found("")
         except OSError as error:

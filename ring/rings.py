@@ -43,6 +43,13 @@ class Rings:
         """The ring of a storage policy."""
         return self._ring(object_file(policy_index))
 
+    def refreshed_object(self, policy_index: int) -> Ring:
+        """The same, with a look at the file now. Blocks."""
+        name = object_file(policy_index)
+        self._ring(name)
+        self._files[name].check()
+        return self._files[name].ring
+
     def _ring(self, name: str) -> Ring:
         file = self._files.get(name)
         if file is None:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from objstore.ring.rings import Rings
 
 
+# Tells the devices of this machine from others of the rings.
+IsMine = Callable[[Device], bool]
+
+
 def make_runtime(server: str, service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
     """What every part of a service is handed; also sets up where its log lines go.
 
@@ -70,12 +74,13 @@ def make_container_server(
 
 
 def make_object_server(
-    config: ObjectConfig, cluster: Cluster, transport: Transport, runtime: Runtime
+    config: ObjectConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime, is_mine: IsMine
 ) -> WsgiApplication:
     """The object server of one node; the transport leads to container servers."""
     from objstore.object.server import ObjectServer
 
-    return ObjectServer(config, cluster, make_devices(config.devices), transport, runtime)
+    devices = make_devices(config.devices)
+    return ObjectServer(config, cluster, devices, transport, runtime, rings.refreshed_object, is_mine)
 
 
 def make_object_updater(
@@ -103,9 +108,6 @@ def make_container_updater(
     return Job(updater, config.updater.interval)
 
 
-IsMine = Callable[[Device], bool]
-
-
 def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAuditorConfig) -> Job:
     """At the pace of its configuration, which counts databases."""
     return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
@@ -120,8 +122,19 @@ def make_object_daemons(
     recon: Recon,
     is_mine: IsMine,
 ) -> list[Job]:
-    """All daemons of an object server; `is_mine` tells its devices from others of the rings."""
-    return [make_object_updater(config, cluster, rings, transport, runtime)]
+    """All daemons of an object server."""
+    from objstore.object.engine import make_engine
+    from objstore.object.replicator import ObjectReplicator
+
+    devices = make_devices(config.devices)
+    engine = make_engine(config.storage.engine, runtime, 0)
+    replicator = ObjectReplicator(
+        config.replicator, cluster, devices, rings, transport, runtime, recon, is_mine, engine
+    )
+    return [
+        make_object_updater(config, cluster, rings, transport, runtime),
+        Job(replicator, config.replicator.interval),
+    ]
 
 
 def make_container_daemons(
@@ -172,10 +185,14 @@ def make_account_daemons(
 
 
 def make_routes(
-    config: AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig, runtime: Runtime
+    config: AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig, cluster: Cluster, runtime: Runtime
 ) -> dict[str, Handler]:
     """What a service answers to operators, by the first segment of the path."""
-    return {}
+    from objstore.http.signing import Signer
+    from objstore.ring import receiver
+
+    signer = Signer(cluster.hasher.derived_key(receiver.KEY_PURPOSE), runtime.clock)
+    return {receiver.ROUTE: receiver.RingReceiver(config.ring_dir, signer, runtime).handle}
 
 
 def make_proxy(

@@ -58,32 +58,38 @@ def run_account(path: Path) -> None:
 def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     rings = Rings(config.ring_dir, runtime.clock)
     application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
-    return proxy_sides(application, assembly.make_routes(config, runtime), runtime.log)
+    return proxy_sides(application, assembly.make_routes(config, cluster, runtime), runtime.log)
 
 
 def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> Sides:
-    server = assembly.make_object_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
-    return _operated("object", server, config, runtime)
+    rings = Rings(config.ring_dir, runtime.clock)
+    transport = HttpTransport(config.backend.conn_timeout)
+    server = assembly.make_object_server(config, cluster, rings, transport, runtime, is_mine(config.server.bind))
+    return _operated("object", server, config, cluster, runtime)
 
 
 def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     server = assembly.make_container_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
-    return _operated("container", server, config, runtime)
+    return _operated("container", server, config, cluster, runtime)
 
 
 def _account(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> Sides:
-    return _operated("account", assembly.make_account_server(config, cluster, runtime), config, runtime)
+    return _operated("account", assembly.make_account_server(config, cluster, runtime), config, cluster, runtime)
 
 
 def _operated(
-    name: str, server: WsgiApplication, config: AccountConfig | ContainerConfig | ObjectConfig, runtime: Runtime
+    name: str,
+    server: WsgiApplication,
+    config: AccountConfig | ContainerConfig | ObjectConfig,
+    cluster: Cluster,
+    runtime: Runtime,
 ) -> Sides:
     """A storage server with what its operators need."""
     if config.metrics.wanted or config.log.has_access_lines:
         figures = RequestFigures(runtime.metrics, name) if config.metrics.wanted else None
         server = Observed(server, runtime, figures)
     server = HealthChecked(server, config.healthcheck.disable_path)
-    routes = assembly.make_routes(config, runtime)
+    routes = assembly.make_routes(config, cluster, runtime)
     return storage_sides(server, routes, config.replication.bind is not None, runtime.log)
 
 

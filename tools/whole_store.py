@@ -90,5 +90,7 @@ class WholeStore:
         self._servers[PORTS["container"]] = assembly.make_container_server(
             self._container_config, cluster, transport, runtime
         )
-        self._servers[PORTS["object"]] = assembly.make_object_server(self._object_config, cluster, transport, runtime)
+        self._servers[PORTS["object"]] = assembly.make_object_server(
+            self._object_config, cluster, self._rings(), transport, runtime, lambda _device: True
+        )
         return Sides(assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime))

@@ -7,7 +7,7 @@ from objstore.runtime import Runtime
 
 
 def _make(runtime: Runtime, keep_cache_size: int) -> FileEngine:
-    return FileEngine(Disk(runtime.flusher, runtime.threads), runtime.log, keep_cache_size)
+    return FileEngine(Disk(runtime.flusher, runtime.threads), runtime.log, keep_cache_size, runtime.random)
 
 
 register_engine("file", _make)

@@ -8,6 +8,7 @@ thread, where the number could already stand for another file.
 import errno
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 from xxhash import xxh3_128
@@ -62,6 +63,22 @@ class Disk:
             return os.listdir(directory)
         except FileNotFoundError:
             return []
+
+    def modified(self, directory: str) -> int:
+        """When names in a directory came or went, or it was touched, in nanoseconds since the epoch; 0 if absent."""
+        try:
+            return os.stat(directory).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def touch(self, directory: str) -> None:
+        """Say that something below a directory has changed; one that is gone needs no saying."""
+        with suppress(FileNotFoundError):
+            os.utime(directory)
+
+    def remove_empty_directory(self, path: str) -> bool:
+        """Says whether it is gone; one that holds anything stays."""
+        return files.remove_empty_directory(path)
 
     def open(self, path: str) -> OpenFile:
         """For reading."""

@@ -1,17 +1,28 @@
 """The engine that keeps each object in a file of its own."""
 
 import errno
+from collections.abc import Iterable
+from random import Random
 from typing import Final
 
 from objstore.logs import Logger
-from objstore.object.engine import Description, Location, Missing, ObjectCorrupt
+from objstore.object.engine import Description, Exported, Location, Missing, ObjectCorrupt, PartitionDigests
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import hash_directory, quarantine_directory
+from objstore.object.file_engine.layout import digests_record, hash_directory, quarantine_directory
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.file_engine.reading import FileObject
-from objstore.object.file_engine.suffixes import suffix_digests
+from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.file_engine.writing import FileUpload, NewFile, UnsettledName
-from objstore.object.fileset import FileSet, MetaFile, judge, meta_name, tombstone_name
+from objstore.object.fileset import (
+    DataFile,
+    FileSet,
+    MetaFile,
+    Tombstone,
+    judge,
+    meta_name,
+    parse_name,
+    tombstone_name,
+)
 from objstore.object.metadata import (
     MetadataCorrupt,
     ObjectMetadata,
@@ -34,11 +45,12 @@ _UNREADABLE: Final = (errno.EIO, errno.EUCLEAN)
 class FileEngine:
     """See StorageEngine for what each method does."""
 
-    def __init__(self, disk: Disk, log: Logger, keep_cache_size: int) -> None:
+    def __init__(self, disk: Disk, log: Logger, keep_cache_size: int, random: Random) -> None:
         """Bodies longer than `keep_cache_size` bytes are dropped from the page cache once sent."""
         self._disk = disk
         self._log = log
         self._keep_cache_size = keep_cache_size
+        self._inventory = Inventory(disk, random)
         self._ledger = DirectoryLedger()
 
     def look(self, location: Location) -> FileSet:
@@ -130,9 +142,67 @@ class FileEngine:
         self._disk.flush(new.file)
         return new.publish(meta_name(posted.timestamp, posted.content_type_timestamp))
 
-    def suffix_digests(self, device: str, policy: Policy, partition: str) -> dict[str, str]:
+    def partitions(self, device: str, policy: Policy) -> list[str]:
         """See StorageEngine."""
-        return suffix_digests(self._disk, f"{device}/{policy.data_dir}/{partition}")
+        return self._inventory.partitions(f"{device}/{policy.data_dir}")
+
+    def suffix_digests(
+        self, device: str, policy: Policy, partition: str, now: float, reclaim_before: str
+    ) -> PartitionDigests:
+        """See StorageEngine."""
+        record = digests_record(device, policy, partition)
+        return self._inventory.digests(f"{device}/{policy.data_dir}/{partition}", record, now, reclaim_before)
+
+    def suffixes(self, device: str, policy: Policy, partition: str) -> list[str]:
+        """See StorageEngine."""
+        return self._inventory.suffixes(f"{device}/{policy.data_dir}/{partition}")
+
+    def objects(self, device: str, policy: Policy, partition: str, suffix: str) -> dict[str, FileSet]:
+        """See StorageEngine."""
+        return self._inventory.objects(f"{device}/{policy.data_dir}/{partition}", suffix)
+
+    def remove(self, device: str, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
+        """See StorageEngine."""
+        self._inventory.remove(f"{device}/{policy.data_dir}/{partition}", digest, names)
+
+    def settle(self, device: str, policy: Policy, partition: str) -> None:
+        """See StorageEngine."""
+        directory = f"{device}/{policy.data_dir}/{partition}"
+        try:
+            opened = self._disk.open_directory(directory)
+        except FileNotFoundError:
+            return
+        self._disk.flush_names(opened, (device,))
+
+    def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
+        """See StorageEngine."""
+        file_name = parse_name(name)
+        location = Location(device, policy, partition, digest, "")
+        directory = hash_directory(location)
+        try:
+            if isinstance(file_name, DataFile):
+                return self._exported_data(location, directory, file_name)
+            if isinstance(file_name, MetaFile):
+                posted, _ = self._metadata(PostedMetadata, self._disk.open(f"{directory}/{name}"))
+                return Exported(posted)
+            if isinstance(file_name, Tombstone):
+                tombstone, _ = self._metadata(TombstoneMetadata, self._disk.open(f"{directory}/{name}"))
+                return Exported(tombstone)
+        except FileNotFoundError:
+            return None
+        except MetadataCorrupt as error:
+            raise self._condemn(location, error.reason) from error
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            raise self._condemn(location, f"cannot be read: {error.strerror}") from error
+        return None
+
+    def _exported_data(self, location: Location, directory: str, data_file: DataFile) -> Exported:
+        named, _ = self._metadata(ObjectMetadata, self._disk.open(f"{directory}/{data_file.name}"))
+        known = Location(location.device, location.policy, location.partition, location.hash, named.name)
+        body = self._open(known, directory, FileSet(data=data_file, names=(data_file.name,)))
+        return Exported(body.description.data, body)
 
     def quarantine(self, location: Location, reason: str) -> None:
         """See StorageEngine."""

@@ -3,6 +3,7 @@
 from typing import Final
 
 from objstore.object.engine import Location
+from objstore.policies import Policy
 
 SUFFIX_LENGTH: Final = 3
 
@@ -24,6 +25,11 @@ def suffix_directory(location: Location) -> str:
 def temporary_directory(location: Location) -> str:
     """Where new files stand under a name of their own until they are complete, if they must have one."""
     return f"{location.device}/{location.policy.tmp_dir}"
+
+
+def digests_record(device: str, policy: Policy, partition: str) -> str:
+    """The file of a partition's digests."""
+    return f"{device}/{policy.data_dir.replace('objects', 'digests', 1)}/{partition}"
 
 
 def quarantine_directory(location: Location) -> str:

@@ -1,33 +1,172 @@
-"""Digests of what a partition holds, for devices to compare."""
+"""What a partition holds: its objects' files, and digests of them for devices to compare.
 
+Digests are kept in DEVICE/digests[-POLICY]/PARTITION, each with the time its suffix directory was changed. A new hash
+directory changes that time by itself; who adds a file to a hash directory that is there already, or takes one away,
+touches the suffix directory afterwards. So the record of what is out of date costs a writer nothing or one call, and
+cannot be lost apart from what it records, but for a process killed in between: a digest is believed for a day at most.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from random import Random
 from typing import Final
 
-from xxhash import xxh3_128
+import msgspec
+from msgspec import Struct
+from xxhash import xxh3_64_digest, xxh3_128
 
+from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.disk import Disk
 from objstore.object.fileset import FileSet, judge
+from objstore.object.replication.planning import is_forgettable, lasting
+from objstore.system import files
+
+# Two changes within one tick of the filesystem's clock have the same time: a digest so young is not kept.
+RACY_NANOSECONDS: Final = 2_000_000_000
+BELIEVED_SECONDS: Final = 86_400.0
 
 _DIGITS: Final = frozenset("0123456789abcdef")
+_NEVER: Final = "9" * 10
 
 
-def suffix_digests(disk: Disk, partition_directory: str) -> dict[str, str]:
-    """xxh3-128 in hex by suffix, for suffixes that hold any version of any object."""
-    digests = {}
-    for suffix in disk.names(partition_directory):
-        if len(suffix) != 3 or not _DIGITS.issuperset(suffix):
-            continue
-        hasher, empty = xxh3_128(), True
+class Entry(Struct, frozen=True, array_like=True, gc=False):
+    """A suffix's digest; "" if it holds nothing that counts. Good until the directory changes or `until`."""
+
+    modified: int  # nanoseconds
+    digest: str
+    forgets: str  # the timestamp of the oldest tombstone in it that still counts
+    until: float  # seconds since the epoch
+    untidy: bool  # holds what could be forgotten
+
+
+class Digests(Struct, array_like=True):
+    """The file of a partition. `boot` is the system's start: a crash may lose changes of directories' times."""
+
+    version: int
+    boot: str
+    entries: dict[str, Entry]
+
+
+VERSION: Final = 1
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Digests).decode
+
+
+class Inventory:
+    """What partitions hold. Methods block; they may be called on threads."""
+
+    def __init__(self, disk: Disk, random: Random) -> None:
+        self._disk = disk
+        self._random = random
+        self._boot = _boot_id()
+
+    def partitions(self, data_directory: str) -> list[str]:
+        """The numbers of a device's partitions of one policy, in no order."""
+        return [name for name in self._disk.names(data_directory) if name.isascii() and name.isdecimal()]
+
+    def suffixes(self, partition_directory: str) -> list[str]:
+        """The suffixes there are directories of."""
+        return [name for name in self._disk.names(partition_directory) if is_suffix(name)]
+
+    def objects(self, partition_directory: str, suffix: str) -> dict[str, FileSet]:
+        """The files of each hash of a suffix."""
         directory = f"{partition_directory}/{suffix}"
-        for digest in sorted(disk.names(directory)):
-            if lines := versions(digest, judge(disk.names(f"{directory}/{digest}"))):
+        found = {digest: judge(self._disk.names(f"{directory}/{digest}")) for digest in self._disk.names(directory)}
+        return {digest: standing for digest, standing in found.items() if standing.names}
+
+    def digests(self, partition_directory: str, record: str, now: float, reclaim_before: str) -> PartitionDigests:
+        """xxh3-128 in hex by suffix, for suffixes that hold anything that counts; kept in the file `record`."""
+        kept = self._load(record)
+        fresh: dict[str, Entry] = {}
+        changed = False
+        for suffix in self.suffixes(partition_directory):
+            directory = f"{partition_directory}/{suffix}"
+            modified = self._disk.modified(directory)
+            entry = kept.get(suffix)
+            if entry is not None and _is_good(entry, modified, now, reclaim_before):
+                fresh[suffix] = entry
+                continue
+            until = now + BELIEVED_SECONDS * self._random.uniform(0.5, 1.0)
+            fresh[suffix] = self._entry(partition_directory, suffix, modified, until, reclaim_before)
+            changed = changed or now * 1e9 - modified > RACY_NANOSECONDS
+        if changed or len(kept) != len(fresh):
+            settled = {name: entry for name, entry in fresh.items() if now * 1e9 - entry.modified > RACY_NANOSECONDS}
+            self._save(record, settled)
+        return PartitionDigests(
+            {suffix: entry.digest for suffix, entry in fresh.items() if entry.digest},
+            frozenset(suffix for suffix, entry in fresh.items() if entry.untidy),
+        )
+
+    def _entry(self, partition_directory: str, suffix: str, modified: int, until: float, reclaim_before: str) -> Entry:
+        hasher, empty, forgets, untidy = xxh3_128(), True, _NEVER, False
+        objects = self.objects(partition_directory, suffix)
+        for digest in sorted(objects):
+            standing = objects[digest]
+            if is_forgettable(standing, reclaim_before):
+                untidy = True
+                continue
+            untidy = untidy or bool(standing.obsolete)
+            if standing.tombstone is not None:
+                forgets = min(forgets, standing.tombstone.timestamp)
+            if lines := versions(digest, standing):
                 hasher.update(lines)
                 empty = False
-        if not empty:
-            digests[suffix] = hasher.hexdigest()
-    return digests
+        return Entry(modified, "" if empty else hasher.hexdigest(), forgets, until, untidy)
+
+    def _load(self, record: str) -> dict[str, Entry]:
+        try:
+            with open(record, "rb") as file:
+                content = file.read()
+            if xxh3_64_digest(content[8:]) != content[:8]:
+                return {}
+            digests = _decode(content[8:])
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+        return digests.entries if (digests.version, digests.boot) == (VERSION, self._boot) else {}
+
+    def _save(self, record: str, entries: dict[str, Entry]) -> None:
+        content = _encode(Digests(VERSION, self._boot, entries))
+        temporary = files.temporary_name(record)
+        files.make_directories(os.path.dirname(record))
+        try:
+            with open(temporary, "wb") as file:
+                file.write(xxh3_64_digest(content) + content)
+            os.replace(temporary, record)
+        except OSError:
+            files.unlink_quietly(temporary)  # a full disk: digests are computed anew each time
+
+    def remove(self, partition_directory: str, digest: str, names: Iterable[str]) -> None:
+        """Remove these files of an object, and directories that are empty then. Raises OSError."""
+        suffix_directory = f"{partition_directory}/{digest[-3:]}"
+        directory = f"{suffix_directory}/{digest}"
+        for name in names:
+            self._disk.unlink(f"{directory}/{name}")
+        self._disk.touch(suffix_directory)
+        # Writers that find a directory gone make it again: see NewFile.publish.
+        for empty in (directory, suffix_directory, partition_directory):
+            if not self._disk.remove_empty_directory(empty):
+                return
+
+
+def is_suffix(name: str) -> bool:
+    """Whether a name in a partition is that of a suffix's directory."""
+    return len(name) == 3 and _DIGITS.issuperset(name)
 
 
 def versions(digest: str, standing: FileSet) -> bytes:
-    """What of one object is compared: the names that are neither obsolete nor strange, one a line."""
-    left_out = {*standing.obsolete, *standing.unknown}
-    return "".join(f"{digest} {name}\n" for name in standing.names if name not in left_out).encode()
+    """What of one object is compared: the names that last, one a line."""
+    return "".join(f"{digest} {name}\n" for name in lasting(standing)).encode()
+
+
+def _is_good(entry: Entry, modified: int, now: float, reclaim_before: str) -> bool:
+    return entry.modified == modified and now < entry.until and entry.forgets >= reclaim_before
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -83,20 +83,26 @@ class NewFile:
     def publish(self, name: str) -> UnsettledName:
         """Link the finished file into the hash directory, made if need be. Raises AlreadyStored and OSError."""
         disk, path = self._disk, hash_directory(self._location)
+        made: list[str] = []
         if not self._standing.names:
-            self._ledger.note(disk.make_directories(path))
+            made = disk.make_directories(path)
+            self._ledger.note(made)
         for _ in range(RACE_ATTEMPTS):
             try:
                 directory = disk.open_directory(path)
                 disk.link(self.file, directory, name)
                 break
             except FileNotFoundError:
-                self._ledger.note(disk.make_directories(path))
+                made = disk.make_directories(path)
+                self._ledger.note(made)
             except FileExistsError:
                 raise AlreadyStored(self._location.name, name) from None
         else:
             raise FileNotFoundError(errno.ENOENT, "it is removed again and again", path)
         self.file.close()
+        if not made:
+            # Nothing has changed yet in the directory above, which is what digests go by: see `suffixes`.
+            disk.touch(suffix_directory(self._location))
         return UnsettledName(disk, self._ledger, directory, path, name, self._standing)
 
 

@@ -12,7 +12,7 @@ from objstore.config.sections import (
     ReconConfig,
     ReplicationConfig,
 )
-from objstore.config.units import Bytes, Seconds
+from objstore.config.units import Bytes, Count, Positive, Seconds
 
 
 class ObjectBackendConfig(BackendConfig, frozen=True):
@@ -43,6 +43,21 @@ class StorageConfig(Struct, frozen=True):
     )
 
 
+class ReplicatorConfig(Struct, frozen=True):
+    """[replicator]: brings replicas together, and empties handoffs.
+
+    `bandwidth` in bytes and `objects_per_second` limit what it sends and fetches; 0 is without limit.
+    """
+
+    interval: Seconds = 30.0
+    concurrency: Positive = 4
+    bandwidth: Bytes = 0
+    objects_per_second: Count = 0
+    node_timeout: Seconds = 60.0
+    lock_timeout: Seconds = 15.0
+    reclaim_age: Seconds = 7 * 86_400.0
+
+
 class UpdaterConfig(Struct, frozen=True):
     """[updater]: delivers the container updates that could not be delivered at once."""
 
@@ -58,6 +73,7 @@ class ObjectConfig(Struct, frozen=True):
     devices: DevicesConfig = DevicesConfig()
     backend: ObjectBackendConfig = ObjectBackendConfig()
     storage: StorageConfig = StorageConfig()
+    replicator: ReplicatorConfig = ReplicatorConfig()
     updater: UpdaterConfig = UpdaterConfig()
     replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()

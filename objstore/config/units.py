@@ -126,6 +126,7 @@ def _scaled(value: object, factors: Mapping[str, int | Fraction], expected: str)
 
 
 Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Unit(parse_seconds)]
 Bytes = Annotated[int, Unit(parse_bytes)]
 Percent = Annotated[float, Unit(parse_percent)]

@@ -67,12 +67,12 @@ def storage_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]
     objects = paced(ObjectConfig(devices=devices))
     containers = paced(ContainerConfig(devices=devices))
     accounts = paced(AccountConfig(devices=devices))
+    rings = Rings(f"{node.path}/rings", runtime.clock)
     servers = {
         PORTS["account"]: assembly.make_account_server(accounts, cluster, runtime),
         PORTS["container"]: assembly.make_container_server(containers, cluster, transport, runtime),
-        PORTS["object"]: assembly.make_object_server(objects, cluster, transport, runtime),
+        PORTS["object"]: assembly.make_object_server(objects, cluster, rings, transport, runtime, node.owns),
     }
-    rings = Rings(f"{node.path}/rings", runtime.clock)
     common = (cluster, rings, transport, runtime, ReconFolder(f"{node.path}/recon"), node.owns)
     jobs = [
         *assembly.make_object_daemons(objects, *common),

@@ -165,6 +165,9 @@ class CrashingDisk:
     def move_aside(self, path: str, target: str) -> str:
         raise AssertionError(f"{path} was found corrupt")
 
+    def touch(self, path: str) -> None:
+        pass
+
     # What the test calls
 
     def settle_everything(self) -> None:

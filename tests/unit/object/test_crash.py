@@ -70,7 +70,7 @@ def seen(engine: FileEngine) -> tuple[object, ...]:
 
 
 def engine_on(disk: CrashingDisk) -> FileEngine:
-    return FileEngine(disk, Logger("test", Sink()), 2**20)
+    return FileEngine(disk, Logger("test", Sink()), 2**20, Random(0))
 
 
 SCENARIOS = {

@@ -209,7 +209,7 @@ def test_digests_are_equal_exactly_when_the_versions_are(tmp_path: Path) -> None
 
     def digests(store: Store) -> dict[str, str]:
         engine = make_engine("file", store.runtime, 0)
-        return engine.suffix_digests(str(store.root / "sda"), Policy(0, "gold"), "7")
+        return engine.suffix_digests(str(store.root / "sda"), Policy(0, "gold"), "7", 0.0, "").suffixes
 
     assert digests(left) == {}
     left.put(1)

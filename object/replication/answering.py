@@ -1,0 +1,218 @@
+"""The object server's side of replication: it answers what another device's replicator asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from xxhash import xxh3_128_hexdigest
+
+from objstore.cluster import Cluster
+from objstore.devices import Device
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request, Response
+from objstore.logs import Logger
+from objstore.mounts import DeviceRoot
+from objstore.object.engine import StorageEngine
+from objstore.object.file_engine.suffixes import is_suffix
+from objstore.object.fileset import judge
+from objstore.object.replication.messages import (
+    FILES_MAX,
+    MESSAGE_BYTES_MAX,
+    NAMES,
+    PARTITIONS_MAX,
+    QUESTIONS,
+    RING_VERSION,
+    SUFFIXES,
+    SUFFIXES_MAX,
+    Answer,
+    Kind,
+    Names,
+    Question,
+    decode,
+    encode,
+)
+from objstore.object.replication.planning import is_held, lasting
+from objstore.object.replication.receiving import Place, Receiver
+from objstore.object.replication.sending import FrameBody, flattened, frames
+from objstore.policies import Policy, UnknownPolicy
+from objstore.ring.ring import Ring
+from objstore.runtime import Runtime
+from objstore.system.concurrency import Semaphore, WaitTimeout
+from objstore.timestamps import Timestamp
+
+RECEIVERS_MAX: Final = 4
+RECEIVER_WAIT_SECONDS: Final = 15.0
+
+_HASH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+# The ring of a policy, read again if its file has changed; None where there are no rings.
+RingOf = Callable[[int], Ring | None]
+
+
+def digest_of(suffixes: Mapping[str, str]) -> str:
+    """One digest of a partition's digests."""
+    return xxh3_128_hexdigest("".join(f"{suffix}{suffixes[suffix]}" for suffix in sorted(suffixes)).encode())
+
+
+def reclaim_before(now: float, reclaim_seconds: float) -> str:
+    """Lone tombstones older than this timestamp are forgotten."""
+    return Timestamp.from_seconds(max(now - reclaim_seconds, 0.0)).internal
+
+
+class Answering:
+    """Answers REPLICATE requests."""
+
+    def __init__(
+        self,
+        engine: StorageEngine,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        ring_of: RingOf,
+        is_mine: Callable[[Device], bool],
+        reclaim_seconds: float,
+        runtime: Runtime,
+    ) -> None:
+        self._engine = engine
+        self._cluster = cluster
+        self._devices = devices
+        self._ring_of = ring_of
+        self._is_mine = is_mine
+        self._reclaim_seconds = reclaim_seconds
+        self._runtime = runtime
+        self._log: Logger = runtime.log
+        self._receiving: dict[str, Semaphore] = {}
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request. Raises HttpError and OSError."""
+        try:
+            kind = Kind(request.query.get("step", ""))
+        except ValueError:
+            raise HttpError(400, "No such step of a sync") from None
+        place = self._place(request)
+        match kind:
+            case Kind.COMPARE:
+                return self._compare(request, place)
+            case Kind.VERSIONS:
+                return self._versions(request, place)
+            case Kind.PUSH:
+                return self._push(request, place)
+            case Kind.PULL:
+                return self._pull(request, place)
+            case Kind.CONFIRM:
+                return self._confirm(request, place)
+
+    def _place(self, request: Request) -> Place:
+        parts = request.path.split("/")
+        if len(parts) < 3 or not (parts[2].isascii() and parts[2].isdigit()):
+            raise HttpError(400, f"Invalid path: {request.path!r}")
+        index = request.header(Backend.POLICY_INDEX) or "0"
+        try:
+            policy: Policy = self._cluster.policies.by_index(int(index))
+        except (UnknownPolicy, ValueError):
+            raise HttpError(503, f"No storage policy {index!r} here") from None
+        return Place(parts[1], self._devices.path(parts[1]), policy, parts[2])
+
+    def _compare(self, request: Request, place: Place) -> Response:
+        questions = decode(QUESTIONS, _body_of(request))
+        if len(questions) > PARTITIONS_MAX:
+            raise HttpError(413, f"At most {PARTITIONS_MAX} partitions")
+        return _json(self._runtime.threads.call(self._answers, place, questions))
+
+    def _answers(self, place: Place, questions: list[Question]) -> list[Answer]:
+        now = self._runtime.clock.now()
+        before = reclaim_before(now, self._reclaim_seconds)
+        answers = []
+        for question in questions:
+            partition = str(question.partition)
+            digests = self._engine.suffix_digests(place.device, place.policy, partition, now, before)
+            same = digest_of(digests.suffixes) == question.digest
+            answers.append(Answer(None if same else digests.suffixes))
+        return answers
+
+    def _versions(self, request: Request, place: Place) -> Response:
+        suffixes = decode(SUFFIXES, _body_of(request))
+        if len(suffixes) > SUFFIXES_MAX or not all(map(is_suffix, suffixes)):
+            raise HttpError(400, "Bad suffixes")
+        return _json(self._runtime.threads.call(self._listed, place, suffixes))
+
+    def _listed(self, place: Place, suffixes: list[str]) -> Names:
+        found: Names = {}
+        for suffix in suffixes:
+            objects = self._engine.objects(place.device, place.policy, place.partition, suffix)
+            for digest, standing in objects.items():
+                found[digest] = list(lasting(standing))
+        return found
+
+    def _push(self, request: Request, place: Place) -> Response:
+        receiver = Receiver(self._engine, self._cluster, self._devices, self._log, place)
+        turn = self._receiving.setdefault(place.device_name, Semaphore(RECEIVERS_MAX))
+        try:
+            turn.acquire(RECEIVER_WAIT_SECONDS)
+        except WaitTimeout:
+            raise HttpError(503, "Others are being received") from None
+        try:
+            return _json(receiver.receive(request.body))
+        finally:
+            turn.release()
+
+    def _pull(self, request: Request, place: Place) -> Response:
+        wanted = flattened(self._names(request))
+        stream = frames(self._engine, place.device, place.policy, place.partition, wanted, self._log)
+        return Response(200, {Client.CONTENT_TYPE: "application/octet-stream"}, FrameBody(stream))
+
+    def _confirm(self, request: Request, place: Place) -> Response:
+        self._expect_primary(request, place)
+        asked = self._names(request)
+        held = self._runtime.threads.call(self._held, place, asked)
+        # What is seen may be about to be settled by another process.
+        self._engine.settle(place.device, place.policy, place.partition)
+        return _json(held)
+
+    def _held(self, place: Place, asked: Names) -> Names:
+        before = reclaim_before(self._runtime.clock.now(), self._reclaim_seconds)
+        found: Names = {}
+        listings: dict[str, dict[str, list[str]]] = {}
+        for digest, names in asked.items():
+            suffix = digest[-3:]
+            if suffix not in listings:
+                listings[suffix] = self._listed(place, [suffix])
+            standing = judge(listings[suffix].get(digest, ()))
+            found[digest] = [name for name in names if is_held(name, standing, before)]
+        return found
+
+    def _expect_primary(self, request: Request, place: Place) -> None:
+        """Whoever confirms must be going to keep what it confirms. Raises HttpError 409."""
+        ring = self._ring_of(place.policy.index)
+        if ring is None:
+            raise HttpError(409, "No ring here")
+        version = request.header(RING_VERSION) or "0"
+        if not version.isdecimal() or int(version) < ring.version:
+            raise HttpError(409, "The ring here is newer")
+        if int(place.partition) >= ring.partition_count:
+            raise HttpError(409, "No such partition in the ring here")
+        mine = filter(self._is_mine, ring.primaries(int(place.partition)))
+        if all(device.device != place.device_name for device in mine):
+            raise HttpError(409, "Not a primary by the ring here")
+
+    def _names(self, request: Request) -> Names:
+        names = decode(NAMES, _body_of(request))
+        if sum(map(len, names.values())) > FILES_MAX:
+            raise HttpError(413, f"At most {FILES_MAX} files")
+        if not all(map(_HASH, names)):
+            raise HttpError(400, "Bad hash")
+        return names
+
+
+def _body_of(request: Request) -> bytes:
+    length = request.content_length
+    if length is None:
+        raise HttpError(411)
+    if length > MESSAGE_BYTES_MAX:
+        raise HttpError(413, f"At most {MESSAGE_BYTES_MAX} bytes")
+    return request.body.read()
+
+
+def _json(content: object) -> Response:
+    return Response(200, {Client.CONTENT_TYPE: "application/json"}, encode(content))

@@ -1,0 +1,143 @@
+"""Requests to the servers that hold other replicas of a partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+
+from objstore.devices import Device
+from objstore.errors import StoreError
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
+from objstore.http.transport import BackendBody, BackendRequest, BackendResponse, NodeFailure, Transport
+from objstore.object.replication.messages import (
+    ACCOUNT,
+    ANSWERS,
+    MESSAGE_BYTES_MAX,
+    METHOD,
+    NAMES,
+    OUTCOMES,
+    RING_VERSION,
+    Answer,
+    Kind,
+    Message,
+    Names,
+    Outcome,
+    Question,
+    encode,
+)
+from objstore.paths import ResourcePath
+from objstore.policies import Policy
+
+NO_DEVICE = 507
+Spend = Callable[[int], None]  # told how many bytes are sent; may wait
+
+
+@dataclass(eq=False)
+class PeerFailed(StoreError):
+    """A peer did not do its part; `status` is what it answered, 0 if it did not."""
+
+    message: ClassVar[str] = "{node.address}/{node.device}: {reason}"
+
+    node: Device
+    status: int
+    reason: str
+
+    @property
+    def device_gone(self) -> bool:
+        """Whether the server is there and its device is not, or full."""
+        return self.status == NO_DEVICE
+
+
+class Peers:
+    """Asks peers about one policy's partitions."""
+
+    def __init__(self, transport: Transport, policy: Policy, timeout_seconds: float) -> None:
+        self._transport = transport
+        self._timeout_seconds = timeout_seconds
+        self._headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: str(policy.index)}
+
+    def compare(self, node: Device, questions: Sequence[Question]) -> list[Answer]:
+        """How a device's partitions differ from these. Raises PeerFailed."""
+        body = self._ask(self._request(Kind.COMPARE, node, 0), encode(questions))
+        answers = self._read(ANSWERS, node, body)
+        if len(answers) != len(questions):
+            raise PeerFailed(node, 0, f"{len(answers)} answers to {len(questions)} questions")
+        return answers
+
+    def versions(self, node: Device, partition: int, suffixes: Sequence[str]) -> Names:
+        """The files of each hash of some suffixes. Raises PeerFailed."""
+        body = self._ask(self._request(Kind.VERSIONS, node, partition), encode(suffixes))
+        return self._read(NAMES, node, body)
+
+    def confirm(self, node: Device, partition: int, names: Mapping[str, Sequence[str]], ring_version: int) -> Names:
+        """Which of these files a primary holds durably. Raises PeerFailed."""
+        headers = {RING_VERSION: str(ring_version)}
+        body = self._ask(self._request(Kind.CONFIRM, node, partition, headers), encode(names))
+        return self._read(NAMES, node, body)
+
+    def push(self, node: Device, partition: int, frames: Iterator[bytes | memoryview], spend: Spend) -> list[Outcome]:
+        """Send frames; what became of each. Raises PeerFailed, and what `frames` raises."""
+        try:
+            upload = self._transport.start_upload(
+                self._request(Kind.PUSH, node, partition), None, self._timeout_seconds
+            )
+            try:
+                refusal = upload.expect()
+                if refusal is None:
+                    for piece in frames:
+                        spend(len(piece))
+                        upload.write(piece)
+                    upload.finish({})
+            except BaseException:
+                upload.abandon()
+                raise
+            return self._read(OUTCOMES, node, self._content(node, refusal or upload.response()))
+        except NodeFailure as failure:
+            raise PeerFailed(node, 0, failure.reason) from failure
+
+    def pull(self, node: Device, partition: int, names: Mapping[str, Sequence[str]]) -> BackendBody:
+        """Frames of files that a peer has; the caller closes. Raises PeerFailed; reading raises NodeFailure."""
+        try:
+            response = self._transport.request(
+                self._request(Kind.PULL, node, partition), encode(names), self._timeout_seconds
+            )
+        except NodeFailure as failure:
+            raise PeerFailed(node, 0, failure.reason) from failure
+        if response.status != 200:
+            self._content(node, response)
+        return response.body
+
+    def _request(
+        self, kind: Kind, node: Device, partition: int, headers: Mapping[str, str] | None = None
+    ) -> BackendRequest:
+        sent = {**self._headers, **(headers or {})}
+        return BackendRequest(METHOD, node.on_replication, partition, ResourcePath(ACCOUNT), sent, f"step={kind.value}")
+
+    def _ask(self, request: BackendRequest, body: bytes) -> bytes:
+        try:
+            return self._content(request.node, self._transport.request(request, body, self._timeout_seconds))
+        except NodeFailure as failure:
+            raise PeerFailed(request.node, 0, failure.reason) from failure
+
+    @staticmethod
+    def _content(node: Device, response: BackendResponse) -> bytes:
+        """The body of a good answer. Raises PeerFailed on any other, NodeFailure."""
+        try:
+            content = response.read_all(MESSAGE_BYTES_MAX)
+        except ValueError as error:
+            raise PeerFailed(node, 0, str(error)) from error
+        if response.status // 100 != 2:
+            reason = content.decode("utf-8", "replace").strip() or str(response.status)
+            raise PeerFailed(node, response.status, reason)
+        return content
+
+    @staticmethod
+    def _read(decoder: msgspec.json.Decoder[Message], node: Device, body: bytes) -> Message:
+        try:
+            return decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, HttpError) as error:
+            raise PeerFailed(node, 0, f"an answer that cannot be read: {error}") from error

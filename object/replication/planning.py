@@ -1,0 +1,113 @@
+"""What two devices have to tell each other about one object, and what a device may give up: pure decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from objstore.object.fileset import EMPTY, FileSet, Tombstone, judge, parse_name
+
+
+class Exchange(Struct, frozen=True):
+    """Names of files of one object: those the other lacks, and those I lack."""
+
+    push: tuple[str, ...] = ()
+    pull: tuple[str, ...] = ()
+
+
+NOTHING = Exchange()
+
+
+def lasting(standing: FileSet) -> tuple[str, ...]:
+    """The names that replicas have in common once they agree: neither obsolete nor of unknown form, nor fragments
+    of a write that may never end."""
+    if len(standing.names) == 1 and not standing.obsolete and not standing.unknown and not standing.pending:
+        return standing.names
+    left_out = {*standing.obsolete, *standing.unknown, *(file.name for file in standing.pending)}
+    return tuple(name for name in standing.names if name not in left_out)
+
+
+def is_forgettable(standing: FileSet, reclaim_before: str) -> bool:
+    """Whether all that is left of an object is a tombstone so old that nobody needs it any more.
+
+    `reclaim_before` is a timestamp in internal form. Others may still hold what it deletes: see `exchange`.
+    """
+    tombstone = standing.tombstone
+    return tombstone is not None and tombstone.timestamp < reclaim_before and lasting(standing) == (tombstone.name,)
+
+
+def exchange(mine: FileSet, theirs: FileSet, reclaim_before: str) -> Exchange:
+    """What has to travel until both hold the same. Old tombstones travel only to who has something to delete."""
+    if mine.names == theirs.names:
+        return NOTHING
+    needed = set(lasting(judge({*mine.names, *theirs.names})))
+    push = tuple(name for name in lasting(mine) if name in needed and name not in theirs.names)
+    pull = tuple(name for name in lasting(theirs) if name in needed and name not in mine.names)
+    if push and not theirs.names and is_forgettable(mine, reclaim_before):
+        push = ()
+    if pull and not mine.names and is_forgettable(theirs, reclaim_before):
+        pull = ()
+    return Exchange(push, pull)
+
+
+def is_held(name: str, by: FileSet, reclaim_before: str = "") -> bool:
+    """Whether a device with this file set has no need of a file: it has the file, or what makes it obsolete.
+
+    Nor has it of a tombstone older than `reclaim_before` that deletes nothing of what it has.
+    """
+    if name in by.names:
+        return True
+    together = judge((*by.names, name))
+    if name in together.obsolete:
+        return True
+    file = parse_name(name)
+    return isinstance(file, Tombstone) and file.timestamp < reclaim_before and not together.obsolete
+
+
+def removable(
+    mine: Mapping[str, Sequence[str]], confirmations: Iterable[Mapping[str, Sequence[str]]]
+) -> dict[str, tuple[str, ...]]:
+    """Of the files of a handoff, by hash: those that every primary has confirmed; none without any primary.
+
+    `confirmations` are what each primary confirmed, likewise by hash.
+    """
+    answers = list(confirmations)
+    if not answers:
+        return {}
+    found = {}
+    for digest, names in mine.items():
+        if kept := tuple(name for name in names if all(name in answer.get(digest, ()) for answer in answers)):
+            found[digest] = kept
+    return found
+
+
+def reclaimable(mine: Mapping[str, str], others: Iterable[Mapping[str, str] | None]) -> list[str]:
+    """The suffixes in which all primaries agree, so that what digests leave out may be forgotten.
+
+    `mine` and each of `others` are digests by suffix, None of who was not reached. Digests leave out forgettable
+    tombstones alone: who still has what such a tombstone deletes, has another digest.
+    """
+    answers = list(others)
+    if any(answer is None for answer in answers):
+        return []
+    suffixes = set(mine).union(*(answer or {} for answer in answers))
+    return [
+        suffix
+        for suffix in suffixes
+        if all((answer or {}).get(suffix, "") == mine.get(suffix, "") for answer in answers)
+    ]
+
+
+def is_stranded(mine: FileSet, others: Sequence[FileSet], away_since: str) -> bool:
+    """Whether an object of a device that was away for longer than tombstones last may have been deleted meanwhile.
+
+    So it may if nobody else knows of it, and nothing has happened to it here since `away_since`.
+    """
+    return bool(others) and not any(other.names for other in others) and mine.newest_timestamp < away_since
+
+
+def known_names(listing: Mapping[str, Sequence[str]], digest: str) -> FileSet:
+    """The file set of a hash in a list of versions; names of no known form do not count."""
+    names = listing.get(digest)
+    return EMPTY if not names else judge(name for name in names if parse_name(name) is not None)

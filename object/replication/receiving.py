@@ -1,0 +1,196 @@
+"""Files that come from another device: verified, stored durably, and answered for one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+
+from objstore.cluster import Cluster
+from objstore.http.errors import HttpError
+from objstore.http.messages import BodyReader
+from objstore.logs import Logger
+from objstore.mounts import DeviceRoot
+from objstore.object.engine import AlreadyStored, Location, StorageEngine, Unsettled
+from objstore.object.fileset import DataFile, FileSet, MetaFile, Tombstone, data_name, meta_name, parse_name
+from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
+from objstore.object.replication.frames import Head, read_head, read_piece
+from objstore.object.replication.messages import FILES_MAX, Outcome
+from objstore.object.replication.planning import is_held
+from objstore.paths import ResourcePath
+from objstore.policies import Policy
+from objstore.system.concurrency import Semaphore, Task, spawn
+
+# Small files are stored side by side, so that they share flushes; a larger one alone, as it comes.
+SMALL_BYTES_MAX: Final = 64 * 1024
+PIECE_BYTES: Final = 1024 * 1024
+SETTLING_MAX: Final = 64
+SETTLE_SECONDS: Final = 120.0
+
+Metadata = TypeVar("Metadata", ObjectMetadata, PostedMetadata, TombstoneMetadata)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A partition on a device; `device_name` is how servers call the device."""
+
+    device_name: str
+    device: str
+    policy: Policy
+    partition: str
+
+
+@dataclass
+class Receiver:
+    """Stores frames in one partition."""
+
+    engine: StorageEngine
+    cluster: Cluster
+    devices: DeviceRoot
+    log: Logger
+    place: Place
+    _settling: Semaphore = field(default_factory=lambda: Semaphore(SETTLING_MAX))
+
+    def receive(self, body: BodyReader) -> list[Outcome]:
+        """All frames of a body. Raises HttpError when they cannot be read; what came before is stored all the same."""
+        tasks: list[Task[Outcome]] = []
+        try:
+            while (head := read_head(body)) is not None:
+                if len(tasks) >= FILES_MAX:
+                    raise HttpError(413, f"At most {FILES_MAX} files at a time")
+                tasks.append(self._begin(head, body))
+        finally:
+            outcomes = [task.wait() for task in tasks]
+        return outcomes
+
+    def _begin(self, head: Head, body: BodyReader) -> Task[Outcome]:
+        if head.size <= SMALL_BYTES_MAX:
+            content = read_piece(body, head.size)
+            self._settling.acquire(SETTLE_SECONDS)
+            return spawn(self._small, head, content)
+        return spawn(_given, self._store(head, lambda store: self._large(head, body, store), body))
+
+    def _small(self, head: Head, content: bytes) -> Outcome:
+        try:
+            return self._store(head, lambda write: write(content))
+        finally:
+            self._settling.release()
+
+    def _large(self, head: Head, body: BodyReader, write: Callable[[bytes], None]) -> None:
+        left = head.size
+        while left:
+            piece = read_piece(body, min(left, PIECE_BYTES))
+            left -= len(piece)
+            write(piece)
+
+    def _store(
+        self, head: Head, feed: Callable[[Callable[[bytes], None]], None], rest: BodyReader | None = None
+    ) -> Outcome:
+        """Store one file whose body `feed` gives. With `rest`, what is not taken of the body is read and dropped."""
+        taken = 0
+
+        def count(write: Callable[[bytes], None]) -> Callable[[bytes], None]:
+            def counted(piece: bytes) -> None:
+                nonlocal taken
+                taken += len(piece)
+                write(piece)
+
+            return counted
+
+        try:
+            return self._stored(head, lambda write: feed(count(write)))
+        except (HttpError, OSError, ValueError) as error:
+            if isinstance(error, HttpError) and error.status in (408, 499):
+                raise  # the sender is gone
+            self.log.warning("replica refused", hash=head.hash, file=head.name, reason=str(error))
+            return Outcome.FAILED
+        finally:
+            if rest is not None:
+                self._drop(rest, head.size - taken)
+
+    @staticmethod
+    def _drop(body: BodyReader, left: int) -> None:
+        while left > 0:
+            left -= len(read_piece(body, min(left, PIECE_BYTES)))
+
+    def _stored(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> Outcome:
+        """Raises ValueError on what is not as it says, OSError, HttpError."""
+        file = parse_name(head.name)
+        if isinstance(file, DataFile) and head.name == data_name(file.timestamp):
+            return self._data(head, feed)
+        if head.size:
+            raise ValueError("it has a body")
+        if isinstance(file, MetaFile):
+            posted = self._metadata(head, PostedMetadata, file.timestamp)
+            if head.name != meta_name(posted.timestamp, posted.content_type_timestamp):
+                raise ValueError("name and metadata differ")
+            return self._settled(
+                head, posted.name, lambda at, standing: self.engine.write_metadata(at, standing, posted)
+            )
+        if isinstance(file, Tombstone):
+            tombstone = self._metadata(head, TombstoneMetadata, file.timestamp)
+            return self._settled(
+                head, tombstone.name, lambda at, standing: self.engine.write_tombstone(at, standing, tombstone)
+            )
+        raise ValueError("no such file name")
+
+    def _data(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> Outcome:
+        metadata = self._metadata(head, ObjectMetadata, head.name.removesuffix(".data"))
+        if metadata.size != head.size:
+            raise ValueError("the size differs from its metadata")
+        location = self._location(head, metadata.name)
+        standing = self.engine.look(location)
+        if is_held(head.name, standing):
+            return self._held(head, standing)
+        self.devices.check_space(self.place.device_name, head.size)
+        upload = self.engine.create(location, standing, head.size)
+        try:
+            feed(upload.write)
+            if upload.checksum != metadata.checksum:
+                raise ValueError("the body does not match its checksum")
+            upload.commit(metadata).settle()
+        except AlreadyStored:
+            self.engine.settle(self.place.device, self.place.policy, self.place.partition)
+        finally:
+            upload.abort()
+        return Outcome.STORED
+
+    def _settled(self, head: Head, name: str, write: Callable[[Location, FileSet], Unsettled]) -> Outcome:
+        location = self._location(head, name)
+        standing = self.engine.look(location)
+        if is_held(head.name, standing):
+            return self._held(head, standing)
+        try:
+            write(location, standing).settle()
+        except AlreadyStored:
+            self.engine.settle(self.place.device, self.place.policy, self.place.partition)
+        return Outcome.STORED
+
+    @staticmethod
+    def _held(head: Head, standing: FileSet) -> Outcome:
+        return Outcome.STORED if head.name in standing.names else Outcome.NEWER
+
+    def _location(self, head: Head, name: str) -> Location:
+        """Where the object of this path lies, if that is what the hash says. Raises ValueError."""
+        account, _, rest = name.removeprefix("/").partition("/")
+        container, _, object_name = rest.partition("/")
+        path = ResourcePath(account, container, object_name)
+        if not (account and container and object_name) or self.cluster.hasher.hexdigest(path) != head.hash:
+            raise ValueError("path and hash differ")
+        return Location(self.place.device, self.place.policy, self.place.partition, head.hash, name)
+
+    @staticmethod
+    def _metadata(head: Head, kind: type[Metadata], timestamp: str) -> Metadata:
+        try:
+            metadata = msgspec.json.decode(head.metadata, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"bad metadata: {error}") from None
+        if metadata.timestamp != timestamp:
+            raise ValueError("name and metadata differ in their timestamps")
+        return metadata
+
+
+def _given(outcome: Outcome) -> Outcome:
+    return outcome
