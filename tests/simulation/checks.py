@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from typing import Final
 
 from objstore.object.fileset import FileSet, judge
@@ -45,18 +46,19 @@ class Checks:
         for name in sorted(self._model.objects):
             self._stored(self._model.objects[name])
 
-    def run(self, replicated: bool) -> list[str]:
-        """What holds in the end; all that is wrong. `replicated`: daemons were there that bring replicas together."""
+    def run(self, daemons: Set[str]) -> list[str]:
+        """What holds in the end, as far as these daemons have seen to it; all that is wrong."""
         self.stored()
         for node in self._world.nodes.values():
             for bug in node.bugs:
                 self.wrong(f"{node.name} logged: {bug[:2000]}")
         for error in self._world.hub.errors:
             self.wrong(f"a callback failed: {error}")
-        if replicated:
+        if "object-replicator" in daemons:
             self._replicas()
             for name in sorted(self.states):
                 self._readable(name, self.states[name])
+        if "container-replicator" in daemons:
             check_listings(self._world, self._model, self._clients, self.states, self.wrong)
         return self.found
 

@@ -19,7 +19,6 @@ from tests.simulation.services import make_services, make_token
 from tests.simulation.world import World
 
 HEALING_HOURS: Final = 3.0
-REPLICATORS: Final = {"object-replicator", "container-replicator", "account-replicator"}
 GARBAGE_SECONDS: Final = 1200.0
 
 
@@ -74,7 +73,7 @@ def _run(world: World, plan: Plan, began: float) -> Result:
     _wait_until(world, (plan.hours + HEALING_HOURS) * SECONDS_PER_HOUR)
     world.note("==", "healed, checking")
     daemons = {name for node in world.storage for name in node.daemons}
-    found = clients.violations + checks.run(replicated=daemons >= REPLICATORS)
+    found = clients.violations + checks.run(daemons)
     return Result(
         plan,
         found,
