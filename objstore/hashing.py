@@ -1,5 +1,6 @@
 """Where a resource lives: the hash of its path, whose top bits are its partition."""
 
+import hmac
 from hashlib import md5
 
 from objstore.paths import ResourcePath
@@ -23,3 +24,8 @@ class PathHasher:
     def hexdigest(self, path: ResourcePath) -> str:
         """32 lower-case hex digits: the name of the directory that holds the item."""
         return self.digest(path).hex()
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose, which tells nothing about the secrets or keys for others."""
+        secret = len(self._prefix).to_bytes(8, "big") + self._prefix + self._suffix
+        return hmac.digest(secret, purpose.encode(), "sha256")

@@ -205,6 +205,7 @@ class Backend:
     ALLOW_PRIVATE_METHODS: Final = "X-Backend-Allow-Private-Methods"
     ALLOW_RESERVED_NAMES: Final = "X-Backend-Allow-Reserved-Names"
     BODY_CHECKSUM: Final = "X-Backend-Body-Checksum"
+    BODY_DIGEST: Final = "X-Backend-Body-Digest"
     CONTAINER_PATH: Final = "X-Backend-Container-Path"
     DATA_TIMESTAMP: Final = "X-Backend-Data-Timestamp"
     DELETE_TIMESTAMP: Final = "X-Backend-Delete-Timestamp"
@@ -217,6 +218,8 @@ class Backend:
     POLICY_STATS: Final = "X-Backend-Policy-Stats"
     PUT_TIMESTAMP: Final = "X-Backend-Put-Timestamp"
     REPLICATION: Final = "X-Backend-Replication"
+    SIGNATURE: Final = "X-Backend-Signature"
+    SIGNED_AT: Final = "X-Backend-Signed-At"
     STATUS_CHANGED_AT: Final = "X-Backend-Status-Changed-At"
     TIMESTAMP: Final = "X-Backend-Timestamp"
 

@@ -9,6 +9,7 @@ from objstore.logs import get_logger
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import read_ring
 from objstore.ring.ring import Ring
+from objstore.system.generations import shared_generations
 
 CHECK_INTERVAL_SECONDS: Final = 15.0
 
@@ -27,6 +28,7 @@ FileIdentity = tuple[int, int, int]  # inode, size in bytes, mtime in nanosecond
 class RingFile:
     """The ring of a file, read again when the file changes; looks at most once in `check_interval_seconds`.
 
+    A worker that puts a new file there bumps the generation of the path, and all workers of the service look at once.
     A file that cannot be read leaves the last good ring in use, and is logged once for each version of the file.
     """
 
@@ -40,6 +42,8 @@ class RingFile:
         self.path: Final = path
         self._clock: Final = clock
         self._check_interval_seconds: Final = check_interval_seconds
+        self._generations: Final = shared_generations()
+        self._generation = self._generations.read(path)
         self._checked_at = clock.monotonic()
         # The identity is taken before reading: a file replaced in between is then read once more, not missed.
         self._identity = _identity_of(path)
@@ -47,14 +51,18 @@ class RingFile:
 
     @property
     def ring(self) -> Ring:
-        """The newest good ring; costs one comparison of the time between checks."""
-        if self._clock.monotonic() - self._checked_at >= self._check_interval_seconds:
+        """The newest good ring; costs two comparisons between checks."""
+        if (
+            self._clock.monotonic() - self._checked_at >= self._check_interval_seconds
+            or self._generations.read(self.path) != self._generation
+        ):
             self.check()
         return self._ring
 
     def check(self) -> None:
         """Look at the file now, and read it if it is another one than before."""
         self._checked_at = self._clock.monotonic()
+        self._generation = self._generations.read(self.path)
         identity = _identity_of(self.path)
         if identity == self._identity:
             return
