@@ -313,8 +313,7 @@ class ObjectReplicator:
             node for node, answer in theirs.items() if answer is not None and (node not in differing or node in well)
         ]
         if is_primary:
-            agreed = mine.untidy.intersection(reclaimable(mine.suffixes, theirs.values()))
-            partition.reclaim(sorted(agreed))
+            partition.reclaim(reclaimable(mine.untidy, mine.suffixes, theirs.values()))
             self._stand_in(partition, mine, [node for node, answer in theirs.items() if answer is None], ring)
         elif len(reached) == len(theirs):
             self._give_up(partition, list(theirs), ring)

@@ -125,7 +125,8 @@ class Partition:
             def pieces(stream: object = stream, sent: Files = sent) -> Iterator[bytes | memoryview]:
                 for file, content in stream:  # type: ignore[attr-defined]
                     sent.append(file)
-                    yield from content
+                    # An upload holds each piece until it has got the next.
+                    yield from map(bytes, content)
 
             try:
                 outcomes = self.peers.push(node, self.number, pieces(), self.spend_bytes)

@@ -82,8 +82,10 @@ def removable(
     return found
 
 
-def reclaimable(mine: Mapping[str, str], others: Iterable[Mapping[str, str] | None]) -> list[str]:
-    """The suffixes in which all primaries agree, so that what digests leave out may be forgotten.
+def reclaimable(
+    untidy: Iterable[str], mine: Mapping[str, str], others: Iterable[Mapping[str, str] | None]
+) -> list[str]:
+    """Those of the `untidy` suffixes in which all primaries agree, so that what digests leave out may be forgotten.
 
     `mine` and each of `others` are digests by suffix, None of who was not reached. Digests leave out forgettable
     tombstones alone: who still has what such a tombstone deletes, has another digest.
@@ -91,10 +93,9 @@ def reclaimable(mine: Mapping[str, str], others: Iterable[Mapping[str, str] | No
     answers = list(others)
     if any(answer is None for answer in answers):
         return []
-    suffixes = set(mine).union(*(answer or {} for answer in answers))
     return [
         suffix
-        for suffix in suffixes
+        for suffix in sorted(untidy)
         if all((answer or {}).get(suffix, "") == mine.get(suffix, "") for answer in answers)
     ]
 

@@ -1,0 +1,186 @@
+"""A few object servers in one process, each with a device, a ring over them, and a replicator for each."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from xxhash import xxh3_128_hexdigest
+
+from objstore.cluster import Cluster
+from objstore.config.object import ObjectConfig, ReplicatorConfig
+from objstore.config.units import Reserve
+from objstore.daemon import run_once
+from objstore.devices import Device
+from objstore.hashing import PathHasher
+from objstore.http.local import LocalTransport
+from objstore.http.messages import WsgiApplication
+from objstore.http.transport import BackendRequest, BackendResponse
+from objstore.limits import Limits
+from objstore.logs import Logger, Sink
+from objstore.mounts import DeviceRoot
+from objstore.object.engine import Location, Missing, StoredObject, make_engine
+from objstore.object.replicator import ObjectReplicator
+from objstore.object.server import ObjectServer
+from objstore.paths import ResourcePath
+from objstore.policies import Policies, Policy
+from objstore.recon import NoRecon
+from objstore.ring.ring import Ring
+from objstore.ring.rings import Rings
+from objstore.runtime import Runtime
+from tests.unit.object.harness import NOW, StoppedClock, at
+
+PARTITION = 0
+DAY = 86_400
+
+
+@dataclass
+class Server:
+    """One object server with one device, "sda"."""
+
+    number: int
+    root: Path
+    runtime: Runtime
+    devices: DeviceRoot
+    application: ObjectServer
+    down: bool = False
+
+
+@dataclass
+class Replicas:
+    """All servers; the ring has one partition, whose primaries are the first `replicas` of them."""
+
+    folder: Path
+    count: int = 4
+    replicas: int = 3
+    clock: StoppedClock = field(default_factory=StoppedClock)
+    lines: list[bytes] = field(default_factory=list)
+    requests: list[BackendRequest] = field(default_factory=list)
+    before_request: Callable[[BackendRequest], None] = lambda _request: None
+
+    def __post_init__(self) -> None:
+        self.devices = [
+            Device(number, 1, number, "10.0.0.1", 6200 + number, "10.0.0.1", 6200 + number, "sda", 100.0)
+            for number in range(self.count)
+        ]
+        self.rings = [self.ring_of(range(self.replicas)) for _ in range(self.count)]
+        self.cluster = Cluster(PathHasher("p", "s"), Policies([Policy(0, "gold")]), Limits())
+        self.transport = LocalTransport(self._application_of)
+        self.servers = [self._server(number) for number in range(self.count)]
+
+    def ring_of(self, primaries: Any, version: int = 1) -> Ring:
+        """A ring of one partition."""
+        return Ring(0, self.devices, [array("H", [number]) for number in primaries], version)
+
+    def use(self, ring: Ring, *numbers: int) -> None:
+        """These servers, or all, have got this ring."""
+        for number in numbers or range(self.count):
+            self.rings[number] = ring
+
+    def _server(self, number: int) -> Server:
+        root = self.folder / str(number)
+        (root / "sda").mkdir(parents=True)
+        runtime = Runtime(log=Logger(f"server{number}", Sink(write=self.lines.append)), clock=self.clock)
+        devices = DeviceRoot(str(root), False, Reserve())
+        application = ObjectServer(
+            ObjectConfig(),
+            self.cluster,
+            devices,
+            self.transport,
+            runtime,
+            lambda _index: self.rings[number],
+            lambda device: device.id == number,
+        )
+        return Server(number, root, runtime, devices, application)
+
+    def _application_of(self, request: BackendRequest) -> WsgiApplication | None:
+        self.before_request(request)
+        self.requests.append(request)
+        server = self.servers[request.node.port - 6200]
+        return None if server.down else server.application
+
+    def replicator(self, number: int, **options: Any) -> ObjectReplicator:
+        """The replicator of a server."""
+        server = self.servers[number]
+        rings = SimpleNamespace(
+            object=lambda _index: self.rings[number], refreshed_object=lambda _index: self.rings[number]
+        )
+        return ObjectReplicator(
+            ReplicatorConfig(**options),
+            self.cluster,
+            server.devices,
+            cast(Rings, rings),
+            self.transport,
+            server.runtime,
+            NoRecon(),
+            lambda device: device.id == number,
+            make_engine("file", server.runtime, 0),
+        )
+
+    def replicate(self, *numbers: int, **options: Any) -> None:
+        """One pass of these servers, or of all."""
+        for number in numbers or range(self.count):
+            run_once(self.replicator(number, **options))
+
+    def request(
+        self, number: int, method: str, name: str, headers: dict[str, str], body: bytes = b""
+    ) -> BackendResponse:
+        """A request to a server's device."""
+        path = ResourcePath("a", "c", name)
+        answer = self.transport.request(BackendRequest(method, self.devices[number], PARTITION, path, headers), body)
+        answer.close()
+        return answer
+
+    def put(self, number: int, name: str, second: float, body: bytes = b"body", **metadata: str) -> None:
+        """Store an object on a device alone."""
+        headers = {
+            "X-Timestamp": at(second),
+            "Content-Type": "text/plain",
+            "Etag": "0" * 32,
+            "X-Backend-Body-Checksum": xxh3_128_hexdigest(body),
+            **{f"X-Object-Meta-{key.title()}": value for key, value in metadata.items()},
+        }
+        assert self.request(number, "PUT", name, headers, body).status == 201
+
+    def post(self, number: int, name: str, second: float, **metadata: str) -> None:
+        """Replace an object's metadata on a device alone."""
+        headers = {f"X-Object-Meta-{key.title()}": value for key, value in metadata.items()}
+        assert self.request(number, "POST", name, {"X-Timestamp": at(second), **headers}).status == 202
+
+    def delete(self, number: int, name: str, second: float) -> None:
+        """Mark an object as deleted on a device alone."""
+        assert self.request(number, "DELETE", name, {"X-Timestamp": at(second)}).status in (204, 404)
+
+    def directory(self, number: int, name: str) -> Path:
+        """The hash directory of an object."""
+        digest = self.cluster.hasher.hexdigest(ResourcePath("a", "c", name))
+        return self.servers[number].root / "sda/objects" / str(PARTITION) / digest[-3:] / digest
+
+    def names(self, number: int, name: str) -> list[str]:
+        """The files of an object on a device."""
+        directory = self.directory(number, name)
+        return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+    def files(self, number: int) -> dict[str, bytes]:
+        """All files of objects on a device with their content."""
+        top = self.servers[number].root / "sda/objects"
+        return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+
+    def stored(self, number: int, name: str) -> StoredObject | None:
+        """An object on a device."""
+        server, path = self.servers[number], ResourcePath("a", "c", name)
+        digest = self.cluster.hasher.hexdigest(path)
+        location = Location(str(server.root / "sda"), Policy(0, "gold"), str(PARTITION), digest, str(path))
+        found = make_engine("file", server.runtime, 0).open(location)
+        return None if isinstance(found, Missing) else found
+
+    def pass_time(self, seconds: float) -> None:
+        """Later."""
+        self.clock.seconds += seconds
+
+
+__all__ = ["DAY", "NOW", "PARTITION", "Replicas", "at"]
