@@ -28,7 +28,9 @@ from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 
-# All databases are looked into when the daemon starts and so often after: marks may be lost in a crash.
+# All databases are looked into when the daemon starts and so often after: marks may be lost in a crash. Their accounts
+# are then told in any case: figures that a replica sent while its clock was ahead, and which are out of date, win over
+# all that was sent since, until figures with a later time come.
 SWEEP_INTERVAL_SECONDS: Final = 86_400.0
 CONCURRENT_MAX: Final = 4
 
@@ -56,7 +58,7 @@ class ContainerUpdater:
             ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=CONCURRENT_MAX
         )
         self._reporter = Reporter(transport, timeout_seconds, runtime.log)
-        self._due: deque[Place] = deque()
+        self._due: deque[tuple[Place, bool]] = deque()  # with whether to tell what was told before
         self._sweep: Iterator[list[Place]] | None = None
         self._next_sweep = 0.0
 
@@ -65,12 +67,12 @@ class ContainerUpdater:
         if not self._due:
             self._due.extend(self._runtime.threads.call(self._find))
         places = [self._due.popleft() for _ in range(min(len(self._due), CONCURRENT_MAX))]
-        tasks: list[Task[None]] = [concurrency.spawn(self._report, place) for place in places]
+        tasks: list[Task[None]] = [concurrency.spawn(self._report, place, again) for place, again in places]
         for task in tasks:
             task.wait()
         return Step.BUSY if self._due or self._sweep is not None else Step.IDLE
 
-    def _find(self) -> list[Place]:
+    def _find(self) -> list[tuple[Place, bool]]:
         """The next part of a sweep that is due, else what is marked. Blocks."""
         now = self._runtime.clock.now()
         folder = ContainerDescription.folder
@@ -80,15 +82,15 @@ class ContainerUpdater:
         if self._sweep is not None:
             part = next(self._sweep, None)
             if part is not None:
-                return part
+                return [(place, True) for place in part]
             self._sweep = None
-        return [place for root in device_roots(self._devices) for place in hints.marked(root, folder)]
+        return [(place, False) for root in device_roots(self._devices) for place in hints.marked(root, folder)]
 
-    def _report(self, place: Place) -> None:
+    def _report(self, place: Place, again: bool) -> None:
         hints.unmark(place)
         try:
             with self._store.opened(place) as database:
-                told = self._told(database)
+                told = self._told(database, again)
         except DatabaseAbsent:
             return
         except (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, OSError) as error:
@@ -97,11 +99,11 @@ class ContainerUpdater:
         if not told:
             hints.mark(place)
 
-    def _told(self, database: Database) -> bool:
+    def _told(self, database: Database, again: bool) -> bool:
         """Whether the account now knows how the container stands."""
         stats_timestamp = self._runtime.clock.timestamp().internal
         path, report, reported = database.read(_read)
-        if report == reported:
+        if report == reported and not again:
             return True
         ring = self._account_ring()
         partition = ring.partition_of(self._hasher.digest(path.account_path))

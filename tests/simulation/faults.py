@@ -279,18 +279,18 @@ class Faults:
             for kind, each in world.builders.items():
                 each.add(world.device(kind, each.next_id, node, name))
             return f"{name} joins"
+        empty = sorted(device.device for device in builder.remaining if not device.weight)
         devices = sorted(builder.remaining, key=lambda device: device.device)
         chosen = devices[pick % len(devices)].device
-        weight = 100.0
-        if change == "remove":
-            if len(devices) <= DEVICES_MIN:
+        weight = 50.0 + pick % 150
+        if change == "add" and empty:
+            chosen = empty[pick % len(empty)]
+        elif change == "remove":
+            # It is drained; what it still holds when it is taken out of the ring nobody would look for.
+            if len(devices) - len(empty) <= DEVICES_MIN:
                 return ""
-        elif change == "weight":
-            weight = 50.0 + pick % 150
+            weight = 0.0
         for each in world.builders.values():
             (number,) = (device.id for device in each.remaining if device.device == chosen)
-            if change == "remove":
-                each.remove(number)
-            else:
-                each.set_weight(number, weight)
-        return f"{chosen} leaves" if change == "remove" else f"{chosen} weighs {weight}"
+            each.set_weight(number, weight)
+        return f"{chosen} weighs {weight}"

@@ -18,7 +18,7 @@ from tests.simulation.plan import SECONDS_PER_HOUR, Event, Plan
 from tests.simulation.services import make_services, make_token
 from tests.simulation.world import World
 
-HEALING_HOURS: Final = 3.0
+HEALING_HOURS: Final = 4.5
 GARBAGE_SECONDS: Final = 1200.0
 
 

@@ -13,6 +13,7 @@ from objstore.config.proxy import AccountsConfig, AuthConfig, ProxyConfig, Proxy
 from objstore.config.sections import DevicesConfig
 from objstore.config.units import Reserve
 from objstore.config.users import User
+from objstore.container import updater
 from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.proxy.auth.tempauth import SECRET_NAME
@@ -41,6 +42,7 @@ INTERVAL_SECONDS: Final = {
     "updater": 300.0,
     "relinker": 3600.0,
 }
+updater.SWEEP_INTERVAL_SECONDS = 3600.0  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)
 
 

@@ -93,6 +93,18 @@ def test_a_lost_mark_is_found_by_the_next_sweep(servers: Servers, updater: Conta
     assert len(told(servers)) == 3
 
 
+def test_a_sweep_tells_again_what_was_told_with_a_wrong_clock(servers: Servers, updater: ContainerUpdater) -> None:
+    servers.to_container("PUT", 1)
+    run_once(updater)
+    told(servers)
+    run_once(updater)
+    assert told(servers) == []
+    servers.clock.seconds += SWEEP_INTERVAL_SECONDS
+    run_once(updater)
+    (first, *_) = told(servers)
+    assert first.stats_timestamp > at(1)
+
+
 def test_a_corrupt_database_stops_nothing(servers: Servers, updater: ContainerUpdater) -> None:
     for name in ("c", "d"):
         servers.to_container("PUT", 1, path=f"/sda/5/a/{name}")
