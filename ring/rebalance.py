@@ -15,7 +15,7 @@ from objstore.ring.board import Board
 from objstore.ring.candidates import Candidates
 from objstore.ring.chains import Chains
 from objstore.ring.matching import Matcher, first_of_each, within_limits
-from objstore.ring.spacing import PriceList
+from objstore.ring.spacing import LEVEL_PRICES, PriceList
 from objstore.ring.tiers import Bools, Ints, Tiers
 
 FRUITLESS_ROUNDS_MAX: Final = 12  # so many rounds without one good pair: there is none, or next to none
@@ -25,6 +25,11 @@ TRIES_MAX: Final = 1 << 18
 DETOURS_MAX: Final = 30
 PORTIONS: Final = 16
 PORTION_MIN: Final = 1000
+
+# What a move of a partition that is not locked yet must gain: all that is wrong with it, or at least so much.
+ALL: Final = 1 << 14
+TWO_LEVELS: Final = LEVEL_PRICES[0] + LEVEL_PRICES[1]
+ONE_LEVEL: Final = LEVEL_PRICES[0]
 
 
 class Rebalance:
@@ -102,20 +107,19 @@ class Rebalance:
         free = np.flatnonzero(~board.locked)
         # Whatever changes is locked, so the others stay as bad as they are.
         bad_by = {prices: free[board.faults(free, prices) > 0] for prices in (board.structure, board.prices)}
-        for prices, entirely, only_excess, only_room in (
-            (board.structure, True, True, True),
-            (board.structure, False, True, True),
-            *((board.prices, entirely, *way) for entirely in (True, False) for way in ways),
+        for prices, gain_least, only_excess, only_room in (
+            *((board.structure, gain, True, True) for gain in (ALL, TWO_LEVELS, ONE_LEVEL, 1)),
+            *((board.prices, gain, *way) for gain in (ALL, 1) for way in ways),
         ):
             bad = bad_by[prices][~board.locked[bad_by[prices]]]
             fruitless = rounds = 0
             while len(bad) and fruitless < FRUITLESS_ROUNDS_MAX and rounds < ROUNDS_MAX:
-                done = self._disperse_round(bad, prices, entirely, only_excess, only_room)
+                done = self._disperse_round(bad, prices, gain_least, only_excess, only_room)
                 bad = bad[~board.locked[bad]]
                 fruitless = 0 if done else fruitless + 1
                 rounds += 1
 
-    def _disperse_round(self, bad: Ints, prices: PriceList, entirely: bool, only_excess: bool, only_room: bool) -> int:
+    def _disperse_round(self, bad: Ints, prices: PriceList, gain_least: int, only_excess: bool, only_room: bool) -> int:
         board = self._board
         # In portions, so that which device is the fullest is looked at anew now and then. A few are tried often.
         portion = max(len(bad) // PORTIONS, PORTION_MIN)
@@ -127,9 +131,8 @@ class Rebalance:
         left, right = self._matcher.anyhow(slots, takers)
         slots, takers = slots[left], takers[right]
         gain = -board.change(slots, takers, prices)
-        good = (gain > 0) & (board.change(slots, takers) <= 0)
-        if entirely:
-            good &= gain == board.faults(slots % board.partition_count, prices)
+        wanted = np.minimum(board.faults(slots % board.partition_count, prices), gain_least)
+        good = (gain >= wanted) & (board.change(slots, takers) <= 0)
         slots, takers = slots[good], takers[good]
         single = first_of_each(slots % board.partition_count)
         slots, takers = slots[single], takers[single]

@@ -141,7 +141,7 @@ def test_a_new_device_costs_the_fewest_moves(builder: RingBuilder, seed: int, we
     wanted = plan.layout.held(builder.next_id)
     least = int(np.maximum(wanted - before.held(builder.next_id), 0).sum())
     # In rings of a few partitions the last ones may have to go by way of third devices.
-    assert plan.moved_count <= 1.05 * least + 4
+    assert plan.moved_count <= 1.05 * least + 8
 
 
 @some
