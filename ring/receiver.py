@@ -114,14 +114,15 @@ class RingReceiver:
 
     def _switch(self, wanted: Activation, now_seconds: float) -> dict[str, str]:
         """Put all rings into use; the MD5 of each, as /recon/ringmd5 has it. Blocks; raises HttpError 409, OSError."""
-        staged = []
+        new = []
         for name, digest in wanted.rings.items():
             path = self._path(name)
-            if _digest_of(path + STAGED) == digest:
-                staged.append(path)
-            elif _digest_of(path) != digest:
+            if _digest_of(path) == digest:
+                continue  # put into use by another service of this machine, or long ago
+            if _digest_of(path + STAGED) != digest:
                 raise HttpError(409, f"{name} was not staged here, or another one since: publish again")
-        for path in staged:
+            new.append(path)
+        for path in new:
             _keep_previous(path, now_seconds)
             os.replace(path + STAGED, path)
         files.fsync_directory(self._ring_dir)

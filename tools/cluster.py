@@ -11,7 +11,7 @@ import click
 from click import Context
 
 from objstore.logs import LEVELS
-from objstore.tools.loopback import SERVICES, LoopbackCluster, Node, Plan
+from objstore.tools.loopback import SERVICES, STORAGE_SERVICES, LoopbackCluster, Node, Plan
 from objstore.tools.problems import OperatorProblem
 
 START_SECONDS: Final = 30.0
@@ -40,10 +40,10 @@ def cluster() -> None:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes of each service.")
 @click.option(
     "--first-port",
-    type=click.IntRange(1, 65532),
+    type=click.IntRange(1, 65528),
     default=6200,
     show_default=True,
-    help="Port of the account servers; container, object and proxy have the three that follow.",
+    help="Port of the account servers; container, object, proxy and replication have the seven that follow.",
 )
 @click.option("--memcached", default="", metavar="HOST:PORT", help="A memcached that the proxies share.")
 @click.option("--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True, help="What is logged.")
@@ -127,6 +127,19 @@ def status(context: Context, directory: Path) -> None:
             state = f"runs as process {process_id}" if process_id is not None else "does not run"
             click.echo(f"{node.name} {service:<9} {node.address(service):<15} {state}")
     context.exit(0 if complete else 1)
+
+
+@cluster.command("add-node")
+@directory_option
+def add_node(directory: Path) -> None:
+    """Make one more node, which is in no ring yet."""
+    node = LoopbackCluster.open(directory).add_node().nodes[-1]
+    click.echo(f"made {node.name}; start it with: objstore cluster start --node {node.number}")
+    click.echo("then add its devices, rebalance and publish:")
+    for service in STORAGE_SERVICES:
+        for device in node.devices(service):
+            place = f"r{device.region}z{device.zone}-{device.address}R{device.on_replication.address}/{device.device}"
+            click.echo(f"  {service}: {place}={device.weight:g}")
 
 
 @cluster.command("kill-node")

@@ -24,6 +24,8 @@ from objstore.tools.problems import OperatorProblem
 CLUSTER_FILE: Final = "objstore.toml"
 USERS_FILE: Final = "users.toml"
 RING_SEED: Final = 1
+RING_SUFFIX: Final = ".ring.gz"
+BUILDER_SUFFIX: Final = ".builder"
 PARTITIONS_PER_DEVICE: Final = 64
 PART_POWER_MIN: Final = 8
 
@@ -102,8 +104,11 @@ def write_rings(
     devices: Mapping[str, Sequence[Device]],
     replicas: int,
     policies: Mapping[Policy, int],
+    with_builders: bool = False,
 ) -> None:
     """Build the ring files of a new cluster; `devices` by service: "account", "container", "object".
+
+    With builders, each ring's builder file is put beside it, so that the ring can be changed later.
 
     Raises OperatorProblem. The work is done in a process of its own, so that the libraries it needs take no
     memory in the servers that follow.
@@ -117,7 +122,14 @@ def write_rings(
                 "ask for fewer replicas or more devices",
             )
     orders = [
-        RingOrder(str(directory / name), part_power_for(len(members)), count, RING_SEED, members)
+        RingOrder(
+            str(directory / name),
+            part_power_for(len(members)),
+            count,
+            RING_SEED,
+            members,
+            str(directory / name.replace(RING_SUFFIX, BUILDER_SUFFIX)) if with_builders else "",
+        )
         for name, members, count in plan
     ]
     built = subprocess.run(

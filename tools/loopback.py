@@ -13,13 +13,16 @@ import msgspec
 from msgspec import Struct
 
 from objstore.devices import Device
+from objstore.system import files
 from objstore.tools import layout
 from objstore.tools.problems import OperatorProblem
 from objstore.tools.processes import DetachedProcess
 
 LAYOUT_FILE: Final = "cluster.json"
-# In the order in which they start; each has the port first_port + its place.
+LAYOUT_MODE: Final = 0o644
+# In the order in which they start; each has the port first_port + its place, and those after them for replication.
 SERVICES: Final = ("account", "container", "object", "proxy")
+STORAGE_SERVICES: Final = SERVICES[:-1]
 # Beside the storage servers, with the same configuration.
 DAEMONS: Final = ("account-daemons", "container-daemons", "object-daemons")
 NODES_MAX: Final = 200
@@ -92,6 +95,14 @@ class Node:
     def address(self, service: str) -> str:
         return f"{self.ip}:{self.port(service)}"
 
+    def replication_port(self, service: str) -> int:
+        """Where operators and other servers reach a service."""
+        return self.plan.first_port + len(SERVICES) + SERVICES.index(service)
+
+    @property
+    def ring_dir(self) -> Path:
+        return self.home / "rings"
+
     def configuration(self, service: str) -> Path:
         return self.home / f"{service}.toml"
 
@@ -104,7 +115,7 @@ class Node:
     def devices(self, service: str) -> list[Device]:
         """Its devices in the ring of a service, without ids. Each node is a zone."""
         return [
-            Device(0, 1, self.number, self.ip, self.port(service), self.ip, self.port(service), name, 100.0)
+            Device(0, 1, self.number, self.ip, self.port(service), self.ip, self.replication_port(service), name, 100.0)
             for name in self.device_names
         ]
 
@@ -113,11 +124,14 @@ class Node:
         quoted = layout.quoted
         lines = [
             f"cluster = {quoted(str(self.directory / layout.CLUSTER_FILE))}",
-            f"ring_dir = {quoted(str(self.directory))}",
+            f"ring_dir = {quoted(str(self.ring_dir))}",
             "",
             "[server]",
             f"bind = {quoted(self.address(service))}",
             f"workers = {self.plan.workers}",
+            "",
+            "[replication]",
+            f"bind = {quoted(f'{self.ip}:{self.replication_port(service)}')}",
             "",
             "[log]",
             f"level = {quoted(self.plan.log_level)}",
@@ -166,22 +180,43 @@ class LoopbackCluster:
         cluster = cls(directory, plan)
         directory.mkdir(parents=True, exist_ok=True)
         policies = layout.store_policies(plan.replicas)
-        layout.write_rings(directory, cluster._devices(), plan.replicas, policies)
+        layout.write_rings(directory, cluster._devices(), plan.replicas, policies, with_builders=True)
         layout.write_private(directory / layout.CLUSTER_FILE, layout.cluster_text(policies))
         layout.write_private(directory / layout.USERS_FILE, layout.users_text(layout.DEVELOPMENT_USERS))
         for node in cluster.nodes:
-            for name in node.device_names:
-                (node.device_root / name).mkdir(parents=True, exist_ok=True)
-            for service in SERVICES:
-                node.configuration(service).write_text(node.text(service))
+            cluster._furnish(node, directory)
         # Last, for it says that the cluster is complete.
-        (directory / LAYOUT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(cluster._layout())))
+        cluster._write_layout()
         return cluster
+
+    def add_node(self) -> LoopbackCluster:
+        """The cluster with one more node, which has configuration and empty devices that are in no ring yet."""
+        if self.plan.nodes >= NODES_MAX:
+            raise OperatorProblem(f"a cluster on loopback has 1 to {NODES_MAX} nodes", "there is no room for another")
+        plan = msgspec.structs.replace(self.plan, nodes=self.plan.nodes + 1)
+        larger = LoopbackCluster(self.directory, plan)
+        larger._furnish(larger.nodes[-1], self.nodes[0].ring_dir)
+        larger._write_layout()
+        return larger
+
+    def _furnish(self, node: Node, ring_dir: Path) -> None:
+        """Make the folder of a node; its rings are those of another folder."""
+        for name in node.device_names:
+            (node.device_root / name).mkdir(parents=True, exist_ok=True)
+        node.ring_dir.mkdir(exist_ok=True)
+        for ring in ring_dir.glob("*.ring.gz"):
+            shutil.copy2(ring, node.ring_dir)
+        for service in SERVICES:
+            node.configuration(service).write_text(node.text(service))
+
+    def _write_layout(self) -> None:
+        content = msgspec.json.format(msgspec.json.encode(self._layout()))
+        files.write_atomically(str(self.directory / LAYOUT_FILE), content, LAYOUT_MODE)
 
     def _devices(self) -> dict[str, list[Device]]:
         """All devices by service, numbered from 0."""
         found = {}
-        for service in ("account", "container", "object"):
+        for service in STORAGE_SERVICES:
             members = [device for node in self.nodes for device in node.devices(service)]
             found[service] = [msgspec.structs.replace(device, id=place) for place, device in enumerate(members)]
         return found
