@@ -59,6 +59,13 @@ class Replies(Struct, frozen=True):
         return [reply for reply in self.replies if reply.status // 100 == status_class]
 
 
+class Page(Struct, frozen=True):
+    """Up to PAGE_NAMES entries of a listing, as JSON shows them, and the policy of the container that lists them."""
+
+    policy_index: int
+    entries: list[dict[str, Any]]
+
+
 class Direct:
     """Sends requests to the primaries of paths."""
 
@@ -107,23 +114,24 @@ class Direct:
                 response.close()
         return newest
 
-    def page(self, ring: Placement, path: ResourcePath, marker: str = "") -> list[dict[str, Any]]:
-        """Up to PAGE_NAMES entries of a listing that follow `marker`, of the newest replica; [] if none answers."""
+    def page(self, ring: Placement, path: ResourcePath, marker: str = "") -> Page | None:
+        """A page of a listing that follows `marker`, of the newest replica; None if none answers, or it is gone."""
         query = f"format=json&limit={PAGE_NAMES}&marker={quote(marker, safe='')}"
         response = self.get(ring, path, {Backend.ALLOW_RESERVED_NAMES: "true"}, query)
         if response is None:
-            return []
+            return None
         try:
-            return msgspec.json.decode(response.read_all(LISTING_BYTES_MAX) or b"[]", type=list[dict[str, Any]])
+            entries = msgspec.json.decode(response.read_all(LISTING_BYTES_MAX) or b"[]", type=list[dict[str, Any]])
         except (NodeFailure, ValueError):
-            return []
+            return None
+        return Page(int(response.headers.get(Backend.POLICY_INDEX, "0")), entries)
 
-    def entries(self, ring: Placement, path: ResourcePath) -> Iterator[dict[str, Any]]:
-        """All entries of a listing, page by page."""
+    def pages(self, ring: Placement, path: ResourcePath) -> Iterator[Page]:
+        """A listing, page by page, as far as servers answer."""
         marker = ""
-        while page := self.page(ring, path, marker):
-            yield from page
-            marker = page[-1]["name"]
+        while (page := self.page(ring, path, marker)) is not None and page.entries:
+            yield page
+            marker = page.entries[-1]["name"]
 
     def _start(self, request: BackendRequest, body: bytes = b"") -> Exchange | None:
         try:

@@ -148,14 +148,20 @@ def make_container_daemons(
 ) -> list[Job]:
     """All daemons of a container server."""
     from objstore.container.auditor import ContainerAuditor
+    from objstore.container.reconciler import ContainerReconciler
     from objstore.container.replicator import ContainerReplicator
 
     devices = make_devices(config.devices)
     replicator = ContainerReplicator(
         config.replicator, cluster, devices, lambda: rings.container, transport, runtime, recon, is_mine
     )
+    timeout_seconds = config.backend.node_timeout
+    reconciler = ContainerReconciler(
+        config.reconciler, cluster, rings, transport, runtime, recon, is_mine, timeout_seconds
+    )
     return [
         make_container_updater(config, cluster, rings, transport, runtime),
+        Job(reconciler, config.reconciler.interval),
         _paced(replicator, config.replicator),
         _paced(ContainerAuditor(cluster, devices, runtime, recon), config.auditor),
     ]
@@ -172,13 +178,17 @@ def make_account_daemons(
 ) -> list[Job]:
     """All daemons of an account server."""
     from objstore.account.auditor import AccountAuditor
+    from objstore.account.reaper import AccountReaper
     from objstore.account.replicator import AccountReplicator
 
     devices = make_devices(config.devices)
     replicator = AccountReplicator(
         config.replicator, cluster, devices, lambda: rings.account, transport, runtime, recon, is_mine
     )
+    timeout_seconds = config.backend.node_timeout
+    reaper = AccountReaper(config.reaper, cluster, devices, rings, transport, runtime, recon, is_mine, timeout_seconds)
     return [
+        Job(reaper, config.reaper.interval),
         _paced(replicator, config.replicator),
         _paced(AccountAuditor(cluster, devices, runtime, recon), config.auditor),
     ]

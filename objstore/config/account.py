@@ -13,6 +13,20 @@ from objstore.config.sections import (
     ReconConfig,
     ReplicationConfig,
 )
+from objstore.config.units import Count, Seconds
+
+
+class ReaperConfig(Struct, frozen=True):
+    """[reaper]: deletes what deleted accounts held."""
+
+    interval: Seconds = 3600.0
+    concurrency: Count = 25
+    delay_reaping: Seconds = 0.0
+    reap_warn_after: Seconds = 30 * 86_400.0
+
+    def __post_init__(self) -> None:
+        if not self.concurrency:
+            raise ValueError("concurrency begins at 1")
 
 
 class AccountConfig(Struct, frozen=True):
@@ -25,6 +39,7 @@ class AccountConfig(Struct, frozen=True):
     backend: BackendConfig = BackendConfig()
     replicator: DatabaseReplicatorConfig = DatabaseReplicatorConfig()
     auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
+    reaper: ReaperConfig = ReaperConfig()
     replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()

@@ -13,7 +13,7 @@ from objstore.config.sections import (
     ReconConfig,
     ReplicationConfig,
 )
-from objstore.config.units import Seconds
+from objstore.config.units import Count, Seconds
 
 
 class ContainerBackendConfig(BackendConfig, frozen=True):
@@ -28,6 +28,18 @@ class ContainerUpdaterConfig(Struct, frozen=True):
     interval: Seconds = 300.0
 
 
+class ReconcilerConfig(Struct, frozen=True):
+    """[reconciler]: moves objects that lie in another policy than their container's."""
+
+    interval: Seconds = 30.0
+    concurrency: Count = 1
+    reclaim_age: Seconds = 7 * 86_400.0
+
+    def __post_init__(self) -> None:
+        if not self.concurrency:
+            raise ValueError("concurrency begins at 1")
+
+
 class ContainerConfig(Struct, frozen=True):
     """The whole file."""
 
@@ -39,6 +51,7 @@ class ContainerConfig(Struct, frozen=True):
     updater: ContainerUpdaterConfig = ContainerUpdaterConfig()
     replicator: DatabaseReplicatorConfig = DatabaseReplicatorConfig()
     auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
+    reconciler: ReconcilerConfig = ReconcilerConfig()
     replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.config.object import ObjectConfig
 from objstore.config.units import Reserve
 from objstore.container.replicator import ContainerReplicator
 from objstore.container.server import ContainerServer
@@ -31,6 +33,7 @@ from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
+from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.recon import ReconFolder
@@ -41,7 +44,7 @@ from objstore.runtime import Runtime
 from tests.unit.objstore.db.harness import NOW, StoppedClock, at
 
 POLICIES = Policies([Policy(0, "gold", default=True), Policy(1, "silver")])
-CONTAINER_PORT, ACCOUNT_PORT = 6201, 6202
+OBJECT_PORT, CONTAINER_PORT, ACCOUNT_PORT = 6200, 6201, 6202
 PATH = ResourcePath("a", "c")
 
 
@@ -49,6 +52,17 @@ def ring_of(nodes: Sequence[int], port: int = CONTAINER_PORT, replicas: int = 3)
     """A ring of one device, sda, on each of these nodes."""
     devices = [Device(node, 1, node, f"10.0.0.{node}", port, f"10.0.0.{node}", port, "sda", 1.0) for node in nodes]
     return build_ring(devices, 4, replicas, seed=1)
+
+
+class FixedRings:
+    """Rings of the first three nodes."""
+
+    def __init__(self) -> None:
+        self.account = ring_of((1, 2, 3), ACCOUNT_PORT)
+        self.container = ring_of((1, 2, 3))
+
+    def object(self, policy_index: int) -> Ring:
+        return ring_of((1, 2, 3), OBJECT_PORT)
 
 
 class ReplicaNode:
@@ -78,6 +92,7 @@ class ReplicaNode:
         self.container = ContainerServer(ContainerConfig(), self.world.cluster, devices, transport, self.runtime)
         self.account = AccountServer(AccountConfig(), self.world.cluster, devices, self.runtime)
         common = (transport, self.runtime, self.recon, self.is_mine)
+        self.objects = ObjectServer(ObjectConfig(), self.world.cluster, devices, transport, self.runtime)
         self.replicator = ContainerReplicator(self.config, self.world.cluster, devices, lambda: self.ring, *common)
         self.account_replicator = AccountReplicator(
             self.config, self.world.cluster, devices, lambda: self.account_ring, *common
@@ -107,7 +122,7 @@ class ReplicaNode:
     ) -> BackendResponse:
         """To the container server; header names with underscores."""
         sent = {"X-Timestamp": at(second)} | {name.replace("_", "-"): value for name, value in headers.items()}
-        port = CONTAINER_PORT if path.container else ACCOUNT_PORT
+        port = OBJECT_PORT if path.object else CONTAINER_PORT if path.container else ACCOUNT_PORT
         address = f"10.0.0.{self.number}"
         node = Device(self.number, 1, 1, address, port, address, port, "sda", 1.0)
         partition = self.ring.partition_of(self.world.cluster.hasher.digest(path))
@@ -153,8 +168,6 @@ class ReplicaNode:
 
     def wipe(self) -> None:
         """A new disk."""
-        import shutil
-
         shutil.rmtree(self.device)
         self.device.mkdir()
         self.start()
@@ -180,7 +193,9 @@ class Replicas:
         self.requests.append(request)
         if self.before is not None:
             self.before(request)
-        return node.container if request.node.port == CONTAINER_PORT else node.account
+        return {CONTAINER_PORT: node.container, ACCOUNT_PORT: node.account, OBJECT_PORT: node.objects}[
+            request.node.port
+        ]
 
     def __getitem__(self, number: int) -> ReplicaNode:
         return self.nodes[number]

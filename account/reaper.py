@@ -1,0 +1,185 @@
+"""The account reaper: deletes the containers and objects of deleted accounts.
+
+Each primary of an account looks after a share of its containers, by their names, so that none is done twice. An object
+that cannot be deleted, or turns up later, is left to the next pass: the account is empty when its database says so.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from objstore.account.rows import AccountDescription
+from objstore.cluster import Cluster
+from objstore.config.account import ReaperConfig
+from objstore.daemon import Step
+from objstore.db.connection import DatabaseAbsent
+from objstore.db.location import Place
+from objstore.db.reports import PassReport
+from objstore.db.store import DatabaseStore
+from objstore.db.summary import Summary, peek, read_summary
+from objstore.db.walk import Walk
+from objstore.devices import Device
+from objstore.direct import Direct, account_headers, container_headers
+from objstore.errors import StoreError
+from objstore.headers import Backend, Client
+from objstore.http.transport import Transport
+from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
+from objstore.recon import Recon
+from objstore.ring.rings import Rings
+from objstore.runtime import Runtime
+from objstore.system import concurrency
+from objstore.system.concurrency import Task
+from objstore.timestamps import Timestamp
+
+ACCOUNTS_PER_STEP: Final = 50
+CONTAINERS_PER_PAGE: Final = 1000
+
+
+class AccountReaper:
+    """A worker: each step looks at some accounts, or deletes some objects of one."""
+
+    name: str = "account-reaper"
+
+    def __init__(
+        self,
+        config: ReaperConfig,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        rings: Rings,
+        transport: Transport,
+        runtime: Runtime,
+        recon: Recon,
+        is_mine: Callable[[Device], bool],
+        timeout_seconds: float,
+    ) -> None:
+        """`timeout_seconds` is how long a storage server may take to answer."""
+        self._config = config
+        self._devices = devices
+        self._rings = rings
+        self._runtime = runtime
+        self._is_mine = is_mine
+        self._hasher = cluster.hasher
+        self._direct = Direct(transport, cluster.hasher, timeout_seconds)
+        description = AccountDescription(cluster.limits, cluster.policies)
+        self._store = DatabaseStore(description, cluster, devices, runtime, open_max=1)
+        self._report = PassReport(self.name, recon, runtime)
+        self._walk: Walk | None = None
+        self._work: Iterator[None] = iter(())
+
+    def step(self) -> Step:
+        """The next piece; IDLE at the end of a pass."""
+        if next(self._work, self) is None:
+            return Step.BUSY
+        call = self._runtime.threads.call
+        if self._walk is None:
+            self._report.begin()
+            self._walk = call(Walk, self._devices, AccountDescription.folder, self._runtime)
+        places = call(self._walk.some, ACCOUNTS_PER_STEP)
+        if not places:
+            self._walk = None
+            self._report.end()
+            return Step.IDLE
+        self._work = self._reap_all(places)
+        self._report.progress(self._walk.done, self._walk.total)
+        return Step.BUSY
+
+    def _reap_all(self, places: list[Place]) -> Iterator[None]:
+        """A piece of work at a time."""
+        for place in places:
+            try:
+                summary = self._summary(place)
+                if self._is_due(summary):
+                    yield from self._reap(place, summary)
+            except DatabaseAbsent:
+                continue
+            except (StoreError, OSError) as error:
+                self._report.count("failed")
+                self._runtime.log.warning("account not reaped", file=place.file, reason=str(error))
+
+    def _summary(self, place: Place) -> Summary:
+        found: Summary | None = self._runtime.threads.call(peek, place.file, read_summary)
+        if found is not None:
+            return found
+        with self._store.opened(place) as database:
+            return database.read(read_summary)
+
+    def _is_due(self, summary: Summary) -> bool:
+        """Whether it was deleted long enough ago, and holds something."""
+        if not summary.status.deleted or not summary.row_count:
+            return False
+        age = self._runtime.clock.now() - Timestamp.parse(summary.status.delete_timestamp).seconds
+        if age > self._config.delay_reaping + self._config.reap_warn_after:
+            self._runtime.log.warning("account not reaped for long", account=summary.account, age_seconds=int(age))
+        return age >= self._config.delay_reaping
+
+    def _reap(self, place: Place, summary: Summary) -> Iterator[None]:
+        account = ResourcePath(summary.account)
+        _, primaries = self._direct.primaries(self._rings.account, account)
+        device = place.root.rpartition("/")[2]
+        mine = [number for number, node in enumerate(primaries) if node.device == device and self._is_mine(node)]
+        if not mine:
+            return
+        self._report.count("accounts")
+        marker = ""
+        while names := self._containers(place, marker):
+            marker = names[-1]
+            for name in names:
+                path = ResourcePath(account.account, name)
+                if self._hasher.digest(path)[-1] % len(primaries) == mine[0]:
+                    yield from self._reap_container(path)
+
+    def _containers(self, place: Place, marker: str) -> list[str]:
+        """A page of those that are left."""
+
+        def read(connection: sqlite3.Connection) -> list[str]:
+            found = connection.execute(
+                "SELECT name FROM row WHERE deleted = 0 AND name > ? ORDER BY name LIMIT ?",
+                (marker, CONTAINERS_PER_PAGE),
+            )
+            return [name for (name,) in found]
+
+        with self._store.opened(place) as database:
+            return database.read(read, long=True)
+
+    def _reap_container(self, path: ResourcePath) -> Iterator[None]:
+        """Delete its objects, a page at a time, and then itself."""
+        left = 0
+        for page in self._direct.pages(self._rings.container, path):
+            names = [entry["name"] for entry in page.entries]
+            left += self._delete_objects(path, page.policy_index, names)
+            yield
+        if left:
+            return
+        headers = {
+            Client.TIMESTAMP: self._runtime.clock.timestamp().internal,
+            **account_headers(*self._direct.primaries(self._rings.account, path.account_path)),
+        }
+        best = self._direct.send(self._rings.container, "DELETE", path, headers).best
+        self._report.count("containers" if best in (204, 404) else "containers_left")
+        yield
+
+    def _delete_objects(self, path: ResourcePath, policy_index: int, names: list[str]) -> int:
+        """How many of them could not be deleted."""
+        left = 0
+        for start in range(0, len(names), self._config.concurrency):
+            part = names[start : start + self._config.concurrency]
+            tasks: list[Task[bool]] = [
+                concurrency.spawn(partial(self._delete_object, path.with_object(name), policy_index)) for name in part
+            ]
+            left += sum(not task.wait() for task in tasks)
+        return left
+
+    def _delete_object(self, path: ResourcePath, policy_index: int) -> bool:
+        headers = {
+            Client.TIMESTAMP: self._runtime.clock.timestamp().internal,
+            Backend.POLICY_INDEX: str(policy_index),
+        }
+        each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
+        best = self._direct.send(self._rings.object(policy_index), "DELETE", path, headers, each=each).best
+        deleted = best in (204, 404)
+        self._report.count("objects" if deleted else "objects_left")
+        return deleted

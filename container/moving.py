@@ -1,0 +1,145 @@
+"""Moving one version of an object from a policy to another, as it is: body, metadata and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import xxhash
+
+from objstore.container.queue import MOVE_OFFSET, REMOVAL_OFFSET, later
+from objstore.direct import Direct, Replies, container_headers
+from objstore.headers import Backend, Client
+from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure, Transport, Upload
+from objstore.paths import ResourcePath
+from objstore.quorum import quorum_size
+from objstore.ring.rings import Rings
+from objstore.timestamps import Timestamp
+
+# What of an answer belongs to the answer, and not to the object.
+_OF_THE_ANSWER: Final = frozenset(
+    {
+        Client.ACCEPT_RANGES,
+        Client.CONNECTION,
+        Client.CONTENT_LENGTH,
+        Client.CONTENT_RANGE,
+        Client.DATE,
+        Client.ETAG,
+        Client.LAST_MODIFIED,
+        Client.TIMESTAMP,
+        Client.TRANSFER_ENCODING,
+    }
+)
+
+
+class Mover:
+    """Reads, writes and deletes versions of objects in given policies."""
+
+    def __init__(self, direct: Direct, rings: Rings, transport: Transport) -> None:
+        self._direct = direct
+        self._rings = rings
+        self._transport = transport
+
+    def look(self, path: ResourcePath, policy_index: int) -> Replies:
+        """What all primaries of a policy say of the object."""
+        headers = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
+        return self._direct.send(self._rings.object(policy_index), "HEAD", path, headers)
+
+    def read(self, path: ResourcePath, policy_index: int) -> BackendResponse | None:
+        """The newest version there, None if there is none. The caller closes it."""
+        headers = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
+        return self._direct.get(self._rings.object(policy_index), path, headers)
+
+    def delete(self, path: ResourcePath, policy_index: int, timestamp: Timestamp) -> bool:
+        """Leave a tombstone; whether a quorum has it, or something newer."""
+        headers = {Client.TIMESTAMP: timestamp.internal, Backend.POLICY_INDEX: str(policy_index)}
+        each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
+        replies = self._direct.send(self._rings.object(policy_index), "DELETE", path, headers, each=each)
+        return _enough(replies.statuses, (204, 404, 409))
+
+    def write(self, path: ResourcePath, policy_index: int, source: BackendResponse, timestamp: Timestamp) -> bool:
+        """Store what was read; whether a quorum has it, or something newer. Raises NodeFailure of the source."""
+        ring = self._rings.object(policy_index)
+        partition, nodes = self._direct.primaries(ring, path)
+        each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
+        headers = stored_headers(source.headers) | {
+            Client.TIMESTAMP: timestamp.internal,
+            Backend.POLICY_INDEX: str(policy_index),
+            Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}",
+        }
+        uploads: list[Upload] = []
+        statuses: list[int] = []
+        for number, node in enumerate(nodes):
+            request = BackendRequest("PUT", node, partition, path, headers | dict(each(number)))
+            try:
+                upload = self._transport.start_upload(request, source.body.length, self._direct.timeout_seconds)
+                refusal = upload.expect()
+            except NodeFailure:
+                continue
+            if refusal is None:
+                uploads.append(upload)
+            else:
+                refusal.close()
+                statuses.append(refusal.status)
+        if len(uploads) + statuses.count(409) < quorum_size(len(nodes)):
+            for upload in uploads:
+                upload.abandon()
+            return False
+        statuses += _send_body(source, uploads)
+        return _enough(statuses, (201, 409), len(nodes))
+
+
+def moved_at(timestamp: Timestamp) -> Timestamp:
+    """The time of a version in the right policy: that of the client's write, and behind it."""
+    return later(timestamp, MOVE_OFFSET)
+
+
+def removed_at(timestamp: Timestamp) -> Timestamp:
+    """The time of the tombstone that takes its place in the wrong policy."""
+    return later(timestamp, REMOVAL_OFFSET)
+
+
+def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of an object's answer that are stored with it."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in _OF_THE_ANSWER and not name.startswith(Backend.PREFIX)
+    }
+
+
+def _send_body(source: BackendResponse, uploads: list[Upload]) -> list[int]:
+    """To all that keep up; what they answered. Breaking off leaves nothing behind."""
+    digest = xxhash.xxh3_128()
+    try:
+        for chunk in source.body:
+            digest.update(chunk)
+            piece = bytes(chunk)  # the source's buffer is filled again before all have taken this one
+            uploads = [upload for upload in uploads if _sent(upload, piece)]
+    except BaseException:
+        for upload in uploads:
+            upload.abandon()
+        raise
+    trailers = {Client.ETAG: source.headers[Client.ETAG], Backend.BODY_CHECKSUM: digest.hexdigest()}
+    statuses = []
+    for upload in uploads:
+        try:
+            upload.finish(trailers)
+            response = upload.response()
+            response.close()
+            statuses.append(response.status)
+        except NodeFailure:
+            continue
+    return statuses
+
+
+def _sent(upload: Upload, piece: bytes) -> bool:
+    try:
+        upload.write(piece)
+    except NodeFailure:
+        return False
+    return True
+
+
+def _enough(statuses: Sequence[int], good: tuple[int, ...], replicas: int = 0) -> bool:
+    return sum(status in good for status in statuses) >= quorum_size(replicas or len(statuses))

@@ -1,0 +1,246 @@
+"""Objects in the wrong policy are found, moved, and found no more."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xxhash
+
+from objstore.config.container import ReconcilerConfig
+from objstore.container.queue import ACCOUNT, DIVISOR, Misplaced, later, misplaced, parse_entry
+from objstore.container.reconciler import TURN_SECONDS, ContainerReconciler
+from objstore.daemon import run_once
+from objstore.headers import Backend
+from objstore.http.transport import BackendResponse
+from objstore.paths import ResourcePath
+from objstore.rows import ContainerRow, ObjectRow, encode_rows
+from objstore.timestamps import Timestamp
+from tests.unit.objstore.db.harness import NOW, at, row
+from tests.unit.objstore.db.replicas import PATH, FixedRings, Replicas
+
+OBJECT = PATH.with_object("über/o")
+CONTENT = bytes(range(256)) * 2000
+QUEUE = ResourcePath(ACCOUNT, str(NOW // DIVISOR * DIVISOR))
+
+
+@pytest.fixture
+def replicas(tmp_path: Path) -> Replicas:
+    """The container lives in policy 0, on node 3 it was put later under policy 1."""
+    made = Replicas(tmp_path)
+    for number in (1, 2, 3):
+        made[number].request("PUT", 1, path=ResourcePath(ACCOUNT))
+    made[1].put(1, 0)
+    made[2].put(1, 0)
+    made[3].put(2, 1)
+    return made
+
+
+def put_object(replicas: Replicas, second: float, policy: int, content: bytes = CONTENT, **headers: str) -> None:
+    """As a proxy that knows the policy of node 3's container would."""
+    for number in (1, 2, 3):
+        answer = replicas[number].request(
+            "PUT",
+            second,
+            content,
+            path=OBJECT,
+            X_Backend_Storage_Policy_Index=str(policy),
+            Content_Type="text/é".encode().decode("latin-1"),
+            Etag=hashlib.md5(content).hexdigest(),
+            X_Backend_Body_Checksum=xxhash.xxh3_128_hexdigest(content),
+            X_Object_Meta_Color=b"blau".decode("latin-1"),
+            X_Object_Sysmeta_Own="kept",
+            **headers,
+        )
+        assert answer.status == 201, answer.read_all()
+    listed = ObjectRow(
+        OBJECT.object, at(second), len(content), "text/é", hashlib.md5(content).hexdigest(), policy_index=policy
+    )
+    replicas[3].update(listed)
+
+
+def get_object(replicas: Replicas, policy: int, number: int = 1, method: str = "GET") -> BackendResponse:
+    return replicas[number].request(method, path=OBJECT, X_Backend_Storage_Policy_Index=str(policy))
+
+
+def tell_account(replicas: Replicas) -> None:
+    """As the container updater does."""
+    rows = encode_rows([ContainerRow(QUEUE.container, at(3), object_count=1, stats_timestamp=at(4))])
+    for number in (1, 2, 3):
+        assert replicas[number].request("UPDATE", body=rows, path=ResourcePath(ACCOUNT)).status == 202
+
+
+def reconcile(replicas: Replicas, **options: Any) -> dict[str, int]:
+    """One pass of each node's, with what all of them counted."""
+    tell_account(replicas)
+    total: dict[str, int] = {}
+    for number in (1, 2, 3):
+        node = replicas[number]
+        reconciler = ContainerReconciler(
+            ReconcilerConfig(**options),
+            replicas.cluster,
+            FixedRings(),  # type: ignore[arg-type]
+            replicas.transport,
+            node.runtime,
+            node.recon,
+            node.is_mine,
+            3.0,
+        )
+        run_once(reconciler)
+        for outcome, count in node.recon.read("container-reconciler")["counts"].items():
+            total[outcome] = total.get(outcome, 0) + count
+    return total
+
+
+def test_an_object_of_the_wrong_policy_is_moved_as_it_is(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    replicas.replicate()
+    assert replicas[3].request("HEAD").headers["X-Backend-Storage-Policy-Index"] == "0"
+    assert replicas[1].names() == []
+    replicas.replicate()
+    assert replicas[1].names(QUEUE) == [f"1:{OBJECT}"]
+    before = get_object(replicas, 1).headers
+    assert reconcile(replicas) == {"moved": 1}
+    for number in (1, 2, 3):
+        assert get_object(replicas, 1, number).status == 404
+        moved = get_object(replicas, 0, number)
+        assert moved.read_all() == CONTENT
+        for name in ("Etag", "Content-Type", "X-Object-Meta-Color", "X-Object-Sysmeta-Own", "X-Timestamp"):
+            assert moved.headers[name] == before[name]
+        assert moved.headers[Backend.TIMESTAMP] == later(Timestamp.parse(at(3)), 2).internal
+    for number in (1, 2, 3):
+        assert replicas[number].names(QUEUE) == []
+    assert reconcile(replicas) == {}
+
+
+def test_the_listing_follows(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    replicas.replicate()
+    replicas.replicate()
+    reconcile(replicas)
+    for number in (1, 2, 3):
+        assert replicas[number].names() == [OBJECT.object]
+    replicas.replicate()
+    assert replicas.agree()
+    replicas.replicate()
+    replicas.steps()
+    replicas.replicate()
+    assert set(replicas.steps()) == {"compare"}
+    # The tombstone of the wrong policy is queued like any other, and found to be of no use.
+    assert set(reconcile(replicas)) <= {"superseded"}
+
+
+def test_a_newer_object_in_the_right_place_wins(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    put_object(replicas, 5, 0, b"newer")
+    replicas.replicate()
+    replicas.replicate()
+    assert reconcile(replicas) == {"superseded": 1}
+    assert get_object(replicas, 0).read_all() == b"newer"
+    assert get_object(replicas, 1).status == 404
+
+
+def test_a_deletion_in_the_wrong_policy_is_repeated_in_the_right_one(replicas: Replicas) -> None:
+    put_object(replicas, 3, 0)
+    replicas.replicate()
+    replicas[3].update(row(OBJECT.object, 5, deleted=True, policy_index=1))
+    replicas.replicate()
+    replicas.replicate()
+    assert reconcile(replicas) == {"deleted": 1}
+    for number in (1, 2, 3):
+        assert get_object(replicas, 0, number).status == 404
+        assert replicas[number].names() == []
+
+
+def test_an_entry_stays_while_the_right_policy_cannot_be_written(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    replicas.replicate()
+    replicas.replicate()
+    from objstore.http.transport import BackendRequest, NodeFailure
+
+    def refuse(request: BackendRequest) -> None:
+        if request.method == "PUT" and request.node.ip != "10.0.0.1":
+            raise NodeFailure(request.node, "connect")
+
+    replicas.before = refuse
+    assert reconcile(replicas) == {"failed": 1}
+    assert get_object(replicas, 1).status == 200
+    assert replicas[1].names(QUEUE) == [f"1:{OBJECT}"]
+    replicas.before = None
+    assert reconcile(replicas) == {"moved": 1}
+
+
+def test_a_source_that_is_not_there_yet_is_waited_for(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    replicas[3].update(row(OBJECT.object, 9, policy_index=1))
+    replicas.replicate()
+    replicas.replicate()
+    assert reconcile(replicas) == {"not_there_yet": 1}
+    assert get_object(replicas, 1).status == 200
+
+
+def test_an_entry_whose_container_agrees_with_it_is_taken_out(replicas: Replicas) -> None:
+    entry = Misplaced(OBJECT, 0, Timestamp.parse(at(3)), False)
+    for number in (1, 2, 3):
+        replicas[number].update(entry.row, path=QUEUE)
+    replicas.replicate()
+    assert reconcile(replicas) == {"in_place": 1}
+    assert replicas[1].names(QUEUE) == []
+
+
+def test_entries_of_what_is_gone_are_dropped_when_they_are_old(replicas: Replicas) -> None:
+    entry = Misplaced(ResourcePath("a", "gone", "o"), 0, Timestamp.parse(at(3)), False)
+    for number in (1, 2, 3):
+        replicas[number].update(entry.row, path=QUEUE)
+    assert reconcile(replicas) == {"waiting": 1}
+    replicas.clock.seconds = NOW + 8 * 86400
+    assert reconcile(replicas) == {"given_up": 1}
+    assert replicas[1].names(QUEUE) == []
+
+
+def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    replicas.replicate()
+    replicas.replicate()
+    tell_account(replicas)
+    replicas[1].up = replicas[2].up = False
+    node = replicas[3]
+    replicas.clock.seconds = (NOW // TURN_SECONDS * TURN_SECONDS) + TURN_SECONDS * 3
+    for _ in range(3):
+        replicas.clock.seconds += TURN_SECONDS
+        reconciler = ContainerReconciler(
+            ReconcilerConfig(),
+            replicas.cluster,
+            FixedRings(),
+            replicas.transport,  # type: ignore[arg-type]
+            node.runtime,
+            node.recon,
+            node.is_mine,
+            3.0,
+        )
+        run_once(reconciler)
+        assert set(node.recon.read("container-reconciler")["counts"]) <= {"unknown_container"}
+    assert get_object(replicas, 1, 3).status == 200
+
+
+def test_queueing_again_does_not_bring_back_what_was_dealt_with() -> None:
+    from objstore.container.rows import merge_object_rows
+
+    entry = Misplaced(OBJECT, 1, Timestamp.parse(at(3)), False)
+    assert merge_object_rows(entry.removed_row, entry.row) == entry.removed_row
+    newer = Misplaced(OBJECT, 1, Timestamp.parse(at(4)), True)
+    assert merge_object_rows(entry.removed_row, newer.row) == newer.row
+
+
+def test_entries_are_read_back() -> None:
+    entry = misplaced(PATH, row("a:b/c", 3, policy_index=7, meta_timestamp=at(9)))
+    assert entry == Misplaced(PATH.with_object("a:b/c"), 7, Timestamp.parse(at(9)), False)
+    assert parse_entry(entry.name, entry.row.etag, entry.row.content_type) == entry
+
+
+@pytest.mark.parametrize("name", ["", "o", "x:/a/c/o", "1:/a/c", "1:a/c/o", "1:/a//o"])
+def test_strange_entries(name: str) -> None:
+    with pytest.raises(ValueError, match=".+"):
+        parse_entry(name, at(1), "application/x-put")
