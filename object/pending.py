@@ -85,3 +85,15 @@ def newest_first(directory: str) -> Iterator[list[str]]:
         if match := _NAME.fullmatch(name):
             by_hash.setdefault(match["hash"], []).append(f"{directory}/{name}")
     yield from by_hash.values()
+
+
+def remove_leftovers(directory: str, before_seconds: float) -> None:
+    """Remove what a crash has left of an update that was being saved before that moment. Blocks; raises OSError."""
+    for name in files.list_directory(directory):
+        if name.endswith(files.TEMPORARY_SUFFIX):
+            path = f"{directory}/{name}"
+            try:
+                if os.stat(path).st_mtime < before_seconds:
+                    files.unlink_quietly(path)
+            except FileNotFoundError:
+                continue

@@ -13,7 +13,7 @@ from objstore.devices import Device
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, Exchange, NodeFailure, Transport
 from objstore.mounts import DeviceRoot, DeviceUnavailable
-from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, newest_first, save
+from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, newest_first, remove_leftovers, save
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
 from objstore.rows import encode_rows
@@ -23,6 +23,8 @@ from objstore.system import files
 UPDATES_MAX: Final = 500  # held in memory and sent together
 # A container that no server has known for so long was deleted; its rows have nowhere to go.
 RECLAIM_SECONDS: Final = 7 * 86_400.0
+# Nobody takes so long to save an update: its process has died over it.
+LEFTOVER_SECONDS: Final = 3600.0
 
 
 class Found(Struct, frozen=True):
@@ -65,6 +67,7 @@ class Updater:
         waiting: Iterator[list[str]] = iter(self._runtime.threads.call(list, newest_first(directory)))
         while batch := list(islice(waiting, UPDATES_MAX)):
             self._deliver([found for paths in batch if (found := self._load(paths)) is not None])
+        self._runtime.threads.call(remove_leftovers, directory, self._runtime.clock.now() - LEFTOVER_SECONDS)
         self._runtime.threads.call(files.remove_empty_directory, directory)
         return Step.BUSY
 

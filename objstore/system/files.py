@@ -11,6 +11,7 @@ from typing import Final
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 MOVE_ATTEMPTS: Final = 1000
+TEMPORARY_SUFFIX: Final = ".tmp"
 
 _temporary_counter = 0
 
@@ -60,7 +61,7 @@ def temporary_name(path: str) -> str:
     """A name beside `path` that no other process or call uses at this time."""
     global _temporary_counter
     _temporary_counter += 1
-    return f"{path}.{os.getpid()}.{_temporary_counter}.tmp"
+    return f"{path}.{os.getpid()}.{_temporary_counter}{TEMPORARY_SUFFIX}"
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

@@ -1,5 +1,6 @@
 """The updater: newest first, to every server, until all have it."""
 
+import os
 from array import array
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
-from objstore.object.updater import RECLAIM_SECONDS, Updater
+from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
 from objstore.ring.ring import Ring
 from tests.unit.object.harness import NOW, Store, at
 
@@ -101,3 +102,14 @@ def test_a_step_handles_one_directory(store: Store, updater: Updater) -> None:
     store.transport.status = 202
     assert len(list((store.root / "sda/async_pending").iterdir())) == 3
     assert [updater.step() for _ in range(4)] == [Step.BUSY, Step.BUSY, Step.BUSY, Step.IDLE]
+
+
+def test_what_a_crash_left_of_a_save_goes_after_a_while(store: Store, updater: Updater) -> None:
+    folder = store.root / "sda/async_pending/abc"
+    folder.mkdir(parents=True)
+    for name, age_seconds in (("new.7.1.tmp", 0.0), ("old.7.2.tmp", LEFTOVER_SECONDS + 1)):
+        (folder / name).write_bytes(b"{")
+        os.utime(folder / name, (NOW - age_seconds, NOW - age_seconds))
+    store.clock.seconds = NOW
+    run_once(updater)
+    assert [each.name for each in folder.iterdir()] == ["new.7.1.tmp"]
