@@ -23,6 +23,7 @@ from objstore.ring.formatv2 import parse_sections
 from objstore.ring.gunzip import Gunzip, GunzipError
 from objstore.ring.header import ASSIGNMENTS_MAX, HEADER_BYTES_MAX, REPLICAS_MAX, DeviceRow, devices_of
 from objstore.ring.ring import HASH_BITS, Ring
+from objstore.ring.writev2 import format_ring_v2
 from objstore.system import files
 
 MAGIC: Final = b"R1NG"
@@ -30,6 +31,7 @@ VERSION: Final = struct.Struct(">H")
 HEADER_LENGTH: Final = struct.Struct(">I")
 TYPECODE: Final = "H"
 DEVICE_ID_MAX: Final = 0xFFFF
+WIDE_ID_BYTES: Final = 4
 COMPRESSION_LEVEL: Final = 6
 FILE_MODE: Final = 0o644
 
@@ -120,13 +122,15 @@ def _read_rows(stream: Gunzip, header: Header) -> list[array[int]]:
 
 
 def write_ring(ring: Ring, path: str) -> None:
-    """Replace the ring file atomically. The same ring always gives the same bytes. Blocks; raises RingFileError."""
+    """Replace the ring file atomically. The same ring always gives the same bytes. Blocks; raises RingFileError.
+
+    The file is of version 1, which every reader knows, unless device ids do not fit into it.
+    """
+    fits = ring.devices[-1].id <= DEVICE_ID_MAX
     try:
-        files.write_atomically(path, format_ring(ring), FILE_MODE)
+        files.write_atomically(path, format_ring(ring) if fits else format_ring_v2(ring, WIDE_ID_BYTES), FILE_MODE)
     except OSError as error:
         raise RingFileError(path, f"cannot be written: {error.strerror or error}") from error
-    except ValueError as error:
-        raise RingFileError(path, str(error)) from error
 
 
 def format_ring(ring: Ring) -> bytes:

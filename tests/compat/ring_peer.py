@@ -1,6 +1,9 @@
 """Run by the interpreter of a Swift install: builds and reads ring files through its public API.
 
 ring_peer.py build RING FORMAT     JSON {part_power, replicas, devices} on stdin
+ring_peer.py rebalance             JSON [[{part_power, replicas, overload, devices}, devices added], ...] on stdin;
+                                   prints JSON, for each the rows after the first rebalance, after adding, and later
+ring_peer.py describe RING         prints JSON {part_power, next_part_power}
 ring_peer.py locate RING           JSON [[account, container, object], ...] on stdin;
                                    prints JSON [[partition, primaries, handoffs], ...] as device ids
 """
@@ -12,6 +15,7 @@ from swift.common import utils
 from swift.common.ring import Ring, RingBuilder
 
 HASH_PREFIX, HASH_SUFFIX = b"head", b"tail"
+SETTLED = 4  # after so many more rebalances next to nothing moves any more
 
 
 def build(path, format_version):
@@ -28,15 +32,22 @@ def rebalance():
     for wanted, added in json.load(sys.stdin):
         builder = RingBuilder(wanted["part_power"], wanted["replicas"], 1)
         builder.set_overload(wanted["overload"])
-        rows = []
-        for devices in (wanted["devices"], added):
+        stages = []
+        for devices, times in ((wanted["devices"], 1), (added, 1), ([], SETTLED)):
             for device in devices:
                 builder.add_dev(device)
-            builder.pretend_min_part_hours_passed()
-            builder.rebalance(seed=1)
-            rows.append([list(row) for row in builder.get_ring()._replica2part2dev_id])
-        answers.append(rows)
+            for _ in range(times):
+                builder.pretend_min_part_hours_passed()
+                builder.rebalance(seed=1)
+            rows = [list(row) for row in builder.get_ring()._replica2part2dev_id]
+            stages.append({"rows": rows, "dispersion": builder.dispersion})
+        answers.append(stages)
     json.dump(answers, sys.stdout)
+
+
+def describe(path):
+    ring = Ring(path)
+    json.dump({"part_power": ring.part_power, "next_part_power": ring.next_part_power}, sys.stdout)
 
 
 def locate(path):
@@ -51,4 +62,4 @@ def locate(path):
 
 
 if __name__ == "__main__":
-    {"build": build, "rebalance": rebalance, "locate": locate}[sys.argv[1]](*sys.argv[2:])
+    {"build": build, "rebalance": rebalance, "describe": describe, "locate": locate}[sys.argv[1]](*sys.argv[2:])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,12 +21,16 @@ from objstore.hashing import PathHasher
 from objstore.paths import ResourcePath
 from objstore.ring.build import build_ring
 from objstore.ring.builder import new_builder
+from objstore.ring.composite import compose
+from objstore.ring.form import RingForm
 from objstore.ring.format import read_ring, write_ring
 from objstore.ring.layout import Layout
-from objstore.ring.quality import quality_of
+from objstore.ring.partpower import increase, prepare_increase
+from objstore.ring.quality import Quality, quality_of
 from objstore.ring.ring import Ring
 from objstore.ring.settings import Settings
 from objstore.ring.tiers import make_tiers
+from tests.properties.ring.clusters import renumbered
 from tests.unit.ring.factories import make_devices, random_devices
 
 SWIFT_PYTHON = os.environ.get("OBJSTORE_SWIFT_PYTHON", "")
@@ -32,6 +39,7 @@ HASHER = PathHasher("head", "tail")
 PATHS = [(f"AUTH_{number % 7}", f"c {number % 11}", f"o/é{number}") for number in range(3000)]
 
 CLUSTERS = 200
+SETTLED = 4  # rebalances after which next to nothing moves any more
 
 pytestmark = pytest.mark.skipif(not SWIFT_PYTHON, reason="OBJSTORE_SWIFT_PYTHON names no Swift install's interpreter")
 rings_of_all_kinds = pytest.mark.parametrize(
@@ -82,7 +90,7 @@ def random_cluster(seed: int) -> tuple[Settings, list[Device]]:
     random = Random(seed)
     weights = random.choice([(100.0,), (50.0, 100.0, 200.0), (1.0, 10.0, 100.0)])
     devices = random_devices(random, random.randint(4, 40), weights)
-    return Settings(8, random.choice([2, 3, 3.5]), 1, random.choice([0.0, 0.1, 1.0])), devices
+    return Settings(8, random.choice([2.0, 3.0, 3.5]), 1, random.choice([0.0, 0.1, 1.0])), devices
 
 
 def layout_of(rows: list[list[int]], settings: Settings) -> Layout:
@@ -92,22 +100,126 @@ def layout_of(rows: list[list[int]], settings: Settings) -> Layout:
     return Layout(settings, ids)
 
 
-def test_replicas_are_never_closer_than_in_rings_of_swift() -> None:
-    clusters = {seed: random_cluster(seed) for seed in range(CLUSTERS)}
+def added_devices(seed: int, devices: list[Device]) -> list[Device]:
+    """What the cluster grows by."""
+    random = Random(f"added {seed}")
+    new = random_devices(random, random.randint(1, 5))
+    return [renumbered(device, len(devices) + number) for number, device in enumerate(new)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both rings of one cluster at one stage."""
+
+    seed: int
+    stage: str
+    settings: Settings
+    ours: Quality
+    theirs: Quality
+
+    @property
+    def worse(self) -> bool:
+        return self.ours.dispersion > self.theirs.dispersion + 1e-9
+
+    @property
+    def bought(self) -> bool:
+        """Whether Swift's ring is apart because some device strays from its weight, beyond the overload and ours."""
+        return self.theirs.balance > max(self.ours.balance, 100 * self.settings.overload)
+
+
+def compare_clusters(seeds: Sequence[int]) -> Iterator[Comparison]:
+    """Build each cluster, let it grow, and let it settle; what both sides have then."""
+    clusters = {seed: random_cluster(seed) for seed in seeds}
     questions = [
         [
             {"part_power": 8, "replicas": settings.replicas, "overload": settings.overload}
-            | {"devices": [msgspec.to_builtins(device) for device in devices]},
-            [],
+            | {"devices": msgspec.to_builtins(devices)},
+            msgspec.to_builtins(added_devices(seed, devices)),
         ]
-        for settings, devices in clusters.values()
+        for seed, (settings, devices) in clusters.items()
     ]
-    worse = []
-    for (seed, (settings, devices)), (rows, _) in zip(clusters.items(), ask_swift(questions, "rebalance"), strict=True):
-        ours = new_builder(settings, devices).rebalance(seed, 0.0).after
-        theirs = quality_of(layout_of(rows, settings), make_tiers(devices))
-        # A ring that fills devices far beyond the overload to get there is no measure.
-        allowed = 2 * max(ours.balance, 100 * settings.overload)
-        if ours.dispersion > theirs.dispersion and theirs.balance <= allowed:
-            worse.append((seed, settings, ours, theirs))
-    assert not worse
+    for (seed, (settings, devices)), stages in zip(clusters.items(), ask_swift(questions, "rebalance"), strict=True):
+        builder = new_builder(settings, devices)
+        for hours, (name, stage) in enumerate(zip(("first", "grown", "settled"), stages, strict=True)):
+            if name == "grown":
+                for device in added_devices(seed, devices):
+                    builder.add(device)
+            for again in range(SETTLED if name == "settled" else 1):
+                plan = builder.rebalance(seed, 7200.0 * (hours + again) + 1)
+            theirs = quality_of(layout_of(stage["rows"], settings), builder.tiers)
+            yield Comparison(seed, name, settings, plan.after, theirs)
+
+
+def test_replicas_are_never_closer_than_in_rings_of_swift() -> None:
+    """Dispersion, after the first rebalance, after one that brings new devices in, and when nothing moves any more.
+
+    Swift's ring is no measure where it is farther apart because devices are filled beyond what their weights and the
+    overload admit, while ours keeps to them: with overload 0, a region with 60% of the weight has to hold 1.8 of three
+    replicas, and the only way to have fewer of them there is to leave its devices short and to overfill all others.
+    Then the bound is the weights, which the operator has set; where closeness matters more, overload says so. With a
+    whole number of replicas this is so rare that it must not happen in more than one of a hundred rings.
+
+    With a fractional number, rings that are still on their way are not compared: each partition moves one replica at a
+    time, and ours goes straight to the layout in which those with a replica more and the others both are well placed.
+    """
+    found = [
+        each
+        for each in compare_clusters(range(CLUSTERS))
+        if each.worse and (each.stage != "grown" or each.settings.replicas.is_integer())
+    ]
+    print(*found, sep="\n")
+    assert not [each for each in found if not each.bought]
+    assert len([each for each in found if each.settings.replicas.is_integer()]) <= 3 * CLUSTERS // 100
+
+
+def test_our_measure_of_dispersion_is_that_of_swift(tmp_path: Path) -> None:
+    for seed in range(20):
+        settings, devices = random_cluster(seed)
+        settings = dataclasses.replace(settings, replicas=3.0)
+        wanted = {"part_power": 8, "replicas": 3.0, "overload": settings.overload}
+        (first, *_), *_ = ask_swift([[wanted | {"devices": msgspec.to_builtins(devices)}, []]], "rebalance")
+        quality = quality_of(layout_of(first["rows"], settings), make_tiers(devices))
+        assert quality.dispersion == pytest.approx(first["dispersion"]), seed
+
+
+@pytest.mark.parametrize("id_bytes", [2, 4])
+def test_swift_reads_our_rings_of_version_2(tmp_path: Path, id_bytes: int) -> None:
+    path = str(tmp_path / "object.ring.gz")
+    ring = build_ring(devices_of(1), part_power=9, replicas=2.5, seed=1)
+    Path(path).write_bytes(RingForm(2, id_bytes).content(ring))
+    assert_same_places(ring, path)
+
+
+def test_swift_reads_rings_of_more_devices_than_version_1_has_ids(tmp_path: Path) -> None:
+    path = str(tmp_path / "object.ring.gz")
+    devices = [renumbered(device, device.id + 70_000) for device in make_devices(12)]
+    ring = build_ring(devices, part_power=9, replicas=3, seed=1)
+    write_ring(ring, path)
+    assert_same_places(ring, path)
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_swift_reads_rings_whose_part_power_increases(tmp_path: Path, doubled: bool) -> None:
+    path = str(tmp_path / "object.ring.gz")
+    builder = new_builder(Settings(8, 3), make_devices(12))
+    builder.rebalance(1, 0.0)
+    prepare_increase(builder)
+    if doubled:
+        increase(builder)
+    write_ring(builder.ring(), path)
+    assert ask_swift(None, "describe", path) == {"part_power": 9 if doubled else 8, "next_part_power": 9}
+    assert_same_places(builder.ring(), path)
+
+
+def test_swift_reads_our_composite_rings(tmp_path: Path) -> None:
+    path = str(tmp_path / "object.ring.gz")
+    parts = []
+    for region in (1, 2):
+        devices = [
+            msgspec.structs.replace(device, region=region, ip=f"10.{region}.{device.zone}.1")
+            for device in make_devices(6)
+        ]
+        parts.append(build_ring(devices, part_power=8, replicas=2, seed=region))
+    ring = compose(parts, 1)
+    write_ring(ring, path)
+    assert_same_places(ring, path)

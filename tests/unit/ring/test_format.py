@@ -136,13 +136,19 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
         assert bad(tmp_path, content[:length])
 
 
+def test_a_ring_whose_ids_need_it_is_written_in_version_2(tmp_path: Path) -> None:
+    path = str(tmp_path / "object.ring.gz")
+    ring = Ring(0, [make_device(70_000)], [array("I", [70_000])])
+    with pytest.raises(ValueError, match="version 1"):
+        format_ring(ring)
+    write_ring(ring, path)
+    assert same(read_ring(path), ring)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = str(tmp_path / "object.ring.gz")
     write_ring(build_ring(make_devices(4), part_power=2, replicas=2, seed=1), path)
     before = Path(path).read_bytes()
-    too_many = Ring(0, [make_device(70_000)], [array("I", [70_000])])
-    with pytest.raises(RingFileError, match="version 1"):
-        write_ring(too_many, path)
     with pytest.raises(RingFileError, match="cannot be written"):
         write_ring(parse_ring(before), str(tmp_path / "absent" / "object.ring.gz"))
     assert Path(path).read_bytes() == before
