@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -10,10 +9,11 @@ from typing import Final, NoReturn
 import click
 
 from objstore.errors import StoreError
+from objstore.tools.lazy import LazyGroup
 
 USAGE_ERROR: Final = 2
 
-# Each command lives in its own file and is imported only when it is called: start-up time is the operator's time.
+# Each command lives in its own file and is imported only when it is called.
 COMMANDS: Final = {
     "account": "objstore.tools.serve:account",
     "account-daemons": "objstore.tools.daemons:account_daemons",
@@ -26,29 +26,16 @@ COMMANDS: Final = {
     "object": "objstore.tools.serve:object_",
     "object-daemons": "objstore.tools.daemons:object_daemons",
     "proxy": "objstore.tools.serve:proxy",
+    "ring": "objstore.tools.ring.command:ring",
     "up": "objstore.tools.up:up",
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a subcommand when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all subcommands."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The subcommand of that name, None if there is none."""
-        where = COMMANDS.get(cmd_name)
-        if where is None:
-            return None
-        module, _, name = where.partition(":")
-        command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Command)
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    where=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="objstore", prog_name="objstore")
 def objstore() -> None:
     """A distributed object store that speaks the Swift API."""
