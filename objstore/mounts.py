@@ -14,7 +14,7 @@ BELIEVED_SECONDS: Final = 1.0
 
 
 class DeviceUnavailable(HttpError):
-    """No such device here, or nothing is mounted on it: the proxy goes on to a handoff."""
+    """No such device here, nothing is mounted on it, or it is out of service: the proxy goes on to a handoff."""
 
     def __init__(self, device: str) -> None:
         super().__init__(507, f"Device {device} is not available")
@@ -61,7 +61,8 @@ class DeviceRoot:
             return path
         if not device or device in (".", "..") or "/" in device or "\0" in device:
             raise DeviceUnavailable(device)
-        if not (os.path.ismount(path) if self._mount_check else os.path.isdir(path)):
+        present = os.path.ismount(path) if self._mount_check else os.path.isdir(path)
+        if not present or os.path.exists(out_of_service_file(self.root, device)):
             self._mounted_until.pop(device, None)
             raise DeviceUnavailable(device)
         self._mounted_until[device] = now + BELIEVED_SECONDS
@@ -78,6 +79,11 @@ class DeviceRoot:
             raise DeviceFull(device)
         # Uploads granted since the last look are counted, or a second's worth of them could overfill it.
         space.free -= size
+
+
+def out_of_service_file(root: str, device: str) -> str:
+    """While this file exists the device is not used. It lies beside the device, which may take no more writes."""
+    return f"{root}/.{device}.out-of-service"
 
 
 def _free_bytes(path: str, reserve: Reserve) -> int:

@@ -195,14 +195,25 @@ def make_account_daemons(
 
 
 def make_routes(
-    config: AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig, cluster: Cluster, runtime: Runtime
+    server: str,
+    config: AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig,
+    devices: DevicesConfig | None,
+    cluster: Cluster,
+    runtime: Runtime,
 ) -> dict[str, Handler]:
-    """What a service answers to operators, by the first segment of the path."""
+    """What a service answers to operators, by the first segment of the path; a proxy has no devices."""
     from objstore.http.signing import Signer
+    from objstore.operators import recon
+    from objstore.recon import ReconFolder
     from objstore.ring import receiver
 
     signer = Signer(cluster.hasher.derived_key(receiver.KEY_PURPOSE), runtime.clock)
-    return {receiver.ROUTE: receiver.RingReceiver(config.ring_dir, signer, runtime).handle}
+    root = None if devices is None else make_devices(devices)
+    subject = recon.Subject(server, config.ring_dir, config.cluster, root)
+    return {
+        receiver.ROUTE: receiver.RingReceiver(config.ring_dir, signer, runtime).handle,
+        recon.ROUTE: recon.ReconPages(subject, cluster, ReconFolder(config.recon.directory), runtime).handle,
+    }
 
 
 def make_proxy(

@@ -58,7 +58,7 @@ def run_account(path: Path) -> None:
 def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     rings = Rings(config.ring_dir, runtime.clock)
     application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
-    return proxy_sides(application, assembly.make_routes(config, cluster, runtime), runtime.log)
+    return proxy_sides(application, assembly.make_routes("proxy", config, None, cluster, runtime), runtime.log)
 
 
 def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> Sides:
@@ -89,7 +89,7 @@ def _operated(
         figures = RequestFigures(runtime.metrics, name) if config.metrics.wanted else None
         server = Observed(server, runtime, figures)
     server = HealthChecked(server, config.healthcheck.disable_path)
-    routes = assembly.make_routes(config, cluster, runtime)
+    routes = assembly.make_routes(name, config, config.devices, cluster, runtime)
     return storage_sides(server, routes, config.replication.bind is not None, runtime.log)
 
 

@@ -1,0 +1,130 @@
+"""GET /recon/...: what a server answers to operators and their programs, as JSON.
+
+Paths and names are those of Swift's recon middleware (its administrator's guide, "Cluster Telemetry and Monitoring"),
+with a few more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from typing import Any, Final
+
+import msgspec
+
+from objstore.cluster import Cluster
+from objstore.http.errors import HttpError
+from objstore.http.messages import Request, Response
+from objstore.mounts import DeviceRoot
+from objstore.operators import disks, machine
+from objstore.operators.reports import DAEMONS
+from objstore.recon import ReconFolder
+from objstore.runtime import Runtime
+
+ROUTE: Final = "recon"
+METHODS: Final = "GET, HEAD"
+# What a later release will have: saying so is better than figures that mean nothing.
+NOT_HERE: Final = {
+    "sharding": "containers are not sharded by this release",
+    "reconstruction": "this release has no erasure-coded policies",
+}
+Answer = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked about: a server of the kind "account", "container", "object" or "proxy", which has no devices."""
+
+    server: str
+    ring_dir: str
+    cluster_file: str
+    devices: DeviceRoot | None
+
+
+class ReconPages:
+    """Answers for /recon/ on one server."""
+
+    def __init__(self, subject: Subject, cluster: Cluster, reports: ReconFolder, runtime: Runtime) -> None:
+        self._subject = subject
+        self._cluster = cluster
+        self._reports = reports
+        self._runtime = runtime
+        self._pages = self._pages_of_all()
+        if subject.devices is not None:
+            self._pages |= self._pages_of_storage(subject.devices)
+
+    def handle(self, request: Request) -> Response:
+        """One request. Raises HttpError."""
+        if request.method not in ("GET", "HEAD"):
+            raise HttpError(405, headers={"Allow": METHODS})
+        page = request.path.removeprefix(f"/{ROUTE}/").rstrip("/")
+        if page.partition("/")[0] in NOT_HERE:
+            raise HttpError(404, f"Not found: {NOT_HERE[page.partition('/')[0]]}")
+        answer = self._pages.get(page)
+        if answer is None:
+            raise HttpError(404, f"Not found; there are {', '.join(sorted(self._pages))}")
+        # A disk that hangs may keep a thread, but not the server.
+        value = self._runtime.threads.call(answer)
+        body = msgspec.json.encode(value)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        return Response(200, headers, b"" if request.method == "HEAD" else body)
+
+    def _pages_of_all(self) -> dict[str, Answer]:
+        subject = self._subject
+        return {
+            "configmd5": lambda: {subject.cluster_file: disks.file_digest(subject.cluster_file)},
+            "load": lambda: machine.parse_load(_read("/proc/loadavg")),
+            "mem": lambda: machine.parse_memory(_read("/proc/meminfo")),
+            "mounted": lambda: [
+                {"device": mount.device, "path": mount.path} for mount in machine.parse_mounts(_read("/proc/mounts"))
+            ],
+            "ringmd5": lambda: disks.ring_digests(subject.ring_dir),
+            "sockstat": lambda: machine.parse_sockets(_read("/proc/net/sockstat"), _read("/proc/net/sockstat6")),
+            # The name that programs know.
+            "swiftconfmd5": lambda: {subject.cluster_file: disks.file_digest(subject.cluster_file)},
+            "time": self._runtime.clock.now,
+            "version": lambda: {"version": _version(), "server": subject.server},
+        }
+
+    def _pages_of_storage(self, devices: DeviceRoot) -> dict[str, Answer]:
+        pages: dict[str, Answer] = {
+            "async": lambda: self._pending(devices),
+            "devices": lambda: {devices.root: disks.device_names(devices)},
+            "diskusage": lambda: disks.disk_usage(devices),
+            "driveaudit": self._drive_audit,
+            "quarantined": lambda: disks.quarantined(devices, self._cluster.policies),
+            "relinker": lambda: self._reports.read("object-relinker"),
+            "replication": lambda: self._daemon("replication", "object"),
+            "unmounted": lambda: disks.unmounted(devices),
+        }
+        return pages | {f"{kind}/{server}": partial(self._daemon, kind, server) for kind, server in DAEMONS}
+
+    def _daemon(self, kind: str, server: str) -> dict[str, Any]:
+        name, shown = DAEMONS[kind, server]
+        return shown(server, self._reports.read(name))
+
+    def _pending(self, devices: DeviceRoot) -> dict[str, Any]:
+        count = disks.pending_updates(devices, self._cluster.policies)
+        return {"async_pending": count, "async_pending_last": self._runtime.clock.now()}
+
+    def _drive_audit(self) -> dict[str, Any]:
+        report = self._reports.read("drive-audit")
+        return {"drive_audit_errors": report.get("errors"), "report": report}
+
+
+def _version() -> str:
+    try:
+        return metadata.version("objstore")
+    except metadata.PackageNotFoundError:
+        return "not installed: run from its sources"
+
+
+def _read(path: str) -> str:
+    """A file of /proc; empty where the kernel has none, as without IPv6."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
