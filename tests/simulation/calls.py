@@ -221,21 +221,31 @@ class SimulatedCalls:
         self._before(opened.disk, call)
         now = self._now(opened.disk.node)
         opened.disk.writing(opened.inode, descriptor, now, new=False)
-        self._touch(descriptor, now)
+
+    def _written(self, descriptor: int) -> None:
+        """After a write, which has set the file's time to the real one."""
+        opened = self.opened.get(descriptor)
+        if opened is not None:
+            self._touch(descriptor, self._now(opened.disk.node))
 
     def write(self, descriptor: int, content: Any) -> int:
         self._writes(descriptor, "write")
         if len(content) > 1 and descriptor in self.opened and self._random.random() < SHORT_WRITE_RATE:
             content = memoryview(content)[: len(content) // 2]
-        return os.write(descriptor, content)
+        written = os.write(descriptor, content)
+        self._written(descriptor)
+        return written
 
     def pwrite(self, descriptor: int, content: Any, offset: int) -> int:
         self._writes(descriptor, "pwrite")
-        return os.pwrite(descriptor, content, offset)
+        written = os.pwrite(descriptor, content, offset)
+        self._written(descriptor)
+        return written
 
     def ftruncate(self, descriptor: int, length: int) -> None:
         self._writes(descriptor, "ftruncate")
         os.ftruncate(descriptor, length)
+        self._written(descriptor)
 
     def fsync(self, descriptor: int) -> None:
         opened = self.opened.get(descriptor)

@@ -212,7 +212,8 @@ def torn(durable: bytes, written: bytes, random: Random) -> bytes:
 
 def tear(descriptor: int, durable: bytes, random: Random) -> bool:
     """Do that to a file; says whether anything was lost."""
-    if not os.fstat(descriptor).st_nlink:
+    status = os.fstat(descriptor)
+    if not status.st_nlink:
         return False
     written = _content(descriptor)
     left = torn(durable, written, random)
@@ -220,4 +221,5 @@ def tear(descriptor: int, durable: bytes, random: Random) -> bool:
         return False
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, left, 0)
+    os.utime(descriptor, ns=(status.st_mtime_ns, status.st_mtime_ns))
     return True
