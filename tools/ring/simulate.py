@@ -69,8 +69,8 @@ def _echo(outcome: Outcome) -> None:
         click.echo("no replica was ever lost")
     for each in outcome.exposure:
         click.echo(
-            f"{each.replicas_lost} replicas lost at a time: for {each.hours:.1f} hours, at most of "
-            f"{each.partitions_most} partitions; {each.partition_hours:.0f} partition-hours"
+            f"partitions that had lost {each.replicas_lost}: {each.partitions_most} at most, during {each.hours:.1f} "
+            f"hours; {each.partition_hours:.0f} partition-hours"
         )
 
 
