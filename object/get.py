@@ -54,6 +54,8 @@ def head_object(service: ObjectService, request: Request) -> Response:
     if refusal is not None:
         return refusal
     stored.close()
+    if Client.DELETE_AT in stored.description.headers and service.expired(stored):
+        headers[Backend.EXPIRED] = "true"
     headers[Client.CONTENT_LENGTH] = str(stored.description.data.size)
     return Response(200, headers)
 

@@ -146,6 +146,11 @@ def age_of(response: BackendResponse) -> tuple[str, str]:
     return headers.get(Backend.PUT_TIMESTAMP, ""), headers.get(Backend.TIMESTAMP, "")
 
 
+def age_of_reply(reply: Reply) -> tuple[str, str]:
+    """As `age_of`."""
+    return reply.headers.get(Backend.PUT_TIMESTAMP, ""), reply.headers.get(Backend.TIMESTAMP, "")
+
+
 def container_headers(partition: int, nodes: Sequence[Device]) -> Callable[[int], Headers]:
     """Tells the nth server of an object which of its container's servers it is to tell."""
 

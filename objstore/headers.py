@@ -212,6 +212,7 @@ class Backend:
     DURABLE_TIMESTAMP: Final = "X-Backend-Durable-Timestamp"
     INBOUND_TIMESTAMP: Final = "X-Backend-Inbound-X-Timestamp"
     OBJECT_LENGTH: Final = "X-Backend-Obj-Content-Length"
+    EXPIRED: Final = "X-Backend-Expired"
     OPEN_EXPIRED: Final = "X-Backend-Open-Expired"
     POLICY_DEFAULT: Final = "X-Backend-Storage-Policy-Default"
     POLICY_INDEX: Final = "X-Backend-Storage-Policy-Index"

@@ -113,6 +113,25 @@ def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAu
     return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
 
 
+def make_object_expirer(
+    config: ObjectConfig,
+    cluster: Cluster,
+    rings: Rings,
+    transport: Transport,
+    runtime: Runtime,
+    recon: Recon,
+    is_mine: IsMine,
+) -> Job:
+    """The daemon that deletes objects whose time is over; the transport leads to all storage servers."""
+    from objstore.object.expirer import ObjectExpirer
+
+    timeout_seconds = config.backend.node_timeout
+    expirer = ObjectExpirer(
+        config.expirer, config.delay_reaping, cluster, rings, transport, runtime, recon, is_mine, timeout_seconds
+    )
+    return Job(expirer, config.expirer.interval, config.expirer.tasks_per_second / config.expirer.concurrency)
+
+
 def make_object_daemons(
     config: ObjectConfig,
     cluster: Cluster,
@@ -134,6 +153,7 @@ def make_object_daemons(
     return [
         make_object_updater(config, cluster, rings, transport, runtime),
         Job(replicator, config.replicator.interval),
+        make_object_expirer(config, cluster, rings, transport, runtime, recon, is_mine),
     ]
 
 

@@ -64,6 +64,32 @@ class UpdaterConfig(Struct, frozen=True):
     interval: Seconds = 300.0
 
 
+class DelayConfig(Struct, frozen=True):
+    """[[delay_reaping]]: how long expired objects of an account, or of one container, are kept."""
+
+    account: str
+    container: str = ""
+    delay: Seconds = 0.0
+
+
+class ExpirerConfig(Struct, frozen=True):
+    """[expirer]: deletes objects whose time is over.
+
+    `processes` share the work by hand, of which this is number `process`; at 0 all object servers share it.
+    """
+
+    interval: Seconds = 300.0
+    concurrency: Positive = 1
+    tasks_per_second: Count = 50
+    processes: Count = 0
+    process: Count = 0
+    reclaim_age: Seconds = 7 * 86_400.0
+
+    def __post_init__(self) -> None:
+        if self.process and self.process >= self.processes:
+            raise ValueError("process counts from 0 and must be below processes")
+
+
 class ObjectConfig(Struct, frozen=True):
     """The whole file."""
 
@@ -75,6 +101,8 @@ class ObjectConfig(Struct, frozen=True):
     storage: StorageConfig = StorageConfig()
     replicator: ReplicatorConfig = ReplicatorConfig()
     updater: UpdaterConfig = UpdaterConfig()
+    expirer: ExpirerConfig = ExpirerConfig()
+    delay_reaping: tuple[DelayConfig, ...] = ()
     replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()

@@ -14,12 +14,13 @@ REPORT_SECONDS: Final = 15.0  # while a pass goes on
 class PassReport:
     """Counts what one daemon does, for operators and for the figures of the process."""
 
-    def __init__(self, daemon: str, recon: Recon, runtime: Runtime) -> None:
+    def __init__(self, daemon: str, recon: Recon, runtime: Runtime, of: str = "databases") -> None:
+        """`of` is what it counts."""
         self._daemon = daemon
         self._recon = recon
         self._clock = runtime.clock
         self._figures = runtime.metrics.counter(
-            f"{daemon.replace('-', '_')}_databases", f"What the {daemon} did", ("outcome",)
+            f"{daemon.replace('-', '_')}_{of}", f"What the {daemon} did", ("outcome",)
         )
         self._counts: Counter[str] = Counter()
         self._started = 0.0

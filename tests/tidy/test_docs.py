@@ -87,8 +87,8 @@ def read_alone(file: str, option: str, text: str) -> Any:
 def test_documented_defaults_are_the_real_ones(file: str) -> None:
     actual = options(FILES[file])
     for option, text in documented()[file].items():
-        if option.startswith("policies."):
-            continue  # a policy is not read alone: see the defaults in its own unit tests
+        if option.startswith(("policies.", "delay_reaping.")):
+            continue  # one of several tables is not read alone: see the defaults in its own unit tests
         if text in (REQUIRED, NO_DEFAULT):
             assert actual[option] == {REQUIRED: REQUIRED, NO_DEFAULT: None}[text], option
         else:

@@ -1,0 +1,203 @@
+"""The daemon that deletes objects whose time is over, by the queue that object servers fill as they store them.
+
+Every object server reads the whole queue. An entry is the turn of one of them, by the hash of the object's path; when
+it stays there, it becomes the turn of the next one, so that a server that is down holds nothing up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from objstore.cluster import Cluster
+from objstore.config.object import DelayConfig, ExpirerConfig
+from objstore.daemon import Step
+from objstore.db.reports import PassReport
+from objstore.devices import Device
+from objstore.direct import Direct, account_headers, age_of_reply, container_headers
+from objstore.headers import Backend, Client
+from objstore.http.transport import Transport
+from objstore.object.announce import EXPIRING_ACCOUNT
+from objstore.object.expiring import Action, QueueEntry, Verdict, decide, parse_entry
+from objstore.paths import ResourcePath
+from objstore.policies import UnknownPolicy
+from objstore.recon import Recon
+from objstore.ring.rings import Rings
+from objstore.rows import ObjectRow, encode_rows
+from objstore.runtime import Runtime
+from objstore.system import concurrency
+from objstore.timestamps import Timestamp
+
+# For so long an entry is the turn of one server, then also that of the next.
+TURN_SECONDS: Final = 300.0
+# A queue is named after a day, or up to a hundred seconds before it: it takes no new entries once that is over.
+QUEUE_SECONDS: Final = 2 * 86_400
+POLICIES_REMEMBERED_MAX: Final = 10_000
+_QUEUE_HEADERS: Final = {"Content-Type": "application/json", Backend.POLICY_INDEX: "0"}
+
+
+class ObjectExpirer:
+    """A worker: each step deals with a few entries that are due."""
+
+    name: str = "object-expirer"
+
+    def __init__(
+        self,
+        config: ExpirerConfig,
+        delays: Sequence[DelayConfig],
+        cluster: Cluster,
+        rings: Rings,
+        transport: Transport,
+        runtime: Runtime,
+        recon: Recon,
+        is_mine: Callable[[Device], bool],
+        timeout_seconds: float,
+    ) -> None:
+        """`timeout_seconds` is how long a storage server may take to answer."""
+        self._config = config
+        self._cluster = cluster
+        self._rings = rings
+        self._runtime = runtime
+        self._is_mine = is_mine
+        self._direct = Direct(transport, cluster.hasher, timeout_seconds)
+        self._report = PassReport(self.name, recon, runtime, "entries")
+        self._delays = {(each.account, each.container): each.delay for each in delays}
+        self._policies: dict[ResourcePath, int | None] = {}
+        self._due: Iterator[QueueEntry] | None = None
+
+    def step(self) -> Step:
+        """The next few entries; IDLE at the end of the queue."""
+        if self._due is None:
+            self._report.begin()
+            self._policies.clear()
+            self._due = self._entries()
+        entries = list(islice(self._due, self._config.concurrency))
+        if not entries:
+            self._due = None
+            self._report.end()
+            return Step.IDLE
+        tasks = [concurrency.spawn(self._deal_with, entry) for entry in entries]
+        finished: dict[ResourcePath, list[ObjectRow]] = {}
+        for entry, task in zip(entries, tasks, strict=True):
+            action = task.wait()
+            self._report.count(action.value)
+            if action is not Action.WAIT:
+                finished.setdefault(entry.queue, []).append(entry.removed_row)
+        for queue, rows in finished.items():
+            # A server that misses this has it from its replicas; at worst the entry is looked at again.
+            self._direct.send(self._rings.container, "UPDATE", queue, _QUEUE_HEADERS, encode_rows(rows))
+        return Step.BUSY
+
+    def _entries(self) -> Iterator[QueueEntry]:
+        """All entries that are due and this server's turn."""
+        now = self._runtime.clock.now()
+        share = self._share()
+        for queue in self._queues(now):
+            is_empty = None
+            for entry in self._listed(queue, now):
+                is_empty = False
+                if entry is not None and self._is_due(entry, now, share):
+                    yield entry
+            if is_empty is None and int(queue.container) + QUEUE_SECONDS + self._config.reclaim_age < now:
+                self._remove(queue)
+
+    def _queues(self, now: float) -> Iterator[ResourcePath]:
+        for page in self._direct.pages(self._rings.account, ResourcePath(EXPIRING_ACCOUNT)):
+            for listed in page.entries:
+                name = str(listed.get("name", ""))
+                if name.isascii() and name.isdecimal() and int(name) <= now:
+                    yield ResourcePath(EXPIRING_ACCOUNT, name)
+
+    def _listed(self, queue: ResourcePath, now: float) -> Iterator[QueueEntry | None]:
+        """What stands in a queue up to now, in order; None for what is no entry of ours, or cannot be read."""
+        marker = ""
+        while True:
+            page = self._direct.page(self._rings.container, queue, marker)
+            if page is None:
+                self._report.count("failed")
+                yield None
+                return
+            if not page.entries:
+                return
+            for listed in page.entries:
+                entry = parse_entry(queue, listed)
+                yield entry
+                if entry is not None and entry.due > now:
+                    return
+            marker = page.entries[-1]["name"]
+
+    def _share(self) -> tuple[int, list[int]]:
+        """Among how many the entries are divided, and the numbers of those that this process is."""
+        if self._config.processes:
+            return self._config.processes, [self._config.process]
+        ring = self._rings.object(self._cluster.policies.default.index)
+        servers = sorted({(device.ip, device.port) for device in ring.devices})
+        mine = {(device.ip, device.port) for device in ring.devices if self._is_mine(device)}
+        return len(servers), [number for number, server in enumerate(servers) if server in mine]
+
+    def _is_due(self, entry: QueueEntry, now: float, share: tuple[int, list[int]]) -> bool:
+        count, mine = share
+        if not mine:
+            return False
+        path = entry.path
+        delay = self._delays.get((path.account, path.container), self._delays.get((path.account, ""), 0.0))
+        first = int.from_bytes(self._cluster.hasher.digest(path), "big") % count
+        turn = min((number - first) % count for number in mine)
+        if self._config.processes:
+            return turn == 0 and entry.due + delay <= now
+        return entry.due + delay + turn * TURN_SECONDS <= now
+
+    def _deal_with(self, entry: QueueEntry) -> Action:
+        try:
+            policy = self._policy_of(entry.path.container_path)
+            if policy is None:
+                # Without its container nothing shows where it is, and whoever deleted that deleted the object before.
+                is_old = entry.due + self._config.reclaim_age < self._runtime.clock.now()
+                return Action.DROP if is_old else Action.WAIT
+            return self._delete_if_due(entry, policy)
+        except Exception as error:  # one entry must not keep the others waiting
+            self._runtime.log.warning("object not expired", name=entry.path, reason=str(error))
+            return Action.WAIT
+
+    def _delete_if_due(self, entry: QueueEntry, policy: int) -> Action:
+        ring = self._rings.object(policy)
+        headers = {Backend.POLICY_INDEX: str(policy)}
+        seen = self._direct.send(ring, "HEAD", entry.path, {**headers, Backend.OPEN_EXPIRED: "true"})
+        verdict = decide(entry, seen.replies, self._runtime.clock.now(), self._config.reclaim_age)
+        if verdict.action is not Action.DELETE:
+            return verdict.action
+        return Action.DELETE if self._delete(entry, policy, verdict) else Action.WAIT
+
+    def _delete(self, entry: QueueEntry, policy: int, verdict: Verdict) -> bool:
+        """Whether all servers know that it is gone."""
+        partition, nodes = self._direct.primaries(self._rings.container, entry.path.container_path)
+        headers = {
+            Backend.POLICY_INDEX: str(policy),
+            Client.TIMESTAMP: verdict.timestamp,
+            Client.IF_DELETE_AT: str(entry.due),
+        }
+        each = container_headers(partition, nodes)
+        answered = self._direct.send(self._rings.object(policy), "DELETE", entry.path, headers, each=each)
+        return 204 in answered.statuses and all(status < 500 for status in answered.statuses)
+
+    def _policy_of(self, container: ResourcePath) -> int | None:
+        """The policy of a container, None if there is no such container. Raises UnknownPolicy if nobody can say."""
+        if container in self._policies:
+            return self._policies[container]
+        replies = self._direct.send(self._rings.container, "HEAD", container, {}).replies
+        there = [reply for reply in replies if reply.status // 100 == 2]
+        if not there and any(reply.status != 404 for reply in replies):
+            raise UnknownPolicy(str(container))
+        policy = int(max(there, key=age_of_reply).headers.get(Backend.POLICY_INDEX, "0")) if there else None
+        if len(self._policies) >= POLICIES_REMEMBERED_MAX:
+            self._policies.clear()
+        self._policies[container] = policy
+        return policy
+
+    def _remove(self, queue: ResourcePath) -> None:
+        """Delete a queue that stays empty; one that is not refuses."""
+        partition, nodes = self._direct.primaries(self._rings.account, queue.account_path)
+        moment = Timestamp.from_seconds(int(queue.container) + QUEUE_SECONDS).internal
+        headers = {Client.TIMESTAMP: moment, **account_headers(partition, nodes)}
+        self._direct.send(self._rings.container, "DELETE", queue, headers)
