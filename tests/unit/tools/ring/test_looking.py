@@ -1,0 +1,135 @@
+"""Commands that look and change nothing: plan, show, verify, diff, plot, compose."""
+
+from __future__ import annotations
+
+import pytest
+from lxml import etree
+
+from objstore.ring.builderfile import load_builder, save_builder
+from objstore.tools.ring.svg import NAMESPACE
+from tests.unit.tools.ring.conftest import HOUR, NOW, Shell
+
+NEW = "r1z7-10.1.0.7:6200/sda=100"
+
+
+def test_a_plan_is_what_then_happens(shell: Shell) -> None:
+    shell.build()
+    before = shell.files()
+    planned = shell.facts(f"plan object.builder --add {NEW} --used 192GB --rate 10MB/s --seed 5")
+    assert shell.files() == before
+    shell.done(f"add object.builder {NEW}")
+    assert shell.facts("plan object.builder --seed 5")["replicas_moved"] == planned["replicas_moved"]
+    (shell.folder / "old.builder").write_bytes(before["object.builder"])
+    shell.done("rebalance object.builder --seed 5")
+    moved = shell.facts("diff old.builder object.builder")
+    assert moved["replicas_moved"] == planned["replicas_moved"] == 27
+    assert planned["bytes_moved"] == 27 * 10**9
+    assert planned["seconds"] == 27 * 100
+    assert planned["rebalances"] == 1
+    after = {device["id"]: device["partitions"] for device in shell.facts("show object.builder")["devices"]}
+    assert {device["id"]: device["after"] for device in planned["devices"]} == after
+    assert sum(zone["arrivals"] for zone in planned["zones"]) == 27
+
+
+def test_a_plan_tells_what_min_part_hours_holds_back(shell: Shell) -> None:
+    shell.build()
+    shell.clock.seconds -= 24 * HOUR
+    planned = shell.facts(f"plan object.builder --add {NEW}")
+    assert (planned["locked_partitions"], planned["replicas_moved"]) == (64, 0)
+    assert planned["moved_by_later_rebalances"] == [27]
+    assert "64 partitions are locked" in shell.done(f"plan object.builder --add {NEW}")
+
+
+def test_a_plan_names_the_worst_partition(shell: Shell) -> None:
+    shell.build(devices=3)
+    shell.done("set object.builder --min-part-hours 0")
+    planned = shell.facts("plan object.builder --replicas 2")
+    assert planned["worst_partition_after"] is None
+    text = shell.done("plan object.builder --weight z1=10000")
+    assert "replicas in one" in text or "none is worse placed" in text
+
+
+def test_the_first_plan_has_no_before(shell: Shell) -> None:
+    shell.done("create object.builder --part-power 4")
+    shell.done("add object.builder " + " ".join(f"r1z{zone}-10.0.0.{zone}:6200/sda=1" for zone in (1, 2, 3)))
+    planned = shell.facts("plan object.builder")
+    assert (planned["before"], planned["replicas_moved"]) == (None, 48)
+    assert "it was never balanced" in shell.done("show object.builder")
+
+
+def test_verify_is_content_with_what_a_rebalance_wrote(shell: Shell) -> None:
+    shell.build()
+    assert {each["verdict"] for each in shell.facts("verify object.builder")} == {"ok"}
+    shell.done("verify object.ring.gz")
+
+
+def test_verify_finds_a_ring_older_than_its_builder(shell: Shell) -> None:
+    shell.build()
+    shell.done(f"add object.builder {NEW}")
+    status, out, _ = shell("verify object.builder")
+    assert status == 1
+    assert "the ring has version" in out
+
+
+def test_verify_finds_what_is_broken(shell: Shell) -> None:
+    shell.build()
+    builder = load_builder("object.builder")
+    assert builder.layout is not None
+    builder.layout.ids[1, 5] = builder.layout.ids[0, 5]
+    save_builder(builder, "object.builder", "by hand", NOW)
+    status, out, _ = shell("verify object.builder")
+    assert status == 2
+    assert "1 partitions have two replicas on one device" in out
+    assert "not so: the partitions are on the same devices in both" in out
+
+
+def test_diff_knows_devices_by_their_place(shell: Shell) -> None:
+    shell.build()
+    (shell.folder / "old.ring.gz").write_bytes((shell.folder / "object.ring.gz").read_bytes())
+    assert shell.facts("diff old.ring.gz object.ring.gz")["replicas_moved"] == 0
+    shell.done("remove object.builder 0")
+    shell.done(f"add object.builder {NEW}")
+    shell.done("set object.builder --weight 1=50")
+    shell.done("rebalance object.builder")
+    found = shell.facts("diff old.ring.gz object.ring.gz")
+    assert [device["ip"] for device in found["added"]] == ["10.1.0.7"]
+    assert [device["ip"] for device in found["removed"]] == ["10.1.0.1"]
+    assert found["changed"][0]["changes"] == {"weight": [100.0, 50.0]}
+    left = {row["name"]: row["departures"] for row in found["tiers"] if row["tier"] == "zone"}
+    assert left["r1z1"] == 32
+
+
+def test_rings_of_two_regions_are_composed(shell: Shell) -> None:
+    shell.build("one", region=1)
+    shell.build("two", region=2)
+    assert "64 partitions, 6 replicas, 12 devices" in shell.done("compose object.ring.gz one.ring.gz two.ring.gz")
+    assert "version 2" in shell.done("compose object.ring.gz one.ring.gz two.ring.gz")
+    assert shell.facts("show object.ring.gz")["regions"] == 2
+
+
+@pytest.mark.parametrize("devices", [4, 200])
+def test_plots_are_well_formed_and_inside_the_page(shell: Shell, devices: int) -> None:
+    shell.build(devices=4)
+    (shell.folder / "old.builder").write_bytes((shell.folder / "object.builder").read_bytes())
+    more = " ".join(f"r1z{n % 9 + 1}-10.2.0.{n % 200 + 1}:6200/sd{n}=100" for n in range(devices - 4))
+    if more:
+        shell.done(f"add object.builder {more}")
+        shell.done("rebalance object.builder")
+    shell.done("plot object.builder --against old.builder -o ring.svg")
+    root = etree.parse("ring.svg").getroot()
+    width, height = float(root.get("width", "0")), float(root.get("height", "0"))
+    shapes = root.findall(f"{{{NAMESPACE}}}rect")
+    assert len(shapes) > 20
+    for shape in shapes:
+        x, y, across, down = (float(shape.get(name, "-1")) for name in ("x", "y", "width", "height"))
+        assert x >= 0 and x + across <= width + 1
+        assert y >= 0 and y + down <= height + 1
+
+
+def test_hostile_names_do_not_break_the_drawing(shell: Shell) -> None:
+    shell.done("create object.builder --part-power 4 --replicas 1")
+    shell.done("add object.builder 'r1z1-10.0.0.1:6200/<&>\"=1'")
+    shell.done("rebalance object.builder")
+    shell.done("plot object.builder -o ring.svg")
+    etree.parse("ring.svg")
+    assert "[bold]" not in shell.done("show object.builder")
