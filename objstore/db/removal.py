@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import Final
 
 from objstore.db.connection import DatabaseRemoved
@@ -28,6 +29,7 @@ from objstore.runtime import Runtime
 from objstore.system import files, locks
 
 REMOVED_PREFIX: Final = "removed-"
+ABANDONED_SECONDS: Final = 86_400.0  # nobody takes so long to receive a database
 LOCK_NAME: Final = "removal.lock"
 # Rows change when they are merged, metadata too: all that a summary says but its sync points, which lose nothing.
 Unchanged = Callable[[Summary], bool]
@@ -77,12 +79,15 @@ class Remover:
         """Move away a database that was found marked."""
         self.remove(place, lambda _: False)
 
-    def clean(self, root: str) -> None:
-        """Remove from a device what is left of removed databases. Blocks."""
+    def clean(self, root: str, now: float) -> None:
+        """Remove from a device what crashes left: removed databases, copies that were never installed. Blocks."""
         folder = f"{root}/{TEMPORARY_FOLDER}"
         for name in files.list_directory(folder):
+            path = f"{folder}/{name}"
             if name.startswith(REMOVED_PREFIX):
-                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+                shutil.rmtree(path, ignore_errors=True)
+            elif ".db." in name and _written(path) < now - ABANDONED_SECONDS:
+                files.unlink_quietly(path)
 
     def _lock(self, place: Place) -> str:
         """Of the device: one that was marked is moved by one process, and no new one in its place by another."""
@@ -94,6 +99,13 @@ class Remover:
         target = f"{place.root}/{TEMPORARY_FOLDER}/{REMOVED_PREFIX}{place.hash}"
         self._runtime.threads.call(_move_away, place.directory, target)
         self._runtime.log.info("database removed", file=place.file)
+
+
+def _written(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return inf  # just installed
 
 
 def _move_away(directory: str, target: str) -> None:

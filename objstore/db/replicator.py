@@ -43,7 +43,7 @@ from objstore.system.locks import LockTimeout
 DATABASES_PER_STEP: Final = 50
 # Tombstones are looked through so much more seldom than they may be dropped.
 RECLAIM_LOOKS: Final = 168
-LOOKS_REMEMBERED_MAX: Final = 200_000
+LOOKS_REMEMBERED_MAX: Final = 20_000  # of databases that have tombstones; beyond this all are looked through again
 
 Answers = Mapping[Device, Answer | PeerFailed]
 TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, LockTimeout, OSError, PeerFailed)
@@ -124,7 +124,7 @@ class DatabaseReplicator(Generic[Row]):
             note = call(read_note, root, self._description.folder)
             if note is not None and note < oldest:
                 self._away.add(root)
-            call(self._remover.clean, root)
+            call(self._remover.clean, root, self.runtime.clock.now())
 
     def _end(self, walk: Walk) -> None:
         """A device that was away stays so until a pass has reached every peer."""
@@ -309,14 +309,14 @@ class DatabaseReplicator(Generic[Row]):
 
     def _reclaim(self, subject: Subject) -> None:
         """Drop old tombstones, now and then."""
+        if subject.summary.tombstone_digest == 0:
+            return
         now, key = self.runtime.clock.now(), subject.location.file
         if now < self._next_looks.get(key, 0.0):
             return
         if len(self._next_looks) >= LOOKS_REMEMBERED_MAX:
             self._next_looks.clear()
         self._next_looks[key] = now + self.config.reclaim_age / RECLAIM_LOOKS
-        if subject.summary.tombstone_digest == 0:
-            return
         with self.store.opened(subject.location) as database:
             self._report.count("tombstones_dropped", self._reclaimer.run(database, subject.summary.sequence))
 

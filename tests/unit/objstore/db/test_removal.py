@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,15 @@ def test_a_device_that_was_never_away_gives_what_only_it_has(replicas: Replicas)
     node.replicate()
     assert node.database_files() == []
     assert replicas[1].names() == ["o"]
+
+
+def test_what_crashes_left_is_cleaned_up(replicas: Replicas) -> None:
+    folder = replicas[1].device / "tmp"
+    (folder / "removed-0123" / "sub").mkdir(parents=True)
+    old, young, other = folder / "a.db.1.1.tmp", folder / "b.db.1.1.tmp", folder / "other"
+    for path in (old, young, other):
+        path.touch()
+        os.utime(path, (NOW - 86400, NOW - 86400))
+    os.utime(young, (NOW, NOW))
+    replicas.replicate(1)
+    assert sorted(path.name for path in folder.iterdir()) == ["b.db.1.1.tmp", "other"]
