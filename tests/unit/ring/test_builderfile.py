@@ -1,16 +1,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+import xxhash
 
 from objstore.ring import builderfile
 from objstore.ring.builder import RingBuilder, new_builder
-from objstore.ring.builderfile import builder_lock, format_builder, load_builder, save_builder
+from objstore.ring.builderfile import (
+    DIGEST_BYTES,
+    LENGTH,
+    MAGIC,
+    builder_lock,
+    format_builder,
+    load_builder,
+    save_builder,
+)
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.ring.settings import Settings
 from tests.unit.ring.factories import make_device, make_devices
@@ -142,6 +152,28 @@ def test_a_sound_file_with_impossible_content(tmp_path: Path) -> None:
     Path(path).write_bytes(format_builder(builder))
     with pytest.raises(RingFileError, match="devices it does not have"):
         load_builder(path)
+
+
+def test_a_limit_of_a_device_that_is_not_there(tmp_path: Path) -> None:
+    builder, path = saved(tmp_path)
+    builder.limits[99] = 3
+    Path(path).write_bytes(format_builder(builder))
+    with pytest.raises(RingFileError, match="a device that does not exist has a limit"):
+        load_builder(path)
+
+
+def test_files_from_before_there_were_limits(tmp_path: Path) -> None:
+    builder, path = saved(tmp_path)
+    content = format_builder(builder)[:-DIGEST_BYTES]
+    begin = len(MAGIC) + LENGTH.size
+    (length,) = LENGTH.unpack_from(content, len(MAGIC))
+    header = json.loads(content[begin : begin + length])
+    del header["limits"]
+    text = json.dumps(header).encode()
+    body = MAGIC + LENGTH.pack(len(text)) + text + content[begin + length :]
+    Path(path).write_bytes(body + xxhash.xxh3_128_digest(body))
+    assert load_builder(path).limits == {}
+    assert_same(load_builder(path), builder)
 
 
 def test_many_devices_take_wide_ids(tmp_path: Path) -> None:
