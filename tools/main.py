@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "object": "objstore.tools.serve:object_",
     "object-daemons": "objstore.tools.daemons:object_daemons",
     "proxy": "objstore.tools.serve:proxy",
+    "recon": "objstore.tools.recon.command:recon",
     "ring": "objstore.tools.ring.command:ring",
     "up": "objstore.tools.up:up",
 }

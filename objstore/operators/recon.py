@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from typing import Any, Final
 
 import msgspec
 
+import objstore
 from objstore.cluster import Cluster
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
@@ -85,7 +85,7 @@ class ReconPages:
             # The name that programs know.
             "swiftconfmd5": lambda: {subject.cluster_file: disks.file_digest(subject.cluster_file)},
             "time": self._runtime.clock.now,
-            "version": lambda: {"version": _version(), "server": subject.server},
+            "version": lambda: {"version": objstore.__version__, "server": subject.server},
         }
 
     def _pages_of_storage(self, devices: DeviceRoot) -> dict[str, Answer]:
@@ -112,13 +112,6 @@ class ReconPages:
     def _drive_audit(self) -> dict[str, Any]:
         report = self._reports.read("drive-audit")
         return {"drive_audit_errors": report.get("errors"), "report": report}
-
-
-def _version() -> str:
-    try:
-        return metadata.version("objstore")
-    except metadata.PackageNotFoundError:
-        return "not installed: run from its sources"
 
 
 def _read(path: str) -> str:

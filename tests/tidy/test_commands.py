@@ -32,7 +32,7 @@ def documented() -> dict[str, set[str]]:
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     _, *parts = re.split(r"^### (.+)$", text, flags=re.MULTILINE)
     bodies = dict(zip(parts[::2], parts[1::2], strict=True))
-    own = {name: set(re.findall(r"^\| `(--[a-z-]+)` \|", body, re.MULTILINE)) for name, body in bodies.items()}
+    own = {name: set(re.findall(r"^\| `(--[a-z0-9-]+)` \|", body, re.MULTILINE)) for name, body in bodies.items()}
     shared = {f"(#{name.lower().replace(' ', '-')})": name for name in bodies if not name.startswith("objstore")}
     return {
         name: own[name].union(*(own[other] for link, other in shared.items() if link in body))

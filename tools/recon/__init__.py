@@ -1,0 +1,1 @@
+"""objstore recon: asks all servers of a cluster how they are."""

@@ -1,0 +1,83 @@
+"""Puts one question to many servers at a time, each with a time limit of its own."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from objstore.config.units import Address
+from objstore.devices import Device
+
+AT_A_TIME: Final = 64
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+REASON_CHARACTERS: Final = 200
+
+
+class Server(Struct, frozen=True, order=True):
+    """A server of a kind ("account", "container", "object", "proxy") at its replication address."""
+
+    kind: str
+    host: str
+    port: int
+
+    @property
+    def name(self) -> str:
+        """As it is shown."""
+        return f"{self.kind} {Address(self.host, self.port)}"
+
+
+class Answer(Struct, frozen=True):
+    """What a server answered, parsed JSON, or why there is none. `asked` and `answered` are Unix seconds."""
+
+    server: Server
+    value: Any = None
+    failure: str = ""
+    asked: float = 0.0
+    answered: float = 0.0
+
+    @property
+    def shown(self) -> Any:
+        """For JSON."""
+        return {"error": self.failure} if self.failure else self.value
+
+
+def servers_of(kind: str, devices: Iterable[Device], region: int | None, zone: int | None) -> list[Server]:
+    """The servers of the devices of a ring, each once, in order."""
+    return sorted(
+        {
+            Server(kind, device.replication_ip, device.replication_port)
+            for device in devices
+            if region in (None, device.region) and zone in (None, device.zone)
+        }
+    )
+
+
+def ask_all(servers: Sequence[Server], page: str, timeout_seconds: float) -> list[Answer]:
+    """GET /recon/PAGE of all; the answers in the order of the servers."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return list(pool.map(lambda server: _ask(server, page, timeout_seconds), servers))
+
+
+def _ask(server: Server, page: str, timeout_seconds: float) -> Answer:
+    asked = time.time()
+    try:
+        with closing(http.client.HTTPConnection(server.host, server.port, timeout=timeout_seconds)) as link:
+            link.request("GET", f"/recon/{page}")
+            response = link.getresponse()
+            content = response.read(ANSWER_BYTES_MAX)
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(server, failure=str(error) or type(error).__name__)
+    if response.status != 200:
+        reason = content.decode("utf-8", "replace").strip()[:REASON_CHARACTERS]
+        return Answer(server, failure=f"{response.status} {reason}")
+    try:
+        return Answer(server, msgspec.json.decode(content), asked=asked, answered=time.time())
+    except msgspec.DecodeError:
+        return Answer(server, failure="its answer is not understood")

@@ -1,0 +1,178 @@
+"""Each report of `objstore recon`: what the servers answered, made into lines, tables and JSON."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct, structs
+
+from objstore.tools.recon.asking import Answer
+from objstore.tools.recon.figures import Numbers, Statistics, statistics
+
+# Servers whose clocks differ by more than this decide wrongly which of two writes is the newer.
+JITTER_SECONDS: Final = 0.0
+UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+class Table(Struct, frozen=True):
+    """Rows of text below headings."""
+
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+class Report(Struct, frozen=True):
+    """What one question came to. `wrong` are lines about what an operator should look at."""
+
+    name: str
+    table: Table
+    data: dict[str, Any]
+    wrong: list[str]
+
+
+def numbers(name: str, numbers: Numbers, answers: Sequence[Answer]) -> Report:
+    """Statistics of each figure."""
+    values: dict[str, list[float | None]] = defaultdict(list)
+    for answer in answers:
+        if not answer.failure:
+            for figure, value in numbers.extract(answer.server.kind, answer.value).items():
+                values[figure].append(value)
+    failed = sum(bool(answer.failure) for answer in answers)
+    found = {figure: statistics(known, failed) for figure, known in values.items()}
+    headings = ("<figure", "low", "high", "average", "total", "reported", "no result", "failed")
+    rows = [_row(figure, each) for figure, each in found.items()]
+    data = {figure: structs.asdict(each) for figure, each in found.items()}
+    return Report(name, Table(headings, rows), _data(answers, data), _failures(answers))
+
+
+def unmounted(answers: Sequence[Answer]) -> Report:
+    """Devices that are not used."""
+    found = [(answer.server.name, disk["device"]) for answer in answers for disk in answer.value or []]
+    wrong = [f"{server}: {device} is not mounted, or out of service" for server, device in found]
+    return Report("unmounted", Table(("<server", "<device"), found), _data(answers), wrong + _failures(answers))
+
+
+class Disk(Struct, frozen=True, order=True):
+    """How full a device is, in percent."""
+
+    percent: float
+    server: str
+    device: str
+    size: int
+    used: int
+
+
+def disk_usage(answers: Sequence[Answer], top: int, lowest: int, human_readable: bool) -> Report:
+    """How full devices are: all together, the fullest, the emptiest."""
+    machines = {answer.server.host: answer for answer in answers if not answer.failure}
+    disks = sorted(
+        (
+            Disk(100.0 * disk["used"] / disk["size"], answer.server.host, disk["device"], disk["size"], disk["used"])
+            for answer in machines.values()
+            for disk in answer.value
+            if disk["mounted"] and disk["size"]
+        ),
+        reverse=True,
+    )
+    shown = readable_bytes if human_readable else str
+    chosen = [("fullest", disk) for disk in disks[:top]]
+    chosen += [("emptiest", disk) for disk in disks[-lowest:] if lowest] if lowest else []
+    rows = [(what, d.server, d.device, shown(d.used), shown(d.size), f"{d.percent:.2f}") for what, d in chosen]
+    used, size = sum(disk.used for disk in disks), sum(disk.size for disk in disks)
+    rows.append(
+        ("all", f"{len(machines)} servers", f"{len(disks)} devices", shown(used), shown(size), _share(used, size))
+    )
+    spread = statistics([disk.percent for disk in disks], 0)
+    rows.append(("lowest, highest", "", "", "", "", f"{spread.low:.2f}, {spread.high:.2f}"))
+    data = {"percent": structs.asdict(spread), "used": used, "size": size, "histogram": histogram(disks)}
+    headings = ("<", "<server", "<device", "used", "size", "percent")
+    return Report("diskusage", Table(headings, rows), _data(answers, data), _failures(answers))
+
+
+def histogram(disks: Sequence[Disk]) -> dict[str, int]:
+    """How many disks are filled to each tenth."""
+    counts: dict[str, int] = defaultdict(int)
+    for disk in disks:
+        start = min(int(disk.percent // 10) * 10, 90)
+        counts[f"{start}-{start + 10}%"] += 1
+    return dict(sorted(counts.items()))
+
+
+def digests(name: str, answers: Sequence[Answer], expected: Mapping[str, str]) -> Report:
+    """Files of servers that are not those of this machine, `expected` by the file's name without folder."""
+    rows, wrong = [], []
+    for answer in answers:
+        if answer.failure:
+            continue
+        there = {path.rpartition("/")[2]: digest for path, digest in answer.value.items()}
+        for file, digest in expected.items():
+            found = there.get(file, "")
+            rows.append((answer.server.name, file, found or "missing", "same" if found == digest else "differs"))
+            if found != digest:
+                wrong.append(f"{answer.server.name}: {file} {'differs' if found else 'is missing'}")
+    return Report(name, Table(("<server", "<file", "<md5", "<"), rows), _data(answers), wrong + _failures(answers))
+
+
+def validate(answers: Sequence[Answer]) -> Report:
+    """Whether each server is what the ring takes it for."""
+    rows, wrong = [], []
+    for answer in answers:
+        if not answer.failure:
+            kind = str(answer.value.get("server", "unknown"))
+            rows.append((answer.server.name, kind))
+            if kind != answer.server.kind:
+                wrong.append(f"{answer.server.name}: it is a server of kind {kind}")
+    return Report("validate-servers", Table(("<server", "<is"), rows), _data(answers), wrong + _failures(answers))
+
+
+def versions(answers: Sequence[Answer]) -> Report:
+    """Which release each server runs; that they differ is not wrong, as during an upgrade."""
+    rows = [(answer.server.name, str(answer.value.get("version"))) for answer in answers if not answer.failure]
+    data = {"versions": sorted({version for _, version in rows})}
+    return Report("versions", Table(("<server", "<version"), rows), _data(answers, data), _failures(answers))
+
+
+def clocks(answers: Sequence[Answer], jitter_seconds: float = JITTER_SECONDS) -> Report:
+    """Servers whose clocks do not stand between the moments of this machine when it asked and was answered."""
+    rows, wrong = [], []
+    for answer in answers:
+        if answer.failure:
+            continue
+        early, late = answer.asked - jitter_seconds - answer.value, answer.value - answer.answered - jitter_seconds
+        rows.append((answer.server.name, f"{answer.value:.5f}", f"{answer.value - answer.answered:+.5f}"))
+        if early > 0 or late > 0:
+            wrong.append(
+                f"{answer.server.name}: its clock is {max(early, late):.5f} s {'behind' if early > 0 else 'ahead'}"
+            )
+    headings = ("<server", "time", "difference")
+    return Report("time", Table(headings, rows), _data(answers), wrong + _failures(answers))
+
+
+def readable_bytes(count: float) -> str:
+    """As in "1.5 TiB"."""
+    for unit in UNITS[:-1]:
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} {UNITS[-1]}"
+
+
+def _row(figure: str, each: Statistics) -> tuple[str, ...]:
+    values = (each.low, each.high, each.average, each.total)
+    counts = (each.reported, each.missing, each.failed)
+    return (figure, *(f"{value:.10g}" for value in values), *map(str, counts))
+
+
+def _share(used: int, size: int) -> str:
+    return f"{100.0 * used / size:.2f}" if size else ""
+
+
+def _data(answers: Sequence[Answer], summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    servers = {answer.server.name: answer.shown for answer in answers}
+    return {"servers": servers} if summary is None else {"summary": dict(summary), "servers": servers}
+
+
+def _failures(answers: Sequence[Answer]) -> list[str]:
+    return [f"{answer.server.name}: {answer.failure}" for answer in answers if answer.failure]
