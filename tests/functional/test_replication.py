@@ -1,0 +1,191 @@
+"""Objects of a real cluster: what nodes lose, miss or find damaged is brought back by the replicators."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.servers import Cluster, environment, objstore, wait_until_healthy
+
+pytestmark = pytest.mark.xdist_group("cluster")
+
+NODES = range(1, 5)
+PASSES_MAX = 4
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster; all nodes run again afterwards."""
+    yield cluster
+    cluster.run("start")
+    for node in NODES:
+        wait_until_healthy(*cluster.endpoint(node, "object"))
+
+
+def replicate(cluster: Cluster, *nodes: int) -> None:
+    """One pass of the object replicators of these nodes, or of all."""
+    for node in nodes or NODES:
+        config = cluster.folder / f"node{node}/object.toml"
+        command = objstore("object-daemons", "--config", str(config), "--only", "replicator,updater", "--once")
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+        assert done.returncode == 0, done.stderr
+
+
+def files_of(cluster: Cluster, node: int) -> dict[str, str]:
+    """The files of objects on a node, by what they are, with digests of their content and attributes."""
+    found = {}
+    for path in (cluster.folder / f"node{node}/devices").glob("*/objects/*/*/*/*"):
+        content = path.read_bytes()
+        attribute = os.getxattr(path, "user.objstore.metadata")
+        found[f"{path.parent.name}/{path.name}"] = hashlib.md5(content + attribute).hexdigest()
+    return found
+
+
+def agreed(cluster: Cluster) -> bool:
+    """Whether each file is on three nodes, the same on each."""
+    files: dict[str, set[str]] = {}
+    copies: Counter[str] = Counter()
+    for node in NODES:
+        for name, digest in files_of(cluster, node).items():
+            files.setdefault(name, set()).add(digest)
+            copies[name] += 1
+    return all(len(digests) == 1 for digests in files.values()) and set(copies.values()) == {3}
+
+
+def heal(cluster: Cluster) -> None:
+    """Passes until all replicas agree; after a few of them they must."""
+    for _ in range(PASSES_MAX):
+        replicate(cluster)
+        if agreed(cluster):
+            return
+    raise AssertionError("replicas do not come together")
+
+
+def content_of(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest() * (1 + len(name) % 7 * 3000)
+
+
+def filled(cluster: Cluster, container: str, count: int = 40) -> dict[str, bytes]:
+    """Objects with their content, in a new container."""
+    client = Client.login(*cluster.endpoint(1))
+    assert client.put(container).status == 201
+    objects = {f"{container}/objekt-å{number}": content_of(f"{container}{number}") for number in range(count)}
+    for name, content in objects.items():
+        assert client.put(name, content, {"X-Object-Meta-Number": name.rpartition("å")[2]}).status == 201
+    return objects
+
+
+def check(cluster: Cluster, objects: dict[str, bytes]) -> None:
+    """Every proxy serves every object."""
+    for node in NODES:
+        client = Client.login(*cluster.endpoint(node))
+        for name, content in objects.items():
+            assert client.get(name).body == content
+
+
+def data_files(cluster: Cluster, content: bytes) -> list[Path]:
+    """The files that hold an object."""
+    paths = cluster.folder.glob("node*/devices/*/objects/*/*/*/*.data")
+    return sorted(path for path in paths if path.stat().st_size == len(content) and path.read_bytes() == content)
+
+
+def node_of(cluster: Cluster, path: Path) -> int:
+    return int(path.relative_to(cluster.folder).parts[0].removeprefix("node"))
+
+
+def slow_upload(client: Client, name: str, content: bytes, begun: threading.Event) -> int:
+    """PUT in pieces over a few seconds; the status."""
+
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(content), 1024 * 1024):
+            yield content[start : start + 1024 * 1024]
+            begun.set()
+            time.sleep(0.1)
+
+    with closing(http.client.HTTPConnection(client.host, client.port, timeout=60)) as connection:
+        headers = {"X-Auth-Token": client.token, "Transfer-Encoding": "chunked"}
+        connection.request("PUT", f"/v1/{client.account}/{name}", pieces(), headers, encode_chunked=True)
+        return connection.getresponse().status
+
+
+def test_a_wiped_device_is_refilled(whole: Cluster) -> None:
+    objects = filled(whole, "wiped-device")
+    heal(whole)
+    before = files_of(whole, 2)
+    device = whole.folder / "node2/devices/d1"
+    for path in device.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    heal(whole)
+    assert files_of(whole, 2) == before
+    check(whole, objects)
+
+
+def test_a_node_killed_in_mid_upload_and_brought_back_empty(whole: Cluster) -> None:
+    objects = filled(whole, "killed-node", 10)
+    client = Client.login(*whole.endpoint(1))
+    content = os.urandom(40 * 1024 * 1024)
+    begun = threading.Event()
+    answers = []
+    upload = threading.Thread(target=lambda: answers.append(slow_upload(client, "killed-node/large", content, begun)))
+    upload.start()
+    assert begun.wait(10)
+    whole.run("kill-node", "3")
+    assert upload.is_alive()
+    upload.join()
+    assert answers == [201]
+    for number in range(10, 20):
+        name = f"killed-node/{number}"
+        assert client.put(name, content_of(name)).status == 201
+        objects[name] = content_of(name)
+    gone = next(name for name in objects if name.endswith("å3"))
+    assert client.delete(gone).status == 204
+    whole.run("wipe", "3")
+    whole.run("start", "--node", "3")
+    for server in ("object", "container", "account"):
+        wait_until_healthy(*whole.endpoint(3, server))
+    heal(whole)
+    objects["killed-node/large"] = content
+    del objects[gone]
+    check(whole, objects)
+    for node in NODES:
+        assert Client.login(*whole.endpoint(node)).get(gone).status == 404
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "bare"])
+def test_a_damaged_file_is_set_aside_and_comes_back(whole: Cluster, damage: str) -> None:
+    client = Client.login(*whole.endpoint(1))
+    client.put("damaged")
+    content = hashlib.sha256(damage.encode()).digest() * 4000
+    assert client.put(f"damaged/{damage}", content).status == 201
+    heal(whole)
+    victim, *others = data_files(whole, content)
+    assert len(others) == 2
+    if damage == "truncated":
+        os.truncate(victim, len(content) // 2)
+    elif damage == "flipped":
+        with victim.open("r+b") as file:
+            file.seek(len(content) // 2)
+            file.write(b"\x00\xff")
+    else:
+        os.removexattr(victim, "user.objstore.metadata")
+    host, port = whole.endpoint(node_of(whole, victim))
+    near = Client.login(host, port)
+    for _ in range(30):  # whichever replica a proxy asks, the client gets what was stored
+        assert near.get(f"damaged/{damage}").body == content
+        if not victim.exists():
+            break
+    assert not victim.exists(), "it was never asked for"
+    heal(whole)
+    assert len(data_files(whole, content)) == 3
