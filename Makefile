@@ -8,10 +8,10 @@ PROGRAMS := $(VENV)/.programs
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up cluster test check bench format clean
+.PHONY: help up cluster test simulate simulate-many mutants check bench format clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(INSTALLED)  ## Run a whole store in one process on 127.0.0.1:8080, its data below ./data
 	$(BIN)/objstore up
@@ -22,6 +22,15 @@ cluster: $(INSTALLED)  ## Start a cluster of four nodes on 127.0.0.1 to .4, each
 
 test: $(INSTALLED) $(PROGRAMS)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
 	$(BIN)/python -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)
+
+simulate: $(INSTALLED)  ## Replay a simulated cluster: SEED=n HOURS=h; a failing one is shrunk to a short story
+	$(BIN)/python -m tests.simulation one $(or $(SEED),1) --hours $(or $(HOURS),10) --shrink
+
+simulate-many: $(INSTALLED)  ## Simulate N=100 seeds of HOURS=10 in parallel, and print those that fail
+	$(BIN)/python -m tests.simulation many --count $(or $(N),100) --hours $(or $(HOURS),10)
+
+mutants: $(INSTALLED)  ## Plant known bugs one at a time, and see that the simulation catches each
+	$(BIN)/python -m tests.simulation mutants
 
 check: $(INSTALLED)  ## Format, lint, types and tidiness: what has to pass before a commit
 	$(BIN)/ruff format --check .

@@ -58,7 +58,7 @@ def mutants(chosen: argparse.Namespace) -> int:
     for mutant in MUTANTS:
         if chosen.names and mutant.name not in chosen.names:
             continue
-        count, why = seeds_until_caught(mutant, chosen.jobs)
+        count, why = seeds_until_caught(mutant, chosen.jobs, chosen.hours)
         if not count:
             missed.append(mutant.name)
         print(f"{mutant.name}: {f'caught by seed {count}: {why[:200]}' if count else 'NOT CAUGHT'}", flush=True)
@@ -83,6 +83,7 @@ def main() -> int:
     command.set_defaults(function=many)
     command = commands.add_parser("mutants", help=mutants.__doc__)
     command.add_argument("names", nargs="*")
+    command.add_argument("--hours", type=float, default=10.0)
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     command.set_defaults(function=mutants)
     chosen = parser.parse_args()

@@ -9,10 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from objstore.container import rows
-from objstore.db import database
-from objstore.object import announce, fileset, pending
-from objstore.object.file_engine import disk, reading, writing
+from objstore.db import database, syncing
+from objstore.db import planning as db_planning
+from objstore.object import announce, fileset, pending, replicator
+from objstore.object.file_engine import disk, engine, reading, suffixes, writing
+from objstore.object.replication import partitions, planning, receiving
 from objstore.proxy.put import encoding
 from objstore.proxy.put import writing as put_writing
 from objstore.system import files
@@ -112,6 +116,75 @@ def pending_updates_are_dropped() -> None:
     pending.save = _nothing
 
 
+def oldest_data_wins() -> None:
+    """Of several versions in a directory the oldest counts."""
+    real = fileset.judge
+
+    def judge(names: Any) -> Any:
+        standing = real(names)
+        datas = sorted(name for name in standing.names if name.endswith(".data"))
+        if standing.data is None or len(datas) < 2:
+            return standing
+        obsolete = set(standing.names) - {datas[0]}
+        return msgspec.structs.replace(real([datas[0]]), names=standing.names, obsolete=tuple(sorted(obsolete)))
+
+    for module in (fileset, engine, writing, suffixes):
+        module.judge = judge  # type: ignore[attr-defined]
+
+
+def _exchanging_all_but(ending: str) -> None:
+    real = partitions.exchange  # type: ignore[attr-defined]
+
+    def exchange(*arguments: Any) -> Any:
+        plan = real(*arguments)
+        push, pull = ([name for name in names if not name.endswith(ending)] for names in (plan.push, plan.pull))
+        return planning.Exchange(tuple(push), tuple(pull))
+
+    partitions.exchange = exchange  # type: ignore[attr-defined]
+
+
+def metadata_is_not_replicated() -> None:
+    """What a POST has stored stays where it is."""
+    _exchanging_all_but(".meta")
+
+
+def tombstones_are_not_replicated() -> None:
+    """A deletion stays where it is."""
+    _exchanging_all_but(".ts")
+
+
+def handoffs_are_emptied_too_soon() -> None:
+    """A handoff forgets a partition once it has tried to push it."""
+    partitions.removable = lambda mine, confirmations: {digest: tuple(names) for digest, names in mine.items()}  # type: ignore[attr-defined]
+    partitions.Partition.sync = lambda self, suffixes, primaries, pulls: set(suffixes)  # type: ignore[method-assign]
+
+
+def tombstones_are_dropped_early() -> None:
+    """Each node forgets a deletion at once, whatever the others have."""
+    partitions.is_forgettable = lambda standing, before: standing.tombstone is not None  # type: ignore[attr-defined]
+    replicator.reclaimable = lambda untidy, mine, others: sorted(mine)  # type: ignore[attr-defined]
+
+
+def received_files_are_not_flushed() -> None:
+    """What a peer has sent is confirmed before it is durable; then a handoff is emptied."""
+    real = receiving.Receiver.receive
+
+    def receive(self: Any, body: Any) -> Any:
+        flushes = disk.Disk.flush, disk.Disk.flush_names
+        disk.Disk.flush = disk.Disk.flush_names = _nothing  # type: ignore[method-assign]
+        try:
+            return real(self, body)
+        finally:
+            disk.Disk.flush, disk.Disk.flush_names = flushes  # type: ignore[method-assign]
+
+    receiving.Receiver.receive = receive  # type: ignore[method-assign]
+
+
+def rows_are_not_pushed() -> None:
+    """Replicas of a database that differ are taken for equal."""
+    syncing.decide = lambda mine, theirs, both_ways: db_planning.Plan()  # type: ignore[attr-defined]
+
+
 MUTANTS: Final[Sequence[Mutant]] = (
     Mutant("data_is_not_flushed", data_is_not_flushed, 8),
     Mutant("names_are_not_flushed", names_are_not_flushed, 8),
@@ -123,6 +196,13 @@ MUTANTS: Final[Sequence[Mutant]] = (
     Mutant("pending_updates_are_dropped", pending_updates_are_dropped, 8),
     Mutant("announcements_are_not_awaited", announcements_are_not_awaited, 8),
     Mutant("older_rows_win", older_rows_win, 8),
+    Mutant("oldest_data_wins", oldest_data_wins, 8),
+    Mutant("metadata_is_not_replicated", metadata_is_not_replicated, 8),
+    Mutant("tombstones_are_not_replicated", tombstones_are_not_replicated, 8),
+    Mutant("handoffs_are_emptied_too_soon", handoffs_are_emptied_too_soon, 8),
+    Mutant("tombstones_are_dropped_early", tombstones_are_dropped_early, 8),
+    Mutant("received_files_are_not_flushed", received_files_are_not_flushed, 12),
+    Mutant("rows_are_not_pushed", rows_are_not_pushed, 8),
 )
 
 

@@ -42,6 +42,8 @@ INTERVAL_SECONDS: Final = {
     "updater": 300.0,
     "relinker": 3600.0,
 }
+# Tombstones are reclaimed within a simulation, though not before the longest fault, and the clocks' errors, are over.
+RECLAIM_SECONDS: Final = 6.5 * 3600
 updater.SWEEP_INTERVAL_SECONDS = 3600.0  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)
 
@@ -52,7 +54,8 @@ def paced(config: Config) -> Config:
     for name, seconds in INTERVAL_SECONDS.items():
         section = getattr(config, name, None)
         if section is not None and hasattr(section, "interval"):
-            sections[name] = structs.replace(section, interval=seconds)
+            changes = {"reclaim_age": RECLAIM_SECONDS} if hasattr(section, "reclaim_age") else {}
+            sections[name] = structs.replace(section, interval=seconds, **changes)
     return structs.replace(config, **sections)
 
 
