@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "proxy": "objstore.tools.serve:proxy",
     "recon": "objstore.tools.recon.command:recon",
     "ring": "objstore.tools.ring.command:ring",
+    "services": "objstore.tools.services_command:services",
     "up": "objstore.tools.up:up",
 }
 

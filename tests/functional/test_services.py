@@ -1,0 +1,110 @@
+"""`objstore services` on the configuration of a node of its own: started, reloaded under load, stopped."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from objstore.tools.loopback import LoopbackCluster, Plan
+from tests.functional.client import Client
+from tests.functional.servers import environment, objstore, wait_until_healthy
+
+pytestmark = pytest.mark.xdist_group("services")
+
+
+class Machine:
+    """One node, whose services are started by the command."""
+
+    def __init__(self, folder: Path) -> None:
+        plan = Plan(nodes=1, devices_per_node=3, workers=2, first_port=33000 + os.getpid() * 10 % 20000)
+        self.node = LoopbackCluster.make(folder / "cluster", plan).nodes[0]
+        self.folder = folder
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """One `objstore services` command: its status and what it printed."""
+        folders = ["--config-dir", str(self.node.home), "--run-dir", str(self.folder / "run")]
+        folders += ["--log-dir", str(self.folder / "log")]
+        command = objstore("services", *arguments, *folders)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+
+def test_start_reload_under_load_stop(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run("status")[0] == 1
+    try:
+        status, text = machine.run("start", "main")
+        assert status == 0, text
+        host, port = machine.node.ip, machine.node.port("proxy")
+        wait_until_healthy(host, port)
+        assert machine.run("start", "proxy.1")[1].startswith("proxy.1: runs already")
+        client = Client.login(host, port)
+        assert client.put("c").status == 201
+        assert client.put("c/o", b"content").status == 201
+        bad, count = reload_under_load(machine, client)
+        assert bad == []
+        assert count > 100
+        assert machine.run("status", "main")[0] == 0
+        assert machine.run("status")[0] == 1  # daemons do not run
+    finally:
+        status, text = machine.run("stop", "--kill-after", "20")
+    assert status == 0, text
+    assert text.count("stopped") == 4
+    assert machine.run("status", "main")[0] == 1
+
+
+def reload_under_load(machine: Machine, client: Client) -> tuple[list[object], int]:
+    """Answers that were not right, and how many there were, while all servers reload twice."""
+    bad: list[object] = []
+    counts = [0] * 4
+    ended = threading.Event()
+
+    def load(number: int) -> None:
+        path = f"/v1/{client.account}/c/o"
+        while not ended.is_set():
+            # A connection each: one that is open while a worker drains may be closed between requests, as HTTP allows.
+            with closing(http.client.HTTPConnection(client.host, client.port, timeout=30)) as connection:
+                try:
+                    connection.request("GET", path, headers={"X-Auth-Token": client.token})
+                    answer = connection.getresponse()
+                    found = answer.status, answer.read()
+                except (OSError, http.client.HTTPException) as error:
+                    bad.append(repr(error))
+                    continue
+            if found != (200, b"content"):
+                bad.append(found)
+            counts[number] += 1
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(len(counts))]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        time.sleep(1.0)
+        status, text = machine.run("reload", "main")
+        assert (status, text.count("reloads")) == (0, 4)
+    time.sleep(2.0)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    return bad, sum(counts)
+
+
+def test_daemons_run_once(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    status, text = machine.run("start", "--once", "account-daemons")
+    assert (status, "account-daemons.1: done" in text) == (0, True), text
+    assert machine.run("start", "--once", "object")[0] == 2
+
+
+def test_names_that_mean_nothing(tmp_path: Path) -> None:
+    status, text = Machine(tmp_path).run("start", "object.7")
+    assert status == 2
+    assert "object.1" in text
+    assert text.count("\n") == 1
