@@ -5,13 +5,13 @@ from __future__ import annotations
 import builtins
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hub import Owner, current_owner
+from tests.simulation.opened import Opened, Scan, SimulatedPaths, Space
 
 KEY_LENGTH: Final = len("n1/devices/d11")
 WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -19,52 +19,12 @@ PROCESS_NUMBER: Final = 7
 SHORT_WRITE_RATE: Final = 0.002
 
 
-@dataclass(eq=False, slots=True)
-class Opened:
-    """An open file or directory of a device."""
-
-    disk: SimulatedDisk
-    inode: int
-    path: str
-    owner: Owner | None
-    is_directory: bool
-
-
-@dataclass(eq=False, slots=True)
-class _Space:
-    """What statvfs answers."""
-
-    f_blocks: int
-    f_bfree: int
-    f_bavail: int
-    f_frsize: int = 4096
-    f_bsize: int = 4096
-    f_files: int = 10**9
-    f_ffree: int = 10**9
-    f_favail: int = 10**9
-
-
-class SimulatedPaths:
-    """Stands for os.path."""
-
-    def __init__(self, calls: SimulatedCalls) -> None:
-        self._calls = calls
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(os.path, name)
-
-    def ismount(self, path: str) -> bool:
-        """A device is mounted if its folder is there."""
-        disk = self._calls.disk_of(path)
-        return os.path.isdir(path) if disk is not None else os.path.ismount(path)
-
-
 class SimulatedCalls:
     """Stands for the module os. `before_change` is called with the disk that is about to be changed."""
 
     def __init__(self, root: str, random: Random, now: Callable[[str], float]) -> None:
         """`now` gives the time on a node's clock."""
-        self.path = SimulatedPaths(self)
+        self.path = SimulatedPaths(self.disk_of)
         self.disks: dict[str, SimulatedDisk] = {}
         self.opened: dict[int, Opened] = {}
         self.before_change: Callable[[SimulatedDisk, str], None] = lambda disk, call: None
@@ -107,7 +67,7 @@ class SimulatedCalls:
             return os.statvfs(path)
         os.stat(path)
         free = 0 if disk.state == "full" else 10**8
-        return _Space(2 * 10**8, free, free)
+        return Space(2 * 10**8, free, free)
 
     # Reading
 
@@ -119,14 +79,14 @@ class SimulatedCalls:
             self._random.shuffle(names)
         return names
 
-    def scandir(self, path: Any = ".") -> _Scan:
+    def scandir(self, path: Any = ".") -> Scan:
         disk = self.disk_of(path)
         with os.scandir(path) as found:
             entries = sorted(found, key=lambda entry: entry.name)
         if disk is not None:
             disk.refuse(writing=False)
             self._random.shuffle(entries)
-        return _Scan(entries)
+        return Scan(entries)
 
     def _reads(self, descriptor: int) -> None:
         opened = self.opened.get(descriptor)
@@ -425,25 +385,3 @@ def _remove_tree(path: str) -> None:
     import shutil
 
     shutil.rmtree(path, ignore_errors=True)
-
-
-class _Scan:
-    """What scandir returns."""
-
-    def __init__(self, entries: list[os.DirEntry[str]]) -> None:
-        self._entries = iter(entries)
-
-    def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        return self._entries
-
-    def __next__(self) -> os.DirEntry[str]:
-        return next(self._entries)
-
-    def __enter__(self) -> _Scan:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._entries = iter(())
-
-    def close(self) -> None:
-        self._entries = iter(())
