@@ -13,7 +13,7 @@ from objstore.batching import BatchAbandoned, BatcherFull
 from objstore.cluster import Cluster
 from objstore.db.answering import Answering
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
-from objstore.db.database import Database
+from objstore.db.database import BUSY_TIMEOUT_SECONDS, Database
 from objstore.db.description import Description, Row
 from objstore.db.info import Info, items_at, merge_metadata, read_info, read_metadata, read_status, read_totals
 from objstore.db.listing import Format, Listing, Query, parse_query
@@ -30,10 +30,13 @@ from objstore.http.messages import Request, Response, WsgiServer
 from objstore.limits import check_metadata
 from objstore.mounts import DeviceRoot
 from objstore.runtime import Runtime
+from objstore.system.concurrency import Semaphore, WaitTimeout
 from objstore.timestamps import Timestamp
 
 # A page of more rows than this takes long enough to be read on a thread.
 ROWS_AT_ONCE_MAX: Final = 200
+# Pages that long take megabytes each while they are made, and more of them at a time are none the faster.
+LONG_PAGES_MAX: Final = 2
 UPDATE_BYTES_MAX: Final = 8 * 1024 * 1024
 UPDATE_ROWS_MAX: Final = 10_000
 
@@ -75,6 +78,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         self._decode_rows = decode_rows
         self._listing_limit_max = listing_limit_max
         self._listing = Listing(description)
+        self._long_pages = Semaphore(LONG_PAGES_MAX)
         self._updates = Updates(description, self.store)
         self._answering = Answering(description, self.store, devices, runtime, self.totals_changed)
         self._verbs: dict[str, Callable[[Request, Location], Response]] = {
@@ -213,7 +217,18 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         return life_headers(info.status) | modified | self.describe(info) | info.metadata
 
     def _page(self, database: Database, query: Query, info: Info, location: Location) -> bytes:
-        long = min(query.limit, info.row_count) > ROWS_AT_ONCE_MAX
+        if min(query.limit, info.row_count) <= ROWS_AT_ONCE_MAX:
+            return self._rendered(database, query, info, location, long=False)
+        try:
+            self._long_pages.acquire(BUSY_TIMEOUT_SECONDS)
+        except WaitTimeout:
+            raise DatabaseBusy(location.file) from None
+        try:
+            return self._rendered(database, query, info, location, long=True)
+        finally:
+            self._long_pages.release()
+
+    def _rendered(self, database: Database, query: Query, info: Info, location: Location, long: bool) -> bytes:
         page = database.read(lambda connection: self._listing.read(connection, query, info.status.policy_index), long)
         if query.format is not Format.XML:
             return page

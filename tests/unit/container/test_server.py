@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import pytest
 
 from objstore.container.hints import marked
-from objstore.db.server import UPDATE_BYTES_MAX
+from objstore.db.database import Database
+from objstore.db.server import LONG_PAGES_MAX, ROWS_AT_ONCE_MAX, UPDATE_BYTES_MAX
+from objstore.system import concurrency
 from tests.unit.objstore.db.harness import CONTAINER, TO_ACCOUNTS, Servers, at, row, titled
 
 
@@ -61,6 +64,28 @@ def test_rows_are_listed_and_counted(servers: Servers) -> None:
     headers = servers.to_container("HEAD").headers
     assert headers["X-Container-Object-Count"] == "1"
     assert headers["X-Container-Bytes-Used"] == "2"
+
+
+def test_few_long_pages_are_made_at_a_time(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers.to_container("PUT")
+    servers.update([row(f"o{number}") for number in range(ROWS_AT_ONCE_MAX + 1)])
+    under_way, most = 0, 0
+    read = Database.read
+
+    def counted(self: Database, operation: Any, long: bool = False) -> Any:
+        nonlocal under_way, most
+        under_way += long
+        most = max(most, under_way)
+        concurrency.sleep(0)
+        try:
+            return read(self, operation, long)
+        finally:
+            under_way -= long
+
+    monkeypatch.setattr(Database, "read", counted)
+    tasks = [concurrency.spawn(servers.listed) for _ in range(LONG_PAGES_MAX + 3)]
+    assert all(len(task.wait()) == ROWS_AT_ONCE_MAX + 1 for task in tasks)
+    assert most == LONG_PAGES_MAX
 
 
 def test_last_modified_is_that_of_the_newest_write(servers: Servers) -> None:
