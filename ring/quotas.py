@@ -42,12 +42,16 @@ def _rounded(tiers: Tiers, shares: list[Share], held: Ints, spare: int, relieve:
         crowded = np.any(
             [part > share.partitions * cap[level] for part, share, cap in zip(exact, shares, caps, strict=True)], axis=0
         )
+        total = np.sum(exact, axis=0)
         held_here = tiers.sums(level, held.astype(np.float64)).astype(np.int64)
-        start = np.clip(held_here, *bounds)
+        # What a node holds is left to it while it may; else it gets its own share, rounded.
+        lowest, highest = bounds
+        nearest = np.clip(held_here, _whole(np.floor(total + ROUNDING)), _whole(np.ceil(total - ROUNDING)))
+        start = np.where((held_here >= lowest) & (held_here <= highest), held_here, np.clip(nearest, lowest, highest))
         if relieve:
-            start = np.where(crowded, bounds[0], start)
+            start = np.where(crowded, lowest, start)
         kept = np.where(held_here > start, KEPT, 0.0)
-        goal = _meet(goal, start, bounds, np.sum(exact, axis=0), crowded, kept, tiers.parents[level])
+        goal = _meet(goal, start, bounds, total, crowded, kept, tiers.parents[level])
     return goal
 
 
