@@ -166,6 +166,24 @@ class StorageEngine(Protocol):
     def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         """One file of an object as it is stored, None when it is not there; raises ObjectCorrupt."""
 
+    def verify(
+        self, device: str, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
+    ) -> ObjectMetadata | PostedMetadata | TombstoneMetadata | None:
+        """The metadata of a file whose every byte has been read and found right, None when it is not there.
+
+        `spend` is told how many bytes come next and may wait; without it the body is not read, only measured. What was
+        not in the page cache is not left there. Raises ObjectCorrupt.
+        """
+
+    def strays(self, device: str, policy: Policy, partition: str, suffix: str) -> list[str]:
+        """What lies in a suffix and cannot be found by anybody. Blocks."""
+
+    def quarantine_stray(self, device: str, policy: Policy, partition: str, suffix: str, name: str) -> None:
+        """Move one of `strays` aside."""
+
+    def forget_uploads(self, device: str, policy: Policy, before: float) -> int:
+        """Remove what uploads have left that were broken off before a moment, in seconds; how many. Blocks."""
+
     def remove(self, device: str, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
         """Remove files of an object that others hold, or that nobody needs; and folders that are empty then. Blocks."""
 

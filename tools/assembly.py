@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from objstore.db.walk import DatabaseWorker
     from objstore.http.messages import WsgiApplication
     from objstore.http.transport import Transport
+    from objstore.object.engine import StorageEngine
     from objstore.ring.rings import Rings
 
 
@@ -113,6 +114,28 @@ def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAu
     return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
 
 
+def make_object_auditors(
+    config: ObjectConfig,
+    cluster: Cluster,
+    rings: Rings,
+    transport: Transport,
+    runtime: Runtime,
+    recon: Recon,
+    engine: StorageEngine,
+) -> list[Job]:
+    """The daemons that look for damage: one that reads everything, and a quick one. Raises UnknownWatcher."""
+    from objstore.object.auditor import ObjectAuditor
+    from objstore.object.dark_data import DarkData
+    from objstore.object.watching import WatcherParts, make_watchers
+
+    devices = make_devices(config.devices)
+    parts = WatcherParts(config.auditor, cluster, rings, transport, runtime, engine)
+    watchers = make_watchers(config.auditor.watchers, {"dark_data": DarkData}, parts)
+    full = ObjectAuditor(config.auditor, cluster, devices, rings, runtime, recon, engine, watchers)
+    quick = ObjectAuditor(config.auditor, cluster, devices, rings, runtime, recon, engine, None)
+    return [Job(full, config.auditor.interval), Job(quick, config.auditor.interval)]
+
+
 def make_object_expirer(
     config: ObjectConfig,
     cluster: Cluster,
@@ -153,6 +176,7 @@ def make_object_daemons(
     return [
         make_object_updater(config, cluster, rings, transport, runtime),
         Job(replicator, config.replicator.interval),
+        *make_object_auditors(config, cluster, rings, transport, runtime, recon, engine),
         make_object_expirer(config, cluster, rings, transport, runtime, recon, is_mine),
     ]
 

@@ -135,6 +135,10 @@ class Disk:
             return count
         return count + self._threads.call(_read_fully, file, view[count:], offset + count)
 
+    def read_hashed(self, file: OpenFile, view: memoryview, offset: int, hasher: xxh3_128) -> int:
+        """As `read_into`, on a thread; `hasher` takes what was read."""
+        return self._threads.call(_read_hashed, file, view, offset, hasher)
+
     def _read_cached(self, file: OpenFile, view: memoryview, offset: int) -> int:
         """As much as the page cache holds; 0 when nothing."""
         if not self._reads_without_waiting:
@@ -148,6 +152,10 @@ class Disk:
                 raise
             self._reads_without_waiting = False  # this filesystem cannot say what it has cached
             return 0
+
+    def is_cached(self, file: OpenFile) -> bool:
+        """Whether the page cache holds the beginning of the file, and so probably all of it."""
+        return self._read_cached(file, self._scratch[:1], 0) == 1
 
     def read_sequentially(self, file: OpenFile) -> None:
         """Announce that the whole file will be read from the start."""
@@ -199,6 +207,17 @@ class Disk:
         else:
             files.link_unnamed(file.descriptor, directory.descriptor, name)
 
+    def remove_older(self, directory: str, before: float) -> int:
+        """Remove the files that were last changed before a moment, in seconds since the epoch; how many. Blocks."""
+        count = 0
+        for name in self.names(directory):
+            with suppress(FileNotFoundError):
+                path = f"{directory}/{name}"
+                if os.stat(path).st_mtime < before and not os.path.isdir(path):
+                    os.unlink(path)
+                    count += 1
+        return count
+
     def unlink(self, path: str) -> None:
         """Remove a name that may be gone already."""
         files.unlink_quietly(path)
@@ -222,6 +241,12 @@ def _read_fully(file: OpenFile, view: memoryview, offset: int) -> int:
             break
         filled += count
     return filled
+
+
+def _read_hashed(file: OpenFile, view: memoryview, offset: int, hasher: xxh3_128) -> int:
+    count = _read_fully(file, view, offset)
+    hasher.update(view[:count])
+    return count
 
 
 def _preallocate(file: OpenFile, length: int) -> None:

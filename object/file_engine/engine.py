@@ -1,7 +1,7 @@
 """The engine that keeps each object in a file of its own."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
@@ -11,6 +11,7 @@ from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import digests_record, hash_directory, quarantine_directory
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.file_engine.reading import FileObject
+from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.file_engine.writing import FileUpload, NewFile, UnsettledName
 from objstore.object.fileset import (
@@ -203,6 +204,40 @@ class FileEngine:
         known = Location(location.device, location.policy, location.partition, location.hash, named.name)
         body = self._open(known, directory, FileSet(data=data_file, names=(data_file.name,)))
         return Exported(body.description.data, body)
+
+    def verify(
+        self, device: str, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
+    ) -> AnyMetadata | None:
+        """See StorageEngine."""
+        location = Location(device, policy, partition, digest, "")
+        path = f"{hash_directory(location)}/{name}"
+        try:
+            return Scrub(self._disk, self._metadata).verify(path, parse_name(name), spend)
+        except FileNotFoundError:
+            return None
+        except MetadataCorrupt as error:
+            raise self._condemn(location, f"{name}: {error.reason}") from error
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            raise self._condemn(location, f"{name} cannot be read: {error.strerror}") from error
+
+    def strays(self, device: str, policy: Policy, partition: str, suffix: str) -> list[str]:
+        """See StorageEngine."""
+        directory = f"{device}/{policy.data_dir}/{partition}/{suffix}"
+        return [name for name in self._disk.names(directory) if not is_hash_of(suffix, name)]
+
+    def quarantine_stray(self, device: str, policy: Policy, partition: str, suffix: str, name: str) -> None:
+        """See StorageEngine."""
+        path = f"{device}/{policy.data_dir}/{partition}/{suffix}/{name}"
+        went = self._disk.move_aside(path, f"{device}/quarantined/{policy.data_dir}/{name}")
+        if went:
+            self._log.error("object quarantined", name=path, reason="it lies in a wrong place", moved_to=went)
+
+    def forget_uploads(self, device: str, policy: Policy, before: float) -> int:
+        """See StorageEngine."""
+        directory = f"{device}/{policy.tmp_dir}"
+        return self._disk.remove_older(directory, before)
 
     def quarantine(self, location: Location, reason: str) -> None:
         """See StorageEngine."""

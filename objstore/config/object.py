@@ -1,5 +1,7 @@
 """object.toml: the object server and its daemons."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from objstore.config.sections import (
@@ -58,6 +60,22 @@ class ReplicatorConfig(Struct, frozen=True):
     reclaim_age: Seconds = 7 * 86_400.0
 
 
+class AuditorConfig(Struct, frozen=True):
+    """[auditor]: reads what is stored and sets aside what is damaged; 0 is without limit.
+
+    `zero_byte_files_per_second` is of the quick pass, which reads metadata only. `watchers` see every object.
+    """
+
+    interval: Seconds = 30.0
+    concurrency: Positive = 1
+    bytes_per_second: Bytes = 10_000_000
+    files_per_second: Count = 20
+    zero_byte_files_per_second: Count = 50
+    watchers: tuple[str, ...] = ()
+    dark_data_action: Literal["log", "delete", "quarantine"] = "log"
+    dark_data_grace_age: Seconds = 7 * 86_400.0
+
+
 class UpdaterConfig(Struct, frozen=True):
     """[updater]: delivers the container updates that could not be delivered at once."""
 
@@ -100,6 +118,7 @@ class ObjectConfig(Struct, frozen=True):
     backend: ObjectBackendConfig = ObjectBackendConfig()
     storage: StorageConfig = StorageConfig()
     replicator: ReplicatorConfig = ReplicatorConfig()
+    auditor: AuditorConfig = AuditorConfig()
     updater: UpdaterConfig = UpdaterConfig()
     expirer: ExpirerConfig = ExpirerConfig()
     delay_reaping: tuple[DelayConfig, ...] = ()

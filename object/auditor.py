@@ -1,0 +1,228 @@
+"""The object auditor: reads what is stored, pass after pass, and sets aside what is damaged or in a wrong place.
+
+What was set aside is put in place again by the replicators of the other replicas. A full pass reads every byte; a quick
+one, between, reads metadata only and finds files that a crash has left empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from objstore.cluster import Cluster
+from objstore.config.object import AuditorConfig
+from objstore.daemon import Step
+from objstore.db.reports import PassReport
+from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
+from objstore.object.fileset import FileSet
+from objstore.object.metadata import ObjectMetadata
+from objstore.object.watching import Watcher
+from objstore.pacing import Pace
+from objstore.paths import ResourcePath
+from objstore.policies import Policy
+from objstore.recon import Recon
+from objstore.ring.rings import Rings
+from objstore.runtime import Runtime
+from objstore.system import concurrency, files
+
+# What an upload has left is certainly abandoned then.
+ABANDONED_SECONDS: Final = 86_400.0
+NOTE_SECONDS: Final = 60.0
+# After a shift of the ring's part power, both places of an object are right for a while.
+PART_POWER_SHIFT: Final = 1
+
+
+class Position(Struct, frozen=True):
+    """How far a pass over a device has come: everything before this partition of this policy is done."""
+
+    policy_index: int
+    partition: int
+
+
+@dataclass
+class DevicePass:
+    """One pass over one device."""
+
+    path: str
+    note: str
+    left: Iterator[tuple[Policy, str, str]]
+    noted_at: float
+
+
+class ObjectAuditor:
+    """A worker: each step looks through one suffix of a few devices. A full pass tells `watchers` of every object."""
+
+    def __init__(
+        self,
+        config: AuditorConfig,
+        cluster: Cluster,
+        devices: DeviceRoot,
+        rings: Rings,
+        runtime: Runtime,
+        recon: Recon,
+        engine: StorageEngine,
+        watchers: Mapping[str, Watcher] | None,
+    ) -> None:
+        """Without `watchers`, None, it makes quick passes."""
+        self._is_full = watchers is not None
+        self.name: str = "object-auditor" if self._is_full else "object-auditor-quick"
+        self._concurrency = config.concurrency
+        self._cluster = cluster
+        self._devices = devices
+        self._rings = rings
+        self._runtime = runtime
+        self._engine = engine
+        self._watchers = watchers or {}
+        self._report = PassReport(self.name, recon, runtime, "files")
+        self._files = Pace(
+            config.files_per_second if self._is_full else config.zero_byte_files_per_second, runtime.clock
+        )
+        self._bytes = Pace(config.bytes_per_second, runtime.clock)
+        self._waiting: list[str] | None = None
+        self._under_way: list[DevicePass] = []
+        self._total = 0
+
+    def step(self) -> Step:
+        """See Worker."""
+        if self._waiting is None:
+            self._begin()
+        assert self._waiting is not None
+        while self._waiting and len(self._under_way) < self._concurrency:
+            self._enter(self._waiting.pop(0))
+        if not self._under_way:
+            self._end()
+            return Step.IDLE
+        tasks = [concurrency.spawn(self._advance, each) for each in self._under_way]
+        self._under_way = [each for each, task in zip(list(self._under_way), tasks, strict=True) if task.wait()]
+        self._report.progress(self._total - len(self._waiting) - len(self._under_way), self._total)
+        return Step.BUSY
+
+    # A pass
+
+    def _begin(self) -> None:
+        self._report.begin()
+        self._waiting = sorted(files.list_directory(self._devices.root))
+        self._total = len(self._waiting)
+        for name, watcher in self._watchers.items():
+            self._guarded(name, watcher.start)
+
+    def _end(self) -> None:
+        self._waiting = None
+        for name, watcher in self._watchers.items():
+            with suppress(Exception):
+                for outcome, count in watcher.end().items():
+                    self._report.count(f"{name}_{outcome}", count)
+        self._report.end()
+
+    def _enter(self, device: str) -> None:
+        try:
+            path = self._devices.path(device)
+        except DeviceUnavailable:
+            return
+        note = f"{path}/{self.name}.json"
+        position = self._runtime.threads.call(_read_note, note)
+        left = self._suffixes(path, position)
+        self._under_way.append(DevicePass(path, note, left, self._runtime.clock.monotonic()))
+
+    def _suffixes(self, path: str, since: Position) -> Iterator[tuple[Policy, str, str]]:
+        """All suffixes of a device from a position on, in order."""
+        call, engine = self._runtime.threads.call, self._engine
+        for policy in sorted(self._cluster.policies, key=lambda each: each.index):
+            if policy.index < since.policy_index:
+                continue
+            oldest = self._runtime.clock.now() - ABANDONED_SECONDS
+            self._report.count("uploads_removed", call(engine.forget_uploads, path, policy, oldest))
+            first = since.partition if policy.index == since.policy_index else 0
+            for partition in sorted(call(engine.partitions, path, policy), key=int):
+                if int(partition) >= first:
+                    for suffix in sorted(call(engine.suffixes, path, policy, partition)):
+                        yield policy, partition, suffix
+
+    def _advance(self, device: DevicePass) -> bool:
+        """Look through the next suffix of a device; False when there is none, or the device fails."""
+        call = self._runtime.threads.call
+        try:
+            following = next(device.left, None)
+            if following is None:
+                call(files.unlink_quietly, device.note)
+                return False
+            policy, partition, suffix = following
+            self._audit_suffix(device.path, policy, partition, suffix)
+            if self._runtime.clock.monotonic() - device.noted_at >= NOTE_SECONDS:
+                device.noted_at = self._runtime.clock.monotonic()
+                content = msgspec.json.encode(Position(policy.index, int(partition)))
+                with suppress(OSError):  # a full or read-only device is audited all the same
+                    call(files.write_atomically, device.note, content)
+        except OSError as error:
+            self._report.count("failed")
+            self._runtime.log.error("device cannot be audited", device=device.path, reason=str(error))
+            return False
+        return True
+
+    # Objects
+
+    def _audit_suffix(self, device: str, policy: Policy, partition: str, suffix: str) -> None:
+        call, engine = self._runtime.threads.call, self._engine
+        for name in call(engine.strays, device, policy, partition, suffix):
+            self._report.count("quarantined")
+            engine.quarantine_stray(device, policy, partition, suffix, name)
+        for digest, standing in sorted(call(engine.objects, device, policy, partition, suffix).items()):
+            try:
+                if self._belongs(policy, partition, digest):
+                    self._audit_object(device, policy, partition, digest, standing)
+                else:
+                    self._condemn(Location(device, policy, partition, digest, ""), "it lies in a wrong partition")
+            except ObjectCorrupt:
+                self._report.count("quarantined")  # by the engine, which has logged why
+
+    def _audit_object(self, device: str, policy: Policy, partition: str, digest: str, standing: FileSet) -> None:
+        """Raises ObjectCorrupt once it is in quarantine."""
+        obsolete = {*standing.obsolete, *standing.unknown}
+        for name in standing.names:
+            if name in obsolete:
+                continue
+            self._files.spend()
+            spend = self._bytes.spend if self._is_full else None
+            found = self._engine.verify(device, policy, partition, digest, name, spend)
+            if found is None:
+                continue
+            location = Location(device, policy, partition, digest, found.name)
+            if self._cluster.hasher.hexdigest(ResourcePath.parse(found.name)) != digest:
+                self._condemn(location, f"{name} is another object's")
+                return
+            self._report.count("sound")
+            if isinstance(found, ObjectMetadata) and standing.data is not None and name == standing.data.name:
+                for watching, watcher in self._watchers.items():
+                    self._guarded(watching, watcher.see_object, found, location)
+
+    def _belongs(self, policy: Policy, partition: str, digest: str) -> bool:
+        """Whether the hash of an object leads to its partition."""
+        power = self._rings.object(policy.index).part_power
+        powers = range(max(power - PART_POWER_SHIFT, 0), power + PART_POWER_SHIFT + 1)
+        return any(int(digest[:8], 16) >> (32 - each) == int(partition) for each in powers)
+
+    def _condemn(self, location: Location, reason: str) -> None:
+        self._engine.quarantine(location, reason)
+        self._report.count("quarantined")
+
+    def _guarded(self, name: str, function: Callable[..., object], *arguments: object) -> None:
+        """Call a watcher, whose faults are its own."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            self._runtime.log.exception("watcher failed", watcher=name, reason=repr(error))
+
+
+def _read_note(path: str) -> Position:
+    """Where the pass was when the process ended; the start if it came to its end. Blocks."""
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(), type=Position)
+    except (OSError, msgspec.DecodeError):
+        return Position(0, 0)

@@ -1,0 +1,90 @@
+"""Reading one file of an object to the last byte, to see whether it is still what was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from xxhash import xxh3_128
+
+from objstore.object.buffers import BufferPool
+from objstore.object.file_engine.disk import Disk, OpenFile
+from objstore.object.file_engine.layout import SUFFIX_LENGTH
+from objstore.object.fileset import DataFile, MetaFile, Tombstone
+from objstore.object.metadata import MetadataCorrupt, ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
+
+PIECE_BYTES: Final = 1024 * 1024
+IDLE_BUFFERS: Final = 2
+HASH_LENGTH: Final = 32
+
+AnyMetadata = ObjectMetadata | PostedMetadata | TombstoneMetadata
+Spend = Callable[[int], None]
+
+_buffers: Final = BufferPool(PIECE_BYTES, IDLE_BUFFERS)
+_DIGITS: Final = frozenset("0123456789abcdef")
+
+
+class ReadMetadata(Protocol):
+    """Gives the metadata of an open file, and how many bytes it takes behind the body. Raises MetadataCorrupt."""
+
+    def __call__(self, kind: type[Stored], file: OpenFile) -> tuple[Stored, int]: ...
+
+
+class Scrub:
+    """Verifies files on a disk."""
+
+    def __init__(self, disk: Disk, metadata: ReadMetadata) -> None:
+        self._disk = disk
+        self._metadata = metadata
+
+    def verify(
+        self, path: str, name: DataFile | MetaFile | Tombstone | None, spend: Spend | None
+    ) -> AnyMetadata | None:
+        """What stands in a file of that name; None for a name of no known form. Raises MetadataCorrupt, OSError."""
+        if name is None:
+            return None
+        file = self._disk.open(path)
+        try:
+            found = self._verified(file, name, spend)
+        finally:
+            file.close()
+        if found.timestamp != name.timestamp:
+            raise MetadataCorrupt(f"it is of {found.name} at {found.timestamp}")
+        return found
+
+    def _verified(self, file: OpenFile, name: DataFile | MetaFile | Tombstone, spend: Spend | None) -> AnyMetadata:
+        if isinstance(name, MetaFile):
+            return self._metadata(PostedMetadata, file)[0]
+        if isinstance(name, Tombstone):
+            return self._metadata(TombstoneMetadata, file)[0]
+        data, extra = self._metadata(ObjectMetadata, file)
+        size = self._disk.size(file)
+        if size != data.size + extra:
+            raise MetadataCorrupt(f"the file has {size} bytes, its body should have {data.size}")
+        if spend is not None:
+            self._read(file, data, spend)
+        return data
+
+    def _read(self, file: OpenFile, data: ObjectMetadata, spend: Spend) -> None:
+        """Compare the body with its checksum, and leave the page cache to those who serve clients."""
+        was_cached = self._disk.is_cached(file)
+        if not was_cached:
+            self._disk.read_sequentially(file)
+        buffer, hasher, offset = _buffers.take(), xxh3_128(), 0
+        while offset < data.size:
+            piece = buffer[: data.size - offset]
+            spend(len(piece))
+            if self._disk.read_hashed(file, piece, offset, hasher) < len(piece):
+                raise MetadataCorrupt("the file is shorter than its body")
+            offset += len(piece)
+        # Only here: after an error or a kill, a thread may still be reading into the buffer.
+        _buffers.give(buffer)
+        if not was_cached:
+            self._disk.drop_cached(file)
+        if hasher.hexdigest() != data.checksum:
+            raise MetadataCorrupt("the body does not match its checksum")
+
+
+def is_hash_of(suffix: str, name: str) -> bool:
+    """Whether a name in a suffix's directory is that of an object which belongs there."""
+    return len(name) == HASH_LENGTH and name[-SUFFIX_LENGTH:] == suffix and _DIGITS.issuperset(name)
