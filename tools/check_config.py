@@ -12,6 +12,7 @@ from msgspec import Struct
 from objstore.config.account import AccountConfig
 from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
+from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.loading import ConfigError, load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -21,6 +22,7 @@ from objstore.config.users import UsersConfig
 KINDS: Final[dict[str, type[Struct]]] = {
     "account": AccountConfig,
     "container": ContainerConfig,
+    "drive-audit": DriveAuditConfig,
     "object": ObjectConfig,
     "objstore": ClusterConfig,
     "proxy": ProxyConfig,
@@ -46,7 +48,7 @@ def check_config(context: Context, files: tuple[Path, ...], kind: str | None) ->
 
 
 def _kind_of(file: Path) -> str:
-    kind = file.stem.partition("-")[0].partition(".")[0]
+    kind = file.stem if file.stem in KINDS else file.stem.partition("-")[0].partition(".")[0]
     if kind not in KINDS:
         names = ", ".join(f"{name}.toml" for name in sorted(KINDS))
         raise click.UsageError(f"{file}: the name does not say what it configures ({names}); give --kind")

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "cluster": "objstore.tools.cluster:cluster",
     "container": "objstore.tools.serve:container",
     "container-daemons": "objstore.tools.daemons:container_daemons",
+    "drive-audit": "objstore.tools.driveaudit.command:drive_audit",
     "hash-password": "objstore.tools.hash_password:hash_password",
     "object": "objstore.tools.serve:object_",
     "object-daemons": "objstore.tools.daemons:object_daemons",

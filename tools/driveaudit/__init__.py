@@ -1,0 +1,1 @@
+"""objstore drive-audit: finds disks that fail and takes them out of service."""
