@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
+import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,15 @@ def rings_in_use(cluster: Cluster) -> dict[str, set[str]]:
     return found
 
 
+def rings_told(cluster: Cluster, node: int, service: str) -> dict[str, str]:
+    """What a server says on /recon of the rings it uses: MD5 by the name of the file."""
+    place = LoopbackCluster.open(cluster.folder).nodes[node - 1]
+    with closing(http.client.HTTPConnection(place.ip, place.replication_port(service), timeout=10)) as connection:
+        connection.request("GET", "/recon/ringmd5")
+        told: dict[str, str] = json.loads(connection.getresponse().read())
+    return {Path(path).name: digest for path, digest in told.items()}
+
+
 def test_a_node_is_added_under_load_and_nobody_notices(growing: Cluster) -> None:
     growth = Growth(LoopbackCluster.open(growing.folder), seconds=1.5)
     growth.run()
@@ -54,6 +66,9 @@ def test_a_node_is_added_under_load_and_nobody_notices(growing: Cluster) -> None
         assert used[f"{ring}.ring.gz"] == {hashlib.sha256(content).hexdigest()}
         made = read_ring(str(growing.folder / f"{ring}.ring.gz"))
         assert "127.0.0.5" in {device.ip for device in made.devices}
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        assert rings_told(growing, 5, "object")[f"{ring}.ring.gz"] == md5
+        assert rings_told(growing, 1, "proxy")[f"{ring}.ring.gz"] == md5
     for server in ("account", "container", "object", "proxy"):
         for node in range(1, 6):
             log = (growing.folder / f"node{node}/log/{server}.log").read_text()

@@ -21,12 +21,12 @@ from objstore.tools.ring.svg import (
 )
 
 WIDTH: Final = 1100.0
-LEFT: Final = 110.0
+LEFT: Final = 130.0
 RIGHT: Final = 30.0
 PLOT_HEIGHT: Final = 220.0
 HEAD: Final = 60.0
 GAP: Final = 40.0
-LABEL_CHARACTERS_MAX: Final = 24
+LABEL_CHARACTERS_MAX: Final = 28
 LABEL_SIZE: Final = 11
 SLANTED: Final = -45.0
 SLOPE: Final = 0.71
@@ -166,7 +166,7 @@ def _frame(drawing: Drawing, top: float, heading: str, unit: str, most: float) -
         drawing.line(LEFT, y, WIDTH - RIGHT, y, FAINT if value else INK)
         drawing.text(LEFT - 6, y + 4, readable_number(value), anchor="end")
     middle = (axis.begin + axis.end) / 2
-    drawing.text(30, middle, unit, anchor="middle", turn=-90.0)
+    drawing.text(40, middle, unit, anchor="middle", turn=-90.0)
     return axis
 
 

@@ -93,5 +93,5 @@ def _axes(
         drawing.line(x, up.begin, x, up.begin + 4)
         drawing.text(x, up.begin + 17, f"{day:g}", anchor="middle")
     drawing.text((LEFT + WIDTH - RIGHT) / 2, up.begin + 33, "days", anchor="middle")
-    drawing.text(30, (up.begin + up.end) / 2, unit, anchor="middle", turn=-90.0)
+    drawing.text(40, (up.begin + up.end) / 2, unit, anchor="middle", turn=-90.0)
     return across, up
