@@ -13,6 +13,7 @@ from objstore.account.reaper import AccountReaper
 from objstore.config.account import ReaperConfig
 from objstore.config.units import Reserve
 from objstore.daemon import run_once
+from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
@@ -137,7 +138,6 @@ def test_each_primary_does_its_share(replicas: Replicas) -> None:
 def test_what_cannot_be_deleted_is_left_to_the_next_pass(replicas: Replicas) -> None:
     delete_account(replicas)
     replicas.clock.seconds = NOW + 200
-    from objstore.http.transport import BackendRequest, NodeFailure
 
     def refuse(request: BackendRequest) -> None:
         if request.method == "DELETE" and request.path.object == "o":

@@ -10,11 +10,13 @@ import pytest
 import xxhash
 
 from objstore.config.container import ReconcilerConfig
+from objstore.container import moving
 from objstore.container.queue import ACCOUNT, DIVISOR, Misplaced, later, misplaced, parse_entry
 from objstore.container.reconciler import TURN_SECONDS, ContainerReconciler
+from objstore.container.rows import merge_object_rows
 from objstore.daemon import run_once
 from objstore.headers import Backend
-from objstore.http.transport import BackendResponse
+from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from objstore.timestamps import Timestamp
@@ -158,7 +160,6 @@ def test_an_entry_stays_while_the_right_policy_cannot_be_written(replicas: Repli
     put_object(replicas, 3, 1)
     replicas.replicate()
     replicas.replicate()
-    from objstore.http.transport import BackendRequest, NodeFailure
 
     def refuse(request: BackendRequest) -> None:
         if request.method == "PUT" and request.node.ip != "10.0.0.1":
@@ -170,6 +171,19 @@ def test_an_entry_stays_while_the_right_policy_cannot_be_written(replicas: Repli
     assert replicas[1].names(QUEUE) == [f"1:{OBJECT}"]
     replicas.before = None
     assert reconcile(replicas) == {"moved": 1}
+
+
+def test_a_version_that_only_one_server_took_is_not_deleted_from_where_it_was(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_object(replicas, 3, 1)
+    replicas.replicate()
+    replicas.replicate()
+    sent = moving._sent
+    monkeypatch.setattr(moving, "_sent", lambda upload, piece: upload.node.ip == "10.0.0.1" and sent(upload, piece))
+    assert reconcile(replicas) == {"failed": 1}
+    for number in (1, 2, 3):
+        assert get_object(replicas, 1, number).status == 200
 
 
 def test_a_source_that_is_not_there_yet_is_waited_for(replicas: Replicas) -> None:
@@ -226,8 +240,6 @@ def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) 
 
 
 def test_queueing_again_does_not_bring_back_what_was_dealt_with() -> None:
-    from objstore.container.rows import merge_object_rows
-
     entry = Misplaced(OBJECT, 1, Timestamp.parse(at(3)), False)
     assert merge_object_rows(entry.removed_row, entry.row) == entry.removed_row
     newer = Misplaced(OBJECT, 1, Timestamp.parse(at(4)), True)
