@@ -18,6 +18,7 @@ from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.proxy.auth.tempauth import SECRET_NAME
 from objstore.proxy.auth.tokens import TokenIssuer
+from objstore.proxy.handlers import stored
 from objstore.recon import ReconFolder
 from objstore.ring.rings import Rings
 from objstore.system import generations
@@ -34,16 +35,18 @@ TOKEN_SECONDS: Final = 10 * 365 * 86400
 
 # Virtual time is cheap, and passes are not: they come less often than by default.
 INTERVAL_SECONDS: Final = {
-    "replicator": 900.0,
+    "replicator": 1500.0,
     "auditor": 3600.0,
-    "expirer": 600.0,
-    "reaper": 1800.0,
-    "reconciler": 900.0,
-    "updater": 300.0,
+    "expirer": 1800.0,
+    "reaper": 3600.0,
+    "reconciler": 3600.0,
+    "updater": 600.0,
     "relinker": 3600.0,
 }
 # Tombstones are reclaimed within a simulation, though not before the longest fault, and the clocks' errors, are over.
 RECLAIM_SECONDS: Final = 6.5 * 3600
+# A small cluster has few objects that expire, and so needs few queues of them.
+stored.EXPIRING_CONTAINERS_PER_DAY = 2  # type: ignore[misc]
 updater.SWEEP_INTERVAL_SECONDS = 3600.0  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)
 
