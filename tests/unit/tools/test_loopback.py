@@ -9,6 +9,7 @@ import pytest
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
+from objstore.ring.builderfile import load_builder
 from objstore.ring.format import read_ring
 from objstore.tools.loopback import SERVICES, LoopbackCluster, Plan
 from objstore.tools.problems import OperatorProblem
@@ -63,3 +64,30 @@ def test_wiping_empties_the_devices_of_one_node(tmp_path: Path) -> None:
 def test_nothing_runs_before_it_is_started(tmp_path: Path) -> None:
     cluster = LoopbackCluster.make(tmp_path, Plan())
     assert [node.process(name).process_id for node in cluster.nodes for name in SERVICES] == [None] * 16
+
+
+def test_every_node_has_rings_of_its_own_and_the_builders_are_kept(tmp_path: Path) -> None:
+    cluster = LoopbackCluster.make(tmp_path, Plan())
+    for node in cluster.nodes:
+        assert load(node.configuration("object"), ObjectConfig).ring_dir == str(node.ring_dir)
+        for ring in ("account", "container", "object", "object-1"):
+            assert (node.ring_dir / f"{ring}.ring.gz").read_bytes() == (tmp_path / f"{ring}.ring.gz").read_bytes()
+            assert len(load_builder(str(tmp_path / f"{ring}.builder")).devices) == 4
+
+
+def test_replication_has_ports_of_its_own(tmp_path: Path) -> None:
+    cluster = LoopbackCluster.make(tmp_path, Plan(first_port=7000))
+    config = load(cluster.nodes[1].configuration("object"), ObjectConfig)
+    assert (str(config.server.bind), str(config.replication.bind)) == ("127.0.0.2:7002", "127.0.0.2:7006")
+    ring = read_ring(str(tmp_path / "object.ring.gz"))
+    assert ring.devices[1].on_replication.address == "127.0.0.2:7006"
+
+
+def test_an_added_node_is_complete_but_in_no_ring(tmp_path: Path) -> None:
+    LoopbackCluster.make(tmp_path, Plan(devices_per_node=2))
+    added = LoopbackCluster.open(tmp_path).add_node().nodes[-1]
+    assert (added.name, len(LoopbackCluster.open(tmp_path).nodes)) == ("node5", 5)
+    assert sorted(path.name for path in added.device_root.iterdir()) == ["d1", "d2"]
+    ring = read_ring(str(added.ring_dir / "object.ring.gz"))
+    assert added.ip not in {device.ip for device in ring.devices}
+    assert str(load(added.configuration("proxy"), ProxyConfig).server.bind) == "127.0.0.5:6203"
