@@ -18,7 +18,7 @@ from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from tests.unit.objstore.db.harness import NOW, at
-from tests.unit.objstore.db.replicas import FixedRings, Replicas
+from tests.unit.objstore.db.replicas import RINGS, Replicas
 
 ACCOUNT = ResourcePath("a")
 NAMES = ("c", "d", "é")
@@ -74,12 +74,12 @@ def reap(replicas: Replicas, *numbers: int, **options: Any) -> dict[str, int]:
             ReaperConfig(**options),
             replicas.cluster,
             DeviceRoot(str(node.root), False, Reserve()),
-            FixedRings(),
+            RINGS,
             replicas.transport,
             node.runtime,
             node.recon,
             node.is_mine,
-            3.0,  # type: ignore[arg-type]
+            3.0,
         )
         run_once(reaper)
         for outcome, count in node.recon.read("account-reaper")["counts"].items():

@@ -21,7 +21,7 @@ from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from objstore.timestamps import Timestamp
 from tests.unit.objstore.db.harness import NOW, at, row
-from tests.unit.objstore.db.replicas import PATH, FixedRings, Replicas
+from tests.unit.objstore.db.replicas import PATH, RINGS, Replicas
 
 OBJECT = PATH.with_object("über/o")
 CONTENT = bytes(range(256)) * 2000
@@ -83,7 +83,7 @@ def reconcile(replicas: Replicas, **options: Any) -> dict[str, int]:
         reconciler = ContainerReconciler(
             ReconcilerConfig(**options),
             replicas.cluster,
-            FixedRings(),  # type: ignore[arg-type]
+            RINGS,
             replicas.transport,
             node.runtime,
             node.recon,
@@ -227,8 +227,8 @@ def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) 
         reconciler = ContainerReconciler(
             ReconcilerConfig(),
             replicas.cluster,
-            FixedRings(),
-            replicas.transport,  # type: ignore[arg-type]
+            RINGS,
+            replicas.transport,
             node.runtime,
             node.recon,
             node.is_mine,

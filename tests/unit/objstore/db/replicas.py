@@ -65,6 +65,9 @@ class FixedRings:
         return ring_of((1, 2, 3), OBJECT_PORT)
 
 
+RINGS: Any = FixedRings()
+
+
 class ReplicaNode:
     """One machine with one device."""
 
@@ -129,7 +132,7 @@ class ReplicaNode:
         return self.world.transport.request(BackendRequest(method, node, partition, path, sent, query), body)
 
     def put(self, second: float = 0, policy: int = 0, **headers: str) -> int:
-        return self.request("PUT", second, X_Backend_Storage_Policy_Index=str(policy), **headers).status
+        return self.request("PUT", second, b"", "", PATH, X_Backend_Storage_Policy_Index=str(policy), **headers).status
 
     def update(self, *rows: ObjectRow, path: ResourcePath = PATH) -> int:
         return self.request("UPDATE", body=encode_rows(rows), path=path).status
@@ -149,7 +152,8 @@ class ReplicaNode:
 
     def summary(self, path: ResourcePath = PATH) -> Summary:
         with self.opened(path) as database:
-            return database.read(read_summary)
+            summary: Summary = database.read(read_summary)
+            return summary
 
     def database_files(self, folder: str = "containers") -> list[Path]:
         return sorted(self.device.glob(f"{folder}/*/*/*/*.db"))
@@ -193,9 +197,12 @@ class Replicas:
         self.requests.append(request)
         if self.before is not None:
             self.before(request)
-        return {CONTAINER_PORT: node.container, ACCOUNT_PORT: node.account, OBJECT_PORT: node.objects}[
-            request.node.port
-        ]
+        servers: dict[int, WsgiApplication] = {
+            CONTAINER_PORT: node.container,
+            ACCOUNT_PORT: node.account,
+            OBJECT_PORT: node.objects,
+        }
+        return servers[request.node.port]
 
     def __getitem__(self, number: int) -> ReplicaNode:
         return self.nodes[number]

@@ -12,6 +12,7 @@ from objstore.config.units import Reserve
 from objstore.container.auditor import ContainerAuditor
 from objstore.daemon import Step, run_once
 from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow
 from tests.unit.objstore.db.harness import Servers, at, row
 from tests.unit.objstore.db.replicas import Replicas
@@ -86,19 +87,13 @@ def test_damage_is_found_and_set_aside(servers: Servers, statement: str) -> None
 def test_a_bad_page_is_found(servers: Servers) -> None:
     filled(servers)
     file = servers.database_file()
-    with servers.container.store.opened(servers.container.store.locate("sda", "5", path())) as database:
+    with servers.container.store.opened(servers.container.store.locate("sda", "5", ResourcePath("a", "c"))) as database:
         database.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
     with file.open("r+b") as opened:
         opened.seek(file.stat().st_size - 4096)
         opened.write(b"\xff" * 4096)
     assert audit(servers) == {"quarantined": 1}
     assert servers.to_container("HEAD").status == 404
-
-
-def path() -> object:
-    from objstore.paths import ResourcePath
-
-    return ResourcePath("a", "c")
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def test_a_tombstone_that_changes_while_it_is_dropped_stays(replicas: Replicas) 
 
         checked.write = later  # type: ignore[method-assign]
         assert reclaimer.run(checked, 10) == 0
-        del checked.write  # type: ignore[method-assign]
+        del checked.write
     assert [each.timestamp for each in node.rows()] == [at(700_000)]
 
 
