@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "import": "objstore.tools.ring_import:import_builder",
     "plan": "objstore.tools.ring.plan:plan",
     "plot": "objstore.tools.ring.plot:plot",
+    "power": "objstore.tools.ring.power:power",
     "publish": "objstore.tools.ring.publish:publish",
     "rebalance": "objstore.tools.ring.rebalance:rebalance",
     "remove": "objstore.tools.ring.remove:remove",

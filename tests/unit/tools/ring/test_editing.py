@@ -108,6 +108,21 @@ def test_damaged_files_are_refused(shell: Shell, name: str, command: str) -> Non
         assert name in shell.refused(command.replace("{}", name))
 
 
+def test_the_part_power_grows_in_steps(shell: Shell) -> None:
+    shell.build()
+    assert "no increase of the part power to finish" in shell.refused("power object.builder finish")
+    shell.done("power object.builder prepare")
+    assert shell.facts("show object.ring.gz")["next_part_power"] == 7
+    assert "finish or cancel that first" in shell.refused("rebalance object.builder")
+    assert "finish or cancel that first" in shell.refused("set object.builder --replicas 2")
+    shell.done("power object.builder increase")
+    assert "only a prepared increase" in shell.refused("power object.builder cancel")
+    shell.done("power object.builder finish")
+    facts = shell.facts("show object.ring.gz")
+    assert (facts["partitions"], facts["next_part_power"]) == (128, None)
+    shell.done("verify object.builder")
+
+
 def test_two_builders_at_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     from objstore.ring import builderfile
 
