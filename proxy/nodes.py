@@ -90,7 +90,7 @@ class Nodes:
         return False
 
     def for_reading(self, place: Place) -> Iterator[Device]:
-        """Primaries in random order, then as many handoffs as there are replicas; none of them limited."""
+        """Primaries in random order, those that lately were, and as many handoffs as replicas; none is limited."""
         primaries = list(place.primaries)
         # One at a time, since nearly always the first one has the answer.
         while primaries:
@@ -100,7 +100,15 @@ class Nodes:
             node = primaries.pop()
             if not self._failures or not self.is_limited(node):
                 yield node
-        yield from self._handoffs(place)
+        former = self.former_primaries(place)
+        yield from former
+        yield from (node for node in self._handoffs(place) if node not in former)
+
+    def former_primaries(self, place: Place) -> Sequence[Device]:
+        """Where it was before a new ring moved it, which may still be under way; none of them limited."""
+        if not place.ring.former:
+            return ()
+        return [node for node in place.ring.former_primaries(place.partition) if not self.is_limited(node)]
 
     def for_writing(self, place: Place) -> tuple[list[Device], Iterator[Device]]:
         """One node for each replica: its primary or, where that is limited, a handoff; and who may stand in for them.

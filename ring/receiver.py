@@ -23,6 +23,7 @@ from objstore.http.signing import Signer
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import FILE_MODE, read_ring
 from objstore.ring.ring import Ring
+from objstore.ring.ringfile import PREVIOUS
 from objstore.runtime import Runtime
 from objstore.system import files, locks
 from objstore.system.generations import shared_generations
@@ -32,7 +33,6 @@ ACTIVATE_PATH: Final = f"/{ROUTE}/activate"
 KEY_PURPOSE: Final = "publish rings"
 NAME: Final = re.compile(r"(account|container|object(-[1-9][0-9]{0,8})?)\.ring\.gz")
 STAGED: Final = ".staged"
-PREVIOUS: Final = ".previous"
 LOCK_FILE: Final = ".rings.lock"
 RING_BYTES_MAX: Final = 512 * 1024 * 1024
 ACTIVATION_BYTES_MAX: Final = 64 * 1024

@@ -29,6 +29,7 @@ class Ring:
         "_short_row",
         "_whole_rows",
         "devices",
+        "former",
         "next_part_power",
         "part_power",
         "replica_count",
@@ -48,6 +49,8 @@ class Ring:
         """Raises ValueError when rows and devices do not make a ring."""
         if not 0 <= part_power <= PART_POWER_MAX:
             raise ValueError(f"the part power must be 0 to {PART_POWER_MAX}, not {part_power}")
+        # Rings that this one has replaced lately, newest first: what has moved may still lie where they say.
+        self.former: tuple[Ring, ...] = ()
         self.part_power: Final = part_power
         self.next_part_power: Final = next_part_power
         self.version: Final = version
@@ -96,6 +99,17 @@ class Ring:
     def partition_of(self, digest: bytes) -> int:
         """The partition of a path by its MD5 digest: the top bits of the first four bytes, big-endian."""
         return int.from_bytes(digest[:4], "big") >> self.shift
+
+    def former_primaries(self, partition: int) -> list[Device]:
+        """Devices that lately should have held the partition and are no primaries now; nearly always none."""
+        found: dict[int, Device] = {}
+        if self.former:
+            present = {device.id for device in self.primaries(partition)}
+            for ring in self.former:
+                if ring.part_power == self.part_power:
+                    moved = (device for device in ring.primaries(partition) if device.id not in present)
+                    found.update((device.id, device) for device in moved if device.id not in found)
+        return list(found.values())
 
     def primaries(self, partition: int) -> tuple[Device, ...]:
         """The devices that should hold the partition, each once, in the order of its replicas.

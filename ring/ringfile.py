@@ -12,14 +12,22 @@ from objstore.ring.ring import Ring
 from objstore.system.generations import shared_generations
 
 CHECK_INTERVAL_SECONDS: Final = 15.0
+# For so long what a new ring has moved is also looked for where it was: replication has moved it by then.
+YOUNG_SECONDS: Final = 86_400.0
+# A partition moves at most once in a ring's min_part_hours, but several rings may follow each other in that time.
+FORMER_RINGS_MAX: Final = 4
+# Where a ring that is replaced is kept, beside the new one; its time of modification is that of the replacement.
+PREVIOUS: Final = ".previous"
 
 log = get_logger(__name__)
 
 
 class MonotonicClock(Protocol):
-    """The part of a clock that measures intervals."""
+    """The part of a clock that measures intervals, and the time of files."""
 
     def monotonic(self) -> float: ...
+
+    def now(self) -> float: ...
 
 
 FileIdentity = tuple[int, int, int]  # inode, size in bytes, mtime in nanoseconds
@@ -48,6 +56,8 @@ class RingFile:
         # The identity is taken before reading: a file replaced in between is then read once more, not missed.
         self._identity = _identity_of(path)
         self._ring = read_ring(path)
+        self._replaced: list[tuple[float, Ring]] = self._kept_previous()
+        self._look_back()
 
     @property
     def ring(self) -> Ring:
@@ -64,15 +74,38 @@ class RingFile:
         self._checked_at = self._clock.monotonic()
         self._generation = self._generations.read(self.path)
         identity = _identity_of(self.path)
-        if identity == self._identity:
-            return
-        self._identity = identity
+        if identity != self._identity:
+            self._identity = identity
+            self._read_again()
+        self._look_back()
+
+    def _read_again(self) -> None:
+        former = self._ring
         try:
             self._ring = read_ring(self.path)
         except RingFileError as error:
             log.error("ring file is bad, the last good ring stays in use", path=self.path, reason=error.reason)
-        else:
-            log.info("ring file loaded", path=self.path, version=self._ring.version)
+            return
+        log.info("ring file loaded", path=self.path, version=self._ring.version)
+        if former.rows != self._ring.rows or former.devices != self._ring.devices:
+            former.former = ()
+            self._replaced.insert(0, (self._clock.monotonic(), former))
+
+    def _kept_previous(self) -> list[tuple[float, Ring]]:
+        """The ring that was in use before, with when it was replaced, by the monotonic clock."""
+        path = self.path + PREVIOUS
+        try:
+            age = max(self._clock.now() - os.stat(path).st_mtime, 0.0)
+            return [(self._clock.monotonic() - age, read_ring(path))] if age < YOUNG_SECONDS else []
+        except (OSError, RingFileError):
+            return []
+
+    def _look_back(self) -> None:
+        """Forget what was replaced long ago."""
+        if self._replaced or self._ring.former:
+            oldest = self._clock.monotonic() - YOUNG_SECONDS
+            self._replaced = [each for each in self._replaced if each[0] > oldest][:FORMER_RINGS_MAX]
+            self._ring.former = tuple(ring for _, ring in self._replaced)
 
 
 def _identity_of(path: str) -> FileIdentity | None:

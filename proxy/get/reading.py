@@ -125,11 +125,11 @@ class Read:
         return best
 
     def _answers(self) -> Iterator[tuple[BackendResponse, Device]]:
-        """The answers of all primaries, as they come; a handoff stands in for each that fails."""
+        """The answers of all primaries, and of those that lately were; a handoff stands in for each that fails."""
         reader, place = self._reader, self._place
         nodes, spares = reader.nodes.for_writing(place)
         pending: list[Exchange] = []
-        for node in nodes:
+        for node in (*nodes, *reader.nodes.former_primaries(place)):
             self._start(node, spares, pending)
         deadline = concurrency.monotonic() + reader.timeout_seconds
         while pending:

@@ -13,6 +13,8 @@ from objstore.quorum import has_quorum, quorum_size
 from objstore.system import concurrency
 
 UNANSWERED: Final = 503
+# What changes something that must be there.
+CHANGING: Final = frozenset({"POST", "DELETE"})
 
 
 class Writer:
@@ -42,7 +44,24 @@ class Writer:
         """
         if quorum is None:
             quorum = quorum_size(len(headers))
-        return Fanout(self, method, place, headers, bodies, query, quorum).run()
+        answers = Fanout(self, method, place, headers, bodies, query, quorum).run()
+        if method in CHANGING and 404 in answers.statuses and not _succeeded(answers):
+            self._ask_former(method, place, headers[0], query, answers)
+        return answers
+
+    def _ask_former(self, method: str, place: Place, headers: Mapping[str, str], query: str, answers: Answers) -> None:
+        """What a new ring moves may still be where it was: then that is the answer of a node that has not got it."""
+        for node in self.nodes.former_primaries(place):
+            request = BackendRequest(method, node, place.partition, place.path, headers, query)
+            try:
+                response = self.transport.request(request, b"", self.timeout_seconds)
+            except NodeFailure:
+                self.nodes.failed(node)
+                continue
+            response.close()
+            if response.status < 300 and 404 in answers.statuses:
+                answers.statuses[answers.statuses.index(404)] = response.status
+                answers.responses.append(response)
 
 
 class Answers:
@@ -61,6 +80,10 @@ class Answers:
             if response.status == status and name in response.headers:
                 return response.headers[name]
         return None
+
+
+def _succeeded(answers: Answers) -> bool:
+    return sum(status < 300 for status in answers.statuses) >= answers.quorum
 
 
 class Gathering:

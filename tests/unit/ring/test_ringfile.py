@@ -22,6 +22,9 @@ class StoppedClock:
     def monotonic(self) -> float:
         return self.seconds
 
+    def now(self) -> float:
+        return self.seconds
+
 
 def write(path: Path, seed: int) -> None:
     write_ring(build_ring(make_devices(4), part_power=4, replicas=2, seed=seed), str(path))
@@ -85,3 +88,35 @@ def test_missing_and_bad_rings_name_their_file(tmp_path: Path) -> None:
         rings.object(1)
     write(tmp_path / object_file(1), seed=1)
     assert rings.object(1).partition_count == 16
+
+
+def test_a_young_ring_knows_what_it_replaced(tmp_path: Path) -> None:
+    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    rings = []
+    for seed in range(1, 4):
+        write(path, seed)
+        if seed == 1:
+            follower = RingFile(str(path), clock, check_interval_seconds=15)
+        clock.seconds += 15
+        rings.append(follower.ring)
+    assert rings[2].former == (rings[1], rings[0])
+    partition = 3
+    lately = {device.id for ring in rings[:2] for device in ring.primaries(partition)}
+    present = {device.id for device in rings[2].primaries(partition)}
+    assert {device.id for device in rings[2].former_primaries(partition)} == lately - present
+    clock.seconds += ringfile.YOUNG_SECONDS - 15
+    assert follower.ring.former == (rings[1],)
+    clock.seconds += 15
+    assert follower.ring.former == ()
+    assert follower.ring.former_primaries(partition) == []
+
+
+def test_the_ring_before_a_restart_is_read_while_it_counts(tmp_path: Path) -> None:
+    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    clock.seconds = 1_700_000_000.0
+    write(Path(f"{path}.previous"), seed=1)
+    write(path, seed=2)
+    os.utime(f"{path}.previous", (clock.seconds - 3600, clock.seconds - 3600))
+    assert len(RingFile(str(path), clock).ring.former) == 1
+    clock.seconds += ringfile.YOUNG_SECONDS
+    assert RingFile(str(path), clock).ring.former == ()
