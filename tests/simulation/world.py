@@ -66,6 +66,7 @@ class World:
         self._make_nodes(skews)
         self.builders: dict[str, RingBuilder] = {}
         self.rings: dict[str, Ring] = {}
+        self._given: dict[tuple[str, str], int] = {}  # the version a node has
         self._make_rings()
 
     def stream(self, name: str) -> Random:
@@ -157,8 +158,12 @@ class World:
             self.give(kind, ring, name)
 
     def give(self, kind: str, ring: Ring, node: str) -> None:
-        """Put a ring where a node finds it."""
-        self.rings[kind] = ring
+        """Put a ring where a node finds it, unless it has a newer one."""
+        if kind not in self.rings or ring.version > self.rings[kind].version:
+            self.rings[kind] = ring
+        if ring.version <= self._given.get((kind, node), 0):
+            return
+        self._given[kind, node] = ring.version
         write_ring(ring, f"{self.nodes[node].path}/rings/{FILES[kind]}")
 
     def close(self) -> None:
