@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "container-daemons": "objstore.tools.daemons:container_daemons",
     "drive-audit": "objstore.tools.driveaudit.command:drive_audit",
     "hash-password": "objstore.tools.hash_password:hash_password",
+    "explain": "objstore.tools.explain:explain",
+    "locate": "objstore.tools.locate:locate",
     "object": "objstore.tools.serve:object_",
     "object-daemons": "objstore.tools.daemons:object_daemons",
     "proxy": "objstore.tools.serve:proxy",

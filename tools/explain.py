@@ -1,0 +1,89 @@
+"""objstore explain: what a file of the store holds, whether it is intact, and where it should be."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Final
+
+import click
+from click import Context
+
+from objstore.cluster import Cluster
+from objstore.policies import Policy
+from objstore.ring.format import read_ring
+from objstore.tools.explaining import Explanation, explain_file
+from objstore.tools.locate import show_places
+from objstore.tools.placing import Places, places_of, ring_name
+from objstore.tools.ring.output import echo_json, json_option
+
+# DEVICE/objects-1/PARTITION/SUFFIX/HASH/..., likewise of containers and accounts.
+_WHERE: Final = re.compile(
+    r"/(?P<device>[^/]+)/(?P<folder>objects|containers|accounts|async_pending)(?:-(?P<policy>\d+))?/"
+    r"(?:(?P<partition>\d+)/[0-9a-f]{3}/(?P<hash>[0-9a-f]{32})/)?"
+)
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@click.option("--ring-dir", default="/etc/objstore", show_default=True, help="The rings that say where it should be.")
+@click.option("--cluster", "cluster_file", default="", help="The cluster's objstore.toml; that beside the rings.")
+@click.option("-n", "--no-verify", is_flag=True, help="Do not read the whole file to verify checksums.")
+@click.option("--root", default="/srv/node", show_default=True, help="Where servers have their devices.")
+@json_option
+@click.pass_context
+def explain(
+    context: Context, /, file: str, ring_dir: str, cluster_file: str, no_verify: bool, root: str, as_json: bool
+) -> None:
+    """Explain a FILE of a device, or a ring. The exit status is 1 when something is wrong with it."""
+    found = explain_file(file, not no_verify)
+    wrong, places = list(found.wrong), None
+    config = cluster_file or os.path.join(ring_dir, "objstore.toml")
+    if found.path is not None and os.path.exists(config):
+        places, misplaced = _where(file, found, Cluster.load(config), ring_dir, root)
+        wrong += misplaced
+    if as_json:
+        shown: dict[str, Any] = {"kind": found.kind, "facts": found.facts, "wrong": wrong}
+        echo_json(shown | ({} if places is None else {"should_be": places.data()}))
+    else:
+        _show(found, wrong, places)
+    context.exit(1 if wrong else 0)
+
+
+def _where(file: str, found: Explanation, cluster: Cluster, ring_dir: str, root: str) -> tuple[Places, list[str]]:
+    """Where it should be, and what is wrong with where it is."""
+    assert found.path is not None
+    match = _WHERE.search(os.path.abspath(file))
+    policy: Policy = cluster.policies.by_index(int(match["policy"] or 0) if match else 0)
+    ring = read_ring(os.path.join(ring_dir, ring_name(found.path, policy)))
+    places = places_of(ring, found.path, cluster, policy, root, 0)
+    if match is None or match["hash"] is None:
+        return places, []
+    wrong = []
+    if match["hash"] != places.hash:
+        wrong.append(f"it lies below the hash {match['hash']}, its own is {places.hash}")
+    if int(match["partition"]) != places.partition:
+        wrong.append(f"it lies in partition {match['partition']}, its own is {places.partition}")
+    if match["device"] not in {place.device.device for place in places.places}:
+        wrong.append(f"no primary is called {match['device']}: it waits here to be handed over")
+    return places, wrong
+
+
+def _show(found: Explanation, wrong: list[str], places: Places | None) -> None:
+    click.echo(found.kind if found.path is None else f"{found.kind} {found.path}")
+    for name, value in found.facts.items():
+        if isinstance(value, dict):
+            for inner, text in value.items():
+                click.echo(f"  {name} {inner}: {text}")
+        elif isinstance(value, list):
+            for entry in value:
+                click.echo(f"  {name}: {entry}")
+        else:
+            click.echo(f"  {name}: {value}")
+    for line in wrong:
+        click.echo(f"! {line}")
+    if not wrong:
+        click.echo("nothing is wrong with it")
+    if places is not None:
+        click.echo("It should be here:")
+        show_places(places)

@@ -1,0 +1,156 @@
+"""What a file of the store holds, and whether it is intact. Reads only, and never moves what is bad."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+from xxhash import xxh3_128
+
+from objstore.object import pending
+from objstore.object.fileset import DataFile, MetaFile, parse_name
+from objstore.object.metadata import (
+    ATTRIBUTE,
+    MetadataCorrupt,
+    ObjectMetadata,
+    PostedMetadata,
+    TombstoneMetadata,
+    Trailer,
+    decode,
+    decode_trailer,
+)
+from objstore.paths import ResourcePath
+from objstore.ring.format import read_ring
+from objstore.system import xattrs
+from objstore.tools.problems import OperatorProblem
+
+READ_BYTES: Final = 1024 * 1024
+Stored = TypeVar("Stored", ObjectMetadata, PostedMetadata, TombstoneMetadata)
+
+
+class Explanation(Struct, frozen=True):
+    """`kind` of file, what it holds, what is wrong with it, and whose it is (None for a ring)."""
+
+    kind: str
+    facts: dict[str, Any]
+    wrong: list[str]
+    path: ResourcePath | None = None
+
+
+def explain_file(file: str, verify: bool) -> Explanation:
+    """By the form of its name. Raises OperatorProblem for one of no known form, RingFileError, OSError."""
+    name = os.path.basename(file)
+    if name.endswith(".ring.gz"):
+        return _ring(file)
+    if name.endswith(".db"):
+        return _database(file, verify)
+    parsed = parse_name(name)
+    if type(parsed) is DataFile:
+        return _stored(file, ObjectMetadata, "object", verify)
+    if type(parsed) is MetaFile:
+        return _stored(file, PostedMetadata, "metadata of a POST", verify)
+    if parsed is not None:
+        return _stored(file, TombstoneMetadata, "tombstone", verify)
+    if "async_pending" in file:
+        return _pending(file)
+    raise OperatorProblem(f"{file}: unknown form of name", "name a .data, .meta, .ts, .db, .ring.gz or pending update")
+
+
+def _stored(file: str, kind: type[Stored], shown: str, verify: bool) -> Explanation:
+    wrong: list[str] = []
+    with open(file, "rb") as stream:
+        try:
+            metadata, trailer_bytes = _metadata(stream.fileno(), kind)
+        except MetadataCorrupt as error:
+            return Explanation(shown, {}, [str(error)])
+        if isinstance(metadata, ObjectMetadata):
+            length = os.fstat(stream.fileno()).st_size - trailer_bytes
+            if length != metadata.size:
+                wrong.append(f"the body has {length} bytes, {metadata.size} were stored")
+            elif verify and _checksum(stream.fileno(), metadata.size) != metadata.checksum:
+                wrong.append("the body does not match its checksum")
+    if parse_name(os.path.basename(file)) is not None and not os.path.basename(file).startswith(metadata.timestamp):
+        wrong.append(f"the name of the file is not of its time, {metadata.timestamp}")
+    return Explanation(shown, msgspec.to_builtins(metadata), wrong, _path_of(metadata.name, wrong))
+
+
+def _metadata(descriptor: int, kind: type[Stored]) -> tuple[Stored, int]:
+    found = decode(kind, xattrs.get(descriptor, ATTRIBUTE))
+    if not isinstance(found, Trailer):
+        return found, 0
+    content = os.pread(descriptor, found.length, found.body_length)
+    return decode_trailer(kind, found, content), found.length
+
+
+def _checksum(descriptor: int, size: int) -> str:
+    digest, offset = xxh3_128(), 0
+    while offset < size and (piece := os.pread(descriptor, min(READ_BYTES, size - offset), offset)):
+        digest.update(piece)
+        offset += len(piece)
+    return digest.hexdigest()
+
+
+def _path_of(name: str, wrong: list[str]) -> ResourcePath | None:
+    try:
+        return ResourcePath.parse(name)
+    except (ValueError, TypeError):
+        wrong.append(f"{name!r} is no path")
+        return None
+
+
+def _database(file: str, verify: bool) -> Explanation:
+    if not os.path.exists(file):
+        raise OperatorProblem(f"{file}: there is no such file", "name one")
+    try:
+        # Where servers have it open its log is read too; as a reader, nothing is changed.
+        with closing(sqlite3.connect(f"file:{quote(os.path.abspath(file))}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return _read_database(connection, verify)
+    except sqlite3.Error as error:
+        return Explanation("database", {}, [f"it cannot be read: {error}"])
+
+
+def _read_database(connection: sqlite3.Connection, verify: bool) -> Explanation:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    resource = connection.execute("SELECT * FROM resource").fetchone()
+    wrong: list[str] = []
+    if verify:
+        (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        wrong += [] if result == "ok" else [f"integrity check: {result}"]
+    if resource is None:
+        return Explanation("database", {"format": version}, [*wrong, "it is being removed"])
+    facts: dict[str, Any] = {"format": version, **dict(resource)}
+    facts["totals"] = [dict(row) for row in connection.execute("SELECT * FROM policy_stat")]
+    facts["metadata"] = [dict(row) for row in connection.execute("SELECT * FROM metadata ORDER BY name")]
+    (facts["rows"],) = connection.execute("SELECT count(*) FROM row WHERE deleted = 0").fetchone()
+    (facts["deleted_rows"],) = connection.execute("SELECT count(*) FROM row WHERE deleted != 0").fetchone()
+    facts["is_deleted"] = resource["delete_timestamp"] > resource["put_timestamp"]
+    path = ResourcePath(resource["account"], resource["container"])
+    return Explanation("container" if path.is_container else "account", facts, wrong, path)
+
+
+def _pending(file: str) -> Explanation:
+    try:
+        update = pending.load(file)
+    except pending.PendingUpdateCorrupt as error:
+        return Explanation("pending update", {}, [error.reason])
+    path = ResourcePath(update.account, update.container, update.row.name)
+    return Explanation("pending update", msgspec.to_builtins(update), [], path)
+
+
+def _ring(file: str) -> Explanation:
+    ring = read_ring(file)
+    facts = {
+        "version": ring.version,
+        "partitions": ring.partition_count,
+        "part_power": ring.part_power,
+        "next_part_power": ring.next_part_power,
+        "replicas": ring.replica_count,
+        "devices": len(ring.devices),
+    }
+    return Explanation("ring", facts, [])

@@ -1,0 +1,106 @@
+"""objstore locate: where an account, a container, an object or a partition lives."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+from urllib.parse import unquote
+
+import click
+
+from objstore.cluster import Cluster
+from objstore.paths import ResourcePath
+from objstore.policies import Policies, Policy, UnknownPolicy
+from objstore.ring.format import read_ring
+from objstore.tools.placing import Places, folder_of_ring, only_device, places_of, places_of_partition, ring_name
+from objstore.tools.problems import OperatorProblem
+from objstore.tools.ring.output import echo_json, echo_table, json_option
+
+HEADINGS: Final = ("<", "region", "zone", "<address", "<replication", "<device")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[ACCOUNT [CONTAINER [OBJECT]]]")
+@click.option("--partition", type=click.IntRange(0), help="A partition of the ring of --ring, instead of names.")
+@click.option("--ring", "ring_file", metavar="FILE", help="This ring; its name says what it places.")
+@click.option("--ring-dir", default="/etc/objstore", show_default=True, help="The rings.")
+@click.option("--cluster", "cluster_file", default="", help="The cluster's objstore.toml; that beside the rings.")
+@click.option("--policy", "policy_name", help="Storage policy of the object, by name; the default one.")
+@click.option("-a", "--all", "all_handoffs", is_flag=True, help="All handoffs, not only as many as primaries.")
+@click.option("-d", "--device", help="Only places on devices of this name.")
+@click.option("-Q", "--quoted", is_flag=True, help="The names are percent-quoted.")
+@click.option("--root", default="/srv/node", show_default=True, help="Where servers have their devices.")
+@json_option
+def locate(
+    names: tuple[str, ...],
+    partition: int | None,
+    ring_file: str | None,
+    ring_dir: str,
+    cluster_file: str,
+    policy_name: str | None,
+    all_handoffs: bool,
+    device: str | None,
+    quoted: bool,
+    root: str,
+    as_json: bool,
+) -> None:
+    """Say where something lives: its partition, primaries, handoffs, and how to look there."""
+    if (partition is None) == (not names) or len(names) > 3:
+        raise click.UsageError("give an account, its container and object, or else --partition with --ring")
+    if partition is not None:
+        if ring_file is None:
+            raise click.UsageError("--partition needs --ring")
+        found = _of_partition(ring_file, partition, root, all_handoffs)
+    else:
+        path = ResourcePath(*(unquote(name) if quoted else name for name in names))
+        cluster = Cluster.load(cluster_file or os.path.join(ring_dir, "objstore.toml"))
+        policy = _policy(cluster.policies, policy_name)
+        ring = read_ring(ring_file or os.path.join(ring_dir, ring_name(path, policy)))
+        handoffs = None if all_handoffs else len(ring.rows)
+        found = places_of(ring, path, cluster, policy, root, handoffs)
+    if device is not None:
+        found = only_device(found, device)
+    if as_json:
+        echo_json(found.data())
+    else:
+        show_places(found)
+
+
+def show_places(found: Places) -> None:
+    """A table, and lines to copy."""
+    click.echo(f"partition {found.partition}" + (f", hash {found.hash}" if found.hash else ""))
+    rows = [
+        (
+            f"handoff {place.handoff}" if place.handoff else "primary",
+            str(place.device.region),
+            str(place.device.zone),
+            place.device.address,
+            place.device.on_replication.address,
+            place.device.device,
+        )
+        for place in found.places
+    ]
+    echo_table(HEADINGS, rows)
+    for line in [place.curl for place in found.places if place.curl] + [place.ls for place in found.places]:
+        click.echo(line)
+
+
+def _of_partition(ring_file: str, partition: int, root: str, all_handoffs: bool) -> Places:
+    ring = read_ring(ring_file)
+    handoffs = None if all_handoffs else len(ring.rows)
+    try:
+        return places_of_partition(ring, partition, folder_of_ring(ring_file), root, handoffs)
+    except IndexError:
+        raise OperatorProblem(
+            f"{ring_file} has no partition {partition}", f"it has 0 to {ring.partition_count - 1}"
+        ) from None
+
+
+def _policy(policies: Policies, name: str | None) -> Policy:
+    if name is None:
+        return policies.default
+    try:
+        return policies.by_name(name)
+    except UnknownPolicy:
+        names = ", ".join(policy.name for policy in policies)
+        raise OperatorProblem(f"no storage policy {name!r}", f"the policies are {names}") from None

@@ -1,0 +1,124 @@
+"""Where a resource should be according to the rings: the partition, its devices, and how to look there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+from shlex import quote as shell_quoted
+from typing import Any, Final
+
+from msgspec import Struct
+
+from objstore.cluster import Cluster
+from objstore.devices import Device
+from objstore.headers import Backend
+from objstore.paths import ResourcePath
+from objstore.policies import Policy
+from objstore.ring.ring import Ring
+from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
+
+SUFFIX_LENGTH: Final = 3
+
+
+class Place(Struct, frozen=True):
+    """A device for a partition; `handoff` counts from 1, 0 is a primary."""
+
+    device: Device
+    handoff: int
+    curl: str
+    ls: str
+
+
+class Places(Struct, frozen=True):
+    """All that can be said of where something is. `hash` is empty for a partition alone."""
+
+    partition: int
+    hash: str
+    places: list[Place]
+
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        shown = [
+            {
+                "handoff": place.handoff,
+                "address": place.device.address,
+                "replication_address": place.device.on_replication.address,
+                "device": place.device.device,
+                "region": place.device.region,
+                "zone": place.device.zone,
+                "curl": place.curl,
+                "ls": place.ls,
+            }
+            for place in self.places
+        ]
+        return {"partition": self.partition, "hash": self.hash, "places": shown}
+
+
+def ring_name(path: ResourcePath, policy: Policy) -> str:
+    """The ring file that places it."""
+    if path.is_object:
+        return object_file(policy.index)
+    return CONTAINER_FILE if path.is_container else ACCOUNT_FILE
+
+
+def folder_of(path: ResourcePath, policy: Policy) -> str:
+    """The folder of a device that holds such things."""
+    if path.is_object:
+        return policy.data_dir
+    return "containers" if path.is_container else "accounts"
+
+
+def chosen_devices(ring: Ring, partition: int, handoffs: int | None) -> list[tuple[Device, int]]:
+    """The primaries, and so many handoffs (all for None), numbered from 1."""
+    primaries = ring.primaries(partition)
+    others = ring.handoffs(partition) if handoffs is None else islice(ring.handoffs(partition), handoffs)
+    return [(device, 0) for device in primaries] + [(device, number) for number, device in enumerate(others, 1)]
+
+
+def places_of(
+    ring: Ring, path: ResourcePath, cluster: Cluster, policy: Policy, root: str, handoffs: int | None
+) -> Places:
+    """Where a resource is, or should be."""
+    digest = cluster.hasher.digest(path)
+    partition, hash_ = ring.partition_of(digest), digest.hex()
+    below = f"{folder_of(path, policy)}/{partition}/{hash_[-SUFFIX_LENGTH:]}/{hash_}"
+    places = [
+        Place(device, number, _curl(device, partition, path, policy), _ls(device, root, below))
+        for device, number in chosen_devices(ring, partition, handoffs)
+    ]
+    return Places(partition, hash_, places)
+
+
+def places_of_partition(ring: Ring, partition: int, folder: str, root: str, handoffs: int | None) -> Places:
+    """Where a partition is. Raises IndexError for one that the ring does not have."""
+    if not 0 <= partition < ring.partition_count:
+        raise IndexError(partition)
+    places = [
+        Place(device, number, "", _ls(device, root, f"{folder}/{partition}"))
+        for device, number in chosen_devices(ring, partition, handoffs)
+    ]
+    return Places(partition, "", places)
+
+
+def folder_of_ring(file: str) -> str:
+    """The folder of a device that a ring file is about, by its name: "object-1.ring.gz" -> "objects-1"."""
+    kind, dash, index = os.path.basename(file).partition(".")[0].partition("-")
+    return f"{kind}s{dash}{index}"
+
+
+def only_device(places: Places, device: str) -> Places:
+    """The same on one device name."""
+    return Places(places.partition, places.hash, [place for place in places.places if place.device.device == device])
+
+
+def _curl(device: Device, partition: int, path: ResourcePath, policy: Policy) -> str:
+    words: Sequence[str] = ()
+    if path.is_object and policy.index:
+        words = ("-H", shell_quoted(f"{Backend.POLICY_INDEX}: {policy.index}"))
+    url = f"http://{device.address}/{device.device}/{partition}{path.quoted}"
+    return " ".join(("curl -g -I -XHEAD", *words, shell_quoted(url)))
+
+
+def _ls(device: Device, root: str, below: str) -> str:
+    return f"ssh {device.ip} ls -lah {shell_quoted(f'{root}/{device.device}/{below}')}"
