@@ -1,5 +1,6 @@
 """The daemon that delivers container updates which could not be delivered at once."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
@@ -8,17 +9,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from objstore.cluster import Cluster
+from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step
+from objstore.db.reports import PassReport
 from objstore.devices import Device
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, Exchange, NodeFailure, Transport
 from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.object.gates import ContainerGates
 from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, newest_first, remove_leftovers, save
+from objstore.pacing import Pace
 from objstore.paths import ResourcePath
+from objstore.recon import Recon
 from objstore.ring.ring import Ring
 from objstore.rows import encode_rows
 from objstore.runtime import Runtime
-from objstore.system import files
+from objstore.system import concurrency, files
+from objstore.system.concurrency import Task
 
 UPDATES_MAX: Final = 500  # held in memory and sent together
 # A container that no server has known for so long was deleted; its rows have nowhere to go.
@@ -35,41 +42,94 @@ class Found(Struct, frozen=True):
 
 
 class Updater:
-    """Goes through all devices again and again; a step handles one suffix's directory."""
+    """Goes through all devices again and again; a step handles one suffix's directory.
 
-    name = "object-updater"
+    When no directory is left, the steps that follow deliver what had to wait for its container's limit; what is still
+    waiting when the next pass is due is found again by that.
+    """
+
+    name: str = "object-updater"
 
     def __init__(
         self,
+        config: UpdaterConfig,
         cluster: Cluster,
         devices: DeviceRoot,
         container_ring: Callable[[], Ring],
         transport: Transport,
         runtime: Runtime,
+        recon: Recon,
         timeout_seconds: float,
     ) -> None:
+        self._config = config
         self._cluster = cluster
         self._devices = devices
         self._container_ring = container_ring
         self._transport = transport
         self._runtime = runtime
         self._timeout_seconds = timeout_seconds
+        self._recon = recon
+        self._report = PassReport(self.name, recon, runtime, "updates")
+        self._pace = Pace(config.objects_per_second, runtime.clock)
+        self._gates = ContainerGates(config, runtime.clock)
+        self._deferred: deque[Found] = deque()
         self._left: Iterator[str] | None = None
+        self._ends = 0.0
 
     def step(self) -> Step:
         """See Worker."""
         if self._left is None:
+            self._report.begin()
+            self._ends = self._runtime.clock.monotonic() + self._config.interval
             self._left = self._directories()
         directory = next(self._left, None)
         if directory is None:
-            self._left = None
+            if self._deferred and self._runtime.clock.monotonic() < self._ends:
+                self._deliver_deferred()
+                return Step.BUSY
+            self._end()
             return Step.IDLE
         waiting: Iterator[list[str]] = iter(self._runtime.threads.call(list, newest_first(directory)))
         while batch := list(islice(waiting, UPDATES_MAX)):
-            self._deliver([found for paths in batch if (found := self._load(paths)) is not None])
+            self._deliver(self._admitted([found for paths in batch if (found := self._load(paths)) is not None]))
         self._runtime.threads.call(remove_leftovers, directory, self._runtime.clock.now() - LEFTOVER_SECONDS)
         self._runtime.threads.call(files.remove_empty_directory, directory)
         return Step.BUSY
+
+    def _end(self) -> None:
+        self._report.count("left", len(self._deferred))
+        self._deferred.clear()
+        self._left = None
+        self._recon.report(self.name, async_pending=self._report.counted("kept") + self._report.counted("left"))
+        self._report.end()
+
+    def _admitted(self, batch: Sequence[Found]) -> list[Found]:
+        """Those whose containers take more now; the others wait, or are left for the next pass if too many do."""
+        admitted = []
+        for found in batch:
+            if self._gates.admits(found.update.container_path):
+                admitted.append(found)
+                continue
+            self._report.count("deferred")
+            if len(self._deferred) >= self._config.max_deferred_updates:
+                self._deferred.popleft()
+                self._report.count("left")
+            self._deferred.append(found)
+        return admitted
+
+    def _deliver_deferred(self) -> None:
+        """Those whose turn it is; waits for the first if it is nobody's."""
+        waiting, self._deferred = self._deferred, deque()
+        due: list[Found] = []
+        for found in waiting:
+            if len(due) < UPDATES_MAX and self._gates.admits(found.update.container_path):
+                due.append(found)
+            else:
+                self._deferred.append(found)
+        if due:
+            self._deliver(due)
+        else:
+            concurrency.sleep(self._gates.shortest_wait)
 
     def _directories(self) -> Iterator[str]:
         """Every suffix's directory of pending updates."""
@@ -102,10 +162,20 @@ class Updater:
         for found in batch:
             key = (found.update.container_path, found.update.row.policy_index)
             by_container.setdefault(key, []).append(found)
-        for (container, policy_index), group in by_container.items():
-            statuses = self._send(container, policy_index, group)
-            for found in group:
-                self._settle(found, statuses)
+        groups = list(by_container.items())
+        for start in range(0, len(groups), self._config.concurrency):
+            tasks: list[Task[None]] = [
+                concurrency.spawn(self._deliver_group, container, policy_index, group)
+                for (container, policy_index), group in groups[start : start + self._config.concurrency]
+            ]
+            for task in tasks:
+                task.wait()
+
+    def _deliver_group(self, container: ResourcePath, policy_index: int, group: Sequence[Found]) -> None:
+        self._pace.spend(len(group))
+        statuses = self._send(container, policy_index, group)
+        for found in group:
+            self._settle(found, statuses)
 
     def _send(self, container: ResourcePath, policy_index: int, group: Sequence[Found]) -> dict[Device, int]:
         """The status each of the container's servers answered; 0 when it did not."""
@@ -141,7 +211,10 @@ class Updater:
         orphaned = age > RECLAIM_SECONDS and all(status == 404 for status in statuses.values())
         if orphaned or all(node.id in delivered for node in statuses):
             self._runtime.threads.call(_unlink_all, found.paths)
-        elif taken.difference(update.delivered):
+            self._report.count("dropped" if orphaned else "delivered")
+            return
+        self._report.count("kept")
+        if taken.difference(update.delivered):
             self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
 
 

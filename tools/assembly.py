@@ -85,14 +85,21 @@ def make_object_server(
 
 
 def make_object_updater(
-    config: ObjectConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
+    config: ObjectConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime, recon: Recon
 ) -> Job:
     """The daemon that delivers an object server's pending updates; the transport leads to container servers."""
     from objstore.object.updater import Updater
 
     devices = make_devices(config.devices)
     updater = Updater(
-        cluster, devices, lambda: rings.container, transport, runtime, config.backend.container_update_timeout
+        config.updater,
+        cluster,
+        devices,
+        lambda: rings.container,
+        transport,
+        runtime,
+        recon,
+        config.backend.container_update_timeout,
     )
     return Job(updater, config.updater.interval)
 
@@ -174,7 +181,7 @@ def make_object_daemons(
         config.replicator, cluster, devices, rings, transport, runtime, recon, is_mine, engine
     )
     return [
-        make_object_updater(config, cluster, rings, transport, runtime),
+        make_object_updater(config, cluster, rings, transport, runtime, recon),
         Job(replicator, config.replicator.interval),
         *make_object_auditors(config, cluster, rings, transport, runtime, recon, engine),
         make_object_expirer(config, cluster, rings, transport, runtime, recon, is_mine),

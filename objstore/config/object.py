@@ -77,9 +77,17 @@ class AuditorConfig(Struct, frozen=True):
 
 
 class UpdaterConfig(Struct, frozen=True):
-    """[updater]: delivers the container updates that could not be delivered at once."""
+    """[updater]: delivers the container updates that could not be delivered at once.
+
+    `objects_per_second` counts updates; `max_objects_per_container_per_second` is without limit at 0.
+    """
 
     interval: Seconds = 300.0
+    concurrency: Positive = 8
+    objects_per_second: Count = 50
+    max_objects_per_container_per_second: Count = 0
+    per_container_ratelimit_buckets: Positive = 1000
+    max_deferred_updates: Count = 10_000
 
 
 class DelayConfig(Struct, frozen=True):

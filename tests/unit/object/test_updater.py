@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
+from objstore.recon import NoRecon
 from objstore.ring.ring import Ring
 from tests.unit.object.harness import NOW, Store, at
 
@@ -18,7 +20,12 @@ RING = Ring(0, NODES, [array("H", [0]), array("H", [1]), array("H", [2])])
 
 @pytest.fixture
 def updater(store: Store) -> Updater:
-    return Updater(store.cluster, store.devices, lambda: RING, store.transport, store.runtime, 1.0)
+    return make(store)
+
+
+def make(store: Store, **config: int) -> Updater:
+    settings = UpdaterConfig(**{"objects_per_second": 0, **config})
+    return Updater(settings, store.cluster, store.devices, lambda: RING, store.transport, store.runtime, NoRecon(), 1.0)
 
 
 def pending(store: Store) -> list[str]:
@@ -113,3 +120,44 @@ def test_what_a_crash_left_of_a_save_goes_after_a_while(store: Store, updater: U
     store.clock.seconds = NOW
     run_once(updater)
     assert [each.name for each in folder.iterdir()] == ["new.7.1.tmp"]
+
+
+def test_a_container_takes_so_many_a_second_and_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.transport.status = None
+    for number in range(4):
+        assert store.put(1, path=f"/sda/7/a/busy/o{number}").status == 201
+    assert store.put(1, path="/sda/7/a/quiet/o").status == 201
+    store.transport.status = 202
+    store.transport.requests.clear()
+    seconds = [1000.0]
+    monkeypatch.setattr(store.clock, "monotonic", lambda: seconds[0])
+    slept: list[float] = []
+
+    def sleep(duration: float) -> None:
+        slept.append(duration)
+        seconds[0] += duration
+
+    monkeypatch.setattr("objstore.object.updater.concurrency.sleep", sleep)
+    limited = make(store, max_objects_per_container_per_second=2)
+    run_once(limited)
+    assert pending(store) == []
+    assert sum(slept) == pytest.approx(1.5)
+    first = [request.path.container for request, _ in store.transport.requests[:6]]
+    assert sorted(set(first)) == ["busy", "quiet"]
+
+
+def test_what_waits_is_bounded_and_found_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.transport.status = None
+    for number in range(5):
+        assert store.put(1, path=f"/sda/7/a/c/o{number}").status == 201
+    store.transport.status = 202
+    seconds = [1000.0]
+    monkeypatch.setattr(store.clock, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(
+        "objstore.object.updater.concurrency.sleep", lambda duration: seconds.__setitem__(0, seconds[0] + duration)
+    )
+    limited = make(store, max_objects_per_container_per_second=1, max_deferred_updates=2)
+    run_once(limited)
+    assert len(pending(store)) == 2
+    run_once(limited)
+    assert pending(store) == []
