@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "cluster": "objstore.tools.cluster:cluster",
     "container": "objstore.tools.serve:container",
     "container-daemons": "objstore.tools.daemons:container_daemons",
+    "dispersion": "objstore.tools.dispersion.command:dispersion",
     "drive-audit": "objstore.tools.driveaudit.command:drive_audit",
     "hash-password": "objstore.tools.hash_password:hash_password",
     "explain": "objstore.tools.explain:explain",
