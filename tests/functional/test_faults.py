@@ -1,0 +1,212 @@
+"""Faults on a real cluster: after the daemons' passes all replicas agree, and all that was acknowledged reads back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.servers import Cluster, environment, objstore, wait_until_healthy
+
+NODES = range(1, 5)
+# For a real minute: OBJSTORE_STOP_SECONDS=60.
+STOP_SECONDS = float(os.environ.get("OBJSTORE_STOP_SECONDS", "4"))
+DAEMONS = ("account-daemons", "container-daemons", "object-daemons")
+ATTRIBUTE = "user.objstore.metadata"
+
+
+class Faulty:
+    """A cluster whose daemons run when a test says so."""
+
+    def __init__(self, folder: Path, first_port: int) -> None:
+        self.cluster = Cluster(folder, first_port)
+        self.folder = folder
+        self.contents: dict[str, str] = {}
+        self.cluster.start()
+        for node in NODES:
+            for daemons in DAEMONS:
+                self.signal(node, daemons, signal.SIGTERM)
+
+    def client(self, node: int = 1) -> Client:
+        return Client.login(*self.cluster.endpoint(node))
+
+    def process_id(self, node: int, service: str) -> int | None:
+        """Of one service, None when it does not run."""
+        found = next((self.folder / f"node{node}").rglob(f"{service}.pid"), None)
+        return None if found is None else int(found.read_text().split()[0])
+
+    def signal(self, node: int, service: str, number: int) -> None:
+        process = self.process_id(node, service)
+        if process is not None:
+            try:
+                os.kill(process, number)
+            except ProcessLookupError:
+                pass
+
+    def put(self, client: Client, name: str, content: bytes) -> int:
+        status = client.put(name, content).status
+        if status == 201:
+            self.contents[name] = hashlib.md5(content).hexdigest()
+        return status
+
+    def fill(self, container: str, count: int = 12, size: int = 20_000) -> None:
+        client = self.client()
+        client.put(container)
+        for number in range(count):
+            assert self.put(client, f"{container}/{number}", f"{container}-{number}-".encode() * (size // 10)) == 201
+
+    def daemon_command(self, node: int, kind: str, only: str) -> list[str]:
+        config = self.folder / f"node{node}" / f"{kind}.toml"
+        return objstore(f"{kind}-daemons", "--config", str(config), "--only", only, "--once")
+
+    def once(self, kind: str, only: str, nodes: Iterator[int] | range = NODES) -> None:
+        """One pass of some daemons on every node, side by side."""
+        started = [
+            subprocess.Popen(self.daemon_command(node, kind, only), env=environment(), stderr=subprocess.PIPE)
+            for node in nodes
+        ]
+        for process in started:
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors.decode()[-3000:]
+
+    def heal(self) -> None:
+        """What makes all whole again."""
+        self.once("object", "auditor")
+        for _ in range(2):
+            self.once("object", "replicator,updater")
+            self.once("container", "replicator,updater")
+            self.once("account", "replicator")
+
+    def files(self, node: int, ending: str = "*.data") -> list[Path]:
+        """Object files of a node, without what is in quarantine."""
+        root = self.folder / f"node{node}" / "devices"
+        return sorted(path for path in root.rglob(ending) if "quarantined" not in path.parts)
+
+    def copies(self) -> dict[str, set[str]]:
+        """For every object file, by its place, the nodes' digests of it and its metadata."""
+        found: dict[str, set[str]] = {}
+        for node in NODES:
+            for path in [*self.files(node), *self.files(node, "*.meta"), *self.files(node, "*.ts")]:
+                digest = hashlib.md5(path.read_bytes() + os.getxattr(path, ATTRIBUTE)).hexdigest()
+                found.setdefault("/".join(path.parts[-3:]), set()).add(f"{node} {digest}")
+        return found
+
+    def check(self) -> None:
+        """Everything acknowledged reads back from every proxy, is listed, and has three equal replicas."""
+        for node in NODES:
+            client = self.client(node)
+            for name, etag in self.contents.items():
+                answer = client.get(name)
+                assert (answer.status, hashlib.md5(answer.body).hexdigest()) == (200, etag), name
+        for container in {name.partition("/")[0] for name in self.contents}:
+            wanted = {name.partition("/")[2] for name in self.contents if name.startswith(f"{container}/")}
+            assert wanted <= set(self.client().names(container))
+        for place, holders in self.copies().items():
+            assert len(holders) == 3, (place, holders)
+            assert len({holder.partition(" ")[2] for holder in holders}) == 1, (place, holders)
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    made = Faulty(tmp_path_factory.mktemp("faults") / "cluster", 32500 + os.getpid() * 10 % 10000)
+    try:
+        yield made
+    finally:
+        made.cluster.run("stop")
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 16]))
+
+
+def strip(path: Path) -> None:
+    os.removexattr(path, ATTRIBUTE)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, strip])
+def test_a_damaged_file_is_found_and_replaced(faulty: Faulty, damage: Callable[[Path], None]) -> None:
+    container = f"damaged-{damage.__name__}"
+    faulty.fill(container)
+    for path in faulty.files(2)[:3]:
+        damage(path)
+    faulty.heal()
+    faulty.check()
+    assert list((faulty.folder / "node2").rglob("quarantined/objects/*"))
+
+
+def test_two_of_three_nodes_down(faulty: Faulty) -> None:
+    """Reads work, writes are refused with 503, and nothing half-written is there after."""
+    faulty.fill("down")
+    client = faulty.client(1)
+    before = faulty.copies()
+    for node in (2, 3, 4):
+        faulty.signal(node, "object", signal.SIGKILL)
+    time.sleep(0.2)
+    readable = [name for name in faulty.contents if name.startswith("down/") and client.get(name).status == 200]
+    held = {place for place, holders in before.items() if any(holder.startswith("1 ") for holder in holders)}
+    assert readable and held
+    assert {client.put(f"down/refused-{number}", b"x").status for number in range(4)} == {503}
+    assert client.delete(readable[0]).status == 503
+    for node in (2, 3, 4):
+        faulty.cluster.run("start", "--node", str(node))
+        wait_until_healthy(*faulty.cluster.endpoint(node, "object"))
+        for daemons in DAEMONS:
+            faulty.signal(node, daemons, signal.SIGTERM)
+    faulty.heal()
+    again = faulty.client(2)
+    # What was refused may be there or not, but is whole, and the same for everybody.
+    for number in range(4):
+        answers = {(each.status, each.body) for each in [faulty.client(n).get(f"down/refused-{number}") for n in NODES]}
+        assert len(answers) == 1
+        assert answers <= {(404, next(iter(answers))[1]), (200, b"x")}
+    seen = again.get(readable[0]).status
+    assert {faulty.client(node).get(readable[0]).status for node in NODES} == {seen}
+    if seen == 404:  # the refused DELETE has come through after all
+        del faulty.contents[readable[0]]
+    faulty.check()
+
+
+def test_daemons_killed_in_mid_pass(faulty: Faulty) -> None:
+    faulty.fill("killed")
+    for path in faulty.files(3)[::2]:
+        shutil.rmtree(path.parent)
+    for kind, only in (("object", "replicator,auditor,updater,expirer"), ("container", ""), ("account", "")):
+        command = faulty.daemon_command
+        started = [subprocess.Popen(command(node, kind, only), env=environment()) for node in NODES]
+        time.sleep(0.9)
+        for process in started:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    faulty.heal()
+    faulty.check()
+
+
+def test_a_process_stopped_for_a_while(faulty: Faulty) -> None:
+    faulty.fill("stopped", 4)
+    faulty.signal(2, "object", signal.SIGSTOP)
+    try:
+        client, ends, number = faulty.client(1), time.monotonic() + STOP_SECONDS, 0
+        while time.monotonic() < ends or number < 3:
+            assert faulty.put(client, f"stopped/during-{number}", b"x" * 5000) == 201
+            assert client.get(f"stopped/during-{number}").status == 200
+            number += 1
+    finally:
+        faulty.signal(2, "object", signal.SIGCONT)
+    faulty.heal()
+    faulty.check()
