@@ -14,7 +14,7 @@ import msgspec
 from objstore.container import rows
 from objstore.db import database, syncing
 from objstore.db import planning as db_planning
-from objstore.object import announce, fileset, pending, replicator
+from objstore.object import announce, fileset, pending
 from objstore.object.file_engine import disk, engine, reading, suffixes, writing
 from objstore.object.replication import partitions, planning, receiving
 from objstore.proxy.put import encoding
@@ -160,9 +160,15 @@ def handoffs_are_emptied_too_soon() -> None:
 
 
 def tombstones_are_dropped_early() -> None:
-    """Each node forgets a deletion at once, whatever the others have."""
-    partitions.is_forgettable = lambda standing, before: standing.tombstone is not None  # type: ignore[attr-defined]
-    replicator.reclaimable = lambda untidy, mine, others: sorted(mine)  # type: ignore[attr-defined]
+    """A deletion is forgotten as soon as it has removed the data, though another node may still have it."""
+    real = writing.UnsettledName.settle
+
+    def settle(self: Any) -> None:
+        real(self)
+        if self._name.endswith(".ts"):
+            self._disk.unlink(f"{self._path}/{self._name}")
+
+    writing.UnsettledName.settle = settle  # type: ignore[method-assign]
 
 
 def received_files_are_not_flushed() -> None:
