@@ -136,13 +136,11 @@ def test_a_new_device_costs_few_moves(builder: RingBuilder, seed: int, weight: f
     neighbour = builder.devices[0]
     builder.add(msgspec.structs.replace(neighbour, id=builder.next_id, device="new", weight=weight))
     plan = builder.rebalance(seed, START + 2 * HOUR)
-    # Where a place is given up or filled up for the sake of dispersion, more has to move than the new one takes. In
-    # rings of a few partitions the last ones go by way of third devices, as in those where some have a replica more.
-    assume(builder.settings.replicas.is_integer() and builder.settings.part_power >= 8)
+    # Where a place is given up or filled up for the sake of dispersion, more has to move than the new one takes.
     assume(quality_of(before, tiers_before).dispersion == plan.after.dispersion == 0)
     wanted = plan.layout.held(builder.next_id)
     least = int(np.maximum(wanted - before.held(builder.next_id), 0).sum())
-    # Odd clusters ask for chains; in those operators build it is within a twentieth, see test_builder of the unit tests.
+    # Odd clusters ask for chains; in regular ones it is within a twentieth, as a unit test shows.
     assert plan.moved_count <= 1.3 * least + 8
 
 
