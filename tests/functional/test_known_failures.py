@@ -1,0 +1,102 @@
+"""Failures that systems of this kind have had, each by its name, on real processes."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.test_faults import Faulty
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    made = Faulty(tmp_path_factory.mktemp("known") / "cluster", 42600 + os.getpid() * 10 % 10000)
+    try:
+        yield made
+    finally:
+        made.cluster.run("stop")
+
+
+def test_partial_put_acknowledged(faulty: Faulty) -> None:
+    """A client that breaks off in mid-body has stored nothing, whatever it said would come."""
+    client = faulty.client()
+    client.put("partial")
+    client.put("partial/o", b"before")
+    for header, body in (
+        ("Content-Length: 1000000", b"x" * 400_000),
+        ("Transfer-Encoding: chunked", b"61a80\r\n" + b"x" * 400_000 + b"\r\n"),
+    ):
+        connection = http.client.HTTPConnection(client.host, client.port, timeout=10)
+        connection.connect()
+        path = f"/v1/{client.account}/partial/o"
+        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {client.token}\r\n{header}\r\n\r\n"
+        connection.sock.sendall(head.encode() + body)
+        time.sleep(0.3)
+        connection.close()
+    time.sleep(0.5)
+    faulty.heal()
+    for node in range(1, 5):
+        assert faulty.client(node).get("partial/o").body == b"before"
+    assert [row["bytes"] for row in client.rows("partial")] == [6]
+
+
+def test_post_racing_put(faulty: Faulty) -> None:
+    """Whatever came last: body, ETag, metadata and listing belong together, on all replicas."""
+    client = faulty.client()
+    client.put("racing")
+    client.put("racing/o", b"first")
+    clients = [faulty.client(node) for node in range(1, 5)]
+    bodies = {hashlib.md5(body).hexdigest(): body for body in (f"{n}-".encode() * 2000 for n in range(12))}
+    bodies[hashlib.md5(b"first").hexdigest()] = b"first"
+    turns = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        each = clients[number]
+        for turn in range(3):
+            turns.wait(30)
+            if number % 2:
+                assert each.post("racing/o", {"X-Object-Meta-A": f"{number}-{turn}"}).status in (202, 404, 503)
+            else:
+                assert each.put("racing/o", list(bodies.values())[turn * 4 + number]).status == 201
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    faulty.heal()
+    seen = set()
+    for each in clients:
+        answer = each.get("racing/o", {"X-Newest": "true"})
+        etag = answer.headers["etag"].strip('"')
+        assert answer.body == bodies[etag]
+        seen.add((etag, answer.headers.get("x-object-meta-a"), answer.headers["x-timestamp"]))
+    assert len(seen) == 1
+    assert {row["hash"] for row in client.rows("racing")} == {next(iter(seen))[0]}
+    for place, holders in faulty.copies().items():
+        assert len({holder.partition(" ")[2] for holder in holders}) == 1, place
+
+
+@pytest.mark.parametrize("holders", [1, 2])
+def test_mixed_204_and_404_on_delete(faulty: Faulty, holders: int) -> None:
+    """Some replicas have the object and some do not: it is gone for everybody, and stays so."""
+    client: Client = faulty.client()
+    name = f"mixed-{holders}"
+    client.put(name)
+    client.put(f"{name}/o", name.encode())
+    held = [path for node in range(1, 5) for path in faulty.files(node) if path.read_bytes() == name.encode()]
+    assert len(held) == 3
+    for path in held[holders:]:
+        path.unlink()
+        path.parent.rmdir()
+    assert client.delete(f"{name}/o").status == (204 if holders == 2 else 404)
+    faulty.heal()
+    for node in range(1, 5):
+        assert faulty.client(node).get(f"{name}/o").status == 404
+    assert client.names(name) == []
+    assert client.delete(name).status == 204
