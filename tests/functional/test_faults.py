@@ -32,8 +32,14 @@ class Faulty:
         self.contents: dict[str, str] = {}
         self.cluster.start()
         for node in NODES:
-            for daemons in DAEMONS:
-                self.signal(node, daemons, signal.SIGTERM)
+            self.start(node)
+
+    def start(self, node: int) -> None:
+        """All of its servers that do not run, and none of its daemons."""
+        self.cluster.run("start", "--node", str(node))
+        wait_until_healthy(*self.cluster.endpoint(node, "object"))
+        for daemons in DAEMONS:
+            self.signal(node, daemons, signal.SIGTERM)
 
     def client(self, node: int = 1) -> Client:
         return Client.login(*self.cluster.endpoint(node))
@@ -164,10 +170,7 @@ def test_two_of_three_nodes_down(faulty: Faulty) -> None:
     assert {client.put(f"down/refused-{number}", b"x").status for number in range(4)} == {503}
     assert client.delete(readable[0]).status == 503
     for node in (2, 3, 4):
-        faulty.cluster.run("start", "--node", str(node))
-        wait_until_healthy(*faulty.cluster.endpoint(node, "object"))
-        for daemons in DAEMONS:
-            faulty.signal(node, daemons, signal.SIGTERM)
+        faulty.start(node)
     faulty.heal()
     again = faulty.client(2)
     # What was refused may be there or not, but is whole, and the same for everybody.
@@ -210,3 +213,59 @@ def test_a_process_stopped_for_a_while(faulty: Faulty) -> None:
         faulty.signal(2, "object", signal.SIGCONT)
     faulty.heal()
     faulty.check()
+
+
+@pytest.fixture
+def mounted(faulty: Faulty) -> Iterator[Path]:
+    """The device of node 4 is a filesystem of 16 MiB of its own, empty at first."""
+    device = faulty.folder / "node4" / "devices" / "d1"
+    kept = device.with_name("kept")
+    device.rename(kept)
+    device.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(device)], capture_output=True)
+    if done.returncode:
+        device.rmdir()
+        kept.rename(device)
+        pytest.skip(f"mounting is not permitted here: {done.stderr.decode().strip()}")
+    try:
+        yield device
+    finally:
+        subprocess.run(["umount", "-l", str(device)], check=True)
+        device.rmdir()
+        kept.rename(device)
+        time.sleep(1.1)
+        faulty.heal()
+        faulty.check()
+
+
+def test_a_device_mounted_again_read_only(faulty: Faulty, mounted: Path) -> None:
+    faulty.fill("read-only-before", 8)
+    # Files open for writing, such as databases, keep a filesystem writable: the servers find it so when they start.
+    faulty.cluster.run("kill-node", "4")
+    subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+    faulty.start(4)
+    faulty.fill("read-only-after", 8)
+    client = faulty.client(4)
+    for name in [name for name in faulty.contents if name.startswith("read-only")]:
+        assert client.get(name).status == 200, name
+    subprocess.run(["mount", "-o", "remount,rw", str(mounted)], check=True)
+
+
+def test_a_full_device(faulty: Faulty, mounted: Path) -> None:
+    """Writes go elsewhere, what is there is read, and deletes work."""
+    faulty.fill("full-before", 8)
+    ballast = mounted / "ballast"
+    with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(b"x" * 65536)
+            file.flush()
+    time.sleep(1.1)  # how long a server believes what it has seen of free space
+    faulty.fill("full-after", 8)
+    client = faulty.client(4)
+    for name in [name for name in faulty.contents if name.startswith("full")]:
+        assert client.get(name).status == 200, name
+    for number in range(8):
+        assert client.delete(f"full-before/{number}").status == 204
+        del faulty.contents[f"full-before/{number}"]
+        assert client.get(f"full-before/{number}").status == 404
+    ballast.unlink()
