@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Final
@@ -21,16 +21,24 @@ class Handoffs:
     hand off to different devices.
     """
 
-    __slots__ = ("__dict__", "_devices", "_part_power", "_rows")
+    __slots__ = ("__dict__", "_devices", "_held", "_part_power", "_rows")
 
-    def __init__(self, devices: Sequence[Device], rows: Sequence[array[int]], part_power: int) -> None:
+    def __init__(
+        self, devices: Sequence[Device], rows: Sequence[array[int]], part_power: int, held: Collection[int]
+    ) -> None:
+        """`held` are the ids that the rows name. Other devices are no handoffs: nobody looks for anything there.
+
+        One that is being drained is, as long as it holds partitions: where copies go is a matter of the rows alone, so
+        that whoever reads the same ring, Swift too, looks for them in the same places.
+        """
+        self._held: Final = held
         self._devices: Final = devices
         self._rows: Final = rows
         self._part_power: Final = part_power
 
     @cached_property
     def _usable(self) -> dict[int, Device]:
-        return {device.id: device for device in self._devices if device.weight > 0}
+        return {device.id: device for device in self._devices if device.id in self._held}
 
     @cached_property
     def _tiers(self) -> tuple[dict[int, int], ...]:

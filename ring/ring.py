@@ -58,14 +58,14 @@ class Ring:
         self.rows: Final = tuple(rows)
         self.devices: Final = tuple(sorted(devices, key=lambda device: device.id))
         self._by_id: Final = self._index()
-        self._check_rows()
+        held = self._check_rows()
         last = self.rows[-1]
         whole = len(last) == self.partition_count
         self._whole_rows: Final = self.rows if whole else self.rows[:-1]
         self._short_row: Final = array(last.typecode) if whole else last
         self._short_length: Final = len(self._short_row)
         self.replica_count: Final = sum(map(len, self.rows)) / self.partition_count
-        self._handoffs: Final = Handoffs(self.devices, self.rows, part_power)
+        self._handoffs: Final = Handoffs(self.devices, self.rows, part_power, held)
 
     def _index(self) -> list[Device | None]:
         by_id: list[Device | None] = list(repeat(None, self.devices[-1].id + 1 if self.devices else 0))
@@ -75,18 +75,22 @@ class Ring:
             by_id[device.id] = device
         return by_id
 
-    def _check_rows(self) -> None:
+    def _check_rows(self) -> frozenset[int]:
+        """The ids of all devices that hold partitions. Raises ValueError."""
         if not self.rows or not self.rows[-1]:
             raise ValueError("the ring has no replicas")
+        held: set[int] = set()
         for replica, row in enumerate(self.rows):
             is_last = replica == len(self.rows) - 1
             if len(row) > self.partition_count or (len(row) < self.partition_count and not is_last):
                 raise ValueError(
                     f"replica {replica} has {len(row)} partitions where {self.partition_count} are expected"
                 )
-            for device_id in set(row):
+            held.update(ids := set(row))
+            for device_id in ids:
                 if device_id >= len(self._by_id) or self._by_id[device_id] is None:
                     raise ValueError(f"replica {replica} names the device id {device_id}, which does not exist")
+        return frozenset(held)
 
     @property
     def partition_count(self) -> int:
@@ -127,6 +131,6 @@ class Ring:
         """The devices to use when primaries cannot be, best first, found one at a time as they are asked for.
 
         They spread as primaries do: first regions without a copy, then zones, then servers, then devices. No
-        primary is among them, no device twice, none with weight 0; all others come in the end.
+        primary is among them, no device twice; all others that hold any partition come in the end.
         """
         return self._handoffs.of(partition, self.primaries(partition))
