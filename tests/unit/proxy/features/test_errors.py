@@ -25,7 +25,10 @@ ELSEWHERE = (
     "objstore.container",
     "objstore.db",
     "objstore.object",
+    "objstore.operators",
     "objstore.ring.build",
+    "objstore.ring.plain_pickle",
+    "objstore.ring.swift_import",
     "objstore.tools",
 )
 NOT_HERE = {"BuilderError", "GunzipError"}
