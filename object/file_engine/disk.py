@@ -14,7 +14,7 @@ from typing import Final
 from xxhash import xxh3_128
 
 from objstore.object.metadata import ATTRIBUTE
-from objstore.system import extents, files, xattrs
+from objstore.system import concurrency, extents, files, xattrs
 from objstore.system.flush import Flusher
 from objstore.system.threads import ThreadGroup
 
@@ -23,6 +23,9 @@ INLINE_BYTES_MAX: Final = 128 * 1024
 # Large files go to the disk in pieces of this size, and run ahead of it by two at most: what they had yet to write
 # would hold up the flush at their end, and all who wait for a flush of the same filesystem meanwhile.
 WRITE_BACK_BYTES: Final = 8 * 1024 * 1024
+
+# So many files may wait to be removed; beyond this whoever makes more of them removes his own.
+DISCARDED_MAX: Final = 10_000
 
 _NO_UNNAMED_FILES: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
@@ -56,6 +59,8 @@ class Disk:
         self._threads = threads
         self._scratch = memoryview(bytearray(INLINE_BYTES_MAX))
         self._reads_without_waiting = True
+        self._discarded: list[str] = []
+        self._discarding = False
 
     def names(self, directory: str) -> list[str]:
         """What a directory holds; [] when it is not there."""
@@ -222,6 +227,33 @@ class Disk:
         """Remove a name that may be gone already."""
         files.unlink_quietly(path)
 
+    def discard(self, path: str) -> None:
+        """Remove a name that nothing needs any more, at some time soon.
+
+        Freeing a file's blocks waits for the filesystem's journal, 130 microseconds each under load: a thread does it.
+        What a process that is killed leaves behind is obsolete to whoever looks next.
+        """
+        if len(self._discarded) >= DISCARDED_MAX:
+            files.unlink_quietly(path)
+            return
+        self._discarded.append(path)
+        if not self._discarding:
+            self._discarding = True
+            concurrency.spawn(self._discard_all)
+
+    @property
+    def is_discarding(self) -> bool:
+        """Whether names are still to be removed."""
+        return self._discarding
+
+    def _discard_all(self) -> None:
+        try:
+            while self._discarded:
+                batch, self._discarded = self._discarded, []
+                self._threads.call(_unlink_all, batch)
+        finally:
+            self._discarding = False
+
     def move_aside(self, path: str, target: str) -> str:
         """Move a directory, durably; returns where it went, "" when it was not there."""
         try:
@@ -263,6 +295,13 @@ def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int, hasher:
         extents.start_writing(file.descriptor, start, end - start)
         if start:
             extents.write_out(file.descriptor, start - WRITE_BACK_BYTES, WRITE_BACK_BYTES)
+
+
+def _unlink_all(paths: list[str]) -> None:
+    for path in paths:
+        # One that a failing disk does not let go of stays: it is obsolete, not wrong.
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def _flush_large(file: OpenFile) -> None:

@@ -52,7 +52,7 @@ class UnsettledName:
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
             for obsolete in judge((*self._standing.names, self._name)).obsolete:
-                self._disk.unlink(f"{self._path}/{obsolete}")
+                self._disk.discard(f"{self._path}/{obsolete}")
 
 
 class NewFile:

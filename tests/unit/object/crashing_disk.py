@@ -162,6 +162,8 @@ class CrashingDisk:
         parent, _, name = path.rpartition("/")
         self._directory(parent).names.pop(name, None)
 
+    discard = unlink
+
     def move_aside(self, path: str, target: str) -> str:
         raise AssertionError(f"{path} was found corrupt")
 

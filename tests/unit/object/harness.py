@@ -28,6 +28,7 @@ from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.rows import ObjectRow, decode_object_rows
 from objstore.runtime import Runtime
+from objstore.system import concurrency
 from objstore.system.clock import Clock
 
 NOW = 1_700_000_000.0
@@ -160,7 +161,8 @@ class Store:
         return self.root / device / data_dir / partition / digest[-3:] / digest
 
     def names(self, path: str = PATH) -> list[str]:
-        """What stands in the hash directory."""
+        """What stands in the hash directory, once what is obsolete has gone."""
+        wait_for_discards(self.server._service.engine)
         return sorted(os.listdir(self.directory(path)))
 
     def files(self, below: str = "sda") -> list[str]:
@@ -168,6 +170,12 @@ class Store:
         return sorted(
             str(file.relative_to(self.root / below)) for file in (self.root / below).rglob("*") if file.is_file()
         )
+
+
+def wait_for_discards(engine: object) -> None:
+    """Until the engine has removed what it has replaced."""
+    while engine._disk.is_discarding:  # type: ignore[attr-defined]
+        concurrency.sleep(0)
 
 
 def put_headers(second: int, body: bytes) -> dict[str, str]:

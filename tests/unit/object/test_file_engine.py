@@ -14,7 +14,7 @@ from objstore.object.fileset import EMPTY
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
 from objstore.policies import Policy
 from objstore.system import files
-from tests.unit.object.harness import Store, at
+from tests.unit.object.harness import Store, at, wait_for_discards
 
 DIGEST = "0123456789abcdef0123456789abcdef"
 
@@ -38,6 +38,7 @@ def write(engine: FileEngine, location: Location, second: int, body: bytes = b"b
     upload.write(body)
     assert (upload.size, upload.checksum) == (len(body), xxh3_128_hexdigest(body))
     upload.commit(metadata(second, body)).settle()
+    wait_for_discards(engine)
 
 
 def body_of(engine: FileEngine, location: Location) -> bytes:
@@ -99,6 +100,7 @@ def test_a_writer_removes_only_what_was_there_before_it(engine: FileEngine, loca
     tombstone = TombstoneMetadata("/a/c/o", at(2))
     unsettled = engine.write_tombstone(location, engine.look(location), tombstone)
     upload.commit(metadata(3, b"")).settle()
+    wait_for_discards(engine)
     # The tombstone's own writer has not settled it: what it replaces could still be needed.
     assert engine.look(location).names == (at(2) + ".ts", at(3) + ".data")
     unsettled.settle()

@@ -52,7 +52,7 @@ class Server:
 
 @dataclass
 class Replicas:
-    """All servers; the ring has one partition, whose primaries are the first `replicas` of them."""
+    """All servers; the ring has a partition whose primaries are the first `replicas` of them."""
 
     folder: Path
     count: int = 4
@@ -73,8 +73,9 @@ class Replicas:
         self.servers = [self._server(number) for number in range(self.count)]
 
     def ring_of(self, primaries: Any, version: int = 1) -> Ring:
-        """A ring of one partition."""
-        return Ring(0, self.devices, [array("H", [number]) for number in primaries], version)
+        """A ring of two partitions: the one that is used, and one that lies on other devices."""
+        rows = [array("H", [number, (number + 1) % self.count]) for number in primaries]
+        return Ring(1, self.devices, rows, version)
 
     def use(self, ring: Ring, *numbers: int) -> None:
         """These servers, or all, have got this ring."""
