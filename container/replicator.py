@@ -13,6 +13,7 @@ from objstore.container import hints
 from objstore.container.queue import ACCOUNT, Misplaced, misplaced
 from objstore.container.reports import last_report, report_of
 from objstore.container.rows import ContainerDescription
+from objstore.db.connection import DatabaseRemoved
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.replicator import DatabaseReplicator
@@ -84,8 +85,10 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
 
     def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[list[ObjectRow], int | None, bool]:
         """Some of those not queued; up to which sequence that is, None if there is nothing new; whether more follow."""
-        policy_index = read_status(connection).policy_index
-        queued, sequence = connection.execute("SELECT queued, sequence FROM resource").fetchone()
+        standing = connection.execute("SELECT queued, sequence, policy_index FROM resource").fetchone()
+        if standing is None:
+            raise DatabaseRemoved
+        queued, sequence, policy_index = standing
         if queued >= sequence:
             return [], None, False
         found = connection.execute(

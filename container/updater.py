@@ -13,7 +13,7 @@ from objstore.container import hints
 from objstore.container.reports import Report, Reporter, Target, last_report, report_of, store_report
 from objstore.container.rows import ContainerDescription
 from objstore.daemon import Step
-from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
+from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed, DatabaseRemoved
 from objstore.db.database import Database
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
@@ -116,7 +116,9 @@ class ContainerUpdater:
 
 
 def _read(connection: sqlite3.Connection) -> tuple[ResourcePath, Report, Report]:
-    """Whose database it is, how it stands, and what was reported last."""
-    (account, container) = connection.execute("SELECT account, container FROM resource").fetchone()
+    """Whose database it is, how it stands, and what was reported last. Raises DatabaseRemoved."""
+    found = connection.execute("SELECT account, container FROM resource").fetchone()
+    if found is None:
+        raise DatabaseRemoved
     report = report_of(read_status(connection), read_totals(connection))
-    return ResourcePath(account, container), report, last_report(connection)
+    return ResourcePath(*found), report, last_report(connection)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from objstore.container.updater import SWEEP_INTERVAL_SECONDS, ContainerUpdater
@@ -103,6 +106,14 @@ def test_a_sweep_tells_again_what_was_told_with_a_wrong_clock(servers: Servers, 
     run_once(updater)
     (first, *_) = told(servers)
     assert first.stats_timestamp > at(1)
+
+
+def test_a_database_that_is_being_removed_has_nothing_to_tell(servers: Servers, updater: ContainerUpdater) -> None:
+    servers.to_container("PUT", 1)
+    with closing(sqlite3.connect(servers.database_file())) as connection, connection:
+        connection.execute("DELETE FROM resource")
+    assert run_once(updater) is Step.IDLE
+    assert told(servers) == []
 
 
 def test_a_corrupt_database_stops_nothing(servers: Servers, updater: ContainerUpdater) -> None:
