@@ -46,13 +46,13 @@ class WholeBody(BytesBody):
 class IterableBody:
     """The body of an answer that its server makes piece by piece."""
 
-    __slots__ = ("_chunks", "_close", "_given", "_left", "_node", "length", "trailers")
+    __slots__ = ("_chunks", "_close", "_given", "_left", "length", "node", "trailers")
 
     def __init__(self, result: Iterable[bytes | memoryview], length: int | None, node: Device) -> None:
         self._chunks = iter(result)
         self._close = getattr(result, "close", None)
         self._left: memoryview = memoryview(b"")
-        self._node = node
+        self.node = node
         self._given = 0
         self.length = length
         self.trailers: dict[str, str] = {}
@@ -68,13 +68,13 @@ class IterableBody:
             chunk = next(self._chunks)
         except StopIteration:
             if self.length is not None and self._given < self.length:
-                raise NodeFailure(self._node, "disconnect") from None
+                raise NodeFailure(self.node, "disconnect") from None
             raise
         except Exception as error:
-            raise NodeFailure(self._node, f"the answer broke off: {error}") from error
+            raise NodeFailure(self.node, f"the answer broke off: {error}") from error
         self._given += len(chunk)
         if self.length is not None and self._given > self.length:
-            raise NodeFailure(self._node, "the answer is longer than announced")
+            raise NodeFailure(self.node, "the answer is longer than announced")
         return chunk
 
     def read(self, size: int = -1) -> bytes:

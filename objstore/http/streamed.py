@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from objstore.devices import Device
 from objstore.http.bodies import BadFraming, ChunkedBody, LengthBody
 from objstore.http.pool import NodeConnection
 from objstore.http.sockets import Connection
@@ -31,6 +32,11 @@ class StreamedBody:
         self._buffer: memoryview | None = None
         self.length = length
         self.trailers: dict[str, str] = {}
+
+    @property
+    def node(self) -> Device:
+        """Who sends it."""
+        return self._connection.node
 
     def _guard(self, read: Callable[..., Any], argument: Any) -> Any:
         try:

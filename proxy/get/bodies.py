@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from objstore.devices import Device
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.http.ranges import ByteRange, parse_content_range
@@ -63,6 +64,18 @@ class Source:
                 response.close()
         raise BodyBrokenOff(wanted.first)
 
+    def stands_by(self, node: Device) -> bool:
+        """Whether a node that broke off still has the object it gave part of.
+
+        A server that finds a body damaged finds so at its end, sets it aside and breaks off: what it has sent must not be
+        completed by another replica, and the client is better off with nothing. One that cannot be asked has crashed.
+        """
+        answer = self._reader.ask("HEAD", node, self._place, self._headers)
+        if answer is None:
+            return True
+        answer.close()
+        return answer.status == 200 and _identity(answer) == self._identity
+
     def failed(self, failure: NodeFailure) -> None:
         """A node broke off."""
         self._reader.nodes.failed(failure.node)
@@ -89,12 +102,12 @@ class ResumingBody:
     Raises BodyBrokenOff if no replica can go on: what has been sent cannot be taken back.
     """
 
-    __slots__ = ("_at", "_body", "_left", "_resumptions", "_source", "length")
+    __slots__ = ("_at", "_body", "_left", "_opened_at", "_resumptions", "_source", "length")
 
     def __init__(self, body: BackendBody | None, wanted: ByteRange, source: Source) -> None:
         """Without a body one is opened when the first byte is asked for."""
         self._body = body
-        self._at = wanted.first
+        self._at = self._opened_at = wanted.first
         self._left = wanted.length
         self._source = source
         self._resumptions = 0
@@ -139,12 +152,16 @@ class ResumingBody:
     def _open_body(self) -> BackendBody:
         if self._body is None:
             self._body = self._source.open(ByteRange(self._at, self._at + self._left - 1))
+            self._opened_at = self._at
         return self._body
 
     def _broke_off(self) -> None:
         """The body at hand has ended, early or not."""
+        node: Device | None = getattr(self._body, "node", None)
         self.close()
         if self._left:
+            if node is not None and self._at > self._opened_at and not self._source.stands_by(node):
+                raise BodyBrokenOff(self._at)
             self._resumptions += 1
             if self._resumptions > RESUMPTIONS_MAX:
                 raise BodyBrokenOff(self._at)
