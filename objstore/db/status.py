@@ -64,7 +64,7 @@ def merge_status(one: Status, other: Status) -> Status:
     if deleted_at > put:
         last = max(one, other, key=lambda status: (status.delete_timestamp, -status.policy_index))
         return Status(created_at, put, deleted_at, deleted_at, last.policy_index)
-    lives = [each for each in (one, other) if not each.deleted and each.status_changed_at > deleted_at]
+    lives = [each for each in (one, other) if not each.deleted and each.status_changed_at >= deleted_at]
     if lives:
         life = min(lives, key=lambda status: (status.status_changed_at, status.policy_index))
         return Status(created_at, put, deleted_at, life.status_changed_at, life.policy_index)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -77,8 +76,7 @@ def own_store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running four-node cluster."""
-    # Each test process takes ports of its own, since the four addresses are the same for all.
-    running = Cluster(tmp_path_factory.mktemp("cluster") / "cluster", 20000 + os.getpid() * 10 % 12000)
+    running = Cluster(tmp_path_factory.mktemp("cluster") / "cluster")
     try:
         running.start()
         yield running

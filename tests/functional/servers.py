@@ -12,11 +12,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
+PORTS_OF_A_CLUSTER: Final = 10
+CLAIMS: Final[list[socket.socket]] = []
 
 
 def objstore(*arguments: str) -> list[str]:
@@ -36,6 +39,28 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def claim_ports() -> int:
+    """The first of PORTS_OF_A_CLUSTER ports that are free on all loopback addresses, ours until this process ends.
+
+    They lie below those that the kernel gives to outgoing connections. A socket bound to the first one, on an
+    address that no server uses, keeps other test processes away.
+    """
+    for first in range(20000, 32000, PORTS_OF_A_CLUSTER):
+        guard = socket.socket()
+        try:
+            guard.bind(("127.0.0.250", first))
+            for node, port in product(range(1, 7), range(first, first + PORTS_OF_A_CLUSTER)):
+                with socket.socket() as tried:
+                    tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    tried.bind((f"127.0.0.{node}", port))
+        except OSError:
+            guard.close()
+            continue
+        CLAIMS.append(guard)
+        return first
+    raise AssertionError("no ports are left for another cluster")
 
 
 def wait_until_healthy(host: str, port: int, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -135,9 +160,9 @@ def resident_bytes(process: int) -> int:
 class Cluster:
     """Four nodes on 127.0.0.1 to .4, each service a process of its own."""
 
-    def __init__(self, folder: Path, first_port: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.first_port = first_port
+        self.first_port = claim_ports()
 
     def run(self, *arguments: str) -> str:
         """One `objstore cluster` command; what it printed. Fails with its errors."""

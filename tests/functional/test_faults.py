@@ -26,8 +26,8 @@ ATTRIBUTE = "user.objstore.metadata"
 class Faulty:
     """A cluster whose daemons run when a test says so."""
 
-    def __init__(self, folder: Path, first_port: int) -> None:
-        self.cluster = Cluster(folder, first_port)
+    def __init__(self, folder: Path) -> None:
+        self.cluster = Cluster(folder)
         self.folder = folder
         self.contents: dict[str, str] = {}
         self.cluster.start()
@@ -122,7 +122,7 @@ class Faulty:
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
-    made = Faulty(tmp_path_factory.mktemp("faults") / "cluster", 32500 + os.getpid() * 10 % 10000)
+    made = Faulty(tmp_path_factory.mktemp("faults") / "cluster")
     try:
         yield made
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from tests.functional.test_faults import Faulty
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
-    made = Faulty(tmp_path_factory.mktemp("known") / "cluster", 42600 + os.getpid() * 10 % 10000)
+    made = Faulty(tmp_path_factory.mktemp("known") / "cluster")
     try:
         yield made
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("rings")
 @pytest.fixture(scope="module")
 def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of its own, since it is not the same afterwards."""
-    running = Cluster(tmp_path_factory.mktemp("growing") / "cluster", 20000 + (os.getpid() * 10 + 5000) % 12000)
+    running = Cluster(tmp_path_factory.mktemp("growing") / "cluster")
     try:
         running.start()
         yield running

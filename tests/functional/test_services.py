@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import subprocess
 import threading
 import time
@@ -14,7 +13,7 @@ import pytest
 
 from objstore.tools.loopback import LoopbackCluster, Plan
 from tests.functional.client import Client
-from tests.functional.servers import environment, objstore, wait_until_healthy
+from tests.functional.servers import claim_ports, environment, objstore, wait_until_healthy
 
 pytestmark = pytest.mark.xdist_group("services")
 
@@ -23,7 +22,7 @@ class Machine:
     """One node, whose services are started by the command."""
 
     def __init__(self, folder: Path) -> None:
-        plan = Plan(nodes=1, devices_per_node=3, workers=2, first_port=33000 + os.getpid() * 10 % 20000)
+        plan = Plan(nodes=1, devices_per_node=3, workers=2, first_port=claim_ports())
         self.node = LoopbackCluster.make(folder / "cluster", plan).nodes[0]
         self.folder = folder
 
