@@ -1,9 +1,10 @@
 """What a partition holds: its objects' files, and digests of them for devices to compare.
 
 Digests are kept in DEVICE/digests[-POLICY]/PARTITION, each with the time its suffix directory was changed. A new hash
-directory changes that time by itself; who adds a file to a hash directory that is there already, or takes one away,
-touches the suffix directory afterwards. So the record of what is out of date costs a writer nothing or one call, and
-cannot be lost apart from what it records, but for a process killed in between: a digest is believed for a day at most.
+directory changes that time by itself; who is about to add a file to a hash directory that is there already, or to take
+one away, touches the suffix directory right before. A digest computed meanwhile is too young to be kept, so a process
+may be killed at any point. What is out of date costs a writer nothing or one call to tell. Should all else fail: a
+digest is believed for a day at most.
 """
 
 from __future__ import annotations
@@ -141,9 +142,10 @@ class Inventory:
         """Remove these files of an object, and directories that are empty then. Raises OSError."""
         suffix_directory = f"{partition_directory}/{digest[-3:]}"
         directory = f"{suffix_directory}/{digest}"
+        self._disk.touch(suffix_directory)
         for name in names:
             self._disk.unlink(f"{directory}/{name}")
-        self._disk.touch(suffix_directory)
+        self._disk.touch(suffix_directory)  # unlinking may have waited for the disk
         # Writers that find a directory gone make it again: see NewFile.publish.
         for empty in (directory, suffix_directory, partition_directory):
             if not self._disk.remove_empty_directory(empty):

@@ -18,6 +18,7 @@ from objstore.object.file_engine.layout import hash_directory, suffix_directory,
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.fileset import FileSet, data_name, judge
 from objstore.object.metadata import ObjectMetadata, encode
+from objstore.system.concurrency import monotonic
 
 # Other processes remove directories they find empty; losing that race this often is not chance.
 RACE_ATTEMPTS: Final = 10
@@ -25,6 +26,8 @@ RACE_ATTEMPTS: Final = 10
 SHARED_FLUSH_BYTES_MAX: Final = 1024 * 1024
 # Below this length a file is written in one piece, for which the filesystem finds room by itself.
 PREALLOCATE_BYTES_MIN: Final = 1024 * 1024
+# A new name follows the change of the directory that digests go by: see `suffixes`. This long after it, another is due.
+ANNOUNCED_SECONDS: Final = 1.0
 
 
 class UnsettledName:
@@ -87,6 +90,9 @@ class NewFile:
         if not self._standing.names:
             made = disk.make_directories(path)
             self._ledger.note(made)
+        if not made:
+            disk.touch(suffix_directory(self._location))
+        announced = monotonic()
         for _ in range(RACE_ATTEMPTS):
             try:
                 directory = disk.open_directory(path)
@@ -100,8 +106,7 @@ class NewFile:
         else:
             raise FileNotFoundError(errno.ENOENT, "it is removed again and again", path)
         self.file.close()
-        if not made:
-            # Nothing has changed yet in the directory above, which is what digests go by: see `suffixes`.
+        if monotonic() - announced > ANNOUNCED_SECONDS:
             disk.touch(suffix_directory(self._location))
         return UnsettledName(disk, self._ledger, directory, path, name, self._standing)
 

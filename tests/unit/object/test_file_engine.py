@@ -2,7 +2,9 @@
 
 import errno
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xxhash import xxh3_128_hexdigest
@@ -231,6 +233,31 @@ def test_digests_are_equal_exactly_when_the_versions_are(tmp_path: Path) -> None
     (right.directory() / (at(1) + ".data")).write_bytes(b"")  # obsolete, not removed yet
     (right.directory() / "strange").write_bytes(b"")
     assert digests(left) == digests(right)
+
+
+def test_a_kept_digest_is_not_believed_after_a_writer_was_killed_with_its_name_in_place(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def digests() -> dict[str, str]:
+        engine = make_engine("file", store.runtime, 0)
+        later = time.time() + 60  # so that they are old enough to be kept
+        return engine.suffix_digests(str(store.root / "sda"), Policy(0, "gold"), "7", later, "").suffixes
+
+    def link_and_die(disk: Disk, *what: Any) -> None:
+        link(disk, *what)
+        raise Killed
+
+    store.put(1)
+    first = digests()
+    assert digests() == first
+    link = Disk.link
+    monkeypatch.setattr(Disk, "link", link_and_die)
+    with pytest.raises(Killed):
+        store.put(2)
+    assert digests() != first
 
 
 def test_a_full_disk_is_507_and_nothing_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
