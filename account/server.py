@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -91,6 +93,15 @@ class AccountServer(DatabaseServer[ContainerRow]):
         self.put_anew(location, new_status(timestamp), {}, timestamp)
         return True
 
+    def merged(self, location: Location, rows: Sequence[ContainerRow]) -> dict[str, str]:
+        """Of the figures of one container: of which moment those are that were newer, if they were not the newest."""
+        if len(rows) != 1:
+            return {}
+        (row,) = rows
+        with self.store.opened(location) as database:
+            newest = database.read(partial(_stats_timestamp, row.name))
+        return {Backend.STATS_TIMESTAMP: newest} if newest > row.stats_timestamp else {}
+
     def describe(self, info: Info) -> dict[str, str]:
         """Its totals, and those of each policy."""
         names = ("containers", "objects", "bytes")
@@ -110,3 +121,10 @@ class AccountServer(DatabaseServer[ContainerRow]):
 
     def totals_changed(self, location: Location) -> None:
         """Nobody is told: an account stands above all."""
+
+
+def _stats_timestamp(name: str, connection: sqlite3.Connection) -> str:
+    """Of which moment the figures of a container are; "" if it is not known."""
+    statement = "SELECT stats_timestamp FROM row WHERE deleted IN (0, 1) AND name = ?"
+    found = connection.execute(statement, (name,)).fetchone()
+    return "" if found is None else str(found[0])

@@ -73,6 +73,16 @@ def store_report(connection: sqlite3.Connection, report: Report) -> None:
     )
 
 
+class Told(Struct, frozen=True, gc=False):
+    """What account servers answered: 503 where there was no answer.
+
+    `outdone_by` is "" or the stats timestamp of newer figures that one of them has.
+    """
+
+    statuses: tuple[int, ...]
+    outdone_by: str
+
+
 class Target(Struct, frozen=True, gc=False):
     """An account's partition on one of its servers."""
 
@@ -116,17 +126,16 @@ class Reporter:
         self._timeout_seconds = timeout_seconds
         self._log = log
 
-    def tell(
-        self, targets: Sequence[Target], account: str, row: ContainerRow, request: Request | None = None
-    ) -> list[int]:
-        """Tell all targets and wait; the statuses answered, 503 where there was no answer."""
+    def tell(self, targets: Sequence[Target], account: str, row: ContainerRow, request: Request | None = None) -> Told:
+        """Tell all targets and wait."""
         headers = {Client.CONTENT_TYPE: "application/json"}
         for name in _PASSED_ON if request is not None else ():
             if request is not None and (value := request.header(name)) is not None:
                 headers[name] = value
         body = encode_rows([row])
         exchanges = [self._start(target, account, headers, body) for target in targets]
-        return [503 if exchange is None else self._status(exchange) for exchange in exchanges]
+        answers = [(503, "") if exchange is None else self._answer(exchange) for exchange in exchanges]
+        return Told(tuple(status for status, _ in answers), max((newest for _, newest in answers), default=""))
 
     def _start(self, target: Target, account: str, headers: Mapping[str, str], body: bytes) -> Exchange | None:
         request = BackendRequest("UPDATE", target.node, target.partition, ResourcePath(account), headers)
@@ -136,11 +145,11 @@ class Reporter:
             self._log.warning("account not told", account=account, reason=str(failure))
             return None
 
-    def _status(self, exchange: Exchange) -> int:
+    def _answer(self, exchange: Exchange) -> tuple[int, str]:
         try:
             response = exchange.response()
         except NodeFailure as failure:
             self._log.warning("account not told", reason=str(failure))
-            return 503
+            return 503, ""
         response.close()
-        return response.status
+        return response.status, response.headers.get(Backend.STATS_TIMESTAMP, "")

@@ -181,6 +181,6 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             return
         path = location.path
         row = report_of(totals.status, totals.figures).row(path.container, self.runtime.clock.timestamp().internal)
-        statuses = self._reporter.tell(targets, path.account, row, request)
-        if all(status == 404 for status in statuses):
+        told = self._reporter.tell(targets, path.account, row, request)
+        if all(status == 404 for status in told.statuses):
             raise HttpError(404, "The account is not there")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Final
 
 from objstore.cluster import Cluster
 from objstore.container import hints
-from objstore.container.reports import Report, Reporter, Target, last_report, report_of, store_report
+from objstore.container.reports import Report, Reporter, Target, Told, last_report, report_of, store_report
 from objstore.container.rows import ContainerDescription
 from objstore.daemon import Step
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed, DatabaseRemoved
@@ -24,15 +25,18 @@ from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
 from objstore.ring.ring import Ring
+from objstore.rows import ContainerRow
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
+from objstore.timestamps import Timestamp
 
 # All databases are looked into when the daemon starts and so often after: marks may be lost in a crash. Their accounts
-# are then told in any case: figures that a replica sent while its clock was ahead, and which are out of date, win over
-# all that was sent since, until figures with a later time come.
+# are then told in any case: they may have been put back from old copies.
 SWEEP_INTERVAL_SECONDS: Final = 86_400.0
 CONCURRENT_MAX: Final = 4
+# To tell once more after others have told something newer is nearly always enough; else the mark stays.
+TELLING_ATTEMPTS: Final = 3
 
 
 class ContainerUpdater:
@@ -100,19 +104,29 @@ class ContainerUpdater:
             hints.mark(place)
 
     def _told(self, database: Database, again: bool) -> bool:
-        """Whether the account now knows how the container stands."""
-        stats_timestamp = self._runtime.clock.timestamp().internal
-        path, report, reported = database.read(_read)
-        if report == reported and not again:
-            return True
+        """Whether the account now knows how the container stands.
+
+        The newest figures win. Were that left to the clocks alone, one that is ahead by hours would have the last word
+        for hours. So who is outdone reads again and goes beyond: what he reads then is later than what outdid him.
+        """
+        stats_timestamp = self._runtime.clock.timestamp()
+        for _ in range(TELLING_ATTEMPTS):
+            path, report, reported = database.read(_read)
+            if report == reported and not again:
+                return True
+            told = self._tell(path, report.row(path.container, stats_timestamp.internal))
+            if sum(status // 100 == 2 for status in told.statuses) < quorum_size(len(told.statuses)):
+                return False
+            if not told.outdone_by:
+                database.write(partial(store_report, report=report))
+                return True
+            stats_timestamp, again = Timestamp(Timestamp.parse(told.outdone_by).ticks + 1), True
+        return False
+
+    def _tell(self, path: ResourcePath, row: ContainerRow) -> Told:
         ring = self._account_ring()
         partition = ring.partition_of(self._hasher.digest(path.account_path))
-        targets = [Target(node, partition) for node in ring.primaries(partition)]
-        statuses = self._reporter.tell(targets, path.account, report.row(path.container, stats_timestamp))
-        if sum(status // 100 == 2 for status in statuses) < quorum_size(len(targets)):
-            return False
-        database.write(lambda connection: store_report(connection, report))
-        return True
+        return self._reporter.tell([Target(node, partition) for node in ring.primaries(partition)], path.account, row)
 
 
 def _read(connection: sqlite3.Connection) -> tuple[ResourcePath, Report, Report]:

@@ -221,6 +221,7 @@ class Backend:
     REPLICATION: Final = "X-Backend-Replication"
     SIGNATURE: Final = "X-Backend-Signature"
     SIGNED_AT: Final = "X-Backend-Signed-At"
+    STATS_TIMESTAMP: Final = "X-Backend-Stats-Timestamp"
     STATUS_CHANGED_AT: Final = "X-Backend-Status-Changed-At"
     TIMESTAMP: Final = "X-Backend-Timestamp"
 

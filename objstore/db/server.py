@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final, Generic
 
 from msgspec import Struct
@@ -175,7 +175,11 @@ class DatabaseServer(WsgiServer, Generic[Row]):
             changed = self._updates.merge(location, rows)
         if changed:
             self.totals_changed(location)
-        return Response(202)
+        return Response(202, self.merged(location, rows))
+
+    def merged(self, _location: Location, _rows: Sequence[Row]) -> dict[str, str]:
+        """What whoever sent these rows should know of how they fared; headers of the answer."""
+        return {}
 
     def put_anew(self, location: Location, status: Status, metadata: Mapping[str, str], timestamp: str) -> bool:
         """Create its database; False if another request or process was faster."""

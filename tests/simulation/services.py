@@ -13,7 +13,6 @@ from objstore.config.proxy import AccountsConfig, AuthConfig, ProxyConfig, Proxy
 from objstore.config.sections import DevicesConfig
 from objstore.config.units import Reserve
 from objstore.config.users import User
-from objstore.container import updater
 from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.proxy.auth.tempauth import SECRET_NAME
@@ -47,7 +46,6 @@ INTERVAL_SECONDS: Final = {
 RECLAIM_SECONDS: Final = 6.5 * 3600
 # A small cluster has few objects that expire, and so needs few queues of them.
 stored.EXPIRING_CONTAINERS_PER_DAY = 2  # type: ignore[misc]
-updater.SWEEP_INTERVAL_SECONDS = 3600.0  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)
 
 

@@ -73,6 +73,13 @@ def test_late_figures_do_not_count(servers: Servers) -> None:
     assert (listed["count"], listed["bytes"]) == (7, 70)
 
 
+def test_who_sends_late_figures_hears_of_it(servers: Servers) -> None:
+    servers.to_account("PUT")
+    assert "X-Backend-Stats-Timestamp" not in servers.update_account([container("c", 5, 7, 70)]).headers
+    late = servers.update_account([container("c", 4, 1, 1)])
+    assert late.headers["X-Backend-Stats-Timestamp"] == at(5)
+
+
 def test_a_container_deleted_while_it_holds_objects_is_still_listed(servers: Servers) -> None:
     servers.to_account("PUT")
     servers.update_account([ContainerRow("c", at(1), at(2), 1, 1, stats_timestamp=at(3))])

@@ -7,11 +7,11 @@ from contextlib import closing
 
 import pytest
 
-from objstore.container.updater import SWEEP_INTERVAL_SECONDS, ContainerUpdater
+from objstore.container.updater import SWEEP_INTERVAL_SECONDS, TELLING_ATTEMPTS, ContainerUpdater
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.ring.build import build_ring
-from objstore.rows import ContainerRow
+from objstore.rows import ContainerRow, decode_container_rows
 from tests.unit.objstore.db.harness import Servers, at, row
 
 RING = build_ring(
@@ -96,7 +96,7 @@ def test_a_lost_mark_is_found_by_the_next_sweep(servers: Servers, updater: Conta
     assert len(told(servers)) == 3
 
 
-def test_a_sweep_tells_again_what_was_told_with_a_wrong_clock(servers: Servers, updater: ContainerUpdater) -> None:
+def test_a_sweep_tells_again_what_was_told(servers: Servers, updater: ContainerUpdater) -> None:
     servers.to_container("PUT", 1)
     run_once(updater)
     told(servers)
@@ -146,3 +146,30 @@ def test_an_account_at_the_other_end(servers: Servers, updater: ContainerUpdater
     servers.update_account(told(servers)[:1])
     (listed,) = servers.listed_containers()
     assert (listed["name"], listed["count"], listed["bytes"]) == ("c", 1, 7)
+
+
+def test_figures_from_a_clock_that_was_ahead_are_outdone(servers: Servers, updater: ContainerUpdater) -> None:
+    servers.to_account("PUT")
+    servers.update_account([ContainerRow("c", at(1), object_count=9, bytes_used=9, stats_timestamp=at(7200))])
+    servers.transport.answering = lambda request, body: dict(
+        servers.update_account(decode_container_rows(body)).headers
+    )
+    servers.to_container("PUT", 1)
+    servers.update([row("o", size=7)])
+    run_once(updater)
+    assert [(each["count"], each["bytes"]) for each in servers.listed_containers()] == [(1, 7)]
+    assert max(each.stats_timestamp for each in told(servers)) == at(7200.00001)
+    run_once(updater)
+    assert told(servers) == []
+
+
+def test_who_is_outdone_again_and_again_comes_back_later(servers: Servers, updater: ContainerUpdater) -> None:
+    servers.transport.answering = lambda request, body: {"X-Backend-Stats-Timestamp": at(9999)}
+    servers.to_container("PUT", 1)
+    run_once(updater)
+    told(servers)
+    run_once(updater)
+    assert len(told(servers)) == 3 * TELLING_ATTEMPTS
+    servers.transport.answering = lambda request, body: {}
+    run_once(updater)
+    assert len(told(servers)) == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,14 @@ class KeptExchange(Exchange):
 
     node: Device
     status: int
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
         return True
 
     def response(self) -> BackendResponse:
-        return BackendResponse(self.status, {}, WholeBody(b""))
+        return BackendResponse(self.status, self.headers, WholeBody(b""))
 
     def abandon(self) -> None:
         raise AssertionError
@@ -81,6 +82,7 @@ class KeepingTransport(Transport):
 
     status: int | None = 202
     status_of: dict[str, int | None] = field(default_factory=dict)
+    answering: Callable[[BackendRequest, bytes], dict[str, str]] = lambda request, body: {}
     requests: list[tuple[BackendRequest, bytes]] = field(default_factory=list)
 
     def start(self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = 1.0) -> Exchange:
@@ -88,7 +90,7 @@ class KeepingTransport(Transport):
         status = self.status_of.get(request.node.device, self.status)
         if status is None:
             raise NodeFailure(request.node, "connect")
-        return KeptExchange(request.node, status)
+        return KeptExchange(request.node, status, self.answering(request, body))
 
     def start_upload(self, request: BackendRequest, length: int | None, timeout_seconds: float = 1.0) -> Upload:
         raise AssertionError
