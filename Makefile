@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROGRAMS := $(VENV)/.programs
+SWIFT := $(VENV)/swift
+SWIFT_INSTALLED := $(SWIFT)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
@@ -20,7 +22,8 @@ cluster: $(INSTALLED)  ## Start a cluster of four nodes on 127.0.0.1 to .4, each
 	@test -e cluster/cluster.json || $(BIN)/objstore cluster make
 	$(BIN)/objstore cluster start
 
-test: $(INSTALLED) $(PROGRAMS)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
+test: $(INSTALLED) $(PROGRAMS) $(SWIFT_INSTALLED)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
+	@test ! -x $(SWIFT)/bin/swift-ring-builder || export OBJSTORE_SWIFT_PYTHON=$(CURDIR)/$(SWIFT)/bin/python; \
 	$(BIN)/python -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)
 
 simulate: $(INSTALLED)  ## Replay a simulated cluster: SEED=n HOURS=h; a failing one is shrunk to a short story
@@ -56,4 +59,9 @@ $(INSTALLED): setup.py pyproject.toml .ci/install
 # Programs that only some functional tests talk to. Those tests are skipped where a program cannot be had.
 $(PROGRAMS): $(INSTALLED) .ci/programs
 	.ci/programs memcached rclone
+	@touch $@
+
+# Only tests/compat compares with it.
+$(SWIFT_INSTALLED): $(INSTALLED) .ci/swift
+	.ci/swift $(PYTHON) $(SWIFT)
 	@touch $@
