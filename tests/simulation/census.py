@@ -15,17 +15,18 @@ from objstore.object.fileset import FileSet, judge
 from objstore.object.metadata import ATTRIBUTE, MetadataCorrupt, ObjectMetadata, Trailer, decode, decode_trailer
 from objstore.paths import ResourcePath
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.world import World
+from tests.simulation.world import FOLDERS, OBJECT_KINDS, POLICIES, World
 
-FOLDERS: Final = {"container": "containers", "account": "accounts"}
+DATABASE_KINDS: Final = ("container", "account")
 _ROWS: Final = "SELECT name, deleted, max(timestamp, content_type_timestamp, meta_timestamp) FROM row"
 _CONTAINER_ROWS: Final = "SELECT name, deleted, max(put_timestamp, delete_timestamp, stats_timestamp) FROM row"
 
 
 @dataclass(frozen=True)
 class Copy:
-    """What one device holds of one object."""
+    """What one device holds of one object; `kind` is that of its policy's ring."""
 
+    kind: str
     disk: str
     partition: str
     directory: str
@@ -57,23 +58,21 @@ class Census:
         return found
 
     def _copies(self, disk: SimulatedDisk) -> Iterator[Copy]:
-        top = f"{disk.place}/objects"
-        for partition in _names(top):
-            for suffix in _names(f"{top}/{partition}"):
-                for digest in _names(f"{top}/{partition}/{suffix}"):
-                    directory = f"{top}/{partition}/{suffix}/{digest}"
-                    if os.path.isdir(directory) and len(digest) == 32:
-                        yield Copy(disk.name, partition, directory, tuple(_names(directory)))
+        for kind in OBJECT_KINDS:
+            for partition, digest, directory in _hashes(f"{disk.place}/{FOLDERS[kind]}"):
+                if os.path.isdir(directory) and len(digest) == 32:
+                    yield Copy(kind, disk.name, partition, directory, tuple(_names(directory)))
 
     def copies_of(self, path: ResourcePath) -> list[Copy]:
         """What each device holds of one object, under the present ring's partition or another one."""
         digest = self.world.hasher.hexdigest(path)
-        partition = str(self.partition("object", path))
         found = []
-        for disk in self.world.disks.values():
-            directory = f"{disk.place}/objects/{partition}/{digest[-3:]}/{digest}"
-            if names := _names(directory):
-                found.append(Copy(disk.name, partition, directory, tuple(names)))
+        for kind in OBJECT_KINDS:
+            partition = str(self.partition(kind, path))
+            for disk in self.world.disks.values():
+                directory = f"{disk.place}/{FOLDERS[kind]}/{partition}/{digest[-3:]}/{digest}"
+                if names := _names(directory):
+                    found.append(Copy(kind, disk.name, partition, directory, tuple(names)))
         return found
 
     def good_body(
@@ -95,17 +94,13 @@ class Census:
         return found
 
     def _databases(self, disk: SimulatedDisk, kind: str) -> Iterator[str]:
-        top = f"{disk.place}/{FOLDERS[kind]}"
-        for partition in _names(top):
-            for suffix in _names(f"{top}/{partition}"):
-                for digest in _names(f"{top}/{partition}/{suffix}"):
-                    path = f"{top}/{partition}/{suffix}/{digest}/{digest}.db"
-                    if os.path.exists(path):
-                        yield path
+        for _, digest, directory in _hashes(f"{disk.place}/{FOLDERS[kind]}"):
+            if os.path.exists(f"{directory}/{digest}.db"):
+                yield f"{directory}/{digest}.db"
 
     def pending(self) -> list[str]:
         """Files of updates that were not delivered yet."""
-        return [path for disk in self.world.disks.values() for path in _walk(f"{disk.place}/async_pending")]
+        return [path for disk in self.world.disks.values() for path in _pending(disk)]
 
     def primaries(self, kind: str, partition: int) -> list[str]:
         """The devices a partition belongs on."""
@@ -119,14 +114,14 @@ class Census:
 
     def only_here(self, disk: SimulatedDisk, damaged: set[str]) -> str:
         """What would be lost if the disk were; "" if nothing."""
-        if pending := _walk(f"{disk.place}/async_pending"):
+        if pending := _pending(disk):
             return f"it holds {len(pending)} updates"
         everything = self.objects()
         for copy in self._copies(disk):
             others = everything[os.path.basename(copy.directory)]
             if not _as_good(copy, [other for other in others if other.disk != disk.name], damaged):
                 return f"only it has {copy.directory.removeprefix(disk.place)}"
-        for kind in FOLDERS:
+        for kind in DATABASE_KINDS:
             for path in self._databases(disk, kind):
                 if why := self._only_database(disk, kind, path, damaged):
                     return why
@@ -209,6 +204,18 @@ def _names(directory: str) -> list[str]:
         return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _hashes(top: str) -> Iterator[tuple[str, str, str]]:
+    """Partition, hash and directory of all that lies below a folder."""
+    for partition in _names(top):
+        for suffix in _names(f"{top}/{partition}"):
+            for digest in _names(f"{top}/{partition}/{suffix}"):
+                yield partition, digest, f"{top}/{partition}/{suffix}/{digest}"
+
+
+def _pending(disk: SimulatedDisk) -> list[str]:
+    return [path for policy in POLICIES for path in _walk(f"{disk.place}/{policy.async_dir}")]
 
 
 def _walk(top: str) -> list[str]:

@@ -8,13 +8,12 @@ from typing import Final
 
 from objstore.object.fileset import FileSet, judge
 from objstore.object.metadata import PostedMetadata
-from objstore.paths import ResourcePath
 from tests.simulation.census import Census, Copy, read_metadata
-from tests.simulation.clients import CHECK_NUMBER, Clients
+from tests.simulation.clients import CHECK_NUMBER, PATIENCE_SECONDS, Clients
 from tests.simulation.listings import check_listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
 from tests.simulation.node import EPOCH
-from tests.simulation.services import ACCOUNT
+from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.world import AFTERMATH_SECONDS, World
 
 EXPIRY_SLACK_SECONDS: Final = 5.0
@@ -33,6 +32,7 @@ class Checks:
         self._copies: dict[str, list[Copy]] = {}
         self.found: list[str] = []
         self.states: dict[str, Write | None] = {}  # what each object turned out to be; None for gone
+        self._containers: dict[str, bool] = {}  # whether each is there
 
     def wrong(self, text: str) -> None:
         """Something that must not be."""
@@ -56,10 +56,11 @@ class Checks:
             self.wrong(f"a callback failed: {error}")
         if "object-replicator" in daemons:
             self._replicas(audited="object-auditor" in daemons)
+            self._containers = self._present()
             for name in sorted(self.states):
                 self._readable(name, self.states[name])
         if "container-replicator" in daemons:
-            check_listings(self._world, self._model, self._clients, self.states, self.wrong)
+            check_listings(self._world, self._model, self._clients, self.states, self._containers, self.wrong)
         return self.found
 
     # Objects, as all devices together have them
@@ -67,7 +68,7 @@ class Checks:
     def _stored(self, model: ObjectModel) -> None:
         candidates = model.candidates()
         said = ", ".join(str(each) for each in candidates)
-        digest = self._world.hasher.hexdigest(ResourcePath(ACCOUNT, *model.name.split("/")))
+        digest = self._world.hasher.hexdigest(path_of(model.name))
         merged = self._merged(model, digest)
         if merged.data is None:
             self.states[model.name] = None
@@ -119,7 +120,7 @@ class Checks:
         """A client has just heard that a write is stored: then a quorum of devices must have it, or something newer."""
         if self._world.hub.now - self._world.destroyed_at < AFTERMATH_SECONDS:
             return
-        copies = self._census.copies_of(ResourcePath(ACCOUNT, *write.name.split("/")))
+        copies = self._census.copies_of(path_of(write.name))
         having = sum(any(name[:TIMESTAMP_LENGTH] >= write.timestamp for name in copy.names) for copy in copies)
         if having < QUORUM:
             self.wrong(f"{write} of {write.name} is on {having} devices only")
@@ -145,11 +146,23 @@ class Checks:
         """When it may expire: a POST that says nothing of it keeps it for ever."""
         return [each.delete_at for each in model.metadata_candidates(data)]
 
+    def _had_expired(self, model: ObjectModel, data: Write) -> bool:
+        """Whether it may have been deleted, as it had to be, before a POST came that would have kept it."""
+        return any(
+            before.delete_at is not None
+            and before.delete_at <= float(after.timestamp.partition("_")[0]) + self._spread() + PATIENCE_SECONDS
+            for before, after in model.changes_of_metadata(data)
+        )
+
     def _spread(self) -> float:
         return max(abs(node.skew_seconds) for node in self._world.nodes.values()) + EXPIRY_SLACK_SECONDS
 
     def _may_be_gone(self, model: ObjectModel, write: Write | None) -> bool:
         if write is None or write.kind is Kind.DELETE:
+            return True
+        if self._model.account_dropped and model.name.startswith(OTHER_PREFIX):
+            return True  # the reaper has had it
+        if self._had_expired(model, write):
             return True
         now = EPOCH + self._world.hub.now + self._spread()
         return any(moment is not None and moment <= now for moment in self._moments(model, write))
@@ -158,12 +171,41 @@ class Checks:
         now = EPOCH + self._world.hub.now - self._spread()
         return all(moment is not None and moment <= now for moment in self._moments(model, write))
 
+    # Containers
+
+    def _present(self) -> dict[str, bool]:
+        """Which containers are there."""
+        found = {}
+        for name in sorted(self._model.containers):
+            answer = self._clients.send(self._world.proxies[0], CHECK_NUMBER, "HEAD", name, {"X-Newest": "true"})
+            status = answer.status if answer is not None else 0
+            found[name] = status == 204
+            if status not in (204, 404):
+                self.wrong(f"HEAD {name} answers {status}")
+            else:
+                count = int(answer.headers.get("X-Container-Object-Count", "0")) if answer is not None else 0
+                self._container(name, found[name], count)
+        return found
+
+    def _container(self, name: str, is_there: bool, count: int) -> None:
+        """It has to be as its writes say, but one that holds an object stays, and those of a deleted account go."""
+        candidates = self._model.container_candidates(name)
+        kinds = {each.kind if each is not None else Kind.DELETE for each in candidates}
+        dropped = self._model.account_dropped and name.startswith(OTHER_PREFIX)
+        if (not is_there and kinds == {Kind.PUT} and not dropped) or (
+            is_there and kinds == {Kind.DELETE} and not count
+        ):
+            wanted = ", ".join(map(str, candidates))
+            self.wrong(f"{name} is {'' if is_there else 'not '}there; expected {wanted}")
+
     # Objects, as clients see them
 
     def _readable(self, name: str, state: Write | None) -> None:
         model = self._model.objects[name]
+        if not self._containers.get(name.partition("/")[0]):
+            return
         for headers in ({}, {"X-Newest": "true"}):
-            answer = self._clients.send(self._world.proxies[0], CHECK_NUMBER, "GET", f"/{name}", headers)
+            answer = self._clients.send(self._world.proxies[0], CHECK_NUMBER, "GET", name, headers)
             status = answer.status if answer is not None else 0
             if answer is not None and status == 200:
                 if state is None or self._must_be_gone(model, state):
@@ -179,7 +221,7 @@ class Checks:
     def _replicas(self, audited: bool) -> None:
         for digest, copies in sorted(self._copies.items()):
             partition = int(copies[0].partition)
-            primaries = self._census.primaries("object", partition)
+            primaries = self._census.primaries(copies[0].kind, partition)
             for copy in copies:
                 if copy.disk not in primaries and copy.names:
                     self.wrong(f"{copy.disk} still has {digest} {copy.names} as a handoff")

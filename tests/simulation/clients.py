@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import variable_of
 from objstore.http.transport import BackendRequest
@@ -17,14 +15,17 @@ from tests.simulation.hub import spawn_for
 from tests.simulation.model import Kind, Model, Outcome, Write, body_of
 from tests.simulation.network import Answer, _call
 from tests.simulation.node import Node
+from tests.simulation.owners import Owners
 from tests.simulation.plan import Event
-from tests.simulation.services import ACCOUNT, PROXY_PORT
+from tests.simulation.services import ACCOUNTS, PROXY_PORT, path_of
 from tests.simulation.world import World
 
 PATIENCE_SECONDS: Final = 300.0
 # Beyond the numbers of any plan: the checkers' own requests.
 CHECK_NUMBER: Final = 10**6
 PIECE_BYTES: Final = 30000
+CURIOUS_READS: Final = 8
+CURIOUS_SECONDS: Final = 20.0
 
 
 def metadata_of(number: int) -> dict[str, str]:
@@ -53,10 +54,11 @@ class Clients:
         self.answers: dict[str, int] = {}
         self.acknowledged: Callable[[Write], None] = lambda write: None
         self._token = token
+        self._owners = Owners(self)
         world.network.written = self._written
 
     def _written(self, operation: int, request: BackendRequest) -> None:
-        if request.path.object and request.path.account == ACCOUNT:
+        if request.path.container and request.path.account in ACCOUNTS:
             timestamp = request.headers.get("X-Timestamp", "")
             if timestamp:
                 self.model.seen_on_wire(operation, request.method, str(request.path), timestamp)
@@ -75,14 +77,15 @@ class Clients:
         headers: Mapping[str, str] | None = None,
         body: Any = b"",
         query: str = "",
+        account: str = "",
     ) -> Answer | None:
-        """The answer of a proxy; None if there was none."""
+        """The answer of a proxy; None if there was none. `path` is below its account, which else has to be named."""
         owner, application = node.owner, node.servers.get(PROXY_PORT)
         if owner is None or application is None:
             return None
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
-            "PATH_INFO": f"/v1/{ACCOUNT}{path}",
+            "PATH_INFO": f"/v1{path_of(path)}" if path else f"/v1/{account}",
             "QUERY_STRING": query,
             "SERVER_NAME": node.address,
             "SERVER_PORT": str(PROXY_PORT),
@@ -106,9 +109,9 @@ class Clients:
     def run(self, event: Event) -> None:
         """One operation of the plan."""
         node = self.world.proxies[event.details.get("proxy", 0)]
-        getattr(self, event.kind)(event, node)
+        getattr(self if hasattr(self, event.kind) else self._owners, event.kind)(event, node)
 
-    def _done(self, event: Event, answer: Answer | None) -> int:
+    def done(self, event: Event, answer: Answer | None) -> int:
         status = 0 if answer is None else answer.status
         self.world.note("->", event, status or "no answer")
         key = f"{event.kind} {status}"
@@ -128,8 +131,8 @@ class Clients:
         if event.kind == "put_large":
             body = SlowBody(content)
             sent["Content-Length"] = str(len(content))
-        answer = self.send(node, event.number, "PUT", f"/{name}", sent, body)
-        if self._done(event, answer) == 201:
+        answer = self.send(node, event.number, "PUT", name, sent, body)
+        if self.done(event, answer) == 201:
             self._acknowledged(write)
 
     put_large = put
@@ -139,19 +142,29 @@ class Clients:
         self.put(event, node, {"X-Delete-At": str(moment)}, moment)
 
     def delete(self, event: Event, node: Node) -> None:
-        write = self.model.begin(event.number, Kind.DELETE, event.details["name"])
-        status = self._done(event, self.send(node, event.number, "DELETE", f"/{write.name}"))
+        self.done(event, self.remove(event.details["name"], event.number, node))
+
+    def remove(self, name: str, number: int, node: Node) -> Answer | None:
+        """Delete an object."""
+        write = self.model.begin(number, Kind.DELETE, name)
+        answer = self.send(node, number, "DELETE", name)
         # A quorum that has no object says 404, and has stored the tombstones nevertheless.
-        if status == 204 or (status == 404 and write.began):
+        if answer is not None and (answer.status == 204 or (answer.status == 404 and write.began)):
             self._acknowledged(write)
+        return answer
 
     def post(self, event: Event, node: Node) -> None:
         write = self.model.begin(event.number, Kind.POST, event.details["name"])
         headers = metadata_of(event.number)
+        if "after" in event.details:
+            write.delete_at = int(node.time()) + event.details["after"]
+            headers["X-Delete-At"] = str(write.delete_at)
         if event.details["typed"]:
             write.content_type = headers["Content-Type"] = f"text/x-{event.number}"
-        if self._done(event, self.send(node, event.number, "POST", f"/{write.name}", headers)) == 202:
+        if self.done(event, self.send(node, event.number, "POST", write.name, headers)) == 202:
             self._acknowledged(write)
+
+    post_expiring = post
 
     def copy(self, event: Event, node: Node) -> None:
         name, source = event.details["name"], event.details["source"]
@@ -160,11 +173,12 @@ class Clients:
         write.content_type = f"text/x-{event.number}"
         headers = {
             "X-Copy-From": f"/{source}",
+            "X-Copy-From-Account": path_of(source).account,
             "Content-Type": write.content_type,
             "X-Fresh-Metadata": "true",
             **metadata_of(event.number),
         }
-        if self._done(event, self.send(node, event.number, "PUT", f"/{name}", headers)) == 201:
+        if self.done(event, self.send(node, event.number, "PUT", name, headers)) == 201:
             self._acknowledged(write)
 
     def _acknowledged(self, write: Write) -> None:
@@ -173,22 +187,24 @@ class Clients:
         write.outcome = Outcome.ACKNOWLEDGED
         self.acknowledged(write)
 
-    def create(self, event: Event, node: Node) -> None:
-        container = event.details["container"]
-        answer = self.send(node, event.number, "PUT", f"/{container}")
-        created = self._done(event, answer) in (201, 202)
-        self.model.containers[container] = self.model.containers.get(container, False) or created
-
     # Reads
 
     def get(self, event: Event, node: Node) -> None:
         name = event.details["name"]
         headers = {"X-Newest": "true"} if event.details["newest"] else {}
-        answer = self.send(node, event.number, "GET", f"/{name}", headers)
-        if self._done(event, answer) == 200 and answer is not None:
+        answer = self.send(node, event.number, "GET", name, headers)
+        if self.done(event, answer) == 200 and answer is not None:
             self.judge_content(name, answer)
             if why := self.why_foreign(answer.headers):
                 self.violation(f"GET {name}: {why}")
+
+    def curious(self, name: str) -> None:
+        """Read something again and again, now from this replica and now from that."""
+        for number in range(CURIOUS_READS):
+            concurrency.sleep(CURIOUS_SECONDS)
+            answer = self.send(self.world.proxies[number % 2], CHECK_NUMBER, "GET", name)
+            if answer is not None and answer.status == 200:
+                self.judge_content(name, answer)
 
     def judge_content(self, name: str, answer: Answer) -> None:
         """A body that arrived whole must be one that was written."""
@@ -207,26 +223,10 @@ class Clients:
 
     def head(self, event: Event, node: Node) -> None:
         headers = {"X-Newest": "true"} if event.details["newest"] else {}
-        answer = self.send(node, event.number, "HEAD", f"/{event.details['name']}", headers)
-        if self._done(event, answer) == 200 and answer is not None:
+        answer = self.send(node, event.number, "HEAD", event.details["name"], headers)
+        if self.done(event, answer) == 200 and answer is not None:
             if why := self.why_foreign(answer.headers):
                 self.violation(f"HEAD {event.details['name']}: {why}")
             number = int(answer.headers.get("X-Object-Meta-Number", "0"))
             if number not in self.model.writes or self.model.writes[number].name != event.details["name"]:
                 self.violation(f"HEAD {event.details['name']}: metadata of {number}, which is not of this object")
-
-    def list(self, event: Event, node: Node) -> None:
-        container = event.details["container"]
-        answer = self.send(node, event.number, "GET", f"/{container}", query="format=json")
-        if self._done(event, answer) != 200 or answer is None:
-            return
-        for row in msgspec.json.decode(answer.body):
-            if f"{container}/{row['name']}" not in self.model.objects:
-                self.violation(f"{container} lists {row['name']}, which was never written")
-
-    def account(self, event: Event, node: Node) -> None:
-        answer = self.send(node, event.number, "GET", "", query="format=json")
-        if self._done(event, answer) == 200 and answer is not None:
-            for row in msgspec.json.decode(answer.body):
-                if row["name"] not in self.model.containers:
-                    self.violation(f"the account lists {row['name']}, which was never made")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from objstore.system import concurrency
@@ -13,7 +13,7 @@ from tests.simulation.network import Weather
 from tests.simulation.node import EPOCH, Node
 from tests.simulation.plan import Event
 from tests.simulation.services import make_services
-from tests.simulation.world import PORTS, World
+from tests.simulation.world import FOLDERS, OBJECT_KINDS, PART_POWERS, World
 
 DEVICES_MIN: Final = 6
 BLACKOUT_SECONDS_MAX: Final = 60.0
@@ -29,6 +29,7 @@ class Faults:
         self._random = world.stream("faults")
         self._storms: list[Weather] = []
         self._damaged: set[str] = set()
+        self.damaged: Callable[[str], None] = lambda path: None  # called with files whose bits have flipped
         self._spent = False
 
     def run(self, event: Event) -> None:
@@ -57,7 +58,7 @@ class Faults:
         for node in world.nodes.values():
             node.changes_left = None
             node.start(make_services)
-        for kind in PORTS:
+        for kind in PART_POWERS:
             world.publish(kind, world.nodes)
 
     def _affords(self, disk: SimulatedDisk, what: str) -> bool:
@@ -214,6 +215,11 @@ class Faults:
             return
         self._damaged.add(path)
         self.world.note(disk.node, f"bits of the {what} flip in", path.removeprefix(self.world.root))
+        if what != "database":
+            self.damaged(path)
+        self._flip(what, path)
+
+    def _flip(self, what: str, path: str) -> None:
         if what == "attribute":
             value = bytearray(os.getxattr(path, "user.objstore.metadata"))
             value[self._random.randrange(len(value))] ^= 1 << self._random.randrange(8)
@@ -233,10 +239,11 @@ class Faults:
             file.write(bytes((byte ^ 1 << self._random.randrange(8),)))
 
     def _data_files(self, disk: SimulatedDisk) -> Iterator[str]:
-        for folder, _, names in sorted(os.walk(f"{disk.path}/objects")):
-            for name in sorted(names):
-                if name.endswith(".data") and os.path.getsize(f"{folder}/{name}"):
-                    yield f"{folder}/{name}"
+        for kind in OBJECT_KINDS:
+            for folder, _, names in sorted(os.walk(f"{disk.path}/{FOLDERS[kind]}")):
+                for name in sorted(names):
+                    if name.endswith(".data") and os.path.getsize(f"{folder}/{name}"):
+                        yield f"{folder}/{name}"
 
     def _databases(self, disk: SimulatedDisk) -> Iterator[str]:
         for kind in ("accounts", "containers"):

@@ -7,10 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from objstore.object.pending import load
+from objstore.paths import ResourcePath
 from tests.simulation.census import Census, read_table
 from tests.simulation.clients import CHECK_NUMBER, Clients
 from tests.simulation.model import Kind, Model, Write
 from tests.simulation.network import Answer
+from tests.simulation.services import ACCOUNTS, OTHER_ACCOUNT, path_of
 from tests.simulation.world import World
 
 COLUMNS: Final = {
@@ -24,10 +27,11 @@ def check_listings(
     model: Model,
     clients: Clients,
     states: Mapping[str, Write | None],
+    containers: Mapping[str, bool],
     wrong: Callable[[str], None],
 ) -> None:
-    """`states` is what each object has turned out to be."""
-    Listings(world, model, clients, states, wrong).run()
+    """`states` is what each object has turned out to be, `containers` says which are there."""
+    Listings(world, model, clients, states, containers, wrong).run()
 
 
 class Listings:
@@ -39,6 +43,7 @@ class Listings:
         model: Model,
         clients: Clients,
         states: Mapping[str, Write | None],
+        containers: Mapping[str, bool],
         wrong: Callable[[str], None],
     ) -> None:
         self._world = world
@@ -46,6 +51,7 @@ class Listings:
         self._clients = clients
         self._census = Census(world)
         self._states = states
+        self._containers = containers
         self._wrong = wrong
 
     def run(self) -> None:
@@ -55,13 +61,13 @@ class Listings:
         self._totals()
         self._queues()
 
-    def _send(self, method: str, path: str, query: str = "") -> Answer | None:
-        newest = {"X-Newest": "true"}
-        return self._clients.send(self._world.proxies[0], CHECK_NUMBER, method, path, newest, query=query)
+    def _send(self, method: str, path: str, query: str = "", account: str = "") -> Answer | None:
+        proxy, newest = self._world.proxies[0], {"X-Newest": "true"}
+        return self._clients.send(proxy, CHECK_NUMBER, method, path, newest, query=query, account=account)
 
     def _listings(self) -> None:
-        for container in sorted(name for name, made in self._model.containers.items() if made):
-            answer = self._send("GET", f"/{container}", "format=json")
+        for container in sorted(name for name, is_there in self._containers.items() if is_there):
+            answer = self._send("GET", container, "format=json")
             if answer is None or answer.status not in (200, 204):
                 self._wrong(f"listing of {container}: {answer.status if answer else 'no answer'}")
                 continue
@@ -96,31 +102,65 @@ class Listings:
                     statement = f"SELECT {COLUMNS[kind]} FROM row WHERE NOT deleted ORDER BY name"
                     contents[disk] = read_table(path, statement)
                 missing = set(primaries) - set(contents)
-                if missing:
+                # Each replica of what was deleted is forgotten in its own time.
+                if missing and not all(map(_is_deleted, (path for _, path in files))):
                     self._wrong(f"{sorted(missing)} lack {kind} {digest}")
                 if len({str(rows) for rows in contents.values()}) > 1:
                     self._wrong(f"replicas of {kind} {digest} differ: { {d: len(r) for d, r in contents.items()} }")
 
     def _totals(self) -> None:
-        """The account's figures are the sums of its containers'."""
-        answer = self._send("GET", "", "format=json")
-        if answer is None or answer.status != 200:
-            self._wrong(f"the account: {answer.status if answer else 'no answer'}")
-            return
-        listed = {row["name"]: (row["count"], row["bytes"]) for row in msgspec.json.decode(answer.body)}
+        """Each account's figures are the sums of its containers'."""
+        for account in ACCOUNTS:
+            answer = self._send("GET", "", "format=json", account)
+            dropped = self._model.account_dropped and account == OTHER_ACCOUNT
+            if dropped and answer is not None and answer.status == 410:
+                self._reaped()
+                continue
+            if answer is None or answer.status != 200:
+                self._wrong(f"{account}: {answer.status if answer else 'no answer'}")
+                continue
+            listed = {row["name"]: (row["count"], row["bytes"]) for row in msgspec.json.decode(answer.body)}
+            real = self._figures(account)
+            if listed != real:
+                self._wrong(f"{account} lists {listed}, its containers are {real}")
+
+    def _figures(self, account: str) -> dict[str, tuple[int, int]]:
+        """Objects and bytes of each of its containers that is there."""
         real = {}
-        for container in sorted(name for name, made in self._model.containers.items() if made):
-            head = self._send("HEAD", f"/{container}")
-            if head is not None and head.status == 204:
-                count, size = head.headers["X-Container-Object-Count"], head.headers["X-Container-Bytes-Used"]
-                real[container] = int(count), int(size)
-        if {name: figures for name, figures in listed.items() if name in real} != real:
-            self._wrong(f"the account lists {listed}, its containers are {real}")
+        for container, is_there in sorted(self._containers.items()):
+            if is_there and path_of(container).account == account:
+                head = self._send("HEAD", container)
+                if head is not None and head.status == 204:
+                    count, size = head.headers["X-Container-Object-Count"], head.headers["X-Container-Bytes-Used"]
+                    real[container] = int(count), int(size)
+        return real
+
+    def _reaped(self) -> None:
+        """Nothing is left in a deleted account."""
+        digest = self._world.hasher.hexdigest(ResourcePath(OTHER_ACCOUNT))
+        for disk, path in self._census.databases("account").get(digest, ()):
+            if rows := read_table(path, "SELECT name FROM row WHERE NOT deleted"):
+                self._wrong(f"{disk} still has {rows} in the deleted account")
 
     def _queues(self) -> None:
-        pending = self._census.pending()
-        if pending:
-            self._wrong(f"{len(pending)} updates were never delivered: {pending[0]}")
+        """Nothing waits but what is for containers that are gone; and that does wait."""
+        told = set()
+        for path in self._census.pending():
+            update = load(path)
+            name = f"{update.container}/{update.row.name}"
+            told.add(name)
+            if self._containers.get(update.container, True):
+                self._wrong(f"an update was never delivered: {path}")
+        for name, state in sorted(self._states.items()):
+            if state is None or not state.acknowledged or self._containers.get(name.partition("/")[0]):
+                continue
+            if name not in told:
+                self._wrong(f"{name} is in no container, and no update of it waits: {state}")
+
+
+def _is_deleted(path: str) -> bool:
+    ((put, deleted),) = read_table(path, "SELECT put_timestamp, delete_timestamp FROM resource")
+    return bool(deleted > put)
 
 
 def _shows(row: dict[str, Any] | None, state: Write | None) -> bool:

@@ -100,6 +100,14 @@ class ObjectModel:
         posts = [p for p in self._begun(Kind.POST) if p.timestamp > data.timestamp and p.content_type]
         return {data.content_type if each is None else each.content_type for each in _standing(posts)}
 
+    def changes_of_metadata(self, data: Write) -> Iterator[tuple[Write, Write]]:
+        """Each write that may have set its metadata, with every POST after it."""
+        posts = [post for post in self._begun(Kind.POST) if post.timestamp > data.timestamp]
+        for before in (data, *posts):
+            for after in posts:
+                if after.timestamp > before.timestamp:
+                    yield before, after
+
     def may_be(self, number: int) -> bool:
         """Whether this write ever gave it content."""
         return any(write.number == number and write.kind is Kind.PUT for write in self.writes)
@@ -120,7 +128,8 @@ class Model:
 
     def __init__(self) -> None:
         self.objects: dict[str, ObjectModel] = {}  # by "container/object"
-        self.containers: dict[str, bool] = {}  # whether their creation was acknowledged
+        self.containers: dict[str, ObjectModel] = {}  # which are put and deleted, too
+        self.account_dropped = False  # whether somebody has tried to delete the other account
         self.writes: dict[int, Write] = {}
 
     def begin(self, number: int, kind: Kind, name: str, size: int = 0) -> Write:
@@ -128,6 +137,16 @@ class Model:
         write = self.writes[number] = Write(number, kind, name, size)
         self.objects.setdefault(name, ObjectModel(name)).writes.append(write)
         return write
+
+    def begin_container(self, number: int, kind: Kind, name: str) -> Write:
+        """A client is about to make or delete a container."""
+        write = self.writes[number] = Write(number, kind, name)
+        self.containers.setdefault(name, ObjectModel(name)).writes.append(write)
+        return write
+
+    def container_candidates(self, name: str) -> list[Write | None]:
+        """See ObjectModel."""
+        return self.containers[name].candidates() if name in self.containers else [None]
 
     def seen_on_wire(self, number: int, method: str, path: str, timestamp: str) -> None:
         """A proxy asks a server to store: now the write has its time."""

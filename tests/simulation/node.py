@@ -15,6 +15,7 @@ from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.clock import Clock
+from objstore.timestamps import Timestamp
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hub import Owner, current_owner, spawn_for
 
@@ -27,6 +28,10 @@ LOG_LINES_KEPT: Final = 2000
 BUGS: Final = ("request failed", "step failed", "unforeseen error")
 
 
+# Each machine has ticks of its own: what happens when two proxies stamp two writes alike is known (see Limits).
+PHASES: Final = 8
+
+
 class NodeClock(Clock):
     """The hub's time, with the node's error."""
 
@@ -37,6 +42,12 @@ class NodeClock(Clock):
     def now(self) -> float:
         """See Clock."""
         return self._node.time()
+
+    def timestamp(self) -> Timestamp:
+        """See Clock."""
+        ticks = super().timestamp().ticks
+        self._last_ticks = ticks + (self._node.position - ticks) % PHASES
+        return Timestamp(self._last_ticks)
 
 
 class SimulatedThreads:
@@ -92,6 +103,7 @@ class Node:
         self.world = world
         self.name = name
         self.address = address
+        self.position = len(world.nodes)
         self.skew_seconds = skew_seconds
         self.path = f"{world.root}/{name}"
         self.owner: Owner | None = None

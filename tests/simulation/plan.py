@@ -10,19 +10,25 @@ SECONDS_PER_HOUR: Final = 3600.0
 OPERATIONS_PER_HOUR: Final = 100
 FAULTS_PER_HOUR: Final = 5.0
 MACHINES: Final = 7  # storage nodes and proxies
-CONTAINERS: Final = 3
-OBJECTS_PER_CONTAINER: Final = 12
+# By name, with the policy of each and how often what is done concerns it. Those of the second kind come and go; those
+# of the third belong to another account, which may be deleted.
+POLICIES: Final = {"c0": "gold", "c1": "gold", "c2": "silver", "d0": "silver", "e0": "gold"}
+WEIGHTS: Final = {"c0": 30, "c1": 30, "c2": 30, "d0": 12, "e0": 6}
+LASTING: Final = "c"
+OBJECTS: Final = {"c": 12, "d": 4, "e": 4}
 OPERATIONS: Final = {
     "put": 34,
     "put_large": 3,
     "put_expiring": 6,
     "delete": 13,
     "post": 10,
+    "post_expiring": 4,
     "get": 14,
     "head": 4,
     "list": 6,
     "copy": 6,
-    "create": 3,
+    "create": 5,
+    "vacate": 4,
     "account": 1,
 }
 FAULTS: Final = {
@@ -90,7 +96,9 @@ _Draft = tuple[float, str, dict[str, Any]]
 
 
 def _operations(random: Random, hours: float) -> list[_Draft]:
-    events: list[_Draft] = [(1.0 + n, "create", {"container": f"c{n}", "proxy": 0}) for n in range(CONTAINERS)]
+    events: list[_Draft] = [(1.0 + n, "create", {"container": c, "proxy": 0}) for n, c in enumerate(POLICIES)]
+    if random.random() < 0.5:
+        events.append((random.uniform(0.1, 0.9) * hours * SECONDS_PER_HOUR, "drop_account", {"proxy": 1}))
     left = int(hours * OPERATIONS_PER_HOUR)
     while left > 0:
         # In bursts: what happens at the same time is what goes wrong.
@@ -108,26 +116,34 @@ def _operations(random: Random, hours: float) -> list[_Draft]:
 
 
 def _object(random: Random) -> str:
-    return f"c{random.randrange(CONTAINERS)}/o{random.randrange(OBJECTS_PER_CONTAINER)}"
+    container = _drawn(random, WEIGHTS)
+    return f"{container}/o{random.randrange(OBJECTS[container[0]])}"
 
 
 def _details(random: Random, kind: str, name: str) -> dict[str, Any]:
     proxy = random.randrange(2)
     container = name.partition("/")[0]
+    after = random.choice((30, 600, 7200, 30000))
     match kind:
         case "put" | "put_expiring":
             details = {"name": name, "size": random.choice((24, 100, 5000, 40000)), "proxy": proxy}
             if kind == "put_expiring":
-                details["after"] = random.choice((30, 600, 7200, 30000))
+                details["after"] = after
             return details
         case "put_large":
             return {"name": name, "size": random.randint(66000, 400000), "proxy": proxy}
-        case "post":
-            return {"name": name, "proxy": proxy, "typed": random.random() < 0.4}
+        case "post" | "post_expiring":
+            details = {"name": name, "proxy": proxy, "typed": random.random() < 0.4}
+            return details | {"after": after} if kind == "post_expiring" else details
         case "copy":
             return {"name": name, "source": _object(random), "proxy": proxy}
-        case "list" | "create":
+        case "list":
             return {"container": container, "proxy": proxy}
+        case "create" | "vacate":
+            return {
+                "container": random.choice(sorted(set(POLICIES) - {"c0"})) if kind == "create" else "d0",
+                "proxy": proxy,
+            }
         case "account":
             return {"proxy": proxy}
         case "get" | "head":

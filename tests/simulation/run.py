@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from objstore.object.metadata import ObjectMetadata
 from objstore.system import concurrency
+from tests.simulation.census import read_metadata
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
 from tests.simulation.faults import Faults
@@ -62,6 +64,7 @@ def _run(world: World, plan: Plan, began: float) -> Result:
     checks = Checks(world, model, clients)
     world.after_crash = checks.stored
     clients.acknowledged = checks.acknowledged
+    faults.damaged = lambda path: _read_again(clients, path)
     concurrency.sleep(0.5)
     for event in plan.events:
         _wait_until(world, event.at)
@@ -84,6 +87,13 @@ def _run(world: World, plan: Plan, began: float) -> Result:
         world.network.requests,
         world.calls.changes,
     )
+
+
+def _read_again(clients: Clients, path: str) -> None:
+    """Clients happen to read what has just been damaged: else it is too seldom that they are the first to see it."""
+    found = read_metadata(ObjectMetadata, path)
+    if found is not None:
+        spawn_for(None, None, clients.curious, found[0].name.split("/", 2)[2])
 
 
 def _wait_until(world: World, when: float) -> None:

@@ -15,6 +15,7 @@ from objstore.config.units import Reserve
 from objstore.config.users import User
 from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
+from objstore.paths import ResourcePath
 from objstore.proxy.auth.tempauth import SECRET_NAME
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.handlers import stored
@@ -28,7 +29,11 @@ from tests.simulation.world import PORTS, World
 
 PROXY_PORT: Final = 8080
 ACCOUNT: Final = "AUTH_sim"
-USER: Final = User("sim", "tester", "secret", (".admin",))
+# That of containers whose names begin so.
+OTHER_ACCOUNT: Final = "AUTH_other"
+OTHER_PREFIX: Final = "e"
+ACCOUNTS: Final = (ACCOUNT, OTHER_ACCOUNT)
+USER: Final = User("sim", "tester", "secret", (".admin", ".reseller_admin"))
 TOKEN_SECONDS: Final = 10 * 365 * 86400
 
 
@@ -44,6 +49,9 @@ INTERVAL_SECONDS: Final = {
 }
 # Tombstones are reclaimed within a simulation, though not before the longest fault, and the clocks' errors, are over.
 RECLAIM_SECONDS: Final = 6.5 * 3600
+# Few rows make several batches, and a few more a whole database.
+PER_DIFF: Final = 3
+MAX_DIFFS: Final = 4
 # A small cluster has few objects that expire, and so needs few queues of them.
 stored.EXPIRING_CONTAINERS_PER_DAY = 2  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)
@@ -55,9 +63,15 @@ def paced(config: Config) -> Config:
     for name, seconds in INTERVAL_SECONDS.items():
         section = getattr(config, name, None)
         if section is not None and hasattr(section, "interval"):
-            changes = {"reclaim_age": RECLAIM_SECONDS} if hasattr(section, "reclaim_age") else {}
+            wanted = {"reclaim_age": RECLAIM_SECONDS, "per_diff": PER_DIFF, "max_diffs": MAX_DIFFS}
+            changes = {option: value for option, value in wanted.items() if hasattr(section, option)}
             sections[name] = structs.replace(section, interval=seconds, **changes)
     return structs.replace(config, **sections)
+
+
+def path_of(name: str) -> ResourcePath:
+    """Of "container" or "container/object"."""
+    return ResourcePath(OTHER_ACCOUNT if name.startswith(OTHER_PREFIX) else ACCOUNT, *name.split("/"))
 
 
 def make_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]:
@@ -108,7 +122,8 @@ def users_file(world: World) -> str:
     path = f"{world.root}/users.toml"
     with open(path, "w", encoding="utf-8") as file:
         file.write(
-            f'[[users]]\naccount = "{USER.account}"\nname = "{USER.name}"\nkey = "{USER.key}"\ngroups = [".admin"]\n'
+            f'[[users]]\naccount = "{USER.account}"\nname = "{USER.name}"\nkey = "{USER.key}"\n'
+            f"groups = {list(USER.groups)}\n"
         )
     return path
 

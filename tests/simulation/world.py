@@ -15,6 +15,7 @@ from objstore.config.cluster import ClusterConfig, HashConfig
 from objstore.devices import Device
 from objstore.hashing import PathHasher
 from objstore.logs import SINK
+from objstore.policies import Policy
 from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.format import write_ring
 from objstore.ring.ring import Ring
@@ -33,8 +34,17 @@ STORAGE_NODES: Final = 5
 DEVICES_PER_NODE: Final = 2
 PROXIES: Final = 2
 PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
-PART_POWERS: Final = {"object": 4, "container": 3, "account": 2}
-FILES: Final = {"object": object_file(0), "container": CONTAINER_FILE, "account": ACCOUNT_FILE}
+POLICIES: Final = (Policy(0, "gold", default=True), Policy(1, "silver"))
+# By the kind of ring, of which each policy has one.
+FOLDERS: Final = {"object": "objects", "object-1": "objects-1", "container": "containers", "account": "accounts"}
+OBJECT_KINDS: Final = ("object", "object-1")
+PART_POWERS: Final = {"object": 4, "object-1": 3, "container": 3, "account": 2}
+FILES: Final = {
+    "object": object_file(0),
+    "object-1": object_file(1),
+    "container": CONTAINER_FILE,
+    "account": ACCOUNT_FILE,
+}
 REPLICAS: Final = 3
 MIN_PART_HOURS: Final = 1.0
 # How long after a disk's trouble what it brought about may still come to light.
@@ -61,7 +71,7 @@ class World:
         clock = SimulatedTime(self._time_here, lambda: self.hub.now)
         patch(self.calls, self.databases, clock, self.stream("modules"))
         SINK.configure("error", write=lambda line: None)
-        self.cluster = Cluster.from_config(ClusterConfig(HashConfig(prefix="simulation")))
+        self.cluster = Cluster.from_config(ClusterConfig(HashConfig(prefix="simulation"), POLICIES))
         self.network = Network(self.stream("network"), self.note)
         self._make_nodes(skews)
         self.builders: dict[str, RingBuilder] = {}
@@ -137,7 +147,7 @@ class World:
 
     def device(self, kind: str, number: int, node: Node, disk: str, weight: float = 100.0) -> Device:
         """A disk as the ring of a kind knows it."""
-        port = PORTS[kind]
+        port = PORTS[kind.partition("-")[0]]
         zone = int(node.name[1:])
         return Device(number, 1, zone, node.address, port, node.address, port, disk, weight)
 
