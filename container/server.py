@@ -15,7 +15,7 @@ from objstore.db.info import Info, clear_metadata, write_status
 from objstore.db.location import Location
 from objstore.db.requests import policy_index_of, timestamp_of
 from objstore.db.server import DatabaseServer, Totals
-from objstore.db.status import after_delete, after_put, new_status
+from objstore.db.status import NEVER, after_delete, after_put, new_status
 from objstore.headers import Backend, Client, Owner, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
@@ -79,7 +79,8 @@ class ContainerServer(DatabaseServer[ObjectRow]):
                 with self.store.opened(location) as database:
                     created, totals = database.write(change)
         self.totals_changed(location)
-        self._tell(request, location, targets, totals)
+        # One that has just been made may be a handoff's, and lack what the primaries have: its figures say nothing.
+        self._tell(request, location, targets, totals, NEVER)
         return Response(201 if created else 202, {Backend.POLICY_INDEX: str(totals.status.policy_index)})
 
     def delete(self, request: Request, location: Location) -> Response:
@@ -99,7 +100,7 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         with self.store.opened(location) as database:
             existed, totals = database.write(change)
         self.totals_changed(location)
-        self._tell(request, location, targets, totals)
+        self._tell(request, location, targets, totals, self.runtime.clock.timestamp().internal)
         return Response(204 if existed else 404)
 
     def create_on_demand(self, request: Request, location: Location) -> bool:
@@ -172,7 +173,9 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             return wanted
         return self.cluster.policies.default.index if default is None else default
 
-    def _tell(self, request: Request, location: Location, targets: list[Target], totals: Totals) -> None:
+    def _tell(
+        self, request: Request, location: Location, targets: list[Target], totals: Totals, stats_timestamp: str
+    ) -> None:
         """Tell the account servers the request names. Raises HttpError 404 if they agree that it is not there.
 
         Whom this does not reach the updater tells.
@@ -180,7 +183,7 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         if not targets:
             return
         path = location.path
-        row = report_of(totals.status, totals.figures).row(path.container, self.runtime.clock.timestamp().internal)
+        row = report_of(totals.status, totals.figures).row(path.container, stats_timestamp)
         told = self._reporter.tell(targets, path.account, row, request)
         if all(status == 404 for status in told.statuses):
             raise HttpError(404, "The account is not there")

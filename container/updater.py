@@ -20,6 +20,7 @@ from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.store import DatabaseStore
 from objstore.db.walk import device_roots
+from objstore.devices import Device
 from objstore.http.transport import Transport
 from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
@@ -49,14 +50,18 @@ class ContainerUpdater:
         cluster: Cluster,
         devices: DeviceRoot,
         account_ring: Callable[[], Ring],
+        container_ring: Callable[[], Ring],
         transport: Transport,
         runtime: Runtime,
+        is_mine: Callable[[Device], bool],
         timeout_seconds: float,
     ) -> None:
         """`timeout_seconds` is how long an account server may take to answer."""
         self._hasher = cluster.hasher
         self._devices = devices
         self._account_ring = account_ring
+        self._container_ring = container_ring
+        self._is_mine = is_mine
         self._runtime = runtime
         self._store = DatabaseStore(
             ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=CONCURRENT_MAX
@@ -92,6 +97,9 @@ class ContainerUpdater:
 
     def _report(self, place: Place, again: bool) -> None:
         hints.unmark(place)
+        if not self._is_primary(place):
+            # It gives all that it has to the primaries, which then tell; what it lacks it will never get.
+            return
         try:
             with self._store.opened(place) as database:
                 told = self._told(database, again)
@@ -102,6 +110,12 @@ class ContainerUpdater:
             told = False
         if not told:
             hints.mark(place)
+
+    def _is_primary(self, place: Place) -> bool:
+        ring, device = self._container_ring(), place.root.rpartition("/")[2]
+        if int(place.partition) >= ring.partition_count:
+            return False
+        return any(node.device == device and self._is_mine(node) for node in ring.primaries(int(place.partition)))
 
     def _told(self, database: Database, again: bool) -> bool:
         """Whether the account now knows how the container stands.

@@ -81,7 +81,7 @@ def make_object_server(
     from objstore.object.server import ObjectServer
 
     devices = make_devices(config.devices)
-    return ObjectServer(config, cluster, devices, transport, runtime, rings.refreshed_object, is_mine)
+    return ObjectServer(config, cluster, devices, transport, runtime, rings.refreshed_object, is_mine, rings.object)
 
 
 def make_object_updater(
@@ -105,14 +105,21 @@ def make_object_updater(
 
 
 def make_container_updater(
-    config: ContainerConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
+    config: ContainerConfig,
+    cluster: Cluster,
+    rings: Rings,
+    transport: Transport,
+    runtime: Runtime,
+    is_mine: Callable[[Device], bool],
 ) -> Job:
     """The daemon that tells accounts how full their containers are; the transport leads to account servers."""
     from objstore.container.updater import ContainerUpdater
 
     devices = make_devices(config.devices)
     timeout_seconds = config.backend.node_timeout
-    updater = ContainerUpdater(cluster, devices, lambda: rings.account, transport, runtime, timeout_seconds)
+    updater = ContainerUpdater(
+        cluster, devices, lambda: rings.account, lambda: rings.container, transport, runtime, is_mine, timeout_seconds
+    )
     return Job(updater, config.updater.interval)
 
 
@@ -211,7 +218,7 @@ def make_container_daemons(
         config.reconciler, cluster, rings, transport, runtime, recon, is_mine, timeout_seconds
     )
     return [
-        make_container_updater(config, cluster, rings, transport, runtime),
+        make_container_updater(config, cluster, rings, transport, runtime, is_mine),
         Job(reconciler, config.reconciler.interval),
         _paced(replicator, config.replicator),
         _paced(ContainerAuditor(cluster, devices, runtime, recon), config.auditor),

@@ -19,9 +19,25 @@ RING = build_ring(
 )
 
 
+CONTAINER_RING = build_ring([Device(0, 1, 0, "10.0.0.9", 6201, "10.0.0.9", 6201, "sda", 1.0)], 4, 1, seed=1)
+
+
+def new_updater(servers: Servers, is_mine: bool = True) -> ContainerUpdater:
+    return ContainerUpdater(
+        servers.cluster,
+        servers.devices,
+        lambda: RING,
+        lambda: CONTAINER_RING,
+        servers.transport,
+        servers.runtime,
+        lambda device: is_mine,
+        3.0,
+    )
+
+
 @pytest.fixture
 def updater(servers: Servers) -> ContainerUpdater:
-    return ContainerUpdater(servers.cluster, servers.devices, lambda: RING, servers.transport, servers.runtime, 3.0)
+    return new_updater(servers)
 
 
 def told(servers: Servers) -> list[ContainerRow]:
@@ -173,3 +189,11 @@ def test_who_is_outdone_again_and_again_comes_back_later(servers: Servers, updat
     servers.transport.answering = lambda request, body: {}
     run_once(updater)
     assert len(told(servers)) == 3
+
+
+def test_a_handoff_does_not_tell(servers: Servers) -> None:
+    """What it lacks it would never get: the primaries get all that it has."""
+    servers.to_container("PUT", 1)
+    run_once(new_updater(servers, is_mine=False))
+    assert told(servers) == []
+    assert list((servers.device / "container_reports").iterdir()) == []
