@@ -17,6 +17,7 @@ from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.world import AFTERMATH_SECONDS, World
 
 EXPIRY_SLACK_SECONDS: Final = 5.0
+WRITES_MIN: Final = 20  # of so many some must succeed
 QUORUM: Final = 2  # of three replicas
 TIMESTAMP_LENGTH: Final = len("1234567890.12345")
 
@@ -49,6 +50,8 @@ class Checks:
     def run(self, daemons: Set[str]) -> list[str]:
         """What holds in the end, as far as these daemons have seen to it; all that is wrong."""
         self.stored()
+        if len(self._model.writes) > WRITES_MIN and not any(write.acknowledged for write in self._model.writes.values()):
+            self.wrong("no write was ever acknowledged")
         for node in self._world.nodes.values():
             for bug in node.bugs:
                 self.wrong(f"{node.name} logged: {bug[:2000]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -148,8 +149,11 @@ class Node:
         text = line.decode("utf-8", "replace").rstrip()
         self.log.append(text)
         if "level=error" in text and any(f'msg="{each}"' in text for each in BUGS) and not self._foreseen(text):
-            self.bugs.append(text)
-            self.world.note(self.name, "BUG", text[:3000])
+            self._bug(text)
+
+    def _bug(self, text: str) -> None:
+        self.bugs.append(text)
+        self.world.note(self.name, "BUG", text[:3000])
 
     def _foreseen(self, text: str) -> bool:
         """A disk that fails may make a step fail; it is tried again."""
@@ -166,7 +170,11 @@ class Node:
 
     def _live(self, make: Callable[[Node], tuple[dict[int, WsgiApplication], list[Job]]]) -> None:
         runtime = self.make_runtime()
-        self.servers, jobs = make(self)
+        try:
+            self.servers, jobs = make(self)
+        except Exception:
+            self._bug(f"it cannot start: {traceback.format_exc()}")
+            raise
         Runner(jobs, runtime).run()
 
     def crash(self, power: bool) -> None:
