@@ -50,7 +50,9 @@ class Checks:
     def run(self, daemons: Set[str]) -> list[str]:
         """What holds in the end, as far as these daemons have seen to it; all that is wrong."""
         self.stored()
-        if len(self._model.writes) > WRITES_MIN and not any(write.acknowledged for write in self._model.writes.values()):
+        if len(self._model.writes) > WRITES_MIN and not any(
+            write.acknowledged for write in self._model.writes.values()
+        ):
             self.wrong("no write was ever acknowledged")
         for node in self._world.nodes.values():
             for bug in node.bugs:

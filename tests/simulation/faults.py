@@ -18,6 +18,7 @@ from tests.simulation.world import FOLDERS, OBJECT_KINDS, PART_POWERS, World
 DEVICES_MIN: Final = 6
 BLACKOUT_SECONDS_MAX: Final = 60.0
 PAGE_BYTES: Final = 4096
+NOTICED_RATE: Final = 0.5  # of the files whose bits have flipped; the others are left to the auditor
 
 
 class Faults:
@@ -29,7 +30,7 @@ class Faults:
         self._random = world.stream("faults")
         self._storms: list[Weather] = []
         self._damaged: set[str] = set()
-        self.damaged: Callable[[str], None] = lambda path: None  # called with files whose bits have flipped
+        self.damaged: Callable[[str], None] = lambda path: None  # called with some of the files whose bits have flipped
         self._spent = False
 
     def run(self, event: Event) -> None:
@@ -215,7 +216,7 @@ class Faults:
             return
         self._damaged.add(path)
         self.world.note(disk.node, f"bits of the {what} flip in", path.removeprefix(self.world.root))
-        if what != "database":
+        if what != "database" and self._random.random() < NOTICED_RATE:
             self.damaged(path)
         self._flip(what, path)
 

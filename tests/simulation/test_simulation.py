@@ -14,17 +14,22 @@ ROOT = Path(__file__).parents[2]
 HOURS = "1.5"
 
 
-def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own: a simulation patches the program."""
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a process of its own: a simulation patches the program."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
+
+
+def simulate(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    return run_python("-m", "tests.simulation", *arguments, **environment)
 
 
 @pytest.mark.parametrize("first", ["fixed-a", "fixed-b", "fixed-c", "fixed-d"])
@@ -42,22 +47,39 @@ def test_fresh_seeds() -> None:
 def test_a_seed_replays_exactly() -> None:
     traces = set()
     for hash_seed in ("1", "2"):
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.simulation", "one", "replay", "--hours", HOURS],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        done = simulate("one", "replay", "--hours", HOURS, PYTHONHASHSEED=hash_seed)
         assert done.returncode == 0, done.stdout + done.stderr
         traces.add(done.stdout.rpartition("trace ")[2])
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("name", ["names_are_not_flushed", "one_is_a_quorum", "metadata_is_not_replicated"])
+@pytest.mark.parametrize(
+    "name",
+    ["names_are_not_flushed", "one_is_a_quorum", "metadata_is_not_replicated", "sync_points_go_too_far"],
+)
 def test_a_planted_bug_is_caught(name: str) -> None:
     """A few of them; `make mutants` plants all."""
     done = simulate("mutants", name, "--hours", "4", "--jobs", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+PLANT_EACH = """
+import os
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.patching import load_program
+
+load_program()
+assert len({each.name for each in MUTANTS}) == len(MUTANTS)
+for each in MUTANTS:
+    process = os.fork()
+    if not process:
+        each.plant()
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0, each.name
+"""
+
+
+def test_every_bug_has_its_place_in_the_program() -> None:
+    """What a mutant replaces is there: else it would change nothing."""
+    done = run_python("-c", PLANT_EACH)
     assert done.returncode == 0, done.stdout + done.stderr

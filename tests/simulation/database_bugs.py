@@ -1,0 +1,124 @@
+"""Bugs to be planted in the databases of containers and accounts, and in the daemons that look after them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+import msgspec
+
+from objstore.account import reaper
+from objstore.container import reports, rows
+from objstore.container import updater as container_updater
+from objstore.db import database, merging, reclaiming, removal, replicator, status, store, syncing
+from objstore.db.planning import Plan
+from tests.simulation.planting import Mutant, always, nothing, replace
+
+
+def rows_are_not_flushed() -> None:
+    """A database's log is not flushed after a commit."""
+    replace("flush", nothing, database.Database)
+
+
+def older_rows_win() -> None:
+    """A merge keeps the older row."""
+    replace("merge_object_rows", lambda one, other: min(one, other, key=lambda row: row.timestamp), rows)
+
+
+def rows_are_not_pushed() -> None:
+    """Replicas of a database that differ are taken for equal."""
+    replace("decide", lambda mine, theirs, both_ways: Plan(), syncing)
+
+
+def sync_points_go_too_far() -> None:
+    """A batch of a few rows counts as all there were."""
+    real = merging.BatchReader._read_inside
+
+    def read(self: Any, after: int, limit: int, connection: sqlite3.Connection) -> Any:
+        batch = real(self, after, limit, connection)
+        return msgspec.structs.replace(batch, upto=batch.sequence)
+
+    replace("_read_inside", read, merging.BatchReader)
+
+
+def deletions_of_databases_are_not_merged() -> None:
+    """Replicas tell each other of rows only."""
+    replace("merge_status", lambda one, other: one, merging, status)
+
+
+def handoffs_are_given_up_unconfirmed() -> None:
+    """A database in the wrong place goes without the primaries' promises, whether they could be reached or not."""
+    replace("give_up", always(True), syncing.Sync)
+    real = replicator.DatabaseReplicator._sync_one
+
+    def sync_one(self: Any, subject: Any, node: Any, answer: Any) -> bool:
+        agreed: bool = real(self, subject, node, answer)
+        return agreed or subject.mine is None
+
+    replace("_sync_one", sync_one, replicator.DatabaseReplicator)
+
+
+def removals_are_not_guarded() -> None:
+    """What was written to a database while it was being given up goes with it."""
+    replace("same_as", always(always(True)), replicator, removal)
+    replace("give_up", always(True), syncing.Sync)
+
+
+def row_tombstones_are_dropped_early() -> None:
+    """A deleted row is forgotten at once, though a replica may still have the row."""
+    replace("limit", "9", reclaiming.Reclaimer)
+    real = replicator.DatabaseReplicator._sync_all
+
+    def sync_all(self: Any, subject: Any, answers: Any) -> None:
+        real(self, subject, answers)
+        if subject.mine is not None:
+            self._reclaim(subject)
+
+    replace("_sync_all", sync_all, replicator.DatabaseReplicator)
+    replace("RECLAIM_LOOKS", 10**6, replicator)
+
+
+def new_databases_are_not_flushed() -> None:
+    """A database gets its name before its content and the folders above are durable."""
+
+    def write(_self: Any, name: str, content: bytes, _changed: Any) -> None:
+        with store.open(name, "wb") as file:  # type: ignore[attr-defined]
+            file.write(content)
+
+    replace("_flush_file", write, store.DatabaseStore)
+
+
+def accounts_believe_the_fastest_clock() -> None:
+    """Who is outdone by figures from the future leaves it at that."""
+    real = reports.Reporter.tell
+
+    def tell(self: Any, *arguments: Any) -> Any:
+        return msgspec.structs.replace(real(self, *arguments), outdone_by="")
+
+    replace("tell", tell, reports.Reporter)
+
+
+def accounts_are_not_told() -> None:
+    """Figures of containers stay where they are."""
+    replace("_told", always(True), container_updater.ContainerUpdater)
+
+
+def reaper_leaves_containers() -> None:
+    """A deleted account keeps what it holds."""
+    replace("_reap_container", lambda self, path: iter(()), reaper.AccountReaper)
+
+
+DATABASE_BUGS: Final = (
+    Mutant(rows_are_not_flushed, 8),
+    Mutant(older_rows_win, 8),
+    Mutant(rows_are_not_pushed, 8),
+    Mutant(sync_points_go_too_far, 8),
+    Mutant(deletions_of_databases_are_not_merged, 8),
+    Mutant(handoffs_are_given_up_unconfirmed, 8),
+    Mutant(removals_are_not_guarded, 16),
+    Mutant(row_tombstones_are_dropped_early, 8),
+    Mutant(new_databases_are_not_flushed, 8),
+    Mutant(accounts_believe_the_fastest_clock, 16),
+    Mutant(accounts_are_not_told, 8),
+    Mutant(reaper_leaves_containers, 8),
+)

@@ -1,0 +1,245 @@
+"""Bugs to be planted in the object servers, their daemons and the proxies' writes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from objstore.object import announce, auditor, delete, expirer, fileset, pending, post, replicator, updater
+from objstore.object.expiring import Action, Verdict
+from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
+from objstore.object.replication import answering, partitions, planning, receiving
+from objstore.proxy.put import encoding
+from objstore.proxy.put import writing as put_writing
+from objstore.system import files
+from objstore.timestamps import Timestamp
+from tests.simulation.planting import Mutant, always, nothing, replace
+
+
+def data_is_not_flushed() -> None:
+    """An object's file gets its name before its content is durable."""
+    replace("flush", nothing, disk.Disk)
+    replace("flush_large", nothing, disk.Disk)
+
+
+def names_are_not_flushed() -> None:
+    """A write is acknowledged before its name, an entry of a directory, is durable."""
+    replace("flush_names", nothing, disk.Disk)
+
+
+def settled_after_the_answer() -> None:
+    """What a write replaces is removed before the new name is durable."""
+
+    def settle(self: Any) -> None:
+        for obsolete in fileset.judge((*self._standing.names, self._name)).obsolete:
+            self._disk.unlink(f"{self._path}/{obsolete}")
+        self._directory.close()
+
+    replace("settle", settle, writing.UnsettledName)
+
+
+def one_is_a_quorum() -> None:
+    """A write is acknowledged as soon as one node has it."""
+    replace("quorum_size", always(1), encoding, put_writing)
+    replace("has_quorum", lambda statuses, needed: any(status < 300 for status in statuses), put_writing)
+
+
+def checksums_are_not_checked() -> None:
+    """Whatever lies on the disk is sent."""
+
+    def read(self: Any) -> bytes:
+        body: bytes = self._disk.read(self._file, self.description.data.size, 0)
+        self.close()
+        return body
+
+    replace("read", read, reading.FileObject)
+
+
+def bodies_are_not_audited() -> None:
+    """The auditor believes the metadata."""
+    replace("_read", nothing, scrubbing.Scrub)
+
+
+def places_are_judged_by_another_ring() -> None:
+    """The auditor sets aside what lies where the default policy's ring would not have it: every copy there is."""
+    replace("PART_POWER_SHIFT", 0, auditor)
+    real = auditor.ObjectAuditor._belongs
+
+    def belongs(self: Any, _policy: Any, partition: str, digest: str) -> bool:
+        return real(self, self._cluster.policies.default, partition, digest)
+
+    replace("_belongs", belongs, auditor.ObjectAuditor)
+
+
+def announcements_are_not_awaited() -> None:
+    """Neither delivered nor put on record: a listing may lack what was acknowledged."""
+    replace("wait", nothing, announce.Announcement)
+
+
+def pending_updates_are_not_flushed() -> None:
+    """The record of an update that could not be delivered may vanish."""
+
+    def careless(path: str, content: bytes, mode: int = files.FILE_MODE) -> None:
+        temporary = files.temporary_name(path)
+        with files.open(temporary, "wb") as file:  # type: ignore[attr-defined]
+            file.write(content)
+        files.os.replace(temporary, path)
+
+    replace("write_atomically", careless, files)
+
+
+def pending_updates_are_dropped() -> None:
+    """An update that could not be delivered is forgotten, not put on record."""
+    replace("save", nothing, announce, pending)
+
+
+def updates_of_absent_containers_are_dropped() -> None:
+    """A container that says 404 once will never want them."""
+    replace("RECLAIM_SECONDS", 0.0, updater)
+
+
+def oldest_data_wins() -> None:
+    """Of several versions in a directory the oldest counts."""
+    real = fileset.judge
+
+    def judge(names: Any) -> Any:
+        standing = real(names)
+        datas = sorted(name for name in standing.names if name.endswith(".data"))
+        if standing.data is None or len(datas) < 2:
+            return standing
+        obsolete = set(standing.names) - {datas[0]}
+        return msgspec.structs.replace(real([datas[0]]), names=standing.names, obsolete=tuple(sorted(obsolete)))
+
+    replace("judge", judge, fileset, engine, writing, suffixes)
+
+
+def posts_reset_the_type() -> None:
+    """A POST without a content type brings back the one that the data had."""
+    real = post.merge_post
+
+    def merge(before: Any, timestamp: str, headers: Any, content_type: str) -> Any:
+        after = real(before, timestamp, headers, content_type)
+        if after is before or content_type:
+            return after
+        data = before.data
+        return msgspec.structs.replace(after, content_type=data.content_type, content_type_timestamp=data.timestamp)
+
+    replace("merge_post", merge, post)
+
+
+def _exchanging_all_but(ending: str) -> None:
+    real = planning.exchange
+
+    def exchange(*arguments: Any) -> Any:
+        plan = real(*arguments)
+        push, pull = ([name for name in names if not name.endswith(ending)] for names in (plan.push, plan.pull))
+        return planning.Exchange(tuple(push), tuple(pull))
+
+    replace("exchange", exchange, partitions)
+
+
+def metadata_is_not_replicated() -> None:
+    """What a POST has stored stays where it is."""
+    _exchanging_all_but(".meta")
+
+
+def tombstones_are_not_replicated() -> None:
+    """A deletion stays where it is."""
+    _exchanging_all_but(".ts")
+
+
+def digests_are_never_out_of_date() -> None:
+    """The replicator believes the digests it has once computed."""
+    replace("_is_good", always(True), suffixes)
+
+
+def handoffs_are_emptied_too_soon() -> None:
+    """A handoff forgets a partition once it has tried to push it, whatever the primaries confirm."""
+
+    def removable(mine: Any, _confirmations: Any) -> Any:
+        return {digest: tuple(names) for digest, names in mine.items()}
+
+    replace("removable", removable, partitions)
+    replace("sync", lambda self, differing, primaries, pulls: set(differing), partitions.Partition)
+
+
+def rings_are_not_compared() -> None:
+    """A device is emptied by the word of servers that are no primaries, by rings that nobody looks at again."""
+    replace("_expect_primary", nothing, answering.Answering)
+
+    def give_up(self: Any, partition: Any, primaries: Any, ring: Any) -> None:
+        partition.give_up(primaries, ring.version)
+
+    replace("_give_up", give_up, replicator.ObjectReplicator)
+
+
+def tombstones_are_dropped_early() -> None:
+    """A deletion is forgotten as soon as it has removed the data, though another node may still have it."""
+    real = writing.UnsettledName.settle
+
+    def settle(self: Any) -> None:
+        real(self)
+        if self._name.endswith(".ts"):
+            self._disk.unlink(f"{self._path}/{self._name}")
+
+    replace("settle", settle, writing.UnsettledName)
+
+
+def tombstones_are_reclaimed_early() -> None:
+    """The replicator forgets a deletion of which all primaries have heard, of whatever age."""
+    real = planning.is_forgettable
+    replace("is_forgettable", lambda standing, _before: real(standing, "9"), planning, partitions, suffixes)
+
+
+def received_files_are_not_flushed() -> None:
+    """What a peer has sent is confirmed before it is durable; then a handoff is emptied."""
+    real = receiving.Receiver.receive
+
+    def receive(self: Any, body: Any) -> Any:
+        kept = {name: getattr(disk.Disk, name) for name in ("flush", "flush_large", "flush_names")}
+        for name in kept:
+            replace(name, nothing, disk.Disk)
+        try:
+            return real(self, body)
+        finally:
+            for name, flush in kept.items():
+                replace(name, flush, disk.Disk)
+
+    replace("receive", receive, receiving.Receiver)
+
+
+def expirer_trusts_its_queue() -> None:
+    """Whatever was once to expire is deleted then, without X-If-Delete-At, whatever has become of it."""
+
+    def decide(entry: Any, _replies: Any, now: float, _reclaim_seconds: float) -> Verdict:
+        return Verdict(Action.DELETE, Timestamp.from_seconds(now).internal)
+
+    replace("decide", decide, expirer)
+    replace("_guarded", nothing, delete)
+
+
+OBJECT_BUGS: Final = (
+    Mutant(data_is_not_flushed, 8),
+    Mutant(names_are_not_flushed, 8),
+    Mutant(settled_after_the_answer, 8),
+    Mutant(one_is_a_quorum, 8),
+    Mutant(checksums_are_not_checked, 8),
+    Mutant(bodies_are_not_audited, 8),
+    Mutant(places_are_judged_by_another_ring, 8),
+    Mutant(announcements_are_not_awaited, 8),
+    Mutant(pending_updates_are_not_flushed, 8),
+    Mutant(pending_updates_are_dropped, 8),
+    Mutant(updates_of_absent_containers_are_dropped, 8),
+    Mutant(oldest_data_wins, 8),
+    Mutant(posts_reset_the_type, 8),
+    Mutant(metadata_is_not_replicated, 8),
+    Mutant(tombstones_are_not_replicated, 8),
+    Mutant(digests_are_never_out_of_date, 8),
+    Mutant(handoffs_are_emptied_too_soon, 8),
+    Mutant(rings_are_not_compared, 16),
+    Mutant(tombstones_are_dropped_early, 8),
+    Mutant(tombstones_are_reclaimed_early, 8),
+    Mutant(received_files_are_not_flushed, 12),
+    Mutant(expirer_trusts_its_queue, 8),
+)
