@@ -26,6 +26,8 @@ from objstore.system.concurrency import Event
 FLUSH_TIMEOUT_SECONDS: Final = 60.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# For calls that do not wait: giving up the interpreter's lock, and waiting for it, would take longer.
+_libc_at_once = ctypes.PyDLL(None, use_errno=True)
 _ZERO: Final = ctypes.c_int64(0)
 _WAIT_BEFORE: Final = 1  # SYNC_FILE_RANGE_WAIT_BEFORE
 
@@ -38,7 +40,7 @@ def _syncfs(descriptor: int) -> None:
 
 def _check_written(descriptor: int) -> None:
     """Raise OSError if writing this file back has failed since it was opened, whoever has been told already."""
-    if _libc.sync_file_range(descriptor, _ZERO, _ZERO, _WAIT_BEFORE) != 0:
+    if _libc_at_once.sync_file_range(descriptor, _ZERO, _ZERO, _WAIT_BEFORE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
