@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from objstore.object import announce, auditor, delete, expirer, fileset, pending, post, replicator, updater
+from objstore.object import announce, auditor, delete, expirer, fileset, pending, replicator, updater
 from objstore.object.expiring import Action, Verdict
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
 from objstore.object.replication import answering, partitions, planning, receiving
@@ -114,18 +114,10 @@ def oldest_data_wins() -> None:
     replace("judge", judge, fileset, engine, writing, suffixes)
 
 
-def posts_reset_the_type() -> None:
-    """A POST without a content type brings back the one that the data had."""
-    real = post.merge_post
-
-    def merge(before: Any, timestamp: str, headers: Any, content_type: str) -> Any:
-        after = real(before, timestamp, headers, content_type)
-        if after is before or content_type:
-            return after
-        data = before.data
-        return msgspec.structs.replace(after, content_type=data.content_type, content_type_timestamp=data.timestamp)
-
-    replace("merge_post", merge, post)
+def types_go_with_their_metadata() -> None:
+    """A POST without a content type makes obsolete the one that has set it."""
+    real = fileset._judge_metas
+    replace("_judge_metas", lambda metas, winner: (real(metas, winner)[0], None), fileset)
 
 
 def _exchanging_all_but(ending: str) -> None:
@@ -232,7 +224,7 @@ OBJECT_BUGS: Final = (
     Mutant(pending_updates_are_dropped, 8),
     Mutant(updates_of_absent_containers_are_dropped, 8),
     Mutant(oldest_data_wins, 8),
-    Mutant(posts_reset_the_type, 8),
+    Mutant(types_go_with_their_metadata, 8),
     Mutant(metadata_is_not_replicated, 8),
     Mutant(tombstones_are_not_replicated, 8),
     Mutant(digests_are_never_out_of_date, 8),
