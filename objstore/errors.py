@@ -16,6 +16,13 @@ class StoreError(Exception):
         return self.message.format_map(_Fields(self)) if self.message else repr(self)
 
 
+def reason_of(error: Exception) -> str:
+    """What went wrong, for one line to a person: an OSError without its number and the file, which the line names."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
 class _Fields(dict[str, object]):
     """The fields of an error by name, looked up when a template asks for them."""
 

@@ -10,8 +10,9 @@ from typing import Final
 import click
 from click import Context
 
+from objstore.config.units import Address
 from objstore.logs import LEVELS
-from objstore.tools.loopback import SERVICES, STORAGE_SERVICES, LoopbackCluster, Node, Plan
+from objstore.tools.loopback import DAEMONS, SERVICES, STORAGE_SERVICES, LoopbackCluster, Node, Plan
 from objstore.tools.problems import OperatorProblem
 
 START_SECONDS: Final = 30.0
@@ -58,9 +59,14 @@ def make(
     log_level: str,
 ) -> None:
     """Write configuration, rings and empty devices."""
+    if memcached:
+        try:
+            Address.parse(memcached)
+        except ValueError as error:
+            raise click.UsageError(f"--memcached: {error}") from None
     plan = Plan(nodes, devices_per_node, replicas, workers, first_port, memcached, log_level)
     made = LoopbackCluster.make(directory, plan)
-    click.echo(f"made {len(made.nodes)} nodes in {made.directory}; start them with: objstore cluster start")
+    click.echo(f"made {len(made.nodes)} nodes; start them with: objstore cluster start --directory {made.directory}")
 
 
 @cluster.command()
@@ -121,11 +127,12 @@ def status(context: Context, directory: Path) -> None:
     """Show what runs. Exit status 1 if something does not."""
     complete = True
     for node in LoopbackCluster.open(directory).nodes:
-        for service in SERVICES:
+        for service in (*SERVICES, *DAEMONS):
             process_id = node.process(service).process_id
             complete = complete and process_id is not None
             state = f"runs as process {process_id}" if process_id is not None else "does not run"
-            click.echo(f"{node.name} {service:<9} {node.address(service):<15} {state}")
+            address = node.address(service) if service in SERVICES else ""
+            click.echo(f"{node.name} {service:<17} {address:<15} {state}")
     context.exit(0 if complete else 1)
 
 

@@ -39,7 +39,8 @@ def explain(
     found = explain_file(file, not no_verify)
     wrong, places = list(found.wrong), None
     config = cluster_file or os.path.join(ring_dir, "objstore.toml")
-    if found.path is not None and os.path.exists(config):
+    # Away from a node there may be no rings; who names a file means it.
+    if found.path is not None and (cluster_file or os.path.exists(config)):
         places, misplaced = _where(file, found, Cluster.load(config), ring_dir, root)
         wrong += misplaced
     if as_json:
@@ -74,12 +75,12 @@ def _show(found: Explanation, wrong: list[str], places: Places | None) -> None:
     for name, value in found.facts.items():
         if isinstance(value, dict):
             for inner, text in value.items():
-                click.echo(f"  {name} {inner}: {text}")
+                click.echo(f"  {name} {inner}: {_text(text)}")
         elif isinstance(value, list):
             for entry in value:
-                click.echo(f"  {name}: {entry}")
+                click.echo(f"  {name}: {_text(entry)}")
         else:
-            click.echo(f"  {name}: {value}")
+            click.echo(f"  {name}: {_text(value)}")
     for line in wrong:
         click.echo(f"! {line}")
     if not wrong:
@@ -87,3 +88,12 @@ def _show(found: Explanation, wrong: list[str], places: Places | None) -> None:
     if places is not None:
         click.echo("It should be here:")
         show_places(places)
+
+
+def _text(value: Any) -> str:
+    """A value as people write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

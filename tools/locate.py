@@ -9,6 +9,8 @@ from urllib.parse import unquote
 import click
 
 from objstore.cluster import Cluster
+from objstore.http.errors import HttpError
+from objstore.limits import Limits, check_path
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy, UnknownPolicy
 from objstore.ring.format import read_ring
@@ -52,8 +54,8 @@ def locate(
             raise click.UsageError("--partition needs --ring")
         found = _of_partition(ring_file, partition, root, all_handoffs)
     else:
-        path = ResourcePath(*(unquote(name) if quoted else name for name in names))
         cluster = Cluster.load(cluster_file or os.path.join(ring_dir, "objstore.toml"))
+        path = _path(names, quoted, cluster.limits)
         policy = _policy(cluster.policies, policy_name)
         ring = read_ring(ring_file or os.path.join(ring_dir, ring_name(path, policy)))
         handoffs = None if all_handoffs else len(ring.rows)
@@ -64,6 +66,24 @@ def locate(
         echo_json(found.data())
     else:
         show_places(found)
+
+
+def _path(names: tuple[str, ...], quoted: bool, limits: Limits) -> ResourcePath:
+    """What the names mean. Raises OperatorProblem for those that nothing can have."""
+    try:
+        texts = [unquote(name, errors="strict") if quoted else name for name in names]
+        for text in texts:
+            text.encode()  # what the terminal sent in another encoding than UTF-8 cannot be
+        if not all(texts):
+            raise ValueError("a name is empty")
+        path = ResourcePath(*texts)
+        check_path(limits, path)
+    except HttpError as error:
+        raise OperatorProblem(error.reason, "give the account, its container and object as separate words") from None
+    except ValueError as error:
+        reason = "a name is not UTF-8" if isinstance(error, UnicodeError) else str(error)
+        raise OperatorProblem(reason, "give an account, its container and object") from None
+    return path
 
 
 def show_places(found: Places) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -160,7 +161,7 @@ class LoopbackCluster:
     @classmethod
     def open(cls, directory: Path) -> LoopbackCluster:
         """Raises OperatorProblem if no cluster was made there."""
-        directory = directory.resolve()
+        directory = Path(os.path.realpath(directory))
         try:
             stored = msgspec.json.decode((directory / LAYOUT_FILE).read_bytes(), type=LayoutFile)
         except FileNotFoundError:
@@ -172,7 +173,7 @@ class LoopbackCluster:
     @classmethod
     def make(cls, directory: Path, plan: Plan) -> LoopbackCluster:
         """Write configuration, rings and device folders. Raises OperatorProblem if there is a cluster already."""
-        directory = directory.resolve()
+        directory = Path(os.path.realpath(directory))
         if (directory / LAYOUT_FILE).exists():
             raise OperatorProblem(f"{directory} holds a cluster already", "start it, or remove the folder first")
         if not 1 <= plan.nodes <= NODES_MAX:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,19 @@ from typing import Any, Final, TypeVar
 import click
 from click import Context
 
+from objstore.config.loading import load
+from objstore.tools.check_config import KINDS
 from objstore.tools.problems import OperatorProblem
-from objstore.tools.processes import DetachedProcess
+from objstore.tools.processes import POLL_SECONDS, DetachedProcess
+from objstore.tools.ring.units import DURATION
 
 SERVERS: Final = ("account", "container", "object", "proxy")
 DAEMONS: Final = ("account-daemons", "container-daemons", "object-daemons")
 # In the order of starting: a proxy comes last, when what it asks is there.
 GROUPS: Final = {"all": (*SERVERS, *DAEMONS), "main": SERVERS, "rest": DAEMONS}
 RESTART_SECONDS: Final = 15.0
+# What cannot run, for want of a ring or because its address is taken, has said so by then.
+WATCH_SECONDS: Final = 1.0
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -102,15 +108,18 @@ def start(
     chosen = find_services(names or (("rest",) if once else ()), config_dir, run_dir, log_dir)
     if once:
         context.exit(max(_run_once(service) for service in chosen))
+    _check(chosen)
+    started = [service for service in chosen if service.process.start()]
+    _watch(started)
     for service in chosen:
-        started = service.process.start()
-        click.echo(f"{service.name}: {'started' if started else 'runs already'}, process {service.process.process_id}")
+        state = "started" if service in started else "runs already"
+        click.echo(f"{service.name}: {state}, process {service.process.process_id}")
 
 
 @services.command()
 @common_options
 @click.option("--graceful/--no-graceful", default=True, show_default=True, help="Let requests under way finish.")
-@click.option("--kill-after", type=float, default=15.0, show_default=True, help="Kill what has not ended by then.")
+@click.option("--kill-after", type=DURATION, default=15.0, show_default=True, help="Kill what has not ended by then.")
 @click.pass_context
 def stop(
     context: Context,
@@ -144,7 +153,9 @@ def stop(
 def reload_(context: Context, /, names: tuple[str, ...], config_dir: Path, run_dir: Path, log_dir: Path) -> None:
     """Let servers read their configuration again, without dropping a request; daemons are started anew."""
     idle = 0
-    for service in find_services(names, config_dir, run_dir, log_dir):
+    chosen = find_services(names, config_dir, run_dir, log_dir)
+    _check(chosen)
+    for service in chosen:
         process = service.process
         if process.process_id is None:
             click.echo(f"{service.name}: does not run")
@@ -170,6 +181,24 @@ def status(context: Context, /, names: tuple[str, ...], config_dir: Path, run_di
         click.echo(f"{service.name}: {state} ({service.configuration})")
         idle += process_id is None
     context.exit(1 if idle else 0)
+
+
+def _check(chosen: Sequence[Service]) -> None:
+    """Read the configuration of services, before any of them trips over it. Raises ConfigError."""
+    for service in chosen:
+        load(service.configuration, KINDS[service.kind.removesuffix("-daemons")])
+
+
+def _watch(started: Sequence[Service]) -> None:
+    """Look for a moment whether services keep running. Raises OperatorProblem."""
+    deadline = time.monotonic() + WATCH_SECONDS
+    while started and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        for service in started:
+            if service.process.process_id is None:
+                log = service.process.log_file
+                *_, last = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["without a word"]
+                raise OperatorProblem(f"{service.name} ended: {last.strip()}", f"its log is {log}")
 
 
 def _restart(process: DetachedProcess) -> None:

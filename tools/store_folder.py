@@ -85,7 +85,7 @@ class StoreFolder:
     """One store's folder: secrets, rings, users, and the devices d1, d2, ..."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        self.path = Path(os.path.realpath(path))
         self.shape = Shape()
 
     @property

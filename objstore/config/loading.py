@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.config.units import SecretMark, Unit
-from objstore.errors import StoreError
+from objstore.errors import StoreError, reason_of
 
 Config = TypeVar("Config", bound=Struct)
 # Where a value stands in a file: names of tables, positions in arrays, and at last the key.
@@ -49,8 +49,10 @@ def load(path: str | os.PathLike[str], kind: type[Config], environ: Mapping[str,
     file = os.fspath(path)
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(file, 0, "", f"cannot read it: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(file, 0, "", f"not text in UTF-8, from byte {error.start} on") from error
+    except OSError as error:
+        raise ConfigError(file, 0, "", f"cannot be read: {reason_of(error)}") from error
     return loads(text, kind, file, environ)
 
 

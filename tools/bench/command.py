@@ -12,9 +12,11 @@ from typing import Final
 
 import click
 
+from objstore.errors import reason_of
 from objstore.tools.bench.endpoint import Endpoint, Run
 from objstore.tools.bench.usage import ProcessTree
 from objstore.tools.problems import OperatorProblem
+from objstore.tools.ring.units import TIMEOUT
 
 READ_KEYS: Final = 1000
 LISTED_OBJECTS: Final = 10_000
@@ -153,9 +155,11 @@ FIGURES: Final[dict[str, Callable[[Session], None]]] = {
     help="Folder with the *.pid files of the store's processes, for what they use.",
 )
 @click.option("--pid", "pids", multiple=True, type=int, help="A process of the store; those below it count too.")
-@click.option("--seconds", default=10.0, show_default=True, help="How long each run takes.")
-@click.option("--repeat", default=3, show_default=True, help="How many runs; the median counts.")
-@click.option("--connections", default=16, show_default=True, help="Connections at a time.")
+@click.option("--seconds", type=TIMEOUT, default=10.0, show_default=True, help="How long each run takes.")
+@click.option(
+    "--repeat", type=click.IntRange(1), default=3, show_default=True, help="How many runs; the median counts."
+)
+@click.option("--connections", type=click.IntRange(1), default=16, show_default=True, help="Connections at a time.")
 @click.option("--policy", default="", help="Storage policy.  [default: the store's]")
 @click.argument("figures", nargs=-1, type=click.Choice(list(FIGURES)))
 def bench(
@@ -175,7 +179,7 @@ def bench(
         endpoint = Endpoint(auth, user, key)
     except (OSError, ValueError) as error:
         raise OperatorProblem(
-            f"no token from {auth}: {error}", "start the store, or give --auth, --user, --key"
+            f"no token from {auth}: {reason_of(error)}", "start the store, or give --auth, --user, --key"
         ) from None
     roots = [*pids, *ProcessTree.of_pid_files(pid_dirs).roots]
     container = f"bench-{os.getpid()}-{int(time.time())}"

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 from objstore.devices import Device
+from objstore.errors import reason_of
 from objstore.headers import Backend
 from objstore.paths import ResourcePath
 from objstore.tools.problems import OperatorProblem
@@ -30,19 +31,21 @@ class Session(Struct, frozen=True):
         try:
             status = _request(self.host, self.port, "PUT", f"/v1{path.quoted}", sent, self.timeout_seconds, body)[0]
         except (OSError, http.client.HTTPException) as error:
-            return f"{path}: {error}"
+            return f"{path}: {reason_of(error)}"
         return "" if status in (201, 202) else f"{path}: {status}"
 
 
 def log_in(auth: str, user: str, key: str, timeout_seconds: float) -> Session:
     """Raises OperatorProblem."""
-    where = urlsplit(auth)
     try:
         headers = {"X-Auth-User": user, "X-Auth-Key": key}
-        host, port = where.hostname or "127.0.0.1", where.port or 80
+        where = urlsplit(auth)
+        host, port = where.hostname, where.port or 80
+        if where.scheme != "http" or not host:
+            raise ValueError("no address as http://HOST:PORT/auth/v1.0")
         status, answered = _request(host, port, "GET", where.path, headers, timeout_seconds)
-    except (OSError, http.client.HTTPException) as error:
-        raise OperatorProblem(f"{auth}: {error}", "check --auth") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise OperatorProblem(f"{auth}: {reason_of(error)}", "check --auth") from error
     if status != 200:
         raise OperatorProblem(f"{auth}: the login of {user} was answered with {status}", "check --user and --key")
     storage = urlsplit(answered["x-storage-url"])

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from objstore.cluster import Cluster
 from objstore.devices import Device
+from objstore.errors import reason_of
 from objstore.headers import Client
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
@@ -140,7 +141,7 @@ def _look(sample: Sample, settings: Settings, quiet: bool) -> Findings:
         try:
             return partition, has_copy(node, partition, path, index, settings.timeout), ""
         except (OSError, http.client.HTTPException) as error:
-            return partition, False, f"{node.address}/{node.device}: {error}"
+            return partition, False, f"{node.address}/{node.device}: {reason_of(error)}"
 
     places = [(number, path, node) for number, path in sample.paths.items() for node in sample.ring.primaries(number)]
     missing: Counter[int] = Counter()

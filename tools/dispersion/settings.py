@@ -12,6 +12,7 @@ from msgspec import Struct
 from objstore.cluster import Cluster
 from objstore.policies import Policy, UnknownPolicy
 from objstore.tools.problems import OperatorProblem
+from objstore.tools.ring.units import PERCENT, TIMEOUT
 
 CONTAINER_PREFIX: Final = "dispersion"
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,11 +54,11 @@ def settings_options(command: Command) -> Command:
     for decorate in (
         click.option("--objects/--no-objects", default=True, show_default=True, help="Objects of each policy."),
         click.option("--containers/--no-containers", default=True, show_default=True, help="Containers."),
-        click.option("--timeout", type=float, default=10.0, show_default=True, help="Seconds for each request."),
+        click.option("--timeout", type=TIMEOUT, default=10.0, show_default=True, help="Seconds for each request."),
         click.option(
             "--concurrency", type=click.IntRange(1), default=25, show_default=True, help="Requests at a time."
         ),
-        click.option("--coverage", type=float, default=1.0, show_default=True, help="Percent of the partitions."),
+        click.option("--coverage", type=PERCENT, default=1.0, show_default=True, help="Percent of the partitions."),
         click.option("--policy", help="Objects of this storage policy only."),
         click.option(
             "--cluster", "cluster_file", default="", help="The cluster's objstore.toml; that beside the rings."

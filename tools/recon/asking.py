@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from objstore.config.units import Address
 from objstore.devices import Device
+from objstore.errors import reason_of
 
 AT_A_TIME: Final = 64
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -73,7 +74,7 @@ def _ask(server: Server, page: str, timeout_seconds: float) -> Answer:
             response = link.getresponse()
             content = response.read(ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(server, failure=str(error) or type(error).__name__)
+        return Answer(server, failure=reason_of(error))
     if response.status != 200:
         reason = content.decode("utf-8", "replace").strip()[:REASON_CHARACTERS]
         return Answer(server, failure=f"{response.status} {reason}")

@@ -22,6 +22,7 @@ from objstore.tools.recon.asking import Server, ask_all, servers_of
 from objstore.tools.recon.figures import ALL, REPORTS, STORAGE
 from objstore.tools.recon.reports import Report
 from objstore.tools.ring.output import echo_json, echo_table, json_option
+from objstore.tools.ring.units import DURATION, TIMEOUT
 
 # In the order in which they are shown, and what of them --all asks for.
 NAMES: Final = (
@@ -100,9 +101,10 @@ class Questions:
 
     def _digests(self) -> list[Report]:
         rings = {os.path.basename(path): digest for path, digest in disks.ring_digests(self.ring_dir).items()}
+        name = os.path.basename(self.cluster_file)
+        expected = {name: disks.file_digest(self.cluster_file)} if name else {}
         found = [reports.digests("md5 of rings", ask_all(self.servers, "ringmd5", self.timeout_seconds), rings)]
-        if os.path.exists(self.cluster_file):
-            expected = {os.path.basename(self.cluster_file): disks.file_digest(self.cluster_file)}
+        if expected:
             answers = ask_all(self.servers, "configmd5", self.timeout_seconds)
             found.append(reports.digests("md5 of configuration", answers, expected))
         return found
@@ -117,11 +119,11 @@ class Questions:
 @click.option("--proxy", "proxies", multiple=True, metavar="HOST:PORT", help="A proxy's replication address.")
 @click.option("--region", type=int, help="Servers of this region only.")
 @click.option("-z", "--zone", type=int, help="Servers of this zone only.")
-@click.option("-t", "--timeout", type=float, default=5.0, show_default=True, help="Seconds to wait for each server.")
+@click.option("-t", "--timeout", type=TIMEOUT, default=5.0, show_default=True, help="Seconds to wait for each server.")
 @click.option("--top", type=click.IntRange(0), default=0, help="Show so many of the fullest devices.")
 @click.option("--lowest", type=click.IntRange(0), default=0, help="Show so many of the emptiest devices.")
 @click.option("--human-readable", is_flag=True, help="Sizes with units.")
-@click.option("--jitter", type=float, default=0.0, show_default=True, help="Seconds that clocks may differ.")
+@click.option("--jitter", type=DURATION, default=0.0, show_default=True, help="Seconds that clocks may differ.")
 @click.option("-v", "--verbose", is_flag=True, help="What each server answered.")
 @click.option("--suppress", is_flag=True, help="Say nothing of servers that cannot be reached.")
 @json_option
@@ -137,7 +139,7 @@ def recon(
         _servers(kinds, given["ring_dir"], given["proxies"], given["region"], given["zone"]),
         given["timeout"],
         given["ring_dir"],
-        given["cluster_file"] or os.path.join(given["ring_dir"], "objstore.toml"),
+        given["cluster_file"] or _file_beside(given["ring_dir"]),
         given["top"],
         given["lowest"],
         given["human_readable"],
@@ -150,6 +152,12 @@ def recon(
         for report in found:
             _show(report, verbose, suppress)
     context.exit(1 if any(report.wrong for report in found) else 0)
+
+
+def _file_beside(ring_dir: str) -> str:
+    """The objstore.toml beside the rings; "" where there is none."""
+    path = os.path.join(ring_dir, "objstore.toml")
+    return path if os.path.exists(path) else ""
 
 
 def _servers(

@@ -14,7 +14,7 @@ from objstore.system.wallclock import WallClock
 from objstore.tools.problems import OperatorProblem
 from objstore.tools.ring.output import progress, quiet_option
 from objstore.tools.ring.pushing import Pusher, RingToPublish, ServerRefused, everywhere, open_ring, servers_of
-from objstore.tools.ring.units import DURATION
+from objstore.tools.ring.units import TIMEOUT
 
 NAMED_MAX: Final = 10  # servers named in an error
 
@@ -38,7 +38,7 @@ class _AddressType(click.ParamType[Address]):
     "--cluster", default="/etc/objstore/objstore.toml", show_default=True, help="The objstore.toml of the cluster."
 )
 @click.option("--older", is_flag=True, help="Also replace newer rings than these.")
-@click.option("--timeout", type=DURATION, default=60.0, show_default=True, help="How long to wait for a server.")
+@click.option("--timeout", type=TIMEOUT, default=60.0, show_default=True, help="How long to wait for a server.")
 @quiet_option
 def publish(
     rings: tuple[str, ...],

@@ -32,7 +32,10 @@ class Measure(click.ParamType[float]):
 
 
 def _share(text: str) -> float:
-    number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"expected a share such as 0.1 or 10%, got {text!r}")
     return number
@@ -46,9 +49,27 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def parse_percent(text: str) -> float:
+    """Read "5" or "5%", more than 0 and at most 100. Raises ValueError."""
+    percent = 100 * _share(f"{text.removesuffix('%')}%")
+    if not 0 < percent <= 100:
+        raise ValueError(f"expected more than 0 and at most 100 percent, got {text!r}")
+    return percent
+
+
+def parse_timeout(text: str) -> float:
+    """Read "10s" as seconds, more than 0. Raises ValueError."""
+    seconds = parse_seconds(text)
+    if not seconds:
+        raise ValueError("it must be more than 0")
+    return seconds
+
+
 SIZE: Final = Measure("size", parse_bytes)
 RATE: Final = Measure("rate", parse_rate)
 DURATION: Final = Measure("duration", parse_seconds)
+TIMEOUT: Final = Measure("duration", parse_timeout)
+PERCENT: Final = Measure("percent", parse_percent)
 SHARE: Final = Measure("share", _share)
 
 

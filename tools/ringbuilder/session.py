@@ -60,9 +60,10 @@ class Session:
 
     def load(self) -> RingBuilder:
         """The builder, to be looked at. Raises RingFileError."""
+        builder = load_builder(self.files.builder)
         if self.files.builder != self.name:
             click.echo(f"Note: using {self.files.builder} instead of {self.name} as builder file", err=True)
-        return load_builder(self.files.builder)
+        return builder
 
     @contextmanager
     def locked(self) -> Iterator[RingBuilder]:

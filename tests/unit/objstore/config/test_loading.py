@@ -74,13 +74,13 @@ def test_load_names_the_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.toml: cannot read it: .*No such file"):
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file or directory$"):
         load(tmp_path / "none.toml", House)
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "house.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="cannot read it"):
+    with pytest.raises(ConfigError, match="not text in UTF-8, from byte 0 on"):
         load(tmp_path / "house.toml", House)
 
 
