@@ -38,7 +38,7 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     except AlreadyStored:
         return conflict(timestamp)
     announcement = service.announcer.deleted(target, audience, timestamp)
-    unsettled.settle()
+    service.settle(target, unsettled)
     announcement.wait()
     if was_live or expected is not None:
         return Response(204, {Backend.TIMESTAMP: timestamp})

@@ -22,6 +22,9 @@ class Location(Struct, frozen=True, gc=False):
     """Where one object lies: the device's folder, the policy, the partition, the path's hash in hex.
 
     `name` is the object's path, "/account/container/object", which must be the one in its metadata.
+
+    While the ring's part power is increased, files of the object may also lie in the partitions `others`, and every new
+    one gets a name in `linked`, too, if that is not empty: see `powers`.
     """
 
     device: str
@@ -29,6 +32,8 @@ class Location(Struct, frozen=True, gc=False):
     partition: str
     hash: str
     name: str
+    others: tuple[str, ...] = ()
+    linked: str = ""
 
 
 class Missing(Struct, frozen=True, gc=False):
@@ -150,18 +155,36 @@ class StorageEngine(Protocol):
         """The numbers of the partitions a device holds anything of, in no order. Blocks, as the next three do."""
 
     def suffix_digests(
-        self, device: str, policy: Policy, partition: str, now: float, reclaim_before: str
+        self,
+        device: str,
+        policy: Policy,
+        partition: str,
+        now: float,
+        reclaim_before: str,
+        part_power: int | None = None,
     ) -> PartitionDigests:
         """A digest for each suffix of a partition; equal exactly where two devices hold the same versions.
 
-        Lone tombstones older than the timestamp `reclaim_before` do not count. `now` is in seconds since the epoch.
+        Lone tombstones older than the timestamp `reclaim_before` do not count, nor does what lies in the partition by
+        another power than `part_power`, if that is given. `now` is in seconds since the epoch.
         """
 
     def suffixes(self, device: str, policy: Policy, partition: str) -> list[str]:
         """The suffixes of which a partition may hold anything."""
 
-    def objects(self, device: str, policy: Policy, partition: str, suffix: str) -> dict[str, FileSet]:
-        """What there is of each object of a suffix, by the hash of its path."""
+    def objects(
+        self, device: str, policy: Policy, partition: str, suffix: str, part_power: int | None = None
+    ) -> dict[str, FileSet]:
+        """What there is of each object of a suffix, by the hash of its path; of those that belong to the partition by
+        this part power, if one is given."""
+
+    def link(
+        self, device: str, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]
+    ) -> list[str]:
+        """Give files of an object that lie in one partition their names in another as well; not durably: see `settle`.
+
+        Those that are gone by now are passed over. Returns those whose names stand for other files there. Blocks.
+        """
 
     def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         """One file of an object as it is stored, None when it is not there; raises ObjectCorrupt."""
@@ -188,7 +211,7 @@ class StorageEngine(Protocol):
         """Remove files of an object that others hold, or that nobody needs; and folders that are empty then. Blocks."""
 
     def settle(self, device: str, policy: Policy, partition: str) -> None:
-        """Make all names of a partition durable that can be seen now."""
+        """Make all names of a device durable that can be seen now, if it has the partition."""
 
     def quarantine(self, location: Location, reason: str) -> None:
         """Move all versions of the object to where nothing but an operator finds them."""

@@ -32,7 +32,7 @@ def post_object(service: ObjectService, request: Request) -> Response:
         return conflict(timestamp)
 
     announcement = service.announcer.stored(target, audience, after)
-    unsettled.settle()
+    service.settle(target, unsettled)
     announcement.wait()
     return plain(202, "Accepted", after.timestamp)
 

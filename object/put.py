@@ -43,7 +43,7 @@ def put_object(service: ObjectService, request: Request) -> Response:
 
     description = Description(metadata, timestamp, metadata.headers, content_type, timestamp)
     announcement = service.announcer.stored(target, audience, description)
-    unsettled.settle()
+    service.settle(target, unsettled)
     announcement.wait()
     return Response(201, {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp})
 

@@ -16,6 +16,7 @@ from objstore.devices import Device
 from objstore.http.transport import NodeFailure, Transport
 from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.object.engine import PartitionDigests, StorageEngine
+from objstore.object.placing import Placing
 from objstore.object.replication.answering import digest_of, reclaim_before
 from objstore.object.replication.messages import Question
 from objstore.object.replication.partitions import Counts, Partition
@@ -88,6 +89,7 @@ class ObjectReplicator:
         self._recon = recon
         self._is_mine = is_mine
         self._engine = engine
+        self._placing = Placing(engine, rings.object, runtime.threads, runtime.clock)
         self._bytes = Pace(config.bandwidth, runtime.clock)
         self._files = Pace(config.objects_per_second, runtime.clock)
         self._places = Semaphore(config.concurrency)
@@ -196,11 +198,11 @@ class ObjectReplicator:
 
     def _compare(self, current: _Pass, device: _DevicePass, policy: Policy, partitions: Sequence[str]) -> None:
         ring = self._rings.object(policy.index)
-        peers = Peers(self._transport, policy, self._config.node_timeout)
+        peers = Peers(self._transport, policy, ring.part_power, self._config.node_timeout)
         now = self._runtime.clock.now()
         before = reclaim_before(now, self._config.reclaim_age)
         known = [number for number in partitions if int(number) < ring.partition_count]
-        digests = self._runtime.threads.call(self._digests, device.path, policy, known, now, before)
+        digests = self._runtime.threads.call(self._digests, device.path, policy, known, now, before, ring.part_power)
         others = {
             number: [node for node in ring.primaries(int(number)) if not self._is_this(node, device)]
             for number in known
@@ -208,7 +210,7 @@ class ObjectReplicator:
         answers = self._ask_all(peers, digests, others)
         tasks = []
         for number in known:
-            place = Place(device.name, device.path, policy, number)
+            place = Place(device.name, device.path, policy, number, ring.part_power)
             partition = Partition(
                 self._engine,
                 self._cluster,
@@ -220,6 +222,7 @@ class ObjectReplicator:
                 device.away_since,
                 self._bytes.spend,
                 self._files.spend,
+                self._placing,
                 current.counts,
             )
             theirs = {node: answers[node].get(number) for node in others[number]}
@@ -232,9 +235,11 @@ class ObjectReplicator:
             task.wait()
 
     def _digests(
-        self, path: str, policy: Policy, partitions: Sequence[str], now: float, before: str
+        self, path: str, policy: Policy, partitions: Sequence[str], now: float, before: str, part_power: int
     ) -> dict[str, PartitionDigests]:
-        return {number: self._engine.suffix_digests(path, policy, number, now, before) for number in partitions}
+        return {
+            number: self._engine.suffix_digests(path, policy, number, now, before, part_power) for number in partitions
+        }
 
     def _is_this(self, node: Device, device: _DevicePass) -> bool:
         return node.device == device.name and self._is_mine(node)

@@ -16,9 +16,10 @@ from objstore.object.announce import Announcer
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
 from objstore.object.get import get_object, head_object
+from objstore.object.placing import Placing, RingOf
 from objstore.object.post import post_object
 from objstore.object.put import put_object
-from objstore.object.replication.answering import Answering, RingOf
+from objstore.object.replication.answering import Answering
 from objstore.object.replication.messages import METHOD
 from objstore.object.responses import not_found
 from objstore.object.retell import announce_object
@@ -55,10 +56,15 @@ class ObjectServer(WsgiServer):
         runtime: Runtime,
         ring_of: RingOf = lambda _policy_index: None,
         is_mine: Callable[[Device], bool] = lambda _device: False,
+        ring_in_use: RingOf | None = None,
     ) -> None:
-        """Who replicates to here is held against `ring_of` a policy, in which `is_mine` tells this server's devices."""
+        """Who replicates to here is held against `ring_of` a policy, in which `is_mine` tells this server's devices.
+
+        Objects are placed by `ring_in_use`, which need not look at the ring's file each time; `ring_of`, if not given.
+        """
         storage = config.storage
         engine = make_engine(storage.engine, runtime, storage.keep_cache_size)
+        placing = Placing(engine, ring_in_use or ring_of, runtime.threads, runtime.clock)
         updates = ContainerUpdates(transport, runtime.log, config.backend.container_update_timeout)
         self._service = ObjectService(
             cluster=cluster,
@@ -67,8 +73,10 @@ class ObjectServer(WsgiServer):
             announcer=Announcer(cluster.hasher, updates, runtime.threads),
             clock=runtime.clock,
             allowed_headers=tuple(name.title() for name in storage.allowed_headers),
+            placing=placing,
         )
-        self._answering = Answering(engine, cluster, devices, ring_of, is_mine, config.replicator.reclaim_age, runtime)
+        reclaim_seconds = config.replicator.reclaim_age
+        self._answering = Answering(engine, cluster, devices, ring_of, is_mine, reclaim_seconds, runtime, placing)
         self._log = runtime.log
 
     def handle(self, request: Request) -> Response:

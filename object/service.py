@@ -8,8 +8,9 @@ from objstore.cluster import Cluster
 from objstore.http.messages import Request
 from objstore.mounts import DeviceRoot
 from objstore.object.announce import Announcer
-from objstore.object.engine import Missing, ObjectCorrupt, StorageEngine, StoredObject
+from objstore.object.engine import Missing, ObjectCorrupt, StorageEngine, StoredObject, Unsettled
 from objstore.object.fileset import FileSet
+from objstore.object.placing import Placing
 from objstore.object.requests import Target, delete_at_of, target_of
 from objstore.system.clock import Clock
 
@@ -23,10 +24,17 @@ class ObjectService(Struct, frozen=True):
     announcer: Announcer
     clock: Clock
     allowed_headers: Sequence[str]
+    placing: Placing
 
     def target(self, request: Request) -> Target:
         """The object a request is about. Raises HttpError 400, 412, 503 and 507."""
-        return target_of(request, self.cluster, self.devices)
+        asked = target_of(request, self.cluster, self.devices)
+        location = self.placing.place(asked.location)
+        return asked if location is asked.location else Target(asked.device, asked.path, location)
+
+    def settle(self, target: Target, unsettled: Unsettled) -> None:
+        """Make a write durable where it will be looked for from now on. Raises OSError."""
+        self.placing.settle(target.location, unsettled)
 
     def stored(self, target: Target, standing: FileSet) -> StoredObject | None:
         """What `standing` stands for, opened; None when that is nothing, or damaged beyond use."""

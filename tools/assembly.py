@@ -81,7 +81,7 @@ def make_object_server(
     from objstore.object.server import ObjectServer
 
     devices = make_devices(config.devices)
-    return ObjectServer(config, cluster, devices, transport, runtime, rings.refreshed_object, is_mine)
+    return ObjectServer(config, cluster, devices, transport, runtime, rings.refreshed_object, is_mine, rings.object)
 
 
 def make_object_updater(

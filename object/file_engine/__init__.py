@@ -7,7 +7,9 @@ from objstore.runtime import Runtime
 
 
 def _make(runtime: Runtime, keep_cache_size: int) -> FileEngine:
-    return FileEngine(Disk(runtime.flusher, runtime.threads), runtime.log, keep_cache_size, runtime.random)
+    unlinked = runtime.metrics.counter("objects_not_linked_ahead", "New files without a name in their next partition")
+    disk = Disk(runtime.flusher, runtime.threads)
+    return FileEngine(disk, runtime.log, keep_cache_size, runtime.random, unlinked.add)
 
 
 register_engine("file", _make)

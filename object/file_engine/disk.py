@@ -197,6 +197,10 @@ class Disk:
         """Make the names in a directory, and those in `parents` on the same filesystem, durable likewise."""
         self._flusher.flush(directory.descriptor, everything=bool(parents))
 
+    def flush_all(self, directory: OpenFile) -> None:
+        """Make all names on the filesystem of a directory durable likewise."""
+        self._flusher.flush(directory.descriptor, everything=True)
+
     def flush_large(self, file: OpenFile) -> None:
         """Make one large file durable, apart from the others, whom it would hold up."""
         self._threads.call(_flush_large, file)
@@ -211,6 +215,17 @@ class Disk:
             os.link(file.temporary_path, name, dst_dir_fd=directory.descriptor)
         else:
             files.link_unnamed(file.descriptor, directory.descriptor, name)
+
+    def link_again(self, path: str, other: str) -> None:
+        """Give a file a second name. Raises FileExistsError if that is taken, FileNotFoundError."""
+        os.link(path, other)
+
+    def is_same_file(self, path: str, other: str) -> bool:
+        """Whether two names stand for one file; not if one of them is gone."""
+        try:
+            return os.path.samestat(os.stat(path), os.stat(other))
+        except FileNotFoundError:
+            return False
 
     def remove_older(self, directory: str, before: float) -> int:
         """Remove the files that were last changed before a moment, in seconds since the epoch; how many. Blocks."""

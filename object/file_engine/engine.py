@@ -2,13 +2,20 @@
 
 import errno
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from random import Random
 from typing import Final
 
 from objstore.logs import Logger
 from objstore.object.engine import Description, Exported, Location, Missing, ObjectCorrupt, PartitionDigests
+from objstore.object.file_engine.ahead import LinksAhead
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import digests_record, hash_directory, quarantine_directory
+from objstore.object.file_engine.layout import (
+    digests_record,
+    hash_directories,
+    hash_directory,
+    quarantine_directory,
+)
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of
@@ -46,28 +53,42 @@ _UNREADABLE: Final = (errno.EIO, errno.EUCLEAN)
 class FileEngine:
     """See StorageEngine for what each method does."""
 
-    def __init__(self, disk: Disk, log: Logger, keep_cache_size: int, random: Random) -> None:
-        """Bodies longer than `keep_cache_size` bytes are dropped from the page cache once sent."""
+    def __init__(
+        self,
+        disk: Disk,
+        log: Logger,
+        keep_cache_size: int,
+        random: Random,
+        count_unlinked: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Bodies longer than `keep_cache_size` bytes are dropped from the page cache once sent.
+
+        `count_unlinked` is called when a new file could not be linked into the partition it will belong to.
+        """
         self._disk = disk
         self._log = log
         self._keep_cache_size = keep_cache_size
-        self._inventory = Inventory(disk, random)
         self._ledger = DirectoryLedger()
+        self._inventory = Inventory(disk, random, self._ledger)
+        self._ahead = LinksAhead(disk, self._ledger, log, count_unlinked)
 
     def look(self, location: Location) -> FileSet:
         """See StorageEngine."""
-        return judge(self._disk.names(hash_directory(location)))
+        if not location.others:
+            return judge(self._disk.names(hash_directory(location)))
+        own, *others = hash_directories(location)
+        # The relinker may move a file meanwhile, from any of them to another: it is seen before or afterwards.
+        return judge({name for directory in (*others, own, *others) for name in self._disk.names(directory)})
 
     def open(self, location: Location, standing: FileSet | None = None) -> FileObject | Missing:
         """See StorageEngine."""
-        directory = hash_directory(location)
         for _ in range(OPEN_ATTEMPTS):
             if standing is None:
-                standing = judge(self._disk.names(directory))
+                standing = self.look(location)
             if standing.data is None:
                 return Missing(standing.timestamp)
             try:
-                return self._open(location, directory, standing)
+                return self._open(location, standing)
             except FileNotFoundError:
                 standing = None
             except MetadataCorrupt as error:
@@ -78,10 +99,21 @@ class FileEngine:
                 raise self._condemn(location, f"cannot be read: {error.strerror}") from error
         return Missing("")
 
-    def _open(self, location: Location, directory: str, standing: FileSet) -> FileObject:
+    def _opened(self, location: Location, name: str) -> OpenFile:
+        """One file of an object, wherever it lies. Raises FileNotFoundError when that is nowhere, OSError."""
+        own, *others = hash_directories(location)
+        try:
+            return self._disk.open(f"{own}/{name}")
+        except FileNotFoundError:
+            for other in others:
+                with suppress(FileNotFoundError):
+                    return self._disk.open(f"{other}/{name}")
+            raise
+
+    def _open(self, location: Location, standing: FileSet) -> FileObject:
         data_file = standing.data
         assert data_file is not None
-        file = self._disk.open(f"{directory}/{data_file.name}")
+        file = self._opened(location, data_file.name)
         data, extra = self._metadata(ObjectMetadata, file)
         if data.name != location.name or data.timestamp != data_file.timestamp:
             raise MetadataCorrupt(f"it is of {data.name} at {data.timestamp}")
@@ -91,7 +123,7 @@ class FileEngine:
         if standing.meta is None:
             description = Description(data, data_file.timestamp, data.headers, data.content_type, data_file.timestamp)
         else:
-            description = self._overlaid(directory, data, standing.meta, standing.type_meta)
+            description = self._overlaid(location, data, standing.meta, standing.type_meta)
         return FileObject(
             self._disk,
             file,
@@ -101,18 +133,18 @@ class FileEngine:
         )
 
     def _overlaid(
-        self, directory: str, data: ObjectMetadata, meta: MetaFile, type_meta: MetaFile | None
+        self, location: Location, data: ObjectMetadata, meta: MetaFile, type_meta: MetaFile | None
     ) -> Description:
         """What the data file's metadata has become by POSTs."""
-        posted = self._posted(directory, meta)
+        posted = self._posted(location, meta)
         content_type, set_at = data.content_type, data.timestamp
-        for candidate in (posted, self._posted(directory, type_meta) if type_meta is not None else posted):
+        for candidate in (posted, self._posted(location, type_meta) if type_meta is not None else posted):
             if candidate.content_type_timestamp > set_at:
                 content_type, set_at = candidate.content_type, candidate.content_type_timestamp
         return Description(data, posted.timestamp, posted.headers, content_type, set_at)
 
-    def _posted(self, directory: str, meta: MetaFile) -> PostedMetadata:
-        posted, _ = self._metadata(PostedMetadata, self._disk.open(f"{directory}/{meta.name}"))
+    def _posted(self, location: Location, meta: MetaFile) -> PostedMetadata:
+        posted, _ = self._metadata(PostedMetadata, self._opened(location, meta.name))
         return posted
 
     def _metadata(self, kind: type[Stored], file: OpenFile) -> tuple[Stored, int]:
@@ -125,17 +157,20 @@ class FileEngine:
 
     def create(self, location: Location, standing: FileSet, length: int | None) -> FileUpload:
         """See StorageEngine."""
-        return FileUpload(self._disk, self._ledger, location, standing, length)
+        return FileUpload(self._disk, self._new(location, standing), length)
+
+    def _new(self, location: Location, standing: FileSet) -> NewFile:
+        return NewFile(self._disk, self._ledger, self._ahead, location, standing)
 
     def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> UnsettledName:
         """See StorageEngine."""
-        new = NewFile(self._disk, self._ledger, location, standing)
+        new = self._new(location, standing)
         self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
         return new.publish(tombstone_name(tombstone.timestamp))
 
     def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> UnsettledName:
         """See StorageEngine."""
-        new = NewFile(self._disk, self._ledger, location, standing)
+        new = self._new(location, standing)
         encoded = encode(posted, 0)
         if encoded.trailer:
             self._disk.write(new.file, encoded.trailer, 0)
@@ -148,19 +183,35 @@ class FileEngine:
         return self._inventory.partitions(f"{device}/{policy.data_dir}")
 
     def suffix_digests(
-        self, device: str, policy: Policy, partition: str, now: float, reclaim_before: str
+        self,
+        device: str,
+        policy: Policy,
+        partition: str,
+        now: float,
+        reclaim_before: str,
+        part_power: int | None = None,
     ) -> PartitionDigests:
         """See StorageEngine."""
         record = digests_record(device, policy, partition)
-        return self._inventory.digests(f"{device}/{policy.data_dir}/{partition}", record, now, reclaim_before)
+        directory = f"{device}/{policy.data_dir}/{partition}"
+        return self._inventory.digests(directory, record, now, reclaim_before, part_power)
 
     def suffixes(self, device: str, policy: Policy, partition: str) -> list[str]:
         """See StorageEngine."""
         return self._inventory.suffixes(f"{device}/{policy.data_dir}/{partition}")
 
-    def objects(self, device: str, policy: Policy, partition: str, suffix: str) -> dict[str, FileSet]:
+    def objects(
+        self, device: str, policy: Policy, partition: str, suffix: str, part_power: int | None = None
+    ) -> dict[str, FileSet]:
         """See StorageEngine."""
-        return self._inventory.objects(f"{device}/{policy.data_dir}/{partition}", suffix)
+        return self._inventory.objects(f"{device}/{policy.data_dir}/{partition}", suffix, part_power)
+
+    def link(
+        self, device: str, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]
+    ) -> list[str]:
+        """See StorageEngine."""
+        top = f"{device}/{policy.data_dir}"
+        return self._inventory.link(f"{top}/{source}", f"{top}/{target}", digest, names)
 
     def remove(self, device: str, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
         """See StorageEngine."""
@@ -169,11 +220,13 @@ class FileEngine:
     def settle(self, device: str, policy: Policy, partition: str) -> None:
         """See StorageEngine."""
         directory = f"{device}/{policy.data_dir}/{partition}"
+        marks = self._ledger.marks(self._ledger.below(device))
         try:
             opened = self._disk.open_directory(directory)
         except FileNotFoundError:
             return
-        self._disk.flush_names(opened, (device,))
+        self._disk.flush_all(opened)
+        self._ledger.settle(marks)
 
     def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         """See StorageEngine."""
@@ -202,7 +255,7 @@ class FileEngine:
     def _exported_data(self, location: Location, directory: str, data_file: DataFile) -> Exported:
         named, _ = self._metadata(ObjectMetadata, self._disk.open(f"{directory}/{data_file.name}"))
         known = Location(location.device, location.policy, location.partition, location.hash, named.name)
-        body = self._open(known, directory, FileSet(data=data_file, names=(data_file.name,)))
+        body = self._open(known, FileSet(data=data_file, names=(data_file.name,)))
         return Exported(body.description.data, body)
 
     def verify(
@@ -241,9 +294,10 @@ class FileEngine:
 
     def quarantine(self, location: Location, reason: str) -> None:
         """See StorageEngine."""
-        went = self._disk.move_aside(hash_directory(location), quarantine_directory(location))
-        if went:
-            self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
+        for directory in hash_directories(location):
+            went = self._disk.move_aside(directory, quarantine_directory(location))
+            if went:
+                self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
 
     def _condemn(self, location: Location, reason: str) -> ObjectCorrupt:
         self.quarantine(location, reason)

@@ -13,6 +13,13 @@ def hash_directory(location: Location) -> str:
     return f"{suffix_directory(location)}/{location.hash}"
 
 
+def hash_directories(location: Location) -> list[str]:
+    """The same, and those in other partitions in which versions of it may lie; its own is the first."""
+    suffix = location.hash[-SUFFIX_LENGTH:]
+    top = f"{location.device}/{location.policy.data_dir}"
+    return [f"{top}/{partition}/{suffix}/{location.hash}" for partition in (location.partition, *location.others)]
+
+
 def suffix_directory(location: Location) -> str:
     """The directory that holds the hash directory.
 

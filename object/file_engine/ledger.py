@@ -32,6 +32,10 @@ class DirectoryLedger:
                 found.append(path)
         return found
 
+    def below(self, path: str) -> list[str]:
+        """The directories below one, such as a device, that have names not durable yet."""
+        return [each for each in list(self._unsettled) if each.startswith(f"{path}/")]
+
     def marks(self, paths: Iterable[str]) -> dict[str, int]:
         """The newest name of each, to be kept over a flush."""
         return {path: self._unsettled[path] for path in paths if path in self._unsettled}

@@ -9,6 +9,7 @@ digest is believed for a day at most.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from random import Random
@@ -20,7 +21,9 @@ from xxhash import xxh3_64_digest, xxh3_128
 
 from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.disk import Disk
+from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.fileset import FileSet, judge
+from objstore.object.powers import partition_of
 from objstore.object.replication.planning import is_forgettable, lasting
 from objstore.system import files
 
@@ -28,6 +31,10 @@ from objstore.system import files
 RACY_NANOSECONDS: Final = 2_000_000_000
 BELIEVED_SECONDS: Final = 86_400.0
 
+# Others remove directories they find empty; losing that race this often is not chance.
+RACE_ATTEMPTS: Final = 10
+
+_HASH_LENGTH: Final = 32
 _DIGITS: Final = frozenset("0123456789abcdef")
 _NEVER: Final = "9" * 10
 
@@ -43,14 +50,18 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Digests(Struct, array_like=True):
-    """The file of a partition. `boot` is the system's start: a crash may lose changes of directories' times."""
+    """The file of a partition. `boot` is the system's start: a crash may lose changes of directories' times.
+
+    What was computed by another part power is not good any more, nor is what version 1 has left.
+    """
 
     version: int
     boot: str
     entries: dict[str, Entry]
+    part_power: int | None = None
 
 
-VERSION: Final = 1
+VERSION: Final = 2
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Digests).decode
 
@@ -58,9 +69,10 @@ _decode: Final = msgspec.json.Decoder(Digests).decode
 class Inventory:
     """What partitions hold. Methods block; they may be called on threads."""
 
-    def __init__(self, disk: Disk, random: Random) -> None:
+    def __init__(self, disk: Disk, random: Random, ledger: DirectoryLedger) -> None:
         self._disk = disk
         self._random = random
+        self._ledger = ledger
         self._boot = _boot_id()
 
     def partitions(self, data_directory: str) -> list[str]:
@@ -71,15 +83,21 @@ class Inventory:
         """The suffixes there are directories of."""
         return [name for name in self._disk.names(partition_directory) if is_suffix(name)]
 
-    def objects(self, partition_directory: str, suffix: str) -> dict[str, FileSet]:
-        """The files of each hash of a suffix."""
+    def objects(self, partition_directory: str, suffix: str, part_power: int | None) -> dict[str, FileSet]:
+        """The files of each hash of a suffix, of those that belong to the partition by a part power if one is given."""
         directory = f"{partition_directory}/{suffix}"
-        found = {digest: judge(self._disk.names(f"{directory}/{digest}")) for digest in self._disk.names(directory)}
+        digests = self._disk.names(directory)
+        if part_power is not None:
+            number = os.path.basename(partition_directory)
+            digests = [each for each in digests if _is_hash(each) and partition_of(each, part_power) == number]
+        found = {digest: judge(self._disk.names(f"{directory}/{digest}")) for digest in digests}
         return {digest: standing for digest, standing in found.items() if standing.names}
 
-    def digests(self, partition_directory: str, record: str, now: float, reclaim_before: str) -> PartitionDigests:
+    def digests(
+        self, partition_directory: str, record: str, now: float, reclaim_before: str, part_power: int | None
+    ) -> PartitionDigests:
         """xxh3-128 in hex by suffix, for suffixes that hold anything that counts; kept in the file `record`."""
-        kept = self._load(record)
+        kept = self._load(record, part_power)
         fresh: dict[str, Entry] = {}
         changed = False
         for suffix in self.suffixes(partition_directory):
@@ -90,19 +108,19 @@ class Inventory:
                 fresh[suffix] = entry
                 continue
             until = now + BELIEVED_SECONDS * self._random.uniform(0.5, 1.0)
-            fresh[suffix] = self._entry(partition_directory, suffix, modified, until, reclaim_before)
+            objects = self.objects(partition_directory, suffix, part_power)
+            fresh[suffix] = self._entry(objects, modified, until, reclaim_before)
             changed = changed or now * 1e9 - modified > RACY_NANOSECONDS
         if changed or len(kept) != len(fresh):
             settled = {name: entry for name, entry in fresh.items() if now * 1e9 - entry.modified > RACY_NANOSECONDS}
-            self._save(record, settled)
+            self._save(record, settled, part_power)
         return PartitionDigests(
             {suffix: entry.digest for suffix, entry in fresh.items() if entry.digest},
             frozenset(suffix for suffix, entry in fresh.items() if entry.untidy),
         )
 
-    def _entry(self, partition_directory: str, suffix: str, modified: int, until: float, reclaim_before: str) -> Entry:
+    def _entry(self, objects: dict[str, FileSet], modified: int, until: float, reclaim_before: str) -> Entry:
         hasher, empty, forgets, untidy = xxh3_128(), True, _NEVER, False
-        objects = self.objects(partition_directory, suffix)
         for digest in sorted(objects):
             standing = objects[digest]
             if is_forgettable(standing, reclaim_before):
@@ -116,7 +134,7 @@ class Inventory:
                 empty = False
         return Entry(modified, "" if empty else hasher.hexdigest(), forgets, until, untidy)
 
-    def _load(self, record: str) -> dict[str, Entry]:
+    def _load(self, record: str, part_power: int | None) -> dict[str, Entry]:
         try:
             with open(record, "rb") as file:
                 content = file.read()
@@ -125,10 +143,11 @@ class Inventory:
             digests = _decode(content[8:])
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return {}
-        return digests.entries if (digests.version, digests.boot) == (VERSION, self._boot) else {}
+        expected = (VERSION, self._boot, part_power)
+        return digests.entries if (digests.version, digests.boot, digests.part_power) == expected else {}
 
-    def _save(self, record: str, entries: dict[str, Entry]) -> None:
-        content = _encode(Digests(VERSION, self._boot, entries))
+    def _save(self, record: str, entries: dict[str, Entry], part_power: int | None) -> None:
+        content = _encode(Digests(VERSION, self._boot, entries, part_power))
         temporary = files.temporary_name(record)
         files.make_directories(os.path.dirname(record))
         try:
@@ -137,6 +156,29 @@ class Inventory:
             os.replace(temporary, record)
         except OSError:
             files.unlink_quietly(temporary)  # a full disk: digests are computed anew each time
+
+    def link(self, source: str, target: str, digest: str, names: Iterable[str]) -> list[str]:
+        """Link files of an object from one partition's directory into another's: see StorageEngine. Raises OSError."""
+        below = f"{digest[-3:]}/{digest}"
+        taken = []
+        for name in names:
+            path, other = f"{source}/{below}/{name}", f"{target}/{below}/{name}"
+            for _ in range(RACE_ATTEMPTS):
+                try:
+                    self._disk.touch(f"{target}/{digest[-3:]}")
+                    self._disk.link_again(path, other)
+                    break
+                except FileExistsError:
+                    if not self._disk.is_same_file(path, other):
+                        taken.append(name)
+                    break
+                except FileNotFoundError:
+                    if name not in self._disk.names(f"{source}/{below}"):
+                        break
+                    self._ledger.note(self._disk.make_directories(f"{target}/{below}"))
+            else:
+                raise FileNotFoundError(errno.ENOENT, "it is removed again and again", other)
+        return taken
 
     def remove(self, partition_directory: str, digest: str, names: Iterable[str]) -> None:
         """Remove these files of an object, and directories that are empty then. Raises OSError."""
@@ -155,6 +197,10 @@ class Inventory:
 def is_suffix(name: str) -> bool:
     """Whether a name in a partition is that of a suffix's directory."""
     return len(name) == 3 and _DIGITS.issuperset(name)
+
+
+def _is_hash(name: str) -> bool:
+    return len(name) == _HASH_LENGTH and _DIGITS.issuperset(name)
 
 
 def versions(digest: str, standing: FileSet) -> bytes:

@@ -4,7 +4,8 @@ The order makes a crash harmless at every point: the bytes and attributes of a f
 its name, and its name is durable before the files it makes obsolete lose theirs. A tombstone may get its name
 at once, since the name says all.
 
-The directories above that are new are flushed with the name, whoever made them.
+The directories above that are new are flushed with the name, whoever made them; and so is the second name that a file
+has while the part power is increased.
 """
 
 import errno
@@ -13,8 +14,14 @@ from typing import Final
 from xxhash import xxh3_128
 
 from objstore.object.engine import AlreadyStored, Location
+from objstore.object.file_engine.ahead import LinksAhead
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import hash_directory, suffix_directory, temporary_directory
+from objstore.object.file_engine.layout import (
+    hash_directories,
+    hash_directory,
+    suffix_directory,
+    temporary_directory,
+)
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.fileset import FileSet, data_name, judge
 from objstore.object.metadata import ObjectMetadata, encode
@@ -33,40 +40,53 @@ ANNOUNCED_SECONDS: Final = 1.0
 class UnsettledName:
     """A name that is visible and not yet durable."""
 
-    __slots__ = ("_directory", "_disk", "_ledger", "_name", "_path", "_standing")
+    __slots__ = ("_ahead", "_directory", "_disk", "_ledger", "_location", "_name", "_standing")
 
     def __init__(
-        self, disk: Disk, ledger: DirectoryLedger, directory: OpenFile, path: str, name: str, standing: FileSet
+        self,
+        disk: Disk,
+        ledger: DirectoryLedger,
+        location: Location,
+        directory: OpenFile,
+        ahead: str,
+        name: str,
+        standing: FileSet,
     ) -> None:
-        """`directory` is the hash directory, open; `path` its path."""
+        """`directory` is the hash directory, open; `ahead` the path of another that got the name as well, or ""."""
         self._disk = disk
         self._ledger = ledger
+        self._location = location
         self._directory = directory
-        self._path = path
+        self._ahead = ahead
         self._name = name
         self._standing = standing
 
     def settle(self) -> None:
         """See Unsettled."""
-        marks = self._ledger.marks(self._ledger.above(self._path))
-        self._disk.flush_names(self._directory, marks)
+        above, ahead = self._ledger.above(hash_directory(self._location)), self._ahead
+        marks = self._ledger.marks((*above, *self._ledger.above(ahead)) if ahead else above)
+        self._disk.flush_names(self._directory, [*marks, ahead] if ahead else marks)
         self._ledger.settle(marks)
         self._directory.close()
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
             for obsolete in judge((*self._standing.names, self._name)).obsolete:
-                self._disk.discard(f"{self._path}/{obsolete}")
+                for path in hash_directories(self._location):
+                    self._disk.discard(f"{path}/{obsolete}")
 
 
 class NewFile:
     """A file that has no name in its hash directory yet."""
 
-    __slots__ = ("_disk", "_ledger", "_location", "_standing", "file")
+    __slots__ = ("_ahead", "_disk", "_ledger", "_location", "_standing", "file")
 
-    def __init__(self, disk: Disk, ledger: DirectoryLedger, location: Location, standing: FileSet) -> None:
+    def __init__(
+        self, disk: Disk, ledger: DirectoryLedger, ahead: LinksAhead, location: Location, standing: FileSet
+    ) -> None:
         """It will replace `standing`. Raises OSError."""
         self._disk = disk
         self._ledger = ledger
+        self._ahead = ahead
         self._location = location
         self._standing = standing
         self.file = self._create()
@@ -105,10 +125,11 @@ class NewFile:
                 raise AlreadyStored(self._location.name, name) from None
         else:
             raise FileNotFoundError(errno.ENOENT, "it is removed again and again", path)
+        ahead = self._ahead.link(self.file, self._location, name)
         self.file.close()
         if monotonic() - announced > ANNOUNCED_SECONDS:
             disk.touch(suffix_directory(self._location))
-        return UnsettledName(disk, self._ledger, directory, path, name, self._standing)
+        return UnsettledName(disk, self._ledger, self._location, directory, ahead, name, self._standing)
 
 
 class FileUpload:
@@ -116,16 +137,14 @@ class FileUpload:
 
     __slots__ = ("_disk", "_hasher", "_new", "_writing", "size")
 
-    def __init__(
-        self, disk: Disk, ledger: DirectoryLedger, location: Location, standing: FileSet, length: int | None
-    ) -> None:
+    def __init__(self, disk: Disk, new: NewFile, length: int | None) -> None:
         self._disk = disk
         self._hasher = xxh3_128()
         self._writing = False
         self.size = 0
-        self._new: NewFile | None = NewFile(disk, ledger, location, standing)
+        self._new: NewFile | None = new
         if length is not None and length >= PREALLOCATE_BYTES_MIN:
-            disk.preallocate(self._new.file, length)
+            disk.preallocate(new.file, length)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """See Upload."""

@@ -18,10 +18,12 @@ from objstore.mounts import DeviceRoot
 from objstore.object.engine import StorageEngine
 from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.fileset import judge
+from objstore.object.placing import Placing, RingOf
 from objstore.object.replication.messages import (
     FILES_MAX,
     MESSAGE_BYTES_MAX,
     NAMES,
+    PART_POWER,
     PARTITIONS_MAX,
     QUESTIONS,
     RING_VERSION,
@@ -38,7 +40,6 @@ from objstore.object.replication.planning import is_held, lasting
 from objstore.object.replication.receiving import Place, Receiver
 from objstore.object.replication.sending import FrameBody, flattened, frames
 from objstore.policies import Policy, UnknownPolicy
-from objstore.ring.ring import Ring
 from objstore.runtime import Runtime
 from objstore.system.concurrency import Semaphore, WaitTimeout
 from objstore.timestamps import Timestamp
@@ -47,8 +48,6 @@ RECEIVERS_MAX: Final = 4
 RECEIVER_WAIT_SECONDS: Final = 15.0
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
-# The ring of a policy, read again if its file has changed; None where there are no rings.
-RingOf = Callable[[int], Ring | None]
 
 
 def digest_of(suffixes: Mapping[str, str]) -> str:
@@ -73,7 +72,9 @@ class Answering:
         is_mine: Callable[[Device], bool],
         reclaim_seconds: float,
         runtime: Runtime,
+        placing: Placing,
     ) -> None:
+        """`ring_of` reads a ring again if its file has changed."""
         self._engine = engine
         self._cluster = cluster
         self._devices = devices
@@ -82,6 +83,7 @@ class Answering:
         self._reclaim_seconds = reclaim_seconds
         self._runtime = runtime
         self._log: Logger = runtime.log
+        self._placing = placing
         self._receiving: dict[str, Semaphore] = {}
 
     def handle(self, request: Request) -> Response:
@@ -112,7 +114,16 @@ class Answering:
             policy: Policy = self._cluster.policies.by_index(int(index))
         except (UnknownPolicy, ValueError):
             raise HttpError(503, f"No storage policy {index!r} here") from None
-        return Place(parts[1], self._devices.path(parts[1]), policy, parts[2])
+        power = self._part_power(request, policy)
+        return Place(parts[1], self._devices.path(parts[1]), policy, parts[2], power)
+
+    def _part_power(self, request: Request, policy: Policy) -> int | None:
+        """By which the partitions of a request are numbered, None if nobody knows. Raises HttpError 409."""
+        ring = self._placing.ring(policy.index)
+        theirs = request.header(PART_POWER)
+        if ring is not None and theirs is not None and theirs != str(ring.part_power):
+            raise HttpError(409, "The ring here has another part power")
+        return None if ring is None else ring.part_power
 
     def _compare(self, request: Request, place: Place) -> Response:
         questions = decode(QUESTIONS, _body_of(request))
@@ -126,7 +137,7 @@ class Answering:
         answers = []
         for question in questions:
             partition = str(question.partition)
-            digests = self._engine.suffix_digests(place.device, place.policy, partition, now, before)
+            digests = self._engine.suffix_digests(place.device, place.policy, partition, now, before, place.part_power)
             same = digest_of(digests.suffixes) == question.digest
             answers.append(Answer(None if same else digests.suffixes))
         return answers
@@ -140,13 +151,13 @@ class Answering:
     def _listed(self, place: Place, suffixes: list[str]) -> Names:
         found: Names = {}
         for suffix in suffixes:
-            objects = self._engine.objects(place.device, place.policy, place.partition, suffix)
+            objects = self._engine.objects(place.device, place.policy, place.partition, suffix, place.part_power)
             for digest, standing in objects.items():
                 found[digest] = list(lasting(standing))
         return found
 
     def _push(self, request: Request, place: Place) -> Response:
-        receiver = Receiver(self._engine, self._cluster, self._devices, self._log, place)
+        receiver = Receiver(self._engine, self._cluster, self._devices, self._log, place, self._placing)
         turn = self._receiving.setdefault(place.device_name, Semaphore(RECEIVERS_MAX))
         try:
             turn.acquire(RECEIVER_WAIT_SECONDS)

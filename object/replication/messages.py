@@ -9,6 +9,8 @@ The `step` of the query says what is asked, X-Backend-Storage-Policy-Index of wh
 `confirm`   the same path: files by hash that the sender, who is no primary, wants to remove; answered with those
             that are held here, durably. 409 if the server is no primary of the partition by its own ring, or has
             a newer ring than the sender.
+
+All are answered with 409 where the ring has another part power than the sender's: its partitions are other ones.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ METHOD: Final = "REPLICATE"
 # Partitions hold objects of many accounts: the path names none.
 ACCOUNT: Final = ".replication"
 RING_VERSION: Final = "X-Backend-Ring-Version"
+PART_POWER: Final = "X-Backend-Part-Power"
 PARTITIONS_MAX: Final = 1000
 SUFFIXES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024

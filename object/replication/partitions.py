@@ -14,6 +14,8 @@ from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
 from objstore.object.fileset import EMPTY, FileSet
+from objstore.object.placing import Placing
+from objstore.object.powers import neighbours, partition_of
 from objstore.object.replication.messages import FILES_MAX, Names, Outcome
 from objstore.object.replication.peers import PeerFailed, Peers, Spend
 from objstore.object.replication.planning import (
@@ -62,6 +64,7 @@ class Partition:
     away_since: str
     spend_bytes: Spend
     spend_files: Spend
+    placing: Placing
     counts: Counts = field(default_factory=Counts)
 
     @property
@@ -144,7 +147,7 @@ class Partition:
             for digest, name in some:
                 names.setdefault(digest, []).append(name)
             body = self.peers.pull(node, self.number, names)
-            receiver = Receiver(self.engine, self.cluster, self.devices, self._log, self.place)
+            receiver = Receiver(self.engine, self.cluster, self.devices, self._log, self.place, self.placing)
             try:
                 outcomes = receiver.receive(body)
             except HttpError as error:
@@ -189,15 +192,29 @@ class Partition:
             return
         # What makes a file obsolete may be another's name that is not durable yet.
         self.engine.settle(self.place.device, self.place.policy, self.place.partition)
+        old = [digest for digest, standing in objects.items() if is_forgettable(standing, self.reclaim_before)]
+        lingering = self.runtime.threads.call(self._lingering, old)
         forgotten: dict[str, Sequence[str]] = {}
         for digest, standing in objects.items():
             names = list(standing.obsolete)
-            if is_forgettable(standing, self.reclaim_before):
+            if digest in old and digest not in lingering:
                 names += lasting(standing)
                 self.counts.reclaimed += 1
             if names:
                 forgotten[digest] = names
         self._remove_all(forgotten)
+
+    def _lingering(self, digests: Sequence[str]) -> set[str]:
+        """Objects of which something lies where another part power puts them: what a tombstone here still deletes."""
+        place, power = self.place, self.place.part_power
+        if power is None:
+            return set()
+        found = set()
+        for digest in digests:
+            numbers = {partition_of(digest, each) for each in neighbours(power)} - {place.partition}
+            if any(self.engine.look(Location(place.device, place.policy, n, digest, "")).names for n in numbers):
+                found.add(digest)
+        return found
 
     def _strangers(self, suffixes: Mapping[Device, Sequence[str]]) -> frozenset[str]:
         """Hashes of objects to which nothing has happened here since the device was last seen."""
@@ -235,7 +252,7 @@ class Partition:
     def _look(self, suffixes: Sequence[str]) -> dict[str, FileSet]:
         place, found = self.place, {}
         for suffix in suffixes:
-            found.update(self.engine.objects(place.device, place.policy, place.partition, suffix))
+            found.update(self.engine.objects(place.device, place.policy, place.partition, suffix, place.part_power))
         return found
 
 

@@ -20,6 +20,7 @@ from objstore.object.replication.messages import (
     METHOD,
     NAMES,
     OUTCOMES,
+    PART_POWER,
     RING_VERSION,
     Answer,
     Kind,
@@ -53,12 +54,16 @@ class PeerFailed(StoreError):
 
 
 class Peers:
-    """Asks peers about one policy's partitions."""
+    """Asks peers about one policy's partitions, as they are numbered by a part power."""
 
-    def __init__(self, transport: Transport, policy: Policy, timeout_seconds: float) -> None:
+    def __init__(self, transport: Transport, policy: Policy, part_power: int, timeout_seconds: float) -> None:
         self._transport = transport
         self._timeout_seconds = timeout_seconds
-        self._headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: str(policy.index)}
+        self._headers = {
+            Client.CONTENT_TYPE: "application/json",
+            Backend.POLICY_INDEX: str(policy.index),
+            PART_POWER: str(part_power),
+        }
 
     def compare(self, node: Device, questions: Sequence[Question]) -> list[Answer]:
         """How a device's partitions differ from these. Raises PeerFailed."""

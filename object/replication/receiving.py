@@ -16,6 +16,7 @@ from objstore.mounts import DeviceRoot
 from objstore.object.engine import AlreadyStored, Location, StorageEngine, Unsettled
 from objstore.object.fileset import DataFile, FileSet, MetaFile, Tombstone, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
+from objstore.object.placing import Placing
 from objstore.object.replication.frames import Head, read_head, read_piece
 from objstore.object.replication.messages import FILES_MAX, Outcome
 from objstore.object.replication.planning import is_held
@@ -34,12 +35,16 @@ Metadata = TypeVar("Metadata", ObjectMetadata, PostedMetadata, TombstoneMetadata
 
 @dataclass(frozen=True)
 class Place:
-    """A partition on a device; `device_name` is how servers call the device."""
+    """A partition on a device; `device_name` is how servers call the device.
+
+    What lies there by another part power than `part_power`, None if that is not known, does not belong to it.
+    """
 
     device_name: str
     device: str
     policy: Policy
     partition: str
+    part_power: int | None = None
 
 
 @dataclass
@@ -51,6 +56,7 @@ class Receiver:
     devices: DeviceRoot
     log: Logger
     place: Place
+    placing: Placing
     _settling: Semaphore = field(default_factory=lambda: Semaphore(SETTLING_MAX))
 
     def receive(self, body: BodyReader) -> list[Outcome]:
@@ -150,9 +156,9 @@ class Receiver:
             feed(upload.write)
             if upload.checksum != metadata.checksum:
                 raise ValueError("the body does not match its checksum")
-            upload.commit(metadata).settle()
+            self.placing.settle(location, upload.commit(metadata))
         except AlreadyStored:
-            self.engine.settle(self.place.device, self.place.policy, self.place.partition)
+            self.engine.settle(location.device, location.policy, location.partition)
         finally:
             upload.abort()
         return Outcome.STORED
@@ -163,9 +169,9 @@ class Receiver:
         if is_held(head.name, standing):
             return self._held(head, standing)
         try:
-            write(location, standing).settle()
+            self.placing.settle(location, write(location, standing))
         except AlreadyStored:
-            self.engine.settle(self.place.device, self.place.policy, self.place.partition)
+            self.engine.settle(location.device, location.policy, location.partition)
         return Outcome.STORED
 
     @staticmethod
@@ -179,7 +185,8 @@ class Receiver:
         path = ResourcePath(account, container, object_name)
         if not (account and container and object_name) or self.cluster.hasher.hexdigest(path) != head.hash:
             raise ValueError("path and hash differ")
-        return Location(self.place.device, self.place.policy, self.place.partition, head.hash, name)
+        place = self.place
+        return self.placing.place(Location(place.device, place.policy, place.partition, head.hash, name))
 
     @staticmethod
     def _metadata(head: Head, kind: type[Metadata], timestamp: str) -> Metadata:

@@ -38,6 +38,14 @@ PARTITION = 0
 DAY = 86_400
 
 
+class LowHasher(PathHasher):
+    """All paths belong to partition 0 of two."""
+
+    def digest(self, path: ResourcePath) -> bytes:
+        first, *rest = super().digest(path)
+        return bytes([first & 0x7F, *rest])
+
+
 @dataclass
 class Server:
     """One object server with one device, "sda"."""
@@ -68,7 +76,7 @@ class Replicas:
             for number in range(self.count)
         ]
         self.rings = [self.ring_of(range(self.replicas)) for _ in range(self.count)]
-        self.cluster = Cluster(PathHasher("p", "s"), Policies([Policy(0, "gold")]), Limits())
+        self.cluster = Cluster(LowHasher("p", "s"), Policies([Policy(0, "gold")]), Limits())
         self.transport = LocalTransport(self._application_of)
         self.servers = [self._server(number) for number in range(self.count)]
 
