@@ -12,19 +12,19 @@ from objstore.tools import main
 DISPERSION = "dispersion report --user a --key b --ring-dir ."
 
 
-@pytest.fixture
-def rings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def rings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with rings whose servers nobody asks."""
-    monkeypatch.chdir(tmp_path)
+    made = tmp_path_factory.mktemp("rings")
     for name in ("account", "container", "object"):
         for line in (
-            f"create {name}.builder --part-power 4",
-            f"add {name}.builder r1z1-127.0.0.1:1/a=1 r1z2-127.0.0.1:1/b=1 r1z3-127.0.0.1:1/c=1",
-            f"rebalance {name}.builder --quiet",
+            f"create {made}/{name}.builder --part-power 4",
+            f"add {made}/{name}.builder r1z1-127.0.0.1:1/a=1 r1z2-127.0.0.1:1/b=1 r1z3-127.0.0.1:1/c=1",
+            f"rebalance {made}/{name}.builder --quiet",
         ):
             assert run(f"ring {line}") == 0
-    (tmp_path / "objstore.toml").write_text('[hash]\nprefix = "a"\nsuffix = "b"\n')
-    return tmp_path
+    (made / "objstore.toml").write_text('[hash]\nprefix = "a"\nsuffix = "b"\n')
+    return made
 
 
 def run(line: str) -> int | str | None:
@@ -68,7 +68,10 @@ def run(line: str) -> int | str | None:
         ("up --devices 0", "not in the range"),
     ],
 )
-def test_refused(rings: Path, capsys: pytest.CaptureFixture[str], line: str, reason: str) -> None:
+def test_refused(
+    rings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, reason: str
+) -> None:
+    monkeypatch.chdir(rings)
     capsys.readouterr()
     assert run(line) == 2
     out, err = capsys.readouterr()
