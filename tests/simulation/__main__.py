@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 from tests.simulation.driver import report, run_all, run_one, shrink
-from tests.simulation.mutants import MUTANTS, seeds_until_caught
+from tests.simulation.mutants import MUTANTS, failing_without, seeds_until_caught
 from tests.simulation.plan import make_plan
 
 FAILING_MAX: Final = 8  # that many failing seeds say enough
@@ -54,16 +54,19 @@ def many(chosen: argparse.Namespace) -> int:
 
 def mutants(chosen: argparse.Namespace) -> int:
     """Plant every bug in turn; says within how many seeds it was caught."""
-    missed = []
-    for mutant in MUTANTS:
-        if chosen.names and mutant.name not in chosen.names:
-            continue
+    wanted = [mutant for mutant in MUTANTS if not chosen.names or mutant.name in chosen.names]
+    missed, used = [], set()
+    for mutant in wanted:
         count, why = seeds_until_caught(mutant, chosen.jobs, chosen.hours)
+        used.add(count)
         if not count:
             missed.append(mutant.name)
-        print(f"{mutant.name}: {f'caught by seed {count}: {why[:200]}' if count else 'NOT CAUGHT'}", flush=True)
-    print(f"{len(missed)} of {len(MUTANTS)} not caught {' '.join(missed)}")
-    return int(bool(missed))
+        verdict = f"caught by seed {count} of at most {mutant.seeds}: {why[:200]}" if count else "NOT CAUGHT"
+        print(f"{mutant.name}: {verdict}", flush=True)
+    unsound = failing_without(used - {0}, chosen.jobs, chosen.hours)
+    print(f"{len(missed)} of {len(wanted)} not caught {' '.join(missed)}")
+    print(f"{len(unsound)} seeds fail without any bug {' '.join(unsound)}")
+    return int(bool(missed or unsound))
 
 
 def main() -> int:

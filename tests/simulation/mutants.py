@@ -19,19 +19,30 @@ MUTANTS: Final = (*OBJECT_BUGS, *DATABASE_BUGS)
 BROKEN: Final = "the simulation"
 
 
+def failing_without(numbers: set[int], jobs: int, hours: float) -> list[str]:
+    """Which of these seeds fail although nothing is planted: then they have shown nothing."""
+    plans = [make_plan(seed_of(number), hours) for number in sorted(numbers)]
+    return [result.plan.seed for result in run_all(plans, jobs) if result.failed]
+
+
+def seed_of(number: int) -> str:
+    """The seeds are counted from 1."""
+    return f"mutant-{number}"
+
+
 def seeds_until_caught(mutant: Mutant, jobs: int, hours: float = HOURS) -> tuple[int, str]:
     """By which seed it was caught, and what was found; 0 if not by any of its number.
 
     A run that breaks off shows nothing about the checks, and so does not count.
     """
     caught: dict[int, str] = {}
-    for first in range(0, mutant.seeds, jobs):
-        numbers = range(first, min(first + jobs, mutant.seeds))
-        plans = [make_plan(f"mutant-{number}", hours) for number in numbers]
+    for first in range(1, mutant.seeds + 1, jobs):
+        numbers = range(first, min(first + jobs, mutant.seeds + 1))
+        plans = [make_plan(seed_of(number), hours) for number in numbers]
         for result in run_all(plans, jobs, mutant.plant):
             found = [violation for violation in result.violations if not violation.startswith(BROKEN)]
             if found:
-                caught[int(result.plan.seed.rpartition("-")[2]) + 1] = found[0]
+                caught[int(result.plan.seed.rpartition("-")[2])] = found[0]
         if caught:
             return min(caught), caught[min(caught)]
     return 0, ""

@@ -6,12 +6,14 @@ from typing import Any, Final
 
 import msgspec
 
-from objstore.object import announce, auditor, delete, expirer, fileset, pending, replicator, updater
+from objstore.object import announce, delete, expirer, fileset, pending, post, updater
 from objstore.object.expiring import Action, Verdict
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
-from objstore.object.replication import answering, partitions, planning, receiving
+from objstore.object.metadata import MetadataCorrupt, ObjectMetadata
+from objstore.object.replication import partitions, planning, receiving
 from objstore.proxy.put import encoding
 from objstore.proxy.put import writing as put_writing
+from objstore.ring import rings
 from objstore.system import files
 from objstore.timestamps import Timestamp
 from tests.simulation.planting import Mutant, always, nothing, replace
@@ -61,15 +63,17 @@ def bodies_are_not_audited() -> None:
     replace("_read", nothing, scrubbing.Scrub)
 
 
-def places_are_judged_by_another_ring() -> None:
-    """The auditor sets aside what lies where the default policy's ring would not have it: every copy there is."""
-    replace("PART_POWER_SHIFT", 0, auditor)
-    real = auditor.ObjectAuditor._belongs
+def long_metadata_counts_as_damage() -> None:
+    """The auditor sets aside every copy, the last one too, of what has its metadata behind the body."""
+    real = scrubbing.Scrub._verified
 
-    def belongs(self: Any, _policy: Any, partition: str, digest: str) -> bool:
-        return real(self, self._cluster.policies.default, partition, digest)
+    def verified(self: Any, file: Any, name: Any, spend: Any) -> Any:
+        found = real(self, file, name, spend)
+        if isinstance(found, ObjectMetadata) and self._disk.size(file) != found.size:
+            raise MetadataCorrupt("the file is longer than its body")
+        return found
 
-    replace("_belongs", belongs, auditor.ObjectAuditor)
+    replace("_verified", verified, scrubbing.Scrub)
 
 
 def announcements_are_not_awaited() -> None:
@@ -115,9 +119,18 @@ def oldest_data_wins() -> None:
 
 
 def types_go_with_their_metadata() -> None:
-    """A POST without a content type makes obsolete the one that has set it."""
-    real = fileset._judge_metas
-    replace("_judge_metas", lambda metas, winner: (real(metas, winner)[0], None), fileset)
+    """A POST without a content type makes obsolete the one that has set it, and does not carry it on."""
+    judge_metas, merge_post = fileset._judge_metas, post.merge_post
+
+    def merge(before: Any, timestamp: str, headers: Any, content_type: str) -> Any:
+        after = merge_post(before, timestamp, headers, content_type)
+        if after is before or content_type:
+            return after
+        data = before.data
+        return msgspec.structs.replace(after, content_type=data.content_type, content_type_timestamp=data.timestamp)
+
+    replace("merge_post", merge, post)
+    replace("_judge_metas", lambda metas, winner: (judge_metas(metas, winner)[0], None), fileset)
 
 
 def _exchanging_all_but(ending: str) -> None:
@@ -156,14 +169,9 @@ def handoffs_are_emptied_too_soon() -> None:
     replace("sync", lambda self, differing, primaries, pulls: set(differing), partitions.Partition)
 
 
-def rings_are_not_compared() -> None:
-    """A device is emptied by the word of servers that are no primaries, by rings that nobody looks at again."""
-    replace("_expect_primary", nothing, answering.Answering)
-
-    def give_up(self: Any, partition: Any, primaries: Any, ring: Any) -> None:
-        partition.give_up(primaries, ring.version)
-
-    replace("_give_up", give_up, replicator.ObjectReplicator)
+def new_rings_go_unnoticed() -> None:
+    """Servers and daemons go by the rings with which they were started."""
+    replace("check", nothing, rings.RingFile)
 
 
 def tombstones_are_dropped_early() -> None:
@@ -218,7 +226,7 @@ OBJECT_BUGS: Final = (
     Mutant(one_is_a_quorum, 8),
     Mutant(checksums_are_not_checked, 8),
     Mutant(bodies_are_not_audited, 8),
-    Mutant(places_are_judged_by_another_ring, 8),
+    Mutant(long_metadata_counts_as_damage, 8),
     Mutant(announcements_are_not_awaited, 8),
     Mutant(pending_updates_are_not_flushed, 8),
     Mutant(pending_updates_are_dropped, 8),
@@ -229,7 +237,7 @@ OBJECT_BUGS: Final = (
     Mutant(tombstones_are_not_replicated, 8),
     Mutant(digests_are_never_out_of_date, 8),
     Mutant(handoffs_are_emptied_too_soon, 8),
-    Mutant(rings_are_not_compared, 16),
+    Mutant(new_rings_go_unnoticed, 8),
     Mutant(tombstones_are_dropped_early, 8),
     Mutant(tombstones_are_reclaimed_early, 8),
     Mutant(received_files_are_not_flushed, 12),

@@ -66,17 +66,11 @@ def _run(world: World, plan: Plan, began: float) -> Result:
     clients.acknowledged = checks.acknowledged
     faults.damaged = lambda path: _read_again(clients, path)
     concurrency.sleep(0.5)
-    for event in plan.events:
-        _wait_until(world, event.at)
-        action = faults.run if event.is_fault else clients.run
-        spawn_for(None, None, _guarded, world, clients, action, event)
-    _wait_until(world, plan.hours * SECONDS_PER_HOUR)
-    world.note("==", "the faults end")
-    faults.end_all()
-    _wait_until(world, (plan.hours + HEALING_HOURS) * SECONDS_PER_HOUR)
-    world.note("==", "healed, checking")
-    daemons = {name for node in world.storage for name in node.daemons}
-    found = clients.violations + checks.run(daemons)
+    if _events(world, plan, clients, faults, checks):
+        world.note("==", "healed, checking")
+        daemons = {name for node in world.storage for name in node.daemons}
+        checks.run(daemons)
+    found = clients.violations + checks.found
     return Result(
         plan,
         found,
@@ -87,6 +81,25 @@ def _run(world: World, plan: Plan, began: float) -> Result:
         world.network.requests,
         world.calls.changes,
     )
+
+
+def _events(world: World, plan: Plan, clients: Clients, faults: Faults, checks: Checks) -> bool:
+    """All that is planned, and healing. False once something has gone wrong: what follows would tell nothing more."""
+
+    def well_until(when: float) -> bool:
+        _wait_until(world, when)
+        return not (clients.violations or checks.found)
+
+    for event in plan.events:
+        if not well_until(event.at):
+            return False
+        action = faults.run if event.is_fault else clients.run
+        spawn_for(None, None, _guarded, world, clients, action, event)
+    if not well_until(plan.hours * SECONDS_PER_HOUR):
+        return False
+    world.note("==", "the faults end")
+    faults.end_all()
+    return well_until((plan.hours + HEALING_HOURS) * SECONDS_PER_HOUR)
 
 
 def _read_again(clients: Clients, path: str) -> None:

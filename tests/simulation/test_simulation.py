@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HOURS = "1.5"
+HOURS = "1"
 
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -53,10 +53,7 @@ def test_a_seed_replays_exactly() -> None:
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["names_are_not_flushed", "one_is_a_quorum", "metadata_is_not_replicated", "sync_points_go_too_far"],
-)
+@pytest.mark.parametrize("name", ["names_are_not_flushed", "one_is_a_quorum", "metadata_is_not_replicated"])
 def test_a_planted_bug_is_caught(name: str) -> None:
     """A few of them; `make mutants` plants all."""
     done = simulate("mutants", name, "--hours", "4", "--jobs", "1")
