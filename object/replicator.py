@@ -7,19 +7,19 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Final
 
-import msgspec
-
 from objstore.cluster import Cluster
 from objstore.config.object import ReplicatorConfig
 from objstore.daemon import Step
 from objstore.devices import Device
+from objstore.errors import StoreError
 from objstore.http.transport import NodeFailure, Transport
 from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.object.engine import PartitionDigests, StorageEngine
 from objstore.object.placing import Placing
 from objstore.object.replication.answering import digest_of, reclaim_before
+from objstore.object.replication.keeping import lock_held, read_note, write_note
 from objstore.object.replication.messages import Question
-from objstore.object.replication.partitions import Counts, Partition
+from objstore.object.replication.partitions import Counts, Partition, Synced
 from objstore.object.replication.peers import PeerFailed, Peers
 from objstore.object.replication.planning import reclaimable
 from objstore.object.replication.receiving import Place
@@ -29,16 +29,18 @@ from objstore.recon import Recon
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
-from objstore.system import concurrency, files
+from objstore.system import concurrency
 from objstore.system.concurrency import Semaphore, Task
-from objstore.system.locks import LockTimeout, locked
+from objstore.system.locks import LockTimeout
 from objstore.timestamps import Timestamp
 
 NAME: Final = "object-replicator"
 # Partitions that are compared with one request to each peer.
 PARTITIONS_AT_ONCE: Final = 64
 LOCKS: Final = 64  # of a device: partitions share them
-NOTE: Final = "objects_replicated"
+# So many are asked to take what a primary cannot; when none does, the next pass asks again.
+HANDOFFS_PER_REPLICA: Final = 2
+SUFFIX_LENGTH: Final = 3
 
 
 @dataclass
@@ -100,8 +102,9 @@ class ObjectReplicator:
         if self._pass is None:
             self._pass = self._begin()
         current = self._pass
-        tasks: list[Task[int]] = [concurrency.spawn(self._batch, current, device) for device in current.devices]
-        current.done += sum(task.wait() for task in tasks)
+        tasks: list[Task[None]] = [concurrency.spawn(self._batch, current, device) for device in current.devices]
+        for task in tasks:
+            task.wait()
         if current.done >= current.total:
             self._end(current)
             self._pass = None
@@ -120,7 +123,7 @@ class ObjectReplicator:
             except DeviceUnavailable:
                 continue
             batches = self._runtime.threads.call(self._batches, path)
-            noted = self._runtime.threads.call(_read_note, path)
+            noted = self._runtime.threads.call(read_note, path)
             away = noted is not None and now - noted > self._config.reclaim_age
             since = Timestamp.from_seconds(noted).internal if noted is not None and away else ""
             if since:
@@ -152,7 +155,7 @@ class ObjectReplicator:
         for device in current.devices:
             if device.whole:
                 try:
-                    self._runtime.threads.call(_write_note, device.path, now)
+                    self._runtime.threads.call(write_note, device.path, now)
                 except OSError as error:
                     self._runtime.log.warning("pass not noted", device=device.name, error=str(error))
         figures = asdict(current.counts)
@@ -182,19 +185,21 @@ class ObjectReplicator:
 
     # A batch of partitions of one device
 
-    def _batch(self, current: _Pass, device: _DevicePass) -> int:
-        """Look through the next partitions of a device; how many."""
+    def _batch(self, current: _Pass, device: _DevicePass) -> None:
+        """Look through the next partitions of a device, if there are any."""
         batch = next(device.left, None)
         if batch is None:
-            return 0
+            return
         policy, partitions = batch
+        current.done += len(partitions)  # at once: whatever comes, the pass has an end
         try:
             self._compare(current, device, policy, partitions)
-        except (OSError, DeviceUnavailable) as error:
+        except Exception as error:
             device.whole = False
             current.counts.failures += 1
+            if not isinstance(error, (OSError, StoreError)):
+                raise
             self._runtime.log.error("device failed", device=device.name, error=str(error))
-        return len(partitions)
 
     def _compare(self, current: _Pass, device: _DevicePass, policy: Policy, partitions: Sequence[str]) -> None:
         ring = self._rings.object(policy.index)
@@ -284,15 +289,14 @@ class ObjectReplicator:
         ring: Ring,
     ) -> None:
         place = partition.place
-        lock = f"{place.device}/locks/{place.policy.data_dir}-{partition.number % LOCKS}"
+        lock = f"{place.policy.data_dir}-{partition.number % LOCKS}"
         with self._places:
             try:
-                files.make_directories(f"{place.device}/locks")
-                with locked(lock, self._config.lock_timeout):
+                with lock_held(place.device, lock, self._config.lock_timeout):
                     whole = self._sync_locked(partition, mine, theirs, is_primary, ring)
             except LockTimeout:
                 whole = False
-            except (OSError, DeviceUnavailable) as error:
+            except (OSError, StoreError) as error:
                 whole = False
                 partition.counts.failures += 1
                 self._runtime.log.error("partition not replicated", partition=place.partition, error=str(error))
@@ -310,16 +314,18 @@ class ObjectReplicator:
         differing = {}
         for node, answer in theirs.items():
             if answer is not None:
-                suffixes = {*mine.suffixes, *answer} if is_primary else mine.suffixes
+                # A handoff's old tombstones are in no digest, and may yet have something to delete.
+                suffixes = {*mine.suffixes, *answer} if is_primary else {*mine.suffixes, *mine.untidy}
                 if some := sorted(name for name in suffixes if mine.suffixes.get(name) != answer.get(name)):
                     differing[node] = some
-        well = partition.sync(differing, list(theirs), pulls=is_primary)
+        synced = partition.sync(differing, list(theirs), pulls=is_primary)
         reached = [
-            node for node, answer in theirs.items() if answer is not None and (node not in differing or node in well)
+            node for node, answer in theirs.items() if answer is not None and (node not in differing or node in synced)
         ]
         if is_primary:
             partition.reclaim(reclaimable(mine.untidy, mine.suffixes, theirs.values()))
-            self._stand_in(partition, mine, [node for node, answer in theirs.items() if answer is None], ring)
+            missing = [node for node, answer in theirs.items() if answer is None]
+            self._stand_in(partition, mine, missing, synced, ring)
         elif len(reached) == len(theirs):
             self._give_up(partition, list(theirs), ring)
         return bool(reached) or not theirs
@@ -331,13 +337,38 @@ class ObjectReplicator:
             return
         partition.give_up(primaries, current.version)
 
-    def _stand_in(self, partition: Partition, mine: PartitionDigests, missing: Sequence[Device], ring: Ring) -> None:
-        """Give a handoff what primaries whose devices are gone should hold. A server that is down comes back soon."""
-        gone = sum(self._device_is_gone(partition, node) for node in missing)
-        for node in islice(ring.handoffs(partition.number), gone):
+    def _stand_in(
+        self, partition: Partition, mine: PartitionDigests, missing: Sequence[Device], synced: Synced, ring: Ring
+    ) -> None:
+        """Give handoffs what primaries should hold whose devices are gone, and what others have no room for.
+
+        A server that is down comes back soon.
+        """
+        number = partition.number
+        handoffs = islice(ring.handoffs(number), HANDOFFS_PER_REPLICA * len(ring.primaries(number)))
+        for node in missing:
+            if self._device_is_gone(partition, node):
+                self._hand_off(partition, handoffs, mine.suffixes, lambda _digest: True)
+        for left in synced.values():
+            if left.no_room:
+                some = {digest[-SUFFIX_LENGTH:] for digest in left.no_room}
+                suffixes = {name: digest for name, digest in mine.suffixes.items() if name in some}
+                self._hand_off(partition, handoffs, suffixes, left.no_room.__contains__)
+
+    def _hand_off(
+        self,
+        partition: Partition,
+        handoffs: Iterator[Device],
+        suffixes: Mapping[str, str],
+        travels: Callable[[str], bool],
+    ) -> None:
+        """Give the first handoff that takes it all what `travels` of some suffixes."""
+        for node in handoffs:
             try:
                 answer = partition.peers.compare(node, [Question(partition.number, "")])[0].suffixes or {}
-                partition.exchange(node, [name for name in mine.suffixes if mine.suffixes[name] != answer.get(name)])
+                differing = [name for name, digest in suffixes.items() if digest != answer.get(name)]
+                if not partition.exchange(node, differing, travels).count:
+                    return
             except (PeerFailed, NodeFailure) as failure:
                 self._runtime.log.warning("handoff not reached", reason=str(failure))
 
@@ -347,16 +378,3 @@ class ObjectReplicator:
         except PeerFailed as failure:
             return failure.device_gone
         return False
-
-
-def _read_note(path: str) -> float | None:
-    """When the last pass that reached everybody ended, in seconds since the epoch; None for a device that is new."""
-    try:
-        with open(f"{path}/{NOTE}", "rb") as file:
-            return msgspec.json.decode(file.read(), type=float)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def _write_note(path: str, now: float) -> None:
-    files.write_atomically(f"{path}/{NOTE}", msgspec.json.encode(now))

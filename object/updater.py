@@ -89,12 +89,18 @@ class Updater:
                 return Step.BUSY
             self._end()
             return Step.IDLE
+        try:
+            self._look_through(directory)
+        except OSError as error:
+            self._failed(directory, error)
+        return Step.BUSY
+
+    def _look_through(self, directory: str) -> None:
         waiting: Iterator[list[str]] = iter(self._runtime.threads.call(list, newest_first(directory)))
         while batch := list(islice(waiting, UPDATES_MAX)):
             self._deliver(self._admitted([found for paths in batch if (found := self._load(paths)) is not None]))
         self._runtime.threads.call(remove_leftovers, directory, self._runtime.clock.now() - LEFTOVER_SECONDS)
         self._runtime.threads.call(files.remove_empty_directory, directory)
-        return Step.BUSY
 
     def _end(self) -> None:
         self._report.count("left", len(self._deferred))
@@ -139,8 +145,17 @@ class Updater:
             except DeviceUnavailable:
                 continue
             for policy in self._cluster.policies:
-                for suffix in sorted(files.list_directory(f"{root}/{policy.async_dir}")):
+                try:
+                    suffixes = sorted(files.list_directory(f"{root}/{policy.async_dir}"))
+                except OSError as error:  # the other devices have their turn all the same
+                    self._failed(f"{root}/{policy.async_dir}", error)
+                    continue
+                for suffix in suffixes:
                     yield f"{root}/{policy.async_dir}/{suffix}"
+
+    def _failed(self, path: str, error: OSError) -> None:
+        self._report.count("failed")
+        self._runtime.log.error("device failed", path=path, error=str(error))
 
     def _load(self, paths: Sequence[str]) -> Found | None:
         """The newest update that can be read; one that cannot is moved aside."""
@@ -215,7 +230,10 @@ class Updater:
             return
         self._report.count("kept")
         if taken.difference(update.delivered):
-            self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
+            try:
+                self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
+            except OSError as error:  # a full device: who has the row is told again
+                self._failed(found.paths[0], error)
 
 
 def _unlink_all(paths: Sequence[str]) -> None:

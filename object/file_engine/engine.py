@@ -42,6 +42,7 @@ from objstore.object.metadata import (
     decode_trailer,
     encode,
 )
+from objstore.object.replication.planning import lasting
 from objstore.policies import Policy
 
 # A version can be replaced between looking and opening; this often in a row it is not chance.
@@ -129,7 +130,7 @@ class FileEngine:
             file,
             description,
             data.size <= self._keep_cache_size,
-            lambda reason: self._condemn(location, reason),
+            lambda reason: self._condemn(location, reason, data_file.name),
         )
 
     def _overlaid(
@@ -269,11 +270,11 @@ class FileEngine:
         except FileNotFoundError:
             return None
         except MetadataCorrupt as error:
-            raise self._condemn(location, f"{name}: {error.reason}") from error
+            raise self._condemn(location, f"{name}: {error.reason}", name) from error
         except OSError as error:
             if error.errno not in _UNREADABLE:
                 raise
-            raise self._condemn(location, f"{name} cannot be read: {error.strerror}") from error
+            raise self._condemn(location, f"{name} cannot be read: {error.strerror}", name) from error
 
     def strays(self, device: str, policy: Policy, partition: str, suffix: str) -> list[str]:
         """See StorageEngine."""
@@ -299,6 +300,8 @@ class FileEngine:
             if went:
                 self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
 
-    def _condemn(self, location: Location, reason: str) -> ObjectCorrupt:
-        self.quarantine(location, reason)
+    def _condemn(self, location: Location, reason: str, name: str = "") -> ObjectCorrupt:
+        """Quarantine the object, unless the damaged file of that `name` has been replaced while it was read."""
+        if not name or name in lasting(self.look(location)):
+            self.quarantine(location, reason)
         return ObjectCorrupt(location.name, reason)

@@ -149,8 +149,8 @@ class Inventory:
     def _save(self, record: str, entries: dict[str, Entry], part_power: int | None) -> None:
         content = _encode(Digests(VERSION, self._boot, entries, part_power))
         temporary = files.temporary_name(record)
-        files.make_directories(os.path.dirname(record))
         try:
+            files.make_directories(os.path.dirname(record))
             with open(temporary, "wb") as file:
                 file.write(xxh3_64_digest(content) + content)
             os.replace(temporary, record)

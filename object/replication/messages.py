@@ -66,6 +66,7 @@ class Outcome(Enum):
     STORED = "stored"
     NEWER = "newer"  # what is here makes it obsolete
     FAILED = "failed"
+    FULL = "full"  # the device has no room for it
 
 
 encode: Final = msgspec.json.Encoder().encode

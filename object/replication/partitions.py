@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +13,7 @@ from objstore.http.transport import NodeFailure
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
-from objstore.object.fileset import EMPTY, FileSet
+from objstore.object.fileset import EMPTY, FileSet, tombstone_name
 from objstore.object.placing import Placing
 from objstore.object.powers import neighbours, partition_of
 from objstore.object.replication.messages import FILES_MAX, Names, Outcome
@@ -30,9 +30,11 @@ from objstore.object.replication.receiving import Place, Receiver
 from objstore.object.replication.sending import frames
 from objstore.runtime import Runtime
 
-Files = list[tuple[str, str]]  # (hash, name)
+File = tuple[str, str]  # (hash, name)
+Files = list[File]
 # So many suffixes are looked into at a time, so that memory does not grow with partitions.
 SUFFIXES_AT_ONCE: Final = 256
+TOMBSTONE: Final = tombstone_name("")
 
 
 @dataclass
@@ -45,6 +47,30 @@ class Counts:
     reclaimed: int = 0
     stranded: int = 0
     failures: int = 0
+
+
+@dataclass
+class Left:
+    """Files that an exchange should have brought to where they are not: how many, and the hashes of those for which
+    the peer has no room."""
+
+    count: int = 0
+    no_room: set[str] = field(default_factory=set)
+
+    def note(self, sent: Files, outcomes: Sequence[Outcome]) -> None:
+        """What became of each file that was sent."""
+        self.count += outcomes.count(Outcome.FAILED)
+        self.skip(file for file, outcome in zip(sent, outcomes, strict=True) if outcome is Outcome.FULL)
+
+    def skip(self, files: Iterable[File]) -> None:
+        """There is no room for these."""
+        digests = [digest for digest, _ in files]
+        self.count += len(digests)
+        self.no_room.update(digests)
+
+
+# The nodes with which all differences were gone through, each with what did not arrive.
+Synced = dict[Device, Left]
 
 
 @dataclass
@@ -76,51 +102,64 @@ class Partition:
     def _log(self) -> Logger:
         return self.runtime.log
 
-    def sync(self, suffixes: Mapping[Device, Sequence[str]], primaries: Sequence[Device], pulls: bool) -> set[Device]:
-        """Exchange with each node what differs in these suffixes; returns those with whom all of it went well.
+    def sync(self, suffixes: Mapping[Device, Sequence[str]], primaries: Sequence[Device], pulls: bool) -> Synced:
+        """Exchange with each node what differs in these suffixes.
 
         Unless it `pulls`, the device only gives: it is no primary.
 
         `primaries` are all others that hold the partition, whether they could be reached or not.
         """
-        well = set()
+        synced: Synced = {}
         withheld = self._strangers(suffixes) if self.away_since else frozenset()
         if withheld and self._strand(primaries, withheld):
             withheld = frozenset()
         for node, differing in suffixes.items():
             try:
-                self.exchange(node, differing, withheld, pulls)
-                well.add(node)
+                synced[node] = left = self.exchange(node, differing, lambda digest: digest not in withheld, pulls)
+                if left.count:
+                    raise PeerFailed(node, 0, f"{left.count} files were not stored")
             except (PeerFailed, NodeFailure) as failure:
                 self.counts.failures += 1
                 self._log.warning("replication failed", partition=self.number, reason=str(failure))
-        return well
+        return synced
 
     def exchange(
-        self, node: Device, suffixes: Sequence[str], withheld: frozenset[str] = frozenset(), pulls: bool = False
-    ) -> None:
-        """Exchange what differs in these suffixes, but for the hashes `withheld`. Raises PeerFailed, NodeFailure."""
-        for some in _parts(suffixes, SUFFIXES_AT_ONCE):
-            self._exchange(node, some, withheld, pulls)
+        self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool = False
+    ) -> Left:
+        """Exchange what differs in these suffixes, of objects whose hash `travels`; returns what did not arrive.
 
-    def _exchange(self, node: Device, suffixes: Sequence[str], withheld: frozenset[str], pulls: bool) -> None:
+        A file that is refused holds nothing else up. Raises PeerFailed and NodeFailure when the peer fails.
+        """
+        left = Left()
+        for some in _parts(suffixes, SUFFIXES_AT_ONCE):
+            self._exchange(node, some, travels, pulls, left)
+        return left
+
+    def _exchange(
+        self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool, left: Left
+    ) -> None:
         theirs = self.peers.versions(node, self.number, suffixes)
         mine = self._objects(suffixes)
         push: Files = []
-        pull: Names = {}
+        pull: Files = []
         for digest in sorted({*mine, *theirs}):
             plan = exchange(mine.get(digest, EMPTY), known_names(theirs, digest), self.reclaim_before)
-            if digest not in withheld:
+            if travels(digest):
                 push += [(digest, name) for name in plan.push]
-            if plan.pull and pulls:
-                pull[digest] = list(plan.pull)
-        self._push(node, push)
-        self._pull(node, pull)
+            if pulls:
+                pull += [(digest, name) for name in plan.pull]
+        self._push(node, sorted(push, key=_frees_no_space), left)
+        self._pull(node, sorted(pull, key=_frees_no_space), left)
 
-    def _push(self, node: Device, wanted: Files) -> None:
-        """Send files to a device. Raises PeerFailed when one was not stored."""
+    def _push(self, node: Device, wanted: Files, left: Left) -> None:
+        """Send files to a device; once that is full, only those that free space. Raises PeerFailed, NodeFailure."""
         place = self.place
         for some in _parts(wanted, FILES_MAX):
+            if left.no_room:
+                left.skip(filter(_frees_no_space, some))
+                some = [file for file in some if not _frees_no_space(file)]
+                if not some:
+                    continue
             self.spend_files(len(some))
             sent: Files = []
             stream = frames(self.engine, place.device, place.policy, place.partition, some, self._log)
@@ -135,13 +174,13 @@ class Partition:
                 outcomes = self.peers.push(node, self.number, pieces(), self.spend_bytes)
             except ObjectCorrupt as corrupt:
                 raise PeerFailed(node, 0, f"broken off: {corrupt}") from corrupt
-            stored = sum(outcome is Outcome.STORED for outcome in outcomes)
-            self.counts.pushed += stored
-            if len(outcomes) < len(sent) or Outcome.FAILED in outcomes:
-                raise PeerFailed(node, 0, f"{outcomes.count(Outcome.FAILED)} of {len(sent)} files were not stored")
+            if len(outcomes) != len(sent):
+                raise PeerFailed(node, 0, f"{len(outcomes)} answers to {len(sent)} files")
+            self.counts.pushed += outcomes.count(Outcome.STORED)
+            left.note(sent, outcomes)
 
-    def _pull(self, node: Device, wanted: Names) -> None:
-        for some in _parts([(digest, name) for digest, names in wanted.items() for name in names], FILES_MAX):
+    def _pull(self, node: Device, wanted: Files, left: Left) -> None:
+        for some in _parts(wanted, FILES_MAX):
             self.spend_files(len(some))
             names: Names = {}
             for digest, name in some:
@@ -154,9 +193,8 @@ class Partition:
                 raise PeerFailed(node, error.status, error.reason) from error
             finally:
                 body.close()
-            self.counts.pulled += sum(outcome is Outcome.STORED for outcome in outcomes)
-            if Outcome.FAILED in outcomes:
-                raise PeerFailed(node, 0, f"{outcomes.count(Outcome.FAILED)} files could not be stored here")
+            self.counts.pulled += outcomes.count(Outcome.STORED)
+            left.count += outcomes.count(Outcome.FAILED) + outcomes.count(Outcome.FULL)
 
     def give_up(self, primaries: Sequence[Device], ring_version: int) -> bool:
         """Remove what every primary confirms to hold, from a device that is none; says whether nothing is left."""
@@ -254,6 +292,11 @@ class Partition:
         for suffix in suffixes:
             found.update(self.engine.objects(place.device, place.policy, place.partition, suffix, place.part_power))
         return found
+
+
+def _frees_no_space(file: File) -> bool:
+    """Tombstones go first: a device that is full takes them, and has room for others then."""
+    return not file[1].endswith(TOMBSTONE)
 
 
 def _parts(items: Sequence[object], size: int) -> Iterator[list]:  # type: ignore[type-arg]

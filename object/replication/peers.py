@@ -13,6 +13,7 @@ from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.transport import BackendBody, BackendRequest, BackendResponse, NodeFailure, Transport
+from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.replication.messages import (
     ACCOUNT,
     ANSWERS,
@@ -71,6 +72,8 @@ class Peers:
         answers = self._read(ANSWERS, node, body)
         if len(answers) != len(questions):
             raise PeerFailed(node, 0, f"{len(answers)} answers to {len(questions)} questions")
+        if not all(is_suffix(name) for answer in answers for name in answer.suffixes or ()):
+            raise PeerFailed(node, 0, "an answer names what is no suffix")
         return answers
 
     def versions(self, node: Device, partition: int, suffixes: Sequence[str]) -> Names:

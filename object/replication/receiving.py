@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -12,7 +13,7 @@ from objstore.cluster import Cluster
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.logs import Logger
-from objstore.mounts import DeviceRoot
+from objstore.mounts import DeviceFull, DeviceRoot
 from objstore.object.engine import AlreadyStored, Location, StorageEngine, Unsettled
 from objstore.object.fileset import DataFile, FileSet, MetaFile, Tombstone, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
@@ -22,7 +23,7 @@ from objstore.object.replication.messages import FILES_MAX, Outcome
 from objstore.object.replication.planning import is_held
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
-from objstore.system.concurrency import Semaphore, Task, spawn
+from objstore.system.concurrency import Semaphore, Task, WaitTimeout, spawn
 
 # Small files are stored side by side, so that they share flushes; a larger one alone, as it comes.
 SMALL_BYTES_MAX: Final = 64 * 1024
@@ -107,11 +108,11 @@ class Receiver:
 
         try:
             return self._stored(head, lambda write: feed(count(write)))
-        except (HttpError, OSError, ValueError) as error:
+        except (HttpError, OSError, ValueError, WaitTimeout) as error:
             if isinstance(error, HttpError) and error.status in (408, 499):
                 raise  # the sender is gone
             self.log.warning("replica refused", hash=head.hash, file=head.name, reason=str(error))
-            return Outcome.FAILED
+            return Outcome.FULL if _is_full(error) else Outcome.FAILED
         finally:
             if rest is not None:
                 self._drop(rest, head.size - taken)
@@ -197,6 +198,10 @@ class Receiver:
         if metadata.timestamp != timestamp:
             raise ValueError("name and metadata differ in their timestamps")
         return metadata
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, DeviceFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
 
 
 def _given(outcome: Outcome) -> Outcome:

@@ -19,6 +19,7 @@ from tests.functional.servers import Cluster, environment, objstore, wait_until_
 NODES = range(1, 5)
 # For a real minute: OBJSTORE_STOP_SECONDS=60.
 STOP_SECONDS = float(os.environ.get("OBJSTORE_STOP_SECONDS", "4"))
+STOPPED_WRITES_MAX = 200
 DAEMONS = ("account-daemons", "container-daemons", "object-daemons")
 ATTRIBUTE = "user.objstore.metadata"
 
@@ -209,6 +210,7 @@ def test_a_process_stopped_for_a_while(faulty: Faulty) -> None:
             assert faulty.put(client, f"stopped/during-{number}", b"x" * 5000) == 201
             assert client.get(f"stopped/during-{number}").status == 200
             number += 1
+            time.sleep(STOP_SECONDS / STOPPED_WRITES_MAX)  # auditors take their time with each
     finally:
         faulty.signal(2, "object", signal.SIGCONT)
     faulty.heal()

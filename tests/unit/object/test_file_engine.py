@@ -166,6 +166,30 @@ def test_an_open_version_stays_whole(engine: FileEngine, location: Location) -> 
     assert b"".join(parts) == b"a" * 600_000
 
 
+def test_who_finds_damage_in_a_replaced_version_leaves_the_new_one_alone(
+    store: Store, engine: FileEngine, location: Location
+) -> None:
+    write(engine, location, 1, b"a" * 600_000)
+    (path,) = store.root.rglob("*.data")
+    content = bytearray(path.read_bytes())
+    content[500_000] ^= 1
+    path.write_bytes(content)
+    reader = engine.open(location)
+    assert not isinstance(reader, Missing)
+    chunks = iter(reader.stream(0, 600_000))
+    next(chunks)
+
+    def overwrite(_count: int) -> None:
+        write(engine, location, 2, b"new")
+
+    with pytest.raises(ObjectCorrupt):
+        engine.verify(location.device, location.policy, location.partition, DIGEST, path.name, overwrite)
+    with pytest.raises(ObjectCorrupt):
+        list(chunks)
+    assert body_of(engine, location) == b"new"
+    assert not (store.root / "sda/quarantined").exists()
+
+
 def test_a_filesystem_that_cannot_say_what_it_has_cached(
     engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:

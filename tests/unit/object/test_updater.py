@@ -1,5 +1,6 @@
 """The updater: newest first, to every server, until all have it."""
 
+import errno
 import os
 from array import array
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
+from objstore.object import updater as updater_module
 from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
 from objstore.recon import NoRecon
 from objstore.ring.ring import Ring
+from objstore.system import files
 from tests.unit.object.harness import NOW, Store, at
 
 NODES = [Device(n, 1, n, f"10.0.0.{n}", 6201, f"10.0.0.{n}", 6201, "sdb", 1.0) for n in range(3)]
@@ -160,4 +163,35 @@ def test_what_waits_is_bounded_and_found_again(store: Store, monkeypatch: pytest
     run_once(limited)
     assert len(pending(store)) == 2
     run_once(limited)
+    assert pending(store) == []
+
+
+def test_a_device_that_cannot_be_read_holds_no_other_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store.root / "a-failing").mkdir()
+    undelivered(store, 1)
+    listed = files.list_directory
+
+    def fail(path: str) -> list[str]:
+        if "a-failing" in path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return listed(path)
+
+    monkeypatch.setattr(files, "list_directory", fail)
+    run_once(make(store))
+    assert pending(store) == []
+
+
+def test_a_full_device_delivers_what_is_pending(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That some have a row already cannot be noted: they are told again."""
+    undelivered(store, 1)
+    store.transport.status_of = {0: None}
+
+    def fail(path: str, *_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(updater_module, "save", fail)
+    run_once(make(store))
+    assert len(pending(store)) == 1
+    store.transport.status_of = {}
+    run_once(make(store))
     assert pending(store) == []
