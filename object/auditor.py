@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from objstore.cluster import Cluster
 from objstore.config.object import AuditorConfig
@@ -22,6 +22,8 @@ from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
 from objstore.object.fileset import FileSet
 from objstore.object.metadata import ObjectMetadata
+from objstore.object.powers import is_place, partition_of, placed
+from objstore.object.relinking import bring_home
 from objstore.object.watching import Watcher
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
@@ -34,8 +36,6 @@ from objstore.system import concurrency, files
 # What an upload has left is certainly abandoned then.
 ABANDONED_SECONDS: Final = 86_400.0
 NOTE_SECONDS: Final = 60.0
-# After a shift of the ring's part power, both places of an object are right for a while.
-PART_POWER_SHIFT: Final = 1
 
 
 class Position(Struct, frozen=True):
@@ -173,16 +173,25 @@ class ObjectAuditor:
             self._report.count("quarantined")
             engine.quarantine_stray(device, policy, partition, suffix, name)
         for digest, standing in sorted(call(engine.objects, device, policy, partition, suffix).items()):
+            location = Location(device, policy, partition, digest, "")
             try:
-                if self._belongs(policy, partition, digest):
-                    self._audit_object(device, policy, partition, digest, standing)
+                if not is_place(digest, partition):
+                    self._condemn(location, "it lies in a wrong partition")
+                    continue
+                ring = self._rings.object(policy.index)
+                place = placed(structs.replace(location, partition=partition_of(digest, ring.part_power)), ring)
+                if partition == place.partition:
+                    self._audit_object(location, standing, place)
+                elif partition in place.others:
+                    self._audit_object(location, standing, None)
                 else:
-                    self._condemn(Location(device, policy, partition, digest, ""), "it lies in a wrong partition")
+                    self._bring_home(location)
             except ObjectCorrupt:
                 self._report.count("quarantined")  # by the engine, which has logged why
 
-    def _audit_object(self, device: str, policy: Policy, partition: str, digest: str, standing: FileSet) -> None:
-        """Raises ObjectCorrupt once it is in quarantine."""
+    def _audit_object(self, location: Location, standing: FileSet, place: Location | None) -> None:
+        """Raises ObjectCorrupt once it is in quarantine. Watchers are told of its `place`, once for each object."""
+        device, policy, partition, digest = location.device, location.policy, location.partition, location.hash
         obsolete = {*standing.obsolete, *standing.unknown}
         for name in standing.names:
             if name in obsolete:
@@ -198,14 +207,19 @@ class ObjectAuditor:
                 return
             self._report.count("sound")
             if isinstance(found, ObjectMetadata) and standing.data is not None and name == standing.data.name:
-                for watching, watcher in self._watchers.items():
-                    self._guarded(watching, watcher.see_object, found, location)
+                for watching, watcher in self._watchers.items() if place is not None else ():
+                    assert place is not None
+                    self._guarded(watching, watcher.see_object, found, structs.replace(place, name=found.name))
 
-    def _belongs(self, policy: Policy, partition: str, digest: str) -> bool:
-        """Whether the hash of an object leads to its partition."""
-        power = self._rings.object(policy.index).part_power
-        powers = range(max(power - PART_POWER_SHIFT, 0), power + PART_POWER_SHIFT + 1)
-        return any(int(digest[:8], 16) >> (32 - each) == int(partition) for each in powers)
+    def _bring_home(self, location: Location) -> None:
+        """Move an object to its partition: the device was away, or full, when a part power was increased."""
+        ring = self._runtime.threads.call(self._rings.refreshed_object, location.policy.index)
+        home = placed(structs.replace(location, partition=partition_of(location.hash, ring.part_power)), ring)
+        if location.partition in (home.partition, *home.others):
+            return  # the ring has changed meanwhile
+        bring_home(self._engine, self._runtime.threads, home, location.partition)
+        self._runtime.log.warning("object brought home", hash=home.hash, former=location.partition, now=home.partition)
+        self._report.count("brought_home")
 
     def _condemn(self, location: Location, reason: str) -> None:
         self._engine.quarantine(location, reason)

@@ -77,8 +77,9 @@ class DarkData:
             parts.engine.quarantine(location, "no container lists it")
         elif action == "delete":
             names = parts.engine.look(location).names
-            arguments = (location.device, location.policy, location.partition, location.hash, names)
-            parts.runtime.threads.call(parts.engine.remove, *arguments)
+            for partition in (location.partition, *location.others):
+                arguments = (location.device, location.policy, partition, location.hash, names)
+                parts.runtime.threads.call(parts.engine.remove, *arguments)
 
 
 def _names(response: BackendResponse) -> list[str] | None:

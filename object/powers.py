@@ -15,10 +15,15 @@ more than it is worth: if it is the object's by a power next to the ring's, the 
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import structs
 
 from objstore.object.engine import Location
 from objstore.ring.ring import HASH_BITS, PART_POWER_MAX, Ring
+
+HASH_DIGITS: Final = 32
+HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 def partition_of(digest: str, part_power: int) -> str:
@@ -29,6 +34,12 @@ def partition_of(digest: str, part_power: int) -> str:
 def neighbours(part_power: int) -> list[int]:
     """The powers one below and one above."""
     return [power for power in (part_power - 1, part_power + 1) if 0 <= power <= PART_POWER_MAX]
+
+
+def is_place(digest: str, partition: str) -> bool:
+    """Whether a partition is an object's by any part power."""
+    is_hash = len(digest) == HASH_DIGITS and HEX_DIGITS.issuperset(digest)
+    return is_hash and any(partition_of(digest, power) == partition for power in range(PART_POWER_MAX + 1))
 
 
 def placed(location: Location, ring: Ring | None) -> Location:

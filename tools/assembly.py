@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from objstore.http.messages import WsgiApplication
     from objstore.http.transport import Transport
     from objstore.object.engine import StorageEngine
+    from objstore.object.relinker import Choice, ObjectRelinker
     from objstore.ring.rings import Rings
 
 
@@ -169,6 +170,25 @@ def make_object_expirer(
     return Job(expirer, config.expirer.interval, config.expirer.tasks_per_second / config.expirer.concurrency)
 
 
+def make_relinker(
+    config: ObjectConfig,
+    cluster: Cluster,
+    rings: Rings,
+    runtime: Runtime,
+    recon: Recon,
+    is_mine: IsMine,
+    engine: StorageEngine | None = None,
+    choice: Choice | None = None,
+) -> ObjectRelinker:
+    """What gives objects their places when a part power is increased: the daemon, or with a `choice` the command."""
+    from objstore.object.engine import make_engine
+    from objstore.object.relinker import ObjectRelinker
+
+    chosen_engine = engine or make_engine(config.storage.engine, runtime, 0)
+    devices = make_devices(config.devices)
+    return ObjectRelinker(config.relinker, cluster, devices, rings, runtime, recon, is_mine, chosen_engine, choice)
+
+
 def make_object_daemons(
     config: ObjectConfig,
     cluster: Cluster,
@@ -187,9 +207,11 @@ def make_object_daemons(
     replicator = ObjectReplicator(
         config.replicator, cluster, devices, rings, transport, runtime, recon, is_mine, engine
     )
+    relinker = make_relinker(config, cluster, rings, runtime, recon, is_mine, engine)
     return [
         make_object_updater(config, cluster, rings, transport, runtime, recon),
         Job(replicator, config.replicator.interval),
+        Job(relinker, config.relinker.interval),
         *make_object_auditors(config, cluster, rings, transport, runtime, recon, engine),
         make_object_expirer(config, cluster, rings, transport, runtime, recon, is_mine),
     ]

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "object-daemons": "objstore.tools.daemons:object_daemons",
     "proxy": "objstore.tools.serve:proxy",
     "recon": "objstore.tools.recon.command:recon",
+    "relinker": "objstore.tools.relinker:relinker",
     "ring": "objstore.tools.ring.command:ring",
     "services": "objstore.tools.services_command:services",
     "up": "objstore.tools.up:up",

@@ -90,6 +90,16 @@ class UpdaterConfig(Struct, frozen=True):
     max_deferred_updates: Count = 10_000
 
 
+class RelinkerConfig(Struct, frozen=True):
+    """[relinker]: gives objects their places when the part power of a ring is increased.
+
+    `files_per_second` limits what it links or removes; 0 is without limit.
+    """
+
+    interval: Seconds = 60.0
+    files_per_second: Count = 0
+
+
 class DelayConfig(Struct, frozen=True):
     """[[delay_reaping]]: how long expired objects of an account, or of one container, are kept."""
 
@@ -129,6 +139,7 @@ class ObjectConfig(Struct, frozen=True):
     auditor: AuditorConfig = AuditorConfig()
     updater: UpdaterConfig = UpdaterConfig()
     expirer: ExpirerConfig = ExpirerConfig()
+    relinker: RelinkerConfig = RelinkerConfig()
     delay_reaping: tuple[DelayConfig, ...] = ()
     replication: ReplicationConfig = ReplicationConfig()
     recon: ReconConfig = ReconConfig()

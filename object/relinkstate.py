@@ -1,0 +1,67 @@
+"""What a device knows of the part power its objects lie by, and what is to be done about it.
+
+Each device keeps a note for each policy: the part powers of the ring when the relinker was last there, and how far it
+has come. By it a pass that is cut short goes on where it was, and a device that was away while the part power was
+increased is put in order when it is back, though the ring is at rest again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+from msgspec import Struct
+
+from objstore.policies import Policy
+from objstore.ring.ring import Ring
+from objstore.system import files
+
+
+class Task(Enum):
+    """What a pass does: links all objects into the partitions they will belong to, or takes them out of wrong ones."""
+
+    RELINK = "relink"
+    CLEANUP = "cleanup"
+
+
+class Note(Struct, frozen=True):
+    """The part powers of the ring, the partitions that are done by them, and whether all are."""
+
+    part_power: int
+    next_part_power: int | None
+    done: tuple[int, ...] = ()
+    ended: bool = False
+
+    def is_of(self, ring: Ring) -> bool:
+        """Whether the ring is still in the state it was in."""
+        return (self.part_power, self.next_part_power) == (ring.part_power, ring.next_part_power)
+
+
+def task_of(ring: Ring, note: Note | None) -> Task | None:
+    """What a device needs; `note` is its own, None if it has none."""
+    power, following = ring.part_power, ring.next_part_power
+    if note is not None and note.is_of(ring) and (note.ended or following is None):
+        return None
+    if following is not None:
+        return Task.RELINK if following > power else Task.CLEANUP
+    if note is None or (note.ended and note.part_power == power == note.next_part_power):
+        return None
+    return Task.CLEANUP  # it has missed the end, or all of it
+
+
+def load(device: str, policy: Policy) -> Note | None:
+    """The note of a device; None if there is none that can be read. Blocks."""
+    try:
+        with open(_path(device, policy), "rb") as file:
+            return msgspec.json.decode(file.read(), type=Note)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def save(device: str, policy: Policy, note: Note) -> None:
+    """Replace the note. Blocks; raises OSError."""
+    files.write_atomically(_path(device, policy), msgspec.json.encode(note))
+
+
+def _path(device: str, policy: Policy) -> str:
+    return f"{device}/relink.{policy.data_dir}.json"
