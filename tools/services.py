@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,9 @@ from objstore.http.operations import Sides, proxy_sides, storage_sides
 from objstore.http.probes import HealthChecked
 from objstore.http.transport import Transport
 from objstore.recon import Recon, ReconFolder
-from objstore.ring.rings import Rings
+from objstore.ring.errors import RingMissing
+from objstore.ring.format import read_ring
+from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, Rings, object_file
 from objstore.runtime import Runtime
 from objstore.system.addresses import is_mine
 from objstore.tools import assembly
@@ -36,7 +39,7 @@ MakeDaemons = Callable[[StorageConfig, Cluster, Rings, Transport, Runtime, Recon
 
 
 def run_proxy(path: Path) -> None:
-    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    """Serve until told to stop. Raises ConfigError, OperatorProblem, RingFileError."""
     _run("proxy", path, ProxyConfig, _proxy)
 
 
@@ -98,6 +101,8 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     config = load(path, kind)
     cluster = Cluster.load(config.cluster)
     runtime = assembly.make_runtime(name, name, config.log, config.metrics)
+    if isinstance(config, ProxyConfig):
+        _look_at_rings(config.ring_dir, cluster, runtime)
 
     def make_again() -> Sides:
         fresh = load(path, kind)
@@ -108,6 +113,16 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     options = options_of(config.server, cluster.limits)
     service = Service(make_again, runtime, options, listener, config.metrics, replication_listener=replication)
     service.run(config.server.workers, config.server.drain_timeout)
+
+
+def _look_at_rings(ring_dir: str, cluster: Cluster, runtime: Runtime) -> None:
+    """A proxy with a bad ring could but answer 500; a missing one may be published yet. Raises RingFileError."""
+    names = [ACCOUNT_FILE, CONTAINER_FILE, *(object_file(policy.index) for policy in cluster.policies)]
+    for path in (os.path.join(ring_dir, name) for name in names):
+        try:
+            read_ring(path)
+        except RingMissing:
+            runtime.log.warning("there is no such ring yet", ring=path)
 
 
 def run_object_daemons(path: Path, only: Sequence[str], once: bool) -> None:

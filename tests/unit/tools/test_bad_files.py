@@ -89,6 +89,7 @@ CONFIGURATIONS: Final = (
     "dispersion report --user a --key b --ring-dir . --cluster C",
     "drive-audit --config C",
     "check-config --kind proxy C",
+    "relinker relink --config C",
     *(f"{server} --config C" for server in ("proxy", "object", "container", "account")),
     *(f"{server}-daemons --once --config C" for server in ("object", "container", "account")),
 )
