@@ -166,7 +166,11 @@ def handoffs_are_emptied_too_soon() -> None:
         return {digest: tuple(names) for digest, names in mine.items()}
 
     replace("removable", removable, partitions)
-    replace("sync", lambda self, differing, primaries, pulls: {node: partitions.Left() for node in differing}, partitions.Partition)
+    replace(
+        "sync",
+        lambda self, differing, primaries, pulls: {node: partitions.Left() for node in differing},
+        partitions.Partition,
+    )
 
 
 def new_rings_go_unnoticed() -> None:

@@ -1,0 +1,136 @@
+"""What replicas tell each other and what a handoff gives up, for any files on any of them."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from objstore.object.fileset import FileSet, Tombstone, data_name, judge, meta_name, parse_name, tombstone_name
+from objstore.object.replication.planning import exchange, is_forgettable, is_held, lasting, removable
+from objstore.timestamps import Timestamp
+
+# Few moments, so that files of one timestamp meet on several replicas.
+timestamps = st.builds(Timestamp, st.integers(0, 3), st.integers(0, 1)).map(lambda moment: moment.internal)
+metas = st.tuples(timestamps, timestamps).map(lambda pair: meta_name(max(pair), min(pair)))
+names = st.one_of(timestamps.map(data_name), timestamps.map(meta_name), timestamps.map(tombstone_name), metas)
+replicas = st.sets(names, max_size=5)
+# Never, or a moment before which lone tombstones are forgotten.
+forgotten_before = st.one_of(st.just(""), timestamps)
+
+
+def resolved(files: set[str], before: str = "") -> tuple[str, ...]:
+    """What replicas have in common once they agree: an old tombstone that deletes nothing does not count."""
+    standing = judge(files)
+    return () if is_forgettable(standing, before) else lasting(standing)
+
+
+def sync(mine: set[str], theirs: set[str], before: str) -> None:
+    """Both directions of one exchange; each side drops what is obsolete by then."""
+    plan = exchange(judge(mine), judge(theirs), before)
+    mine |= set(plan.pull)
+    theirs |= set(plan.push)
+    for side in (mine, theirs):
+        side -= set(judge(side).obsolete)
+
+
+def newest(files: set[str]) -> tuple[str, bool]:
+    """The moment of the newest write by its names alone, and whether it is a deletion."""
+    writes = [(name[: name.rindex(".")], name.endswith(".ts")) for name in files if not name.endswith(".meta")]
+    return max(writes, default=("", False))
+
+
+@settings(max_examples=500)
+@given(replicas, replicas, forgotten_before)
+def test_two_replicas_agree_after_one_exchange(mine: set[str], theirs: set[str], before: str) -> None:
+    union = mine | theirs
+    sync(mine, theirs, before)
+    assert resolved(mine, before) == resolved(theirs, before) == resolved(union, before)
+    if not is_forgettable(judge(union), before):
+        assert mine == theirs
+        assert newest(mine) == newest(union)
+
+
+@given(st.lists(replicas, min_size=3, max_size=3), forgotten_before)
+def test_three_replicas_agree_after_a_pass_of_each(holders: list[set[str]], before: str) -> None:
+    union = set().union(*holders)
+    for mine in holders:
+        for theirs in holders:
+            if theirs is not mine:
+                sync(mine, theirs, before)
+    assert {resolved(files, before) for files in holders} == {resolved(union, before)}
+    for mine in holders:
+        for theirs in holders:
+            plan = exchange(judge(mine), judge(theirs), before)
+            assert not plan.push and not plan.pull
+
+
+@given(st.lists(replicas, min_size=3, max_size=3), forgotten_before)
+def test_one_replica_that_is_behind_has_all_after_its_own_pass(holders: list[set[str]], before: str) -> None:
+    union = set().union(*holders)
+    mine, *others = holders
+    for theirs in others:
+        sync(mine, theirs, before)
+    assert resolved(mine, before) == resolved(union, before)
+
+
+@given(replicas, replicas, forgotten_before)
+def test_nothing_obsolete_travels_and_nothing_twice(mine: set[str], theirs: set[str], before: str) -> None:
+    plan = exchange(judge(mine), judge(theirs), before)
+    needed = set(lasting(judge(mine | theirs)))
+    assert set(plan.push) <= (mine - theirs) & needed
+    assert set(plan.pull) <= (theirs - mine) & needed
+
+
+@given(replicas, replicas, forgotten_before)
+def test_a_deletion_travels_to_whom_it_deletes_something_of(mine: set[str], theirs: set[str], before: str) -> None:
+    union = judge(mine | theirs)
+    sync(mine, theirs, before)
+    if union.tombstone is not None:
+        assert judge(mine).data is None and judge(theirs).data is None
+
+
+def confirmed(files: set[str], asked: list[str], before: str) -> dict[str, list[str]]:
+    """What a primary answers: see Answering."""
+    standing = judge(lasting(judge(files)))
+    return {"hash": [name for name in asked if is_held(name, standing, before)]}
+
+
+@settings(max_examples=500)
+@given(replicas, st.lists(replicas, max_size=3), forgotten_before)
+def test_a_handoff_gives_up_only_what_no_primary_needs(
+    handoff: set[str], primaries: list[set[str]], before: str
+) -> None:
+    asked = sorted(handoff)
+    removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
+    assert set(removed) <= handoff
+    assert primaries or not removed
+    for name in removed:
+        for files in primaries:
+            assert name in files or needs_not(name, judge(lasting(judge(files))), before)
+    for files in primaries:
+        counted = {name for name in removed if not is_old_tombstone(name, before)}
+        assert lasting(judge(files | counted)) == lasting(judge(files))
+
+
+def needs_not(name: str, standing: FileSet, before: str) -> bool:
+    """Whether a primary has what is newer; or the file is an old tombstone, and it has nothing older than that."""
+    if is_old_tombstone(name, before) and not judge({*standing.names, name}).obsolete:
+        return True
+    return name in judge({*standing.names, name}).obsolete
+
+
+def is_old_tombstone(name: str, before: str) -> bool:
+    file = parse_name(name)
+    return isinstance(file, Tombstone) and file.timestamp < before
+
+
+@given(replicas, st.lists(replicas, min_size=1, max_size=3), forgotten_before)
+def test_nothing_is_lost_when_a_handoff_is_emptied(handoff: set[str], primaries: list[set[str]], before: str) -> None:
+    """After it has pushed, all that it has is confirmed, and what was known before is known without it."""
+    union = handoff.union(*primaries)
+    for files in primaries:
+        files |= set(exchange(judge(handoff), judge(files), before).push)
+    asked = sorted(handoff)
+    removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
+    assert set(removed) == handoff
+    assert resolved(set().union(*primaries), before) == resolved(union, before)
