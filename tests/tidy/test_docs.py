@@ -124,25 +124,38 @@ def test_samples_show_every_table() -> None:
             assert re.search(rf"^\[\[?{table}\]", text, re.MULTILINE), f"{file} does not show [{table}]"
 
 
-def named_files(text: str) -> list[str]:
-    """Paths of files that a text names in backticks: those with a folder and an ending."""
-    return re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|toml|json))`", text)
+def named_files(text: str) -> dict[str, set[str]]:
+    """What a text names in backticks: files with a folder and an ending -> names in them, given after a colon."""
+    found: dict[str, set[str]] = {}
+    for path, name in re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|toml|json|sh|svg))(?::(\w+))?`", text):
+        found.setdefault(path, set()).update({name} - {""})
+    return found
 
 
 def test_named_files_are_found() -> None:
-    assert named_files("`object/server.py` and `ring/ring.py`, not `server.py` or `a/b`") == [
-        "object/server.py",
-        "ring/ring.py",
-    ]
+    text = "`object/server.py` and `ring/ring.py:Ring`, `object/server.py:VERBS`, not `server.py` or `a/b`"
+    assert named_files(text) == {"object/server.py": {"VERBS"}, "ring/ring.py": {"Ring"}}
 
 
-def test_architecture_names_only_files_that_exist() -> None:
-    architecture = ROOT / "docs/architecture.md"
-    if not architecture.exists():
-        pytest.skip("docs/architecture.md is not written yet")
-    names = named_files(architecture.read_text(encoding="utf-8"))
-    assert names, "it walks through no file"
-    assert [name for name in names if not (ROOT / name).exists()] == []
+def defined(path: Path) -> set[str]:
+    """The functions, classes and constants of a module."""
+    return set(
+        re.findall(r"^(?:(?:async )?def |class )?(\w+)\b(?=\(|:| =)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.name)
+def test_documents_name_only_what_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    names = named_files(text)
+    assert [path for path in names if not (ROOT / path).exists()] == []
+    assert {path: wrong for path, given in names.items() if given and (wrong := given - defined(ROOT / path))} == {}
+    targets = [target for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not target.startswith("http")]
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_the_architecture_walks_through_functions() -> None:
+    assert sum(map(len, named_files((ROOT / "docs/architecture.md").read_text(encoding="utf-8")).values())) > 20
 
 
 def test_decisions_are_numbered_without_gaps() -> None:
