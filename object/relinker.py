@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+import objstore.object.file_engine  # noqa: F401  # registers itself
 from objstore.cluster import Cluster
 from objstore.config.object import RelinkerConfig
 from objstore.daemon import Step
@@ -21,7 +22,7 @@ from objstore.object.engine import StorageEngine
 from objstore.object.fileset import FileSet
 from objstore.object.powers import is_place, partition_of
 from objstore.object.relinking import Names, link_home, remove_linked
-from objstore.object.relinkstate import Note, Task, load, save, task_of
+from objstore.object.relinkstate import Note, Task, is_to_be_noted, load, save, task_of
 from objstore.pacing import Pace
 from objstore.policies import Policy
 from objstore.recon import Recon
@@ -259,9 +260,8 @@ class ObjectRelinker:
                 going_on = note is not None and note.is_of(ring) and not note.ended
                 fresh = Note(ring.part_power, ring.next_part_power)
                 yield DeviceWork(self, name, path, policy, ring, task, note if note and going_on else fresh)
-            elif self._choice is None and ring.next_part_power is None and task_of(ring, note) is None:
-                if note is None or not note.is_of(ring):
-                    self._note_rest(path, policy, ring)
+            elif self._choice is None and is_to_be_noted(ring, note):
+                self._note_rest(path, policy, ring)
 
     @staticmethod
     def _chosen(choice: Choice, name: str, policy: Policy, ring: Ring, note: Note | None) -> Task | None:

@@ -49,6 +49,11 @@ def task_of(ring: Ring, note: Note | None) -> Task | None:
     return Task.CLEANUP  # it has missed the end, or all of it
 
 
+def is_to_be_noted(ring: Ring, note: Note | None) -> bool:
+    """Whether a device is in order by a ring at rest, and its note does not say so."""
+    return ring.next_part_power is None and task_of(ring, note) is None and (note is None or not note.is_of(ring))
+
+
 def load(device: str, policy: Policy) -> Note | None:
     """The note of a device; None if there is none that can be read. Blocks."""
     try:

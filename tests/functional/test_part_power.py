@@ -1,0 +1,117 @@
+"""The part power of the object rings is increased under load, with the commands of an operator."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objstore.object.fileset import judge
+from objstore.object.powers import partition_of
+from objstore.object.replication.planning import lasting
+from objstore.ring.format import read_ring
+from objstore.tools.bench.growth import Growth
+from objstore.tools.loopback import LoopbackCluster
+from tests.functional.servers import Cluster, environment, objstore
+
+pytestmark = pytest.mark.xdist_group("rings")
+
+RINGS = ("object", "object-1")
+NODES = range(1, 5)
+WORKERS = 2
+LOAD_SECONDS = 0.5
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own, since it is not the same afterwards."""
+    running = Cluster(tmp_path / "cluster")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.run("stop")
+
+
+def run(cluster: Cluster, *words: str) -> None:
+    """One command in the cluster's folder."""
+    done = subprocess.run(
+        objstore(*words), cwd=cluster.folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+
+
+def enter(cluster: Cluster, step: str) -> None:
+    """Take one step with all rings of objects, everywhere."""
+    side_by_side(*((cluster, "ring", "power", f"{ring}.builder", step) for ring in RINGS))
+    nodes = LoopbackCluster.open(cluster.folder).nodes
+    proxies = [f"--to={node.ip}:{node.replication_port('proxy')}" for node in nodes]
+    run(cluster, "ring", "publish", *(f"{ring}.ring.gz" for ring in RINGS), "--cluster", "objstore.toml", *proxies)
+
+
+def on_all_nodes(cluster: Cluster, *words: str) -> None:
+    """One command with the configuration of each object server."""
+    side_by_side(*((cluster, *words, "--config", f"{cluster.folder}/node{node}/object.toml") for node in NODES))
+
+
+def side_by_side(*commands: tuple[Any, ...]) -> None:
+    """Several at once."""
+    with ThreadPoolExecutor(len(commands)) as pool:
+        for done in [pool.submit(run, *command) for command in commands]:
+            done.result()
+
+
+def stored(cluster: Cluster) -> dict[tuple[str, str], dict[str, list[str]]]:
+    """The names of files by device and partition, by the policy's folder and the hash."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for file in cluster.folder.glob("node*/**/objects*/*/*/*/*"):
+        *device, folder, partition, _, digest, name = file.parts
+        if len(digest) == 32 and partition.isdecimal() and "quarantined" not in device:
+            found.setdefault((folder, digest), {}).setdefault(f"{'/'.join(device)} {partition}", []).append(name)
+    return found
+
+
+def test_the_partitions_are_doubled_under_load_and_nobody_notices(cluster: Cluster) -> None:
+    load = Growth(LoopbackCluster.open(cluster.folder), seconds=LOAD_SECONDS)
+    power = read_ring(str(cluster.folder / "object.ring.gz")).part_power
+    workers = load.workers[:WORKERS]
+    status, _ = load._endpoints[0].request("PUT", f"/{load._container}")
+    assert status == 201
+    ended = threading.Event()
+    with load._undo, ThreadPoolExecutor(WORKERS) as pool:
+        running = [pool.submit(worker.run, ended) for worker in workers]
+        try:
+            time.sleep(LOAD_SECONDS)
+            enter(cluster, "prepare")
+            time.sleep(LOAD_SECONDS)
+            on_all_nodes(cluster, "relinker", "relink")
+            enter(cluster, "increase")
+            time.sleep(LOAD_SECONDS)
+            on_all_nodes(cluster, "relinker", "cleanup")
+            enter(cluster, "finish")
+            time.sleep(LOAD_SECONDS)
+        finally:
+            ended.set()
+        for each in running:
+            each.result()
+        on_all_nodes(cluster, "object-daemons", "--only", "replicator", "--once")
+        for number, worker in enumerate(workers):
+            worker.verify(load._session(load._endpoints[number]))
+    assert load.findings.failures == []
+    assert load.findings.answered > 100
+
+    assert read_ring(str(cluster.folder / "node1/rings/object.ring.gz")).part_power == power + 1
+    everything = stored(cluster)
+    assert len(everything) > 20
+    for (folder, digest), places in everything.items():
+        home = partition_of(digest, power + 1)
+        assert {place.split()[-1] for place in places} == {home}, (folder, digest, places)
+        versions = {lasting(judge(names)) for names in places.values()}
+        assert len(versions) == 1, (folder, digest, places)
+        assert len(places) == 3
