@@ -9,6 +9,7 @@ import msgspec
 from objstore.object import announce, delete, expirer, fileset, pending, post, updater
 from objstore.object.expiring import Action, Verdict
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
+from objstore.object.file_engine.layout import hash_directory
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata
 from objstore.object.replication import partitions, planning, receiving
 from objstore.proxy.put import encoding
@@ -34,9 +35,9 @@ def settled_after_the_answer() -> None:
     """What a write replaces is removed before the new name is durable."""
 
     def settle(self: Any) -> None:
-        for obsolete in fileset.judge((*self._standing.names, self._name)).obsolete:
-            self._disk.unlink(f"{self._path}/{obsolete}")
         self._directory.close()
+        for obsolete in fileset.judge((*self._standing.names, self._name)).obsolete:
+            self._disk.unlink(f"{hash_directory(self._location)}/{obsolete}")
 
     replace("settle", settle, writing.UnsettledName)
 
@@ -185,7 +186,7 @@ def tombstones_are_dropped_early() -> None:
     def settle(self: Any) -> None:
         real(self)
         if self._name.endswith(".ts"):
-            self._disk.unlink(f"{self._path}/{self._name}")
+            self._disk.unlink(f"{hash_directory(self._location)}/{self._name}")
 
     replace("settle", settle, writing.UnsettledName)
 
