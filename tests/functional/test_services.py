@@ -107,3 +107,26 @@ def test_names_that_mean_nothing(tmp_path: Path) -> None:
     assert status == 2
     assert "object.1" in text
     assert text.count("\n") == 1
+
+
+def test_what_cannot_run_is_told_at_once(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    (machine.node.ring_dir / "account.ring.gz").write_bytes(b"junk")
+    status, text = machine.run("start", "proxy")
+    assert status == 2
+    assert text.startswith("objstore: proxy.1 ended: objstore: ")
+    assert "account.ring.gz: not a valid ring file" in text
+    assert text.count("\n") == 1
+    assert machine.run("status", "proxy")[0] == 1
+
+
+def test_a_wrong_configuration_starts_and_reloads_nothing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    with machine.node.configuration("proxy").open("a") as file:
+        file.write("[prxy]\n")
+    for verb in ("start", "reload"):
+        status, text = machine.run(verb, "main")
+        assert (status, text.count("\n")) == (2, 1)
+        assert "proxy.toml" in text
+        assert "prxy: unknown key" in text
+    assert "runs, process" not in machine.run("status")[1]
