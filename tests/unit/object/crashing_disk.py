@@ -139,6 +139,9 @@ class CrashingDisk:
     def flush_names(self, directory: Opened, parents: Collection[str]) -> None:
         self.flush(directory, *(Opened(self._directory(path)) for path in parents))
 
+    def flush_all(self, directory: Opened) -> None:
+        self.flush(*map(Opened, self._all(self.root)))
+
     def make_directories(self, path: str) -> list[str]:
         changed = []
         at, directory = "", self.root
@@ -156,6 +159,32 @@ class CrashingDisk:
         if name in directory.what.names:
             raise FileExistsError(name)
         directory.what.names[name] = file.what
+
+    def link_again(self, path: str, other: str) -> None:
+        file, (parent, _, name) = self._find(path), other.rpartition("/")
+        directory = self._directory(parent)
+        self._change("link")
+        if name in directory.names:
+            raise FileExistsError(other)
+        directory.names[name] = file
+
+    def is_same_file(self, path: str, other: str) -> bool:
+        return self._find(path) is self._find(other)
+
+    def remove_empty_directory(self, path: str) -> bool:
+        parent, _, name = path.rpartition("/")
+        if path not in self._paths() or self._directory(path).names:
+            return False
+        self._change("rmdir")
+        del self._directory(parent).names[name]
+        return True
+
+    def _paths(self) -> list[str]:
+        found = [""]
+        for path in found:
+            names = self._directory(path).names if path else self.root.names
+            found += [f"{path}/{name}" for name, child in names.items() if isinstance(child, Directory)]
+        return found
 
     def unlink(self, path: str) -> None:
         self._change("unlink")
