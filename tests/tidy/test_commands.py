@@ -1,9 +1,12 @@
 """docs/operations.md describes every command and option there is, and no other."""
 
 import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
+import pytest
 
 from objstore.tools.main import objstore
 from objstore.tools.ring_builder import ring_builder
@@ -56,3 +59,34 @@ def test_help_is_short_and_complete() -> None:
         for item in command.params:
             if isinstance(item, click.Option):
                 assert item.help, f"{name} {item.name}"
+
+
+def printed_lines() -> list[tuple[str, str]]:
+    """The document and the words after `objstore` of every line of a code block that calls it."""
+    found = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```\w+\n(.*?)^```$|((?:^ {4}.*\n)+)", text, re.MULTILINE | re.DOTALL)
+        for block in ("".join(pair).replace("\\\n", " ") for pair in blocks):
+            lines = re.findall(r"^ *(?:\$ )?(?:\.venv/bin/)?objstore ([a-z].*)$", block, re.MULTILINE)
+            found += [(path.name, re.sub(r"\$\(.*?\)", "1", line)) for line in lines]
+    return found
+
+
+@pytest.mark.parametrize(("document", "line"), printed_lines())
+def test_printed_commands_are_understood(document: str, line: str, tmp_path: Path) -> None:
+    command: click.Command = objstore
+    words = shlex.split(line, comments=True)
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"{document} names a command {name!r} that is none"
+        command = found
+    pairs = zip(["", *words], words, strict=False)
+    # Folders of processes are on the reader's machine.
+    command.make_context(command.name, [str(tmp_path) if before == "--pid-dir" else word for before, word in pairs])
+
+
+def test_printed_commands_are_found() -> None:
+    names = {line.partition(" --")[0].split()[0] for _, line in printed_lines()}
+    assert {"ring", "recon", "cluster", "bench"} <= names
