@@ -220,6 +220,22 @@ class Disk:
         """Give a file a second name. Raises FileExistsError if that is taken, FileNotFoundError."""
         os.link(path, other)
 
+    def rename(self, path: str, other: str) -> None:
+        """Give a file another name, at once and with nothing in between. Raises FileNotFoundError."""
+        os.rename(path, other)
+
+    def replace_content(self, path: str, attribute: bytes) -> None:
+        """Leave nothing in a file but this attribute. Raises FileNotFoundError."""
+        file = OpenFile(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        try:
+            self.set_attribute(file, attribute)
+            os.ftruncate(file.descriptor, 0)
+        except OSError:  # no room for that, until the content has gone
+            os.ftruncate(file.descriptor, 0)
+            self.set_attribute(file, attribute)
+        finally:
+            file.close()
+
     def is_same_file(self, path: str, other: str) -> bool:
         """Whether two names stand for one file; not if one of them is gone."""
         try:

@@ -7,8 +7,17 @@ from random import Random
 from typing import Final
 
 from objstore.logs import Logger
-from objstore.object.engine import Description, Exported, Location, Missing, ObjectCorrupt, PartitionDigests
+from objstore.object.engine import (
+    Description,
+    Exported,
+    Location,
+    Missing,
+    ObjectCorrupt,
+    PartitionDigests,
+    Unsettled,
+)
 from objstore.object.file_engine.ahead import LinksAhead
+from objstore.object.file_engine.converting import NO_ROOM, convert
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import (
     digests_record,
@@ -18,7 +27,7 @@ from objstore.object.file_engine.layout import (
 )
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.file_engine.reading import FileObject
-from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of
+from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.file_engine.writing import FileUpload, NewFile, UnsettledName
 from objstore.object.fileset import (
@@ -163,11 +172,19 @@ class FileEngine:
     def _new(self, location: Location, standing: FileSet) -> NewFile:
         return NewFile(self._disk, self._ledger, self._ahead, location, standing)
 
-    def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> UnsettledName:
+    def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> Unsettled:
         """See StorageEngine."""
-        new = self._new(location, standing)
-        self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
-        return new.publish(tombstone_name(tombstone.timestamp))
+        try:
+            new = self._new(location, standing)
+            self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
+            return new.publish(tombstone_name(tombstone.timestamp))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            converted = convert(self._disk, self._ledger, location, standing, tombstone)
+            if converted is None:
+                raise
+            return converted
 
     def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> UnsettledName:
         """See StorageEngine."""
@@ -241,8 +258,8 @@ class FileEngine:
                 posted, _ = self._metadata(PostedMetadata, self._disk.open(f"{directory}/{name}"))
                 return Exported(posted)
             if isinstance(file_name, Tombstone):
-                tombstone, _ = self._metadata(TombstoneMetadata, self._disk.open(f"{directory}/{name}"))
-                return Exported(tombstone)
+                opened = self._disk.open(f"{directory}/{name}")
+                return Exported(read_tombstone(self._metadata, opened, file_name.timestamp))
         except FileNotFoundError:
             return None
         except MetadataCorrupt as error:

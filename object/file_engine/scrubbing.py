@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from xxhash import xxh3_128
@@ -56,7 +57,7 @@ class Scrub:
         if isinstance(name, MetaFile):
             return self._metadata(PostedMetadata, file)[0]
         if isinstance(name, Tombstone):
-            return self._metadata(TombstoneMetadata, file)[0]
+            return read_tombstone(self._metadata, file, name.timestamp)
         data, extra = self._metadata(ObjectMetadata, file)
         size = self._disk.size(file)
         if size != data.size + extra:
@@ -88,3 +89,13 @@ class Scrub:
 def is_hash_of(suffix: str, name: str) -> bool:
     """Whether a name in a suffix's directory is that of an object which belongs there."""
     return len(name) == HASH_LENGTH and name[-SUFFIX_LENGTH:] == suffix and _DIGITS.issuperset(name)
+
+
+def read_tombstone(read: ReadMetadata, file: OpenFile, timestamp: str) -> TombstoneMetadata:
+    """The metadata of a tombstone, also of one that was a data file when the power went. Raises MetadataCorrupt."""
+    try:
+        return read(TombstoneMetadata, file)[0]
+    except MetadataCorrupt:
+        with suppress(MetadataCorrupt):
+            return TombstoneMetadata(read(ObjectMetadata, file)[0].name, timestamp)
+        raise

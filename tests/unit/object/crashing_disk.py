@@ -6,6 +6,7 @@ on its own, whatever order it was written in.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from random import Random
@@ -32,6 +33,7 @@ class Directory:
     names: dict[str, File | Directory] = field(default_factory=dict)
     safe_names: dict[str, File | Directory] = field(default_factory=dict)
     flushed: int = 0  # the number of the flush that `safe_names` comes from
+    renames: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -51,6 +53,7 @@ class CrashingDisk:
     def __init__(self, crash_at: int | None = None) -> None:
         self.root = Directory()
         self.crash_at = crash_at
+        self.is_full = False  # then there is room for no new file
         self.steps = 0
         self.flushes = 0
         self.between_steps: Callable[[], object] = lambda: None
@@ -92,6 +95,8 @@ class CrashingDisk:
 
     def create_unnamed(self, directory: str) -> Opened:
         self._directory(directory)
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self._change("create")
         return Opened(File())
 
@@ -193,6 +198,21 @@ class CrashingDisk:
 
     discard = unlink
 
+    def rename(self, path: str, other: str) -> None:
+        self._change("rename")
+        parent, _, name = path.rpartition("/")
+        directory, new = self._directory(parent), other.rpartition("/")[2]
+        if name not in directory.names:
+            raise FileNotFoundError(path)
+        directory.names[new] = directory.names.pop(name)
+        directory.renames.append((name, new))
+
+    def replace_content(self, path: str, attribute: bytes) -> None:
+        self._change("replace_content")
+        file = self._find(path)
+        assert isinstance(file, File)
+        file.content, file.attribute = bytearray(), attribute
+
     def move_aside(self, path: str, target: str) -> str:
         raise AssertionError(f"{path} was found corrupt")
 
@@ -218,9 +238,11 @@ class CrashingDisk:
         return found
 
     def _lose(self, directory: Directory, random: Random) -> None:
+        together = random.random() < 0.5  # the two names of a rename
+        renamed = {name for pair in directory.renames for name in pair}
         for name in {*directory.names, *directory.safe_names}:
             before, now = directory.safe_names.get(name), directory.names.get(name)
-            kept = random.choice((before, now))
+            kept = random.choice((before, now)) if name not in renamed else now if together else before
             directory.names.pop(name, None)
             if kept is not None:
                 directory.names[name] = kept

@@ -50,6 +50,10 @@ def delete(second: int) -> Action:
     return named(act, at(second))
 
 
+def fill(engine: FileEngine) -> None:
+    engine._disk.is_full = True  # type: ignore[attr-defined]
+
+
 def named(action: Action, timestamp: str) -> Action:
     """With the timestamp of the object or tombstone it writes."""
     action.timestamp = timestamp  # type: ignore[attr-defined]
@@ -82,6 +86,8 @@ SCENARIOS = {
     "large put": ([put(1, b"old")], put(2, b"new" * 500_000)),
     "delete": ([put(1, b"old")], delete(2)),
     "delete of nothing": ([], delete(1)),
+    "delete on a full disk": ([put(1, b"old"), fill], delete(2)),
+    "delete of posted metadata on a full disk": ([put(1, b"old"), post(2, "x" * 5000), fill], delete(3)),
     "post": ([put(1, b"old", "red")], post(2, "blue")),
     "second post": ([put(1, b"old"), post(2, "red")], post(3, "blue")),
     "post of long metadata": ([put(1, b"old")], post(2, "x" * 5000)),

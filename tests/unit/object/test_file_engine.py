@@ -292,3 +292,58 @@ def test_a_full_disk_is_507_and_nothing_stays(store: Store, monkeypatch: pytest.
     assert store.put(1).status == 507
     assert store.files() == []
     assert any(b"disk failed" in line for line in store.lines)
+
+
+class Full:
+    """A filesystem that has no room: for an inode, or for an attribute beside one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+        real = Disk.set_attribute
+
+        def fail(disk: Disk, file: Any, *arguments: bytes) -> None:
+            if call == "create_unnamed" or (disk.size(file) == 0 and not self.freed):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(disk, file, *arguments)
+
+        def freed(descriptor: int, length: int) -> None:
+            self.freed = True
+            truncate(descriptor, length)
+
+        self.freed, truncate = False, os.ftruncate
+        monkeypatch.setattr(os, "ftruncate", freed)
+        monkeypatch.setattr(Disk, call, fail)
+
+
+@pytest.mark.parametrize("call", ["create_unnamed", "set_attribute"])
+@pytest.mark.parametrize("color", ["red", "x" * 5000])
+def test_deletions_on_a_full_disk_free_space(
+    store: Store, monkeypatch: pytest.MonkeyPatch, call: str, color: str
+) -> None:
+    body = b"x" * 300_000
+    assert store.put(1, body, x_object_meta_color=color).status == 201
+    Full(monkeypatch, call)
+    assert store.delete(2).status == 204
+    (path,) = (path for path in store.root.rglob("*") if path.suffix in (".data", ".ts"))
+    assert (path.name, path.stat().st_size) == (at(2) + ".ts", 0)
+    assert store.call("GET").status == 404
+    assert store.put(1, body).status == 409
+    monkeypatch.undo()
+    location = Location(str(store.root / "sda"), Policy(0, "gold"), "7", path.parent.name, "/a/c/o")
+    engine = make_engine("file", store.runtime, 0)
+    args = (location.device, location.policy, location.partition, location.hash, path.name)
+    assert engine.verify(*args, None) == TombstoneMetadata("/a/c/o", at(2))
+    exported = engine.export(*args)
+    assert exported is not None and exported.metadata == TombstoneMetadata("/a/c/o", at(2))
+
+
+def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: Store, engine: FileEngine) -> None:
+    """The data file has got the tombstone's name when the power goes: nobody takes it for damaged."""
+    assert store.put(1, b"body").status == 201
+    (path,) = store.root.rglob("*.data")
+    path.rename(path.with_name(at(2) + ".ts"))
+    assert store.call("GET").status == 404
+    args = (str(store.root / "sda"), Policy(0, "gold"), "7", path.parent.name, at(2) + ".ts")
+    assert engine.verify(*args, None) == TombstoneMetadata("/a/c/o", at(2))
+    exported = engine.export(*args)
+    assert exported is not None and exported.metadata == TombstoneMetadata("/a/c/o", at(2))
+    assert not (store.root / "sda/quarantined").exists()
