@@ -14,7 +14,15 @@ from objstore.limits import Limits, check_path
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy, UnknownPolicy
 from objstore.ring.format import read_ring
-from objstore.tools.placing import Places, folder_of_ring, only_device, places_of, places_of_partition, ring_name
+from objstore.tools.placing import (
+    Places,
+    folder_of,
+    folder_of_ring,
+    only_device,
+    places_of,
+    places_of_partition,
+    ring_name,
+)
 from objstore.tools.problems import OperatorProblem
 from objstore.tools.ring.output import echo_json, echo_table, json_option
 
@@ -56,7 +64,9 @@ def locate(
     else:
         cluster = Cluster.load(cluster_file or os.path.join(ring_dir, "objstore.toml"))
         path = _path(names, quoted, cluster.limits)
-        policy = _policy(cluster.policies, policy_name)
+        policy = _policy(cluster.policies, policy_name, ring_file if path.is_object else None)
+        if ring_file is not None and folder_of_ring(ring_file) != folder_of(path, policy):
+            raise OperatorProblem(f"{ring_file} does not place {path}", f"that does {ring_name(path, policy)}")
         ring = read_ring(ring_file or os.path.join(ring_dir, ring_name(path, policy)))
         handoffs = None if all_handoffs else len(ring.rows)
         found = places_of(ring, path, cluster, policy, root, handoffs)
@@ -89,6 +99,8 @@ def _path(names: tuple[str, ...], quoted: bool, limits: Limits) -> ResourcePath:
 def show_places(found: Places) -> None:
     """A table, and lines to copy."""
     click.echo(f"partition {found.partition}" + (f", hash {found.hash}" if found.hash else ""))
+    if found.also_in:
+        click.echo(f"or, while the part power is increased, partition {' or '.join(map(str, found.also_in))}")
     rows = [
         (
             f"handoff {place.handoff}" if place.handoff else "primary",
@@ -116,9 +128,11 @@ def _of_partition(ring_file: str, partition: int, root: str, all_handoffs: bool)
         ) from None
 
 
-def _policy(policies: Policies, name: str | None) -> Policy:
+def _policy(policies: Policies, name: str | None, ring_file: str | None) -> Policy:
+    """By name, else that of the ring file, else the default one. Raises OperatorProblem."""
     if name is None:
-        return policies.default
+        of_ring = [policy for policy in policies if ring_file and policy.data_dir == folder_of_ring(ring_file)]
+        return of_ring[0] if of_ring else policies.default
     try:
         return policies.by_name(name)
     except UnknownPolicy:

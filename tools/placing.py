@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from itertools import islice
 from shlex import quote as shell_quoted
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from objstore.cluster import Cluster
 from objstore.devices import Device
 from objstore.headers import Backend
+from objstore.object.engine import Location
+from objstore.object.powers import placed
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
+from objstore.tools.problems import OperatorProblem
 
+_PLACES: Final = re.compile(r"(?:^|\.)(account|container|object)(-\d+)?\.ring\.gz(?:\.previous)?$")
 SUFFIX_LENGTH: Final = 3
 
 
@@ -31,11 +36,15 @@ class Place(Struct, frozen=True):
 
 
 class Places(Struct, frozen=True):
-    """All that can be said of where something is. `hash` is empty for a partition alone."""
+    """All that can be said of where something is. `hash` is empty for a partition alone.
+
+    While the part power of the ring is increased, it may also lie in the partitions `also_in` of the same devices.
+    """
 
     partition: int
     hash: str
     places: list[Place]
+    also_in: tuple[int, ...] = ()
 
     def data(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,7 +61,7 @@ class Places(Struct, frozen=True):
             }
             for place in self.places
         ]
-        return {"partition": self.partition, "hash": self.hash, "places": shown}
+        return {"partition": self.partition, "hash": self.hash, "places": shown, "also_in": self.also_in}
 
 
 def ring_name(path: ResourcePath, policy: Policy) -> str:
@@ -87,7 +96,8 @@ def places_of(
         Place(device, number, _curl(device, partition, path, policy), _ls(device, root, below))
         for device, number in chosen_devices(ring, partition, handoffs)
     ]
-    return Places(partition, hash_, places)
+    also = placed(Location("", policy, str(partition), hash_, ""), ring).others if path.is_object else ()
+    return Places(partition, hash_, places, tuple(map(int, also)))
 
 
 def places_of_partition(ring: Ring, partition: int, folder: str, root: str, handoffs: int | None) -> Places:
@@ -102,14 +112,20 @@ def places_of_partition(ring: Ring, partition: int, folder: str, root: str, hand
 
 
 def folder_of_ring(file: str) -> str:
-    """The folder of a device that a ring file is about, by its name: "object-1.ring.gz" -> "objects-1"."""
-    kind, dash, index = os.path.basename(file).partition(".")[0].partition("-")
-    return f"{kind}s{dash}{index}"
+    """The folder of a device that a ring file is about, by its name: "object-1.ring.gz" -> "objects-1".
+
+    Backups and previous rings have longer names. Raises OperatorProblem for a name that does not say.
+    """
+    match = _PLACES.search(os.path.basename(file))
+    if match is None:
+        raise OperatorProblem(f"{file}: the name does not say what it places", "call it as object.ring.gz")
+    return f"{match[1]}s{match[2] or ''}"
 
 
 def only_device(places: Places, device: str) -> Places:
     """The same on one device name."""
-    return Places(places.partition, places.hash, [place for place in places.places if place.device.device == device])
+    chosen = [place for place in places.places if place.device.device == device]
+    return structs.replace(places, places=chosen)
 
 
 def _curl(device: Device, partition: int, path: ResourcePath, policy: Policy) -> str:

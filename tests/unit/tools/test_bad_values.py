@@ -43,6 +43,8 @@ def run(line: str) -> int | str | None:
         ("locate --ring-dir . a c caf\udce9", "not UTF-8"),
         ("locate --ring-dir . --policy nope a c o", "no storage policy 'nope'"),
         ("locate --ring object.ring.gz --partition 16", "has no partition 16; it has 0 to 15"),
+        ("locate --ring account.ring.gz --cluster objstore.toml a c", "account.ring.gz does not place /a/c"),
+        ("locate --ring objstore.toml --partition 1", "objstore.toml: not a valid ring file"),
         ("explain object.ring.gz --root", "requires an argument"),
         ("recon --ring-dir . --md5 --timeout nan", "expected a duration"),
         ("recon --ring-dir . --md5 --timeout 0", "it must be more than 0"),
