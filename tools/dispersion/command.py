@@ -127,7 +127,7 @@ def report(context: Context, /, as_json: bool, quiet: bool, **given: Any) -> Non
             for title, found in results.items()
         ]
         echo_table(("<", "copies found", "of", "percent", "partitions with less"), rows)
-        for line in (line for found in results.values() for line in found.failures):
+        for line in dict.fromkeys(line for found in results.values() for line in found.failures):
             click.echo(f"! {line}")
     context.exit(1 if any(found.found < found.expected or found.failures for found in results.values()) else 0)
 

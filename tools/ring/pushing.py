@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from objstore.config.units import Address
-from objstore.errors import StoreError
+from objstore.errors import StoreError, reason_of
 from objstore.http.signing import Signer
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import read_ring
@@ -101,7 +101,7 @@ class Pusher:
                 answer = link.getresponse()
                 text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise ServerRefused(server, str(error) or type(error).__name__) from error
+            raise ServerRefused(server, reason_of(error)) from error
         if answer.status not in (200, 201):
             reason = text.decode("utf-8", "replace").strip()[:REASON_CHARACTERS]
             raise ServerRefused(server, f"{answer.status} {reason}")

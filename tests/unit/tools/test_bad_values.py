@@ -60,7 +60,7 @@ def run(line: str) -> int | str | None:
         (f"{DISPERSION} --auth http://127.0.0.1:1/auth", "Connection refused; check --auth"),
         ("ring plan object.builder --overload some", "expected a share such as 0.1 or 10%"),
         ("ring publish object.ring.gz --cluster objstore.toml --timeout 0", "it must be more than 0"),
-        ("ring publish object.ring.gz --cluster objstore.toml", "not staged on 127.0.0.1:1"),
+        ("ring publish object.ring.gz --cluster objstore.toml", "not staged on 127.0.0.1:1 (Connection refused)"),
         ("services stop --kill-after nan", "expected a duration"),
         ("cluster make --memcached here", 'expected "host:port"'),
         ("bench --seconds nan", "expected a duration"),
