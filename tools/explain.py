@@ -63,7 +63,7 @@ def _where(file: str, found: Explanation, cluster: Cluster, ring_dir: str, root:
     wrong = []
     if match["hash"] != places.hash:
         wrong.append(f"it lies below the hash {match['hash']}, its own is {places.hash}")
-    if int(match["partition"]) != places.partition:
+    if int(match["partition"]) not in (places.partition, *places.also_in):
         wrong.append(f"it lies in partition {match['partition']}, its own is {places.partition}")
     if match["device"] not in {place.device.device for place in places.places}:
         wrong.append(f"no primary is called {match['device']}: it waits here to be handed over")

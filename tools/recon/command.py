@@ -26,8 +26,8 @@ from objstore.tools.ring.units import DURATION, TIMEOUT
 
 # In the order in which they are shown, and what of them --all asks for.
 NAMES: Final = (
-    *("async", "auditor", "diskusage", "driveaudit", "expirer", "loadstats", "md5", "quarantined", "replication"),
-    *("sockstat", "time", "unmounted", "updater", "validate-servers", "versions"),
+    *("async", "auditor", "diskusage", "driveaudit", "expirer", "loadstats", "md5", "quarantined", "relinker"),
+    *("replication", "sockstat", "time", "unmounted", "updater", "validate-servers", "versions"),
 )
 HELP: Final = {
     "async": ("-a", "Container updates that wait to be delivered."),
@@ -38,6 +38,7 @@ HELP: Final = {
     "loadstats": ("-l", "Load of the machines."),
     "md5": ("", "Whether rings and objstore.toml are those of this machine."),
     "quarantined": ("-q", "Items in quarantine."),
+    "relinker": ("", "Devices that the increase of a part power has still to do with."),
     "replication": ("-r", "Last passes of the replicators."),
     "sockstat": ("", "Sockets in use."),
     "time": ("-T", "Whether clocks agree with this machine's."),

@@ -78,6 +78,11 @@ def expirer(kind: str, value: Mapping[str, Any]) -> Figures:
     return {name: value.get(name) for name in ("object_expiration_pass", "expired_last_pass")}
 
 
+def relinker(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Devices that have still to be relinked, or cleaned up, by policy."""
+    return {name: value.get(name) for name in ("devices_to_relink", "devices_to_cleanup")}
+
+
 def sockets(kind: str, value: Mapping[str, Any]) -> Figures:
     """As the server has them."""
     return {name: number for name, number in value.items() if isinstance(number, int | float)}
@@ -120,6 +125,7 @@ REPORTS: Final[dict[str, Numbers]] = {
     "auditor": Numbers("auditor/KIND", STORAGE, auditor),
     "updater": Numbers("updater/KIND", ("container", "object"), updater),
     "expirer": Numbers("expirer/KIND", ("object",), expirer),
+    "relinker": Numbers("relinker", ("object",), relinker),
     "sockstat": Numbers("sockstat", ALL, sockets),
     "driveaudit": Numbers("driveaudit", STORAGE, drive_audit),
 }

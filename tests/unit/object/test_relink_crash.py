@@ -24,6 +24,7 @@ OLD, NEW = "7", "15"  # by the powers 3 and 4
 AT_REST = Location("/srv/d1", Policy(0, "gold"), OLD, DIGEST, "/a/c/o")
 PREPARED = Location("/srv/d1", Policy(0, "gold"), OLD, DIGEST, "/a/c/o", (NEW,), NEW)
 INCREASED = Location("/srv/d1", Policy(0, "gold"), NEW, DIGEST, "/a/c/o", (OLD,))
+HOME = Location("/srv/d1", Policy(0, "gold"), NEW, DIGEST, "/a/c/o")
 THREADS = cast(ThreadGroup, SimpleNamespace(call=lambda function, *arguments: function(*arguments)))
 SEEDS = range(25)
 
@@ -117,7 +118,8 @@ def test_a_crash_leaves_the_old_or_the_new_and_cleaning_up_keeps_it(name: str) -
             found = seen(engine_on(disk), place)
             assert found in ([after] if settled else [before, after]), (crash_at, disk.trace)
             assert seen(engine_on(disk), INCREASED) == found, "the ring may be increased now"
+            if settled and place is PREPARED:
+                assert seen(engine_on(disk), HOME) == found, "the second name is as durable as the first"
             clean_up(engine_on(disk))
-            home = Location(place.device, place.policy, NEW, DIGEST, place.name)
-            assert seen(engine_on(disk), home) == found, (crash_at, disk.trace)
+            assert seen(engine_on(disk), HOME) == found, (crash_at, disk.trace)
             assert not disk.names(f"/srv/d1/objects/{OLD}/000/{DIGEST}")

@@ -12,6 +12,8 @@ import pytest
 from objstore.daemon import run_once
 from objstore.object.file_engine.disk import Disk
 from objstore.object.relinker import SETTLING_SECONDS
+from objstore.object.relinking import Names, remove_linked
+from objstore.policies import Policy
 from tests.unit.object.growing import POWER, GrowingStore
 from tests.unit.object.harness import at
 
@@ -201,6 +203,15 @@ class TestRelinking:
         assert store.read(name).body == b"body"
         assert list(store.places(name)) == [store.partition(name, POWER + 1)]
         assert any(b"object quarantined" in line for line in store.lines)
+
+    def test_what_is_not_at_home_when_it_comes_to_it_stays(self, store: GrowingStore) -> None:
+        (name,) = store.moving(1)
+        store.put(1, path=store.path(name))
+        old, new = store.partition(name), store.partition(name, POWER + 1)
+        linked = Names(new, store.directory(store.path(name)).name, (at(1) + ".data",))
+        count = remove_linked(store.engine, str(store.root / "sda"), Policy(0, "gold"), old, [linked])
+        assert count == 0
+        assert list(store.places(name)) == [old]
 
     def test_a_pass_goes_on_where_it_was(self, store: GrowingStore) -> None:
         names = store.moving(8)
