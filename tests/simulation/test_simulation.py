@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.simulation.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 HOURS = "1"
@@ -80,3 +83,9 @@ def test_every_bug_has_its_place_in_the_program() -> None:
     """What a mutant replaces is there: else it would change nothing."""
     done = run_python("-c", PLANT_EACH)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_bug_is_documented() -> None:
+    page = (ROOT / "docs" / "simulation.md").read_text()
+    shown = {(name, int(seeds)) for name, seeds in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", page, re.MULTILINE)}
+    assert shown == {(mutant.name, mutant.seeds) for mutant in MUTANTS}
