@@ -8,6 +8,7 @@ each proxy, the new node's too. Each phase takes SECONDS. Exit status 1 if anyth
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from objstore.tools.bench.sessions import Findings, Session
 from objstore.tools.bench.workload import Worker
 from objstore.tools.cluster import wait_until_answering
 from objstore.tools.loopback import LoopbackCluster, Node
+from objstore.tools.problems import OperatorProblem
 
 WORKERS: Final = 4
 SERVICE_OF: Final = {"account": "account", "container": "container", "object": "object", "object-1": "object"}
@@ -114,7 +116,14 @@ class Growth:
 
 def main() -> None:
     """See the module."""
-    growth = Growth(LoopbackCluster.open(Path(sys.argv[1])), float(sys.argv[2]) if len(sys.argv) > 2 else 5.0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("seconds", type=float, nargs="?", default=5.0)
+    chosen = parser.parse_args()
+    try:
+        growth = Growth(LoopbackCluster.open(chosen.directory), chosen.seconds)
+    except OperatorProblem as problem:
+        parser.error(str(problem))
     growth.run()
     findings = growth.findings
     known = sum(len(worker.known) for worker in growth.workers)

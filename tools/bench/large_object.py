@@ -5,6 +5,7 @@ python -m objstore.tools.bench.large_object PID [GIBIBYTES] [AUTH_URL] -- PID is
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.client
 import sys
@@ -60,9 +61,13 @@ class MemoryWatch:
 
 def main() -> None:
     """Print speed and growth; exit status 1 if a process grew by 32 MiB, or the object is not what it was."""
-    processes = ProcessTree([int(sys.argv[1])])
-    mebibytes = round(float(sys.argv[2]) * 1024) if len(sys.argv) > 2 else 5 * 1024
-    endpoint = Endpoint(sys.argv[3] if len(sys.argv) > 3 else AUTH_URL, "test:tester", "testing")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pid", type=int)
+    parser.add_argument("gibibytes", type=float, nargs="?", default=5.0)
+    parser.add_argument("auth_url", nargs="?", default=AUTH_URL)
+    chosen = parser.parse_args()
+    processes, mebibytes = ProcessTree([chosen.pid]), round(chosen.gibibytes * 1024)
+    endpoint = Endpoint(chosen.auth_url, "test:tester", "testing")
     endpoint.request("PUT", "/large")
     for _ in range(4 * len(processes.process_ids())):  # each worker gets a connection, and takes what it needs once
         endpoint.upload("/large/warm", WARM_MEBIBYTES)

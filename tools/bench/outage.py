@@ -9,6 +9,7 @@ Only connections to the proxy of the node that was killed may fail. Exit status 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from objstore.tools.bench.streamer import Streamer
 from objstore.tools.bench.workload import Worker
 from objstore.tools.cluster import wait_until_answering
 from objstore.tools.loopback import LoopbackCluster
+from objstore.tools.problems import OperatorProblem
 
 WORKERS: Final = 4
 DOWNLOADS: Final = 3
@@ -133,8 +135,17 @@ class Outage:
 
 def main() -> None:
     """See the module."""
-    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 5.0
-    outage = Outage(LoopbackCluster.open(Path(sys.argv[1])), int(sys.argv[2]), seconds)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("node", type=int)
+    parser.add_argument("seconds", type=float, nargs="?", default=5.0)
+    chosen = parser.parse_args()
+    try:
+        cluster = LoopbackCluster.open(chosen.directory)
+        cluster.chosen(chosen.node)
+    except OperatorProblem as problem:
+        parser.error(str(problem))
+    outage = Outage(cluster, chosen.node, chosen.seconds)
     outage.run()
     findings = outage.findings
     known = sum(len(worker.known) for worker in outage.workers)

@@ -5,6 +5,7 @@ python -m objstore.tools.bench.server_only [SECONDS]
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
@@ -81,13 +82,16 @@ def _processor_seconds(process_id: int) -> float:
 
 def main() -> None:
     """Measure both, one after the other."""
-    if sys.argv[1:2] == ["--serve"]:
-        SERVERS[sys.argv[2]]()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seconds", type=int, nargs="?", default=10)
+    parser.add_argument("--serve", choices=sorted(SERVERS), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.serve is not None:
+        SERVERS[chosen.serve]()
         return
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     rates = {}
     for name in SERVERS:
-        rates[name], cost = measure(name, seconds)
+        rates[name], cost = measure(name, chosen.seconds)
         print(f"{name:<14} {rates[name]:9.0f} req/s   {cost:6.1f} us of processor time each", flush=True)
         time.sleep(1)
     print(f"ratio          {rates['objstore'] / rates['eventlet.wsgi']:9.1f}")
