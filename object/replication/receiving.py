@@ -18,6 +18,7 @@ from objstore.object.engine import AlreadyStored, Location, StorageEngine, Unset
 from objstore.object.fileset import DataFile, FileSet, MetaFile, Tombstone, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.placing import Placing
+from objstore.object.powers import neighbours, partition_of
 from objstore.object.replication.frames import Head, read_head, read_piece
 from objstore.object.replication.messages import FILES_MAX, Outcome
 from objstore.object.replication.planning import is_held
@@ -186,7 +187,12 @@ class Receiver:
         path = ResourcePath(account, container, object_name)
         if not (account and container and object_name) or self.cluster.hasher.hexdigest(path) != head.hash:
             raise ValueError("path and hash differ")
-        place = self.place
+        place, power = self.place, self.place.part_power
+        # By its own power, or one beside that: while the power is increased, whoever pushed may not know yet.
+        if power is not None and all(
+            partition_of(head.hash, each) != place.partition for each in (power, *neighbours(power))
+        ):
+            raise ValueError("it belongs to another partition")
         return self.placing.place(Location(place.device, place.policy, place.partition, head.hash, name))
 
     @staticmethod
