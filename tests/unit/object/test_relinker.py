@@ -222,7 +222,6 @@ class TestRelinking:
         worker.step()
         (work,) = [work for work in worker._all if work.policy.index == 0]
         assert work.done == 1
-        worker.runtime.threads.call(lambda: None)
         work._saved_at = -100.0
         worker.step()
         again = store.relinker()
