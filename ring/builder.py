@@ -15,7 +15,7 @@ from objstore.devices import Device
 from objstore.ring.build import ring_of
 from objstore.ring.checks import check_device, check_weight
 from objstore.ring.errors import BuilderError, require
-from objstore.ring.layout import Layout, first_layout, next_layout
+from objstore.ring.layout import Layout, first_layout, next_layouts
 from objstore.ring.moves import arrivals
 from objstore.ring.quality import Quality, quality_of
 from objstore.ring.ring import Ring
@@ -158,10 +158,12 @@ class RingBuilder:
             return Plan(layout, arrivals(None, layout), None, quality_of(layout, tiers))
         gone = np.zeros(len(tiers.weights), np.bool_)
         gone[list(self.removed)] = True
-        locked = self.locked(now_seconds)
-        layout = next_layout(self.layout, self.settings, tiers, gone, locked, random)
-        moved = arrivals(self.layout, layout)
-        return Plan(layout, moved, quality_of(self.layout, tiers), quality_of(layout, tiers))
+        before, plans = quality_of(self.layout, tiers), []
+        for layout in next_layouts(self.layout, self.settings, tiers, gone, self.locked(now_seconds), random):
+            plans.append(Plan(layout, arrivals(self.layout, layout), before, quality_of(layout, tiers)))
+            if not plans[-1].moved_count:
+                return plans[-1]
+        return min(plans, key=lambda plan: (plan.after.dispersion, plan.after.balance, plan.moved_count))
 
     def adopt(self, plan: Plan, now_seconds: float) -> None:
         """Do what was planned."""

@@ -16,8 +16,8 @@ from objstore.ring.settings import Settings
 from objstore.ring.shrink import Shrinking
 from objstore.ring.spacing import PriceList, make_spacing, make_structure
 from objstore.ring.spread import spread
-from objstore.ring.targets import shares
-from objstore.ring.tiers import Bools, Ids, Ints, Tiers
+from objstore.ring.targets import Share, shares
+from objstore.ring.tiers import Bools, Floats, Ids, Ints, Tiers
 
 NARROW_ID_MAX: Final = 0xFFFE  # above it, ids take four bytes each
 
@@ -46,6 +46,12 @@ class Layout:
         """How many replicas each device holds, by id below `size`."""
         return np.bincount(self.ids[self.ids != self.nobody], minlength=size)
 
+    def held_by_shorts(self, settings: Settings, size: int) -> Floats:
+        """What partitions that `settings` give no replica more hold on average, by device id below `size`."""
+        ids = self.ids[:, settings.long_count :]
+        held: Floats = np.bincount(ids[ids != self.nobody], minlength=size) / ids.shape[1]
+        return held
+
 
 def first_layout(settings: Settings, tiers: Tiers, random: np.random.Generator) -> Layout:
     """Place every partition anew. Raises BuilderError when no device has weight."""
@@ -63,16 +69,33 @@ def first_layout(settings: Settings, tiers: Tiers, random: np.random.Generator) 
     return Layout(settings, ids)
 
 
-def next_layout(
+def next_layouts(
     old: Layout, settings: Settings, tiers: Tiers, gone: Bools, locked: Bools, random: np.random.Generator
-) -> Layout:
+) -> Iterator[Layout]:
     """Move what has to be moved and no more. Raises BuilderError when no device has weight.
 
     `gone` marks device ids whose replicas must leave at once; partitions that are `locked` keep all others where they
     are. Of the others one replica may move. The part power stays.
+
+    With a fractional replica count there are two ways: partitions with a replica more and the others may share what a
+    place has to hold by weight, or as near as may be to how they do now. None is better in every cluster.
     """
+    yield _next_layout(old, settings, tiers, gone, locked, random, shares(settings, tiers))
+    if len(settings.replica_counts) > 1:
+        kept = shares(settings, tiers, old.held_by_shorts(settings, len(tiers.weights)))
+        yield _next_layout(old, settings, tiers, gone, locked, random, kept)
+
+
+def _next_layout(
+    old: Layout,
+    settings: Settings,
+    tiers: Tiers,
+    gone: Bools,
+    locked: Bools,
+    random: np.random.Generator,
+    wanted: list[Share],
+) -> Layout:
     nobody = len(tiers.weights)
-    wanted = shares(settings, tiers)
     rows = max(settings.row_count, len(old.ids))
     prices, structure = (
         PriceList(spacing, rows) for spacing in (make_spacing(tiers, wanted), make_structure(settings, tiers))

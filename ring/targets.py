@@ -31,10 +31,11 @@ class Share:
     target: Floats
 
 
-def shares(settings: Settings, tiers: Tiers) -> list[Share]:
+def shares(settings: Settings, tiers: Tiers, held_by_shorts: Floats | None = None) -> list[Share]:
     """The targets of all partitions; with a fractional replica count, of those with more replicas and of the others.
 
-    Raises BuilderError when no device is usable.
+    `held_by_shorts` is what those others hold now, by device id, in replicas per partition: of targets that are as
+    good, those near to it ask for the fewest moves. Raises BuilderError when no device is usable.
     """
     target = targets(tiers, settings)
     counts = settings.replica_counts
@@ -42,7 +43,7 @@ def shares(settings: Settings, tiers: Tiers) -> list[Share]:
         return [Share(*counts[0], target)]
     (longs, more), (shorts, fewer) = counts
     fraction = longs / settings.partition_count
-    target_of_shorts = _fewer_replicas_part(tiers, target, fraction, more, fewer)
+    target_of_shorts = _fewer_replicas_part(tiers, target, fraction, (more, fewer), held_by_shorts)
     target_of_longs = np.maximum(target - (1 - fraction) * target_of_shorts, 0) / fraction
     return [Share(longs, more, target_of_longs), Share(shorts, fewer, target_of_shorts)]
 
@@ -109,24 +110,31 @@ def _spread(
     return amounts, lacking_total
 
 
-def _fewer_replicas_part(tiers: Tiers, target: Floats, fraction: float, more: int, fewer: int) -> Floats:
+def _fewer_replicas_part(
+    tiers: Tiers, target: Floats, fraction: float, replicas: tuple[int, int], held: Floats | None
+) -> Floats:
     """Of targets for all partitions, the part of those that have fewer replicas, as far apart as they can be.
 
-    A node's target is the mean of the two parts; `fraction` of the partitions have `more` replicas. Each part keeps
-    to the caps of its own replica count if it can, and always to what its devices can hold.
+    A node's target is the mean of the two parts; `fraction` of the partitions have more `replicas`. Each part keeps
+    to the caps of its own replica count if it can, and always to what its devices can hold. Where a replica more here
+    and one less there changes nothing, the part stays near to what is `held`.
     """
-    caps_of_more, caps_of_fewer = structural_caps(tiers, more), structural_caps(tiers, fewer)
-    copies_of_more, copies_of_fewer = (-(-replicas // tiers.usable_count) for replicas in (more, fewer))
+    caps_of_more, caps_of_fewer = (structural_caps(tiers, each) for each in replicas)
+    copies_of_more, copies_of_fewer = (-(-each // tiers.usable_count) for each in replicas)
     least_of_devices = np.maximum(0, target - fraction * copies_of_more) / (1 - fraction)
     most_of_devices = np.minimum(copies_of_fewer, target / (1 - fraction))
-    amounts = np.array([float(fewer)])
+    amounts = np.array([float(replicas[1])])
     for level in range(DEVICE_LEVEL + 1):
         total = tiers.sums(level, target)
         hard_least, hard_most = tiers.sums(level, least_of_devices), tiers.sums(level, most_of_devices)
-        most = np.clip(caps_of_fewer[level].astype(np.float64), hard_least, hard_most)
-        least = np.clip((total - fraction * caps_of_more[level]) / (1 - fraction), hard_least, most)
-        groups = tiers.parents[level]
-        amounts = _fill_in_steps(amounts, total, (hard_least, least, most, hard_most), groups)
+        # Below the first the others are too close, above the second these are; or between them both are, in a place
+        # that has to hold more than either should: then too, what one has less the other has more.
+        one = caps_of_fewer[level].astype(np.float64)
+        other = (total - fraction * caps_of_more[level]) / (1 - fraction)
+        first = np.clip(np.minimum(one, other), hard_least, hard_most)
+        second = np.clip(np.maximum(one, other), hard_least, hard_most)
+        kept = first if held is None else np.clip(tiers.sums(level, held), first, second)
+        amounts = _fill_in_steps(amounts, total, (hard_least, first, kept, second, hard_most), tiers.parents[level])
     return amounts
 
 

@@ -117,6 +117,8 @@ class Comparison:
     ours: Quality
     theirs: Quality
     rounding: float  # what one partition more or less is, in percent of the smallest share of a device
+    our_surplus: float  # replicas that devices hold beyond their shares by weight, all together
+    their_surplus: float
 
     @property
     def unbalanced(self) -> bool:
@@ -130,8 +132,17 @@ class Comparison:
 
     @property
     def bought(self) -> bool:
-        """Whether Swift's ring is apart because some device strays from its weight, beyond the overload and ours."""
-        return self.theirs.balance > max(self.ours.balance, 100 * self.settings.overload)
+        """Whether Swift's ring is apart because devices stray from their weights, beyond the overload and ours."""
+        worst = self.theirs.balance > max(self.ours.balance, 100 * self.settings.overload)
+        # Where weights force replicas together, the ring that has come less far on its way to them is farther apart.
+        behind = self.stage == "grown" and not self.settings.overload and self.their_surplus > self.our_surplus
+        return worst or behind
+
+    @property
+    def traded(self) -> bool:
+        """Whether Swift's ring has replicas closer in a larger domain than ours: regions before zones, and so on."""
+        ours, theirs = ([round(each, 9) for each in side.closeness.values()] for side in (self.ours, self.theirs))
+        return ours < theirs
 
 
 def compare_clusters(seeds: Sequence[int]) -> Iterator[Comparison]:
@@ -155,7 +166,12 @@ def compare_clusters(seeds: Sequence[int]) -> Iterator[Comparison]:
                 plan = builder.rebalance(seed, 7200.0 * (hours + again) + 1)
             theirs = quality_of(layout_of(stage["rows"], settings), builder.tiers)
             ideal = shares_by_weight(settings, builder.tiers)
-            yield Comparison(seed, name, settings, plan.after, theirs, 100 / float(ideal[ideal > 0].min()))
+            rounding = 100 / float(ideal[ideal > 0].min())
+            surplus = [
+                float(np.maximum(layout.held(len(ideal)) - ideal, 0).sum())
+                for layout in (plan.layout, layout_of(stage["rows"], settings))
+            ]
+            yield Comparison(seed, name, settings, plan.after, theirs, rounding, *surplus)
 
 
 def test_replicas_are_never_closer_and_balance_never_worse_than_in_rings_of_swift() -> None:
@@ -167,13 +183,15 @@ def test_replicas_are_never_closer_and_balance_never_worse_than_in_rings_of_swif
     Then the bound is the weights, which the operator has set; where closeness matters more, overload says so. With a
     whole number of replicas this is so rare that it must not happen in more than one of a hundred rings.
 
-    With a fractional number, rings that are still on their way are not compared: each partition moves one replica at a
-    time, and ours goes straight to the layout in which those with a replica more and the others both are well placed.
+    Nor is it one where it has more replicas in one region to have fewer in one zone: dispersion is that of the worst
+    level, whichever it is, but what is lost with a region is more than what is lost with a zone. Of rings that nothing
+    else accounts for, these must be no more than one of a hundred either.
     """
     compared = list(compare_clusters(range(CLUSTERS)))
-    found = [each for each in compared if each.worse and (each.stage != "grown" or each.settings.replicas.is_integer())]
+    found = [each for each in compared if each.worse]
     print(*found, sep="\n")
-    assert not [each for each in found if not each.bought]
+    assert not [each for each in found if not (each.bought or each.traded)]
+    assert len([each for each in found if not each.bought]) <= 3 * CLUSTERS // 100
     assert len([each for each in found if each.settings.replicas.is_integer()]) <= 3 * CLUSTERS // 100
     # What is still on its way has not moved all it has to.
     whole = [each for each in compared if each.settings.replicas.is_integer() and each.stage != "grown"]

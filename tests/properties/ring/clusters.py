@@ -13,7 +13,7 @@ from objstore.devices import Device
 from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.layout import Layout
 from objstore.ring.settings import Settings
-from objstore.ring.targets import shares
+from objstore.ring.targets import Share, shares
 from objstore.ring.tiers import LEVEL_NAMES, Ints, Tiers
 from tests.unit.ring.factories import random_devices
 
@@ -43,10 +43,19 @@ def places_of(tiers: Tiers, layout: Layout) -> Iterable[tuple[str, int, Counter[
 
 
 def crowding(tiers: Tiers, layout: Layout) -> Counter[str]:
-    """By level, how many replicas are in nodes that hold more of their partition than targets force; 0 is best."""
+    """By level, how many replicas are in nodes that hold more of their partition than targets force; 0 is best.
+
+    Partitions with a replica more and the others may share what a place has to hold in two ways, see next_layouts.
+    """
+    held = layout.held_by_shorts(layout.settings, len(tiers.weights))
+    return min(
+        (_crowding(tiers, layout, shares(layout.settings, tiers, each)) for each in (None, held)), key=Counter.total
+    )
+
+
+def _crowding(tiers: Tiers, layout: Layout, wanted: list[Share]) -> Counter[str]:
     allowed = [
-        [np.ceil(tiers.sums(level, share.target) - 1e-6) for level in range(len(LEVEL_NAMES))]
-        for share in shares(layout.settings, tiers)
+        [np.ceil(tiers.sums(level, share.target) - 1e-6) for level in range(len(LEVEL_NAMES))] for share in wanted
     ]
     beyond: Counter[str] = Counter()
     for name, _, nodes, kind in places_of(tiers, layout):
