@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("rings")
 RINGS = ("object", "object-1")
 NODES = range(1, 5)
 WORKERS = 2
-LOAD_SECONDS = 0.5
+LOAD_SECONDS = 0.3
 
 
 @pytest.fixture
