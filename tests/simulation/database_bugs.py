@@ -51,13 +51,13 @@ def deletions_of_databases_are_not_merged() -> None:
 
 
 def handoffs_are_given_up_unconfirmed() -> None:
-    """A database in the wrong place goes without the primaries' promises, whether they could be reached or not."""
+    """A database in the wrong place goes without the primaries' promises, nor are they told what it holds."""
     replace("give_up", always(True), syncing.Sync)
     real = replicator.DatabaseReplicator._sync_one
 
     def sync_one(self: Any, subject: Any, node: Any, answer: Any) -> bool:
-        agreed: bool = real(self, subject, node, answer)
-        return agreed or subject.mine is None
+        agreed: bool = subject.mine is None or real(self, subject, node, answer)
+        return agreed
 
     replace("_sync_one", sync_one, replicator.DatabaseReplicator)
 
