@@ -16,7 +16,7 @@ from objstore.ring.errors import BuilderError, require
 from objstore.tools.ring.opening import place_of
 from objstore.tools.ring.units import SHARE
 from objstore.tools.ringbuilder.choosing import changeable
-from objstore.tools.ringbuilder.places import Search, parse_addition, parse_search
+from objstore.tools.ringbuilder.places import Change, Search, describe, parse_addition, parse_change, parse_search
 from objstore.tools.ringbuilder.values import number, whole
 
 NO_LIMIT: Final = "none"
@@ -30,6 +30,9 @@ class Changes:
     remove: Sequence[str] = ()
     weights: Sequence[str] = ()
     limits: Sequence[str] = ()
+    regions: Sequence[str] = ()
+    zones: Sequence[str] = ()
+    infos: Sequence[str] = ()
     replicas: float | None = None
     overload: float | None = None
     min_part_hours: float | None = None
@@ -39,6 +42,8 @@ class Changes:
         """The changes as they are noted in the history of a builder; none if there is nothing to do."""
         words = [*self.add, *self.remove]
         words += [f"weight {pair}" for pair in self.weights] + [f"limit {pair}" for pair in self.limits]
+        words += [f"region {pair}" for pair in self.regions] + [f"zone {pair}" for pair in self.zones]
+        words += [f"info {pair}" for pair in self.infos]
         return words + [f"{name} {value:g}" for name, value in self._given.items()]
 
     @property
@@ -54,6 +59,11 @@ class Changes:
             lines += _set_weights(builder, word)
         for word in self.limits:
             lines += _set_limits(builder, word)
+        for kind, pairs in (("region", self.regions), ("zone", self.zones)):
+            for word in pairs:
+                lines += _set_place(builder, kind, word)
+        for word in self.infos:
+            lines += _set_info(builder, word)
         for word in self.remove:
             lines += _remove(builder, word)
         lines += [_add(builder, word) for word in self.add]
@@ -73,6 +83,11 @@ remove_option = click.option("--remove", "remove", multiple=True, metavar="DEVIC
 weight_option = click.option("--weight", "weights", multiple=True, metavar="DEVICE=W", help="Set a weight; 0 drains.")
 limit_option = click.option(
     "--limit", "limits", multiple=True, metavar="DEVICE=N", help="The most partitions a device gets, or none."
+)
+region_option = click.option("--region", "regions", multiple=True, metavar="DEVICE=N", help="Set a region.")
+zone_option = click.option("--zone", "zones", multiple=True, metavar="DEVICE=N", help="Set a zone.")
+info_option = click.option(
+    "--info", "infos", multiple=True, metavar="DEVICE=CHANGE", help="Change addresses, name and meta."
 )
 replicas_option = click.option("--replicas", type=float, help="Replicas of each partition; may be fractional.")
 overload_option = click.option(
@@ -102,6 +117,27 @@ def _set_limits(builder: RingBuilder, word: str) -> list[str]:
     for device in _named(builder, name):
         builder.set_limit(device.id, limit)
         lines.append(f"{_named_fully(device)} has {'no limit' if limit is None else f'at most {limit} partitions'}")
+    return lines
+
+
+def _set_place(builder: RingBuilder, kind: str, word: str) -> list[str]:
+    """`kind` is region or zone."""
+    name, value = _pair(word, f"the {kind}, as in 3=2")
+    return _replace(builder, name, Change({kind: whole(value, f"the {kind}")}))
+
+
+def _set_info(builder: RingBuilder, word: str) -> list[str]:
+    # A search has no equals sign before the meta, but the new meta may have some.
+    name, equals, value = word.partition("=")
+    require(bool(name and equals), f"{word!r} lacks what changes, as in 3=10.0.0.1:6200")
+    return _replace(builder, name, parse_change(value))
+
+
+def _replace(builder: RingBuilder, name: str, change: Change) -> list[str]:
+    lines = []
+    for device in _named(builder, name):
+        builder.replace(change.of(device))
+        lines.append(f"device {device.id} is now {describe(builder.devices[device.id])}")
     return lines
 
 

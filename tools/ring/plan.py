@@ -73,7 +73,7 @@ def plan(
     opened = load_builder(builder)
     if used is not None:
         bytes_per_partition = used / _replica_count(opened)
-    lines = Changes(add, remove, weights, limits, replicas, overload).apply(opened)
+    lines = Changes(add, remove, weights, limits, replicas=replicas, overload=overload).apply(opened)
     waiting = sorted(opened.removed)
     devices = dict(opened.devices)
     with progress("planning", None, quiet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from objstore.ring.builderfile import load_builder
 from tests.unit.tools.ring.conftest import HOUR, Shell
 
 NEW = "r1z7-10.1.0.7:6200/sda=100"
@@ -28,6 +29,21 @@ def test_changes_wait_for_the_rebalance(shell: Shell) -> None:
     assert facts["devices"][0]["partitions"] == 32
     shell.done("rebalance object.builder --seed 2")
     assert shell.facts("show object.builder")["devices"][0]["partitions"] == 0
+
+
+def test_places_addresses_and_meta_of_devices_can_be_changed(shell: Shell) -> None:
+    shell.build()
+    told = shell.done(
+        "set object.builder --region 0=4 --zone 0=9 --info 0=10.9.0.1:6209R10.8.0.1:6309/sdq_a=b --info 1=_shelf"
+    )
+    assert "device 0 is now" in told
+    builder = load_builder("object.builder")
+    device = builder.devices[0]
+    assert (device.region, device.zone, device.ip, device.port) == (4, 9, "10.9.0.1", 6209)
+    assert (device.replication_ip, device.replication_port) == ("10.8.0.1", 6309)
+    assert (device.device, device.meta, builder.devices[1].meta) == ("sdq", "a=b", "shelf")
+    assert builder.devices[1].port == 6200
+    assert "info 1=_shelf" in builder.history[-1].what
 
 
 def test_a_removed_device_gives_everything_at_once(shell: Shell) -> None:
@@ -73,6 +89,11 @@ def test_the_same_seed_makes_the_same_ring(shell: Shell) -> None:
         ("set object.builder --replicas 0", "the replica count must be 1 to 256"),
         ("set object.builder --replicas nan", "replicas must be a finite number, not nan"),
         ("set object.builder --limit 0=-1", "the limit must be a whole number of 0 or more, not '-1'"),
+        ("set object.builder --zone 0=x", "the zone must be a whole number of 0 or more, not 'x'"),
+        ("set object.builder --region 99=1", "there is no device with the id 99"),
+        ("set object.builder --info 0", "lacks what changes"),
+        ("set object.builder --info 0=300.1.1.1:1", "neither an IP address nor a host name"),
+        ("set object.builder --info 0=???", "invalid change of a device"),
         ("set object.builder", "say what to set"),
         ("remove object.builder z9", "no device matches"),
         ("create object.builder --part-power 6", "object.builder: exists already"),
