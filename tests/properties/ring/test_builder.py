@@ -141,8 +141,10 @@ def test_a_new_device_costs_few_moves(builder: RingBuilder, seed: int, weight: f
     assume(quality_of(before, tiers_before).dispersion == plan.after.dispersion == 0)
     wanted = plan.layout.held(builder.next_id)
     least = int(np.maximum(wanted - before.held(builder.next_id), 0).sum())
-    # Odd clusters ask for chains; in regular ones it is within a twentieth, as a unit test shows.
-    assert plan.moved_count <= 1.3 * least + 8
+    # Odd clusters ask for chains, a few moves. With a fractional count, what changes places between partitions with
+    # a replica more and the others moves too, though no device has more or less of it then.
+    whole = builder.settings.replicas.is_integer()
+    assert plan.moved_count <= (1.05 if whole else 1.3) * least + 8
 
 
 @some
