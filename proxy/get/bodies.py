@@ -68,7 +68,7 @@ class Source:
         """Whether a node that broke off still has the object it gave part of.
 
         A server that finds a body damaged finds so at its end, sets it aside and breaks off: what it has sent must not
-        be completed by another replica, and the client is better off with nothing. One that cannot be asked has crashed.
+        be completed by another replica, and the client is better off with nothing. One that is silent has crashed.
         """
         answer = self._reader.ask("HEAD", node, self._place, self._headers)
         if answer is None:

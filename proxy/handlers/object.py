@@ -131,6 +131,8 @@ class ObjectHandler:
         headers = self._write_headers(request, place, container, timestamp, stored)
         answers = self._tools.writer.send("POST", place, headers)
         status = best_status(answers.statuses, answers.quorum)
+        if status == 404 and min(answers.statuses) < 300 and not answers.header(404, Backend.TIMESTAMP):
+            status = 503  # it is there, though most of those asked have not got it, nor know of a deletion
         return Response(status) if status < 300 else refused(status)
 
     def delete(self, request: Request) -> Response:

@@ -46,12 +46,19 @@ class Writer:
             quorum = quorum_size(len(headers))
         answers = Fanout(self, method, place, headers, bodies, query, quorum).run()
         if method in CHANGING and 404 in answers.statuses and not _succeeded(answers):
-            self._ask_former(method, place, headers[0], query, answers)
+            self._ask_others(method, place, headers[0], query, answers)
         return answers
 
-    def _ask_former(self, method: str, place: Place, headers: Mapping[str, str], query: str, answers: Answers) -> None:
-        """What a new ring moves may still be where it was: then that is the answer of a node that has not got it."""
-        for node in self.nodes.former_primaries(place):
+    def _ask_others(self, method: str, place: Place, headers: Mapping[str, str], query: str, answers: Answers) -> None:
+        """Ask who may have what others have not: theirs is then the answer of a node that has not got it.
+
+        What a new ring moves may still be where it was. What some have changed was there, so that a primary which
+        was left alone for its failures may have it too, other than the handoff in its place.
+        """
+        others = self.nodes.former_primaries(place)
+        if min(answers.statuses) < 300:
+            others = [*others, *self.nodes.limited_primaries(place)]
+        for node in others:
             request = BackendRequest(method, node, place.partition, place.path, headers, query)
             try:
                 response = self.transport.request(request, b"", self.timeout_seconds)

@@ -196,3 +196,20 @@ def test_owners_may_see_what_has_expired(allowed: bool, owner: bool, value: str,
     store.send("POST", PATH, {"X-Open-Expired": value}, authorize=let_in)
     for call in store.calls():
         assert ("X-Backend-Open-Expired" in call.headers) is opened
+
+
+def test_a_change_asks_the_primary_that_was_left_alone_when_others_lack_the_object() -> None:
+    store = store_of(Reply(404))
+    store.objects = {"o0": Reply(202), "o1": Reply(202)}
+    nodes = store.rings.object(0).devices
+    store.context.nodes.answered(nodes[0], 507)
+    assert store.send("POST", PATH).status == 202
+    assert [call.node for call in store.calls("POST")] == ["o1", "o2", "o3", "o0"]
+
+
+def test_a_change_that_one_node_made_and_no_other_could_is_not_404() -> None:
+    store = store_of(Reply(404))
+    store.objects = {"o0": Reply(202)}
+    assert store.send("POST", PATH).status == 503
+    store.objects["o1"] = Reply(404, {"X-Backend-Timestamp": "1700000000.00000"})
+    assert store.send("POST", PATH).status == 404
