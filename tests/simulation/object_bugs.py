@@ -82,18 +82,6 @@ def announcements_are_not_awaited() -> None:
     replace("wait", nothing, announce.Announcement)
 
 
-def pending_updates_are_not_flushed() -> None:
-    """The record of an update that could not be delivered may vanish."""
-
-    def careless(path: str, content: bytes, mode: int = files.FILE_MODE) -> None:
-        temporary = files.temporary_name(path)
-        with files.open(temporary, "wb") as file:  # type: ignore[attr-defined]
-            file.write(content)
-        files.os.replace(temporary, path)
-
-    replace("write_atomically", careless, files)
-
-
 def pending_updates_are_dropped() -> None:
     """An update that could not be delivered is forgotten, not put on record."""
     replace("save", nothing, announce, pending)
@@ -233,7 +221,6 @@ OBJECT_BUGS: Final = (
     Mutant(bodies_are_not_audited, 8),
     Mutant(long_metadata_counts_as_damage, 8),
     Mutant(announcements_are_not_awaited, 8),
-    Mutant(pending_updates_are_not_flushed, 8),
     Mutant(pending_updates_are_dropped, 8),
     Mutant(updates_of_absent_containers_are_dropped, 8),
     Mutant(oldest_data_wins, 8),
