@@ -15,7 +15,6 @@ from objstore.object.replication import partitions, planning, receiving
 from objstore.proxy.put import encoding
 from objstore.proxy.put import writing as put_writing
 from objstore.ring import rings
-from objstore.system import files
 from objstore.timestamps import Timestamp
 from tests.simulation.planting import Mutant, always, nothing, replace
 
