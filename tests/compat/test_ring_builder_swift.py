@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,38 +25,81 @@ from tests.tidy.repository import ROOT
 
 pytestmark = pytest.mark.skipif(not SWIFT_PYTHON, reason="OBJSTORE_SWIFT_PYTHON names no Swift install's interpreter")
 
+FORKING = Path(__file__).with_name("forking.py")
+OURS = ("objstore.tools.ringbuilder.session", "objstore.ring.builder", "objstore.ring.builderfile")
+
 FOUR = " ".join(f"r1z{n}-10.0.0.{n}:6200R10.1.0.{n}:6300/sd{n}_shelf-{n} {100 + n}" for n in range(1, 5))
 REGIONS = " ".join(f"r{n % 2}z{n % 3}-10.0.{n % 3}.{n}:6200/sd{n} {n * 10}" for n in range(1, 13))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command ended with."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Program:
+    """A command that is imported once, and called in a process of its own each time."""
+
+    def __init__(self, name: str, python: str, *modules: str) -> None:
+        """`modules` are the one with the command, its function, and others that it would import each time."""
+        command, environment = [python, str(FORKING), *modules], os.environ | {"PYTHONPATH": str(ROOT)}
+        self._name = name
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def call(self, folder: Path, words: list[str]) -> Outcome:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"arguments": [self._name, *words], "folder": str(folder)}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return Outcome(answer["status"], answer["stdout"], answer["stderr"])
+
+    def end(self) -> None:
+        self._process.communicate(timeout=10)
 
 
 @dataclass(frozen=True)
 class Command:
     """A ring builder, called in a folder."""
 
-    words: tuple[str, ...]
+    program: Program
     folder: Path
 
-    def __call__(self, line: str) -> subprocess.CompletedProcess[str]:
-        command, environment = [*self.words, *line.split()], os.environ | {"PYTHONPATH": str(ROOT)}
-        run = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, input="", check=False
-        )
-        assert "objstore" not in str(run.args) or "Traceback" not in run.stderr, run.stderr
-        return run
+    def __call__(self, line: str) -> Outcome:
+        outcome = self.program.call(self.folder, line.split())
+        assert "Traceback" not in outcome.stderr, outcome.stderr
+        return outcome
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[dict[str, Program]]:
+    made = {
+        "swift": Program("swift-ring-builder", SWIFT_PYTHON, "swift.cli.ringbuilder", "error_handling_main"),
+        "ours": Program("objstore-ring-builder", sys.executable, "objstore.tools.ring_builder", "main", *OURS),
+    }
+    yield made
+    for program in made.values():
+        program.end()
 
 
 @pytest.fixture
-def swift(tmp_path: Path) -> Command:
+def swift(programs: dict[str, Program], tmp_path: Path) -> Command:
     folder = tmp_path / "swift"
     folder.mkdir()
-    return Command((str(Path(SWIFT_PYTHON).with_name("swift-ring-builder")),), folder)
+    return Command(programs["swift"], folder)
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Command:
+def ours(programs: dict[str, Program], tmp_path: Path) -> Command:
     folder = tmp_path / "ours"
     folder.mkdir()
-    return Command((sys.executable, "-m", "objstore.tools.ring_builder"), folder)
+    return Command(programs["ours"], folder)
 
 
 def run_all(command: Command, lines: list[str], name: str = "object.builder") -> list[int]:
