@@ -8,7 +8,7 @@ from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
 from objstore.object.engine import Missing, StoredObject
 from objstore.object.requests import ignores_expiry
-from objstore.object.responses import not_found, object_headers, plain
+from objstore.object.responses import expired, not_found, object_headers, plain
 from objstore.object.service import ObjectService
 from objstore.timestamps import Timestamp
 
@@ -68,7 +68,7 @@ def _readable(service: ObjectService, request: Request) -> StoredObject | Respon
         return not_found(stored.timestamp)
     if Client.DELETE_AT in stored.description.headers and service.expired(stored) and not ignores_expiry(request):
         stored.close()
-        return not_found(stored.description.timestamp)
+        return expired(stored.description)
     return stored
 
 

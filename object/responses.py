@@ -24,6 +24,13 @@ def not_found(tombstone: str) -> Response:
     return plain(404, "Not Found", tombstone)
 
 
+def expired(description: Description) -> Response:
+    """404, with the timestamps of what is still on the disk."""
+    response = not_found(description.timestamp)
+    response.headers[Backend.DATA_TIMESTAMP] = description.data.timestamp
+    return response
+
+
 def object_headers(description: Description) -> dict[str, str]:
     """The headers of GET and HEAD, but those about the body's length."""
     data = description.data

@@ -18,6 +18,10 @@ SMALL_BODY_MAX: Final = 65536
 # Answers that are as good as the body itself: the node has the resource, and has weighed the request's conditions.
 GOOD_REFUSALS: Final = (304, 412, 416)
 
+# When data was written, and when its metadata was.
+Stamp = tuple[str, str]
+NEVER: Final[Stamp] = ("", "")
+
 
 class Reader:
     """Reads from the storage servers; one for each process."""
@@ -77,7 +81,7 @@ class Reader:
 class Read:
     """One read, and what the nodes have said so far."""
 
-    __slots__ = ("_headers", "_method", "_place", "_query", "_reader", "_refusal", "_tombstone", "_votes")
+    __slots__ = ("_gone", "_headers", "_method", "_place", "_query", "_reader", "_refusal", "_votes")
 
     def __init__(self, reader: Reader, method: str, place: Place, headers: Mapping[str, str], query: str) -> None:
         self._reader = reader
@@ -87,7 +91,7 @@ class Read:
         self._query = query
         self._votes: list[int] = []  # statuses that say something about the resource
         self._refusal: BackendResponse | None = None  # the one that knows best
-        self._tombstone = ""  # when the resource was deleted, as far as we know
+        self._gone = NEVER  # the newest of what was deleted or has expired, as far as we know
 
     def first(self) -> BackendResponse:
         """Ask one after the other until one has it."""
@@ -118,7 +122,7 @@ class Read:
                 response.close()
         if best is None:
             return self._failure()
-        if _stamp(best)[0] < self._tombstone:
+        if _stamp(best) < self._gone:
             best.close()
             self._votes = [404] * self._place.replicas
             return self._failure()
@@ -163,7 +167,7 @@ class Read:
         """Whether to answer with it; remembers what it says otherwise."""
         if _is_good(response.status):
             # Older data than a deletion we have seen must not come back to life.
-            if not self._tombstone or _stamp(response)[0] >= self._tombstone:
+            if _stamp(response) >= self._gone:
                 return True
             response.close()
             return False
@@ -171,13 +175,13 @@ class Read:
         return False
 
     def _refused(self, response: BackendResponse, node: Device) -> None:
-        stamp = response.headers.get(Backend.TIMESTAMP, "") if response.status == 404 else ""
+        gone = _gone(response) if response.status == 404 else NEVER
         # A handoff that never had the resource says nothing about it, so it has no vote.
-        if stamp or node in self._place.primaries:
+        if gone > NEVER or node in self._place.primaries:
             self._votes.append(response.status)
-            if self._refusal is None or stamp > self._tombstone:
+            if self._refusal is None or gone > self._gone:
                 self._refusal = response
-        self._tombstone = max(self._tombstone, stamp)
+        self._gone = max(self._gone, gone)
         response.close()
 
     def _decided(self) -> int | None:
@@ -198,7 +202,18 @@ def _is_good(status: int) -> bool:
     return status < 300 or status in GOOD_REFUSALS
 
 
-def _stamp(response: BackendResponse) -> tuple[str, str]:
+def _gone(response: BackendResponse) -> Stamp:
+    """What a 404 says is not there any more.
+
+    A deletion has one timestamp, and what was written before is gone. Of what has expired the node tells both: by the
+    clock of another one the same may still be there, but nothing older is.
+    """
+    newest = response.headers.get(Backend.TIMESTAMP, "")
+    data = response.headers.get(Backend.DATA_TIMESTAMP)
+    return (newest, "") if data is None else (data, newest)
+
+
+def _stamp(response: BackendResponse) -> Stamp:
     """How new it is: when its data was written, and when its metadata was.
 
     The data counts first: a POST may have reached a node that has older data, or has missed a deletion.

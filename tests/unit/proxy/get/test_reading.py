@@ -82,6 +82,18 @@ def test_what_was_deleted_does_not_come_back_from_a_stale_handoff() -> None:
     assert answer.headers["X-Backend-Timestamp"] == NEW
 
 
+@pytest.mark.parametrize("headers", [{}, {"X-Newest": "true"}])
+def test_what_has_expired_by_one_nodes_clock_is_read_from_another(headers: dict[str, str]) -> None:
+    store = Store()
+    posted = {"X-Timestamp": NEW, "X-Backend-Timestamp": NEW, "X-Backend-Data-Timestamp": OLD}
+    store.otherwise = Reply(404, posted)
+    store.objects["o2"] = Reply(200, posted, b"here")
+    assert store.send("GET", PATH, headers).body == b"here"
+    # One that has missed the POST by which it has expired does not bring it back.
+    store.objects["o2"] = data(b"stale", OLD)
+    assert store.send("GET", PATH, headers).status == 404
+
+
 @pytest.mark.parametrize("status", [304, 412, 416])
 def test_conditions_are_weighed_by_the_node(status: int) -> None:
     store = Store()
