@@ -99,15 +99,29 @@ def _spread(
     """(targets, how many replicas are closer than the domains allow because the overload does not suffice)."""
     _, most = _bounds(tiers, settings)
     most = np.minimum(weighted * (1 + overload), most)
+    # A place is better not filled to its own cap where its zones or servers would have to exceed theirs for that.
+    fitting = _fitting(tiers, most, caps)
     amounts, lacking_total = np.array([settings.exact_replicas]), 0.0
     for level in range(DEVICE_LEVEL + 1):
         wanted, bounds = tiers.sums(level, weighted), tiers.sums(level, most)
         groups = tiers.parents[level]
-        share = fill(amounts, wanted, np.minimum(caps[level], bounds), groups)
-        lacking = np.maximum(amounts - np.bincount(groups, share, len(amounts)), 0)
-        lacking_total += float(lacking.sum())
-        amounts = share + fill(lacking, wanted, bounds - share, groups)
+        share = np.zeros(len(wanted))
+        for bound in (fitting[level], np.minimum(caps[level], bounds), bounds):
+            lacking = np.maximum(amounts - np.bincount(groups, share, len(amounts)), 0)
+            if bound is bounds:
+                lacking_total += float(lacking.sum())
+            share += fill(lacking, wanted, bound - share, groups)
+        amounts = share
     return amounts, lacking_total
+
+
+def _fitting(tiers: Tiers, most: Floats, caps: list[Floats]) -> list[Floats]:
+    """By level and node, how much fits into it with neither it nor anything in it above its cap."""
+    fitting = [np.minimum(most, caps[DEVICE_LEVEL])]
+    for level in range(DEVICE_LEVEL, 0, -1):
+        inside = np.bincount(tiers.parents[level], fitting[0], len(caps[level - 1]))
+        fitting.insert(0, np.minimum(inside, caps[level - 1]))
+    return fitting
 
 
 def _fewer_replicas_part(
