@@ -138,8 +138,8 @@ class Comparison:
         return self.ours.dispersion < self.least + replica - 1e-9
 
 
-def least_dispersion(builder: RingBuilder) -> float:
-    """What no rebalance can undercut, on the level where that is most, if devices keep to their weights and overload.
+def least_dispersion(builder: RingBuilder, before: Layout | None) -> float:
+    """What no rebalance can undercut, on the level where that is most, if devices keep to weights and overload.
 
     A place is full when it has as many replicas as an even spread would put there, or all that its devices may hold;
     what fits in no place of a level is too close to others. And one move takes away at most one that is too close.
@@ -153,9 +153,9 @@ def least_dispersion(builder: RingBuilder) -> float:
         even = sum((count * caps[level] for count, _, caps in kinds), np.zeros(1))
         least = max(least, total - float(np.minimum(even, tiers.sums(level, most)).sum()))
         begin = left = 0
-        for count, replicas, caps in kinds if builder.layout else ():
-            assert builder.layout
-            places = tiers.nodes[level][builder.layout.ids[:replicas, begin : begin + count]]
+        for count, replicas, caps in kinds if before else ():
+            assert before
+            places = tiers.nodes[level][before.ids[:replicas, begin : begin + count]]
             for column in places.T.tolist():
                 beyond = sum(max(0, held - int(caps[level][place])) for place, held in Counter(column).items())
                 left += max(0, beyond - 1)
@@ -182,12 +182,12 @@ def compare_clusters(seeds: Sequence[int]) -> Iterator[Comparison]:
                 for device in added_devices(seed, devices):
                     builder.add(device)
             for again in range(SETTLED if name == "settled" else 1):
-                least = least_dispersion(builder)
+                before = builder.layout
                 plan = builder.rebalance(seed, 7200.0 * (hours + again) + 1)
             theirs = quality_of(layout_of(stage["rows"], settings), builder.tiers)
             ideal = shares_by_weight(settings, builder.tiers)
             rounding = 100 / float(ideal[ideal > 0].min())
-            yield Comparison(seed, name, settings, plan.after, theirs, rounding, least)
+            yield Comparison(seed, name, settings, plan.after, theirs, rounding, least_dispersion(builder, before))
 
 
 def test_replicas_are_never_closer_and_balance_never_worse_than_in_rings_of_swift() -> None:
