@@ -10,7 +10,7 @@ import msgspec
 from objstore.account import reaper
 from objstore.container import reports, rows
 from objstore.container import updater as container_updater
-from objstore.db import database, merging, planning, reclaiming, removal, replicator, status, store, syncing
+from objstore.db import database, merging, planning, reclaiming, replicator, status, syncing
 from tests.simulation.planting import Mutant, always, nothing, replace
 
 
@@ -50,24 +50,6 @@ def deletions_of_databases_are_not_merged() -> None:
     replace("merge_status", lambda one, other: one, merging, status)
 
 
-def handoffs_are_given_up_unconfirmed() -> None:
-    """A database in the wrong place goes without the primaries' promises, nor are they told what it holds."""
-    replace("give_up", always(True), syncing.Sync)
-    real = replicator.DatabaseReplicator._sync_one
-
-    def sync_one(self: Any, subject: Any, node: Any, answer: Any) -> bool:
-        agreed: bool = subject.mine is None or real(self, subject, node, answer)
-        return agreed
-
-    replace("_sync_one", sync_one, replicator.DatabaseReplicator)
-
-
-def removals_are_not_guarded() -> None:
-    """What was written to a database while it was being given up goes with it."""
-    replace("same_as", always(always(True)), replicator, removal)
-    replace("give_up", always(True), syncing.Sync)
-
-
 def row_tombstones_are_dropped_early() -> None:
     """A deleted row is forgotten at once, though a replica may still have the row."""
     replace("limit", "9", reclaiming.Reclaimer)
@@ -80,16 +62,6 @@ def row_tombstones_are_dropped_early() -> None:
 
     replace("_sync_all", sync_all, replicator.DatabaseReplicator)
     replace("RECLAIM_LOOKS", 10**6, replicator)
-
-
-def new_databases_are_not_flushed() -> None:
-    """A database gets its name before its content and the folders above are durable."""
-
-    def write(_self: Any, name: str, content: bytes, _changed: Any) -> None:
-        with store.open(name, "wb") as file:  # type: ignore[attr-defined]
-            file.write(content)
-
-    replace("_flush_file", write, store.DatabaseStore)
 
 
 def accounts_believe_the_fastest_clock() -> None:
@@ -118,10 +90,7 @@ DATABASE_BUGS: Final = (
     Mutant(rows_are_not_pushed, 8),
     Mutant(sync_points_go_too_far, 8),
     Mutant(deletions_of_databases_are_not_merged, 8),
-    Mutant(handoffs_are_given_up_unconfirmed, 8),
-    Mutant(removals_are_not_guarded, 16),
     Mutant(row_tombstones_are_dropped_early, 8),
-    Mutant(new_databases_are_not_flushed, 8),
     Mutant(accounts_believe_the_fastest_clock, 16),
     Mutant(accounts_are_not_told, 8),
     Mutant(reaper_leaves_containers, 8),
