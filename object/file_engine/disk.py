@@ -326,8 +326,6 @@ def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int, hasher:
         extents.start_writing(file.descriptor, start, end - start)
         if start:
             extents.write_out(file.descriptor, start - WRITE_BACK_BYTES, WRITE_BACK_BYTES)
-            # Not many read at once what they have just written; memory that goes round is quicker than new memory.
-            os.posix_fadvise(file.descriptor, start - WRITE_BACK_BYTES, WRITE_BACK_BYTES, os.POSIX_FADV_DONTNEED)
 
 
 def _unlink_all(paths: list[str]) -> None:
