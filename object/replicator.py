@@ -37,6 +37,8 @@ from objstore.timestamps import Timestamp
 NAME: Final = "object-replicator"
 # Partitions that are compared with one request to each peer.
 PARTITIONS_AT_ONCE: Final = 64
+# However many objects there are: so many digests of a device in memory, and those of one more partition, are enough.
+SUFFIXES_AT_ONCE: Final = 4096
 LOCKS: Final = 64  # of a device: partitions share them
 # So many are asked to take what a primary cannot; when none does, the next pass asks again.
 HANDOFFS_PER_REPLICA: Final = 2
@@ -203,11 +205,20 @@ class ObjectReplicator:
 
     def _compare(self, current: _Pass, device: _DevicePass, policy: Policy, partitions: Sequence[str]) -> None:
         ring = self._rings.object(policy.index)
+        left = [number for number in partitions if int(number) < ring.partition_count]
+        while left:
+            left = left[self._compare_some(current, device, policy, left, ring) :]
+
+    def _compare_some(
+        self, current: _Pass, device: _DevicePass, policy: Policy, partitions: Sequence[str], ring: Ring
+    ) -> int:
+        """Look through the first ones; how many that were."""
         peers = Peers(self._transport, policy, ring.part_power, self._config.node_timeout)
         now = self._runtime.clock.now()
         before = reclaim_before(now, self._config.reclaim_age)
-        known = [number for number in partitions if int(number) < ring.partition_count]
-        digests = self._runtime.threads.call(self._digests, device.path, policy, known, now, before, ring.part_power)
+        power = ring.part_power
+        digests = self._runtime.threads.call(self._digests, device.path, policy, partitions, now, before, power)
+        known = list(digests)
         others = {
             number: [node for node in ring.primaries(int(number)) if not self._is_this(node, device)]
             for number in known
@@ -238,13 +249,20 @@ class ObjectReplicator:
             tasks.append(concurrency.spawn(self._sync, device, partition, mine, theirs, is_primary, ring))
         for task in tasks:
             task.wait()
+        return len(known)
 
     def _digests(
         self, path: str, policy: Policy, partitions: Sequence[str], now: float, before: str, part_power: int
     ) -> dict[str, PartitionDigests]:
-        return {
-            number: self._engine.suffix_digests(path, policy, number, now, before, part_power) for number in partitions
-        }
+        """Those of the first partitions."""
+        found: dict[str, PartitionDigests] = {}
+        suffixes = 0
+        for number in partitions:
+            found[number] = self._engine.suffix_digests(path, policy, number, now, before, part_power)
+            suffixes += len(found[number].suffixes)
+            if suffixes >= SUFFIXES_AT_ONCE:
+                break
+        return found
 
     def _is_this(self, node: Device, device: _DevicePass) -> bool:
         return node.device == device.name and self._is_mine(node)
