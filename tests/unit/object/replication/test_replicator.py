@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from objstore.http.transport import BackendRequest
+from objstore.object import replicator
+from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.suffixes import Inventory
+from objstore.policies import Policy
+from objstore.ring.ring import Ring
 from objstore.system import concurrency
 from tests.unit.object.replication.cluster import DAY, PARTITION, Replicas, at
 
@@ -66,6 +73,27 @@ def test_nothing_is_asked_for_twice_when_all_agree(replicas: Replicas) -> None:
     replicas.requests.clear()
     replicas.replicate(0)
     assert [request.query for request in replicas.requests] == ["step=compare"] * 2
+
+
+@pytest.mark.parametrize(("at_once", "held"), [(1, [["0"], ["1"]]), (3, [["0", "1"]])])
+def test_only_so_many_digests_are_held_at_a_time(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch, at_once: int, held: list[list[str]]
+) -> None:
+    made: Any = replicas.replicator(0)
+    found: list[list[str]] = []
+
+    def compare_some(_pass: Any, device: Any, policy: Policy, partitions: Sequence[str], _ring: Ring) -> int:
+        found.append(list(made._digests(device.path, policy, partitions, 0.0, "", 1)))
+        return len(found[-1])
+
+    def suffix_digests(_path: str, _policy: Policy, partition: str, *_: object) -> PartitionDigests:
+        return PartitionDigests({"abc": "1", "def": "2"}, frozenset())
+
+    monkeypatch.setattr(replicator, "SUFFIXES_AT_ONCE", at_once)
+    monkeypatch.setattr(made._engine, "suffix_digests", suffix_digests)
+    monkeypatch.setattr(made, "_compare_some", compare_some)
+    made._compare(None, SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
+    assert found == held
 
 
 def test_non_ascii_metadata_damaged_by_sync(replicas: Replicas) -> None:
