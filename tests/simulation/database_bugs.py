@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from objstore.account import reaper
-from objstore.container import reports, rows
+from objstore.container import rows
 from objstore.container import updater as container_updater
 from objstore.db import database, merging, planning, reclaiming, replicator, status, syncing
 from tests.simulation.planting import Mutant, always, nothing, replace
@@ -64,16 +64,6 @@ def row_tombstones_are_dropped_early() -> None:
     replace("RECLAIM_LOOKS", 10**6, replicator)
 
 
-def accounts_believe_the_fastest_clock() -> None:
-    """Who is outdone by figures from the future leaves it at that."""
-    real = reports.Reporter.tell
-
-    def tell(self: Any, *arguments: Any) -> Any:
-        return msgspec.structs.replace(real(self, *arguments), outdone_by="")
-
-    replace("tell", tell, reports.Reporter)
-
-
 def accounts_are_not_told() -> None:
     """Figures of containers stay where they are."""
     replace("_told", always(True), container_updater.ContainerUpdater)
@@ -91,7 +81,6 @@ DATABASE_BUGS: Final = (
     Mutant(sync_points_go_too_far, 8),
     Mutant(deletions_of_databases_are_not_merged, 8),
     Mutant(row_tombstones_are_dropped_early, 8),
-    Mutant(accounts_believe_the_fastest_clock, 16),
     Mutant(accounts_are_not_told, 8),
     Mutant(reaper_leaves_containers, 8),
 )
