@@ -257,10 +257,9 @@ def test_a_full_device(faulty: Faulty, mounted: Path) -> None:
     """Writes go elsewhere, what is there is read, and deletes work."""
     faulty.fill("full-before", 8)
     ballast = mounted / "ballast"
-    with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(b"x" * 65536)
-            file.flush()
     time.sleep(1.1)  # how long a server believes what it has seen of free space
     faulty.fill("full-after", 8)
     client = faulty.client(4)
