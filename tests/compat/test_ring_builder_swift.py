@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,47 +18,14 @@ from objstore.ring.format import read_ring
 from objstore.ring.quality import shares_by_weight
 from objstore.ring.swift_import import convert_swift_builder
 from tests.compat.test_ring_swift import PATHS, SWIFT_PYTHON, ask_swift, assert_same_places
-from tests.tidy.repository import ROOT
+from tests.programs import Outcome, Program
 
 pytestmark = pytest.mark.skipif(not SWIFT_PYTHON, reason="OBJSTORE_SWIFT_PYTHON names no Swift install's interpreter")
 
-FORKING = Path(__file__).with_name("forking.py")
 OURS = ("objstore.tools.ringbuilder.session", "objstore.ring.builder", "objstore.ring.builderfile")
 
 FOUR = " ".join(f"r1z{n}-10.0.0.{n}:6200R10.1.0.{n}:6300/sd{n}_shelf-{n} {100 + n}" for n in range(1, 5))
 REGIONS = " ".join(f"r{n % 2}z{n % 3}-10.0.{n % 3}.{n}:6200/sd{n} {n * 10}" for n in range(1, 13))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command ended with."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Program:
-    """A command that is imported once, and called in a process of its own each time."""
-
-    def __init__(self, name: str, python: str, *modules: str) -> None:
-        """`modules` are the one with the command, its function, and others that it would import each time."""
-        command, environment = [python, str(FORKING), *modules], os.environ | {"PYTHONPATH": str(ROOT)}
-        self._name = name
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def call(self, folder: Path, words: list[str]) -> Outcome:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"arguments": [self._name, *words], "folder": str(folder)}) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return Outcome(answer["status"], answer["stdout"], answer["stderr"])
-
-    def end(self) -> None:
-        self._process.communicate(timeout=10)
 
 
 @dataclass(frozen=True)
@@ -104,7 +68,7 @@ def ours(programs: dict[str, Program], tmp_path: Path) -> Command:
 
 def run_all(command: Command, lines: list[str], name: str = "object.builder") -> list[int]:
     """The exit status of each line."""
-    return [command(f"{name} {line}").returncode for line in lines]
+    return [command(f"{name} {line}").status for line in lines]
 
 
 BALANCED = ["create 7 3 1", f"add {FOUR}", "rebalance --seed 1"]
@@ -149,7 +113,7 @@ def test_a_builder_of_swift_becomes_one_of_ours_with_the_same_ring(swift: Comman
     if builder.layout is None:
         assert shape in ("new", "not balanced")
         return
-    assert swift("object.builder write_ring").returncode == 0
+    assert swift("object.builder write_ring").status == 0
     theirs, converted = read_ring(str(swift.folder / "object.ring.gz")), builder.ring()
     assert converted.devices == theirs.devices
     assert converted.rows == theirs.rows
@@ -225,7 +189,7 @@ WORDS = [
 def test_the_same_words_end_with_the_same_status_and_devices(swift: Command, ours: Command, lines: list[str]) -> None:
     for line in lines:
         theirs, mine = swift(f"object.builder {line}"), ours(f"object.builder {line}")
-        assert mine.returncode == theirs.returncode, (line, theirs, mine)
+        assert mine.status == theirs.status, (line, theirs, mine)
     if not (swift.folder / "object.builder").exists():
         return
     converted = convert_swift_builder(str(swift.folder / "object.builder"))
@@ -244,14 +208,14 @@ def test_swift_finds_everything_with_our_rings(swift: Command, ours: Command, sh
     assert_same_places(read_ring(str(path)), str(path))
     (swift.folder / "object.ring.gz").write_bytes(path.read_bytes())
     shown = swift("object.ring.gz version")
-    assert (shown.returncode, shown.stdout) == (0, ours("object.ring.gz version").stdout)
+    assert (shown.status, shown.stdout) == (0, ours("object.ring.gz version").stdout)
 
 
 def test_swift_goes_on_with_our_ring(swift: Command, ours: Command) -> None:
     run_all(ours, SHAPES["two regions"])
     (swift.folder / "object.ring.gz").write_bytes((ours.folder / "object.ring.gz").read_bytes())
-    assert swift("object.ring.gz write_builder 1").returncode == 0
-    assert swift("object.builder validate").returncode == 0
+    assert swift("object.ring.gz write_builder 1").status == 0
+    assert swift("object.builder validate").status == 0
     converted = convert_swift_builder(str(swift.folder / "object.builder"))
     ring = read_ring(str(ours.folder / "object.ring.gz"))
     assert converted.ring().rows == ring.rows

@@ -12,9 +12,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
+
+from objstore.tools.cluster import wait_until_answering
+from objstore.tools.loopback import SERVICES, LoopbackCluster
+from tests.programs import Program
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
@@ -31,6 +36,20 @@ def environment() -> dict[str, str]:
     """The environment of our processes: this checkout first on the path, output not held back."""
     root = str(Path(__file__).resolve().parents[2])
     return {**os.environ, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
+
+
+@cache
+def _daemons() -> Program:
+    """`objstore`, with all that daemons need; it ends with this process."""
+    modules = ("objstore.tools.main", "main", "objstore.tools.daemons", "objstore.tools.services")
+    return Program("objstore", sys.executable, *modules)
+
+
+def run_daemons(commands: Sequence[Sequence[str]]) -> None:
+    """One pass each of some daemons, side by side: the words of `objstore` commands without --once."""
+    outcomes = _daemons().call_all(Path.cwd(), [[*words, "--once"] for words in commands])
+    for words, outcome in zip(commands, outcomes, strict=True):
+        assert outcome.status == 0, f"{' '.join(words)}: {outcome.stderr[-3000:]}"
 
 
 def free_port() -> int:
@@ -176,12 +195,24 @@ class Cluster:
         assert done.returncode == 0, f"cluster {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done.stdout
 
+    def make(self) -> None:
+        """Its configuration, rings and empty devices."""
+        self.run("make", "--first-port", str(self.first_port))
+
     def start(self) -> None:
         """Make it and start all nodes."""
-        self.run("make", "--first-port", str(self.first_port))
+        self.make()
         self.run("start")
         for node in range(1, 5):
             wait_until_healthy(*self.endpoint(node))
+
+    def start_servers(self, node: int | None = None) -> None:
+        """Those of a node, or of all, that do not run; daemons run when a test says so."""
+        nodes = LoopbackCluster.open(self.folder).chosen(node)
+        for each in nodes:
+            for service in SERVICES:
+                each.process(service).start()
+        wait_until_answering(nodes)
 
     def endpoint(self, node: int, server: str = "proxy") -> tuple[str, int]:
         """Where a server of a node (1 to 4) listens."""

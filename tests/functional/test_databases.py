@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, environment, objstore, wait_until_healthy
+from tests.functional.servers import Cluster, run_daemons, wait_until_healthy
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -32,9 +31,7 @@ def whole(cluster: Cluster) -> Iterator[Cluster]:
 def run_daemon(cluster: Cluster, node: int, service: str, name: str) -> None:
     """One pass of one daemon of a node."""
     config = cluster.folder / f"node{node}" / f"{service}.toml"
-    command = objstore(f"{service}-daemons", "--config", str(config), "--only", name, "--once")
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
-    assert done.returncode == 0, done.stderr
+    run_daemons([[f"{service}-daemons", "--config", str(config), "--only", name]])
 
 
 def replicate(cluster: Cluster) -> None:

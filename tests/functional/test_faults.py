@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, environment, objstore, wait_until_healthy
+from tests.functional.servers import Cluster, environment, objstore, run_daemons
 
 NODES = range(1, 5)
 # For a real minute: OBJSTORE_STOP_SECONDS=60.
 STOP_SECONDS = float(os.environ.get("OBJSTORE_STOP_SECONDS", "4"))
-STOPPED_WRITES_MAX = 200
-DAEMONS = ("account-daemons", "container-daemons", "object-daemons")
+STOPPED_WRITES_MAX = 40
 ATTRIBUTE = "user.objstore.metadata"
 
 
@@ -31,16 +30,8 @@ class Faulty:
         self.cluster = Cluster(folder)
         self.folder = folder
         self.contents: dict[str, str] = {}
-        self.cluster.start()
-        for node in NODES:
-            self.start(node)
-
-    def start(self, node: int) -> None:
-        """All of its servers that do not run, and none of its daemons."""
-        self.cluster.run("start", "--node", str(node))
-        wait_until_healthy(*self.cluster.endpoint(node, "object"))
-        for daemons in DAEMONS:
-            self.signal(node, daemons, signal.SIGTERM)
+        self.cluster.make()
+        self.cluster.start_servers()
 
     def client(self, node: int = 1) -> Client:
         return Client.login(*self.cluster.endpoint(node))
@@ -70,27 +61,19 @@ class Faulty:
         for number in range(count):
             assert self.put(client, f"{container}/{number}", f"{container}-{number}-".encode() * (size // 10)) == 201
 
-    def daemon_command(self, node: int, kind: str, only: str) -> list[str]:
-        config = self.folder / f"node{node}" / f"{kind}.toml"
-        return objstore(f"{kind}-daemons", "--config", str(config), "--only", only, "--once")
+    def daemon_words(self, node: int, kind: str, only: str) -> list[str]:
+        return [f"{kind}-daemons", "--config", str(self.folder / f"node{node}" / f"{kind}.toml"), "--only", only]
 
-    def once(self, kind: str, only: str, nodes: Iterator[int] | range = NODES) -> None:
-        """One pass of some daemons on every node, side by side."""
-        started = [
-            subprocess.Popen(self.daemon_command(node, kind, only), env=environment(), stderr=subprocess.PIPE)
-            for node in nodes
-        ]
-        for process in started:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors.decode()[-3000:]
+    def once(self, *passes: tuple[str, str]) -> None:
+        """One pass of some daemons, each a kind and names, on every node, side by side."""
+        run_daemons([self.daemon_words(node, *each) for each in passes for node in NODES])
 
     def heal(self) -> None:
         """What makes all whole again."""
-        self.once("object", "auditor")
+        self.once(("object", "auditor"))
         for _ in range(2):
-            self.once("object", "replicator,updater")
-            self.once("container", "replicator,updater")
-            self.once("account", "replicator")
+            self.once(("object", "replicator,updater"))
+            self.once(("container", "replicator,updater"), ("account", "replicator"))
 
     def files(self, node: int, ending: str = "*.data") -> list[Path]:
         """Object files of a node, without what is in quarantine."""
@@ -171,7 +154,7 @@ def test_two_of_three_nodes_down(faulty: Faulty) -> None:
     assert {client.put(f"down/refused-{number}", b"x").status for number in range(4)} == {503}
     assert client.delete(readable[0]).status == 503
     for node in (2, 3, 4):
-        faulty.start(node)
+        faulty.cluster.start_servers(node)
     faulty.heal()
     again = faulty.client(2)
     # What was refused may be there or not, but is whole, and the same for everybody.
@@ -191,8 +174,8 @@ def test_daemons_killed_in_mid_pass(faulty: Faulty) -> None:
     for path in faulty.files(3)[::2]:
         shutil.rmtree(path.parent)
     for kind, only in (("object", "replicator,auditor,updater,expirer"), ("container", ""), ("account", "")):
-        command = faulty.daemon_command
-        started = [subprocess.Popen(command(node, kind, only), env=environment()) for node in NODES]
+        commands = [objstore(*faulty.daemon_words(node, kind, only), "--once") for node in NODES]
+        started = [subprocess.Popen(command, env=environment()) for command in commands]
         time.sleep(0.9)
         for process in started:
             process.send_signal(signal.SIGKILL)
@@ -245,7 +228,7 @@ def test_a_device_mounted_again_read_only(faulty: Faulty, mounted: Path) -> None
     # Files open for writing, such as databases, keep a filesystem writable: the servers find it so when they start.
     faulty.cluster.run("kill-node", "4")
     subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
-    faulty.start(4)
+    faulty.cluster.start_servers(4)
     faulty.fill("read-only-after", 8)
     client = faulty.client(4)
     for name in [name for name in faulty.contents if name.startswith("read-only")]:

@@ -110,7 +110,7 @@ def test_nothing_is_left_on_a_device(full: tuple[Faulty, Path], use_all: Callabl
         assert client.get(name).status == 200
     for name in here[2:]:
         delete(faulty, name)
-    faulty.once("object", "replicator")
+    faulty.once(("object", "replicator"))
     wait_until_deleted(device, set().union(*(places[name] for name in here)))
 
     # A crash undoes nothing, and once there is room, all is whole.
@@ -119,7 +119,7 @@ def test_nothing_is_left_on_a_device(full: tuple[Faulty, Path], use_all: Callabl
     time.sleep(0.3)
     for path in ballast.iterdir():
         path.unlink()
-    faulty.start(NODE)
+    faulty.cluster.start_servers(NODE)
     wait_until_deleted(device, set().union(*(places[name] for name in here)))
     faulty.heal()
     faulty.check()

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import os
 import shutil
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, environment, objstore, wait_until_healthy
+from tests.functional.servers import Cluster, run_daemons, wait_until_healthy
 
 pytestmark = pytest.mark.xdist_group("cluster")
 
@@ -38,9 +37,7 @@ def replicate(cluster: Cluster, *nodes: int) -> None:
     """One pass of the object replicators of these nodes, or of all."""
     for node in nodes or NODES:
         config = cluster.folder / f"node{node}/object.toml"
-        command = objstore("object-daemons", "--config", str(config), "--only", "replicator,updater", "--once")
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
-        assert done.returncode == 0, done.stderr
+        run_daemons([["object-daemons", "--config", str(config), "--only", "replicator,updater"]])
 
 
 def files_of(cluster: Cluster, node: int) -> dict[str, str]:

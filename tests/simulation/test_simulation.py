@@ -56,7 +56,7 @@ def test_a_seed_replays_exactly() -> None:
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize("name", ["names_are_not_flushed", "one_is_a_quorum", "metadata_is_not_replicated"])
+@pytest.mark.parametrize("name", ["names_are_not_flushed", "oldest_data_wins", "tombstones_are_dropped_early"])
 def test_a_planted_bug_is_caught(name: str) -> None:
     """A few of them; `make mutants` plants all."""
     done = simulate("mutants", name, "--hours", "4", "--jobs", "1")

@@ -7,6 +7,7 @@ import http.client
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 Address = tuple[str, int]
@@ -28,7 +29,7 @@ class Version:
         block = hashlib.sha256(self.seed.encode()).digest() * 32
         return (block * (self.size // len(block) + 1))[: self.size]
 
-    @property
+    @cached_property
     def etag(self) -> str:
         """The MD5."""
         return hashlib.md5(self.content, usedforsecurity=False).hexdigest()

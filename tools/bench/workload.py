@@ -14,6 +14,7 @@ from urllib.parse import quote
 from objstore.tools.bench.sessions import Answer, Findings, Session, Version
 
 SIZES: Final = (0, 1, 4096, 60_000, 200_000, 3_000_000)
+SIZE_WEIGHTS: Final = (6, 6, 6, 6, 6, 1)
 OBJECTS_MAX: Final = 200  # of a worker
 PAUSE_SECONDS: Final = 0.05  # between requests to a proxy that is known to be down
 
@@ -81,7 +82,7 @@ class Worker:
         return False
 
     def _store(self, name: str) -> None:
-        version = Version(f"{name}-{self._turn}", self._random.choice(SIZES), f"put-{self._turn}")
+        version = Version(f"{name}-{self._turn}", self._random.choices(SIZES, SIZE_WEIGHTS)[0], f"put-{self._turn}")
         answer = self._ask("PUT", name, body=version.content, meta=version.meta)
         if answer is None:
             return
