@@ -12,6 +12,7 @@ from objstore.ring.format import read_ring
 from objstore.ring.moves import moves_between
 from objstore.ring.restore import restore_builder
 from objstore.ring.settings import Settings
+from objstore.tools.ring.output import progress
 from objstore.tools.ringbuilder.options import Subcommand, form_options, ring_form
 from objstore.tools.ringbuilder.places import describe
 from objstore.tools.ringbuilder.report import Report
@@ -44,7 +45,8 @@ def rebalance(
         session.words = [*session.words, "--seed", seed_word]
     now = session.clock.now()
     with session.locked() as builder:
-        plan = builder.plan(seed(seed_word), now)
+        with progress("rebalancing", None, quiet=False):
+            plan = builder.plan(seed(seed_word), now)
         if not (force or builder.removed or _changes(builder, plan)):
             return _nothing_to_do(Report(builder), now)
         if debug:
