@@ -28,8 +28,9 @@ from objstore.system import concurrency, files
 from objstore.system.concurrency import Task
 
 UPDATES_MAX: Final = 500  # held in memory and sent together
-# A container that no server has known for so long was deleted; its rows have nowhere to go.
-RECLAIM_SECONDS: Final = 7 * 86_400.0
+# A container that no server knows any more was deleted. If it is made again after its servers have forgotten which rows
+# were deleted, an update from before would bring one back: those are dropped well before that.
+ORPHANED_SHARE: Final = 0.5  # of the reclaim age
 # Nobody takes so long to save an update: its process has died over it.
 LEFTOVER_SECONDS: Final = 3600.0
 
@@ -223,7 +224,8 @@ class Updater:
         taken = {node.id for node, status in statuses.items() if status // 100 == 2}
         delivered = taken.union(update.delivered)
         age = self._runtime.clock.now() - float(update.timestamp.partition("_")[0])
-        orphaned = age > RECLAIM_SECONDS and all(status == 404 for status in statuses.values())
+        aged = age > ORPHANED_SHARE * self._config.reclaim_age
+        orphaned = aged and all(status == 404 for status in statuses.values())
         if orphaned or all(node.id in delivered for node in statuses):
             self._runtime.threads.call(_unlink_all, found.paths)
             self._report.count("dropped" if orphaned else "delivered")

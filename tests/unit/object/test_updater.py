@@ -11,7 +11,7 @@ from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.object import updater as updater_module
-from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
+from objstore.object.updater import LEFTOVER_SECONDS, ORPHANED_SHARE, Updater
 from objstore.recon import NoRecon
 from objstore.ring.ring import Ring
 from objstore.system import files
@@ -91,7 +91,10 @@ def test_who_has_the_row_is_not_told_again(store: Store, updater: Updater) -> No
 def test_rows_of_a_container_that_is_long_gone_are_dropped(store: Store, updater: Updater) -> None:
     undelivered(store, 1)
     store.transport.status = 404
-    store.clock.seconds = NOW + RECLAIM_SECONDS + 2
+    store.clock.seconds = NOW + ORPHANED_SHARE * UpdaterConfig().reclaim_age - 2
+    run_once(updater)
+    assert len(pending(store)) == 1
+    store.clock.seconds += 4
     run_once(updater)
     assert pending(store) == []
 
