@@ -7,12 +7,11 @@ that cannot be deleted, or turns up later, is left to the next pass: the account
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 from objstore.account.rows import AccountDescription
-from objstore.cluster import Cluster
 from objstore.config.account import ReaperConfig
 from objstore.daemon import Step
 from objstore.db.connection import DatabaseAbsent
@@ -21,16 +20,11 @@ from objstore.db.reports import PassReport
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary, peek, read_summary
 from objstore.db.walk import Walk
-from objstore.devices import Device
 from objstore.direct import Direct, account_headers, container_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
-from objstore.http.transport import Transport
-from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
-from objstore.recon import Recon
-from objstore.ring.rings import Rings
-from objstore.runtime import Runtime
+from objstore.ring.surroundings import Surroundings
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 from objstore.timestamps import Timestamp
@@ -44,29 +38,19 @@ class AccountReaper:
 
     name: str = "account-reaper"
 
-    def __init__(
-        self,
-        config: ReaperConfig,
-        cluster: Cluster,
-        devices: DeviceRoot,
-        rings: Rings,
-        transport: Transport,
-        runtime: Runtime,
-        recon: Recon,
-        is_mine: Callable[[Device], bool],
-        timeout_seconds: float,
-    ) -> None:
+    def __init__(self, config: ReaperConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
         """`timeout_seconds` is how long a storage server may take to answer."""
+        cluster, devices, runtime = surroundings.cluster, surroundings.devices, surroundings.runtime
         self._config = config
         self._devices = devices
-        self._rings = rings
+        self._rings = surroundings.rings
         self._runtime = runtime
-        self._is_mine = is_mine
+        self._is_mine = surroundings.is_mine
         self._hasher = cluster.hasher
-        self._direct = Direct(transport, cluster.hasher, timeout_seconds)
+        self._direct = Direct(surroundings.transport, cluster.hasher, timeout_seconds)
         description = AccountDescription(cluster.limits, cluster.policies)
         self._store = DatabaseStore(description, cluster, devices, runtime, open_max=1)
-        self._report = PassReport(self.name, recon, runtime)
+        self._report = PassReport(self.name, surroundings.recon, runtime)
         self._walk: Walk | None = None
         self._work: Iterator[None] = iter(())
 

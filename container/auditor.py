@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from objstore.cluster import Cluster
 from objstore.container import hints
 from objstore.container.rows import ContainerDescription
 from objstore.db.auditor import DatabaseAuditor
 from objstore.db.location import Place
-from objstore.mounts import DeviceRoot
-from objstore.recon import Recon
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow
-from objstore.runtime import Runtime
 
 
 class ContainerAuditor(DatabaseAuditor[ObjectRow]):
@@ -18,8 +15,10 @@ class ContainerAuditor(DatabaseAuditor[ObjectRow]):
 
     name: str = "container-auditor"
 
-    def __init__(self, cluster: Cluster, devices: DeviceRoot, runtime: Runtime, recon: Recon) -> None:
-        super().__init__(ContainerDescription(cluster.limits), cluster, devices, runtime, recon)
+    def __init__(self, surroundings: Surroundings) -> None:
+        cluster = surroundings.cluster
+        description = ContainerDescription(cluster.limits)
+        super().__init__(description, cluster, surroundings.devices, surroundings.runtime, surroundings.recon)
 
     def totals_changed(self, place: Place) -> None:
         """See `hints`."""

@@ -7,29 +7,24 @@ any point, by any server, comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any, Final
 
-from objstore.cluster import Cluster
 from objstore.config.container import ReconcilerConfig
 from objstore.container.moving import Mover, moved_at, removed_at
 from objstore.container.queue import ACCOUNT, Misplaced, parse_entry
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.db.status import NEVER, Status, merge_status
-from objstore.devices import Device
 from objstore.direct import Direct, Reply
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
-from objstore.http.transport import Transport
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
 from objstore.quorum import quorum_size
-from objstore.recon import Recon
-from objstore.ring.rings import Rings
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import encode_rows
-from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 from objstore.timestamps import Timestamp
@@ -43,26 +38,17 @@ class ContainerReconciler:
 
     name: str = "container-reconciler"
 
-    def __init__(
-        self,
-        config: ReconcilerConfig,
-        cluster: Cluster,
-        rings: Rings,
-        transport: Transport,
-        runtime: Runtime,
-        recon: Recon,
-        is_mine: Callable[[Device], bool],
-        timeout_seconds: float,
-    ) -> None:
+    def __init__(self, config: ReconcilerConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
         """`timeout_seconds` is how long a storage server may take to answer."""
         self._config = config
+        cluster, rings, transport = surroundings.cluster, surroundings.rings, surroundings.transport
         self._policies = cluster.policies
         self._rings = rings
-        self._runtime = runtime
-        self._is_mine = is_mine
+        self._runtime = surroundings.runtime
+        self._is_mine = surroundings.is_mine
         self._direct = Direct(transport, cluster.hasher, timeout_seconds)
         self._mover = Mover(self._direct, rings, transport)
-        self._report = PassReport(self.name, recon, runtime)
+        self._report = PassReport(self.name, surroundings.recon, surroundings.runtime)
         self._work: Iterator[list[Misplaced]] | None = None
 
     def step(self) -> Step:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from objstore.cluster import Cluster
 from objstore.config.databases import DatabaseReplicatorConfig
 from objstore.container import hints
 from objstore.container.queue import ACCOUNT, Misplaced, misplaced
@@ -18,16 +17,12 @@ from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.replicator import DatabaseReplicator
 from objstore.db.syncing import Subject
-from objstore.devices import Device
 from objstore.headers import Backend, Client
-from objstore.http.transport import BackendRequest, NodeFailure, Transport
-from objstore.mounts import DeviceRoot
+from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
-from objstore.recon import Recon
-from objstore.ring.ring import Ring
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, encode_rows
-from objstore.runtime import Runtime
 
 # Of one container in one pass: memory and the queue's own container are spared, the rest comes in the next.
 QUEUED_ROWS_MAX: Final = 10_000
@@ -39,22 +34,20 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
 
     name: str = "container-replicator"
 
-    def __init__(
-        self,
-        config: DatabaseReplicatorConfig,
-        cluster: Cluster,
-        devices: DeviceRoot,
-        ring: Callable[[], Ring],
-        transport: Transport,
-        runtime: Runtime,
-        recon: Recon,
-        is_mine: Callable[[Device], bool],
-    ) -> None:
-        description = ContainerDescription(cluster.limits)
-        super().__init__(config, description, cluster, devices, ring, transport, runtime, recon, is_mine)
-        self._cluster = cluster
-        self._container_ring = ring
-        self._transport = transport
+    def __init__(self, config: DatabaseReplicatorConfig, surroundings: Surroundings) -> None:
+        description = ContainerDescription(surroundings.cluster.limits)
+        super().__init__(
+            config,
+            description,
+            surroundings.cluster,
+            surroundings.devices,
+            lambda: surroundings.rings.container,
+            surroundings.transport,
+            surroundings.runtime,
+            surroundings.recon,
+            surroundings.is_mine,
+        )
+        self._surroundings = surroundings
         self._columns = ", ".join(("name", "deleted", "sequence", *description.columns))
         self._row = description.row
 
@@ -111,14 +104,15 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         )
 
     def _send(self, queue: ResourcePath, rows: Sequence[ObjectRow]) -> bool:
-        ring = self._container_ring()
-        partition = ring.partition_of(self._cluster.hasher.digest(queue))
+        ring = self._surroundings.rings.container
+        partition = ring.partition_of(self._surroundings.cluster.hasher.digest(queue))
         headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
         exchanges = []
         for node in ring.primaries(partition):
             request = BackendRequest("UPDATE", node, partition, queue, headers)
             try:
-                exchanges.append(self._transport.start(request, encode_rows(rows), self.config.node_timeout))
+                exchange = self._surroundings.transport.start(request, encode_rows(rows), self.config.node_timeout)
+                exchanges.append(exchange)
             except NodeFailure:
                 continue
         taken = 0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from typing import Final
 
-from objstore.cluster import Cluster
 from objstore.container import hints
 from objstore.container.reports import Report, Reporter, Target, Told, last_report, report_of, store_report
 from objstore.container.rows import ContainerDescription
@@ -20,14 +19,10 @@ from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.store import DatabaseStore
 from objstore.db.walk import device_roots
-from objstore.devices import Device
-from objstore.http.transport import Transport
-from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
-from objstore.ring.ring import Ring
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import ContainerRow
-from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 from objstore.timestamps import Timestamp
@@ -45,28 +40,18 @@ class ContainerUpdater:
 
     name: str = "container-updater"
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        devices: DeviceRoot,
-        account_ring: Callable[[], Ring],
-        container_ring: Callable[[], Ring],
-        transport: Transport,
-        runtime: Runtime,
-        is_mine: Callable[[Device], bool],
-        timeout_seconds: float,
-    ) -> None:
+    def __init__(self, surroundings: Surroundings, timeout_seconds: float) -> None:
         """`timeout_seconds` is how long an account server may take to answer."""
+        cluster, devices, runtime = surroundings.cluster, surroundings.devices, surroundings.runtime
         self._hasher = cluster.hasher
         self._devices = devices
-        self._account_ring = account_ring
-        self._container_ring = container_ring
-        self._is_mine = is_mine
+        self._rings = surroundings.rings
+        self._is_mine = surroundings.is_mine
         self._runtime = runtime
         self._store = DatabaseStore(
             ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=CONCURRENT_MAX
         )
-        self._reporter = Reporter(transport, timeout_seconds, runtime.log)
+        self._reporter = Reporter(surroundings.transport, timeout_seconds, runtime.log)
         self._due: deque[tuple[Place, bool]] = deque()  # with whether to tell what was told before
         self._sweep: Iterator[list[Place]] | None = None
         self._next_sweep = 0.0
@@ -112,7 +97,7 @@ class ContainerUpdater:
             hints.mark(place)
 
     def _is_primary(self, place: Place) -> bool:
-        ring, device = self._container_ring(), place.root.rpartition("/")[2]
+        ring, device = self._rings.container, place.root.rpartition("/")[2]
         if int(place.partition) >= ring.partition_count:
             return False
         return any(node.device == device and self._is_mine(node) for node in ring.primaries(int(place.partition)))
@@ -138,7 +123,7 @@ class ContainerUpdater:
         return False
 
     def _tell(self, path: ResourcePath, row: ContainerRow) -> Told:
-        ring = self._account_ring()
+        ring = self._rings.account
         partition = ring.partition_of(self._hasher.digest(path.account_path))
         return self._reporter.tell([Target(node, partition) for node in ring.primaries(partition)], path.account, row)
 

@@ -14,11 +14,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
-from objstore.cluster import Cluster
 from objstore.config.object import AuditorConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
-from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
 from objstore.object.fileset import FileSet
 from objstore.object.metadata import ObjectMetadata
@@ -28,9 +27,7 @@ from objstore.object.watching import Watcher
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
-from objstore.recon import Recon
-from objstore.ring.rings import Rings
-from objstore.runtime import Runtime
+from objstore.ring.surroundings import Surroundings
 from objstore.system import concurrency, files
 
 # What an upload has left is certainly abandoned then.
@@ -61,25 +58,22 @@ class ObjectAuditor:
     def __init__(
         self,
         config: AuditorConfig,
-        cluster: Cluster,
-        devices: DeviceRoot,
-        rings: Rings,
-        runtime: Runtime,
-        recon: Recon,
+        surroundings: Surroundings,
         engine: StorageEngine,
         watchers: Mapping[str, Watcher] | None,
     ) -> None:
         """Without `watchers`, None, it makes quick passes."""
+        runtime = surroundings.runtime
         self._is_full = watchers is not None
         self.name: str = "object-auditor" if self._is_full else "object-auditor-quick"
         self._concurrency = config.concurrency
-        self._cluster = cluster
-        self._devices = devices
-        self._rings = rings
+        self._cluster = surroundings.cluster
+        self._devices = surroundings.devices
+        self._rings = surroundings.rings
         self._runtime = runtime
         self._engine = engine
         self._watchers = watchers or {}
-        self._report = PassReport(self.name, recon, runtime, "files")
+        self._report = PassReport(self.name, surroundings.recon, runtime, "files")
         self._files = Pace(
             config.files_per_second if self._is_full else config.zero_byte_files_per_second, runtime.clock
         )

@@ -29,6 +29,7 @@ class DarkData:
 
     def __init__(self, parts: WatcherParts) -> None:
         self._parts = parts
+        self._surroundings = parts.surroundings
         self._counts: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -37,7 +38,7 @@ class DarkData:
 
     def see_object(self, metadata: ObjectMetadata, location: Location) -> None:
         """See Watcher."""
-        age = self._parts.runtime.clock.now() - Timestamp.parse(metadata.timestamp).seconds
+        age = self._surroundings.runtime.clock.now() - Timestamp.parse(metadata.timestamp).seconds
         if age < self._parts.config.dark_data_grace_age:
             return
         listed = self._listed(ResourcePath.parse(metadata.name))
@@ -52,16 +53,16 @@ class DarkData:
 
     def _listed(self, path: ResourcePath) -> bool | None:
         """Whether a server of the container lists the object; None if none does and not all have answered."""
-        parts, container = self._parts, path.container_path
-        ring = parts.rings.container
-        partition = ring.partition_of(parts.cluster.hasher.digest(container))
+        surroundings, container = self._surroundings, path.container_path
+        ring = surroundings.rings.container
+        partition = ring.partition_of(surroundings.cluster.hasher.digest(container))
         query = f"format=json&limit=1&prefix={quote(path.object, safe='')}"
         headers = {Backend.ALLOW_RESERVED_NAMES: "true"}
         complete = True
         for node in ring.primaries(partition):
             request = BackendRequest("GET", node, partition, container, headers, query)
             try:
-                names = _names(parts.transport.request(request, b"", NODE_TIMEOUT_SECONDS))
+                names = _names(surroundings.transport.request(request, b"", NODE_TIMEOUT_SECONDS))
             except (NodeFailure, ValueError):
                 names = None
             if names is None:
@@ -71,15 +72,16 @@ class DarkData:
         return False if complete else None
 
     def _handle(self, metadata: ObjectMetadata, location: Location) -> None:
-        parts, action = self._parts, self._parts.config.dark_data_action
-        parts.runtime.log.warning("dark data", name=metadata.name, timestamp=metadata.timestamp, action=action)
+        engine, runtime = self._parts.engine, self._surroundings.runtime
+        action = self._parts.config.dark_data_action
+        runtime.log.warning("dark data", name=metadata.name, timestamp=metadata.timestamp, action=action)
         if action == "quarantine":
-            parts.engine.quarantine(location, "no container lists it")
+            engine.quarantine(location, "no container lists it")
         elif action == "delete":
-            names = parts.engine.look(location).names
+            names = engine.look(location).names
             for partition in (location.partition, *location.others):
                 arguments = (location.device, location.policy, partition, location.hash, names)
-                parts.runtime.threads.call(parts.engine.remove, *arguments)
+                runtime.threads.call(engine.remove, *arguments)
 
 
 def _names(response: BackendResponse) -> list[str] | None:

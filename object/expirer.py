@@ -6,26 +6,21 @@ it stays there, it becomes the turn of the next one, so that a server that is do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from objstore.cluster import Cluster
 from objstore.config.object import DelayConfig, ExpirerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
-from objstore.devices import Device
 from objstore.direct import Direct, account_headers, age_of_reply, container_headers
 from objstore.headers import Backend, Client
-from objstore.http.transport import Transport
 from objstore.object.announce import EXPIRING_ACCOUNT
 from objstore.object.expiring import Action, QueueEntry, Verdict, decide, parse_entry
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
-from objstore.recon import Recon
-from objstore.ring.rings import Rings
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, encode_rows
-from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.timestamps import Timestamp
 
@@ -43,25 +38,16 @@ class ObjectExpirer:
     name: str = "object-expirer"
 
     def __init__(
-        self,
-        config: ExpirerConfig,
-        delays: Sequence[DelayConfig],
-        cluster: Cluster,
-        rings: Rings,
-        transport: Transport,
-        runtime: Runtime,
-        recon: Recon,
-        is_mine: Callable[[Device], bool],
-        timeout_seconds: float,
+        self, config: ExpirerConfig, surroundings: Surroundings, delays: Sequence[DelayConfig], timeout_seconds: float
     ) -> None:
         """`timeout_seconds` is how long a storage server may take to answer."""
         self._config = config
-        self._cluster = cluster
-        self._rings = rings
-        self._runtime = runtime
-        self._is_mine = is_mine
-        self._direct = Direct(transport, cluster.hasher, timeout_seconds)
-        self._report = PassReport(self.name, recon, runtime, "entries")
+        self._cluster = surroundings.cluster
+        self._rings = surroundings.rings
+        self._runtime = surroundings.runtime
+        self._is_mine = surroundings.is_mine
+        self._direct = Direct(surroundings.transport, surroundings.cluster.hasher, timeout_seconds)
+        self._report = PassReport(self.name, surroundings.recon, surroundings.runtime, "entries")
         self._delays = {(each.account, each.container): each.delay for each in delays}
         self._policies: dict[ResourcePath, int | None] = {}
         self._due: Iterator[QueueEntry] | None = None

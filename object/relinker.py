@@ -6,28 +6,24 @@ out of the former ones. See `relinking` for what is safe about it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
 
 import objstore.object.file_engine  # noqa: F401  # registers itself
-from objstore.cluster import Cluster
 from objstore.config.object import RelinkerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
-from objstore.devices import Device
-from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import StorageEngine
 from objstore.object.relinkstate import Note, Task, is_to_be_noted, load, save, task_of
 from objstore.object.relinkwork import DeviceWork, Means
 from objstore.pacing import Pace
 from objstore.policies import Policy
-from objstore.recon import Recon
 from objstore.ring.errors import RingFileError
 from objstore.ring.ring import Ring
-from objstore.ring.rings import Rings
-from objstore.runtime import Runtime
+from objstore.ring.surroundings import Surroundings
 from objstore.system import concurrency
 
 NAME: Final = "object-relinker"
@@ -50,28 +46,20 @@ class ObjectRelinker:
     name: str = NAME
 
     def __init__(
-        self,
-        config: RelinkerConfig,
-        cluster: Cluster,
-        devices: DeviceRoot,
-        rings: Rings,
-        runtime: Runtime,
-        recon: Recon,
-        is_mine: Callable[[Device], bool],
-        engine: StorageEngine,
-        choice: Choice | None = None,
+        self, config: RelinkerConfig, surroundings: Surroundings, engine: StorageEngine, choice: Choice | None = None
     ) -> None:
         """With a `choice` that is done, and done again if it was done before; without, what devices need."""
+        runtime = surroundings.runtime
         self._runtime = runtime
-        self._report = PassReport(NAME, recon, runtime, "files")
+        self._report = PassReport(NAME, surroundings.recon, runtime, "files")
         pace = Pace(config.files_per_second, runtime.clock)
         chosen = frozenset[int]() if choice is None else choice.partitions
         self._means = Means(engine, runtime, pace, self._report, chosen)
-        self._cluster = cluster
-        self._devices = devices
-        self._rings = rings
-        self._recon = recon
-        self._is_mine = is_mine
+        self._cluster = surroundings.cluster
+        self._devices = surroundings.devices
+        self._rings = surroundings.rings
+        self._recon = surroundings.recon
+        self._is_mine = surroundings.is_mine
         self._choice = choice
         self._works: list[DeviceWork] | None = None
         self._all: list[DeviceWork] = []

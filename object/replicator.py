@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Final
 
-from objstore.cluster import Cluster
 from objstore.config.object import ReplicatorConfig
 from objstore.daemon import Step
 from objstore.devices import Device
 from objstore.errors import StoreError
-from objstore.http.transport import NodeFailure, Transport
-from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.http.transport import NodeFailure
+from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import PartitionDigests, StorageEngine
 from objstore.object.placing import Placing
 from objstore.object.replication.answering import digest_of, reclaim_before
@@ -25,10 +24,8 @@ from objstore.object.replication.planning import reclaimable
 from objstore.object.replication.receiving import Place
 from objstore.pacing import Pace
 from objstore.policies import Policy
-from objstore.recon import Recon
 from objstore.ring.ring import Ring
-from objstore.ring.rings import Rings
-from objstore.runtime import Runtime
+from objstore.ring.surroundings import Surroundings
 from objstore.system import concurrency
 from objstore.system.concurrency import Semaphore, Task
 from objstore.system.locks import LockTimeout
@@ -72,26 +69,16 @@ class ObjectReplicator:
 
     name: str = NAME
 
-    def __init__(
-        self,
-        config: ReplicatorConfig,
-        cluster: Cluster,
-        devices: DeviceRoot,
-        rings: Rings,
-        transport: Transport,
-        runtime: Runtime,
-        recon: Recon,
-        is_mine: Callable[[Device], bool],
-        engine: StorageEngine,
-    ) -> None:
+    def __init__(self, config: ReplicatorConfig, surroundings: Surroundings, engine: StorageEngine) -> None:
+        rings, runtime = surroundings.rings, surroundings.runtime
         self._config = config
-        self._cluster = cluster
-        self._devices = devices
+        self._cluster = surroundings.cluster
+        self._devices = surroundings.devices
         self._rings = rings
-        self._transport = transport
+        self._transport = surroundings.transport
         self._runtime = runtime
-        self._recon = recon
-        self._is_mine = is_mine
+        self._recon = surroundings.recon
+        self._is_mine = surroundings.is_mine
         self._engine = engine
         self._placing = Placing(engine, rings.object, runtime.threads, runtime.clock)
         self._bytes = Pace(config.bandwidth, runtime.clock)

@@ -1,29 +1,26 @@
 """The daemon that delivers container updates which could not be delivered at once."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from objstore.cluster import Cluster
 from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.devices import Device
 from objstore.headers import Backend
-from objstore.http.transport import BackendRequest, Exchange, NodeFailure, Transport
-from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.http.transport import BackendRequest, Exchange, NodeFailure
+from objstore.mounts import DeviceUnavailable
 from objstore.object.gates import ContainerGates
 from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, newest_first, remove_leftovers, save
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
-from objstore.recon import Recon
-from objstore.ring.ring import Ring
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import encode_rows
-from objstore.runtime import Runtime
 from objstore.system import concurrency, files
 from objstore.system.concurrency import Task
 
@@ -51,26 +48,18 @@ class Updater:
 
     name: str = "object-updater"
 
-    def __init__(
-        self,
-        config: UpdaterConfig,
-        cluster: Cluster,
-        devices: DeviceRoot,
-        container_ring: Callable[[], Ring],
-        transport: Transport,
-        runtime: Runtime,
-        recon: Recon,
-        timeout_seconds: float,
-    ) -> None:
+    def __init__(self, config: UpdaterConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
+        """`timeout_seconds` is how long a container server may take to answer."""
+        runtime = surroundings.runtime
         self._config = config
-        self._cluster = cluster
-        self._devices = devices
-        self._container_ring = container_ring
-        self._transport = transport
+        self._cluster = surroundings.cluster
+        self._devices = surroundings.devices
+        self._rings = surroundings.rings
+        self._transport = surroundings.transport
         self._runtime = runtime
         self._timeout_seconds = timeout_seconds
-        self._recon = recon
-        self._report = PassReport(self.name, recon, runtime, "updates")
+        self._recon = surroundings.recon
+        self._report = PassReport(self.name, surroundings.recon, runtime, "updates")
         self._pace = Pace(config.objects_per_second, runtime.clock)
         self._gates = ContainerGates(config, runtime.clock)
         self._deferred: deque[Found] = deque()
@@ -195,7 +184,7 @@ class Updater:
 
     def _send(self, container: ResourcePath, policy_index: int, group: Sequence[Found]) -> dict[Device, int]:
         """The status each of the container's servers answered; 0 when it did not."""
-        ring = self._container_ring()
+        ring = self._rings.container
         partition = ring.partition_of(self._cluster.hasher.digest(container))
         headers = {"Content-Type": "application/json", Backend.POLICY_INDEX: str(policy_index)}
         statuses = dict.fromkeys(ring.primaries(partition), 0)

@@ -12,13 +12,10 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from objstore.cluster import Cluster
 from objstore.config.object import AuditorConfig
-from objstore.http.transport import Transport
 from objstore.object.engine import Location, StorageEngine
 from objstore.object.metadata import ObjectMetadata
-from objstore.ring.rings import Rings
-from objstore.runtime import Runtime
+from objstore.ring.surroundings import Surroundings
 
 ENTRY_POINTS: Final = "objstore.object_watchers"
 
@@ -40,10 +37,7 @@ class WatcherParts(Struct, frozen=True):
     """What a watcher may use."""
 
     config: AuditorConfig
-    cluster: Cluster
-    rings: Rings
-    transport: Transport
-    runtime: Runtime
+    surroundings: Surroundings
     engine: StorageEngine
 
 

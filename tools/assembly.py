@@ -6,16 +6,13 @@ Each function imports the server it makes: a process loads only those it runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from objstore.daemon import Job
-from objstore.devices import Device
 from objstore.http.operations import Handler
 from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics
 from objstore.mounts import DeviceRoot
-from objstore.recon import Recon
 from objstore.runtime import Runtime
 from objstore.statsd import StatsD
 
@@ -33,10 +30,7 @@ if TYPE_CHECKING:
     from objstore.object.engine import StorageEngine
     from objstore.object.relinker import Choice, ObjectRelinker
     from objstore.ring.rings import Rings
-
-
-# Tells the devices of this machine from others of the rings.
-IsMine = Callable[[Device], bool]
+    from objstore.ring.surroundings import IsMine, Surroundings
 
 
 def make_runtime(server: str, service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
@@ -85,43 +79,25 @@ def make_object_server(
     return ObjectServer(config, cluster, devices, transport, runtime, rings.refreshed_object, is_mine, rings.object)
 
 
-def make_object_updater(
-    config: ObjectConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime, recon: Recon
-) -> Job:
-    """The daemon that delivers an object server's pending updates; the transport leads to container servers."""
-    from objstore.object.updater import Updater
+def make_surroundings(
+    config: AccountConfig | ContainerConfig | ObjectConfig, cluster: Cluster, runtime: Runtime
+) -> Surroundings:
+    """Those of the daemons of a storage server, as a process of their own: they use the network."""
+    from objstore.http.client import HttpTransport
+    from objstore.recon import ReconFolder
+    from objstore.ring.rings import Rings
+    from objstore.ring.surroundings import Surroundings
+    from objstore.system.addresses import is_mine
 
-    devices = make_devices(config.devices)
-    updater = Updater(
-        config.updater,
-        cluster,
-        devices,
-        lambda: rings.container,
-        transport,
-        runtime,
-        recon,
-        config.backend.container_update_timeout,
+    return Surroundings(
+        cluster=cluster,
+        devices=make_devices(config.devices),
+        rings=Rings(config.ring_dir, runtime.clock),
+        transport=HttpTransport(config.backend.conn_timeout),
+        runtime=runtime,
+        recon=ReconFolder(config.recon.directory),
+        is_mine=is_mine(config.server.bind),
     )
-    return Job(updater, config.updater.interval)
-
-
-def make_container_updater(
-    config: ContainerConfig,
-    cluster: Cluster,
-    rings: Rings,
-    transport: Transport,
-    runtime: Runtime,
-    is_mine: Callable[[Device], bool],
-) -> Job:
-    """The daemon that tells accounts how full their containers are; the transport leads to account servers."""
-    from objstore.container.updater import ContainerUpdater
-
-    devices = make_devices(config.devices)
-    timeout_seconds = config.backend.node_timeout
-    updater = ContainerUpdater(
-        cluster, devices, lambda: rings.account, lambda: rings.container, transport, runtime, is_mine, timeout_seconds
-    )
-    return Job(updater, config.updater.interval)
 
 
 def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAuditorConfig) -> Job:
@@ -129,148 +105,93 @@ def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAu
     return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
 
 
-def make_object_auditors(
-    config: ObjectConfig,
-    cluster: Cluster,
-    rings: Rings,
-    transport: Transport,
-    runtime: Runtime,
-    recon: Recon,
-    engine: StorageEngine,
-) -> list[Job]:
+def make_object_updater(config: ObjectConfig, surroundings: Surroundings) -> Job:
+    """The daemon that delivers an object server's pending updates."""
+    from objstore.object.updater import Updater
+
+    updater = Updater(config.updater, surroundings, config.backend.container_update_timeout)
+    return Job(updater, config.updater.interval)
+
+
+def make_object_auditors(config: ObjectConfig, surroundings: Surroundings, engine: StorageEngine) -> list[Job]:
     """The daemons that look for damage: one that reads everything, and a quick one. Raises UnknownWatcher."""
     from objstore.object.auditor import ObjectAuditor
     from objstore.object.dark_data import DarkData
     from objstore.object.watching import WatcherParts, make_watchers
 
-    devices = make_devices(config.devices)
-    parts = WatcherParts(config.auditor, cluster, rings, transport, runtime, engine)
+    parts = WatcherParts(config.auditor, surroundings, engine)
     watchers = make_watchers(config.auditor.watchers, {"dark_data": DarkData}, parts)
-    full = ObjectAuditor(config.auditor, cluster, devices, rings, runtime, recon, engine, watchers)
-    quick = ObjectAuditor(config.auditor, cluster, devices, rings, runtime, recon, engine, None)
+    full = ObjectAuditor(config.auditor, surroundings, engine, watchers)
+    quick = ObjectAuditor(config.auditor, surroundings, engine, None)
     return [Job(full, config.auditor.interval), Job(quick, config.auditor.interval)]
 
 
-def make_object_expirer(
-    config: ObjectConfig,
-    cluster: Cluster,
-    rings: Rings,
-    transport: Transport,
-    runtime: Runtime,
-    recon: Recon,
-    is_mine: IsMine,
-) -> Job:
-    """The daemon that deletes objects whose time is over; the transport leads to all storage servers."""
+def make_object_expirer(config: ObjectConfig, surroundings: Surroundings) -> Job:
+    """The daemon that deletes objects whose time is over."""
     from objstore.object.expirer import ObjectExpirer
 
-    timeout_seconds = config.backend.node_timeout
-    expirer = ObjectExpirer(
-        config.expirer, config.delay_reaping, cluster, rings, transport, runtime, recon, is_mine, timeout_seconds
-    )
+    expirer = ObjectExpirer(config.expirer, surroundings, config.delay_reaping, config.backend.node_timeout)
     return Job(expirer, config.expirer.interval, config.expirer.tasks_per_second / config.expirer.concurrency)
 
 
 def make_relinker(
-    config: ObjectConfig,
-    cluster: Cluster,
-    rings: Rings,
-    runtime: Runtime,
-    recon: Recon,
-    is_mine: IsMine,
-    engine: StorageEngine | None = None,
-    choice: Choice | None = None,
+    config: ObjectConfig, surroundings: Surroundings, engine: StorageEngine | None = None, choice: Choice | None = None
 ) -> ObjectRelinker:
     """What gives objects their places when a part power is increased: the daemon, or with a `choice` the command."""
     from objstore.object.engine import make_engine
     from objstore.object.relinker import ObjectRelinker
 
-    chosen_engine = engine or make_engine(config.storage.engine, runtime, 0)
-    devices = make_devices(config.devices)
-    return ObjectRelinker(config.relinker, cluster, devices, rings, runtime, recon, is_mine, chosen_engine, choice)
+    chosen_engine = engine or make_engine(config.storage.engine, surroundings.runtime, 0)
+    return ObjectRelinker(config.relinker, surroundings, chosen_engine, choice)
 
 
-def make_object_daemons(
-    config: ObjectConfig,
-    cluster: Cluster,
-    rings: Rings,
-    transport: Transport,
-    runtime: Runtime,
-    recon: Recon,
-    is_mine: IsMine,
-) -> list[Job]:
+def make_object_daemons(config: ObjectConfig, surroundings: Surroundings) -> list[Job]:
     """All daemons of an object server."""
     from objstore.object.engine import make_engine
     from objstore.object.replicator import ObjectReplicator
 
-    devices = make_devices(config.devices)
-    engine = make_engine(config.storage.engine, runtime, 0)
-    replicator = ObjectReplicator(
-        config.replicator, cluster, devices, rings, transport, runtime, recon, is_mine, engine
-    )
-    relinker = make_relinker(config, cluster, rings, runtime, recon, is_mine, engine)
+    engine = make_engine(config.storage.engine, surroundings.runtime, 0)
+    replicator = ObjectReplicator(config.replicator, surroundings, engine)
+    relinker = make_relinker(config, surroundings, engine)
     return [
-        make_object_updater(config, cluster, rings, transport, runtime, recon),
+        make_object_updater(config, surroundings),
         Job(replicator, config.replicator.interval),
         Job(relinker, config.relinker.interval),
-        *make_object_auditors(config, cluster, rings, transport, runtime, recon, engine),
-        make_object_expirer(config, cluster, rings, transport, runtime, recon, is_mine),
+        *make_object_auditors(config, surroundings, engine),
+        make_object_expirer(config, surroundings),
     ]
 
 
-def make_container_daemons(
-    config: ContainerConfig,
-    cluster: Cluster,
-    rings: Rings,
-    transport: Transport,
-    runtime: Runtime,
-    recon: Recon,
-    is_mine: IsMine,
-) -> list[Job]:
+def make_container_daemons(config: ContainerConfig, surroundings: Surroundings) -> list[Job]:
     """All daemons of a container server."""
     from objstore.container.auditor import ContainerAuditor
     from objstore.container.reconciler import ContainerReconciler
     from objstore.container.replicator import ContainerReplicator
+    from objstore.container.updater import ContainerUpdater
 
-    devices = make_devices(config.devices)
-    replicator = ContainerReplicator(
-        config.replicator, cluster, devices, lambda: rings.container, transport, runtime, recon, is_mine
-    )
     timeout_seconds = config.backend.node_timeout
-    reconciler = ContainerReconciler(
-        config.reconciler, cluster, rings, transport, runtime, recon, is_mine, timeout_seconds
-    )
+    replicator = ContainerReplicator(config.replicator, surroundings)
+    reconciler = ContainerReconciler(config.reconciler, surroundings, timeout_seconds)
+    updater = ContainerUpdater(surroundings, timeout_seconds)
     return [
-        make_container_updater(config, cluster, rings, transport, runtime, is_mine),
+        Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),
         _paced(replicator, config.replicator),
-        _paced(ContainerAuditor(cluster, devices, runtime, recon), config.auditor),
+        _paced(ContainerAuditor(surroundings), config.auditor),
     ]
 
 
-def make_account_daemons(
-    config: AccountConfig,
-    cluster: Cluster,
-    rings: Rings,
-    transport: Transport,
-    runtime: Runtime,
-    recon: Recon,
-    is_mine: IsMine,
-) -> list[Job]:
+def make_account_daemons(config: AccountConfig, surroundings: Surroundings) -> list[Job]:
     """All daemons of an account server."""
     from objstore.account.auditor import AccountAuditor
     from objstore.account.reaper import AccountReaper
     from objstore.account.replicator import AccountReplicator
 
-    devices = make_devices(config.devices)
-    replicator = AccountReplicator(
-        config.replicator, cluster, devices, lambda: rings.account, transport, runtime, recon, is_mine
-    )
-    timeout_seconds = config.backend.node_timeout
-    reaper = AccountReaper(config.reaper, cluster, devices, rings, transport, runtime, recon, is_mine, timeout_seconds)
+    reaper = AccountReaper(config.reaper, surroundings, config.backend.node_timeout)
     return [
         Job(reaper, config.reaper.interval),
-        _paced(replicator, config.replicator),
-        _paced(AccountAuditor(cluster, devices, runtime, recon), config.auditor),
+        _paced(AccountReplicator(config.replicator, surroundings), config.replicator),
+        _paced(AccountAuditor(surroundings), config.auditor),
     ]
 
 

@@ -13,9 +13,6 @@ from objstore.cluster import Cluster
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
 from objstore.policies import UnknownPolicy
-from objstore.recon import ReconFolder
-from objstore.ring.rings import Rings
-from objstore.system.addresses import is_mine
 from objstore.tools import assembly
 from objstore.tools.problems import OperatorProblem
 from objstore.tools.serve import config_option
@@ -55,9 +52,7 @@ def relinker(
     indexes = frozenset(_policy_index(cluster, policy) for policy in policies)
     choice = Choice(Task(task), frozenset(devices), indexes, frozenset(partitions))
     runtime = assembly.make_runtime("object", "object-relinker", config.log, config.metrics)
-    rings = Rings(config.ring_dir, runtime.clock)
-    recon = ReconFolder(config.recon.directory)
-    worker = assembly.make_relinker(config, cluster, rings, runtime, recon, is_mine(config.server.bind), choice=choice)
+    worker = assembly.make_relinker(config, assembly.make_surroundings(config, cluster, runtime), choice=choice)
     daemon.run_once(worker)
     runtime.metrics.share()
     context.exit(FAILED if worker.has_failed else DONE if worker.has_found_work else NOTHING_TO_DO)

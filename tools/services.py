@@ -19,11 +19,10 @@ from objstore.http.client import HttpTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.operations import Sides, proxy_sides, storage_sides
 from objstore.http.probes import HealthChecked
-from objstore.http.transport import Transport
-from objstore.recon import Recon, ReconFolder
 from objstore.ring.errors import RingMissing
 from objstore.ring.format import read_ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, Rings, object_file
+from objstore.ring.surroundings import Surroundings
 from objstore.runtime import Runtime
 from objstore.system.addresses import is_mine
 from objstore.tools import assembly
@@ -33,9 +32,7 @@ from objstore.tools.serving import Service, open_socket, options_of
 Config = TypeVar("Config", AccountConfig, ContainerConfig, ObjectConfig, ProxyConfig)
 Make = Callable[[Config, Cluster, Runtime], Sides]
 StorageConfig = TypeVar("StorageConfig", AccountConfig, ContainerConfig, ObjectConfig)
-
-
-MakeDaemons = Callable[[StorageConfig, Cluster, Rings, Transport, Runtime, Recon, assembly.IsMine], list[daemon.Job]]
+MakeDaemons = Callable[[StorageConfig, Surroundings], list[daemon.Job]]
 
 
 def run_proxy(path: Path) -> None:
@@ -149,10 +146,7 @@ def _run_daemons(
     """
     cluster = Cluster.load(config.cluster)
     runtime = assembly.make_runtime(server, f"{server}-daemons", config.log, config.metrics)
-    rings = Rings(config.ring_dir, runtime.clock)
-    transport = HttpTransport(config.backend.conn_timeout)
-    recon = ReconFolder(config.recon.directory)
-    jobs = make(config, cluster, rings, transport, runtime, recon, is_mine(config.server.bind))
+    jobs = make(config, assembly.make_surroundings(config, cluster, runtime))
     chosen = [job for job in jobs if not only or job.worker.name.removeprefix(f"{server}-") in only]
     if len(chosen) < len(set(only)):
         names = ", ".join(job.worker.name.removeprefix(f"{server}-") for job in jobs)

@@ -21,6 +21,7 @@ from objstore.http.operations import Sides
 from objstore.http.transport import BackendRequest
 from objstore.recon import ReconFolder
 from objstore.ring.rings import Rings
+from objstore.ring.surroundings import Surroundings
 from objstore.tools import assembly
 from objstore.tools.serving import Service, open_socket, options_of
 from objstore.tools.store_folder import PORTS, StoreFolder
@@ -61,13 +62,19 @@ class WholeStore:
 
     def _daemons(self, cluster: Cluster) -> list[Job]:
         """What goes on beside the answering of requests."""
-        rings, transport, runtime = self._rings(), self._transport, self._runtime
-        recon = ReconFolder(str(self._folder.path / "recon"))
-        shared = (cluster, rings, transport, runtime, recon, lambda _device: True)
+        surroundings = Surroundings(
+            cluster=cluster,
+            devices=assembly.make_devices(self._object_config.devices),  # all servers have the same
+            rings=self._rings(),
+            transport=self._transport,
+            runtime=self._runtime,
+            recon=ReconFolder(str(self._folder.path / "recon")),
+            is_mine=lambda _device: True,
+        )
         return [
-            *assembly.make_object_daemons(self._object_config, *shared),
-            *assembly.make_container_daemons(self._container_config, *shared),
-            *assembly.make_account_daemons(self._account_config, *shared),
+            *assembly.make_object_daemons(self._object_config, surroundings),
+            *assembly.make_container_daemons(self._container_config, surroundings),
+            *assembly.make_account_daemons(self._account_config, surroundings),
         ]
 
     def _proxy_config(self) -> ProxyConfig:

@@ -21,6 +21,7 @@ from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.handlers import stored
 from objstore.recon import ReconFolder
 from objstore.ring.rings import Rings
+from objstore.ring.surroundings import Surroundings
 from objstore.system import generations
 from objstore.tools import assembly
 from tests.simulation.network import SimulatedTransport
@@ -93,11 +94,13 @@ def storage_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]
         PORTS["container"]: assembly.make_container_server(containers, cluster, transport, runtime),
         PORTS["object"]: assembly.make_object_server(objects, cluster, rings, transport, runtime, node.owns),
     }
-    common = (cluster, rings, transport, runtime, ReconFolder(f"{node.path}/recon"), node.owns)
+    recon = ReconFolder(f"{node.path}/recon")
+    root = assembly.make_devices(devices)
+    surroundings = Surroundings(cluster, root, rings, transport, runtime, recon, node.owns)
     jobs = [
-        *assembly.make_object_daemons(objects, *common),
-        *assembly.make_container_daemons(containers, *common),
-        *assembly.make_account_daemons(accounts, *common),
+        *assembly.make_object_daemons(objects, surroundings),
+        *assembly.make_container_daemons(containers, surroundings),
+        *assembly.make_account_daemons(accounts, surroundings),
     ]
     node.daemons = {job.worker.name for job in jobs}
     return servers, jobs

@@ -11,14 +11,12 @@ import xxhash
 
 from objstore.account.reaper import AccountReaper
 from objstore.config.account import ReaperConfig
-from objstore.config.units import Reserve
 from objstore.daemon import run_once
 from objstore.http.transport import BackendRequest, NodeFailure
-from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from tests.unit.objstore.db.harness import NOW, at
-from tests.unit.objstore.db.replicas import RINGS, Replicas
+from tests.unit.objstore.db.replicas import Replicas
 
 ACCOUNT = ResourcePath("a")
 NAMES = ("c", "d", "é")
@@ -70,18 +68,7 @@ def reap(replicas: Replicas, *numbers: int, **options: Any) -> dict[str, int]:
     total: dict[str, int] = {}
     for number in numbers or (1, 2, 3):
         node = replicas[number]
-        reaper = AccountReaper(
-            ReaperConfig(**options),
-            replicas.cluster,
-            DeviceRoot(str(node.root), False, Reserve()),
-            RINGS,
-            replicas.transport,
-            node.runtime,
-            node.recon,
-            node.is_mine,
-            3.0,
-        )
-        run_once(reaper)
+        run_once(AccountReaper(ReaperConfig(**options), node.surroundings, 3.0))
         for outcome, count in node.recon.read("account-reaper")["counts"].items():
             total[outcome] = total.get(outcome, 0) + count
     return total

@@ -21,7 +21,7 @@ from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from objstore.timestamps import Timestamp
 from tests.unit.objstore.db.harness import NOW, at, row
-from tests.unit.objstore.db.replicas import PATH, RINGS, Replicas
+from tests.unit.objstore.db.replicas import PATH, Replicas
 
 OBJECT = PATH.with_object("über/o")
 CONTENT = bytes(range(256)) * 2000
@@ -80,17 +80,7 @@ def reconcile(replicas: Replicas, **options: Any) -> dict[str, int]:
     total: dict[str, int] = {}
     for number in (1, 2, 3):
         node = replicas[number]
-        reconciler = ContainerReconciler(
-            ReconcilerConfig(**options),
-            replicas.cluster,
-            RINGS,
-            replicas.transport,
-            node.runtime,
-            node.recon,
-            node.is_mine,
-            3.0,
-        )
-        run_once(reconciler)
+        run_once(ContainerReconciler(ReconcilerConfig(**options), node.surroundings, 3.0))
         for outcome, count in node.recon.read("container-reconciler")["counts"].items():
             total[outcome] = total.get(outcome, 0) + count
     return total
@@ -224,17 +214,7 @@ def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) 
     replicas.clock.seconds = (NOW // TURN_SECONDS * TURN_SECONDS) + TURN_SECONDS * 3
     for _ in range(3):
         replicas.clock.seconds += TURN_SECONDS
-        reconciler = ContainerReconciler(
-            ReconcilerConfig(),
-            replicas.cluster,
-            RINGS,
-            replicas.transport,
-            node.runtime,
-            node.recon,
-            node.is_mine,
-            3.0,
-        )
-        run_once(reconciler)
+        run_once(ContainerReconciler(ReconcilerConfig(), node.surroundings, 3.0))
         assert set(node.recon.read("container-reconciler")["counts"]) <= {"unknown_container"}
     assert get_object(replicas, 1, 3).status == 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,16 +24,8 @@ CONTAINER_RING = build_ring([Device(0, 1, 0, "10.0.0.9", 6201, "10.0.0.9", 6201,
 
 
 def new_updater(servers: Servers, is_mine: bool = True) -> ContainerUpdater:
-    return ContainerUpdater(
-        servers.cluster,
-        servers.devices,
-        lambda: RING,
-        lambda: CONTAINER_RING,
-        servers.transport,
-        servers.runtime,
-        lambda device: is_mine,
-        3.0,
-    )
+    rings = SimpleNamespace(account=RING, container=CONTAINER_RING)
+    return ContainerUpdater(servers.surroundings(rings=rings, is_mine=lambda device: is_mine), 3.0)
 
 
 @pytest.fixture

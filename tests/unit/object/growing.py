@@ -70,17 +70,8 @@ class GrowingStore(Store):
         return cast(Rings, SimpleNamespace(object=lambda _index: self.ring, refreshed_object=lambda _index: self.ring))
 
     def relinker(self, choice: Choice | None = None) -> ObjectRelinker:
-        return ObjectRelinker(
-            RelinkerConfig(),
-            self.cluster,
-            self.devices,
-            self.rings,
-            self.runtime,
-            self.recon,
-            lambda _device: True,
-            self.engine,
-            choice,
-        )
+        surroundings = self.surroundings(rings=self.rings, recon=self.recon)
+        return ObjectRelinker(RelinkerConfig(), surroundings, self.engine, choice)
 
     def run(self, task: str, partitions: Sequence[int] = ()) -> ObjectRelinker:
         """As the command does."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from xxhash import xxh3_128_hexdigest
@@ -26,6 +27,8 @@ from objstore.mounts import DeviceRoot
 from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
+from objstore.recon import NoRecon
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, decode_object_rows
 from objstore.runtime import Runtime
 from objstore.system import concurrency
@@ -102,6 +105,19 @@ class Store:
         self.runtime = Runtime(log=Logger("object", Sink(write=self.lines.append)), clock=self.clock)
         self.devices = DeviceRoot(str(root), False, Reserve())
         self.server = ObjectServer(config, self.cluster, self.devices, self.transport, self.runtime)
+
+    def surroundings(self, **others: Any) -> Surroundings:
+        """Those of a daemon on this machine, whose devices all are; without rings unless these are among `others`."""
+        standard: dict[str, Any] = {
+            "cluster": self.cluster,
+            "devices": self.devices,
+            "rings": None,
+            "transport": self.transport,
+            "runtime": self.runtime,
+            "recon": NoRecon(),
+            "is_mine": lambda _device: True,
+        }
+        return Surroundings(**(standard | others))
 
     def call(
         self,

@@ -74,9 +74,8 @@ class Bench:
         unlimited = {"bytes_per_second": 0, "files_per_second": 0, "zero_byte_files_per_second": 0}
         self.config = AuditorConfig(**{**unlimited, **config})
         self.engine = make_engine("file", store.runtime, 0)
-        self.auditor = ObjectAuditor(
-            self.config, store.cluster, store.devices, FakeRings(), store.runtime, self.reports, self.engine, watchers
-        )
+        surroundings = store.surroundings(rings=FakeRings(), recon=self.reports)
+        self.auditor = ObjectAuditor(self.config, surroundings, self.engine, watchers)
 
     def path(self, name: str) -> str:
         digest = self.store.cluster.hasher.hexdigest(ResourcePath("a", "c", name))
@@ -255,7 +254,8 @@ class Listings:
 
 def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: str) -> Bench:
     bench = Bench(store, {}, dark_data_action=action)
-    parts = WatcherParts(bench.config, store.cluster, FakeRings(), Listings(answers), store.runtime, bench.engine)
+    surroundings = store.surroundings(rings=FakeRings(), transport=Listings(answers))
+    parts = WatcherParts(bench.config, surroundings, bench.engine)
     watchers = make_watchers(["dark_data"], {"dark_data": DarkData}, parts)
     made = Bench(store, watchers, dark_data_action=action)
     made.put()
@@ -303,7 +303,7 @@ def test_young_objects_are_not_asked_about(store: Store) -> None:
 
 
 def test_an_unknown_watcher(store: Store, bench: Bench) -> None:
-    parts = WatcherParts(bench.config, store.cluster, FakeRings(), Listings([]), store.runtime, bench.engine)
+    parts = WatcherParts(bench.config, store.surroundings(), bench.engine)
     with pytest.raises(UnknownWatcher, match="nobody"):
         make_watchers(["nobody"], {}, parts)
 

@@ -37,10 +37,8 @@ class Seen:
 def audit(store: GrowingStore) -> tuple[dict[str, int], list[Location]]:
     """What a full pass counted, and where watchers saw objects."""
     seen, config = Seen(), AuditorConfig(bytes_per_second=0, files_per_second=0)
-    auditor = ObjectAuditor(
-        config, store.cluster, store.devices, store.rings, store.runtime, store.recon, store.engine, {"seen": seen}
-    )
-    run_once(auditor)
+    surroundings = store.surroundings(rings=store.rings, recon=store.recon)
+    run_once(ObjectAuditor(config, surroundings, store.engine, {"seen": seen}))
     return store.recon.figures["counts"], seen.locations
 
 

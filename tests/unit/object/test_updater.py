@@ -4,6 +4,7 @@ import errno
 import os
 from array import array
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,6 @@ from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.object import updater as updater_module
 from objstore.object.updater import LEFTOVER_SECONDS, ORPHANED_SHARE, Updater
-from objstore.recon import NoRecon
 from objstore.ring.ring import Ring
 from objstore.system import files
 from tests.unit.object.harness import NOW, Store, at
@@ -28,7 +28,7 @@ def updater(store: Store) -> Updater:
 
 def make(store: Store, **config: int) -> Updater:
     settings = UpdaterConfig(**{"objects_per_second": 0, **config})
-    return Updater(settings, store.cluster, store.devices, lambda: RING, store.transport, store.runtime, NoRecon(), 1.0)
+    return Updater(settings, store.surroundings(rings=SimpleNamespace(container=RING)), 1.0)
 
 
 def pending(store: Store) -> list[str]:

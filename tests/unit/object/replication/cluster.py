@@ -31,6 +31,7 @@ from objstore.policies import Policies, Policy
 from objstore.recon import NoRecon
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
+from objstore.ring.surroundings import Surroundings
 from objstore.runtime import Runtime
 from tests.unit.object.harness import NOW, StoppedClock, at
 
@@ -118,17 +119,16 @@ class Replicas:
         rings = SimpleNamespace(
             object=lambda _index: self.rings[number], refreshed_object=lambda _index: self.rings[number]
         )
-        return ObjectReplicator(
-            ReplicatorConfig(**options),
-            self.cluster,
-            server.devices,
-            cast(Rings, rings),
-            self.transport,
-            server.runtime,
-            NoRecon(),
-            lambda device: device.id == number,
-            make_engine("file", server.runtime, 0),
+        surroundings = Surroundings(
+            cluster=self.cluster,
+            devices=server.devices,
+            rings=cast(Rings, rings),
+            transport=self.transport,
+            runtime=server.runtime,
+            recon=NoRecon(),
+            is_mine=lambda device: device.id == number,
         )
+        return ObjectReplicator(ReplicatorConfig(**options), surroundings, make_engine("file", server.runtime, 0))
 
     def replicate(self, *numbers: int, **options: Any) -> None:
         """One pass of these servers, or of all."""

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -39,6 +39,8 @@ from objstore.policies import Policies, Policy
 from objstore.recon import ReconFolder
 from objstore.ring.build import build_ring
 from objstore.ring.ring import Ring
+from objstore.ring.rings import Rings
+from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, encode_rows
 from objstore.runtime import Runtime
 from tests.unit.objstore.db.harness import NOW, StoppedClock, at
@@ -54,8 +56,8 @@ def ring_of(nodes: Sequence[int], port: int = CONTAINER_PORT, replicas: int = 3)
     return build_ring(devices, 4, replicas, seed=1)
 
 
-class FixedRings:
-    """Rings of the first three nodes."""
+class NodeRings:
+    """The rings that a node has got, at first those of the first three nodes."""
 
     def __init__(self) -> None:
         self.account = ring_of((1, 2, 3), ACCOUNT_PORT)
@@ -63,9 +65,6 @@ class FixedRings:
 
     def object(self, policy_index: int) -> Ring:
         return ring_of((1, 2, 3), OBJECT_PORT)
-
-
-RINGS: Any = FixedRings()
 
 
 class ReplicaNode:
@@ -80,8 +79,7 @@ class ReplicaNode:
         self.recon = ReconFolder(str(self.root / "recon"))
         self.up = True
         self.config = DatabaseReplicatorConfig()
-        self.ring = ring_of((1, 2, 3))
-        self.account_ring = ring_of((1, 2, 3), ACCOUNT_PORT)
+        self.rings = NodeRings()
         self.lines: list[bytes] = []
         sink = Sink()
         sink.write = self.lines.append
@@ -94,12 +92,18 @@ class ReplicaNode:
         transport = self.world.transport
         self.container = ContainerServer(ContainerConfig(), self.world.cluster, devices, transport, self.runtime)
         self.account = AccountServer(AccountConfig(), self.world.cluster, devices, self.runtime)
-        common = (transport, self.runtime, self.recon, self.is_mine)
         self.objects = ObjectServer(ObjectConfig(), self.world.cluster, devices, transport, self.runtime)
-        self.replicator = ContainerReplicator(self.config, self.world.cluster, devices, lambda: self.ring, *common)
-        self.account_replicator = AccountReplicator(
-            self.config, self.world.cluster, devices, lambda: self.account_ring, *common
+        self.surroundings = Surroundings(
+            cluster=self.world.cluster,
+            devices=devices,
+            rings=cast(Rings, self.rings),
+            transport=transport,
+            runtime=self.runtime,
+            recon=self.recon,
+            is_mine=self.is_mine,
         )
+        self.replicator = ContainerReplicator(self.config, self.surroundings)
+        self.account_replicator = AccountReplicator(self.config, self.surroundings)
 
     def is_mine(self, device: Device) -> bool:
         return device.ip == f"10.0.0.{self.number}"
@@ -128,7 +132,7 @@ class ReplicaNode:
         port = OBJECT_PORT if path.object else CONTAINER_PORT if path.container else ACCOUNT_PORT
         address = f"10.0.0.{self.number}"
         node = Device(self.number, 1, 1, address, port, address, port, "sda", 1.0)
-        partition = self.ring.partition_of(self.world.cluster.hasher.digest(path))
+        partition = self.rings.container.partition_of(self.world.cluster.hasher.digest(path))
         return self.world.transport.request(BackendRequest(method, node, partition, path, sent, query), body)
 
     def put(self, second: float = 0, policy: int = 0, **headers: str) -> int:
@@ -145,7 +149,7 @@ class ReplicaNode:
 
     def location(self, path: ResourcePath = PATH) -> Location:
         digest = self.world.cluster.hasher.digest(path)
-        return self.container.store.locate("sda", str(self.ring.partition_of(digest)), path)
+        return self.container.store.locate("sda", str(self.rings.container.partition_of(digest)), path)
 
     def opened(self, path: ResourcePath = PATH) -> Any:
         return self.container.store.opened(self.location(path))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from objstore.account.auditor import AccountAuditor
-from objstore.config.units import Reserve
 from objstore.container.auditor import ContainerAuditor
 from objstore.daemon import Step, run_once
-from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow
 from tests.unit.objstore.db.harness import Servers, at, row
@@ -31,7 +30,7 @@ class Counting:
 def audit(servers: Servers, kind: type[ContainerAuditor] | type[AccountAuditor] = ContainerAuditor) -> dict[str, int]:
     """What a pass of a new auditor counts."""
     recon = Counting()
-    auditor = kind(servers.cluster, servers.devices, servers.runtime, recon)
+    auditor = kind(servers.surroundings(recon=recon))
     assert run_once(auditor) is Step.IDLE
     counts = recon.figures["counts"]
     assert isinstance(counts, dict)
@@ -136,8 +135,7 @@ def test_a_damaged_replica_is_restored_from_the_others(tmp_path: Path) -> None:
     with node.opened() as database:
         database.write(lambda connection: connection.execute("DELETE FROM row WHERE name = 'o007'").rowcount)
     recon = Counting()
-    auditor = ContainerAuditor(replicas.cluster, DeviceRoot(str(node.root), False, Reserve()), node.runtime, recon)
-    run_once(auditor)
+    run_once(ContainerAuditor(replace(node.surroundings, recon=recon)))
     assert recon.figures["counts"] == {"quarantined": 1}
     assert node.request("HEAD").status == 404
     replicas.replicate(1)

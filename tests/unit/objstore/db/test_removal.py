@@ -130,7 +130,7 @@ def test_a_removal_that_was_broken_off_is_finished(replicas: Replicas) -> None:
 def test_two_that_rely_on_each_other_are_not_both_given_up(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rings that differ: each believes that the other one is the primary, and asks it for the promise."""
     first, second = replicas[1], replicas[2]
-    first.ring, second.ring = ring_of((2,), replicas=1), ring_of((1,), replicas=1)
+    first.rings.container, second.rings.container = ring_of((2,), replicas=1), ring_of((1,), replicas=1)
     for node in (first, second):
         node.put(1)
         node.update(row("o"))
@@ -209,8 +209,8 @@ def test_a_replica_in_the_wrong_partition_moves_to_the_right_one(replicas: Repli
 
 def test_a_lost_device_is_stood_in_for(replicas: Replicas) -> None:
     for node in replicas.nodes.values():
-        node.ring = ring_of((1, 2, 3, 4))
-    primaries = [device.id for device in replicas[1].ring.primaries(int(replicas[1].location().partition))]
+        node.rings.container = ring_of((1, 2, 3, 4))
+    primaries = [device.id for device in replicas[1].rings.container.primaries(int(replicas[1].location().partition))]
     (spare,) = {1, 2, 3, 4} - set(primaries)
     for number in primaries:
         replicas[number].put(1)
@@ -277,12 +277,12 @@ def test_a_deleted_container_is_not_brought_back_by_an_old_replica(replicas: Rep
 
 def test_what_everybody_forgot_while_a_device_was_away_stays_forgotten(replicas: Replicas) -> None:
     node = handoff(replicas)
-    node.ring = ring_of((4,), replicas=1)
+    node.rings.container = ring_of((4,), replicas=1)
     node.replicate()  # notes that it was here
     for number in (1, 2, 3):
         replicas[number].wipe()  # deleted, and reclaimed
     replicas.clock.seconds = NOW + 30 * 86400
-    node.ring = ring_of((1, 2, 3))
+    node.rings.container = ring_of((1, 2, 3))
     node.start()
     node.replicate()
     assert node.database_files() == []
@@ -292,12 +292,12 @@ def test_what_everybody_forgot_while_a_device_was_away_stays_forgotten(replicas:
 
 def test_a_device_that_was_never_away_gives_what_only_it_has(replicas: Replicas) -> None:
     node = handoff(replicas)
-    node.ring = ring_of((4,), replicas=1)
+    node.rings.container = ring_of((4,), replicas=1)
     for number in (1, 2, 3):
         replicas[number].wipe()
     replicas.clock.seconds = NOW + 30 * 86400
     node.replicate()
-    node.ring = ring_of((1, 2, 3))
+    node.rings.container = ring_of((1, 2, 3))
     node.start()
     node.replicate()
     node.replicate()

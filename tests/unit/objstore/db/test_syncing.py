@@ -274,14 +274,14 @@ def test_an_old_replica_brings_nothing_back_to_one_that_forgot(replicas: Replica
     old.put(1)
     old.update(row("o"))
     for node in replicas.nodes.values():
-        node.ring = ring_of((1, 2, 4))
+        node.rings.container = ring_of((1, 2, 4))
     replicas.replicate(4, 1, 2)
     assert replicas[1].names() == ["o"]
     old.up = False
     for number in (1, 2):
         replicas[number].update(row("o", 2, deleted=True))
     for node in replicas.nodes.values():
-        node.ring = ring_of((1, 2, 3))
+        node.rings.container = ring_of((1, 2, 3))
     new.wipe()
     replicas.replicate(1, 2, 3)
     replicas.clock.seconds = NOW + 8 * 86400
