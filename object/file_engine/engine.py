@@ -3,8 +3,9 @@
 import errno
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from objstore.logs import Logger
 from objstore.object.engine import (
@@ -58,6 +59,9 @@ from objstore.policies import Policy
 OPEN_ATTEMPTS: Final = 10
 # What a failing disk says of a file it cannot read; the next one may be well.
 _UNREADABLE: Final = (errno.EIO, errno.EUCLEAN)
+# What may be the last good copy is not given up for an error that does not come again.
+READ_ATTEMPTS: Final = 3
+T = TypeVar("T")
 
 
 class FileEngine:
@@ -98,16 +102,28 @@ class FileEngine:
             if standing.data is None:
                 return Missing(standing.timestamp)
             try:
-                return self._open(location, standing)
+                return self._steadily(partial(self._open, location, standing), location)
             except FileNotFoundError:
                 standing = None
+        return Missing("")
+
+    def _steadily(self, read: Callable[[], T], location: Location, name: str = "") -> T:
+        """What `read` gives. Quarantines what is damaged, or cannot be read, however often that is tried.
+
+        `name` is that of the file, if no other one is read. Raises ObjectCorrupt, and OSError that says nothing of it.
+        """
+        attempts = 1
+        while True:
+            try:
+                return read()
             except MetadataCorrupt as error:
-                raise self._condemn(location, error.reason) from error
+                raise self._condemn(location, error.reason, name) from error
             except OSError as error:
                 if error.errno not in _UNREADABLE:
                     raise
-                raise self._condemn(location, f"cannot be read: {error.strerror}") from error
-        return Missing("")
+                if attempts == READ_ATTEMPTS:
+                    raise self._condemn(location, f"it cannot be read: {error.strerror}", name) from error
+            attempts += 1
 
     def _opened(self, location: Location, name: str) -> OpenFile:
         """One file of an object, wherever it lies. Raises FileNotFoundError when that is nowhere, OSError."""
@@ -251,7 +267,8 @@ class FileEngine:
         file_name = parse_name(name)
         location = Location(device, policy, partition, digest, "")
         directory = hash_directory(location)
-        try:
+
+        def read() -> Exported | None:
             if isinstance(file_name, DataFile):
                 return self._exported_data(location, directory, file_name)
             if isinstance(file_name, MetaFile):
@@ -260,15 +277,12 @@ class FileEngine:
             if isinstance(file_name, Tombstone):
                 opened = self._disk.open(f"{directory}/{name}")
                 return Exported(read_tombstone(self._metadata, opened, file_name.timestamp))
+            return None
+
+        try:
+            return self._steadily(read, location)
         except FileNotFoundError:
             return None
-        except MetadataCorrupt as error:
-            raise self._condemn(location, error.reason) from error
-        except OSError as error:
-            if error.errno not in _UNREADABLE:
-                raise
-            raise self._condemn(location, f"cannot be read: {error.strerror}") from error
-        return None
 
     def _exported_data(self, location: Location, directory: str, data_file: DataFile) -> Exported:
         named, _ = self._metadata(ObjectMetadata, self._disk.open(f"{directory}/{data_file.name}"))
@@ -282,16 +296,11 @@ class FileEngine:
         """See StorageEngine."""
         location = Location(device, policy, partition, digest, "")
         path = f"{hash_directory(location)}/{name}"
+        verify = partial(Scrub(self._disk, self._metadata).verify, path, parse_name(name), spend)
         try:
-            return Scrub(self._disk, self._metadata).verify(path, parse_name(name), spend)
+            return self._steadily(verify, location, name)
         except FileNotFoundError:
             return None
-        except MetadataCorrupt as error:
-            raise self._condemn(location, f"{name}: {error.reason}", name) from error
-        except OSError as error:
-            if error.errno not in _UNREADABLE:
-                raise
-            raise self._condemn(location, f"{name} cannot be read: {error.strerror}", name) from error
 
     def strays(self, device: str, policy: Policy, partition: str, suffix: str) -> list[str]:
         """See StorageEngine."""
@@ -319,6 +328,7 @@ class FileEngine:
 
     def _condemn(self, location: Location, reason: str, name: str = "") -> ObjectCorrupt:
         """Quarantine the object, unless the damaged file of that `name` has been replaced while it was read."""
+        reason = f"{name}: {reason}" if name else reason
         if not name or name in lasting(self.look(location)):
             self.quarantine(location, reason)
         return ObjectCorrupt(location.name, reason)

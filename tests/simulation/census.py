@@ -119,7 +119,7 @@ class Census:
         everything = self.objects()
         for copy in self._copies(disk):
             others = everything[os.path.basename(copy.directory)]
-            if not _as_good(copy, [other for other in others if other.disk != disk.name], damaged):
+            if not _as_good(copy, [other for other in others if self._counts(other.disk, disk)], damaged):
                 return f"only it has {copy.directory.removeprefix(disk.place)}"
         for kind in DATABASE_KINDS:
             for path in self._databases(disk, kind):
@@ -131,12 +131,16 @@ class Census:
         """Whether the loss of any one device would lose nothing."""
         return not any(self.only_here(disk, damaged) for disk in self.world.disks.values())
 
+    def _counts(self, other: str, disk: SimulatedDisk) -> bool:
+        """Whether a device may make up for the loss of one. What a failing one holds may be set aside."""
+        return other != disk.name and self.world.disks[other].state != "failing"
+
     def _only_database(self, disk: SimulatedDisk, kind: str, path: str, damaged: set[str]) -> str:
         name = os.path.basename(path)[:-3]
         mine = read_rows(path, kind)
         others: dict[str, str] = {}
         for other, file in self.databases(kind).get(name, ()):
-            if other != disk.name and file not in damaged:
+            if self._counts(other, disk) and file not in damaged:
                 for row, newest in read_rows(file, kind).items():
                     others[row] = max(others.get(row, ""), newest)
         missing = [row for row, newest in mine.items() if others.get(row, "") < newest]

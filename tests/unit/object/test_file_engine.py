@@ -11,7 +11,8 @@ from xxhash import xxh3_128_hexdigest
 
 from objstore.object.engine import AlreadyStored, Location, Missing, ObjectCorrupt, make_engine
 from objstore.object.file_engine.disk import INLINE_BYTES_MAX, Disk, OpenFile
-from objstore.object.file_engine.engine import FileEngine
+from objstore.object.file_engine.engine import READ_ATTEMPTS, FileEngine
+from objstore.object.file_engine.reading import FileObject
 from objstore.object.fileset import EMPTY
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
 from objstore.policies import Policy
@@ -217,6 +218,31 @@ def test_a_failing_disk_condemns_what_it_cannot_read(
     with pytest.raises(ObjectCorrupt, match="Input/output"):
         engine.open(location)
     assert engine.look(location) == EMPTY
+
+
+@pytest.mark.parametrize("read", ["open", "export", "verify"])
+def test_an_error_that_does_not_come_again_condemns_nothing(
+    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    write(engine, location, 1)
+    (name,) = engine.look(location).names
+    real, errors = Disk.attribute, [OSError(errno.EIO, "Input/output error")] * (READ_ATTEMPTS - 1)
+
+    def fail_now_and_then(self: Disk, file: OpenFile) -> bytes:
+        if errors:
+            raise errors.pop()
+        return real(self, file)
+
+    monkeypatch.setattr(Disk, "attribute", fail_now_and_then)
+    at = location.device, location.policy, location.partition, location.hash, name
+    if read == "open":
+        assert isinstance(engine.open(location), FileObject)
+    elif read == "export":
+        assert engine.export(*at)
+    else:
+        assert engine.verify(*at, None)
+    assert errors == []
+    assert engine.look(location).names == (name,)
 
 
 def test_two_quarantined_versions_of_one_object(store: Store, engine: FileEngine, location: Location) -> None:
