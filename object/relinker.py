@@ -75,6 +75,13 @@ class ObjectRelinker:
         """Whether the last pass had anything to look through."""
         return bool(self._all)
 
+    def summary(self) -> str:
+        """What the last pass has done, in one line."""
+        devices, partitions = len({work.name for work in self._all}), sum(work.handled for work in self._all)
+        outcomes = ("linked", "removed", "differing", "failed")
+        counts = ", ".join(f"{outcome} {self._report.counted(outcome)}" for outcome in outcomes)
+        return f"devices {devices}, partitions {partitions}, files {counts}"
+
     def step(self) -> Step:
         """See Worker."""
         if self._works is None:

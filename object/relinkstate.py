@@ -49,6 +49,18 @@ def task_of(ring: Ring, note: Note | None) -> Task | None:
     return Task.CLEANUP  # it has missed the end, or all of it
 
 
+def state_of(ring: Ring) -> str:
+    """As operators say it; see `powers`."""
+    if ring.next_part_power is None:
+        return "at rest"
+    return "prepared" if ring.next_part_power > ring.part_power else "increased, or cancelled"
+
+
+def partition_end(ring: Ring, task: Task) -> int:
+    """The number after the last partition that a task looks through: a cleanup, also those of a cancelled increase."""
+    return ring.partition_count if task is Task.RELINK else 2 * ring.partition_count
+
+
 def is_to_be_noted(ring: Ring, note: Note | None) -> bool:
     """Whether a device is in order by a ring at rest, and its note does not say so."""
     return ring.next_part_power is None and task_of(ring, note) is None and (note is None or not note.is_of(ring))

@@ -46,6 +46,7 @@ class DeviceWork:
         self._done = set(note.done)
         self._whole = True
         self.total = 0
+        self.handled = 0  # partitions, in this pass
 
     @property
     def done(self) -> int:
@@ -62,6 +63,7 @@ class DeviceWork:
                     self._note = Note(self._ring.part_power, self._ring.next_part_power, (), True)
                     call(save, self.path, self.policy, self._note)
                 return False
+            self.handled += 1
             if self._relink(partition) if self.task is Task.RELINK else self._clean_up(partition):
                 self._done.add(int(partition))
             else:

@@ -6,6 +6,7 @@ Source: "Ring File Formats", https://docs.openstack.org/swift/latest/overview_ri
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import math
@@ -53,11 +54,23 @@ class Header(Struct):
         return HASH_BITS - self.part_shift
 
 
+class RingRead(Struct, frozen=True):
+    """A ring, and the MD5 in hex of the file it was read from."""
+
+    ring: Ring
+    md5: str
+
+
 def read_ring(path: str) -> Ring:
     """Read a ring file. Blocks. Raises RingFileError with the reason, RingMissing if there is no file."""
+    return read_with_digest(path).ring
+
+
+def read_with_digest(path: str) -> RingRead:
+    """The same, and which file it was."""
     try:
         content = _read_file(path)
-        return parse_ring(content)
+        return RingRead(parse_ring(content), hashlib.md5(content, usedforsecurity=False).hexdigest())
     except FileNotFoundError:
         raise RingMissing(path) from None
     except OSError as error:

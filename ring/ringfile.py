@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from objstore.logs import get_logger
 from objstore.ring.errors import RingFileError
-from objstore.ring.format import read_ring
+from objstore.ring.format import read_ring, read_with_digest
 from objstore.ring.ring import Ring
 from objstore.system.generations import shared_generations
 
@@ -28,6 +30,17 @@ class MonotonicClock(Protocol):
     def monotonic(self) -> float: ...
 
     def now(self) -> float: ...
+
+
+class RingUse(Struct, frozen=True):
+    """The ring in use: the MD5 in hex of the file it was read from, "" and None if there is none.
+
+    `problem` is why the file that is there now is not it; "" when it is.
+    """
+
+    md5: str
+    version: int | None
+    problem: str = ""
 
 
 FileIdentity = tuple[int, int, int]  # inode, size in bytes, mtime in nanoseconds
@@ -55,7 +68,9 @@ class RingFile:
         self._checked_at = clock.monotonic()
         # The identity is taken before reading: a file replaced in between is then read once more, not missed.
         self._identity = _identity_of(path)
-        self._ring = read_ring(path)
+        found = read_with_digest(path)
+        self._ring = found.ring
+        self._use = RingUse(found.md5, found.ring.version)
         self._replaced: list[tuple[float, Ring]] = self._kept_previous()
         self._look_back()
 
@@ -68,6 +83,11 @@ class RingFile:
         ):
             self.check()
         return self._ring
+
+    @property
+    def use(self) -> RingUse:
+        """What the ring was read from, as of the last check."""
+        return self._use
 
     def check(self) -> None:
         """Look at the file now, and read it if it is another one than before."""
@@ -82,10 +102,13 @@ class RingFile:
     def _read_again(self) -> None:
         former = self._ring
         try:
-            self._ring = read_ring(self.path)
+            found = read_with_digest(self.path)
         except RingFileError as error:
+            self._use = RingUse(self._use.md5, self._use.version, error.reason)
             log.error("ring file is bad, the last good ring stays in use", path=self.path, reason=error.reason)
             return
+        self._ring = found.ring
+        self._use = RingUse(found.md5, found.ring.version)
         log.info("ring file loaded", path=self.path, version=self._ring.version)
         if former.rows != self._ring.rows or former.devices != self._ring.devices:
             former.former = ()

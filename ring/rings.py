@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from objstore.ring.errors import RingFileError
 from objstore.ring.ring import Ring
-from objstore.ring.ringfile import CHECK_INTERVAL_SECONDS, MonotonicClock, RingFile
+from objstore.ring.ringfile import CHECK_INTERVAL_SECONDS, MonotonicClock, RingFile, RingUse
+from objstore.system import files
 
 ACCOUNT_FILE: Final = "account.ring.gz"
 CONTAINER_FILE: Final = "container.ring.gz"
+SUFFIX: Final = ".ring.gz"
 
 
 def object_file(policy_index: int) -> str:
@@ -49,6 +52,19 @@ class Rings:
         self._ring(name)
         self._files[name].check()
         return self._files[name].ring
+
+    def in_use(self) -> dict[str, RingUse]:
+        """By path, what lies in the folder or is used though it is gone, with a look at all files now. Blocks."""
+        names = {name for name in files.list_directory(self._ring_dir) if name.endswith(SUFFIX)}
+        return {os.path.join(self._ring_dir, name): self._use_of(name) for name in sorted(names.union(self._files))}
+
+    def _use_of(self, name: str) -> RingUse:
+        try:
+            self._ring(name)
+        except RingFileError as error:
+            return RingUse("", None, error.reason)
+        self._files[name].check()
+        return self._files[name].use
 
     def _ring(self, name: str) -> Ring:
         file = self._files.get(name)

@@ -34,7 +34,7 @@ class SwiftBuilder(Struct):
 
     part_power: int
     replicas: Annotated[float, Meta(gt=0)]
-    min_part_hours: Annotated[float, Meta(ge=0)]
+    min_part_hours: float
     version: Annotated[int, Meta(ge=0)]
     devs: list[DeviceRow | None]
     removed: list[DeviceRow] = msgspec.field(name="_remove_devs", default_factory=list)
@@ -75,7 +75,9 @@ def convert_swift_builder(path: str) -> RingBuilder:
 
 
 def _convert(swift: SwiftBuilder) -> RingBuilder:
-    settings = Settings(swift.part_power, swift.replicas, swift.min_part_hours, swift.overload)
+    # Swift takes a negative one, by which nothing is locked, as by 0.
+    hours = 0.0 if swift.min_part_hours < 0 else swift.min_part_hours
+    settings = Settings(swift.part_power, swift.replicas, hours, swift.overload)
     power = swift.next_part_power
     require(power in (None, settings.part_power, settings.part_power + 1), f"its next part power is {power}")
     devices = devices_of(swift.devs)

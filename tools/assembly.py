@@ -200,6 +200,7 @@ def make_routes(
     config: AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig,
     devices: DevicesConfig | None,
     cluster: Cluster,
+    rings: Rings,
     runtime: Runtime,
 ) -> dict[str, Handler]:
     """What a service answers to operators, by the first segment of the path; a proxy has no devices."""
@@ -210,7 +211,7 @@ def make_routes(
 
     signer = Signer(cluster.hasher.derived_key(receiver.KEY_PURPOSE), runtime.clock)
     root = None if devices is None else make_devices(devices)
-    subject = recon.Subject(server, config.ring_dir, config.cluster, root)
+    subject = recon.Subject(server, rings.in_use, config.cluster, root)
     return {
         receiver.ROUTE: receiver.RingReceiver(config.ring_dir, signer, runtime).handle,
         recon.ROUTE: recon.ReconPages(subject, cluster, ReconFolder(config.recon.directory), runtime).handle,

@@ -29,14 +29,23 @@ _WHERE: Final = re.compile(
 @click.option("--ring-dir", default="/etc/objstore", show_default=True, help="The rings that say where it should be.")
 @click.option("--cluster", "cluster_file", default="", help="The cluster's objstore.toml; that beside the rings.")
 @click.option("-n", "--no-verify", is_flag=True, help="Do not read the whole file to verify checksums.")
+@click.option("-s", "--sync", is_flag=True, help="Also what a database knows of its replicas.")
 @click.option("--root", default="/srv/node", show_default=True, help="Where servers have their devices.")
 @json_option
 @click.pass_context
 def explain(
-    context: Context, /, file: str, ring_dir: str, cluster_file: str, no_verify: bool, root: str, as_json: bool
+    context: Context,
+    /,
+    file: str,
+    ring_dir: str,
+    cluster_file: str,
+    no_verify: bool,
+    sync: bool,
+    root: str,
+    as_json: bool,
 ) -> None:
     """Explain a FILE of a device, or a ring. The exit status is 1 when something is wrong with it."""
-    found = explain_file(file, not no_verify)
+    found = explain_file(file, not no_verify, sync)
     wrong, places = list(found.wrong), None
     config = cluster_file or os.path.join(ring_dir, "objstore.toml")
     # Away from a node there may be no rings; who names a file means it.
@@ -77,7 +86,7 @@ def _show(found: Explanation, wrong: list[str], places: Places | None) -> None:
             for inner, text in value.items():
                 click.echo(f"  {name} {inner}: {_text(text)}")
         elif isinstance(value, list):
-            for entry in value:
+            for entry in value or [None]:
                 click.echo(f"  {name}: {_text(entry)}")
         else:
             click.echo(f"  {name}: {_text(value)}")

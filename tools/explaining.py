@@ -12,6 +12,10 @@ import msgspec
 from msgspec import Struct
 from xxhash import xxh3_128
 
+from objstore.container.reports import last_report, report_of
+from objstore.db.connection import FORMAT_VERSION
+from objstore.db.info import read_status, read_totals
+from objstore.db.status import NEVER
 from objstore.object import pending
 from objstore.object.fileset import DataFile, MetaFile, parse_name
 from objstore.object.metadata import (
@@ -42,13 +46,16 @@ class Explanation(Struct, frozen=True):
     path: ResourcePath | None = None
 
 
-def explain_file(file: str, verify: bool) -> Explanation:
-    """By the form of its name. Raises OperatorProblem for one of no known form, RingFileError, OSError."""
+def explain_file(file: str, verify: bool, sync: bool = False) -> Explanation:
+    """By the form of its name; with `sync`, also what a database knows of its replicas.
+
+    Raises OperatorProblem for one of no known form, RingFileError, OSError.
+    """
     name = os.path.basename(file)
     if name.endswith(".ring.gz"):
         return _ring(file)
     if name.endswith(".db"):
-        return _database(file, verify)
+        return _database(file, verify, sync)
     parsed = parse_name(name)
     if type(parsed) is DataFile:
         return _stored(file, ObjectMetadata, "object", verify)
@@ -103,19 +110,19 @@ def _path_of(name: str, wrong: list[str]) -> ResourcePath | None:
         return None
 
 
-def _database(file: str, verify: bool) -> Explanation:
+def _database(file: str, verify: bool, sync: bool) -> Explanation:
     if not os.path.exists(file):
         raise OperatorProblem(f"{file}: there is no such file", "name one")
     try:
         # Where servers have it open its log is read too; as a reader, nothing is changed.
         with closing(sqlite3.connect(f"file:{quote(os.path.abspath(file))}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
-            return _read_database(connection, verify)
+            return _read_database(connection, verify, sync)
     except sqlite3.Error as error:
         return Explanation("database", {}, [f"it cannot be read: {error}"])
 
 
-def _read_database(connection: sqlite3.Connection, verify: bool) -> Explanation:
+def _read_database(connection: sqlite3.Connection, verify: bool, sync: bool) -> Explanation:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     resource = connection.execute("SELECT * FROM resource").fetchone()
     wrong: list[str] = []
@@ -131,7 +138,25 @@ def _read_database(connection: sqlite3.Connection, verify: bool) -> Explanation:
     (facts["deleted_rows"],) = connection.execute("SELECT count(*) FROM row WHERE deleted != 0").fetchone()
     facts["is_deleted"] = resource["delete_timestamp"] > resource["put_timestamp"]
     path = ResourcePath(resource["account"], resource["container"])
+    if path.is_container:
+        facts |= _reported(connection)
+    if sync:
+        facts["sync_points"] = _sync_points(connection, version)
     return Explanation("container" if path.is_container else "account", facts, wrong, path)
+
+
+def _reported(connection: sqlite3.Connection) -> dict[str, Any]:
+    """What the account was last told of a container by this database, and whether that is how it stands."""
+    last, present = last_report(connection), report_of(read_status(connection), read_totals(connection))
+    told = None if last.put_timestamp == NEVER else msgspec.to_builtins(last)
+    return {"reported_to_account": told, "is_all_reported": last == present}
+
+
+def _sync_points(connection: sqlite3.Connection, version: int) -> list[dict[str, Any]]:
+    """Of each other replica, by the id of its database: up to which of its sequences all rows are merged here."""
+    if version < FORMAT_VERSION:
+        return []  # its replicas had no sync points yet
+    return [dict(row) for row in connection.execute("SELECT id, sequence, at FROM sync_point ORDER BY id")]
 
 
 def _pending(file: str) -> Explanation:

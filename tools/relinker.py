@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from click import Context
@@ -12,15 +13,24 @@ from objstore import daemon
 from objstore.cluster import Cluster
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
-from objstore.policies import UnknownPolicy
+from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.policies import Policy, UnknownPolicy
+from objstore.ring.errors import RingFileError
+from objstore.ring.ring import Ring
+from objstore.ring.rings import Rings
+from objstore.ring.surroundings import IsMine
 from objstore.tools import assembly
 from objstore.tools.problems import OperatorProblem
 from objstore.tools.serve import config_option
 
-# What swift-object-relinker ends with.
+if TYPE_CHECKING:
+    from objstore.object.relinker import Choice
+    from objstore.object.relinkstate import Task
+
+# What swift-object-relinker ends with; 2, when there is nothing to do, is that of every OperatorProblem.
 DONE: Final = 0
 FAILED: Final = 1
-NOTHING_TO_DO: Final = 2
+WHEN: Final = "relink comes after `objstore ring power prepare`, cleanup after `increase` or `cancel`"
 
 
 @click.command()
@@ -45,17 +55,86 @@ def relinker(
     in the state for it.
     """
     from objstore.object.relinker import Choice
-    from objstore.object.relinkstate import Task
+    from objstore.object.relinkstate import Task, task_of
 
     config = load(path, ObjectConfig)
     cluster = Cluster.load(config.cluster)
     indexes = frozenset(_policy_index(cluster, policy) for policy in policies)
     choice = Choice(Task(task), frozenset(devices), indexes, frozenset(partitions))
     runtime = assembly.make_runtime("object", "object-relinker", config.log, config.metrics)
-    worker = assembly.make_relinker(config, assembly.make_surroundings(config, cluster, runtime), choice=choice)
+    surroundings = assembly.make_surroundings(config, cluster, runtime)
+    mine = surroundings.is_mine
+    found = _rings_of(cluster, surroundings.rings, indexes)
+    names = _names(found.values(), mine)
+    _check(choice, found, names)
+    worker = assembly.make_relinker(config, surroundings, choice=choice)
     daemon.run_once(worker)
     runtime.metrics.share()
-    context.exit(FAILED if worker.has_failed else DONE if worker.has_found_work else NOTHING_TO_DO)
+    due = _names((ring for ring in found.values() if task_of(ring, None) is choice.task), mine)
+    unusable = _unusable(assembly.make_devices(config.devices), due & choice.devices if choice.devices else due)
+    for line in unusable:
+        click.echo(f"objstore: {line}", err=True)
+    if not worker.has_found_work and not unusable:
+        raise OperatorProblem(*_nothing_to_do(choice.task, found, names))
+    click.echo(f"{task}: {worker.summary()}")
+    context.exit(FAILED if worker.has_failed or unusable else DONE)
+
+
+def _rings_of(cluster: Cluster, rings: Rings, indexes: Collection[int]) -> dict[Policy, Ring]:
+    """Those of the policies with these indexes, of all if there are none. Raises RingFileError when all are bad."""
+    found: dict[Policy, Ring] = {}
+    problems: list[RingFileError] = []
+    for policy in cluster.policies:
+        if not indexes or policy.index in indexes:
+            try:
+                found[policy] = rings.object(policy.index)
+            except RingFileError as error:
+                problems.append(error)
+    if not found:
+        raise problems[0]
+    for problem in problems:
+        click.echo(f"objstore: passed over: {problem}", err=True)
+    return found
+
+
+def _names(rings: Iterable[Ring], mine: IsMine) -> set[str]:
+    """The devices of this machine."""
+    return {device.device for ring in rings for device in ring.devices if mine(device)}
+
+
+def _check(choice: Choice, rings: Mapping[Policy, Ring], names: Collection[str]) -> None:
+    """Raises OperatorProblem for a device or partition that the rings do not know."""
+    from objstore.object.relinkstate import partition_end
+
+    strange = sorted(choice.devices.difference(names))
+    if strange:
+        known = f"they are {', '.join(sorted(names))}" if names else "there are none"
+        raise OperatorProblem(f"no device {strange[0]!r} of this machine is in the rings", known)
+    end = max(partition_end(ring, choice.task) for ring in rings.values())
+    if choice.partitions and max(choice.partitions) >= end:
+        reason = f"no ring has a partition {max(choice.partitions)}"
+        raise OperatorProblem(reason, f"the last one that {choice.task.value} looks through is {end - 1}")
+
+
+def _unusable(devices: DeviceRoot, names: Collection[str]) -> list[str]:
+    """What is said of the devices that cannot be used."""
+    found = []
+    for name in sorted(names):
+        try:
+            devices.path(name)
+        except DeviceUnavailable:
+            found.append(f"passed over: device {name}, which is not mounted, or out of service")
+    return found
+
+
+def _nothing_to_do(task: Task, rings: Mapping[Policy, Ring], names: Collection[str]) -> tuple[str, str]:
+    """The reason and what to do about it."""
+    from objstore.object.relinkstate import state_of
+
+    if not names:
+        return "no device of this machine is in the rings", "`bind` of [server] says which are its own"
+    states = ", ".join(f"the ring of {policy.name} is {state_of(ring)}" for policy, ring in rings.items())
+    return f"no ring is in the state for {task.value}: {states}", WHEN
 
 
 def _policy_index(cluster: Cluster, policy: str) -> int:

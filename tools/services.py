@@ -58,23 +58,25 @@ def run_account(path: Path) -> None:
 def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     rings = Rings(config.ring_dir, runtime.clock)
     application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
-    return proxy_sides(application, assembly.make_routes("proxy", config, None, cluster, runtime), runtime.log)
+    routes = assembly.make_routes("proxy", config, None, cluster, rings, runtime)
+    return proxy_sides(application, routes, runtime.log)
 
 
 def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     rings = Rings(config.ring_dir, runtime.clock)
     transport = HttpTransport(config.backend.conn_timeout)
     server = assembly.make_object_server(config, cluster, rings, transport, runtime, is_mine(config.server.bind))
-    return _operated("object", server, config, cluster, runtime)
+    return _operated("object", server, config, cluster, rings, runtime)
 
 
 def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> Sides:
     server = assembly.make_container_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
-    return _operated("container", server, config, cluster, runtime)
+    return _operated("container", server, config, cluster, Rings(config.ring_dir, runtime.clock), runtime)
 
 
 def _account(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> Sides:
-    return _operated("account", assembly.make_account_server(config, cluster, runtime), config, cluster, runtime)
+    server = assembly.make_account_server(config, cluster, runtime)
+    return _operated("account", server, config, cluster, Rings(config.ring_dir, runtime.clock), runtime)
 
 
 def _operated(
@@ -82,6 +84,7 @@ def _operated(
     server: WsgiApplication,
     config: AccountConfig | ContainerConfig | ObjectConfig,
     cluster: Cluster,
+    rings: Rings,
     runtime: Runtime,
 ) -> Sides:
     """A storage server with what its operators need."""
@@ -89,7 +92,7 @@ def _operated(
         figures = RequestFigures(runtime.metrics, name) if config.metrics.wanted else None
         server = Observed(server, runtime, figures)
     server = HealthChecked(server, config.healthcheck.disable_path)
-    routes = assembly.make_routes(name, config, config.devices, cluster, runtime)
+    routes = assembly.make_routes(name, config, config.devices, cluster, rings, runtime)
     return storage_sides(server, routes, config.replication.bind is not None, runtime.log)
 
 

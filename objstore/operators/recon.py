@@ -6,10 +6,10 @@ with a few more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -33,12 +33,22 @@ NOT_HERE: Final = {
 Answer = Callable[[], Any]
 
 
+class RingInUse(Protocol):
+    """What is told of a ring: see the RingUse of the rings."""
+
+    @property
+    def md5(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Subject:
-    """What is asked about: a server of the kind "account", "container", "object" or "proxy", which has no devices."""
+    """What is asked about: a server of the kind "account", "container", "object" or "proxy", which has no devices.
+
+    `rings` blocks.
+    """
 
     server: str
-    ring_dir: str
+    rings: Callable[[], Mapping[str, RingInUse]]
     cluster_file: str
     devices: DeviceRoot | None
 
@@ -80,7 +90,8 @@ class ReconPages:
             "mounted": lambda: [
                 {"device": mount.device, "path": mount.path} for mount in machine.parse_mounts(_read("/proc/mounts"))
             ],
-            "ringmd5": lambda: disks.ring_digests(subject.ring_dir),
+            "ringmd5": lambda: {path: ring.md5 for path, ring in subject.rings().items() if ring.md5},
+            "rings": subject.rings,
             "sockstat": lambda: machine.parse_sockets(_read("/proc/net/sockstat"), _read("/proc/net/sockstat6")),
             # The name that programs know.
             "swiftconfmd5": lambda: {subject.cluster_file: disks.file_digest(subject.cluster_file)},

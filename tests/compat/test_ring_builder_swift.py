@@ -179,6 +179,16 @@ WORDS = [
         "prepare_increase_partition_power",
         "prepare_increase_partition_power",
     ],
+    [
+        *BALANCED,
+        "remove d0",
+        "remove d0",
+        "remove z1",
+        "remove d0 d1 --yes",
+        "set_weight d0 5",
+        "search d0",
+        "search d9",
+    ],
     ["create 6 3", "create x 3 1", "create 6 0 1", "create 6 3 -1", "search d0"],
     [*BALANCED, "search r1z2-10.0.0.2:6200R10.1.0.2:6300/sd2_shelf", "search :1", "search R:6300", "search"],
     [*BALANCED, "write_ring --format-version 2 --dev-id-bytes 4", "version", "write_ring --format-version 9"],
@@ -198,6 +208,29 @@ def test_the_same_words_end_with_the_same_status_and_devices(swift: Command, our
     assert built.removed == converted.removed
     assert built.devices == converted.devices
     assert built.next_part_power == converted.next_part_power
+
+
+# What docs/operations.md says of them: the lines before, the line, and what Swift's and ours end with.
+DIFFERENT = {
+    "a builder that was never balanced has no ring": (["create 6 3 1", f"add {FOUR}"], "write_ring", 0, 2),
+    "a search takes several values": (BALANCED, "search d0 d1", 2, 0),
+    "hours are 0 or more": (BALANCED, "set_min_part_hours -1", 0, 2),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_ends_otherwise(swift: Command, ours: Command, name: str) -> None:
+    before, line, theirs, mine = DIFFERENT[name]
+    for command, status in ((swift, theirs), (ours, mine)):
+        run_all(command, before)
+        assert command(f"object.builder {line}").status == status
+
+
+def test_hours_below_zero_are_converted_to_none(swift: Command) -> None:
+    run_all(swift, [*BALANCED, "set_min_part_hours -1"])
+    builder = convert_swift_builder(str(swift.folder / "object.builder"))
+    assert builder.settings.min_part_hours == 0
+    assert not builder.locked(float((swift.folder / "object.builder").stat().st_mtime)).any()
 
 
 @pytest.mark.parametrize("form", ["--format-version 1", "--format-version 2", "--format-version 2 --dev-id-bytes 4"])

@@ -100,6 +100,10 @@ def test_databases_and_rings(cluster: Cluster, account: str) -> None:
     file = next(file for place in directories(cluster, found, "containers") for file in place.glob("*.db"))
     status, told = run(cluster, "explain", str(file))
     assert (status, told["kind"], told["facts"]["container"]) == (0, "container", "located")
+    assert told["facts"].keys() >= {"reported_to_account", "is_all_reported"}
+    assert "sync_points" not in told["facts"]
+    _, more = run(cluster, "explain", "--sync", str(file))
+    assert all(point.keys() == {"id", "sequence", "at"} for point in more["facts"]["sync_points"])
     _, ring = run(cluster, "explain", str(cluster.folder / "node1/rings/object.ring.gz"))
     assert (ring["kind"], ring["facts"]["replicas"]) == ("ring", 3.0)
 

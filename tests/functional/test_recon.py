@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import subprocess
@@ -75,3 +76,22 @@ def test_another_ring_is_noticed(cluster: Cluster) -> None:
         ring.write_bytes(content)
     assert status == 1
     assert [line.partition(": ")[2] for line in found["md5 of rings"]["wrong"]] == ["object.ring.gz differs"]
+
+
+def test_a_ring_that_cannot_be_used_is_told_apart_from_the_one_in_use(cluster: Cluster) -> None:
+    ring = cluster.folder / "node2/rings/object.ring.gz"
+    content = ring.read_bytes()
+    host, port = cluster.endpoint(2, "object")
+    assert get(host, port + REPLICATION_PORTS, "/recon/ringmd5")[0] == 200
+    ring.write_bytes(content[:-30])
+    try:
+        used = json.loads(get(host, port + REPLICATION_PORTS, "/recon/rings")[1])[str(ring)]
+        digests = json.loads(get(host, port + REPLICATION_PORTS, "/recon/ringmd5")[1])
+        status, found = recon(cluster, "--md5", "object")
+    finally:
+        ring.write_bytes(content)
+    assert digests[str(ring)] == used["md5"] == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    assert "not a valid ring file" in used["problem"]
+    assert status == 1
+    (line,) = found["md5 of rings"]["wrong"]
+    assert "object.ring.gz is not the ring in use: not a valid ring file" in line

@@ -104,7 +104,7 @@ class Questions:
         rings = {os.path.basename(path): digest for path, digest in disks.ring_digests(self.ring_dir).items()}
         name = os.path.basename(self.cluster_file)
         expected = {name: disks.file_digest(self.cluster_file)} if name else {}
-        found = [reports.digests("md5 of rings", ask_all(self.servers, "ringmd5", self.timeout_seconds), rings)]
+        found = [reports.rings("md5 of rings", ask_all(self.servers, "rings", self.timeout_seconds), rings)]
         if expected:
             answers = ask_all(self.servers, "configmd5", self.timeout_seconds)
             found.append(reports.digests("md5 of configuration", answers, expected))

@@ -115,6 +115,20 @@ def digests(name: str, answers: Sequence[Answer], expected: Mapping[str, str]) -
     return Report(name, Table(("<server", "<file", "<md5", "<"), rows), _data(answers), wrong + _failures(answers))
 
 
+def rings(name: str, answers: Sequence[Answer], expected: Mapping[str, str]) -> Report:
+    """Rings that servers use and that are not those of this machine, and files of rings that they cannot use."""
+    asked = [answer for answer in answers if not answer.failure]
+    used = [structs.replace(answer, value={path: use["md5"] for path, use in answer.value.items()}) for answer in asked]
+    found = digests(name, used, expected)
+    bad = [
+        f"{answer.server.name}: {path} is not the ring in use: {use['problem']}"
+        for answer in asked
+        for path, use in answer.value.items()
+        if use["problem"]
+    ]
+    return Report(name, found.table, _data(answers), found.wrong + bad + _failures(answers))
+
+
 def validate(answers: Sequence[Answer]) -> Report:
     """Whether each server is what the ring takes it for."""
     rows, wrong = [], []

@@ -32,42 +32,66 @@ class Finding:
 
 
 def check_builder(builder: RingBuilder) -> Iterator[Finding]:
-    """Everything that must hold of a builder, or of the ring that was made one."""
+    """Everything that must hold of a builder."""
     layout = builder.layout
     if layout is None:
         yield Finding(Verdict.DOUBTFUL, "it was never balanced")
         return
-    size = max(builder.devices, default=-1) + 1
-    yield _counts(layout)
-    yield _ids(builder, layout)
-    held = layout.held(max(size, int(layout.ids[layout.ids != layout.nobody].max(initial=0)) + 1))
-    yield _distinct(builder, layout)
-    yield _entitled(builder, held)
-    yield _limits(builder, held)
-    yield _times(builder)
+    yield from _of_layout(builder, layout)
+    yield _limits(builder, _held(builder, layout))
+    yield _times(builder, layout)
+
+
+def check_ring(ring: RingBuilder) -> Iterator[Finding]:
+    """Everything that must hold of a ring, given as the builder it was made: of limits and times it knows nothing."""
+    if ring.layout is not None:
+        yield from _of_layout(ring, ring.layout)
 
 
 def check_together(builder: RingBuilder, ring: Ring) -> Iterator[Finding]:
-    """Whether a ring is the one its builder would write."""
-    if builder.version != ring.version:
+    """Whether a ring is the one its builder would write. One of another version may well differ from it."""
+    same_version = builder.version == ring.version
+    if same_version:
+        yield Finding(Verdict.HOLDS, f"builder and ring have version {ring.version}")
+    else:
         what = f"the ring has version {ring.version}, the builder {builder.version}"
         yield Finding(Verdict.DOUBTFUL, f"{what}: it was changed since; rebalance and publish")
-    else:
-        yield Finding(Verdict.HOLDS, f"builder and ring have version {ring.version}")
     if builder.layout is None:
         yield Finding(Verdict.BROKEN, "there is a ring, though the builder was never balanced")
         return
     made = ring_of(builder.layout, builder.devices.values(), builder.version, builder.next_part_power)
-    same = made.part_power == ring.part_power and made.rows == ring.rows
-    yield _judge(same, "the partitions are on the same devices in both", Verdict.BROKEN)
-    devices = {device.id: device for device in ring.devices}
-    expected = {device.id: device for device in made.devices}
-    verdict = Verdict.BROKEN if builder.version == ring.version else Verdict.DOUBTFUL
-    yield _judge(devices == expected, "the devices are the same in both", verdict)
+    otherwise = Verdict.BROKEN if same_version else Verdict.DOUBTFUL
+    yield _partitions(made, ring, otherwise)
+    if {device.id: device for device in ring.devices} == {device.id: device for device in made.devices}:
+        yield Finding(Verdict.HOLDS, "the devices are the same in both")
+    else:
+        yield Finding(otherwise, "the devices are not the same in both")
 
 
-def _judge(holds: bool, what: str, otherwise: Verdict = Verdict.BROKEN) -> Finding:
-    return Finding(Verdict.HOLDS, what) if holds else Finding(otherwise, f"not so: {what}")
+def _partitions(made: Ring, ring: Ring, otherwise: Verdict) -> Finding:
+    if made.part_power != ring.part_power:
+        return Finding(otherwise, f"the ring has part power {ring.part_power}, the builder {made.part_power}")
+    if made.rows == ring.rows:
+        return Finding(Verdict.HOLDS, "the partitions are on the same devices in both")
+    if len(made.rows) != len(ring.rows):
+        return Finding(otherwise, f"the ring has {len(ring.rows)} rows of replicas, the builder {len(made.rows)}")
+    pairs = [(np.asarray(mine), np.asarray(theirs)) for mine, theirs in zip(made.rows, ring.rows, strict=True)]
+    differing = sum(int(np.count_nonzero(mine[: len(theirs)] != theirs[: len(mine)])) for mine, theirs in pairs)
+    differing += sum(abs(len(mine) - len(theirs)) for mine, theirs in pairs)
+    return Finding(otherwise, f"{differing} replicas are not on the same device in both")
+
+
+def _of_layout(builder: RingBuilder, layout: Layout) -> Iterator[Finding]:
+    yield _counts(layout)
+    yield _ids(builder, layout)
+    yield _distinct(builder, layout)
+    yield _entitled(builder, _held(builder, layout))
+
+
+def _held(builder: RingBuilder, layout: Layout) -> Ints:
+    """Replicas by the id of their device, also of one that does not exist."""
+    largest = int(layout.ids[layout.ids != layout.nobody].max(initial=0))
+    return layout.held(max(max(builder.devices, default=-1), largest) + 1)
 
 
 def _counts(layout: Layout) -> Finding:
@@ -118,7 +142,8 @@ def _limits(builder: RingBuilder, held: Ints) -> Finding:
     return Finding(Verdict.HOLDS, "no device holds more than its limit")
 
 
-def _times(builder: RingBuilder) -> Finding:
-    moved_at, layout = builder.moved_at, builder.layout
-    fits = moved_at is not None and layout is not None and len(moved_at) == layout.ids.shape[1]
-    return _judge(fits, "there is a time of the last move for every partition")
+def _times(builder: RingBuilder, layout: Layout) -> Finding:
+    known, partitions = 0 if builder.moved_at is None else len(builder.moved_at), layout.ids.shape[1]
+    if known == partitions:
+        return Finding(Verdict.HOLDS, "there is a time of the last move for every partition")
+    return Finding(Verdict.BROKEN, f"there are times of the last move for {known} of {partitions} partitions")

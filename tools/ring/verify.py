@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from objstore.ring.format import read_ring
-from objstore.tools.ring.invariants import Finding, Verdict, check_builder, check_together
+from objstore.tools.ring.invariants import Finding, Verdict, check_builder, check_ring, check_together
 from objstore.tools.ring.opening import is_builder_file, open_either, ring_path
 from objstore.tools.ring.output import echo_json, json_option, progress, quiet_option
 
@@ -38,11 +38,12 @@ def verify(file: str, ring: str | None, as_json: bool, quiet: bool) -> int:
 
 def _findings(file: str, ring: str | None) -> list[Finding]:
     builder = open_either(file)
-    findings = [Finding(Verdict.HOLDS, f"{file} is whole: its checksum is right"), *check_builder(builder)]
+    whole = Finding(Verdict.HOLDS, f"{file} is whole: its checksum is right")
     if not is_builder_file(file):
         if ring is not None:
             raise click.UsageError(f"{file} is a ring file itself; name a builder file first")
-        return findings
+        return [whole, *check_ring(builder)]
+    findings = [whole, *check_builder(builder)]
     if ring is None and not os.path.exists(ring_path(file)):
         return [*findings, Finding(Verdict.DOUBTFUL, f"there is no {ring_path(file)}")]
     path = ring or ring_path(file)

@@ -39,10 +39,16 @@ def found(builder: RingBuilder, wanted: Sequence[Search]) -> list[Device]:
     return [builder.devices[key] for key in sorted(builder.devices) if _matches(builder.devices[key], wanted)]
 
 
+def found_some(builder: RingBuilder, wanted: Sequence[Search]) -> list[Device]:
+    """The same. Raises BuilderError when there is none."""
+    devices = found(builder, wanted)
+    require(bool(devices), "no device matches; nothing was changed")
+    return devices
+
+
 def changeable(builder: RingBuilder, wanted: Sequence[Search]) -> list[Device]:
     """The devices found that are not marked for removal. Raises BuilderError when there is none."""
-    every = found(builder, wanted)
-    require(bool(every), "no device matches; nothing was changed")
+    every = found_some(builder, wanted)
     devices = [device for device in every if device.id not in builder.removed]
     require(bool(devices), f"{describe(every[0])} is marked for removal already; nothing was changed")
     return devices

@@ -10,7 +10,7 @@ import click
 from objstore.devices import Device
 from objstore.ring.builder import RingBuilder
 from objstore.ring.errors import require
-from objstore.tools.ringbuilder.choosing import changeable, confirm, searches, searches_with_values
+from objstore.tools.ringbuilder.choosing import changeable, confirm, found_some, searches, searches_with_values
 from objstore.tools.ringbuilder.options import (
     ADD_OPTIONS,
     CHANGE_OPTIONS,
@@ -183,14 +183,17 @@ def _info_changes(words: tuple[str, ...], options: dict[str, str | None]) -> lis
 @click.pass_obj
 def remove(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Remove devices. The next rebalance moves everything off them at once: that is for devices that failed. Others
-    are better drained first, by setting their weight to 0."""
+    are better drained first, by setting their weight to 0. Those that are marked for removal already stay so."""
     wanted = searches(words, options)
-    with session.changing() as builder:
+    with session.locked() as builder:
         _expect_no_increase(builder)
-        devices = changeable(builder, wanted)
-        confirm(devices, "remove", yes)
-        for device in devices:
+        devices = found_some(builder, wanted)
+        new = [device for device in devices if device.id not in builder.removed]
+        confirm(new, "remove", yes)
+        for device in new:
             builder.remove(device.id)
+        if new:
+            session.save(builder)
     _echo([f"{describe(device)} marked for removal and will be removed next rebalance." for device in devices])
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from unittest.mock import patch
@@ -88,6 +89,26 @@ def test_missing_and_bad_rings_name_their_file(tmp_path: Path) -> None:
         rings.object(1)
     write(tmp_path / object_file(1), seed=1)
     assert rings.object(1).partition_count == 16
+
+
+def test_what_is_told_of_rings_is_what_is_in_use(tmp_path: Path) -> None:
+    rings, path, other = Rings(str(tmp_path), StoppedClock()), tmp_path / "object.ring.gz", tmp_path / "account.ring.gz"
+    write(path, seed=1)
+    other.write_bytes(b"nonsense")
+    first = path.read_bytes()
+    rings.object(0)
+    path.write_bytes(first[:-30])
+    for _ in range(2):
+        use, never = rings.in_use()[str(path)], rings.in_use()[str(other)]
+        assert (use.md5, use.version) == (hashlib.md5(first).hexdigest(), rings.object(0).version)
+        assert "not a valid ring file" in use.problem
+        assert (never.md5, never.version) == ("", None)
+        assert "not a valid ring file" in never.problem
+    os.unlink(path)
+    assert rings.in_use()[str(path)].problem.startswith("no such ring file")
+    write(path, seed=2)
+    use = rings.in_use()[str(path)]
+    assert (use.md5, use.problem) == (hashlib.md5(path.read_bytes()).hexdigest(), "")
 
 
 def test_a_young_ring_knows_what_it_replaced(tmp_path: Path) -> None:

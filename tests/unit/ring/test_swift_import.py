@@ -104,6 +104,12 @@ def test_a_short_last_row(tmp_path: Path) -> None:
     assert builder.settings.replicas == 2.3
 
 
+def test_hours_below_zero_lock_nothing(tmp_path: Path) -> None:
+    builder = convert_swift_builder(written(tmp_path, min_part_hours=-1))
+    assert builder.settings.min_part_hours == 0
+    assert builder.plan(1, 2e9).before is not None
+
+
 @pytest.mark.parametrize("power", [2, 3])
 def test_a_part_power_increase_under_way(tmp_path: Path, power: int) -> None:
     assert convert_swift_builder(written(tmp_path, next_part_power=power)).next_part_power == power
@@ -132,7 +138,7 @@ def test_files_of_old_versions(tmp_path: Path) -> None:
         ({"part_power": "2"}, "Expected `int`"),
         ({"replicas": 0}, "replicas"),
         ({"replicas": float("nan")}, "replica"),
-        ({"min_part_hours": -1}, "min_part_hours"),
+        ({"min_part_hours": float("nan")}, "min_part_hours"),
         ({"overload": -1.0}, "overload"),
         ({"version": -1}, "version"),
         ({"next_part_power": 7}, "next part power is 7"),

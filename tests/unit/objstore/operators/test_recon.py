@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from objstore.cluster import Cluster
 from objstore.config.units import Reserve
@@ -25,6 +26,12 @@ from objstore.runtime import Runtime
 POLICIES = Policies([Policy(0, "gold", default=True), Policy(1, "silver")])
 
 
+class Use(Struct):
+    md5: str
+    version: int | None
+    problem: str = ""
+
+
 class Machine:
     """A storage server with two devices, d1 and d2."""
 
@@ -34,9 +41,10 @@ class Machine:
             (self.root / name).mkdir(parents=True)
         self.cluster_file = folder / "objstore.toml"
         self.cluster_file.write_text("secret")
-        (folder / "object.ring.gz").write_bytes(b"ring")
+        self.rings = {"/rings/object.ring.gz": Use("aa", 7), "/rings/account.ring.gz": Use("", None, "not a ring")}
         self.reports = ReconFolder(str(folder / "recon"))
-        subject = Subject("object", str(folder), str(self.cluster_file), DeviceRoot(str(self.root), False, Reserve()))
+        devices = DeviceRoot(str(self.root), False, Reserve())
+        subject = Subject("object", lambda: self.rings, str(self.cluster_file), devices)
         cluster = Cluster(PathHasher("a", "b"), POLICIES, Limits())
         self.pages = ReconPages(subject, cluster, self.reports, Runtime(get_logger("test")))
 
@@ -64,8 +72,15 @@ def test_pages_of_the_machine(machine: Machine) -> None:
     assert machine.get("time") > 1_600_000_000
 
 
-def test_digests_of_files(machine: Machine, tmp_path: Path) -> None:
-    assert machine.get("ringmd5") == {str(tmp_path / "object.ring.gz"): hashlib.md5(b"ring").hexdigest()}
+def test_rings_in_use(machine: Machine) -> None:
+    assert machine.get("ringmd5") == {"/rings/object.ring.gz": "aa"}
+    assert machine.get("rings") == {
+        "/rings/object.ring.gz": {"md5": "aa", "version": 7, "problem": ""},
+        "/rings/account.ring.gz": {"md5": "", "version": None, "problem": "not a ring"},
+    }
+
+
+def test_digests_of_files(machine: Machine) -> None:
     secret = {str(machine.cluster_file): hashlib.md5(b"secret").hexdigest()}
     assert machine.get("configmd5") == machine.get("swiftconfmd5") == secret
 
@@ -138,7 +153,7 @@ def test_methods(machine: Machine) -> None:
 
 
 def test_a_proxy_has_no_devices(tmp_path: Path) -> None:
-    subject = Subject("proxy", str(tmp_path), str(tmp_path / "none"), None)
+    subject = Subject("proxy", dict, str(tmp_path / "none"), None)
     cluster = Cluster(PathHasher("a", "b"), POLICIES, Limits())
     pages = ReconPages(subject, cluster, ReconFolder(str(tmp_path)), Runtime(get_logger("test")))
     with pytest.raises(HttpError) as refusal:

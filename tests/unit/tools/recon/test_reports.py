@@ -87,6 +87,21 @@ def test_digests_differ_or_are_missing() -> None:
     assert reports.digests("md5", given[:1], {"object.ring.gz": "aa"}).wrong == []
 
 
+def test_files_of_rings_that_are_not_used() -> None:
+    path = "/etc/x/object.ring.gz"
+    given = answers(
+        {path: {"md5": "ab", "version": 3, "problem": "not a valid ring file"}},
+        {path: {"md5": "", "version": None, "problem": "cannot be read"}},
+    )
+    report = reports.rings("md5", given, {"object.ring.gz": "ab"})
+    assert report.wrong == [
+        "object 10.0.0.2:6200: object.ring.gz is missing",
+        f"object 10.0.0.1:6200: {path} is not the ring in use: not a valid ring file",
+        f"object 10.0.0.2:6200: {path} is not the ring in use: cannot be read",
+    ]
+    assert report.data["servers"]["object 10.0.0.1:6200"][path]["version"] == 3
+
+
 def test_servers_that_are_something_else() -> None:
     given = answers({"server": "object", "version": "1"}, {"server": "account", "version": "2"})
     assert reports.validate(given).wrong == ["object 10.0.0.2:6200: it is a server of kind account"]

@@ -60,7 +60,29 @@ def test_the_first_plan_has_no_before(shell: Shell) -> None:
 def test_verify_is_content_with_what_a_rebalance_wrote(shell: Shell) -> None:
     shell.build()
     assert {each["verdict"] for each in shell.facts("verify object.builder")} == {"ok"}
-    shell.done("verify object.ring.gz")
+
+
+def test_verify_claims_of_a_ring_only_what_a_ring_tells(shell: Shell) -> None:
+    shell.build()
+    of_builder = [each["what"] for each in shell.facts("verify object.builder")]
+    of_ring = [each["what"] for each in shell.facts("verify object.ring.gz")]
+    assert len(of_ring) == 5
+    assert set(of_ring[1:]) < set(of_builder)
+    for of_builders_alone in ("no device holds more than its limit", "there is a time of the last move"):
+        assert any(what.startswith(of_builders_alone) for what in of_builder)
+        assert not any(what.startswith(of_builders_alone) for what in of_ring)
+
+
+def test_verify_finds_a_ring_whose_partitions_have_moved_since(shell: Shell) -> None:
+    shell.build()
+    (shell.folder / "old.ring.gz").write_bytes((shell.folder / "object.ring.gz").read_bytes())
+    shell.done(f"add object.builder {NEW}")
+    shell.done("rebalance object.builder")
+    status, out, _ = shell("verify object.builder old.ring.gz")
+    assert status == 1
+    assert " warning  27 replicas are not on the same device in both\n" in out
+    assert " warning  the devices are not the same in both\n" in out
+    assert "broken" not in out
 
 
 def test_verify_finds_a_ring_older_than_its_builder(shell: Shell) -> None:
@@ -80,7 +102,7 @@ def test_verify_finds_what_is_broken(shell: Shell) -> None:
     status, out, _ = shell("verify object.builder")
     assert status == 2
     assert "1 partitions have two replicas on one device" in out
-    assert "not so: the partitions are on the same devices in both" in out
+    assert "  broken  1 replicas are not on the same device in both" in out
 
 
 def test_diff_knows_devices_by_their_place(shell: Shell) -> None:

@@ -107,11 +107,21 @@ def test_removed_devices_stay_until_the_rebalance(shell: Shell) -> None:
     assert answer.out.splitlines()[-1] == (
         'd1r1z1-10.0.0.1:6200R10.1.0.1:6300/sd1_"shelf1" marked for removal and will be removed next rebalance.'
     )
-    assert "marked for removal already" in shell.refused("object.builder remove d0")
+    before = shell.folder.joinpath("object.builder").read_bytes()
+    again = shell("object.builder remove d0")
+    assert (again.status, again.out.count("marked for removal and will be removed next rebalance")) == (0, 1)
+    assert shell.folder.joinpath("object.builder").read_bytes() == before
     assert "marked for removal already" in shell.refused("object.builder set_weight d1 5")
     shell.clock.seconds = NOW + 3601
     shell.done("object.builder rebalance")
     assert sorted(load_builder("object.builder").devices) == [2, 3, 4, 5]
+
+
+def test_a_removal_passes_over_what_is_marked_already(shell: Shell) -> None:
+    shell.build()
+    shell.done("object.builder remove d0")
+    assert shell.done("object.builder remove d0 d1").count("marked for removal") == 2
+    assert load_builder("object.builder").removed == {0, 1}
 
 
 def test_the_history_tells_what_was_said(shell: Shell) -> None:

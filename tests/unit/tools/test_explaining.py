@@ -1,0 +1,87 @@
+"""What `objstore explain` says of databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from objstore.account.rows import AccountDescription
+from objstore.container.reports import Report, store_report
+from objstore.container.rows import ContainerDescription
+from objstore.db.points import advance
+from objstore.db.schema import new_image
+from objstore.db.status import NEVER, Status
+from objstore.limits import Limits
+from objstore.paths import ResourcePath
+from objstore.policies import Policies, Policy
+from objstore.tools.explain import explain
+from objstore.tools.explaining import explain_file
+
+CREATED = "1700000000.00000"
+STATUS = Status(CREATED, CREATED, NEVER, CREATED, 0)
+REPORT = Report(CREATED, NEVER, 0, 0, 0)
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Path:
+    file = tmp_path / "container.db"
+    file.write_bytes(new_image(ContainerDescription(Limits()), ResourcePath("a", "c"), STATUS, (), "mine"))
+    return file
+
+
+def change(file: Path, report: Report | None = None, points: dict[str, int] | None = None) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        if report is not None:
+            store_report(connection, report)
+        advance(connection, points or {}, CREATED)
+
+
+def test_what_the_account_was_told_of_a_container(container: Path) -> None:
+    never = explain_file(str(container), verify=True).facts
+    assert (never["reported_to_account"], never["is_all_reported"]) == (None, False)
+    change(container, REPORT)
+    told = explain_file(str(container), verify=True).facts
+    assert told["reported_to_account"] == {
+        "put_timestamp": CREATED,
+        "delete_timestamp": NEVER,
+        "object_count": 0,
+        "bytes_used": 0,
+        "policy_index": 0,
+    }
+    assert told["is_all_reported"] is True
+    change(container, Report(CREATED, NEVER, 7, 70, 0))
+    assert explain_file(str(container), verify=True).facts["is_all_reported"] is False
+
+
+def test_sync_points_are_shown_when_asked_for(container: Path) -> None:
+    assert "sync_points" not in explain_file(str(container), verify=True).facts
+    assert explain_file(str(container), verify=True, sync=True).facts["sync_points"] == []
+    change(container, points={"theirs": 5, "others": 3})
+    assert explain_file(str(container), verify=True, sync=True).facts["sync_points"] == [
+        {"id": "others", "sequence": 3, "at": CREATED},
+        {"id": "theirs", "sequence": 5, "at": CREATED},
+    ]
+
+
+def test_an_account_reports_to_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "account.db"
+    description = AccountDescription(Limits(), Policies([Policy(0, "gold", default=True)]))
+    file.write_bytes(new_image(description, ResourcePath("a"), STATUS, (), "mine"))
+    facts = explain_file(str(file), verify=True, sync=True).facts
+    assert "reported_to_account" not in facts
+    assert facts["sync_points"] == []
+
+
+def test_both_are_printed(container: Path) -> None:
+    runner = CliRunner()
+    arguments = [str(container), "--sync", "--ring-dir", str(container.parent)]
+    assert "  reported_to_account: none\n" in runner.invoke(explain, arguments).output
+    change(container, REPORT, {"theirs": 5})
+    printed = runner.invoke(explain, arguments).output
+    assert f"  reported_to_account put_timestamp: {CREATED}\n" in printed
+    assert "  is_all_reported: yes\n" in printed
+    assert f"  sync_points: id theirs, sequence 5, at {CREATED}\n" in printed
