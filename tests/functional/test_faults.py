@@ -6,14 +6,18 @@ import hashlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.functional.client import Client
+from objstore.object.metadata import ObjectMetadata, decode
+from objstore.system.files import TEMPORARY_SUFFIX
+from tests.functional.client import Answer, Client
 from tests.functional.servers import Cluster, environment, objstore, run_daemons
 
 NODES = range(1, 5)
@@ -80,6 +84,35 @@ class Faulty:
         root = self.folder / f"node{node}" / "devices"
         return sorted(path for path in root.rglob(ending) if "quarantined" not in path.parts)
 
+    def stored(self, node: int) -> set[str]:
+        """The objects of which a node has a data file, as "container/object"."""
+        found = [decode(ObjectMetadata, os.getxattr(path, ATTRIBUTE)) for path in self.files(node)]
+        return {metadata.name.split("/", 2)[2] for metadata in found if isinstance(metadata, ObjectMetadata)}
+
+    def databases(self, node: int, kind: str) -> set[str]:
+        """The accounts or containers of which a node has a database, the latter as "account/container"."""
+        found = set()
+        for path in (self.folder / f"node{node}" / "devices").glob(f"*/{kind}/**/*.db"):
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+                rows = connection.execute("SELECT account, container FROM resource").fetchall()
+            found |= {"/".join(filter(None, row)) for row in rows}
+        return found
+
+    def is_made_on(self, node: int, container: str) -> bool:
+        """Make a container; whether this node has one of its replicas."""
+        assert self.client().put(container).status in (201, 202)
+        return f"AUTH_test/{container}" in self.databases(node, "containers")
+
+    def unfinished(self, node: int) -> list[Path]:
+        """Temporary files of a node, and updates that were not delivered."""
+        devices = self.folder / f"node{node}" / "devices"
+        waiting = [path for folder in ("tmp*", "async_pending*") for path in devices.glob(f"*/{folder}/**/*")]
+        return [path for path in (*waiting, *devices.rglob(f"*{TEMPORARY_SUFFIX}")) if path.is_file()]
+
+    def everywhere(self, name: str) -> list[Answer]:
+        """What each proxy answers to GET."""
+        return [self.client(node).get(name) for node in NODES]
+
     def copies(self) -> dict[str, set[str]]:
         """For every object file, by its place, the nodes' digests of it and its metadata."""
         found: dict[str, set[str]] = {}
@@ -141,32 +174,49 @@ def test_a_damaged_file_is_found_and_replaced(faulty: Faulty, damage: Callable[[
 
 
 def test_two_of_three_nodes_down(faulty: Faulty) -> None:
-    """Reads work, writes are refused with 503, and nothing half-written is there after."""
-    faulty.fill("down")
-    client = faulty.client(1)
-    before = faulty.copies()
-    for node in (2, 3, 4):
-        faulty.signal(node, "object", signal.SIGKILL)
-    time.sleep(0.2)
-    readable = [name for name in faulty.contents if name.startswith("down/") and client.get(name).status == 200]
-    held = {place for place, holders in before.items() if any(holder.startswith("1 ") for holder in holders)}
-    assert readable and held
-    assert {client.put(f"down/refused-{number}", b"x").status for number in range(4)} == {503}
-    assert client.delete(readable[0]).status == 503
-    for node in (2, 3, 4):
+    """Reads work, writes are refused with 503, and nothing half-written is there after.
+
+    One node of four is left. Of the account, the container and some objects it has one of three replicas, of the other
+    objects none.
+    """
+    faulty.client().put("down-0")
+    left = next(node for node in NODES if "AUTH_test" in faulty.databases(node, "accounts"))
+    container = next(name for name in map("down-{}".format, range(100)) if faulty.is_made_on(left, name))
+    faulty.fill(container)
+    names = {name for name in faulty.contents if name.startswith(f"{container}/")}
+    held = names & faulty.stored(left)
+    assert held
+    client = faulty.client(left)
+    for node in set(NODES) - {left}:
+        faulty.cluster.run("kill-node", str(node))
+    answers = {name: client.get(name) for name in sorted(names)}
+    assert {name for name, answer in answers.items() if answer.status == 200} == held
+    assert {answers[name].status for name in names - held} <= {503}
+    assert all(hashlib.md5(answers[name].body).hexdigest() == faulty.contents[name] for name in held)
+    assert {f"{container}/{name}" for name in client.names(container)} == names
+    doomed = min(held)
+    refused = [f"{container}/refused-{number}" for number in range(4)]
+    assert {client.put(name, b"x").status for name in refused} == {503}
+    assert client.delete(doomed).status == 503
+    assert client.put("down-refused").status == 503
+    for node in set(NODES) - {left}:
         faulty.cluster.start_servers(node)
     faulty.heal()
-    again = faulty.client(2)
-    # What was refused may be there or not, but is whole, and the same for everybody.
-    for number in range(4):
-        answers = {(each.status, each.body) for each in [faulty.client(n).get(f"down/refused-{number}") for n in NODES]}
-        assert len(answers) == 1
-        assert answers <= {(404, next(iter(answers))[1]), (200, b"x")}
-    seen = again.get(readable[0]).status
-    assert {faulty.client(node).get(readable[0]).status for node in NODES} == {seen}
-    if seen == 404:  # the refused DELETE has come through after all
-        del faulty.contents[readable[0]]
+    # What was refused may have come through or not, but is whole, and the same for everybody.
+    for name in refused:
+        seen = {(answer.status, answer.body) for answer in faulty.everywhere(name)}
+        assert len(seen) == 1
+        status, body = seen.pop()
+        assert status == 404 or (status, body) == (200, b"x")
+        if status == 200:
+            faulty.contents[name] = hashlib.md5(b"x").hexdigest()
+    (status,) = {answer.status for answer in faulty.everywhere(doomed)}
+    if status == 404:
+        del faulty.contents[doomed]
     faulty.check()
+    for node in NODES:
+        assert faulty.stored(node) <= set(faulty.contents)
+        assert not faulty.unfinished(node)
 
 
 def test_daemons_killed_in_mid_pass(faulty: Faulty) -> None:
