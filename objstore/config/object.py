@@ -89,6 +89,7 @@ class UpdaterConfig(Struct, frozen=True):
     max_objects_per_container_per_second: Count = 0
     per_container_ratelimit_buckets: Positive = 1000
     max_deferred_updates: Count = 10_000
+    node_timeout: Seconds = 10.0
     reclaim_age: Seconds = 7 * 86_400.0
 
 
