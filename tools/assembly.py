@@ -171,7 +171,7 @@ def make_container_daemons(config: ContainerConfig, surroundings: Surroundings) 
     timeout_seconds = config.backend.node_timeout
     replicator = ContainerReplicator(config.replicator, surroundings)
     reconciler = ContainerReconciler(config.reconciler, surroundings, timeout_seconds)
-    updater = ContainerUpdater(surroundings, timeout_seconds)
+    updater = ContainerUpdater(config.updater, surroundings, timeout_seconds)
     return [
         Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),
