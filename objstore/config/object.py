@@ -48,7 +48,8 @@ class StorageConfig(Struct, frozen=True):
 class ReplicatorConfig(Struct, frozen=True):
     """[replicator]: brings replicas together, and empties handoffs.
 
-    `bandwidth` in bytes and `objects_per_second` limit what it sends and fetches; 0 is without limit.
+    `bandwidth` in bytes and `objects_per_second` limit what it sends and fetches; 0 is without limit. These and
+    `concurrency` are of each device.
     """
 
     interval: Seconds = 30.0

@@ -82,7 +82,7 @@ def test_only_so_many_digests_are_held_at_a_time(
     made: Any = replicas.replicator(0)
     found: list[list[str]] = []
 
-    def compare_some(_pass: Any, device: Any, policy: Policy, partitions: Sequence[str], _ring: Ring) -> int:
+    def compare_some(device: Any, policy: Policy, partitions: Sequence[str], _ring: Ring) -> int:
         found.append(list(made._digests(device.path, policy, partitions, 0.0, "", 1)))
         return len(found[-1])
 
@@ -92,7 +92,7 @@ def test_only_so_many_digests_are_held_at_a_time(
     monkeypatch.setattr(replicator, "SUFFIXES_AT_ONCE", at_once)
     monkeypatch.setattr(made._engine, "suffix_digests", suffix_digests)
     monkeypatch.setattr(made, "_compare_some", compare_some)
-    made._compare(None, SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
+    made._compare(SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
     assert found == held
 
 
