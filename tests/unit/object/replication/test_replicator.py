@@ -44,6 +44,15 @@ def test_what_others_lack_is_pushed(replicas: Replicas) -> None:
     assert stored is not None and stored.description.headers == {"X-Object-Meta-Colour": "blue"}
 
 
+def test_what_a_pass_has_done_is_among_the_figures(replicas: Replicas) -> None:
+    replicas.put(0, "o", 1)
+    replicas.put(1, "p", 1)
+    replicas.replicate(0)
+    figures = replicas.servers[0].runtime.metrics.render().decode()
+    assert 'object_replicator_files_total{outcome="pushed"} 2.0' in figures
+    assert 'object_replicator_files_total{outcome="pulled"} 1.0' in figures
+
+
 def test_what_a_device_lacks_is_pulled(replicas: Replicas) -> None:
     replicas.put(0, "one", 1, os.urandom(200_000))
     replicas.put(1, "two", 1)
