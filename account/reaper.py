@@ -50,7 +50,7 @@ class AccountReaper:
         self._direct = Direct(surroundings.transport, cluster.hasher, timeout_seconds)
         description = AccountDescription(cluster.limits, cluster.policies)
         self._store = DatabaseStore(description, cluster, devices, runtime, open_max=1)
-        self._report = PassReport(self.name, surroundings.recon, runtime)
+        self._report = PassReport(self.name, surroundings.recon, runtime, "items")
         self._walk: Walk | None = None
         self._work: Iterator[None] = iter(())
 

@@ -8,7 +8,6 @@ whose mark was lost in a crash.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Final
 
 from objstore.db.location import Place
@@ -43,16 +42,3 @@ def marked(root: str, folder: str) -> list[Place]:
         if dash and partition.isdecimal():
             places.append(Place(root, folder, partition, digest))
     return places
-
-
-def sweep(root: str, folder: str) -> Iterator[list[Place]]:
-    """All databases of a device, a partition at a time. Blocks; raises OSError."""
-    top = f"{root}/{folder}"
-    for partition in files.list_directory(top):
-        places = [
-            Place(root, folder, partition, digest)
-            for suffix in files.list_directory(f"{top}/{partition}")
-            for digest in files.list_directory(f"{top}/{partition}/{suffix}")
-        ]
-        if places:
-            yield places

@@ -48,7 +48,7 @@ class ContainerReconciler:
         self._is_mine = surroundings.is_mine
         self._direct = Direct(transport, cluster.hasher, timeout_seconds)
         self._mover = Mover(self._direct, rings, transport)
-        self._report = PassReport(self.name, surroundings.recon, surroundings.runtime)
+        self._report = PassReport(self.name, surroundings.recon, surroundings.runtime, "entries")
         self._work: Iterator[list[Misplaced]] | None = None
 
     def step(self) -> Step:

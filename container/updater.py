@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Final
 
+from objstore.config.container import ContainerUpdaterConfig
 from objstore.container import hints
 from objstore.container.reports import Report, Reporter, Target, Told, last_report, report_of, store_report
 from objstore.container.rows import ContainerDescription
@@ -17,8 +18,10 @@ from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt
 from objstore.db.database import Database
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
+from objstore.db.reports import PassReport
 from objstore.db.store import DatabaseStore
-from objstore.db.walk import device_roots
+from objstore.db.walk import Walk, device_roots
+from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
 from objstore.ring.surroundings import Surroundings
@@ -30,9 +33,32 @@ from objstore.timestamps import Timestamp
 # All databases are looked into when the daemon starts and so often after: marks may be lost in a crash. Their accounts
 # are then told in any case: they may have been put back from old copies.
 SWEEP_INTERVAL_SECONDS: Final = 86_400.0
-CONCURRENT_MAX: Final = 4
 # To tell once more after others have told something newer is nearly always enough; else the mark stays.
 TELLING_ATTEMPTS: Final = 3
+# Accounts left alone at a time; if even more fail, all of them are tried again before their time.
+SUPPRESSED_MAX: Final = 10_000
+
+
+@dataclass
+class _Pass:
+    """A sweep if one is due, and then what is marked."""
+
+    sweep: Walk | None
+    swept: int = 0  # partitions that the sweep went through
+    marked: deque[Place] | None = None  # None until the sweep is over
+    marks: int = 0
+
+    @property
+    def done(self) -> int:
+        """How far it is, in partitions of the sweep and marks."""
+        if self.sweep is not None:
+            return self.sweep.done
+        return self.swept + self.marks - len(self.marked or ())
+
+    @property
+    def total(self) -> int:
+        """How far it is at the end, as far as that is known."""
+        return self.sweep.total if self.sweep is not None else self.swept + self.marks
 
 
 class ContainerUpdater:
@@ -40,58 +66,87 @@ class ContainerUpdater:
 
     name: str = "container-updater"
 
-    def __init__(self, surroundings: Surroundings, timeout_seconds: float) -> None:
+    def __init__(self, config: ContainerUpdaterConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
         """`timeout_seconds` is how long an account server may take to answer."""
         cluster, devices, runtime = surroundings.cluster, surroundings.devices, surroundings.runtime
+        self._config = config
         self._hasher = cluster.hasher
         self._devices = devices
         self._rings = surroundings.rings
         self._is_mine = surroundings.is_mine
         self._runtime = runtime
         self._store = DatabaseStore(
-            ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=CONCURRENT_MAX
+            ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=config.concurrency
         )
         self._reporter = Reporter(surroundings.transport, timeout_seconds, runtime.log)
-        self._due: deque[tuple[Place, bool]] = deque()  # with whether to tell what was told before
-        self._sweep: Iterator[list[Place]] | None = None
+        self._report = PassReport(self.name, surroundings.recon, runtime, "containers")
+        self._pace = Pace(config.containers_per_second, runtime.clock)
+        self._pass: _Pass | None = None
         self._next_sweep = 0.0
+        self._suppressed: dict[str, float] = {}  # account -> until when it is left alone, of the monotonic clock
 
     def step(self) -> Step:
-        """Report up to CONCURRENT_MAX containers; IDLE once none is left."""
-        if not self._due:
-            self._due.extend(self._runtime.threads.call(self._find))
-        places = [self._due.popleft() for _ in range(min(len(self._due), CONCURRENT_MAX))]
-        tasks: list[Task[None]] = [concurrency.spawn(self._report, place, again) for place, again in places]
+        """Look at as many containers as may be worked on at a time; IDLE once none is left."""
+        if self._pass is None:
+            self._report.begin()
+            self._pass = self._begin()
+        current = self._pass
+        places = self._next(current)
+        if not places:
+            self._pass = None
+            self._report.end()
+            return Step.IDLE
+        again = current.sweep is not None
+        self._pace.spend(len(places))
+        tasks: list[Task[None]] = [concurrency.spawn(self._look, place, again) for place in places]
         for task in tasks:
             task.wait()
-        return Step.BUSY if self._due or self._sweep is not None else Step.IDLE
+        self._report.progress(current.done, current.total)
+        return Step.BUSY
 
-    def _find(self) -> list[tuple[Place, bool]]:
-        """The next part of a sweep that is due, else what is marked. Blocks."""
+    def _begin(self) -> _Pass:
+        """With a sweep if one is due."""
         now = self._runtime.clock.now()
-        folder = ContainerDescription.folder
-        if now >= self._next_sweep:
-            self._next_sweep = now + SWEEP_INTERVAL_SECONDS
-            self._sweep = chain.from_iterable(hints.sweep(root, folder) for root in device_roots(self._devices))
-        if self._sweep is not None:
-            part = next(self._sweep, None)
-            if part is not None:
-                return [(place, True) for place in part]
-            self._sweep = None
-        return [(place, False) for root in device_roots(self._devices) for place in hints.marked(root, folder)]
+        if now < self._next_sweep:
+            return _Pass(None)
+        sweep = self._runtime.threads.call(Walk, self._devices, ContainerDescription.folder, self._runtime)
+        self._next_sweep = now + SWEEP_INTERVAL_SECONDS
+        return _Pass(sweep)
 
-    def _report(self, place: Place, again: bool) -> None:
+    def _next(self, current: _Pass) -> list[Place]:
+        """The next ones of the pass, [] at its end."""
+        if (sweep := current.sweep) is not None:
+            if places := self._runtime.threads.call(sweep.some, self._config.concurrency):
+                return places
+            current.sweep, current.swept = None, sweep.total
+        if current.marked is None:
+            current.marked = deque(self._marked())
+            current.marks = len(current.marked)
+        return [current.marked.popleft() for _ in range(min(len(current.marked), self._config.concurrency))]
+
+    def _marked(self) -> Iterator[Place]:
+        for root in self._runtime.threads.call(device_roots, self._devices):
+            try:
+                yield from self._runtime.threads.call(hints.marked, root, ContainerDescription.folder)
+            except OSError as error:  # the other devices have their turn all the same
+                self._report.count("failed")
+                self._runtime.log.error("device failed", path=root, error=str(error))
+
+    def _look(self, place: Place, again: bool) -> None:
         hints.unmark(place)
         if not self._is_primary(place):
             # It gives all that it has to the primaries, which then tell; what it lacks it will never get.
+            self._report.count("handoff")
             return
         try:
             with self._store.opened(place) as database:
                 told = self._told(database, again)
         except DatabaseAbsent:
+            self._report.count("gone")
             return
         except (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, OSError) as error:
             self._runtime.log.warning("container not reported", file=place.file, reason=str(error))
+            self._report.count("kept")
             told = False
         if not told:
             hints.mark(place)
@@ -112,15 +167,33 @@ class ContainerUpdater:
         for _ in range(TELLING_ATTEMPTS):
             path, report, reported = database.read(_read)
             if report == reported and not again:
+                self._report.count("unchanged")
                 return True
+            if self._is_suppressed(path.account):
+                self._report.count("suppressed")
+                return False
             told = self._tell(path, report.row(path.container, stats_timestamp.internal))
             if sum(status // 100 == 2 for status in told.statuses) < quorum_size(len(told.statuses)):
-                return False
+                self._suppress(path.account)
+                break
             if not told.outdone_by:
                 database.write(partial(store_report, report=report))
+                self._report.count("told")
                 return True
             stats_timestamp, again = Timestamp(Timestamp.parse(told.outdone_by).ticks + 1), True
+        self._report.count("kept")
         return False
+
+    def _is_suppressed(self, account: str) -> bool:
+        return self._suppressed.get(account, 0.0) > self._runtime.clock.monotonic()
+
+    def _suppress(self, account: str) -> None:
+        """Its servers did not take a report, so leave them alone for a while: the others are likely to fail, too."""
+        now = self._runtime.clock.monotonic()
+        if len(self._suppressed) >= SUPPRESSED_MAX:
+            still = {name: until for name, until in self._suppressed.items() if until > now}
+            self._suppressed = still if len(still) < SUPPRESSED_MAX else {}
+        self._suppressed[account] = now + self._config.account_suppression_time
 
     def _tell(self, path: ResourcePath, row: ContainerRow) -> Told:
         ring = self._rings.account

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Final
 
 from objstore.config.object import ReplicatorConfig
 from objstore.daemon import Step
+from objstore.db.reports import PassReport
 from objstore.devices import Device
 from objstore.errors import StoreError
 from objstore.http.transport import NodeFailure
@@ -18,7 +18,8 @@ from objstore.object.placing import Placing
 from objstore.object.replication.answering import digest_of, reclaim_before
 from objstore.object.replication.keeping import lock_held, read_note, write_note
 from objstore.object.replication.messages import Question
-from objstore.object.replication.partitions import Counts, Partition, Synced
+from objstore.object.replication.partitions import Partition, Synced
+from objstore.object.replication.passes import DevicePass, Pass
 from objstore.object.replication.peers import PeerFailed, Peers
 from objstore.object.replication.planning import reclaimable
 from objstore.object.replication.receiving import Place
@@ -27,7 +28,7 @@ from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.ring.surroundings import Surroundings
 from objstore.system import concurrency
-from objstore.system.concurrency import Semaphore, Task
+from objstore.system.concurrency import Queue, Semaphore
 from objstore.system.locks import LockTimeout
 from objstore.timestamps import Timestamp
 
@@ -42,30 +43,8 @@ HANDOFFS_PER_REPLICA: Final = 2
 SUFFIX_LENGTH: Final = 3
 
 
-@dataclass
-class _DevicePass:
-    """One pass over one device."""
-
-    name: str
-    path: str
-    away_since: str
-    left: Iterator[tuple[Policy, list[str]]]
-    whole: bool = True  # nothing has failed so far
-
-
-@dataclass
-class _Pass:
-    """One pass over all devices of this machine."""
-
-    started: float
-    devices: list[_DevicePass]
-    total: int
-    done: int = 0
-    counts: Counts = field(default_factory=Counts)
-
-
 class ObjectReplicator:
-    """A worker: each step looks through some partitions of every device."""
+    """A worker. Devices go through their partitions side by side; each step waits until one of them has done some."""
 
     name: str = NAME
 
@@ -81,45 +60,45 @@ class ObjectReplicator:
         self._is_mine = surroundings.is_mine
         self._engine = engine
         self._placing = Placing(engine, rings.object, runtime.threads, runtime.clock)
-        self._bytes = Pace(config.bandwidth, runtime.clock)
-        self._files = Pace(config.objects_per_second, runtime.clock)
-        self._places = Semaphore(config.concurrency)
-        self._pass: _Pass | None = None
+        self._report = PassReport(NAME, surroundings.recon, runtime, "files")
+        self._pass: Pass | None = None
 
     def step(self) -> Step:
         """See Worker."""
         if self._pass is None:
             self._pass = self._begin()
         current = self._pass
-        tasks: list[Task[None]] = [concurrency.spawn(self._batch, current, device) for device in current.devices]
-        for task in tasks:
-            task.wait()
-        if current.done >= current.total:
-            self._end(current)
-            self._pass = None
-            return Step.IDLE
-        self._report_progress(current)
-        return Step.BUSY
+        if current.running or current.news:
+            bug = current.news.get()
+            if bug is not None:
+                raise bug
+        if current.running or current.news:
+            self._report.progress_side_by_side([(device.done, device.total) for device in current.devices])
+            return Step.BUSY
+        self._end(current)
+        self._pass = None
+        return Step.IDLE
 
     # A pass
 
-    def _begin(self) -> _Pass:
-        now = self._runtime.clock.now()
-        devices, total = [], 0
+    def _begin(self) -> Pass:
+        self._report.begin()
+        devices = []
         for name in self._device_names():
             try:
                 path = self._devices.path(name)
             except DeviceUnavailable:
                 continue
-            batches = self._runtime.threads.call(self._batches, path)
-            noted = self._runtime.threads.call(read_note, path)
-            away = noted is not None and now - noted > self._config.reclaim_age
-            since = Timestamp.from_seconds(noted).internal if noted is not None and away else ""
-            if since:
-                self._runtime.log.warning("device was away for longer than tombstones last", device=name, since=since)
-            devices.append(_DevicePass(name, path, since, iter(batches)))
-            total += sum(len(partitions) for _, partitions in batches)
-        return _Pass(now, devices, total)
+            devices.append(self._new_device(name, path))
+        current = Pass(devices, Queue(max(len(devices), 1)), len(devices))
+        for device in devices:
+            concurrency.spawn(self._go_through, current, device)
+        return current
+
+    def _new_device(self, name: str, path: str) -> DevicePass:
+        config, clock = self._config, self._runtime.clock
+        places = Semaphore(config.concurrency)
+        return DevicePass(name, path, places, Pace(config.bandwidth, clock), Pace(config.objects_per_second, clock))
 
     def _device_names(self) -> list[str]:
         """The folders of this machine's devices in the rings."""
@@ -128,77 +107,68 @@ class ObjectReplicator:
             found.update(device.device for device in self._rings.object(policy.index).devices if self._is_mine(device))
         return sorted(found)
 
-    def _batches(self, path: str) -> list[tuple[Policy, list[str]]]:
-        """All partitions of a device in random order: passes that are cut short again and again reach all at last."""
+    def _end(self, current: Pass) -> None:
+        total = sum(device.total for device in current.devices)
+        self._recon.report(NAME, partitions=total)
+        self._report.end()
+        self._runtime.log.info("replication pass", partitions=total, **self._report.counts)
+
+    # One device
+
+    def _go_through(self, current: Pass, device: DevicePass) -> None:
+        """All partitions of a device, and then the note. Whatever comes, it comes to an end."""
+        try:
+            for policy, partitions in self._enter(device):
+                bug = None
+                try:
+                    self._compare(device, policy, partitions)
+                except Exception as error:
+                    bug = self._failed(device, error)
+                device.done += len(partitions)
+                current.news.put(bug)
+            if device.whole:
+                self._runtime.threads.call(write_note, device.path, self._runtime.clock.now())
+        except Exception as error:
+            current.news.put(self._failed(device, error))
+        current.running -= 1
+        current.news.put(None)
+
+    def _enter(self, device: DevicePass) -> list[tuple[Policy, list[str]]]:
+        """Its partitions in random order: passes that are cut short again and again reach all at last."""
+        noted = self._runtime.threads.call(read_note, device.path)
+        if noted is not None and self._runtime.clock.now() - noted > self._config.reclaim_age:
+            device.away_since = since = Timestamp.from_seconds(noted).internal
+            self._runtime.log.warning(
+                "device was away for longer than tombstones last", device=device.name, since=since
+            )
         batches = []
         for policy in self._cluster.policies:
-            partitions = sorted(self._engine.partitions(path, policy))
+            partitions = sorted(self._runtime.threads.call(self._engine.partitions, device.path, policy))
+            device.total += len(partitions)
             self._runtime.random.shuffle(partitions)
             for start in range(0, len(partitions), PARTITIONS_AT_ONCE):
                 batches.append((policy, partitions[start : start + PARTITIONS_AT_ONCE]))
         self._runtime.random.shuffle(batches)
         return batches
 
-    def _end(self, current: _Pass) -> None:
-        now = self._runtime.clock.now()
-        for device in current.devices:
-            if device.whole:
-                try:
-                    self._runtime.threads.call(write_note, device.path, now)
-                except OSError as error:
-                    self._runtime.log.warning("pass not noted", device=device.name, error=str(error))
-        figures = asdict(current.counts)
-        seconds = now - current.started
-        self._recon.report(
-            NAME,
-            started=current.started,
-            ended=now,
-            pass_seconds=seconds,
-            partitions=current.total,
-            partitions_done=current.total,
-            remaining_seconds=0.0,
-            **figures,
-        )
-        self._runtime.log.info("replication pass", seconds=round(seconds, 3), partitions=current.total, **figures)
-
-    def _report_progress(self, current: _Pass) -> None:
-        seconds = self._runtime.clock.now() - current.started
-        remaining = seconds / current.done * (current.total - current.done) if current.done else 0.0
-        self._recon.report(
-            NAME,
-            pass_started=current.started,
-            partitions=current.total,
-            partitions_done=current.done,
-            remaining_seconds=remaining,
-        )
+    def _failed(self, device: DevicePass, error: Exception) -> Exception | None:
+        """It is counted, and the others go on. Returns what nobody foresaw."""
+        device.whole = False
+        self._report.count("failed")
+        if not isinstance(error, OSError | StoreError):
+            return error
+        self._runtime.log.error("device failed", device=device.name, error=str(error))
+        return None
 
     # A batch of partitions of one device
 
-    def _batch(self, current: _Pass, device: _DevicePass) -> None:
-        """Look through the next partitions of a device, if there are any."""
-        batch = next(device.left, None)
-        if batch is None:
-            return
-        policy, partitions = batch
-        current.done += len(partitions)  # at once: whatever comes, the pass has an end
-        try:
-            self._compare(current, device, policy, partitions)
-        except Exception as error:
-            device.whole = False
-            current.counts.failures += 1
-            if not isinstance(error, (OSError, StoreError)):
-                raise
-            self._runtime.log.error("device failed", device=device.name, error=str(error))
-
-    def _compare(self, current: _Pass, device: _DevicePass, policy: Policy, partitions: Sequence[str]) -> None:
+    def _compare(self, device: DevicePass, policy: Policy, partitions: Sequence[str]) -> None:
         ring = self._rings.object(policy.index)
         left = [number for number in partitions if int(number) < ring.partition_count]
         while left:
-            left = left[self._compare_some(current, device, policy, left, ring) :]
+            left = left[self._compare_some(device, policy, left, ring) :]
 
-    def _compare_some(
-        self, current: _Pass, device: _DevicePass, policy: Policy, partitions: Sequence[str], ring: Ring
-    ) -> int:
+    def _compare_some(self, device: DevicePass, policy: Policy, partitions: Sequence[str], ring: Ring) -> int:
         """Look through the first ones; how many that were."""
         peers = Peers(self._transport, policy, ring.part_power, self._config.node_timeout)
         now = self._runtime.clock.now()
@@ -223,10 +193,10 @@ class ObjectReplicator:
                 place,
                 before,
                 device.away_since,
-                self._bytes.spend,
-                self._files.spend,
+                device.bytes.spend,
+                device.files.spend,
                 self._placing,
-                current.counts,
+                self._report,
             )
             theirs = {node: answers[node].get(number) for node in others[number]}
             is_primary = len(others[number]) < len(ring.primaries(int(number)))
@@ -251,7 +221,7 @@ class ObjectReplicator:
                 break
         return found
 
-    def _is_this(self, node: Device, device: _DevicePass) -> bool:
+    def _is_this(self, node: Device, device: DevicePass) -> bool:
         return node.device == device.name and self._is_mine(node)
 
     def _ask_all(
@@ -286,7 +256,7 @@ class ObjectReplicator:
 
     def _sync(
         self,
-        device: _DevicePass,
+        device: DevicePass,
         partition: Partition,
         mine: PartitionDigests,
         theirs: Mapping[Device, Mapping[str, str] | None],
@@ -295,7 +265,7 @@ class ObjectReplicator:
     ) -> None:
         place = partition.place
         lock = f"{place.policy.data_dir}-{partition.number % LOCKS}"
-        with self._places:
+        with device.places:
             try:
                 with lock_held(place.device, lock, self._config.lock_timeout):
                     whole = self._sync_locked(partition, mine, theirs, is_primary, ring)
@@ -303,7 +273,7 @@ class ObjectReplicator:
                 whole = False
             except (OSError, StoreError) as error:
                 whole = False
-                partition.counts.failures += 1
+                self._report.count("failed")
                 self._runtime.log.error("partition not replicated", partition=place.partition, error=str(error))
         device.whole = device.whole and whole
 

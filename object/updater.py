@@ -48,8 +48,7 @@ class Updater:
 
     name: str = "object-updater"
 
-    def __init__(self, config: UpdaterConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
-        """`timeout_seconds` is how long a container server may take to answer."""
+    def __init__(self, config: UpdaterConfig, surroundings: Surroundings) -> None:
         runtime = surroundings.runtime
         self._config = config
         self._cluster = surroundings.cluster
@@ -57,7 +56,6 @@ class Updater:
         self._rings = surroundings.rings
         self._transport = surroundings.transport
         self._runtime = runtime
-        self._timeout_seconds = timeout_seconds
         self._recon = surroundings.recon
         self._report = PassReport(self.name, surroundings.recon, runtime, "updates")
         self._pace = Pace(config.objects_per_second, runtime.clock)
@@ -195,7 +193,7 @@ class Updater:
                 continue
             request = BackendRequest("UPDATE", node, partition, container, headers)
             try:
-                exchanges.append(self._transport.start(request, encode_rows(rows), self._timeout_seconds))
+                exchanges.append(self._transport.start(request, encode_rows(rows), self._config.node_timeout))
             except NodeFailure as failure:
                 self._runtime.log.warning("container update failed", container=container, reason=failure)
         for exchange in exchanges:

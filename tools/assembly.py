@@ -109,8 +109,7 @@ def make_object_updater(config: ObjectConfig, surroundings: Surroundings) -> Job
     """The daemon that delivers an object server's pending updates."""
     from objstore.object.updater import Updater
 
-    updater = Updater(config.updater, surroundings, config.backend.container_update_timeout)
-    return Job(updater, config.updater.interval)
+    return Job(Updater(config.updater, surroundings), config.updater.interval)
 
 
 def make_object_auditors(config: ObjectConfig, surroundings: Surroundings, engine: StorageEngine) -> list[Job]:
@@ -172,7 +171,7 @@ def make_container_daemons(config: ContainerConfig, surroundings: Surroundings) 
     timeout_seconds = config.backend.node_timeout
     replicator = ContainerReplicator(config.replicator, surroundings)
     reconciler = ContainerReconciler(config.reconciler, surroundings, timeout_seconds)
-    updater = ContainerUpdater(surroundings, timeout_seconds)
+    updater = ContainerUpdater(config.updater, surroundings, timeout_seconds)
     return [
         Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),

@@ -41,7 +41,10 @@ class WholeStore:
         devices = DevicesConfig(root=str(folder.path), mount_check=False)
         self._object_config = ObjectConfig(devices=devices)
         self._container_config = ContainerConfig(
-            devices=devices, updater=ContainerUpdaterConfig(interval=REPORT_SECONDS)
+            devices=devices,
+            updater=ContainerUpdaterConfig(
+                interval=REPORT_SECONDS, containers_per_second=0, account_suppression_time=REPORT_SECONDS
+            ),
         )
         self._account_config = AccountConfig(devices=devices)
         config = self._proxy_config()

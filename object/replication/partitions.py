@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from objstore.cluster import Cluster
+from objstore.db.reports import PassReport
 from objstore.devices import Device
 from objstore.http.errors import HttpError
 from objstore.http.transport import NodeFailure
@@ -35,18 +36,6 @@ Files = list[File]
 # So many suffixes are looked into at a time, so that memory does not grow with partitions.
 SUFFIXES_AT_ONCE: Final = 256
 TOMBSTONE: Final = tombstone_name("")
-
-
-@dataclass
-class Counts:
-    """What a pass has done."""
-
-    pushed: int = 0
-    pulled: int = 0
-    removed: int = 0
-    reclaimed: int = 0
-    stranded: int = 0
-    failures: int = 0
 
 
 @dataclass
@@ -91,7 +80,7 @@ class Partition:
     spend_bytes: Spend
     spend_files: Spend
     placing: Placing
-    counts: Counts = field(default_factory=Counts)
+    report: PassReport
 
     @property
     def number(self) -> int:
@@ -119,7 +108,7 @@ class Partition:
                 if left.count:
                     raise PeerFailed(node, 0, f"{left.count} files were not stored")
             except (PeerFailed, NodeFailure) as failure:
-                self.counts.failures += 1
+                self.report.count("failed")
                 self._log.warning("replication failed", partition=self.number, reason=str(failure))
         return synced
 
@@ -176,7 +165,7 @@ class Partition:
                 raise PeerFailed(node, 0, f"broken off: {corrupt}") from corrupt
             if len(outcomes) != len(sent):
                 raise PeerFailed(node, 0, f"{len(outcomes)} answers to {len(sent)} files")
-            self.counts.pushed += outcomes.count(Outcome.STORED)
+            self.report.count("pushed", outcomes.count(Outcome.STORED))
             left.note(sent, outcomes)
 
     def _pull(self, node: Device, wanted: Files, left: Left) -> None:
@@ -193,7 +182,7 @@ class Partition:
                 raise PeerFailed(node, error.status, error.reason) from error
             finally:
                 body.close()
-            self.counts.pulled += outcomes.count(Outcome.STORED)
+            self.report.count("pulled", outcomes.count(Outcome.STORED))
             left.count += outcomes.count(Outcome.FAILED) + outcomes.count(Outcome.FULL)
 
     def give_up(self, primaries: Sequence[Device], ring_version: int) -> bool:
@@ -211,7 +200,7 @@ class Partition:
                     return False
                 confirmed = removable(asked, answers)
                 self._remove_all(confirmed)
-                self.counts.removed += sum(map(len, confirmed.values()))
+                self.report.count("removed", sum(map(len, confirmed.values())))
         return not self._suffixes()
 
     def _remove_all(self, names: Mapping[str, Sequence[str]]) -> None:
@@ -237,7 +226,7 @@ class Partition:
             names = list(standing.obsolete)
             if digest in old and digest not in lingering:
                 names += lasting(standing)
-                self.counts.reclaimed += 1
+                self.report.count("reclaimed")
             if names:
                 forgotten[digest] = names
         self._remove_all(forgotten)
@@ -277,7 +266,7 @@ class Partition:
             if digest in strange and is_stranded(standing, others, self.away_since):
                 location = Location(place.device, place.policy, place.partition, digest, digest)
                 self.engine.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")
-                self.counts.stranded += 1
+                self.report.count("stranded")
         return True
 
     def _suffixes(self) -> list[str]:

@@ -13,7 +13,7 @@ from objstore.config.sections import (
     ReconConfig,
     ReplicationConfig,
 )
-from objstore.config.units import Count, Seconds
+from objstore.config.units import Count, Positive, Seconds
 
 
 class ContainerBackendConfig(BackendConfig, frozen=True):
@@ -23,9 +23,16 @@ class ContainerBackendConfig(BackendConfig, frozen=True):
 
 
 class ContainerUpdaterConfig(Struct, frozen=True):
-    """[updater]: tells accounts how many objects and bytes their containers hold."""
+    """[updater]: tells accounts how many objects and bytes their containers hold.
+
+    `containers_per_second` counts those it looks at; 0 is without limit. An account whose servers have not taken a
+    report is left alone for `account_suppression_time`.
+    """
 
     interval: Seconds = 300.0
+    concurrency: Positive = 4
+    containers_per_second: Count = 50
+    account_suppression_time: Seconds = 60.0
 
 
 class ReconcilerConfig(Struct, frozen=True):

@@ -48,7 +48,8 @@ class StorageConfig(Struct, frozen=True):
 class ReplicatorConfig(Struct, frozen=True):
     """[replicator]: brings replicas together, and empties handoffs.
 
-    `bandwidth` in bytes and `objects_per_second` limit what it sends and fetches; 0 is without limit.
+    `bandwidth` in bytes and `objects_per_second` limit what it sends and fetches; 0 is without limit. These and
+    `concurrency` are of each device.
     """
 
     interval: Seconds = 30.0
@@ -89,6 +90,7 @@ class UpdaterConfig(Struct, frozen=True):
     max_objects_per_container_per_second: Count = 0
     per_container_ratelimit_buckets: Positive = 1000
     max_deferred_updates: Count = 10_000
+    node_timeout: Seconds = 10.0
     reclaim_age: Seconds = 7 * 86_400.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from objstore.recon import Recon
@@ -40,19 +41,32 @@ class PassReport:
             self._counts[outcome] += times
             self._figures.add(outcome, amount=times)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often what was done in this pass."""
+        return dict(self._counts)
+
     def counted(self, outcome: str) -> int:
         """How often in this pass."""
         return self._counts[outcome]
 
     def progress(self, done: int, total: int) -> None:
         """So much of the pass is over; told now and then."""
+        self.progress_side_by_side([(done, total)])
+
+    def progress_side_by_side(self, parts: Sequence[tuple[int, int]]) -> None:
+        """The same for parts that go on side by side, (done, total) of each: the slowest tells how long it will be."""
         now = self._clock.monotonic()
         if now - self._reported < REPORT_SECONDS:
             return
         self._reported = now
-        left = (now - self._began) * (total - done) / max(done, 1)
+        left = max(((total - done) / max(done, 1) for done, total in parts), default=0.0) * (now - self._began)
         self._recon.report(
-            self._daemon, done=done, total=total, remaining_seconds=round(left, 1), progress=dict(self._counts)
+            self._daemon,
+            done=sum(done for done, _ in parts),
+            total=sum(total for _, total in parts),
+            remaining_seconds=round(left, 1),
+            progress=self.counts,
         )
 
     def end(self) -> None:
@@ -63,5 +77,5 @@ class PassReport:
             ended=self._clock.now(),
             pass_seconds=round(self._clock.monotonic() - self._began, 3),
             remaining_seconds=0.0,
-            counts=dict(self._counts),
+            counts=self.counts,
         )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from objstore.config.container import ContainerUpdaterConfig
+from objstore.container import updater as updater_module
 from objstore.container.updater import SWEEP_INTERVAL_SECONDS, TELLING_ATTEMPTS, ContainerUpdater
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
+from objstore.recon import NoRecon, Recon, ReconFolder
 from objstore.ring.build import build_ring
 from objstore.rows import ContainerRow, decode_container_rows
 from tests.unit.objstore.db.harness import Servers, at, row
@@ -23,9 +27,13 @@ RING = build_ring(
 CONTAINER_RING = build_ring([Device(0, 1, 0, "10.0.0.9", 6201, "10.0.0.9", 6201, "sda", 1.0)], 4, 1, seed=1)
 
 
-def new_updater(servers: Servers, is_mine: bool = True) -> ContainerUpdater:
+def new_updater(
+    servers: Servers, is_mine: bool = True, recon: Recon | None = None, suppression: float = 0.0, **options: int
+) -> ContainerUpdater:
     rings = SimpleNamespace(account=RING, container=CONTAINER_RING)
-    return ContainerUpdater(servers.surroundings(rings=rings, is_mine=lambda device: is_mine), 3.0)
+    surroundings = servers.surroundings(rings=rings, is_mine=lambda device: is_mine, recon=recon or NoRecon())
+    config = ContainerUpdaterConfig(account_suppression_time=suppression, **options)
+    return ContainerUpdater(config, surroundings, 3.0)
 
 
 @pytest.fixture
@@ -190,3 +198,87 @@ def test_a_handoff_does_not_tell(servers: Servers) -> None:
     run_once(new_updater(servers, is_mine=False))
     assert told(servers) == []
     assert list((servers.device / "container_reports").iterdir()) == []
+
+
+def counts(recon: ReconFolder) -> dict[str, int]:
+    """What the last pass did."""
+    found: dict[str, int] = recon.read("container-updater")["counts"]
+    return found
+
+
+def test_operators_see_what_a_pass_did(servers: Servers, tmp_path: Path) -> None:
+    recon = ReconFolder(str(tmp_path / "recon"))
+    updater = new_updater(servers, recon=recon)
+    for name in ("c", "d"):
+        servers.to_container("PUT", 1, path=f"/sda/5/a/{name}")
+    run_once(updater)
+    report = recon.read("container-updater")
+    assert report["pass_seconds"] >= 0
+    assert report["remaining_seconds"] == 0
+    assert counts(recon) == {"told": 2}
+    run_once(updater)
+    assert counts(recon) == {}
+    servers.transport.status = 503
+    servers.to_container("DELETE", 2)
+    run_once(updater)
+    assert counts(recon) == {"kept": 1}
+
+
+def test_an_account_that_took_no_report_is_left_alone_for_a_while(servers: Servers, tmp_path: Path) -> None:
+    recon = ReconFolder(str(tmp_path / "recon"))
+    updater = new_updater(servers, recon=recon, suppression=60, concurrency=1)
+    run_once(updater)
+    for path in ("/sda/5/a/c", "/sda/5/a/d", "/sda/5/b/e"):
+        servers.to_container("PUT", 1, path=path)
+    servers.transport.status = 503
+    run_once(updater)
+    assert {request.path.account for request, _ in servers.transport.requests} == {"a", "b"}
+    assert len(servers.transport.requests) == 3 * 2
+    assert counts(recon) == {"kept": 2, "suppressed": 1}
+    servers.transport.requests.clear()
+    servers.transport.status = 202
+    servers.clock.elapsed = 59
+    run_once(updater)
+    assert servers.transport.requests == []
+    assert counts(recon) == {"suppressed": 3}
+    servers.clock.elapsed = 61
+    run_once(updater)
+    assert counts(recon) == {"told": 3}
+
+
+def test_accounts_left_alone_are_forgotten(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updater_module, "SUPPRESSED_MAX", 2)
+    updater = new_updater(servers, suppression=60)
+    servers.transport.status = 503
+    for account in "abcdefg":
+        servers.to_container("PUT", 1, path=f"/sda/5/{account}/c")
+    run_once(updater)
+    assert 0 < len(updater._suppressed) <= 2
+
+
+@pytest.mark.parametrize("sweep", [True, False])
+def test_as_many_at_a_time_and_in_a_second_as_it_is_told(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, sweep: bool
+) -> None:
+    updater = new_updater(servers, concurrency=3, containers_per_second=20)
+    spent: list[float] = []
+    monkeypatch.setattr(updater._pace, "spend", spent.append)
+    if not sweep:
+        run_once(updater)
+    for partition in range(1, 8):
+        servers.to_container("PUT", 1, path=f"/sda/{partition}/a/c{partition}")
+    run_once(updater)
+    assert spent == [3, 3, 1]
+    assert len(told(servers)) == 7 * 3
+    assert updater._pace._per_second == 20
+
+
+def test_a_device_that_fails_holds_no_other_back(
+    servers: Servers, updater: ContainerUpdater, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (servers.root / "broken").mkdir()
+    (servers.root / "broken/container_reports").write_bytes(b"no folder")
+    run_once(updater)
+    servers.to_container("PUT", 1)
+    run_once(updater)
+    assert len(told(servers)) == 3

@@ -70,9 +70,11 @@ class KeepingTransport:
     status: int | None = 202
     status_of: dict[int, int | None] = field(default_factory=dict)  # by the device's id, where it differs
     requests: list[tuple[BackendRequest, bytes]] = field(default_factory=list)
+    timeouts: list[float] = field(default_factory=list)
 
     def start(self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = 1.0) -> KeptExchange:
         self.requests.append((request, body))
+        self.timeouts.append(timeout_seconds)
         status = self.status_of.get(request.node.id, self.status)
         if status is None:
             raise NodeFailure(request.node, "connect")

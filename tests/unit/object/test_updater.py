@@ -28,7 +28,7 @@ def updater(store: Store) -> Updater:
 
 def make(store: Store, **config: int) -> Updater:
     settings = UpdaterConfig(**{"objects_per_second": 0, **config})
-    return Updater(settings, store.surroundings(rings=SimpleNamespace(container=RING)), 1.0)
+    return Updater(settings, store.surroundings(rings=SimpleNamespace(container=RING)))
 
 
 def pending(store: Store) -> list[str]:
@@ -55,6 +55,17 @@ def test_every_server_of_the_container_gets_the_row(store: Store, updater: Updat
     assert {row.timestamp for row in store.transport.rows} == {at(1)}
     assert pending(store) == []
     assert not list((store.root / "sda/async_pending").iterdir())
+
+
+def test_a_server_has_longer_for_many_rows_than_for_one_while_a_client_waits(store: Store, updater: Updater) -> None:
+    undelivered(store, 1)
+    store.transport.timeouts.clear()
+    run_once(updater)
+    assert set(store.transport.timeouts) == {10.0}
+    undelivered(store, 2)
+    store.transport.timeouts.clear()
+    run_once(make(store, node_timeout=7))
+    assert set(store.transport.timeouts) == {7}
 
 
 def test_only_the_newest_row_of_an_object_is_sent(store: Store, updater: Updater) -> None:

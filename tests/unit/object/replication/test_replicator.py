@@ -44,6 +44,15 @@ def test_what_others_lack_is_pushed(replicas: Replicas) -> None:
     assert stored is not None and stored.description.headers == {"X-Object-Meta-Colour": "blue"}
 
 
+def test_what_a_pass_has_done_is_among_the_figures(replicas: Replicas) -> None:
+    replicas.put(0, "o", 1)
+    replicas.put(1, "p", 1)
+    replicas.replicate(0)
+    figures = replicas.servers[0].runtime.metrics.render().decode()
+    assert 'object_replicator_files_total{outcome="pushed"} 2.0' in figures
+    assert 'object_replicator_files_total{outcome="pulled"} 1.0' in figures
+
+
 def test_what_a_device_lacks_is_pulled(replicas: Replicas) -> None:
     replicas.put(0, "one", 1, os.urandom(200_000))
     replicas.put(1, "two", 1)
@@ -82,7 +91,7 @@ def test_only_so_many_digests_are_held_at_a_time(
     made: Any = replicas.replicator(0)
     found: list[list[str]] = []
 
-    def compare_some(_pass: Any, device: Any, policy: Policy, partitions: Sequence[str], _ring: Ring) -> int:
+    def compare_some(device: Any, policy: Policy, partitions: Sequence[str], _ring: Ring) -> int:
         found.append(list(made._digests(device.path, policy, partitions, 0.0, "", 1)))
         return len(found[-1])
 
@@ -92,7 +101,7 @@ def test_only_so_many_digests_are_held_at_a_time(
     monkeypatch.setattr(replicator, "SUFFIXES_AT_ONCE", at_once)
     monkeypatch.setattr(made._engine, "suffix_digests", suffix_digests)
     monkeypatch.setattr(made, "_compare_some", compare_some)
-    made._compare(None, SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
+    made._compare(SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
     assert found == held
 
 

@@ -51,9 +51,13 @@ class StoppedClock(Clock):
     """Moves only when told."""
 
     seconds = float(NOW)
+    elapsed = 0.0
 
     def now(self) -> float:
         return self.seconds
+
+    def monotonic(self) -> float:
+        return self.elapsed
 
 
 @dataclass

@@ -1,0 +1,88 @@
+"""The daemons as they are put together: each of them tells operators of its passes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from objstore.config.account import AccountConfig
+from objstore.config.container import ContainerConfig
+from objstore.config.object import ObjectConfig
+from objstore.config.sections import DevicesConfig
+from objstore.daemon import Job, Runner, run_once
+from objstore.devices import Device
+from objstore.figures import Kind
+from objstore.http.access import RequestFigures
+from objstore.operators.reports import DAEMONS
+from objstore.recon import ReconFolder
+from objstore.ring.build import build_ring
+from objstore.runtime import Runtime
+from objstore.tools import assembly
+from tests.tidy.repository import ROOT
+from tests.unit.objstore.db.harness import Servers
+
+RING = build_ring([Device(0, 1, 0, "10.0.0.1", 6200, "10.0.0.1", 6200, "sda", 1.0)], 4, 1, seed=1)
+# What reports elsewhere: the quick pass of the auditor, and the relinker, which has a page without a server's name.
+OTHERS = {"object-auditor-quick", "object-relinker"}
+
+
+@dataclass
+class Node:
+    """All daemons of a node with one empty device."""
+
+    jobs: list[Job]
+    runtime: Runtime
+    recon: ReconFolder
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    (tmp_path / "devices").mkdir()
+    servers = Servers(tmp_path / "devices")
+    devices = DevicesConfig(root=str(tmp_path / "devices"), mount_check=False)
+    rings = SimpleNamespace(
+        account=RING, container=RING, object=lambda _index: RING, refreshed_object=lambda _index: RING
+    )
+    recon = ReconFolder(str(tmp_path / "recon"))
+    surroundings = servers.surroundings(rings=rings, recon=recon)
+    jobs = [
+        *assembly.make_object_daemons(ObjectConfig(devices=devices), surroundings),
+        *assembly.make_container_daemons(ContainerConfig(devices=devices), surroundings),
+        *assembly.make_account_daemons(AccountConfig(devices=devices), surroundings),
+    ]
+    return Node(jobs, servers.runtime, recon)
+
+
+def test_each_daemon_has_a_page_with_the_time_of_its_last_pass(node: Node) -> None:
+    for job in node.jobs:
+        run_once(job.worker)
+    assert {job.worker.name for job in node.jobs} == {name for name, _ in DAEMONS.values()} | OTHERS
+    for name in sorted(job.worker.name for job in node.jobs):
+        report = node.recon.read(name)
+        assert report.keys() >= {"pass_seconds", "started", "ended"}, name
+    for (kind, server), (name, shown) in DAEMONS.items():
+        page = shown(server, node.recon.read(name))
+        assert page["report"]["pass_seconds"] >= 0, (kind, server)
+
+
+def figures_of_documents() -> set[str]:
+    """Those of the table of figures."""
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    table = text.partition("| figure | labels | what |")[2].partition("\n\n")[0]
+    return {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.partition(" | ")[0])}
+
+
+def test_every_figure_is_documented_and_no_other(node: Node) -> None:
+    metrics = node.runtime.metrics
+    for service in ("proxy", "object", "container", "account"):
+        RequestFigures(metrics, service)
+    Runner(node.jobs, node.runtime)
+    for job in node.jobs:
+        run_once(job.worker)
+    kept = [series.family() for series in metrics._series.values()]
+    names = {f"{family.name}_total" if family.kind is Kind.COUNTER else family.name for family in kept}
+    assert figures_of_documents() == names
