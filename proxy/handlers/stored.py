@@ -18,7 +18,6 @@ ALLOWED: Final = (
     Client.CONTENT_DISPOSITION,
     Client.CONTENT_ENCODING,
     Client.OBJECT_MANIFEST,
-    Client.STATIC_LARGE_OBJECT,
     Client.CACHE_CONTROL,
     Client.CONTENT_LANGUAGE,
     Client.EXPIRES,

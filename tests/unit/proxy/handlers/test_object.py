@@ -29,6 +29,7 @@ def store_of(otherwise: Reply) -> Store:
         ({"X-Delete-After": "0"}, 400),
         ({"X-Delete-After": "1.5"}, 400),
         ({"If-None-Match": "abc"}, 400),
+        ({"X-Static-Large-Object": "True"}, 400),
         ({"X-Timestamp": "yesterday"}, 400),
         ({"Content-Length": str(5 * 1024**3 + 3)}, 413),
         ({"Content-Length": ""}, 411),

@@ -38,3 +38,10 @@ def sent_type(method: str, given: str) -> str | None:
 def test_no_client_says_what_size_is_listed(method: str, given: str, stored: str) -> None:
     assert sent_type(method, given) == stored
     assert split_listed_size(stored) == (stored, None)
+
+
+def test_a_post_does_not_make_a_large_object() -> None:
+    store = Store()
+    store.otherwise = Reply(202)
+    assert store.send("POST", PATH, {"X-Static-Large-Object": "True"}).status == 202
+    assert "X-Static-Large-Object" not in store.calls()[0].headers
