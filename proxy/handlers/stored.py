@@ -9,7 +9,7 @@ from typing import Final
 from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import title_of, variable_of
-from objstore.limits import Limits, check_metadata
+from objstore.limits import Limits, check_metadata, is_utf8
 from objstore.paths import ResourcePath
 from objstore.proxy.request import Request
 
@@ -58,8 +58,11 @@ def content_type(request: Request, name: str) -> str:
     """The type that is given or, without one or when asked to, the one that the name suggests.
 
     Without the parameters that are the store's own: a client's would make listings lie about sizes.
+    Raises HttpError 400 for one that is not UTF-8, which no listing could show.
     """
     given: str | None = request.environ.get("CONTENT_TYPE")
+    if given and not is_utf8(given):
+        raise HttpError(400, f"{Client.CONTENT_TYPE} must be valid UTF-8")
     if given and OWN_PARAMETERS in given:
         given = _OWN_OR_QUOTED.sub(r"\1", given).strip()
     if given and not is_true(request.environ.get("HTTP_X_DETECT_CONTENT_TYPE")):

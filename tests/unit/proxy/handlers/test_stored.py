@@ -45,3 +45,13 @@ def test_a_post_does_not_make_a_large_object() -> None:
     store.otherwise = Reply(202)
     assert store.send("POST", PATH, {"X-Static-Large-Object": "True"}).status == 202
     assert "X-Static-Large-Object" not in store.calls()[0].headers
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_types_are_utf8(method: str) -> None:
+    store = Store()
+    store.otherwise = Reply(201)
+    assert store.send(method, PATH, {"Content-Type": "text/\xff"}).status == 400
+    assert store.calls() == []
+    name = "text/plain; title=ä".encode().decode("latin-1")
+    assert sent_type(method, name) == name
