@@ -26,6 +26,7 @@ from objstore.proxy.handlers.common import (
 )
 from objstore.proxy.handlers.listing import listing_format, listing_request
 from objstore.proxy.info import account_key
+from objstore.proxy.methods import OF_ACCOUNTS
 from objstore.proxy.put.writing import Answers
 from objstore.proxy.request import Request
 from objstore.quorum import best_status
@@ -154,7 +155,7 @@ class AccountHandler:
 
     def _check_management(self) -> None:
         if not self._accounts.allow_account_management:
-            raise HttpError(405, headers={Client.ALLOW: "GET, HEAD, POST"})
+            raise HttpError(405, headers={Client.ALLOW: ", ".join(OF_ACCOUNTS)})
 
     def _is_made_on_demand(self, found: BackendResponse) -> bool:
         return self._accounts.account_autocreate and Client.ACCOUNT_STATUS not in found.headers

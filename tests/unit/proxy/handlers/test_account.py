@@ -62,7 +62,8 @@ def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, bo
 def test_management() -> None:
     for method in ("PUT", "DELETE"):
         store = Store()
-        assert store.send(method, PATH).status == 405
+        answer = store.send(method, PATH)
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST, OPTIONS")
         assert store.transport.calls == []
     store = Store(MANAGED)
     store.otherwise = Reply(201)

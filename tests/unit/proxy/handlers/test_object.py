@@ -169,7 +169,7 @@ def test_deletes(statuses: tuple[int, ...], expected: int) -> None:
 def test_other_verbs() -> None:
     answer = store_of(Reply(200)).send("PATCH", PATH)
     assert answer.status == 405
-    assert answer.headers["Allow"] == "GET, HEAD, PUT, POST, DELETE"
+    assert answer.headers["Allow"] == "GET, HEAD, PUT, POST, DELETE, COPY, OPTIONS"
 
 
 def test_headers_of_the_connection_stay_on_it() -> None:
