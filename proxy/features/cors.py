@@ -68,6 +68,8 @@ class Cors(Feature):
         allowed = self._allowed_origins(container)
         method = request.header(Client.ACCESS_CONTROL_REQUEST_METHOD)
         if not (origin in allowed or ANY in allowed) or method not in methods:
+            if allowed and ANY not in allowed:
+                headers[Client.VARY] = Client.ORIGIN
             return Response(401, headers)
         headers[Client.ACCESS_CONTROL_ALLOW_METHODS] = allow
         headers |= _origin_headers(origin, allowed)
@@ -87,6 +89,9 @@ class Cors(Feature):
         container = self._container(request)
         allowed = self._allowed_origins(container)
         if self._strict and origin not in allowed and ANY not in allowed:
+            if allowed:
+                # A cache must not give this answer to a script of an origin that is allowed.
+                headers[Client.VARY] = _joined(headers.get(Client.VARY), Client.ORIGIN)
             return
         exposed = [*ALWAYS_EXPOSED, *self._expose]
         exposed += [name.lower() for name in headers if not self._strict or name.startswith(METADATA_PREFIXES)]

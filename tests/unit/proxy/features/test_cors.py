@@ -82,11 +82,21 @@ def test_answers_say_what_scripts_may_read(proxy: Proxy) -> None:
     assert answer.headers["Vary"] == "Accept, Origin"
 
 
-def test_other_origins_get_no_marks(proxy: Proxy) -> None:
-    proxy.info.containers["/AUTH_test/c"] = container("http://b.example")
+@pytest.mark.parametrize(("allowed", "vary"), [("http://b.example", "Accept, Origin"), (None, "Accept")])
+def test_other_origins_get_no_marks(proxy: Proxy, allowed: str | None, vary: str) -> None:
+    proxy.info.containers["/AUTH_test/c"] = container(allowed)
+    proxy.handlers.answers["GET", "/AUTH_test/c/o"] = Response(200, {"Vary": "Accept"})
     answer = proxy.send("GET", "/v1/AUTH_test/c/o", {"Origin": ORIGIN})
     assert answer.status == 200
     assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+    assert answer.headers["Vary"] == vary
+
+
+@pytest.mark.parametrize(("allowed", "vary"), [("http://b.example", "Origin"), ("*", None), (None, None)])
+def test_refused_preflights_vary_too(proxy: Proxy, allowed: str | None, vary: str | None) -> None:
+    proxy.info.containers["/AUTH_test/c"] = container(allowed)
+    answer = proxy.send("OPTIONS", "/v1/AUTH_test/c/o", PREFLIGHT | {"Access-Control-Request-Method": "BREW"})
+    assert (answer.status, answer.headers.get("Vary")) == (401, vary)
 
 
 def test_refusals_are_marked_too(proxy: Proxy) -> None:
