@@ -221,7 +221,9 @@ def test_upgrades_are_not_taken_up() -> None:
 @pytest.mark.parametrize("body", [b"", b"Content-Length: 0\r\n", b"Content-Length: 3\r\n"])
 def test_keeping_alive(body: bytes) -> None:
     def kept(version: bytes, connection: bytes) -> bool:
-        return parse_request(b"PUT / HTTP/" + version + b"\r\nHost: x\r\n" + body + connection + b"\r\n", {}, HeadLimits())
+        return parse_request(
+            b"PUT / HTTP/" + version + b"\r\nHost: x\r\n" + body + connection + b"\r\n", {}, HeadLimits()
+        )
 
     assert kept(b"1.1", b"")
     assert kept(b"1.1", b"Connection: X-Foo\r\n")

@@ -28,7 +28,9 @@ def test_a_connection_serves_many_requests() -> None:
 def test_pipelined_requests_are_answered_in_order() -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"".join(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n%02d" % number for number in range(50)))
+        wire.send(
+            b"".join(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n%02d" % number for number in range(50))
+        )
         assert [wire.answer()[2] for _ in range(50)] == [b"%02d" % number for number in range(50)]
 
 
@@ -130,7 +132,10 @@ def test_bodies_of_unknown_length_go_in_chunks_or_end_the_connection() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;x=y\r\n wo\r\n0\r\nX-T: v\r\n\r\n"),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5\r\nhello\r\n3;x=y\r\n wo\r\n0\r\nX-T: v\r\n\r\n"
+        ),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhello wo"),
     ],
 )

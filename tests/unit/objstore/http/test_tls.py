@@ -88,10 +88,15 @@ def test_requests_large_and_small(served: Served, contexts: tuple[ssl.SSLContext
     wire = secure(served, contexts[1])
     assert not wire.connection.splices
     for content in (b"", b"small", b"large" * 1_000_000):
-        sending = concurrency.spawn(wire.send, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        sending = concurrency.spawn(
+            wire.send, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+        )
         assert wire.answer()[2] == content
         sending.wait()
-    wire.send(b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.send(
+        b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
     assert [wire.answer()[2], wire.answer()[2]] == [b"abc", b""]
     buffer = memoryview(bytearray(12))
     wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
