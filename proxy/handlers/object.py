@@ -111,7 +111,7 @@ class ObjectHandler:
                 self._write_headers(request, place, container, timestamp, stored),
                 request.body,
                 length,
-                self._limits.max_file_size,
+                request.length_max,
                 (request.environ.get("HTTP_ETAG") or "").strip().strip('"').lower(),
                 ask_first=unless_there and request.header(Client.EXPECT) is not None,
             )
