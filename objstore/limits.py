@@ -59,6 +59,15 @@ def text_of(value: str, allow_nul: bool = False) -> str:
     return text
 
 
+def is_utf8(value: str) -> bool:
+    """Whether `text_of` can read it."""
+    try:
+        text_of(value)
+    except HttpError:
+        return False
+    return True
+
+
 def check_path(limits: Limits, path: ResourcePath) -> None:
     """Raises HttpError 400 if a name is too long, or an account or container name holds a slash."""
     _check_length("Account", path.account, limits.max_account_name_length)
@@ -78,7 +87,7 @@ def check_metadata(limits: Limits, prefix: str, headers: Mapping[str, str], *, t
     for header, value in headers.items():
         if header.startswith(prefix):
             name = header[len(prefix) :]
-            if text_only and not (_is_utf8(name) and _is_utf8(value)):
+            if text_only and not (is_utf8(name) and is_utf8(value)):
                 raise HttpError(400, "Metadata must be valid UTF-8")
             _check_item(limits, prefix, name, value)
             count += 1
@@ -123,11 +132,3 @@ def _check_item(limits: Limits, prefix: str, name: str, value: str) -> None:
         raise HttpError(400, f"Metadata name too long: {prefix}{name}")
     if len(value) > limits.max_meta_value_length:
         raise HttpError(400, f"Metadata value longer than {limits.max_meta_value_length}: {prefix}{name}")
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        text_of(value)
-    except HttpError:
-        return False
-    return True

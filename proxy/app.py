@@ -18,6 +18,7 @@ from objstore.proxy.handlers.common import Tools
 from objstore.proxy.handlers.container import ContainerHandler
 from objstore.proxy.handlers.object import ObjectHandler
 from objstore.proxy.lookup import Lookup
+from objstore.proxy.methods import allow
 from objstore.proxy.nodes import Nodes
 from objstore.proxy.request import Request
 from objstore.ring.rings import Rings
@@ -42,6 +43,7 @@ class StorageApplication:
     def __init__(self, context: ProxyContext) -> None:
         tools = Tools(context)
         accounts = AccountHandler(tools)
+        self._account_config: Final = context.config.accounts
         self._accounts: Final = _verbs(accounts)
         self._containers: Final = _verbs(ContainerHandler(tools, accounts))
         self._objects: Final = _verbs(ObjectHandler(tools))
@@ -57,7 +59,7 @@ class StorageApplication:
             verbs = self._accounts
         answer = verbs.get(request.method)
         if answer is None:
-            raise HttpError(405, headers={Client.ALLOW: ", ".join(verbs)})
+            raise HttpError(405, headers={Client.ALLOW: allow(resource, self._account_config)})
         return answer(request)
 
 

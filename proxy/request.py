@@ -36,6 +36,7 @@ class Request(messages.Request, webob.BaseRequest):  # type: ignore[misc]  # Web
     acl: the list that `authorize` weighs; handlers set it once they know the container.
     authorize: set by the authentication, called by handlers; raises HttpError 401 or 403. None: may do all.
     owner: whether headers for owners only may be shown; `authorize` sets it.
+    length_max: the most bytes that a body may turn out to have; features may lower it.
     log_info: marks for the request's line in the access log.
     """
 
@@ -45,6 +46,7 @@ class Request(messages.Request, webob.BaseRequest):  # type: ignore[misc]  # Web
         "acl",
         "authorize",
         "identity",
+        "length_max",
         "limits",
         "log_info",
         "owner",
@@ -63,6 +65,7 @@ class Request(messages.Request, webob.BaseRequest):  # type: ignore[misc]  # Web
         self.authorize: Authorize | None = None
         self.acl: str | None = None
         self.owner = False
+        self.length_max = limits.max_file_size
         self.log_info: list[str] = []
 
     @property

@@ -157,7 +157,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
 
         def change(connection: sqlite3.Connection) -> None:
             if self.totals_of(connection).gone:
-                raise DatabaseAbsent(location.file)
+                raise self.absent(read_info(connection))
             self.set_metadata(connection, metadata, timestamp)
 
         with self.store.opened(location) as database:

@@ -13,6 +13,7 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Environ
 
 HEAD_BYTES_MAX: Final = 2 * 1024 * 1024  # a bound on all headers together; each has its own, tighter one
+UNKNOWN_CODING: Final = "Unsupported Transfer-Encoding"
 _NAMES_MAX: Final = 4096
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 _HEXADECIMAL: Final = frozenset(b"0123456789abcdefABCDEF")
@@ -108,6 +109,9 @@ def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
             raise error.__context__ from None
         raise HttpError(400, "Malformed request") from None
     except httptools.HttpParserError as error:
+        if target.done and "HTTP_TRANSFER_ENCODING" in environ:
+            # Every line of the head is in order; the parser stops at the coding because it is not chunked.
+            raise HttpError(501, UNKNOWN_CODING) from None
         raise HttpError(400, f"Malformed request: {error}") from None
     if not target.done:
         raise HttpError(400, "Malformed request: the head does not end")
@@ -117,6 +121,8 @@ def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
         raise HttpError(505)
     environ["REQUEST_METHOD"] = method.decode("ascii")
     environ["SERVER_PROTOCOL"] = protocol[1:].decode("ascii")
+    if "HTTP_HOST" not in environ and protocol == b" HTTP/1.1":
+        raise HttpError(400, "No Host header")  # RFC 9112, section 3.2
     _set_target(environ, target.url)
     _check_framing(environ)
     return _keeps_alive(environ.get("HTTP_CONNECTION"), protocol == b" HTTP/1.1")
@@ -181,7 +187,7 @@ def _check_framing(environ: Environ) -> None:
     coding = environ.get("HTTP_TRANSFER_ENCODING")
     if coding is not None:
         if coding.lower() != "chunked":
-            raise HttpError(501, "Unsupported Transfer-Encoding")
+            raise HttpError(501, UNKNOWN_CODING)
         if "CONTENT_LENGTH" in environ:
             raise HttpError(400, "Both Content-Length and Transfer-Encoding")
         if environ["SERVER_PROTOCOL"] == "HTTP/1.0":

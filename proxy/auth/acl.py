@@ -54,6 +54,10 @@ def _clean_element(element: str, writing: bool) -> str:
     if not colon or not name.startswith("."):
         if name in REFERRER_SPELLINGS:
             raise ValueError(f"no host or domain after {name!r}")
+        if name == LISTINGS and writing:
+            raise ValueError("listings cannot be granted writing")
+        if name.startswith(".") and name != LISTINGS:
+            raise ValueError(f"unknown designator {name!r}")
         return element
     if name not in REFERRER_SPELLINGS:
         raise ValueError(f"unknown designator {name!r}")

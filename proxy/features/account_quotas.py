@@ -9,7 +9,7 @@ They are kept as system metadata, those of policies by index, since a policy's n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -44,15 +44,23 @@ BYTES_KEY: Final = "Quota-Bytes"
 COUNT_KEY: Final = "Quota-Count"
 
 
-class PolicyUse(Struct):
-    """What an account holds in one storage policy."""
+class Use(Struct):
+    """What an account holds, in all or in one storage policy."""
 
     containers: int = 0
     objects: int = 0
     bytes: int = 0
 
 
-_stats: Final = msgspec.json.Decoder(dict[str, PolicyUse])
+class Limit(Struct):
+    """The quotas of an account, or of one of its policies (None: there is none), and what is used of them."""
+
+    bytes_quota: int | None
+    count_quota: int | None
+    use: Use
+
+
+_stats: Final = msgspec.json.Decoder(dict[str, Use])
 
 
 class AccountQuotas(Feature):
@@ -107,8 +115,13 @@ class AccountQuotas(Feature):
         if not has_quotas(account):
             return
         container = self._info.container(request, resource.container_path)
-        if does_not_fit(account, container.policy_index, quotas.upload_size(request)):
-            raise quotas.refuse(request, container.write_acl)
+        size = quotas.upload_size(request)
+        for limit in limits_of(account, container.policy_index):
+            if quotas.exceeds(limit.bytes_quota, limit.use.bytes, size) or quotas.exceeds(
+                limit.count_quota, limit.use.objects, 1
+            ):
+                raise quotas.refuse(request, container.write_acl)
+            quotas.leave_room(request, limit.bytes_quota, limit.use.bytes)
 
 
 def given_quotas(request: Request) -> dict[str, str]:
@@ -152,17 +165,16 @@ def has_quotas(account: AccountInfo) -> bool:
     return BYTES_KEY in account.metadata or any(key.startswith("Quota-") for key in account.sysmeta)
 
 
-def does_not_fit(account: AccountInfo, policy_index: int, size: int) -> bool:
-    """Whether one more object of so many bytes would go beyond any quota."""
+def limits_of(account: AccountInfo, policy_index: int) -> Iterator[Limit]:
+    """Every quota that an object of this policy has to keep."""
     kept = account.sysmeta
-    whole = kept.get(BYTES_KEY) or account.metadata.get(BYTES_KEY)
-    if quotas.exceeds(quotas.parse_quota(whole), account.bytes_used, size):
-        return True
-    if quotas.exceeds(quotas.parse_quota(kept.get(COUNT_KEY)), account.object_count, 1):
-        return True
+    yield Limit(
+        quotas.parse_quota(kept.get(BYTES_KEY) or account.metadata.get(BYTES_KEY)),
+        quotas.parse_quota(kept.get(COUNT_KEY)),
+        Use(objects=account.object_count, bytes=account.bytes_used),
+    )
     bytes_quota = quotas.parse_quota(kept.get(f"{BYTES_KEY}-Policy-{policy_index}"))
     count_quota = quotas.parse_quota(kept.get(f"{COUNT_KEY}-Policy-{policy_index}"))
-    if bytes_quota is None and count_quota is None:
-        return False
-    use = _stats.decode(account.policy_stats or "{}").get(str(policy_index), PolicyUse())
-    return quotas.exceeds(bytes_quota, use.bytes, size) or quotas.exceeds(count_quota, use.objects, 1)
+    if bytes_quota is not None or count_quota is not None:
+        use = _stats.decode(account.policy_stats or "{}").get(str(policy_index), Use())
+        yield Limit(bytes_quota, count_quota, use)

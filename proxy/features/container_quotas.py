@@ -57,12 +57,17 @@ class ContainerQuotas(Feature):
         if not has_quota(container):
             return self._next(request)
         key = container_key(resource)
+        if request.chunked:
+            # It is refused in the middle, where nobody can look again.
+            self._cache.invalidate(key)
+            container = self._info.container(request, resource)
         if does_not_fit(container, quotas.upload_size(request)):
             # What is remembered may be from before a deletion, so look again before refusing.
             self._cache.invalidate(key)
             container = self._info.container(request, resource)
             if does_not_fit(container, quotas.upload_size(request)):
                 raise quotas.refuse(request, container.write_acl)
+        quotas.leave_room(request, quotas.parse_quota(container.metadata.get(BYTES_KEY)), container.bytes_used)
         response = self._next(request)
         # The next upload is measured against a container that has this one.
         self._cache.invalidate(key)

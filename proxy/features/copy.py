@@ -1,11 +1,14 @@
 """Copies inside the store: COPY with a Destination, or PUT with X-Copy-From.
 
 The source is read with a GET of our own and written with a PUT of our own, each with the client's rights, so that
-every feature further in treats them as it treats the client's.
+every feature further in treats them as it treats the client's. With `?heartbeat=on` the answer begins as soon as the
+source is there: see `heartbeat`.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -15,6 +18,8 @@ from objstore.headers import Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response, title_of
 from objstore.paths import ResourcePath
+from objstore.proxy import errors
+from objstore.proxy.features import heartbeat
 from objstore.proxy.features.base import Feature, Handler
 from objstore.proxy.features.copy_headers import (
     NOT_FOR_THE_COPY,
@@ -41,10 +46,11 @@ class Copying(Struct, frozen=True):
 class Copy(Feature):
     """Bodies pass through piece by piece; nothing is kept in memory."""
 
-    __slots__ = ("_max_file_size",)
+    __slots__ = ("_log", "_max_file_size")
 
     def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
         super().__init__(next_handler, context)
+        self._log = context.runtime.log
         self._max_file_size = context.cluster.limits.max_file_size
 
     def __call__(self, request: Request) -> Response:
@@ -65,18 +71,32 @@ class Copy(Feature):
         source = self._next(self._reading(request, copying))
         if source.status // 100 != 2:
             return source
-        try:
+        with ExitStack() as undo:
+            undo.callback(source.close)
             size = _length_of(source)
             if size is None or size > self._max_file_size:
                 # Without a length: a large object of more parts than one listing shows.
                 raise HttpError(413, "The source is too large to be copied.")
             writing = self._writing(request, copying, source, size)
-            response = self._next(writing)
-        finally:
-            source.close()
+            if is_true(request.params.get("heartbeat")):
+                response = heartbeat.answer(request, partial(self._written, writing, source))
+                undo.pop_all()
+            else:
+                response = self._next(writing)
         if response.status // 100 == 2:
             _add_copy_headers(response, writing, copying, source)
         return response
+
+    def _written(self, writing: Request, source: Response) -> Response:
+        """What the copy comes to once the client has been told that it is under way: refusals come as answers."""
+        try:
+            return self._next(writing)
+        except Exception as error:
+            if not errors.is_foreseen(error):
+                self._log.exception("unforeseen error", trans_id=writing.transaction_id, path=writing.path)
+            return errors.answer_to(error)
+        finally:
+            source.close()
 
     def _reading(self, request: Request, copying: Copying) -> Request:
         headers = {name: value for name in OF_THE_SOURCE if (value := request.header(name)) is not None}

@@ -12,13 +12,13 @@ from objstore.http.messages import Response
 from objstore.proxy import errors
 from objstore.proxy.features.base import Feature, Handler
 from objstore.proxy.info import ContainerInfo
+from objstore.proxy.methods import methods_of
 from objstore.proxy.request import Request
 
 if TYPE_CHECKING:
     from objstore.proxy.context import ProxyContext
 
 ANY: Final = "*"
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "COPY", "OPTIONS")
 ALWAYS_EXPOSED: Final = (
     "cache-control", "content-language", "content-type", "expires", "last-modified", "pragma",
     "etag", "x-timestamp", "x-trans-id", "x-openstack-request-id",
@@ -30,11 +30,12 @@ NO_CONTAINER: Final = ContainerInfo(404)
 class Cors(Feature):
     """Answers preflights, and marks the answers to requests from other origins."""
 
-    __slots__ = ("_everywhere", "_expose", "_info", "_strict")
+    __slots__ = ("_accounts", "_everywhere", "_expose", "_info", "_strict")
 
     def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
         super().__init__(next_handler, context)
         config = context.config.cors
+        self._accounts = context.config.accounts
         self._everywhere = frozenset(config.allow_origin)
         self._expose = tuple(name.lower() for name in config.expose_headers)
         self._strict = config.strict
@@ -59,13 +60,16 @@ class Cors(Feature):
 
     def _preflight(self, request: Request, origin: str | None) -> Response:
         container = self._container(request)
-        allow = ", ".join(METHODS)
+        methods = methods_of(request.resource, self._accounts)
+        allow = ", ".join(methods)
         headers = {Client.ALLOW: allow}
         if not origin:
             return Response(200, headers)
         allowed = self._allowed_origins(container)
         method = request.header(Client.ACCESS_CONTROL_REQUEST_METHOD)
-        if not (origin in allowed or ANY in allowed) or method not in METHODS:
+        if not (origin in allowed or ANY in allowed) or method not in methods:
+            if allowed and ANY not in allowed:
+                headers[Client.VARY] = Client.ORIGIN
             return Response(401, headers)
         headers[Client.ACCESS_CONTROL_ALLOW_METHODS] = allow
         headers |= _origin_headers(origin, allowed)
@@ -85,6 +89,9 @@ class Cors(Feature):
         container = self._container(request)
         allowed = self._allowed_origins(container)
         if self._strict and origin not in allowed and ANY not in allowed:
+            if allowed:
+                # A cache must not give this answer to a script of an origin that is allowed.
+                headers[Client.VARY] = _joined(headers.get(Client.VARY), Client.ORIGIN)
             return
         exposed = [*ALWAYS_EXPOSED, *self._expose]
         exposed += [name.lower() for name in headers if not self._strict or name.startswith(METADATA_PREFIXES)]

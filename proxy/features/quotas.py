@@ -28,8 +28,14 @@ def exceeds(quota: int | None, used: int, more: int) -> bool:
 
 
 def upload_size(request: Request) -> int:
-    """The bytes a PUT announces; 0 for a chunked one, which is stopped only once the quota is used up."""
+    """The bytes a PUT announces; 0 for a chunked one, which `leave_room` stops where the quota is used up."""
     return request.content_length or 0
+
+
+def leave_room(request: Request, quota: int | None, used: int) -> None:
+    """Let a body of unknown length become no longer than what is left of a quota."""
+    if quota is not None and request.chunked:
+        request.length_max = min(request.length_max, max(quota - used, 0))
 
 
 def refuse(request: Request, write_acl: str | None) -> HttpError:

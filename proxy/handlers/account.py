@@ -15,9 +15,18 @@ from objstore.http.transport import BackendResponse
 from objstore.limits import check_metadata, check_path
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, UnknownPolicy
-from objstore.proxy.handlers.common import Tools, authorize, backend_headers, metadata_changes, refused, shown
+from objstore.proxy.handlers.common import (
+    Tools,
+    authorize,
+    backend_headers,
+    metadata_changes,
+    metadata_refused,
+    refused,
+    shown,
+)
 from objstore.proxy.handlers.listing import listing_format, listing_request
 from objstore.proxy.info import account_key
+from objstore.proxy.methods import OF_ACCOUNTS
 from objstore.proxy.put.writing import Answers
 from objstore.proxy.request import Request
 from objstore.quorum import best_status
@@ -83,9 +92,9 @@ class AccountHandler:
         changes = self._changes(request, resource)
         answers = self._write(request, resource, "PUT", changes)
         status = best_status(answers.statuses, answers.quorum)
-        if _deleted(answers):
-            status = 403
-        return Response(status) if status < 300 else refused(status)
+        if status == 403 or _deleted(answers):
+            return refused(403, reason="The account is deleted, and not emptied yet")
+        return Response(status) if status < 300 else self._refusal(status)
 
     def post(self, request: Request) -> Response:
         """204; makes the account if accounts are made on demand."""
@@ -100,7 +109,7 @@ class AccountHandler:
             status = best_status(answers.statuses, answers.quorum)
         if status == 404 and _deleted(answers):
             return refused(410, {Client.ACCOUNT_STATUS: "Deleted"})
-        return Response(204) if status < 300 else refused(status)
+        return Response(204) if status < 300 else self._refusal(status)
 
     def delete(self, request: Request) -> Response:
         """204. A query refuses it: a mistyped bulk delete must not cost an account."""
@@ -146,7 +155,7 @@ class AccountHandler:
 
     def _check_management(self) -> None:
         if not self._accounts.allow_account_management:
-            raise HttpError(405, headers={Client.ALLOW: "GET, HEAD, POST"})
+            raise HttpError(405, headers={Client.ALLOW: ", ".join(OF_ACCOUNTS)})
 
     def _is_made_on_demand(self, found: BackendResponse) -> bool:
         return self._accounts.account_autocreate and Client.ACCOUNT_STATUS not in found.headers
@@ -155,6 +164,10 @@ class AccountHandler:
         now = self._context.runtime.clock.timestamp().normal
         counts = (Client.ACCOUNT_CONTAINER_COUNT, Client.ACCOUNT_OBJECT_COUNT, Client.ACCOUNT_BYTES_USED)
         return dict.fromkeys(counts, "0") | {Client.TIMESTAMP: now}
+
+    def _refusal(self, status: int) -> Response:
+        """Of a write that may bring metadata."""
+        return refused(status, reason=metadata_refused(self._context.cluster.limits) if status == 400 else "")
 
     def _shown(self, found: BackendResponse, request: Request) -> dict[str, str]:
         headers = shown(found, request)

@@ -9,6 +9,7 @@ from objstore.headers import OWNER_ONLY, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response, title_of
 from objstore.http.transport import BackendResponse
+from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.proxy import errors
 from objstore.proxy.context import ProxyContext
@@ -101,6 +102,14 @@ def shown(response: BackendResponse, request: Request) -> dict[str, str]:
     return headers
 
 
-def refused(status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer of a status that has no body of its own."""
-    return errors.page(HttpError(status, headers=dict(headers) if headers else {}))
+def refused(status: int, headers: Mapping[str, str] | None = None, reason: str = "") -> Response:
+    """The answer of a status that has no body of its own; without a reason the page says the status's phrase."""
+    return errors.page(HttpError(status, reason, headers=dict(headers) if headers else {}))
+
+
+def metadata_refused(limits: Limits) -> str:
+    """Why a server refuses metadata that is in order by itself: together with what is there it becomes too much."""
+    return (
+        f"Too much metadata, together with what is there: at most {limits.max_meta_count} items"
+        f" and {limits.max_meta_overall_size} bytes"
+    )

@@ -10,7 +10,15 @@ from objstore.http.messages import Response
 from objstore.http.transport import BackendResponse
 from objstore.limits import check_metadata, check_path
 from objstore.policies import Policy, UnknownPolicy
-from objstore.proxy.handlers.common import Tools, authorize, backend_headers, metadata_changes, refused, shown
+from objstore.proxy.handlers.common import (
+    Tools,
+    authorize,
+    backend_headers,
+    metadata_changes,
+    metadata_refused,
+    refused,
+    shown,
+)
 from objstore.proxy.handlers.listing import listing_format, listing_request
 from objstore.proxy.handlers.updates import OF_ACCOUNT, add_updates
 from objstore.proxy.info import account_key, container_key
@@ -69,7 +77,7 @@ class ContainerHandler:
             headers[Backend.POLICY_INDEX] = str(policy.index)
         answers = self._write(request, resource, "PUT", headers, tell_account=True)
         status = best_status(answers.statuses, answers.quorum)
-        return Response(status) if status < 300 else refused(status)
+        return Response(status) if status < 300 else self._refusal(status, answers)
 
     def post(self, request: Request) -> Response:
         """204, 404."""
@@ -81,7 +89,7 @@ class ContainerHandler:
         headers[Client.TIMESTAMP] = self._tools.timestamp(request).internal
         answers = self._write(request, resource, "POST", headers, tell_account=False)
         status = best_status(answers.statuses, answers.quorum)
-        return Response(204) if status < 300 else refused(status)
+        return Response(204) if status < 300 else self._refusal(status, answers)
 
     def delete(self, request: Request) -> Response:
         """204, 404, 409 while it holds objects."""
@@ -92,7 +100,7 @@ class ContainerHandler:
         headers[Client.TIMESTAMP] = self._tools.timestamp(request).internal
         answers = self._write(request, resource, "DELETE", headers, tell_account=True)
         status = best_status(answers.statuses, answers.quorum)
-        return Response(204) if status < 300 else refused(status)
+        return Response(204) if status < 300 else self._refusal(status, answers)
 
     def _authorize_reading(self, request: Request, resource: ResourcePath) -> None:
         """By the container's list of readers. Raises HttpError 401, 403, 404."""
@@ -168,6 +176,17 @@ class ContainerHandler:
         if tell_account:
             cache.invalidate(account_key(resource.account))
         return answers
+
+    def _refusal(self, status: int, answers: Answers) -> Response:
+        """Of a write, with what the servers mean by it."""
+        reason = ""
+        if status == 400:
+            reason = metadata_refused(self._context.cluster.limits)
+        elif status == 409 and answers.header(409, Backend.POLICY_INDEX) is not None:
+            reason = "The container has another storage policy"
+        elif status == 409 and answers.header(409, Backend.TIMESTAMP) is None:
+            reason = "The container is not empty"
+        return refused(status, reason=reason)
 
     def _shown(self, found: BackendResponse, request: Request) -> dict[str, str]:
         headers = shown(found, request)

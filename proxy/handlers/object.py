@@ -36,6 +36,7 @@ PASSED_ON: Final = tuple(
         Backend.REPLICATION,
     )
 )
+STATIC_LARGE_OBJECT: Final = variable_of(Client.STATIC_LARGE_OBJECT)
 # What a refusal says of the object all the same.
 EXPLAINING: Final = (
     Client.ACCEPT_RANGES,
@@ -89,10 +90,12 @@ class ObjectHandler:
         return response
 
     def put(self, request: Request) -> Response:
-        """201, 202 if newer data is stored already, 404 without container, 412, 413, 422, 503 without a quorum."""
+        """201, 202 if newer data is stored already, 400, 404 without container, 412, 413, 422, 503 without a quorum."""
         resource, length = request.storage_resource, request.content_length
         check_path(self._limits, resource)
         check_upload_size(self._limits, length, request.chunked)
+        if STATIC_LARGE_OBJECT in request.environ:
+            raise HttpError(400, f"{Client.STATIC_LARGE_OBJECT} is not for clients to set")
         unless_there = _if_none_match(request)
         stored = stored_headers(request, self._limits)
         container = self._container(request, resource, writing=True)
@@ -108,7 +111,7 @@ class ObjectHandler:
                 self._write_headers(request, place, container, timestamp, stored),
                 request.body,
                 length,
-                self._limits.max_file_size,
+                request.length_max,
                 (request.environ.get("HTTP_ETAG") or "").strip().strip('"').lower(),
                 ask_first=unless_there and request.header(Client.EXPECT) is not None,
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from typing import Final
 
 from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import title_of, variable_of
-from objstore.limits import Limits, check_metadata
+from objstore.limits import Limits, check_metadata, is_utf8
 from objstore.paths import ResourcePath
 from objstore.proxy.request import Request
 
@@ -17,7 +18,6 @@ ALLOWED: Final = (
     Client.CONTENT_DISPOSITION,
     Client.CONTENT_ENCODING,
     Client.OBJECT_MANIFEST,
-    Client.STATIC_LARGE_OBJECT,
     Client.CACHE_CONTROL,
     Client.CONTENT_LANGUAGE,
     Client.EXPIRES,
@@ -25,6 +25,11 @@ ALLOWED: Final = (
 )
 ALLOWED_VARIABLES: Final = tuple((variable_of(name), name) for name in ALLOWED)
 UNKNOWN_TYPE: Final = "application/octet-stream"
+# What the parameters begin with that the store itself adds to a type, to tell containers what to list.
+OWN_PARAMETERS: Final = "swift_"
+# Either a quoted string, which stays, or such a parameter. A string that is never closed is none: containers look for
+# the parameter at the end of the type.
+_OWN_OR_QUOTED: Final = re.compile(rf'("[^"]*")|;\s*{OWN_PARAMETERS}(?:[^;"]|"[^"]*"|")*')
 
 EXPIRING_ACCOUNT: Final = ".expiring_objects"
 EXPIRING_CONTAINER_SECONDS: Final = 86_400
@@ -50,8 +55,16 @@ def stored_headers(request: Request, limits: Limits) -> dict[str, str]:
 
 
 def content_type(request: Request, name: str) -> str:
-    """The type that is given or, without one or when asked to, the one that the name suggests."""
+    """The type that is given or, without one or when asked to, the one that the name suggests.
+
+    Without the parameters that are the store's own: a client's would make listings lie about sizes.
+    Raises HttpError 400 for one that is not UTF-8, which no listing could show.
+    """
     given: str | None = request.environ.get("CONTENT_TYPE")
+    if given and not is_utf8(given):
+        raise HttpError(400, f"{Client.CONTENT_TYPE} must be valid UTF-8")
+    if given and OWN_PARAMETERS in given:
+        given = _OWN_OR_QUOTED.sub(r"\1", given).strip()
     if given and not is_true(request.environ.get("HTTP_X_DETECT_CONTENT_TYPE")):
         return given
     return mimetypes.guess_type(name, strict=False)[0] or UNKNOWN_TYPE

@@ -34,8 +34,9 @@ TRAILER_NAMES: Final = f"{Client.ETAG}, {Backend.BODY_CHECKSUM}"
 class Upload(Struct, frozen=True):
     """An object to be stored.
 
-    `length` is None for a chunked body. `etag` is what the client says it must be, "" if it does not. `ask_first`:
-    the nodes may refuse it by its headers alone, and the client waits for that before it sends the body.
+    `length` is None for a chunked body, which may turn out to have up to `length_max` bytes. `etag` is what the client
+    says it must be, "" if it does not. `ask_first`: the nodes may refuse it by its headers alone, and the client waits
+    for that before it sends the body.
     """
 
     place: Place
@@ -69,6 +70,7 @@ class ObjectWriter:
             return self._store_large(upload, b"")
         if length is None:
             content = _read_up_to(upload.body, SMALL_BODY_MAX + 1)
+            _check_length(upload, len(content))
             if len(content) > SMALL_BODY_MAX:
                 return self._store_large(upload, content)
         else:
@@ -115,8 +117,7 @@ class ObjectWriter:
         hashing: Task[None] | None = None
         for chunk in _chunks(upload, begun):
             total += len(chunk)
-            if total > upload.length_max:
-                raise HttpError(413, "Your request is too large.")
+            _check_length(upload, total)
             pieces = encoder.encode(chunk)
             if hashing is not None:
                 hashing.wait()
@@ -136,6 +137,11 @@ class ObjectWriter:
 def _hash(digest: Any, encoder: Encoder, chunk: Piece, pieces: Sequence[Piece]) -> None:
     digest.update(chunk)
     encoder.checksum(pieces)
+
+
+def _check_length(upload: Upload, received: int) -> None:
+    if received > upload.length_max:
+        raise HttpError(413, f"Your request is too large: at most {upload.length_max} bytes fit.")
 
 
 def _check_etag(upload: Upload, etag: str) -> None:

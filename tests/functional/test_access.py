@@ -147,6 +147,14 @@ def test_quotas(client: Client, admin: Client, container: str) -> None:
     assert client.post(headers={"X-Account-Quota-Bytes": "5"}).status == 403
 
 
+@pytest.mark.parametrize("size", [11, 3_000_000])
+def test_a_chunked_upload_stops_where_the_quota_does(client: Client, container: str, size: int) -> None:
+    client.post(container, {"X-Container-Meta-Quota-Bytes": "10"})
+    assert client.put(f"{container}/long", [b"x" * size]).status == 413
+    assert client.head(f"{container}/long").status == 404
+    assert client.put(f"{container}/short", [b"x" * 10]).status == 201
+
+
 def test_cross_origin(client: Client, container: str) -> None:
     client.put(f"{container}/o", b"x")
     origin = {"Origin": "http://a.example", "Access-Control-Request-Method": "GET"}

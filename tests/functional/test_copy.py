@@ -35,6 +35,19 @@ def test_a_copy_has_content_and_metadata(client: Client, container: str, by_copy
     assert target.headers["x-object-meta-b"] == "2"
 
 
+def test_a_copy_with_a_heartbeat_is_told_in_the_body(client: Client, container: str) -> None:
+    content = b"x" * 3_000_000
+    client.put(f"{container}/large", content)
+    asked = {"Destination": f"{container}/copy", "Accept": "application/json"}
+    answer = client.request("COPY", f"{container}/large", asked, heartbeat="on")
+    assert (answer.status, answer.headers["x-copied-from"]) == (202, f"{container}/large")
+    assert answer.json()["Response Status"] == "201 Created"
+    assert client.get(f"{container}/copy").body == content
+    asked["Destination"] = "no-such-container/copy"
+    assert client.request("COPY", f"{container}/large", asked, heartbeat="on").json()["Response Status"][:3] == "404"
+    assert client.request("COPY", f"{container}/none", asked, heartbeat="on").status == 404
+
+
 def test_quoted_names(client: Client, container: str, source: str) -> None:
     answer = client.copy(source, f"{container}/targét")
     assert answer.status == 201

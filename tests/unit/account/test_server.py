@@ -34,7 +34,7 @@ def test_deleted_and_not_reaped(servers: Servers) -> None:
     servers.to_account("PUT", 1)
     servers.update_account([container("c")])
     assert servers.to_account("DELETE", 2).status == 204
-    for method in ("HEAD", "GET", "DELETE"):
+    for method in ("HEAD", "GET", "POST", "DELETE"):
         answer = servers.to_account(method, 3)
         assert (answer.status, answer.headers["X-Account-Status"]) == (404, "Deleted")
     again = servers.to_account("PUT", 5)

@@ -8,7 +8,7 @@ from objstore.http import heads
 from objstore.http.errors import HttpError
 from objstore.http.heads import HeadLimits, parse_request, parse_response
 
-LINE = b"PUT /a HTTP/1.1\r\n"
+LINE = b"PUT /a HTTP/1.1\r\nHost: x\r\n"
 
 
 def parsed(head: bytes) -> dict[str, Any]:
@@ -42,8 +42,10 @@ def test_a_request() -> None:
         b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         b"Transfer-Encoding: chunked, identity\r\n",
-        b"Transfer-Encoding: xchunked\r\n",
         b"Transfer-Encoding: \x0bchunked\r\n",
+        b"Transfer-Encoding: gzip\r\nContent-Length: 5\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: gzip\r\n",
+        b"Transfer-Encoding: gzip\r\nX : y\r\n",
         b"Transfer-Encoding:\r\nContent-Length: 5\r\n",
         b"Content-Length: 5, 5\r\n",
         b"Content-Length: +5\r\n",
@@ -113,20 +115,30 @@ def test_refused_headers(lines: bytes) -> None:
 )
 def test_refused_request_lines(line: bytes, status: int) -> None:
     with pytest.raises(HttpError) as caught:
-        parsed(line + b"\r\nX: y\r\n\r\n")
+        parsed(line + b"\r\nHost: x\r\nX: y\r\n\r\n")
     assert caught.value.status == status
+
+
+def test_a_request_names_its_host() -> None:
+    for target in (b"/a", b"http://h/a"):
+        with pytest.raises(HttpError, match="No Host header") as caught:
+            parsed(b"GET " + target + b" HTTP/1.1\r\nX: y\r\n\r\n")
+        assert caught.value.status == 400
+    assert parsed(b"GET /a HTTP/1.1\r\nHost:\r\n\r\n")["HTTP_HOST"] == ""
+    assert "HTTP_HOST" not in parsed(b"GET /a HTTP/1.0\r\n\r\n")
 
 
 def test_one_request_is_not_two() -> None:
     with pytest.raises(HttpError):
-        parsed(b"GET /a HTTP/1.1\nHost: a\n\nGET /b HTTP/1.1\r\n\r\n")
+        parsed(b"GET /a HTTP/1.1\nHost: a\n\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
 def test_transfer_codings() -> None:
     assert parsed(LINE + b"Transfer-Encoding: Chunked \r\n\r\n")["HTTP_TRANSFER_ENCODING"] == "Chunked"
-    with pytest.raises(HttpError) as caught:
-        parsed(LINE + b"Transfer-Encoding: gzip, chunked\r\n\r\n")
-    assert caught.value.status == 501
+    for unknown in (b"gzip", b"gzip, chunked", b"identity", b"xchunked", b"gzip\r\nTransfer-Encoding: br"):
+        with pytest.raises(HttpError) as caught:
+            parsed(LINE + b"Transfer-Encoding: " + unknown + b"\r\n\r\n")
+        assert caught.value.status == 501
     with pytest.raises(HttpError) as caught:
         parsed(b"PUT /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert caught.value.status == 400
@@ -144,7 +156,7 @@ def test_framing_is_checked_even_where_the_parser_is_lenient() -> None:
 
 
 def test_limits() -> None:
-    limits = HeadLimits(line_bytes=40, header_bytes=20, headers=2)
+    limits = HeadLimits(line_bytes=40, header_bytes=20, headers=3)
 
     def status(head: bytes) -> int:
         try:
@@ -153,12 +165,12 @@ def test_limits() -> None:
             return error.status
         return 0
 
-    assert status(b"GET /" + b"a" * 25 + b" HTTP/1.1\r\n\r\n") == 0
-    assert status(b"GET /" + b"a" * 30 + b" HTTP/1.1\r\n\r\n") == 414
-    assert status(b"GET / HTTP/1.1\r\nName: " + b"v" * 16 + b"\r\n\r\n") == 0
-    assert status(b"GET / HTTP/1.1\r\nName: " + b"v" * 17 + b"\r\n\r\n") == 400
-    assert status(b"GET / HTTP/1.1\r\nA: 1\r\nA: 2\r\n\r\n") == 0
-    assert status(b"GET / HTTP/1.1\r\nA: 1\r\nA: 2\r\n_: 3\r\n\r\n") == 400
+    assert status(b"GET /" + b"a" * 25 + b" HTTP/1.1\r\nHost: x\r\n\r\n") == 0
+    assert status(b"GET /" + b"a" * 30 + b" HTTP/1.1\r\nHost: x\r\n\r\n") == 414
+    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 16 + b"\r\n\r\n") == 0
+    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 17 + b"\r\n\r\n") == 400
+    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n\r\n") == 0
+    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n_: 3\r\n\r\n") == 400
 
 
 def test_names_with_underscores_do_not_stand_for_those_with_dashes() -> None:
@@ -173,11 +185,11 @@ def test_headers_of_one_name_are_joined() -> None:
 
 def test_any_method_is_for_the_application_to_judge() -> None:
     for method in ("get", "UPDATE", "REPLICATE", "FOO-BAR", "M-SEARCH", "PRI", "BREW"):
-        assert parsed(method.encode() + b" /a HTTP/1.1\r\n\r\n")["REQUEST_METHOD"] == method
+        assert parsed(method.encode() + b" /a HTTP/1.1\r\nHost: x\r\n\r\n")["REQUEST_METHOD"] == method
 
 
 def test_bytes_beyond_ascii() -> None:
-    environ = parsed("GET /h\xe9?\xe9 HTTP/1.1\r\nX: \xe9\r\n\r\n".encode())
+    environ = parsed("GET /h\xe9?\xe9 HTTP/1.1\r\nHost: x\r\nX: \xe9\r\n\r\n".encode())
     assert environ["PATH_INFO"].encode("latin-1").decode() == "/h\xe9"
     assert environ["objstore.raw_path"] == "/h%C3%A9"
     assert environ["QUERY_STRING"] == "%C3%A9"
@@ -209,7 +221,9 @@ def test_upgrades_are_not_taken_up() -> None:
 @pytest.mark.parametrize("body", [b"", b"Content-Length: 0\r\n", b"Content-Length: 3\r\n"])
 def test_keeping_alive(body: bytes) -> None:
     def kept(version: bytes, connection: bytes) -> bool:
-        return parse_request(b"PUT / HTTP/" + version + b"\r\n" + body + connection + b"\r\n", {}, HeadLimits())
+        return parse_request(
+            b"PUT / HTTP/" + version + b"\r\nHost: x\r\n" + body + connection + b"\r\n", {}, HeadLimits()
+        )
 
     assert kept(b"1.1", b"")
     assert kept(b"1.1", b"Connection: X-Foo\r\n")

@@ -28,14 +28,16 @@ def test_a_connection_serves_many_requests() -> None:
 def test_pipelined_requests_are_answered_in_order() -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"".join(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n%02d" % number for number in range(50)))
+        wire.send(
+            b"".join(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n%02d" % number for number in range(50))
+        )
         assert [wire.answer()[2] for _ in range(50)] == [b"%02d" % number for number in range(50)]
 
 
 def test_what_follows_a_body_is_the_next_request() -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n\r\n")
+        wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert wire.answer()[2] == b"abc"
         assert wire.answer()[1]["x-method"] == "GET"
 
@@ -49,8 +51,8 @@ def test_a_pipelining_client_does_not_starve_others() -> None:
 
     with serving(application) as served:
         greedy, modest = served.connect(), served.connect()
-        greedy.send(b"GET /greedy HTTP/1.1\r\n\r\n" * 1000)
-        modest.send(b"GET /modest HTTP/1.1\r\n\r\n")
+        greedy.send(b"GET /greedy HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        modest.send(b"GET /modest HTTP/1.1\r\nHost: x\r\n\r\n")
         assert modest.answer()[2] == b"/modest"
         assert turns.index("/modest") < 100
         for _ in range(1000):
@@ -60,13 +62,13 @@ def test_a_pipelining_client_does_not_starve_others() -> None:
 @pytest.mark.parametrize(
     ("request_head", "stays"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", True),
-        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", False),
-        (b"GET / HTTP/1.1\r\nConnection: x, Close\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: x, Close\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", True),
-        (b"GET / HTTP/1.1\r\nConnection: Keep-Alive\r\n\r\n", True),
-        (b"POST / HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Keep-Alive\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", False),
     ],
 )
 def test_the_client_says_whether_the_connection_stays(request_head: bytes, stays: bool) -> None:
@@ -104,7 +106,7 @@ def test_statuses_without_a_body(status: str, as_tuple: bool) -> None:
 def test_head_is_answered_without_a_body() -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"HEAD /refuse HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+        wire.send(b"HEAD /refuse HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
         status, headers = wire.head()
         assert (status, headers["content-length"]) == (409, "22")
         assert wire.answer()[0] == 200
@@ -130,8 +132,11 @@ def test_bodies_of_unknown_length_go_in_chunks_or_end_the_connection() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;x=y\r\n wo\r\n0\r\nX-T: v\r\n\r\n"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhello wo"),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5\r\nhello\r\n3;x=y\r\n wo\r\n0\r\nX-T: v\r\n\r\n"
+        ),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhello wo"),
     ],
 )
 def test_bodies_may_come_byte_by_byte(content: bytes) -> None:
@@ -150,7 +155,7 @@ def test_bodies_may_come_byte_by_byte(content: bytes) -> None:
 def test_continue_is_said_when_the_body_is_read() -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"PUT / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n")
+        wire.send(b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n")
         assert wire.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         wire.send(b"abc")
         assert wire.answer()[2] == b"abc"
@@ -160,7 +165,7 @@ def test_continue_is_said_when_the_body_is_read() -> None:
 def test_continue_is_not_said_when_the_body_is_refused(framing: bytes) -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"PUT /refuse HTTP/1.1\r\nExpect: 100-continue\r\n" + framing + b"\r\n\r\n")
+        wire.send(b"PUT /refuse HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + framing + b"\r\n\r\n")
         status, headers, _ = wire.answer()
         assert (status, headers["connection"], headers["x-why"]) == (409, "close", "because")
         assert wire.rest() == b""
@@ -176,18 +181,18 @@ def test_clients_of_old_are_not_told_to_continue() -> None:
 def test_a_short_rest_of_a_refused_body_is_skipped() -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"PUT /refuse HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+        wire.send(b"PUT /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
         assert wire.answer()[0] == 409
         wire.send(b"12345" + GET)
         assert wire.answer()[0] == 200
-        wire.send(b"PUT /refuse HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n" + GET)
+        wire.send(b"PUT /refuse HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n" + GET)
         assert [wire.answer()[0], wire.answer()[0]] == [409, 200]
 
 
 def test_a_long_rest_of_a_refused_body_ends_the_connection_but_not_the_answer() -> None:
     with serving(Echo()) as served:
         wire = served.connect()
-        wire.send(b"PUT /refuse HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n")
+        wire.send(b"PUT /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
         for _ in range(30):
             wire.send(b"x" * 100000)
         status, headers, _ = wire.answer()
@@ -199,14 +204,14 @@ def test_malformed_chunks_end_the_connection() -> None:
     echo = Echo()
     with serving(echo) as served:
         wire = served.connect()
-        wire.send(b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n0\r\n\r\n" + GET)
+        wire.send(b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n0\r\n\r\n" + GET)
         status, headers, _ = wire.answer()
         assert (status, headers["connection"]) == (400, "close")
         assert isinstance(echo.refused[0], BadFraming)
         wire.close()
         settle(lambda: served.server.connections == 0)
         wire = served.connect()
-        wire.send(b"PUT /refuse HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n0\r\n\r\n" + GET)
+        wire.send(b"PUT /refuse HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n0\r\n\r\n" + GET)
         assert wire.answer()[0] == 409
         wire.connection.shutdown_sending()
         assert wire.rest() == b""
@@ -217,14 +222,14 @@ def test_silent_and_leaving_clients(head: bytes) -> None:
     echo = Echo()
     with serving(echo, client_timeout_seconds=0.01) as served:
         wire = served.connect()
-        wire.send(b"PUT / HTTP/1.1\r\n" + head)
+        wire.send(b"PUT / HTTP/1.1\r\nHost: x\r\n" + head)
         status, headers, _ = wire.answer()
         assert (status, headers["connection"]) == (408, "close")
         wire.send(b"123456" + GET)
         wire.connection.shutdown_sending()
         assert wire.rest() == b""
         wire = served.connect()
-        wire.send(b"PUT / HTTP/1.1\r\n" + head)
+        wire.send(b"PUT / HTTP/1.1\r\nHost: x\r\n" + head)
         wire.close()
         settle(lambda: len(echo.refused) == 2)
         assert [type(error) for error in echo.refused] == [ClientTimeout, ClientDisconnected]
@@ -251,7 +256,7 @@ def test_drain_lets_busy_requests_finish() -> None:
     for wire in (idle, waiting):
         wire.send(GET)
         wire.answer()
-    busy.send(b"GET /slow HTTP/1.1\r\n\r\n")
+    busy.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
     concurrency.sleep(0.002)
     waiting.send(GET)  # not read yet when the drain begins
     served.server.drain()

@@ -39,7 +39,7 @@ def test_an_empty_line_before_a_request_is_ignored() -> None:
 def test_a_slow_head_is_refused() -> None:
     with serving(plain, head_timeout_seconds=0.01) as served:
         wire = served.connect()
-        wire.send(b"GET / HTTP/1.1\r\nX-Slow: ")
+        wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         status, headers, _ = wire.answer()
         assert (status, headers["connection"]) == (408, "close")
 
@@ -47,7 +47,7 @@ def test_a_slow_head_is_refused() -> None:
 def test_dripping_does_not_extend_the_deadline() -> None:
     with serving(plain, head_timeout_seconds=0.05) as served:
         wire = served.connect()
-        wire.send(b"GET / HTTP/1.1\r\nX-Slow: ")
+        wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         start = concurrency.monotonic()
         while wire.silent(0.005):
             wire.send(b"x")
@@ -59,19 +59,19 @@ def test_dripping_does_not_extend_the_deadline() -> None:
     ("pieces", "status"),
     [
         ((b"GET /", b"a" * 200), 414),
-        ((b"GET /" + b"a" * 200 + b" HTTP/1.1\r\n\r\n",), 414),
-        ((b"GET / HTTP/1.1\r\nX: ", b"a" * 100), 400),
-        ((b"GET / HTTP/1.1\r\nX: " + b"a" * 100 + b"\r\n\r\n",), 400),
-        ((b"GET / HTTP/1.1\r\n", *[b"X: y\r\n"] * 10000), 400),
-        ((b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 6 + b"\r\n",), 400),
+        ((b"GET /" + b"a" * 200 + b" HTTP/1.1\r\nHost: x\r\n\r\n",), 414),
+        ((b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"a" * 100), 400),
+        ((b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100 + b"\r\n\r\n",), 400),
+        ((b"GET / HTTP/1.1\r\nHost: x\r\n", *[b"X: y\r\n"] * 10000), 400),
+        ((b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 6 + b"\r\n",), 400),
         ((b"GET / HTTP/1.1\n", b"\n"), 400),
-        ((b"GET / HTTP/1.1\r\n", b"X: y\n", b"\n"), 400),
+        ((b"GET / HTTP/1.1\r\nHost: x\r\n", b"X: y\n", b"\n"), 400),
         ((b"\n",), 400),
         ((b"\x16\x03\x01\x02\x00\x01\x00\n",), 400),
         ((b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",), 505),
         ((b"GET /\r\n\r\n",), 505),
-        ((b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",), 400),
-        ((b"GET / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",), 501),
+        ((b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",), 400),
+        ((b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",), 501),
     ],
 )
 def test_refused_heads(pieces: tuple[bytes, ...], status: int) -> None:
@@ -208,7 +208,7 @@ def test_bodies_are_told_what_was_sent_and_closed() -> None:
     with serving(application) as served:
         wire = served.connect()
         for method, path in ((b"GET", b"/tuple"), (b"GET", b"/parts"), (b"HEAD", b"/tuple")):
-            wire.send(method + b" " + path + b" HTTP/1.1\r\n\r\n")
+            wire.send(method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
             if method == b"GET":
                 wire.answer()
             else:
@@ -296,7 +296,7 @@ def test_accepting_over_the_network_within_limits() -> None:
     wires = []
     for _ in range(3):
         wires.append(Wire(socket.create_connection(listener.getsockname())))
-        wires[-1].send(b"GET / HTTP/1.1\r\n\r\n")
+        wires[-1].send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert [wires[0].answer()[0], wires[1].answer()[0]] == [200, 200]
     assert wires[2].silent()
     wires[0].close()

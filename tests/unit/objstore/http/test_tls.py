@@ -88,13 +88,18 @@ def test_requests_large_and_small(served: Served, contexts: tuple[ssl.SSLContext
     wire = secure(served, contexts[1])
     assert not wire.connection.splices
     for content in (b"", b"small", b"large" * 1_000_000):
-        sending = concurrency.spawn(wire.send, b"PUT / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        sending = concurrency.spawn(
+            wire.send, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+        )
         assert wire.answer()[2] == content
         sending.wait()
-    wire.send(b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    wire.send(
+        b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
     assert [wire.answer()[2], wire.answer()[2]] == [b"abc", b""]
     buffer = memoryview(bytearray(12))
-    wire.send(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert wire.connection.receive_into(buffer, 5.0) == 12
     assert bytes(buffer) == b"HTTP/1.1 200"
     assert wire.rest().endswith(b"\r\n\r\n")
@@ -104,7 +109,7 @@ def test_requests_large_and_small(served: Served, contexts: tuple[ssl.SSLContext
 
 def test_a_refused_upload_gets_its_answer(served: Served, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     wire = secure(served, contexts[1])
-    wire.send(b"PUT /refuse HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n")
+    wire.send(b"PUT /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
     for _ in range(30):
         wire.send(b"x" * 100000)
     assert wire.answer()[0] == 409
@@ -113,7 +118,7 @@ def test_a_refused_upload_gets_its_answer(served: Served, contexts: tuple[ssl.SS
 
 def test_clients_that_do_not_speak_tls(served: Served) -> None:
     wires = [Wire(served.dial()) for _ in range(4)]
-    wires[0].send(b"GET / HTTP/1.1\r\n\r\n")
+    wires[0].send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     wires[1].send(b"\x16\x03\x01\x02\x00")
     wires[2].close()
     assert b"200" not in wires[0].rest()
@@ -132,7 +137,7 @@ def test_a_client_that_left_before_it_was_served(
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()  # with a reset
     wire = secure(served, contexts[1])
-    wire.send(b"GET / HTTP/1.1\r\n\r\n")
+    wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert wire.answer()[0] == 200
     wire.close()
 
@@ -141,9 +146,9 @@ def test_what_is_waiting_keeps_a_connection_from_being_idle(
     served: Served, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
     wire = secure(served, contexts[1])
-    wire.send(b"GET / HTTP/1.1\r\n\r\n")
+    wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     wire.answer()
-    wire.send(b"GET / HTTP/1.1\r\n\r\n")
+    wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     served.server.drain()
     assert wire.answer()[1]["connection"] == "close"
     wire.close()

@@ -65,7 +65,7 @@ class Running:
     def get(self, path: str = "/") -> tuple[int, int]:
         """Which worker answers, and of which generation; (0, 0) for no answer."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
-            sock.sendall(b"GET %s HTTP/1.1\r\nConnection: close\r\n\r\n" % path.encode())
+            sock.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode())
             answer = b""
             while part := sock.recv(65536):
                 answer += part

@@ -35,14 +35,28 @@ def test_clean(given: str, cleaned: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [".r:", ".r", ".r:*,.r:", ".r:-", ".r:.", ".r:*.", ".unknown:x", ".ref", ". r:x", ".r:-*."]
+    "given",
+    [
+        ".r:",
+        ".r",
+        ".r:*,.r:",
+        ".r:-",
+        ".r:.",
+        ".r:*.",
+        ".unknown:x",
+        ".ref",
+        ".unknown",
+        "test,.rlisting",
+        ". r:x",
+        ".r:-*.",
+    ],
 )
 def test_malformed(given: str) -> None:
     with pytest.raises(ValueError, match="designator|host"):
         acl.clean(given, writing=False)
 
 
-@pytest.mark.parametrize("given", [".r:*", "test,.referer:a.example"])
+@pytest.mark.parametrize("given", [".r:*", "test,.referer:a.example", ".rlistings"])
 def test_referrers_cannot_write(given: str) -> None:
     with pytest.raises(ValueError, match="writing"):
         acl.clean(given, writing=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from objstore.config.proxy import CorsConfig, ProxyConfig
+from objstore.config.proxy import AccountsConfig, CorsConfig, ProxyConfig
 from objstore.http.messages import Response
 from objstore.proxy.info import ContainerInfo
 from tests.unit.proxy.features.harness import Proxy
+from tests.unit.proxy.store import Store
 
 ORIGIN = "http://a.example"
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"}
@@ -49,10 +50,23 @@ def test_preflight_for_a_method_that_is_none(proxy: Proxy) -> None:
     assert proxy.send("OPTIONS", "/v1/AUTH_test/c/o", {"Origin": ORIGIN}).status == 401
 
 
-def test_options_without_an_origin(proxy: Proxy) -> None:
-    answer = proxy.send("OPTIONS", "/v1/AUTH_test/c/o")
-    assert answer.status == 200
-    assert "GET" in answer.headers["Allow"]
+@pytest.mark.parametrize("managed", [False, True])
+@pytest.mark.parametrize("path", ["/v1/AUTH_test", "/v1/AUTH_test/c", "/v1/AUTH_test/c/o"])
+def test_options_and_refusals_tell_the_same_methods(tmp_path: Path, path: str, managed: bool) -> None:
+    proxy = Proxy(tmp_path, ProxyConfig(accounts=AccountsConfig(allow_account_management=managed)))
+    allowed = proxy.send("OPTIONS", path).headers["Allow"].split(", ")
+    assert ("COPY" in allowed) is path.endswith("/o")
+    assert ("DELETE" in allowed) is (managed or "c" in path.split("/"))
+    store = Store(AccountsConfig(allow_account_management=managed))
+    refusal = store.send("PATCH", path)
+    assert (refusal.status, refusal.headers["Allow"].split(", ")) == (405, allowed)
+
+
+def test_preflight_for_a_method_of_other_resources(proxy: Proxy) -> None:
+    proxy.info.containers["/AUTH_test/c"] = container("*")
+    asked = PREFLIGHT | {"Access-Control-Request-Method": "COPY"}
+    assert proxy.send("OPTIONS", "/v1/AUTH_test/c", asked).status == 401
+    assert proxy.send("OPTIONS", "/v1/AUTH_test/c/o", asked).status == 200
 
 
 def test_answers_say_what_scripts_may_read(proxy: Proxy) -> None:
@@ -68,11 +82,21 @@ def test_answers_say_what_scripts_may_read(proxy: Proxy) -> None:
     assert answer.headers["Vary"] == "Accept, Origin"
 
 
-def test_other_origins_get_no_marks(proxy: Proxy) -> None:
-    proxy.info.containers["/AUTH_test/c"] = container("http://b.example")
+@pytest.mark.parametrize(("allowed", "vary"), [("http://b.example", "Accept, Origin"), (None, "Accept")])
+def test_other_origins_get_no_marks(proxy: Proxy, allowed: str | None, vary: str) -> None:
+    proxy.info.containers["/AUTH_test/c"] = container(allowed)
+    proxy.handlers.answers["GET", "/AUTH_test/c/o"] = Response(200, {"Vary": "Accept"})
     answer = proxy.send("GET", "/v1/AUTH_test/c/o", {"Origin": ORIGIN})
     assert answer.status == 200
     assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+    assert answer.headers["Vary"] == vary
+
+
+@pytest.mark.parametrize(("allowed", "vary"), [("http://b.example", "Origin"), ("*", None), (None, None)])
+def test_refused_preflights_vary_too(proxy: Proxy, allowed: str | None, vary: str | None) -> None:
+    proxy.info.containers["/AUTH_test/c"] = container(allowed)
+    answer = proxy.send("OPTIONS", "/v1/AUTH_test/c/o", PREFLIGHT | {"Access-Control-Request-Method": "BREW"})
+    assert (answer.status, answer.headers.get("Vary")) == (401, vary)
 
 
 def test_refusals_are_marked_too(proxy: Proxy) -> None:
@@ -85,7 +109,7 @@ def test_refusals_are_marked_too(proxy: Proxy) -> None:
 def test_the_operator_may_allow_origins_everywhere(tmp_path: Path) -> None:
     proxy = Proxy(tmp_path, ProxyConfig(cors=CorsConfig(allow_origin=(ORIGIN,), expose_headers=("X-Site",))))
     assert proxy.send("OPTIONS", "/v1/AUTH_test/c/o", PREFLIGHT).status == 200
-    assert proxy.send("OPTIONS", "/v1/AUTH_test", PREFLIGHT).status == 200
+    assert proxy.send("OPTIONS", "/v1/AUTH_test", PREFLIGHT | {"Access-Control-Request-Method": "POST"}).status == 200
     answer = proxy.send("GET", "/v1/AUTH_test/c/o", {"Origin": ORIGIN})
     assert "x-site" in answer.headers["Access-Control-Expose-Headers"]
 

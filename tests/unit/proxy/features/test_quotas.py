@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from objstore.http.messages import Response
+from objstore.limits import Limits
 from objstore.proxy.info import AccountInfo, ContainerInfo
 from tests.unit.proxy.features.harness import Proxy
+
+FILE_SIZE_MAX = Limits().max_file_size
 
 
 @pytest.fixture
@@ -154,3 +157,27 @@ def test_account_quotas(
     proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, policy_index=1)
     assert upload(proxy, owner, size) == status
     assert upload(proxy, reseller, size) == 201
+
+
+@pytest.mark.parametrize(
+    ("container", "account", "length_max"),
+    [
+        ({}, {}, FILE_SIZE_MAX),
+        ({"Quota-Count": "9"}, {"Quota-Count": "9"}, FILE_SIZE_MAX),
+        ({"Quota-Bytes": "17"}, {}, 10),
+        ({"Quota-Bytes": "7"}, {}, 0),
+        ({}, {"Quota-Bytes": "17"}, 12),
+        ({"Quota-Bytes": "17"}, {"Quota-Bytes": "11"}, 6),
+        ({"Quota-Bytes": "17"}, {"Quota-Bytes": "11", "Quota-Bytes-Policy-1": "4"}, 1),
+        ({"Quota-Bytes": "9" * 18}, {}, FILE_SIZE_MAX),
+    ],
+)
+def test_a_body_of_unknown_length_may_fill_the_room_that_is_left(
+    proxy: Proxy, owner: dict[str, str], container: dict[str, str], account: dict[str, str], length_max: int
+) -> None:
+    stats = '{"1": {"containers": 1, "objects": 1, "bytes": 3}}'
+    proxy.info.accounts["AUTH_test"] = AccountInfo(200, 1, 2, 5, {}, account, stats)
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, policy_index=1, bytes_used=7, metadata=container)
+    chunked = owner | {"Transfer-Encoding": "chunked"}
+    assert proxy.send("PUT", "/v1/AUTH_test/c/o", chunked).status == 201
+    assert proxy.seen.length_max == length_max

@@ -62,7 +62,8 @@ def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, bo
 def test_management() -> None:
     for method in ("PUT", "DELETE"):
         store = Store()
-        assert store.send(method, PATH).status == 405
+        answer = store.send(method, PATH)
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST, OPTIONS")
         assert store.transport.calls == []
     store = Store(MANAGED)
     store.otherwise = Reply(201)
@@ -72,7 +73,8 @@ def test_management() -> None:
     assert store.send("DELETE", PATH).status == 204
     assert store.send("DELETE", PATH, query="bulk-delete").status == 400
     store.otherwise = Reply(403, {"X-Account-Status": "Deleted"})
-    assert store.send("PUT", PATH).status == 403
+    answer = store.send("PUT", PATH)
+    assert (answer.status, answer.body) == (403, b"The account is deleted, and not emptied yet")
 
 
 def test_a_post_makes_the_account_if_made_on_demand() -> None:
@@ -101,3 +103,11 @@ def test_a_deleted_one_takes_no_post() -> None:
 def test_metadata_has_limits() -> None:
     assert Store().send("POST", PATH, {"X-Account-Meta-A": "v" * 257}).status == 400
     assert Store().send("POST", "/v1/" + "a" * 257).status == 400
+
+
+def test_too_much_metadata_in_all_is_called_so() -> None:
+    store = Store()
+    store.otherwise = Reply(400)
+    answer = store.send("POST", PATH, {"X-Account-Meta-A": "1"})
+    assert answer.status == 400
+    assert b"at most 90 items and 4096 bytes" in answer.read_all()

@@ -64,6 +64,22 @@ def test_the_servers_decide(status: int) -> None:
     assert store_of(Reply(status)).send("PUT", PATH).status == status
 
 
+@pytest.mark.parametrize(
+    ("method", "reply", "reason"),
+    [
+        ("PUT", Reply(409, {"X-Backend-Storage-Policy-Index": "1"}), b"The container has another storage policy"),
+        ("DELETE", Reply(409), b"The container is not empty"),
+        ("DELETE", Reply(409, {"X-Backend-Timestamp": "1700000001.00000"}), b"Conflict"),
+        ("POST", Reply(400), b"Too much metadata, together with what is there: at most 90 items and 4096 bytes"),
+        ("PUT", Reply(400), b"Too much metadata, together with what is there: at most 90 items and 4096 bytes"),
+        ("POST", Reply(404), b"Not Found"),
+    ],
+)
+def test_refusals_say_why(method: str, reply: Reply, reason: bytes) -> None:
+    answer = store_of(reply).send(method, PATH)
+    assert (answer.status, answer.read_all()) == (reply.status, reason)
+
+
 def test_without_account() -> None:
     for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
         store = store_of(Reply(201))

@@ -29,6 +29,7 @@ def store_of(otherwise: Reply) -> Store:
         ({"X-Delete-After": "0"}, 400),
         ({"X-Delete-After": "1.5"}, 400),
         ({"If-None-Match": "abc"}, 400),
+        ({"X-Static-Large-Object": "True"}, 400),
         ({"X-Timestamp": "yesterday"}, 400),
         ({"Content-Length": str(5 * 1024**3 + 3)}, 413),
         ({"Content-Length": ""}, 411),
@@ -168,7 +169,7 @@ def test_deletes(statuses: tuple[int, ...], expected: int) -> None:
 def test_other_verbs() -> None:
     answer = store_of(Reply(200)).send("PATCH", PATH)
     assert answer.status == 405
-    assert answer.headers["Allow"] == "GET, HEAD, PUT, POST, DELETE"
+    assert answer.headers["Allow"] == "GET, HEAD, PUT, POST, DELETE, COPY, OPTIONS"
 
 
 def test_headers_of_the_connection_stay_on_it() -> None:

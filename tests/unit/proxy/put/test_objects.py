@@ -161,6 +161,15 @@ def test_a_chunked_body_has_a_limit_too() -> None:
     assert store.send("PUT", PATH, body=BytesBody(LARGE[:2_000_000])).status == 201
 
 
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_a_body_that_turns_out_too_long_reaches_no_node(content: bytes) -> None:
+    store = Store(limits=Limits(max_file_size=len(SMALL) - 1))
+    store.otherwise = STORED
+    assert store.send("PUT", PATH, body=BytesBody(content)).status == 413
+    assert store.calls() == []
+    assert store.send("PUT", PATH, body=BytesBody(SMALL[1:])).status == 201
+
+
 def test_a_refusal_comes_before_the_body_if_the_client_waits_for_it() -> None:
     store = store_of(otherwise=Reply(412, early=True))
     unread = LeavingBody(b"", ClientDisconnected())
