@@ -15,8 +15,10 @@ from objstore.devices import Device
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, Exchange, NodeFailure
 from objstore.mounts import DeviceUnavailable
+from objstore.object.engine import Location, StorageEngine
 from objstore.object.gates import ContainerGates
 from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, newest_first, remove_leftovers, save
+from objstore.object.placing import Placing
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.ring.surroundings import Surroundings
@@ -25,9 +27,8 @@ from objstore.system import concurrency, files
 from objstore.system.concurrency import Task
 
 UPDATES_MAX: Final = 500  # held in memory and sent together
-# A container that no server knows any more was deleted. If it is made again after its servers have forgotten which rows
-# were deleted, an update from before would bring one back: those are dropped well before that.
-ORPHANED_SHARE: Final = 0.5  # of the reclaim age
+# A container that no server has known for so long was deleted; its rows have nowhere to go.
+RECLAIM_SECONDS: Final = 7 * 86_400.0
 # Nobody takes so long to save an update: its process has died over it.
 LEFTOVER_SECONDS: Final = 3600.0
 
@@ -48,12 +49,14 @@ class Updater:
 
     name: str = "object-updater"
 
-    def __init__(self, config: UpdaterConfig, surroundings: Surroundings) -> None:
+    def __init__(self, config: UpdaterConfig, surroundings: Surroundings, engine: StorageEngine) -> None:
         runtime = surroundings.runtime
         self._config = config
         self._cluster = surroundings.cluster
         self._devices = surroundings.devices
         self._rings = surroundings.rings
+        self._engine = engine
+        self._placing = Placing(engine, surroundings.rings.object, runtime.threads, runtime.clock)
         self._transport = surroundings.transport
         self._runtime = runtime
         self._recon = surroundings.recon
@@ -211,11 +214,11 @@ class Updater:
         taken = {node.id for node, status in statuses.items() if status // 100 == 2}
         delivered = taken.union(update.delivered)
         age = self._runtime.clock.now() - float(update.timestamp.partition("_")[0])
-        aged = age > ORPHANED_SHARE * self._config.reclaim_age
-        orphaned = aged and all(status == 404 for status in statuses.values())
-        if orphaned or all(node.id in delivered for node in statuses):
+        orphaned = age > RECLAIM_SECONDS and all(status == 404 for status in statuses.values())
+        complete = all(node.id in delivered for node in statuses)
+        if complete or orphaned or self._is_superseded(found):
             self._runtime.threads.call(_unlink_all, found.paths)
-            self._report.count("dropped" if orphaned else "delivered")
+            self._report.count("delivered" if complete else "dropped")
             return
         self._report.count("kept")
         if taken.difference(update.delivered):
@@ -223,6 +226,26 @@ class Updater:
                 self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
             except OSError as error:  # a full device: who has the row is told again
                 self._failed(found.paths[0], error)
+
+    def _is_superseded(self, found: Found) -> bool:
+        """Whether the device has a newer version of the object by now, with which came a row of its own.
+
+        A container can be made again after its servers have forgotten deletions: then the row would not be outdone.
+        """
+        update = found.update
+        path = ResourcePath(update.account, update.container, update.row.name)
+        policy = self._cluster.policies.by_index(update.row.policy_index)
+        ring = self._placing.ring(policy.index)
+        if ring is None:
+            return False
+        device, digest = found.paths[0].rpartition("/async_pending")[0], self._cluster.hasher.digest(path)
+        location = Location(device, policy, str(ring.partition_of(digest)), digest.hex(), str(path))
+        try:
+            standing = self._runtime.threads.call(self._engine.look, self._placing.place(location))
+        except OSError as error:
+            self._failed(device, error)
+            return False
+        return standing.timestamp > update.timestamp
 
 
 def _unlink_all(paths: Sequence[str]) -> None:

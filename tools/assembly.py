@@ -105,13 +105,6 @@ def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAu
     return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
 
 
-def make_object_updater(config: ObjectConfig, surroundings: Surroundings) -> Job:
-    """The daemon that delivers an object server's pending updates."""
-    from objstore.object.updater import Updater
-
-    return Job(Updater(config.updater, surroundings), config.updater.interval)
-
-
 def make_object_auditors(config: ObjectConfig, surroundings: Surroundings, engine: StorageEngine) -> list[Job]:
     """The daemons that look for damage: one that reads everything, and a quick one. Raises UnknownWatcher."""
     from objstore.object.auditor import ObjectAuditor
@@ -148,12 +141,13 @@ def make_object_daemons(config: ObjectConfig, surroundings: Surroundings) -> lis
     """All daemons of an object server."""
     from objstore.object.engine import make_engine
     from objstore.object.replicator import ObjectReplicator
+    from objstore.object.updater import Updater
 
     engine = make_engine(config.storage.engine, surroundings.runtime, 0)
     replicator = ObjectReplicator(config.replicator, surroundings, engine)
     relinker = make_relinker(config, surroundings, engine)
     return [
-        make_object_updater(config, surroundings),
+        Job(Updater(config.updater, surroundings, engine), config.updater.interval),
         Job(replicator, config.replicator.interval),
         Job(relinker, config.relinker.interval),
         *make_object_auditors(config, surroundings, engine),

@@ -80,8 +80,7 @@ class AuditorConfig(Struct, frozen=True):
 class UpdaterConfig(Struct, frozen=True):
     """[updater]: delivers the container updates that could not be delivered at once.
 
-    `objects_per_second` counts updates; `max_objects_per_container_per_second` is without limit at 0. `reclaim_age` is
-    that of the container servers.
+    `objects_per_second` counts updates; `max_objects_per_container_per_second` is without limit at 0.
     """
 
     interval: Seconds = 300.0
@@ -91,7 +90,6 @@ class UpdaterConfig(Struct, frozen=True):
     per_container_ratelimit_buckets: Positive = 1000
     max_deferred_updates: Count = 10_000
     node_timeout: Seconds = 10.0
-    reclaim_age: Seconds = 7 * 86_400.0
 
 
 class RelinkerConfig(Struct, frozen=True):

@@ -88,7 +88,7 @@ def pending_updates_are_dropped() -> None:
 
 def updates_of_absent_containers_are_dropped() -> None:
     """A container that says 404 once will never want them."""
-    replace("ORPHANED_SHARE", 0.0, updater)
+    replace("RECLAIM_SECONDS", 0.0, updater)
 
 
 def oldest_data_wins() -> None:

@@ -12,13 +12,16 @@ from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.object import updater as updater_module
-from objstore.object.updater import LEFTOVER_SECONDS, ORPHANED_SHARE, Updater
+from objstore.object.engine import make_engine
+from objstore.object.pending import load
+from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
 from objstore.ring.ring import Ring
 from objstore.system import files
 from tests.unit.object.harness import NOW, Store, at
 
 NODES = [Device(n, 1, n, f"10.0.0.{n}", 6201, f"10.0.0.{n}", 6201, "sdb", 1.0) for n in range(3)]
 RING = Ring(0, NODES, [array("H", [0]), array("H", [1]), array("H", [2])])
+OBJECT_RING = Ring(0, NODES, [array("H", [0])])
 
 
 @pytest.fixture
@@ -28,7 +31,8 @@ def updater(store: Store) -> Updater:
 
 def make(store: Store, **config: int) -> Updater:
     settings = UpdaterConfig(**{"objects_per_second": 0, **config})
-    return Updater(settings, store.surroundings(rings=SimpleNamespace(container=RING)))
+    rings = SimpleNamespace(container=RING, object=lambda index: OBJECT_RING)
+    return Updater(settings, store.surroundings(rings=rings), make_engine("file", store.runtime, 0))
 
 
 def pending(store: Store) -> list[str]:
@@ -102,12 +106,26 @@ def test_who_has_the_row_is_not_told_again(store: Store, updater: Updater) -> No
 def test_rows_of_a_container_that_is_long_gone_are_dropped(store: Store, updater: Updater) -> None:
     undelivered(store, 1)
     store.transport.status = 404
-    store.clock.seconds = NOW + ORPHANED_SHARE * UpdaterConfig().reclaim_age - 2
+    store.clock.seconds = NOW + RECLAIM_SECONDS - 2
     run_once(updater)
     assert len(pending(store)) == 1
     store.clock.seconds += 4
     run_once(updater)
     assert pending(store) == []
+
+
+def test_rows_of_what_has_been_replaced_are_dropped(store: Store, updater: Updater) -> None:
+    """The container would show them, were it made again after its servers had forgotten the deletion."""
+    store.transport.status = None
+    for name in ("deleted", "changed", "kept"):
+        assert store.put(1, path=f"/sda/0/a/c/{name}").status == 201
+    store.transport.status = 202
+    assert store.delete(2, path="/sda/0/a/c/deleted").status == 204
+    assert store.post(2, path="/sda/0/a/c/changed").status == 202
+    store.transport.status = 404
+    run_once(updater)
+    left = [load(str(store.root / "sda" / name)).row for name in pending(store)]
+    assert sorted((row.name, row.timestamp) for row in left) == [("changed", at(1)), ("kept", at(1))]
 
 
 def test_an_unreadable_record_is_moved_aside_and_the_one_before_it_sent(store: Store, updater: Updater) -> None:
