@@ -237,7 +237,7 @@ def test_an_account_that_took_no_report_is_left_alone_for_a_while(servers: Serve
     assert counts(recon) == {"kept": 2, "suppressed": 1}
     servers.transport.requests.clear()
     servers.transport.status = 202
-    servers.clock.elapsed = 59
+    servers.clock.elapsed = 30
     run_once(updater)
     assert servers.transport.requests == []
     assert counts(recon) == {"suppressed": 3}

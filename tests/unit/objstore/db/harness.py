@@ -51,13 +51,13 @@ class StoppedClock(Clock):
     """Moves only when told."""
 
     seconds = float(NOW)
-    elapsed = 0.0
+    elapsed = 0.0  # more than has really passed: who waits for a lock must come to an end
 
     def now(self) -> float:
         return self.seconds
 
     def monotonic(self) -> float:
-        return self.elapsed
+        return super().monotonic() + self.elapsed
 
 
 @dataclass
