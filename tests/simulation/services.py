@@ -43,12 +43,14 @@ INTERVAL_SECONDS: Final = {
     "auditor": 3600.0,
     "expirer": 1800.0,
     "reaper": 3600.0,
-    "reconciler": 3600.0,
+    "reconciler": 1500.0,  # not as long as all turns of its servers
     "updater": 600.0,
     "relinker": 3600.0,
 }
 # Tombstones are reclaimed within a simulation, though not before the longest fault, and the clocks' errors, are over.
 RECLAIM_SECONDS: Final = 6.5 * 3600
+# So long an update waits for a container that is gone.
+ORPHANED_SECONDS: Final = RECLAIM_SECONDS / 2
 # Few rows make several batches, and a few more a whole database.
 PER_DIFF: Final = 3
 MAX_DIFFS: Final = 4
