@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from objstore.db.removal import LOCK_NAME
 from objstore.object.metadata import ObjectMetadata, decode
 from objstore.system.files import TEMPORARY_SUFFIX
 from tests.functional.client import Answer, Client
@@ -107,7 +108,8 @@ class Faulty:
         """Temporary files of a node, and updates that were not delivered."""
         devices = self.folder / f"node{node}" / "devices"
         waiting = [path for folder in ("tmp*", "async_pending*") for path in devices.glob(f"*/{folder}/**/*")]
-        return [path for path in (*waiting, *devices.rglob(f"*{TEMPORARY_SUFFIX}")) if path.is_file()]
+        found = [*waiting, *devices.rglob(f"*{TEMPORARY_SUFFIX}")]
+        return [path for path in found if path.is_file() and path.name != LOCK_NAME]  # the lock stays for the next time
 
     def everywhere(self, name: str) -> list[Answer]:
         """What each proxy answers to GET."""

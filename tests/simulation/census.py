@@ -119,7 +119,8 @@ class Census:
         everything = self.objects()
         for copy in self._copies(disk):
             others = everything[os.path.basename(copy.directory)]
-            if not _as_good(copy, [other for other in others if self._counts(other.disk, disk)], damaged):
+            equals = [other for other in others if other.kind == copy.kind and self._counts(other.disk, disk)]
+            if not _as_good(copy, equals, damaged):
                 return f"only it has {copy.directory.removeprefix(disk.place)}"
         for kind in DATABASE_KINDS:
             for path in self._databases(disk, kind):

@@ -13,6 +13,7 @@ from tests.simulation.clients import CHECK_NUMBER, PATIENCE_SECONDS, Clients
 from tests.simulation.listings import check_listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
 from tests.simulation.node import EPOCH
+from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.world import AFTERMATH_SECONDS, World
 
@@ -66,6 +67,7 @@ class Checks:
                 self._readable(name, self.states[name])
         if "container-replicator" in daemons:
             check_listings(self._world, self._model, self._clients, self.states, self._containers, self.wrong)
+            Queues(self._world, self._model, self.states, self._containers, self.wrong).run()
         return self.found
 
     # Objects, as all devices together have them
@@ -81,7 +83,7 @@ class Checks:
                 self.wrong(f"{model.name} is gone; expected one of {said}")
             return
         stamp = merged.data.timestamp
-        data = next((w for w in candidates if w is not None and w.kind is Kind.PUT and w.timestamp == stamp), None)
+        data = _written_at(stamp, candidates)
         if data is None:
             self.wrong(f"{model.name} is of {stamp}; expected one of {said}")
             return
@@ -160,7 +162,7 @@ class Checks:
         )
 
     def _spread(self) -> float:
-        return max(abs(node.skew_seconds) for node in self._world.nodes.values()) + EXPIRY_SLACK_SECONDS
+        return self._world.spread_seconds + EXPIRY_SLACK_SECONDS
 
     def _may_be_gone(self, model: ObjectModel, write: Write | None) -> bool:
         if write is None or write.kind is Kind.DELETE:
@@ -224,7 +226,11 @@ class Checks:
     # Replicas
 
     def _replicas(self, audited: bool) -> None:
-        for digest, copies in sorted(self._copies.items()):
+        apart: dict[tuple[str, str], list[Copy]] = {}
+        for digest, everywhere in sorted(self._copies.items()):
+            for copy in everywhere:
+                apart.setdefault((digest, copy.kind), []).append(copy)
+        for (digest, _), copies in apart.items():
             partition = int(copies[0].partition)
             primaries = self._census.primaries(copies[0].kind, partition)
             for copy in copies:
@@ -255,3 +261,12 @@ class Checks:
                         contents.add((file.read(), os.getxattr(path, "user.objstore.metadata")))
             if len(contents) > 1:
                 self.wrong(f"replicas of {digest} have different bytes in {name}")
+
+
+def _written_at(stamp: str, candidates: list[Write | None]) -> Write | None:
+    """Which write a version is of. One that was moved to another policy has the time of its newest metadata."""
+    moment, _, offset = stamp.partition("_")
+    puts = [each for each in candidates if each is not None and each.kind is Kind.PUT]
+    if not offset:
+        return next((each for each in puts if each.timestamp == stamp), None)
+    return max((each for each in puts if each.timestamp <= moment), key=lambda each: each.timestamp, default=None)

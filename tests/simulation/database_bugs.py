@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from objstore.account import reaper
-from objstore.container import rows
+from objstore.container import reconciler, rows
 from objstore.container import updater as container_updater
 from objstore.db import database, merging, planning, reclaiming, replicator, status, syncing
+from objstore.rows import encode_rows
 from tests.simulation.planting import Mutant, always, nothing, replace
 
 
@@ -74,6 +75,11 @@ def reaper_leaves_containers() -> None:
     replace("_reap_container", lambda self, path: iter(()), reaper.AccountReaper)
 
 
+def reconciler_leaves_its_entries() -> None:
+    """What has been moved to its policy stays in the queue of what is misplaced."""
+    replace("encode_rows", lambda rows: encode_rows([]), reconciler)
+
+
 DATABASE_BUGS: Final = (
     Mutant(rows_are_not_flushed, 8),
     Mutant(older_rows_win, 8),
@@ -83,4 +89,5 @@ DATABASE_BUGS: Final = (
     Mutant(row_tombstones_are_dropped_early, 8),
     Mutant(accounts_are_not_told, 8),
     Mutant(reaper_leaves_containers, 8),
+    Mutant(reconciler_leaves_its_entries, 8),
 )

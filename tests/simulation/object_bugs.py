@@ -15,6 +15,7 @@ from objstore.object.replication import partitions, planning, receiving
 from objstore.proxy.put import encoding
 from objstore.proxy.put import writing as put_writing
 from objstore.ring import rings
+from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
 from tests.simulation.planting import Mutant, always, nothing, replace
 
@@ -211,6 +212,11 @@ def expirer_trusts_its_queue() -> None:
     replace("_guarded", nothing, delete)
 
 
+def expirer_leaves_its_entries() -> None:
+    """What has been deleted stays in the queue of what is to expire."""
+    replace("encode_rows", lambda rows: encode_rows([]), expirer)
+
+
 OBJECT_BUGS: Final = (
     Mutant(data_is_not_flushed, 8),
     Mutant(names_are_not_flushed, 8),
@@ -233,4 +239,5 @@ OBJECT_BUGS: Final = (
     Mutant(tombstones_are_reclaimed_early, 8),
     Mutant(received_files_are_not_flushed, 12),
     Mutant(expirer_trusts_its_queue, 8),
+    Mutant(expirer_leaves_its_entries, 8),
 )

@@ -15,6 +15,9 @@ from tests.simulation.services import ACCOUNT, OTHER_ACCOUNT
 if TYPE_CHECKING:
     from tests.simulation.clients import Clients
 
+# This one comes and goes, each time under one of these policies.
+RECURRING_CONTAINER: Final = "d0"
+RECURRING: Final = ("silver", "gold")
 # An operation that makes several writes gives each a number of its own.
 STRIDE: Final = 10_000
 
@@ -27,10 +30,11 @@ class Owners:
         self._model = clients.model
 
     def create(self, event: Event, node: Node) -> None:
-        """A container, or one that is there already."""
+        """A container, or one that is there already; what is made again may get another policy."""
         container = event.details["container"]
+        policy = RECURRING[event.number % 2] if container == RECURRING_CONTAINER else POLICIES[container]
         write = self._model.begin_container(event.number, Kind.PUT, container)
-        headers = {"X-Storage-Policy": POLICIES[container]}
+        headers = {"X-Storage-Policy": policy}
         answer = self._clients.send(node, event.number, "PUT", container, headers)
         if self._clients.done(event, answer) in (201, 202):
             self._acknowledged(write)

@@ -87,6 +87,11 @@ class World:
     def hasher(self) -> PathHasher:
         return self.cluster.hasher
 
+    @property
+    def spread_seconds(self) -> float:
+        """How wrong the worst clock is."""
+        return max(abs(node.skew_seconds) for node in self.nodes.values())
+
     def _time_here(self) -> float:
         owner = current_owner()
         node = self.nodes.get(owner.name.partition(".")[0]) if owner is not None else None

@@ -1,0 +1,122 @@
+"""What waits in the end: updates of listings, objects to expire, misplaced objects; each for a reason, and a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from objstore.container.queue import ACCOUNT as MISPLACED_ACCOUNT
+from objstore.container.queue import parse_entry as parse_misplaced
+from objstore.object.announce import EXPIRING_ACCOUNT
+from objstore.object.pending import load
+from objstore.paths import ResourcePath
+from objstore.policies import Policy
+from tests.simulation.census import Census, read_table
+from tests.simulation.model import Model, Write
+from tests.simulation.node import EPOCH
+from tests.simulation.services import INTERVAL_SECONDS, OTHER_PREFIX, RECLAIM_SECONDS
+from tests.simulation.world import POLICIES, World
+
+# What is due is dealt with in the next pass, or in the one after.
+PASSES: Final = 2
+TIMESTAMP_LENGTH: Final = len("1234567890.12345")
+
+
+class Queues:
+    """Nothing waits but what has to: see `run`."""
+
+    def __init__(
+        self,
+        world: World,
+        model: Model,
+        states: Mapping[str, Write | None],
+        containers: Mapping[str, bool],
+        wrong: Callable[[str], None],
+    ) -> None:
+        """`states` is what each object has turned out to be, `containers` says which are there."""
+        self._world = world
+        self._model = model
+        self._census = Census(world)
+        self._states = states
+        self._containers = containers
+        self._wrong = wrong
+        self._now = EPOCH + world.hub.now
+        self._policies: dict[ResourcePath, Policy] = {}
+        self._listed: dict[ResourcePath, set[tuple[str, str, str, str]]] = {}  # live rows of the queues' containers
+
+    def run(self) -> None:
+        """All of them."""
+        self._updates()
+        self._read_databases()
+        self._expiring()
+        self._misplaced()
+
+    def _updates(self) -> None:
+        """No update waits but what is for containers that are gone; and that does wait."""
+        told = set()
+        for path in self._census.pending():
+            update = load(path)
+            name = f"{update.container}/{update.row.name}"
+            told.add(name)
+            if self._containers.get(update.container, True):
+                self._wrong(f"an update was never delivered: {path}")
+        for name, state in sorted(self._states.items()):
+            is_kept = state is not None and state.acknowledged and not self._containers.get(name.partition("/")[0])
+            # What was still written into a deleted account, by whoever had not heard of that, is out of reach for good.
+            dropped = self._model.account_dropped and name.startswith(OTHER_PREFIX)
+            if is_kept and not dropped and name not in told:
+                self._wrong(f"{name} is in no container, and no update of it waits: {state}")
+
+    def _read_databases(self) -> None:
+        for files in self._census.databases("container").values():
+            for _, path in files:
+                for account, container, policy in read_table(
+                    path, "SELECT account, container, policy_index FROM resource"
+                ):
+                    place = ResourcePath(account, container)
+                    self._policies[place] = POLICIES[policy]
+                    if account in (EXPIRING_ACCOUNT, MISPLACED_ACCOUNT):
+                        rows = read_table(path, "SELECT name, timestamp, content_type, etag FROM row WHERE NOT deleted")
+                        self._listed.setdefault(place, set()).update(rows)
+
+    def _entries(self, account: str) -> Iterator[tuple[str, str, str, str]]:
+        for place, rows in sorted(self._listed.items(), key=lambda item: str(item[0])):
+            if place.account == account:
+                yield from sorted(rows)
+
+    def _is_over(self, moment: float, daemon: str) -> bool:
+        """Whether a daemon must have seen, by every clock, that this is in the past."""
+        return moment + self._world.spread_seconds + PASSES * INTERVAL_SECONDS[daemon] < self._now
+
+    def _expiring(self) -> None:
+        """An entry stays till it is due, and then as long as nothing so new is seen where the object should be.
+
+        That may come yet, or else the deletion which outdid it was forgotten: it stays for the reclaim age.
+        """
+        for name, timestamp, _, _ in self._entries(EXPIRING_ACCOUNT):
+            due, _, rest = name.partition("-")
+            path = ResourcePath.parse(f"/{rest}")
+            outdated = self._is_over(int(due) + RECLAIM_SECONDS, "expirer")
+            policy = self._policies.get(path.container_path)
+            is_seen = (
+                policy is not None
+                and self._containers.get(path.container, False)
+                and self._is_seen(path, timestamp, (policy,))
+            )
+            if outdated or (is_seen and self._is_over(int(due), "expirer")):
+                self._wrong(f"{name} of {timestamp} is still to expire")
+
+    def _misplaced(self) -> None:
+        """An entry stays for the reclaim age if its container is gone, or nothing so new lies in any policy."""
+        for name, _, content_type, etag in self._entries(MISPLACED_ACCOUNT):
+            entry = parse_misplaced(name, etag, content_type)
+            outdated = self._is_over(entry.timestamp.seconds + RECLAIM_SECONDS, "reconciler")
+            is_there = self._containers.get(entry.path.container, False)
+            if outdated or (is_there and self._is_seen(entry.path, entry.timestamp.normal, POLICIES)):
+                self._wrong(f"{name} of {etag} is still misplaced")
+
+    def _is_seen(self, path: ResourcePath, timestamp: str, policies: tuple[Policy, ...]) -> bool:
+        """Whether a device has something so new."""
+        kinds = {policy.data_dir.replace("objects", "object") for policy in policies}
+        newest = [name for copy in self._census.copies_of(path) if copy.kind in kinds for name in copy.wanted]
+        return any(name[:TIMESTAMP_LENGTH] >= timestamp[:TIMESTAMP_LENGTH] for name in newest)
