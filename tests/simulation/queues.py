@@ -116,7 +116,8 @@ class Queues:
                 self._wrong(f"{name} of {etag} is still misplaced")
 
     def _is_seen(self, path: ResourcePath, timestamp: str, policies: tuple[Policy, ...]) -> bool:
-        """Whether a device has something so new."""
+        """Whether a server answers with something so new; it does not tell of metadata beside a tombstone."""
         kinds = {policy.data_dir.replace("objects", "object") for policy in policies}
-        newest = [name for copy in self._census.copies_of(path) if copy.kind in kinds for name in copy.wanted]
-        return any(name[:TIMESTAMP_LENGTH] >= timestamp[:TIMESTAMP_LENGTH] for name in newest)
+        found = [copy.standing for copy in self._census.copies_of(path) if copy.kind in kinds]
+        newest = [each.newest_timestamp if each.data else each.timestamp for each in found]
+        return any(each[:TIMESTAMP_LENGTH] >= timestamp[:TIMESTAMP_LENGTH] for each in newest)
