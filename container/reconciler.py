@@ -29,7 +29,8 @@ from objstore.system import concurrency
 from objstore.system.concurrency import Task
 from objstore.timestamps import Timestamp
 
-# For so long one of the primaries of an object's container deals with it, then the next: none is waited for.
+# In each pass another one of the primaries of an object's container deals with it: none is waited for. With which they
+# begin changes so often.
 TURN_SECONDS: Final = 300
 
 
@@ -50,6 +51,7 @@ class ContainerReconciler:
         self._mover = Mover(self._direct, rings, transport)
         self._report = PassReport(self.name, surroundings.recon, surroundings.runtime, "entries")
         self._work: Iterator[list[Misplaced]] | None = None
+        self._turn = int(self._runtime.clock.now() // TURN_SECONDS)
 
     def step(self) -> Step:
         """The next page; IDLE at the end of the queue."""
@@ -59,6 +61,7 @@ class ContainerReconciler:
         entries = next(self._work, None)
         if entries is None:
             self._work = None
+            self._turn += 1
             self._report.end()
             return Step.IDLE
         for start in range(0, len(entries), self._config.concurrency):
@@ -83,8 +86,7 @@ class ContainerReconciler:
             self._runtime.log.warning("strange entry in the queue of misplaced objects", reason=str(error))
             return None
         _, nodes = self._direct.primaries(self._rings.container, entry.path.container_path)
-        turn = int(self._runtime.clock.now() // TURN_SECONDS) % len(nodes)
-        return entry if self._is_mine(nodes[turn]) else None
+        return entry if self._is_mine(nodes[self._turn % len(nodes)]) else None
 
     def _deal_with(self, entry: Misplaced) -> None:
         try:

@@ -44,7 +44,7 @@ INTERVAL_SECONDS: Final = {
     "auditor": 3600.0,
     "expirer": 1800.0,
     "reaper": 3600.0,
-    "reconciler": 1500.0,  # not as long as all turns of its servers
+    "reconciler": 3600.0,
     "updater": 600.0,
     "relinker": 3600.0,
 }

@@ -219,6 +219,20 @@ def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) 
     assert get_object(replicas, 1, 3).status == 200
 
 
+def test_every_server_has_its_turn_whatever_the_interval(replicas: Replicas) -> None:
+    entry = Misplaced(ResourcePath("a", "gone", "o"), 0, Timestamp.parse(at(3)), False)
+    for number in (1, 2, 3):
+        replicas[number].update(entry.row, path=QUEUE)
+    tell_account(replicas)
+    reconciler = ContainerReconciler(ReconcilerConfig(), replicas[1].surroundings, 3.0)
+    seen = []
+    for _ in range(6):
+        run_once(reconciler)
+        seen.append(replicas[1].recon.read("container-reconciler")["counts"].get("waiting", 0))
+        replicas.clock.seconds += 3 * TURN_SECONDS
+    assert sorted(seen) == [0, 0, 0, 0, 1, 1]
+
+
 def test_queueing_again_does_not_bring_back_what_was_dealt_with() -> None:
     entry = Misplaced(OBJECT, 1, Timestamp.parse(at(3)), False)
     assert merge_object_rows(entry.removed_row, entry.row) == entry.removed_row

@@ -123,12 +123,14 @@ def test_what_daemons_reported(machine: Machine) -> None:
     machine.reports.report("container-updater", pass_seconds=2.5)
     machine.reports.report("account-auditor", started=5.0, pass_seconds=1.0, counts={"passed": 7})
     machine.reports.report("drive-audit", errors=2)
+    machine.reports.report("object-expirer", pass_seconds=1.0, counts={"deleted": 3})
     whole = machine.get("replication/object")
     assert whole == machine.get("replication")
     assert (whole["object_replication_last"], whole["object_replication_time"]) == (100.0, 1.5)
     assert machine.get("updater/container")["container_updater_sweep"] == 2.5
     assert machine.get("auditor/account")["account_audits_passed"] == 7
     assert machine.get("driveaudit")["drive_audit_errors"] == 2
+    assert machine.get("expirer/object")["expired_last_pass"] == 3
 
 
 def test_daemons_that_never_ran(machine: Machine) -> None:
