@@ -214,6 +214,10 @@ class Cluster:
                 each.process(service).start()
         wait_until_answering(nodes)
 
+    def daemon_words(self, node: int, kind: str, only: str) -> list[str]:
+        """The command that runs some daemons of a node."""
+        return [f"{kind}-daemons", "--config", str(self.folder / f"node{node}" / f"{kind}.toml"), "--only", only]
+
     def endpoint(self, node: int, server: str = "proxy") -> tuple[str, int]:
         """Where a server of a node (1 to 4) listens."""
         layout: dict[str, Any] = json.loads((self.folder / "cluster.json").read_text())

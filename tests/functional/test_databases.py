@@ -30,8 +30,7 @@ def whole(cluster: Cluster) -> Iterator[Cluster]:
 
 def run_daemon(cluster: Cluster, node: int, service: str, name: str) -> None:
     """One pass of one daemon of a node."""
-    config = cluster.folder / f"node{node}" / f"{service}.toml"
-    run_daemons([[f"{service}-daemons", "--config", str(config), "--only", name]])
+    run_daemons([cluster.daemon_words(node, service, name)])
 
 
 def replicate(cluster: Cluster) -> None:

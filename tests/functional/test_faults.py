@@ -66,12 +66,9 @@ class Faulty:
         for number in range(count):
             assert self.put(client, f"{container}/{number}", f"{container}-{number}-".encode() * (size // 10)) == 201
 
-    def daemon_words(self, node: int, kind: str, only: str) -> list[str]:
-        return [f"{kind}-daemons", "--config", str(self.folder / f"node{node}" / f"{kind}.toml"), "--only", only]
-
     def once(self, *passes: tuple[str, str]) -> None:
         """One pass of some daemons, each a kind and names, on every node, side by side."""
-        run_daemons([self.daemon_words(node, *each) for each in passes for node in NODES])
+        run_daemons([self.cluster.daemon_words(node, *each) for each in passes for node in NODES])
 
     def heal(self) -> None:
         """What makes all whole again."""
@@ -226,7 +223,7 @@ def test_daemons_killed_in_mid_pass(faulty: Faulty) -> None:
     for path in faulty.files(3)[::2]:
         shutil.rmtree(path.parent)
     for kind, only in (("object", "replicator,auditor,updater,expirer"), ("container", ""), ("account", "")):
-        commands = [objstore(*faulty.daemon_words(node, kind, only), "--once") for node in NODES]
+        commands = [objstore(*faulty.cluster.daemon_words(node, kind, only), "--once") for node in NODES]
         started = [subprocess.Popen(command, env=environment()) for command in commands]
         time.sleep(0.9)
         for process in started:

@@ -34,10 +34,8 @@ def whole(cluster: Cluster) -> Iterator[Cluster]:
 
 
 def replicate(cluster: Cluster, *nodes: int) -> None:
-    """One pass of the object replicators of these nodes, or of all."""
-    for node in nodes or NODES:
-        config = cluster.folder / f"node{node}/object.toml"
-        run_daemons([["object-daemons", "--config", str(config), "--only", "replicator,updater"]])
+    """One pass of the object replicators of these nodes, or of all, side by side."""
+    run_daemons([cluster.daemon_words(node, "object", "replicator,updater") for node in nodes or NODES])
 
 
 def files_of(cluster: Cluster, node: int) -> dict[str, str]:
