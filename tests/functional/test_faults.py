@@ -36,6 +36,9 @@ class Faulty:
         self.folder = folder
         self.contents: dict[str, str] = {}
         self.cluster.make()
+        for node in NODES:
+            with (folder / f"node{node}" / "object.toml").open("a") as file:
+                file.write("\n[auditor]\nfiles_per_second = 2000\nzero_byte_files_per_second = 2000\n")
         self.cluster.start_servers()
 
     def client(self, node: int = 1) -> Client:
