@@ -64,7 +64,8 @@ def test_post_racing_put(faulty: Faulty) -> None:
             if number % 2:
                 assert each.post("racing/o", {"X-Object-Meta-A": f"{number}-{turn}"}).status in (202, 404, 503)
             else:
-                assert each.put("racing/o", list(bodies.values())[turn * 4 + number]).status == 201
+                # 202: another PUT of the same moment is newer
+                assert each.put("racing/o", list(bodies.values())[turn * 4 + number]).status in (201, 202)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
