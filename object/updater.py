@@ -21,6 +21,7 @@ from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, n
 from objstore.object.placing import Placing
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
+from objstore.policies import UnknownPolicy
 from objstore.ring.surroundings import Surroundings
 from objstore.rows import encode_rows
 from objstore.system import concurrency, files
@@ -234,7 +235,10 @@ class Updater:
         """
         update = found.update
         path = ResourcePath(update.account, update.container, update.row.name)
-        policy = self._cluster.policies.by_index(update.row.policy_index)
+        try:
+            policy = self._cluster.policies.by_index(update.row.policy_index)
+        except UnknownPolicy:
+            return False
         ring = self._placing.ring(policy.index)
         if ring is None:
             return False

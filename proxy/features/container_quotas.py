@@ -57,12 +57,9 @@ class ContainerQuotas(Feature):
         if not has_quota(container):
             return self._next(request)
         key = container_key(resource)
-        if request.chunked:
-            # It is refused in the middle, where nobody can look again.
-            self._cache.invalidate(key)
-            container = self._info.container(request, resource)
-        if does_not_fit(container, quotas.upload_size(request)):
-            # What is remembered may be from before a deletion, so look again before refusing.
+        if request.chunked or does_not_fit(container, quotas.upload_size(request)):
+            # What is remembered may be from before a deletion, so look again before refusing: a chunked upload is
+            # refused in the middle, when it is too late for that.
             self._cache.invalidate(key)
             container = self._info.container(request, resource)
             if does_not_fit(container, quotas.upload_size(request)):

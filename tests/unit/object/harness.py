@@ -27,12 +27,12 @@ from objstore.mounts import DeviceRoot
 from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
-from objstore.recon import NoRecon
 from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, decode_object_rows
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.clock import Clock
+from tests.unit.surroundings import make_surroundings
 
 NOW = 1_700_000_000.0
 PATH = "/sda/7/a/c/o"
@@ -109,17 +109,8 @@ class Store:
         self.server = ObjectServer(config, self.cluster, self.devices, self.transport, self.runtime)
 
     def surroundings(self, **others: Any) -> Surroundings:
-        """Those of a daemon on this machine, whose devices all are; without rings unless these are among `others`."""
-        standard: dict[str, Any] = {
-            "cluster": self.cluster,
-            "devices": self.devices,
-            "rings": None,
-            "transport": self.transport,
-            "runtime": self.runtime,
-            "recon": NoRecon(),
-            "is_mine": lambda _device: True,
-        }
-        return Surroundings(**(standard | others))
+        """Those of a daemon on this machine: see make_surroundings."""
+        return make_surroundings(self, others)
 
     def call(
         self,

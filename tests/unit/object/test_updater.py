@@ -7,13 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.object import updater as updater_module
 from objstore.object.engine import make_engine
-from objstore.object.pending import load
+from objstore.object.pending import load, save
 from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
 from objstore.ring.ring import Ring
 from objstore.system import files
@@ -126,6 +127,16 @@ def test_rows_of_what_has_been_replaced_are_dropped(store: Store, updater: Updat
     run_once(updater)
     left = [load(str(store.root / "sda" / name)).row for name in pending(store)]
     assert sorted((row.name, row.timestamp) for row in left) == [("changed", at(1)), ("kept", at(1))]
+
+
+def test_rows_of_a_policy_that_is_gone_wait(store: Store, updater: Updater) -> None:
+    undelivered(store, 1)
+    path = str(store.root / "sda" / pending(store)[0])
+    update = load(path)
+    save(path, replace(update, row=replace(update.row, policy_index=9)))
+    store.transport.status = 404
+    run_once(updater)
+    assert len(pending(store)) == 1
 
 
 def test_an_unreadable_record_is_moved_aside_and_the_one_before_it_sent(store: Store, updater: Updater) -> None:

@@ -25,12 +25,12 @@ from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
 from objstore.policies import Policies, Policy
-from objstore.recon import NoRecon
 from objstore.ring.surroundings import Surroundings
 from objstore.rows import ContainerRow, ObjectRow, decode_container_rows, encode_rows
 from objstore.runtime import Runtime
 from objstore.system.clock import Clock
 from objstore.system.concurrency import Event
+from tests.unit.surroundings import make_surroundings
 
 NOW = 1_700_000_000
 CONTAINER = "/sda/5/a/c"
@@ -126,17 +126,8 @@ class Servers:
         self.account = AccountServer(AccountConfig(), self.cluster, self.devices, self.runtime)
 
     def surroundings(self, **others: Any) -> Surroundings:
-        """Those of a daemon on this machine, whose devices all are; without rings unless these are among `others`."""
-        standard: dict[str, Any] = {
-            "cluster": self.cluster,
-            "devices": self.devices,
-            "rings": None,
-            "transport": self.transport,
-            "runtime": self.runtime,
-            "recon": NoRecon(),
-            "is_mine": lambda _device: True,
-        }
-        return Surroundings(**(standard | others))
+        """Those of a daemon on this machine: see make_surroundings."""
+        return make_surroundings(self, others)
 
     def new_container_server(self) -> ContainerServer:
         """Another one on the same devices, as another process would have it."""
