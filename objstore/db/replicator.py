@@ -227,8 +227,10 @@ class DatabaseReplicator(Generic[Row]):
         try:
             if isinstance(answer, PeerFailed):
                 raise answer
-            if answer == Answer() and self._is_old_and_deleted(subject.summary):
-                return True  # it has forgotten it, and must not be reminded
+            if answer == Answer() and subject.mine is not None and self._is_old_and_deleted(subject.summary):
+                # It has forgotten it, and must not be reminded. A handoff gives what it has before it goes: only
+                # primaries tell others of a deletion that nobody may have heard of yet.
+                return True
             outcome = self._sync.run(subject, node, answer)
         except PeerFailed as failure:
             self._failed(subject.location, failure)

@@ -112,7 +112,9 @@ class SimulatedCalls:
             path = f"{self._path_of(dir_fd)}/{path}"
         disk = self.disk_of(path)
         if disk is None:
-            return os.open(path, flags, mode)
+            descriptor = os.open(path, flags, mode)
+            self.opened.pop(descriptor, None)  # left by a file object, which closes by itself
+            return descriptor
         unnamed = flags & os.O_TMPFILE == os.O_TMPFILE
         if not flags & WRITING and not unnamed:
             disk.refuse(writing=False)

@@ -262,6 +262,21 @@ def test_a_deletion_that_the_account_has_not_heard_of_is_kept(replicas: Replicas
     assert all(replicas[number].database_files() for number in (1, 2, 3))
 
 
+def test_a_handoff_gives_an_old_deletion_to_primaries_that_have_nothing(replicas: Replicas) -> None:
+    node = handoff(replicas)
+    node.update(row("o", 2, deleted=True))
+    node.request("DELETE", 50)
+    for number in (1, 2, 3):
+        replicas[number].wipe()
+    replicas.clock.seconds = NOW + 8 * 86400
+    node.replicate()
+    assert node.database_files() == []
+    assert all(replicas[number].request("HEAD").status == 404 for number in (1, 2, 3))
+    settle(replicas)
+    replicas.replicate()
+    assert all(not replicas[number].database_files() for number in (1, 2, 3))
+
+
 def test_a_deleted_container_is_not_brought_back_by_an_old_replica(replicas: Replicas) -> None:
     for number in (1, 2, 3, 4):
         replicas[number].put(1)
