@@ -11,7 +11,7 @@ from objstore.devices import Device
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response, WsgiServer
 from objstore.http.transport import Transport
-from objstore.mounts import DeviceRoot
+from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
 from objstore.object.announce import Announcer
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
@@ -40,7 +40,7 @@ VERBS: Final[dict[str, Verb]] = {
 ALLOW: Final = ", ".join(sorted(VERBS))
 # The disk, not the request, is at fault: the proxy goes on to another one.
 DISK_ERRORS: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EUCLEAN, errno.ENODEV, errno.ENXIO, errno.ESTALE}
+    {*NO_ROOM, errno.EIO, errno.EROFS, errno.EUCLEAN, errno.ENODEV, errno.ENXIO, errno.ESTALE}
 )
 
 
@@ -92,6 +92,8 @@ class ObjectServer(WsgiServer):
             if error.errno not in DISK_ERRORS:
                 raise
             self._log.error("disk failed", path=request.path, error=error)
+            if error.errno in NO_ROOM:
+                raise DeviceFull(request.path.split("/", 2)[1]) from error
             raise HttpError(507, f"The device failed: {error.strerror}") from error
 
     def report(self, request: Request, error: Exception) -> None:

@@ -209,6 +209,7 @@ class Backend:
     CONTAINER_PATH: Final = "X-Backend-Container-Path"
     DATA_TIMESTAMP: Final = "X-Backend-Data-Timestamp"
     DELETE_TIMESTAMP: Final = "X-Backend-Delete-Timestamp"
+    DEVICE_FULL: Final = "X-Backend-Device-Full"
     DURABLE_TIMESTAMP: Final = "X-Backend-Durable-Timestamp"
     INBOUND_TIMESTAMP: Final = "X-Backend-Inbound-X-Timestamp"
     OBJECT_LENGTH: Final = "X-Backend-Obj-Content-Length"

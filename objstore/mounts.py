@@ -1,14 +1,18 @@
 """The disks of a storage server: where they are mounted, and whether they have room."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from objstore.config.units import Reserve
+from objstore.headers import Backend
 from objstore.http.errors import HttpError
 from objstore.system import concurrency
 
+# What the system says when there is no room.
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 # How long an answer of the system is believed. A disk that fills up or drops out is noticed this much later.
 BELIEVED_SECONDS: Final = 1.0
 
@@ -22,10 +26,13 @@ class DeviceUnavailable(HttpError):
 
 
 class DeviceFull(HttpError):
-    """What is asked for would reach into the reserve: the proxy goes on to a handoff."""
+    """There is no room for what is asked for: the proxy goes on to a handoff.
+
+    A header tells it from a device that is gone: this one has what it has, and may have room for something smaller.
+    """
 
     def __init__(self, device: str) -> None:
-        super().__init__(507, f"Device {device} is full")
+        super().__init__(507, f"Device {device} is full", {Backend.DEVICE_FULL: "true"})
         self.device = device
 
 

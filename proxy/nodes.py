@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from objstore.devices import Device
 from objstore.hashing import PathHasher
+from objstore.headers import Backend
+from objstore.http.transport import BackendResponse
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
 
@@ -67,9 +69,13 @@ class Nodes:
         """The node did not answer, or answered with an error of its own."""
         self._count(node, 1)
 
-    def answered(self, node: Device, status: int) -> None:
-        """The node answered with an error (500 and above): without its disk it is limited at once."""
-        self._count(node, self._limit if status == DISK_GONE else 1)
+    def answered(self, node: Device, response: BackendResponse) -> None:
+        """The node answered with an error (500 and above): without its disk it is limited at once.
+
+        Not if that is merely full: it serves what it has, and frees room when it is told of deletions.
+        """
+        if Backend.DEVICE_FULL not in response.headers:
+            self._count(node, self._limit if response.status == DISK_GONE else 1)
 
     def _count(self, node: Device, failures: int) -> None:
         now = self._clock.monotonic()

@@ -6,9 +6,7 @@ nothing, and the name of a tombstone says all. Once that is durable the file is 
 
 from __future__ import annotations
 
-import errno
 from contextlib import suppress
-from typing import Final
 
 from objstore.object.engine import Location
 from objstore.object.file_engine.disk import Disk
@@ -17,8 +15,6 @@ from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.file_engine.writing import UnsettledName
 from objstore.object.fileset import FileSet, tombstone_name
 from objstore.object.metadata import TombstoneMetadata, encode
-
-NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ConvertedFile:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from objstore.logs import Logger
+from objstore.mounts import NO_ROOM
 from objstore.object.engine import (
     Description,
     Exported,
@@ -18,7 +19,7 @@ from objstore.object.engine import (
     Unsettled,
 )
 from objstore.object.file_engine.ahead import LinksAhead
-from objstore.object.file_engine.converting import NO_ROOM, convert
+from objstore.object.file_engine.converting import convert
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import (
     digests_record,

@@ -9,11 +9,12 @@ from typing import Final
 
 import msgspec
 
+from objstore.mounts import NO_ROOM
 from objstore.system import files
 from objstore.system.locks import locked
 
 NOTE: Final = "objects_replicated"
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_REFUSED: Final = (*NO_ROOM, errno.EROFS)
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def lock_held(device: str, name: str, timeout_seconds: float) -> Iterator[None]:
             files.make_directories(f"{device}/locks")
             held.enter_context(locked(f"{device}/locks/{name}", timeout_seconds))
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _REFUSED:
                 raise
         yield
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -13,7 +12,7 @@ from objstore.cluster import Cluster
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.logs import Logger
-from objstore.mounts import DeviceFull, DeviceRoot
+from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
 from objstore.object.engine import AlreadyStored, Location, StorageEngine, Unsettled
 from objstore.object.fileset import DataFile, FileSet, MetaFile, Tombstone, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
@@ -207,7 +206,7 @@ class Receiver:
 
 
 def _is_full(error: Exception) -> bool:
-    return isinstance(error, DeviceFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT))
+    return isinstance(error, DeviceFull) or (isinstance(error, OSError) and error.errno in NO_ROOM)
 
 
 def _given(outcome: Outcome) -> Outcome:

@@ -91,7 +91,8 @@ class HttpServer:
         self._drained.wait()
         for acceptor in acceptors:
             acceptor.kill()
-        while self._tasks:
+        # Until all have let go of their sockets, whoever closes these would have them let go of another's number.
+        while self._tasks or not all(acceptor.dead for acceptor in acceptors):
             concurrency.sleep(0.02)
 
     def drain(self, seconds: float = 30.0) -> None:

@@ -58,7 +58,7 @@ class Reader:
         """The answer with its body read, if that is small; None for a failure of the server's. Raises NodeFailure."""
         if response.status >= 500:
             response.close()
-            self.nodes.answered(node, response.status)
+            self.nodes.answered(node, response)
             return None
         body = response.body
         if not isinstance(body, WholeBody) and body.length is not None and body.length <= SMALL_BODY_MAX:

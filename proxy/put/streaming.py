@@ -82,7 +82,7 @@ class Streaming:
             self._uploads[index] = upload
         elif refusal.status >= 500:
             refusal.close()
-            self._writer.nodes.answered(upload.node, refusal.status)
+            self._writer.nodes.answered(upload.node, refusal)
             self._start_spare(index, pending)
         else:
             self._refused(refusal)

@@ -158,7 +158,7 @@ class Gathering:
                 self.answers.responses.append(response)
                 self.taken[exchange] = response.status
                 return
-            nodes.answered(exchange.node, response.status)
+            nodes.answered(exchange.node, response)
         if not self._replace(exchange):
             self.answers.statuses.append(UNANSWERED)
 

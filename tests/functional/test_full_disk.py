@@ -86,7 +86,8 @@ def test_nothing_is_left_on_a_device(full: tuple[Faulty, Path], use_all: Callabl
     faulty, device = full
     client = faulty.client(NODE)
     names = [f"before/{LONG}-{number}" for number in range(12)]
-    assert client.put("before").status == 201
+    for container in ("before", *(f"another-{number}" for number in range(9))):  # of which some are on the device
+        assert client.put(container).status == 201
     for name in names:
         assert faulty.put(client, name, b"x" * 50_000) == 201
     places = {name: stored_on(device, name) for name in names}
@@ -102,7 +103,7 @@ def test_nothing_is_left_on_a_device(full: tuple[Faulty, Path], use_all: Callabl
         # A machine that is busy may have had the proxy believe that the node is down.
         wait_until_deleted(device, places[name], again=partial(client.delete, name))
 
-    # A write is refused there and goes elsewhere; so do deletions then, for a while, and replicators bring them.
+    # A write is refused there and goes elsewhere. It is told of deletions; one that is not replicators bring.
     use_all(ballast)
     time.sleep(BELIEVED_SECONDS)
     before = data_files(device)

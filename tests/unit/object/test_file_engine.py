@@ -315,7 +315,8 @@ def test_a_full_disk_is_507_and_nothing_stays(store: Store, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Disk, "write", full)
-    assert store.put(1).status == 507
+    answer = store.put(1)
+    assert (answer.status, answer.headers["X-Backend-Device-Full"]) == (507, "true")
     assert store.files() == []
     assert any(b"disk failed" in line for line in store.lines)
 

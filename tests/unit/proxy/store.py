@@ -114,6 +114,11 @@ class BrokenBody:
         self.closed = True
 
 
+def refusal(status: int, headers: dict[str, str] | None = None) -> BackendResponse:
+    """What a storage server answers that does not do what it is asked."""
+    return BackendResponse(status, headers or {}, WholeBody(b""))
+
+
 class FakeExchange(Exchange):
     """An answer that is there at once, or never."""
 

@@ -8,7 +8,7 @@ from typing import cast
 from objstore.hashing import PathHasher
 from objstore.paths import ResourcePath
 from objstore.proxy.nodes import Nodes, Place
-from tests.unit.proxy.store import FirstPartition, StillClock, make_ring
+from tests.unit.proxy.store import FirstPartition, StillClock, make_ring, refusal
 
 
 def make_place(devices: int = 6) -> Place:
@@ -37,7 +37,7 @@ def test_a_node_is_left_alone_after_failures_and_for_a_time() -> None:
     place = make_place()
     node = place.primaries[0]
     nodes.failed(node)
-    nodes.answered(node, 503)
+    nodes.answered(node, refusal(503))
     assert not nodes.is_limited(node)
     nodes.failed(node)
     assert nodes.is_limited(node)
@@ -63,15 +63,23 @@ def test_failures_far_apart_do_not_add_up() -> None:
 def test_a_missing_disk_is_left_alone_at_once_and_no_other_of_its_server() -> None:
     nodes, _ = make_nodes()
     place = make_place()
-    nodes.answered(place.primaries[1], 507)
+    nodes.answered(place.primaries[1], refusal(507))
     assert [nodes.is_limited(node) for node in place.primaries] == [False, True, False]
+
+
+def test_a_full_disk_is_not_left_alone() -> None:
+    nodes, _ = make_nodes()
+    node = make_place().primaries[1]
+    for _ in range(5):
+        nodes.answered(node, refusal(507, {"X-Backend-Device-Full": "true"}))
+    assert not nodes.is_limited(node)
 
 
 def test_where_there_are_not_enough_others_limited_ones_serve() -> None:
     nodes, _ = make_nodes()
     place = make_place(devices=4)
     for node in place.primaries[:2]:
-        nodes.answered(node, 507)
+        nodes.answered(node, refusal(507))
     chosen, spares = nodes.for_writing(place)
     assert names(chosen) == ["o2", "o3", "o0"]
     assert names(spares) == ["o1"]

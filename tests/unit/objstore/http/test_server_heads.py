@@ -305,6 +305,7 @@ def test_accepting_over_the_network_within_limits() -> None:
     server.drain()
     assert wires[1].rest() == b""
     task.wait(5)
+    assert listener.fileno() not in concurrency.current_hub().channels
     assert reports == []
     for wire in wires:
         wire.close()

@@ -6,7 +6,7 @@ import pytest
 
 from objstore.http.errors import HttpError
 from objstore.proxy.request import Request
-from tests.unit.proxy.store import NOW, Reply, Store
+from tests.unit.proxy.store import NOW, Reply, Store, refusal
 
 PATH = "/v1/AUTH_a/c/o.txt"
 SOON = str(int(NOW) + 100)
@@ -203,7 +203,7 @@ def test_a_change_asks_the_primary_that_was_left_alone_when_others_lack_the_obje
     store = store_of(Reply(404))
     store.objects = {"o0": Reply(202), "o1": Reply(202)}
     nodes = store.rings.object(0).devices
-    store.context.nodes.answered(nodes[0], 507)
+    store.context.nodes.answered(nodes[0], refusal(507))
     assert store.send("POST", PATH).status == 202
     assert [call.node for call in store.calls("POST")] == ["o1", "o2", "o3", "o0"]
 
