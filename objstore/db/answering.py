@@ -95,6 +95,7 @@ class Answering(Generic[Row]):
 
     def _answer(self, place: Place, question: Question, summary: Summary | Exception | None) -> Answer:
         """What is known of one database; that its rows are equal is noted, if that is news."""
+        now = self._runtime.clock.now()
         try:
             if isinstance(summary, Exception):
                 raise summary
@@ -103,15 +104,15 @@ class Answering(Generic[Row]):
                     summary = self._durable_summary(database)
             theirs = question.summary
             if (theirs.account, theirs.container) != (summary.account, summary.container):
-                return Answer(trouble="another resource has this hash")
+                return Answer(trouble="another resource has this hash", clock=now)
             if summary.same_rows(theirs) and theirs.sequence > summary.points.get(theirs.id, 0):
                 with self._store.opened(place) as database:
                     summary = self._merger.agree(database, theirs)
-            return Answer(summary)
+            return Answer(summary, clock=now)
         except (DatabaseAbsent, DatabaseCorrupt):
-            return Answer()  # what is corrupt has been moved to quarantine: a new one can be put in its place
+            return Answer(clock=now)  # what is corrupt has been moved to quarantine: a new one can be put in its place
         except (DatabaseBusy, DatabaseFailed, OSError) as error:
-            return Answer(trouble=str(error))
+            return Answer(trouble=str(error), clock=now)
 
     def _durable_summary(self, database: Database) -> Summary:
         summary = database.read(read_summary)

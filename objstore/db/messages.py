@@ -50,10 +50,16 @@ class Question(Struct, frozen=True, gc=False):
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """The other's replica: None when there is none. With `trouble` it is not known."""
+    """The other's replica: None when there is none. With `trouble` it is not known. `clock` is the other's."""
 
     summary: Summary | None = None
     trouble: str = ""
+    clock: float = 0.0
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is none."""
+        return self.summary is None and not self.trouble
 
 
 class Batch(Struct, Generic[Row], frozen=True):

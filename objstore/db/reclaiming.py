@@ -1,4 +1,4 @@
-"""Tombstones of rows are dropped when they are old and every primary is known to have them.
+"""Tombstones of rows are dropped when they are old by every primary's clock, and every one is known to have them.
 
 An older live row can then come from nowhere: each replica has merged all that the others hold.
 """
@@ -14,7 +14,6 @@ from objstore.db.description import Description, Row
 from objstore.db.digests import row_digest
 from objstore.db.info import read_status
 from objstore.db.rows import CHANGE
-from objstore.runtime import Runtime
 from objstore.timestamps import Timestamp
 
 ROWS_PER_TRANSACTION_MAX: Final = 200
@@ -23,9 +22,8 @@ ROWS_PER_TRANSACTION_MAX: Final = 200
 class Reclaimer(Generic[Row]):
     """Drops old tombstones of one kind of database."""
 
-    def __init__(self, description: Description[Row], runtime: Runtime, reclaim_age_seconds: float) -> None:
+    def __init__(self, description: Description[Row], reclaim_age_seconds: float) -> None:
         self._description = description
-        self._clock = runtime.clock
         self._reclaim_age_seconds = reclaim_age_seconds
         columns = ", ".join(("name", *description.columns))
         self._find = (
@@ -36,21 +34,21 @@ class Reclaimer(Generic[Row]):
         self._read_one = f"SELECT {columns} FROM row WHERE deleted = 1 AND {one}"
         self._drop_one = f"DELETE FROM row WHERE deleted = 1 AND {one}"
 
-    @property
-    def limit(self) -> str:
+    def limit(self, now: float) -> str:
         """What was written before this moment is old; in the internal form."""
-        return Timestamp.from_seconds(max(self._clock.now() - self._reclaim_age_seconds, 0.0)).internal
+        return Timestamp.from_seconds(max(now - self._reclaim_age_seconds, 0.0)).internal
 
-    def run(self, database: Database, agreed_sequence: int) -> int:
-        """Drop the old ones of the sequences on which the primaries agreed; how many. Raises as Database.write."""
+    def run(self, database: Database, agreed_sequence: int, limit: str) -> int:
+        """Drop those from before `limit` of the sequences on which the primaries agreed; how many.
+
+        Raises as Database.write.
+        """
         dropped = 0
-        while count := self._part(database, agreed_sequence):
+        while count := self._part(database, agreed_sequence, limit):
             dropped += count
         return dropped
 
-    def _part(self, database: Database, agreed_sequence: int) -> int:
-        limit = self.limit
-
+    def _part(self, database: Database, agreed_sequence: int, limit: str) -> int:
         def find(connection: sqlite3.Connection) -> list[Row]:
             found = connection.execute(self._find, (limit, agreed_sequence, ROWS_PER_TRANSACTION_MAX)).fetchall()
             return [self._description.row(name, True, values) for name, *values in found]

@@ -77,7 +77,7 @@ class DatabaseReplicator(Generic[Row]):
         self._peers = Peers(description, transport, config.node_timeout)
         self._sync = Sync(config, description, self.store, devices, self._peers, runtime)
         self._remover = Remover(self.store, runtime)
-        self._reclaimer = Reclaimer(description, runtime, config.reclaim_age)
+        self._reclaimer = Reclaimer(description, config.reclaim_age)
         self._report = PassReport(self.name, recon, runtime)
         self._at_once = Semaphore(config.concurrency)
         self._walk: Walk | None = None
@@ -206,28 +206,34 @@ class DatabaseReplicator(Generic[Row]):
 
     def _sync_all(self, subject: Subject, answers: Answers) -> None:
         self._report.count("looked_at")
-        if self._forgettable(subject, answers):
+        limit = self._reclaimer.limit(self._slowest_clock(answers))
+        if self._forgettable(subject, answers, limit):
             return
-        if self._is_stranded(subject, answers):
+        if self._is_stranded(subject, answers, limit):
             self._set_aside(subject)
             return
         agreed = True
         for node in subject.peers:
-            agreed &= self._sync_one(subject, node, answers[node])
+            agreed &= self._sync_one(subject, node, answers[node], limit)
         if subject.mine is None:
             if agreed:
                 self._give_up(subject)
             return
         if agreed:
-            self._reclaim(subject)
+            self._reclaim(subject, limit)
         self.synced(subject)
 
-    def _sync_one(self, subject: Subject, node: Device, answer: Answer | PeerFailed) -> bool:
+    def _slowest_clock(self, answers: Answers) -> float:
+        """What is not old yet for one of them it would bring back to those that have forgotten it."""
+        clocks = [answer.clock for answer in answers.values() if isinstance(answer, Answer)]
+        return min([self.runtime.clock.now(), *clocks])
+
+    def _sync_one(self, subject: Subject, node: Device, answer: Answer | PeerFailed, limit: str) -> bool:
         """Whether both replicas agree now."""
         try:
             if isinstance(answer, PeerFailed):
                 raise answer
-            if answer == Answer() and subject.mine is not None and self._is_old_and_deleted(subject.summary):
+            if answer.is_absent and subject.mine is not None and self._is_old_and_deleted(subject.summary, limit):
                 # It has forgotten it, and must not be reminded. A handoff gives what it has before it goes: only
                 # primaries tell others of a deletion that nobody may have heard of yet.
                 return True
@@ -268,19 +274,19 @@ class DatabaseReplicator(Generic[Row]):
         if self._remover.remove(subject.location, same_as(subject.summary)):
             self._report.count("removed")
 
-    def _forgettable(self, subject: Subject, answers: Answers) -> bool:
+    def _forgettable(self, subject: Subject, answers: Answers, limit: str) -> bool:
         """Remove the replica of a resource deleted long ago, if all primaries say the same or have forgotten it."""
-        if not self._is_old_and_deleted(subject.summary):
+        if not self._is_old_and_deleted(subject.summary, limit):
             return False
         for answer in answers.values():
             if not isinstance(answer, Answer) or answer.trouble:
                 return False
-            if answer.summary is not None and not self._is_old_and_deleted(answer.summary):
+            if answer.summary is not None and not self._is_old_and_deleted(answer.summary, limit):
                 return False
         before = subject.summary
 
         def allowed(now: Summary) -> bool:
-            return same_as(before)(now) and self._is_old_and_deleted(now)
+            return same_as(before)(now) and self._is_old_and_deleted(now, limit)
 
         with self.store.opened(subject.location) as database:
             if not database.read(self.settled):
@@ -289,18 +295,19 @@ class DatabaseReplicator(Generic[Row]):
         self._report.count("reclaimed", int(removed))
         return removed
 
-    def _is_old_and_deleted(self, summary: Summary) -> bool:
+    @staticmethod
+    def _is_old_and_deleted(summary: Summary, limit: str) -> bool:
         status = summary.status
-        return status.deleted and summary.row_count == 0 and status.delete_timestamp < self._reclaimer.limit
+        return status.deleted and summary.row_count == 0 and status.delete_timestamp < limit
 
-    def _is_stranded(self, subject: Subject, answers: Answers) -> bool:
+    def _is_stranded(self, subject: Subject, answers: Answers, limit: str) -> bool:
         """Whether it comes back after so long that the primaries may have deleted and forgotten it meanwhile."""
         status = subject.summary.status
         return (
             subject.location.root in self._away
             and bool(answers)
             and all(isinstance(each, Answer) and not each.trouble and each.summary is None for each in answers.values())
-            and max(status.put_timestamp, status.delete_timestamp) < self._reclaimer.limit
+            and max(status.put_timestamp, status.delete_timestamp) < limit
         )
 
     def _set_aside(self, subject: Subject) -> None:
@@ -309,7 +316,7 @@ class DatabaseReplicator(Generic[Row]):
         self._report.count("set_aside")
         self.runtime.log.error("database unknown to all others since its device was away", target=target)
 
-    def _reclaim(self, subject: Subject) -> None:
+    def _reclaim(self, subject: Subject, limit: str) -> None:
         """Drop old tombstones, now and then."""
         if subject.summary.tombstone_digest == 0:
             return
@@ -320,7 +327,7 @@ class DatabaseReplicator(Generic[Row]):
             self._next_looks.clear()
         self._next_looks[key] = now + self.config.reclaim_age / RECLAIM_LOOKS
         with self.store.opened(subject.location) as database:
-            self._report.count("tombstones_dropped", self._reclaimer.run(database, subject.summary.sequence))
+            self._report.count("tombstones_dropped", self._reclaimer.run(database, subject.summary.sequence, limit))
 
     def _finish_removal(self, place: Place) -> None:
         try:

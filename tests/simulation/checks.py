@@ -171,6 +171,9 @@ class Checks:
             return True  # the reaper has had it
         if self._had_expired(model, write):
             return True
+        # Its proxy is late: by its own time it was written before an older version expired, which has happened.
+        if any(due <= write.at + self._spread() + PATIENCE_SECONDS for due in model.expires_after(write)):
+            return True
         now = EPOCH + self._world.hub.now + self._spread()
         return any(moment is not None and moment <= now for moment in self._moments(model, write))
 

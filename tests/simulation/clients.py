@@ -14,7 +14,7 @@ from objstore.system.hub import GreenletExit
 from tests.simulation.hub import spawn_for
 from tests.simulation.model import Kind, Model, Outcome, Write, body_of
 from tests.simulation.network import Answer, _call
-from tests.simulation.node import Node
+from tests.simulation.node import EPOCH, Node
 from tests.simulation.owners import Owners
 from tests.simulation.plan import Event
 from tests.simulation.services import ACCOUNTS, PROXY_PORT, path_of
@@ -61,7 +61,8 @@ class Clients:
         if request.path.container and request.path.account in ACCOUNTS:
             timestamp = request.headers.get("X-Timestamp", "")
             if timestamp:
-                self.model.seen_on_wire(operation, request.method, str(request.path), timestamp)
+                now = EPOCH + self.world.hub.now
+                self.model.seen_on_wire(operation, request.method, str(request.path), timestamp, now)
 
     def violation(self, text: str) -> None:
         """Something that must never be."""

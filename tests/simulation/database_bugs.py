@@ -53,13 +53,13 @@ def deletions_of_databases_are_not_merged() -> None:
 
 def row_tombstones_are_dropped_early() -> None:
     """A deleted row is forgotten at once, though a replica may still have the row."""
-    replace("limit", "9", reclaiming.Reclaimer)
+    replace("limit", lambda *_: "9", reclaiming.Reclaimer)
     real = replicator.DatabaseReplicator._sync_all
 
     def sync_all(self: Any, subject: Any, answers: Any) -> None:
         real(self, subject, answers)
         if subject.mine is not None:
-            self._reclaim(subject)
+            self._reclaim(subject, "9")
 
     replace("_sync_all", sync_all, replicator.DatabaseReplicator)
     replace("RECLAIM_LOOKS", 10**6, replicator)

@@ -33,13 +33,17 @@ class Outcome(enum.Enum):
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """One attempt of a client. `timestamp` is "" as long as no server was asked for it: then it never happened."""
+    """One attempt of a client. `timestamp` is "" as long as no server was asked for it: then it never happened.
+
+    `at` is the true time when one was, which the clock of its proxy may not have known.
+    """
 
     number: int
     kind: Kind
     name: str
     size: int = 0
     timestamp: str = ""
+    at: float = 0.0
     outcome: Outcome = Outcome.UNKNOWN
     delete_at: float | None = None
     content_type: str = ""
@@ -108,6 +112,13 @@ class ObjectModel:
                 if after.timestamp > before.timestamp:
                     yield before, after
 
+    def expires_after(self, data: Write) -> Iterator[float]:
+        """The moments after its own at which older versions were to expire: expiry is a deletion of that moment."""
+        moment = float(data.timestamp.partition("_")[0])
+        for write in self._begun(Kind.PUT, Kind.POST):
+            if write.timestamp < data.timestamp and write.delete_at is not None and write.delete_at > moment:
+                yield write.delete_at
+
     def may_be(self, number: int) -> bool:
         """Whether this write ever gave it content."""
         return any(write.number == number and write.kind is Kind.PUT for write in self.writes)
@@ -148,11 +159,11 @@ class Model:
         """See ObjectModel."""
         return self.containers[name].candidates() if name in self.containers else [None]
 
-    def seen_on_wire(self, number: int, method: str, path: str, timestamp: str) -> None:
+    def seen_on_wire(self, number: int, method: str, path: str, timestamp: str, now: float) -> None:
         """A proxy asks a server to store: now the write has its time."""
         write = self.writes.get(number)
         if write is not None and not write.timestamp and write.kind.value == method and path.endswith(write.name):
-            write.timestamp = timestamp
+            write.timestamp, write.at = timestamp, now
 
     def of_container(self, container: str) -> Iterator[ObjectModel]:
         """The objects ever written in a container."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from objstore.db.info import read_info, read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.removal import Remover, same_as
 from objstore.http.transport import BackendRequest
+from objstore.paths import ResourcePath
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, Task
-from tests.unit.objstore.db.harness import NOW, row
-from tests.unit.objstore.db.replicas import Replicas, ring_of
+from tests.unit.objstore.db.harness import NOW, StoppedClock, row
+from tests.unit.objstore.db.replicas import PATH, Replicas, ring_of
+
+OTHER = ResourcePath("a", "other")
 
 
 @pytest.fixture
@@ -244,13 +248,37 @@ def test_deleted_containers_are_forgotten_when_all_agree(replicas: Replicas) -> 
     assert all(not replicas[number].database_files() for number in (1, 2, 3))
 
 
-def settle(replicas: Replicas) -> None:
+def settle(replicas: Replicas, path: ResourcePath = PATH) -> None:
     """The account has heard of how they stand."""
     replicas.replicate()
     for number in (1, 2, 3):
         if replicas[number].database_files():
-            with replicas[number].opened() as database:
+            with replicas[number].opened(path) as database:
                 database.write(lambda c: store_report(c, report_of(read_status(c), read_totals(c))))
+
+
+def test_what_one_clock_takes_for_recent_nobody_forgets(replicas: Replicas) -> None:
+    slow = StoppedClock()
+    replicas[3].runtime = replace(replicas[3].runtime, clock=slow)
+    for number in (1, 2, 3):
+        replicas[number].start()
+        replicas[number].put(1)
+        replicas[number].update(row("o", 2, deleted=True))
+        replicas[number].request("PUT", 1, path=OTHER)
+        replicas[number].request("DELETE", 50, path=OTHER)
+    settle(replicas, OTHER)
+    replicas.clock.seconds = NOW + 8 * 86400
+    slow.seconds = NOW + 6 * 86400
+    for _ in range(2):
+        replicas.replicate()
+        for number in (1, 2, 3):
+            assert len(replicas[number].database_files()) == 2
+            assert replicas[number].rows()
+    slow.seconds = replicas.clock.seconds = NOW + 10 * 86400
+    replicas.replicate()
+    for number in (1, 2, 3):
+        assert len(replicas[number].database_files()) == 1
+        assert replicas[number].rows() == []
 
 
 def test_a_deletion_that_the_account_has_not_heard_of_is_kept(replicas: Replicas) -> None:
