@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final, Generic
 
 from msgspec import Struct
@@ -134,7 +135,7 @@ class Sync(Generic[Row]):
             if both_ways:
                 changed = self._merger.merge_state(database, theirs.status, merged.items)
         if plan.pull_from is not None:
-            complete, pulled = self._pull(subject, node, database, plan.pull_from)
+            complete, pulled = self._pull(subject, node, database, plan)
             agreed, changed = agreed and complete, changed or pulled
         if plan.agree and theirs is not None:
             self._merger.agree(database, theirs)
@@ -143,18 +144,18 @@ class Sync(Generic[Row]):
     def _push(self, subject: Subject, node: Device, database: Database, plan: Plan) -> tuple[Merged, bool]:
         """Send rows; what the peer answered last, and whether it now holds all that was here."""
         after = plan.push_from or 0
-        batches = 0
+        batches, batches_max = 0, self._batches_max(plan)
         while True:
             batch = self._reader.read(database, after, self._config.per_diff)
             merged = self._merge(subject, node, replace(batch, create=plan.create and after == 0))
             after, batches = batch.upto, batches + 1
-            if batch.complete or not merged.held or batches >= self._config.max_diffs:
+            if batch.complete or not merged.held or batches >= batches_max:
                 return merged, batch.complete and merged.held
 
-    def _pull(self, subject: Subject, node: Device, database: Database, after: int) -> tuple[bool, bool]:
+    def _pull(self, subject: Subject, node: Device, database: Database, plan: Plan) -> tuple[bool, bool]:
         """Fetch rows; whether all have come, and whether totals changed here."""
-        changed = False
-        for _ in range(self._config.max_diffs):
+        after, changed = plan.pull_from or 0, False
+        for _ in range(self._batches_max(plan)):
             batch = self._peers.rows(node, subject.partition, subject.location.path, after, self._config.per_diff)
             try:
                 batch = self._merger.checked(batch)
@@ -165,6 +166,10 @@ class Sync(Generic[Row]):
                 return True, changed
             after = batch.upto
         return False, changed
+
+    def _batches_max(self, plan: Plan) -> int:
+        """The rest follows in the next pass; but who has strayed begins anew each time, and would never see the end."""
+        return sys.maxsize if plan.strayed else self._config.max_diffs
 
     def _merge(self, subject: Subject, node: Device, batch: Batch[Row]) -> Merged:
         return self._peers.merge(node, subject.partition, subject.location.path, batch)

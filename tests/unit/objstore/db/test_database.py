@@ -97,7 +97,8 @@ def test_all_that_was_answered_survives_whatever_is_left_of_the_log(servers: Ser
         ends.append(log.stat().st_size)
     content, base = log.read_bytes(), file.read_bytes()
     for cut in sorted({*range(0, len(content), 1000), *ends, *(end - 1 for end in ends if end)}):
-        for filler in (b"", b"\0" * 5000, os.urandom(5000)):
+        wrong = bytes(byte ^ 0xFF for byte in content[cut : cut + 1])  # chance must not complete a commit
+        for filler in (b"", b"\0" * 5000, wrong + os.urandom(5000)):
             copy = tmp_path / "copy.db"
             copy.write_bytes(base)
             Path(f"{copy}-wal").write_bytes(content[:cut] + filler)

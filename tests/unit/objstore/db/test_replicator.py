@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from objstore.daemon import run_once
+from objstore.db.digests import row_digest
+from objstore.db.rows import CHANGE
 from objstore.paths import ResourcePath
-from objstore.rows import ContainerRow, encode_rows
+from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from tests.unit.objstore.db.harness import at, row
 from tests.unit.objstore.db.replicas import Replicas
 
@@ -127,6 +131,28 @@ def test_batches_are_limited_and_the_rest_follows(replicas: Replicas) -> None:
     replicas[1].update(*[row(f"o{number:03}") for number in range(14)])
     replicas.replicate(1)
     assert replicas.agree(1, 2, 3)
+
+
+def test_replicas_that_have_strayed_are_compared_to_the_end(replicas: Replicas) -> None:
+    """Each has merged all of the other's, and lacks a row nevertheless."""
+    put_everywhere(replicas)
+    rows = [row(f"o{number:03}") for number in range(30)]
+    replicas[1].update(*rows)
+    replicas.replicate()
+    for node in replicas.nodes.values():
+        node.config = type(node.config)(per_diff=5, max_diffs=2)
+        node.start()
+    for number, lost in ((1, rows[28]), (2, rows[29])):
+        with replicas[number].opened() as database:
+            database.write(partial(lose, lost))
+    replicas.replicate(1)
+    assert len(replicas[1].names()) == 30
+    assert replicas.agree(1, 2)
+
+
+def lose(row: ObjectRow, connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM row WHERE name = ?", (row.name,))
+    connection.execute(CHANGE, (0, row_digest(row), 0)).fetchone()
 
 
 def test_a_peer_that_is_down_stops_nothing(replicas: Replicas) -> None:
