@@ -25,6 +25,7 @@ from objstore.object.replication.planning import (
     is_stranded,
     known_names,
     lasting,
+    offered,
     removable,
 )
 from objstore.object.replication.receiving import Place, Receiver
@@ -188,7 +189,9 @@ class Partition:
     def give_up(self, primaries: Sequence[Device], ring_version: int) -> bool:
         """Remove what every primary confirms to hold, from a device that is none; says whether nothing is left."""
         for suffix in self._suffixes():
-            mine = {digest: list(standing.names) for digest, standing in self._objects([suffix]).items()}
+            objects = self._objects([suffix])
+            self._drop_obsolete(objects)
+            mine = {digest: offered(standing) for digest, standing in objects.items()}
             for some in _parts([(digest, name) for digest in mine for name in mine[digest]], FILES_MAX):
                 asked: Names = {}
                 for digest, name in some:
@@ -202,6 +205,13 @@ class Partition:
                 self._remove_all(confirmed)
                 self.report.count("removed", sum(map(len, confirmed.values())))
         return not self._suffixes()
+
+    def _drop_obsolete(self, objects: Mapping[str, FileSet]) -> None:
+        obsolete = {digest: standing.obsolete for digest, standing in objects.items() if standing.obsolete}
+        if obsolete:
+            # What makes a file obsolete may be another's name that is not durable yet.
+            self.engine.settle(self.place.device, self.place.policy, self.place.partition)
+            self._remove_all(obsolete)
 
     def _remove_all(self, names: Mapping[str, Sequence[str]]) -> None:
         place = self.place

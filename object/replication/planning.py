@@ -51,6 +51,14 @@ def exchange(mine: FileSet, theirs: FileSet, reclaim_before: str) -> Exchange:
     return Exchange(push, pull)
 
 
+def offered(standing: FileSet) -> list[str]:
+    """The names of a handoff that primaries have to confirm: what its own files make obsolete goes before these do.
+
+    Else a primary that has forgotten an object would confirm the tombstone, and not what lies beneath it here.
+    """
+    return [name for name in standing.names if name not in standing.obsolete]
+
+
 def is_held(name: str, by: FileSet, reclaim_before: str = "") -> bool:
     """Whether a device with this file set has no need of a file: it has the file, or what makes it obsolete.
 

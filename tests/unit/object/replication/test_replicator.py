@@ -14,6 +14,7 @@ from objstore.http.transport import BackendRequest
 from objstore.object import replicator
 from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.suffixes import Inventory
+from objstore.object.metadata import ATTRIBUTE
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.system import concurrency
@@ -320,6 +321,21 @@ def test_obsolete_files_left_by_a_crash_are_removed(replicas: Replicas) -> None:
     (replicas.directory(0, "o") / (at(1) + ".data")).write_bytes(b"old")
     replicas.replicate(0)
     assert replicas.names(0, "o") == [at(5) + ".data"]
+
+
+def test_obsolete_files_on_a_handoff_do_not_outlive_the_tombstone(replicas: Replicas) -> None:
+    """Primaries that have forgotten the object confirm the tombstone: what lies beneath it must not be left alone."""
+    replicas.put(3, "o", 1)
+    data = replicas.directory(3, "o") / (at(1) + ".data")
+    content, attribute = data.read_bytes(), os.getxattr(data, ATTRIBUTE)
+    replicas.delete(3, "o", 3)
+    left = data.with_name(at(2) + ".data")
+    left.write_bytes(content)
+    os.setxattr(left, ATTRIBUTE, attribute)
+    replicas.pass_time(8 * DAY)
+    replicas.replicate(3)
+    assert replicas.files(3) == {}
+    assert all(replicas.stored(number, "o") is None for number in range(4))
 
 
 def test_digest_cache_invalidated_between_reading_and_writing_it(replicas: Replicas) -> None:
