@@ -8,8 +8,6 @@ PROGRAMS := $(VENV)/.programs
 SWIFT := $(VENV)/swift
 SWIFT_INSTALLED := $(SWIFT)/.installed
 TESTS ?= tests
-# One more than there are processors: tests of real servers spend half their time waiting.
-WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 
 .DEFAULT_GOAL := help
 .PHONY: help up cluster test simulate simulate-many mutants check bench format clean
@@ -26,7 +24,7 @@ cluster: $(INSTALLED)  ## Start a cluster of four nodes on 127.0.0.1 to .4, each
 
 test: $(INSTALLED) $(PROGRAMS) $(SWIFT_INSTALLED)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
 	@test ! -x $(SWIFT)/bin/swift-ring-builder || export OBJSTORE_SWIFT_PYTHON=$(CURDIR)/$(SWIFT)/bin/python; \
-	$(BIN)/python -m pytest -n $(WORKERS) $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)
+	$(BIN)/python -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)
 
 simulate: $(INSTALLED)  ## Replay a simulated cluster: SEED=n HOURS=h; a failing one is shrunk to a short story
 	$(BIN)/python -m tests.simulation one $(or $(SEED),1) --hours $(or $(HOURS),10) --shrink
