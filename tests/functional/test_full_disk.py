@@ -86,7 +86,7 @@ def test_nothing_is_left_on_a_device(full: tuple[Faulty, Path], use_all: Callabl
     faulty, device = full
     client = faulty.client(NODE)
     names = [f"before/{LONG}-{number}" for number in range(12)]
-    for container in ("before", *(f"another-{number}" for number in range(9))):  # of which some are on the device
+    for container in ("before", *(f"another-{number}" for number in range(4))):  # of which some are on the device
         assert client.put(container).status == 201
     for name in names:
         assert faulty.put(client, name, b"x" * 50_000) == 201

@@ -72,7 +72,7 @@ def content_of(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest() * (1 + len(name) % 7 * 3000)
 
 
-def filled(cluster: Cluster, container: str, count: int = 40) -> dict[str, bytes]:
+def filled(cluster: Cluster, container: str, count: int = 24) -> dict[str, bytes]:
     """Objects with their content, in a new container."""
     client = Client.login(*cluster.endpoint(1))
     assert client.put(container).status == 201

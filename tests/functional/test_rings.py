@@ -55,7 +55,7 @@ def rings_told(cluster: Cluster, node: int, service: str) -> dict[str, str]:
 
 
 def test_a_node_is_added_under_load_and_nobody_notices(growing: Cluster) -> None:
-    growth = Growth(LoopbackCluster.open(growing.folder), seconds=1.5)
+    growth = Growth(LoopbackCluster.open(growing.folder), seconds=0.8)
     growth.run()
     assert growth.findings.failures == []
     assert growth.findings.answered > 100
