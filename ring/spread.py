@@ -32,8 +32,6 @@ def spread(tiers: Tiers, quota: Ints, replicas: int, partitions: int, random: np
     batch_count = _batch_count(tiers.usable_count, replicas * partitions)
     for batch in range(batch_count):
         begin, end = (partitions * step // batch_count for step in (batch, batch + 1))
-        if begin == end:
-            continue
         points = _points(partitions - begin, end - begin, replicas, random)
         line = _shuffled_line(tiers, random)
         ends = np.cumsum(left[line])
