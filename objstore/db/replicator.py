@@ -306,7 +306,7 @@ class DatabaseReplicator(Generic[Row]):
         return (
             subject.location.root in self._away
             and bool(answers)
-            and all(isinstance(each, Answer) and not each.trouble and each.summary is None for each in answers.values())
+            and all(isinstance(each, Answer) and each.is_absent for each in answers.values())
             and max(status.put_timestamp, status.delete_timestamp) < limit
         )
 
