@@ -9,13 +9,13 @@ from typing import Final
 from msgspec import Struct
 
 from objstore.hashing import PathHasher
-from objstore.headers import Backend, Sysmeta
+from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import text_of
 from objstore.object.engine import Description
 from objstore.object.pending import PendingUpdate, pending_path, save
-from objstore.object.requests import Target, delete_at_of
+from objstore.object.requests import Target, delete_at_of, parse_delete_at
 from objstore.object.updates import ContainerUpdates, Destination, PendingAnswers, destinations
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
@@ -30,10 +30,14 @@ DELETED_ETAG: Final = "noetag"
 
 
 class Audience(Struct, frozen=True, gc=False):
-    """Servers to be told of a write, each with the container it is to tell of."""
+    """Servers to be told of a write, each with the container it is to tell of.
+
+    The queue is that of what expires at `delete_at`, in seconds since the epoch.
+    """
 
     listing: tuple[Destination, ...]
     queue: tuple[Destination, ...]
+    delete_at: int | None
 
 
 def audience_of(request: Request, target: Target) -> Audience:
@@ -45,6 +49,7 @@ def audience_of(request: Request, target: Target) -> Audience:
         container = _container_at(elsewhere) if elsewhere else target.path.container_path
         listing = destinations(hosts, header(Backend.CONTAINER_DEVICE), header(Backend.CONTAINER_PARTITION), container)
     queue: tuple[Destination, ...] = ()
+    moment = header(Client.DELETE_AT)
     if name := header(Backend.DELETE_AT_CONTAINER):
         queue = destinations(
             header(Backend.DELETE_AT_HOST),
@@ -52,7 +57,7 @@ def audience_of(request: Request, target: Target) -> Audience:
             header(Backend.DELETE_AT_PARTITION),
             ResourcePath(EXPIRING_ACCOUNT, text_of(name)),
         )
-    return Audience(listing, queue)
+    return Audience(listing, queue, None if moment is None else parse_delete_at(Client.DELETE_AT, moment))
 
 
 def _container_at(text: str) -> ResourcePath:
@@ -147,7 +152,8 @@ class Announcer(Struct, frozen=True):
         announcement = self._announcement(target)
         announcement.send(audience.listing, listed(target, description))
         delete_at = delete_at_of(description.headers)
-        if audience.queue and delete_at is not None:
+        # A later POST may have changed it, and filled the queue of the other moment.
+        if audience.queue and delete_at is not None and delete_at == audience.delete_at:
             announcement.send(audience.queue, queue_row(target, delete_at, description.timestamp))
         return announcement
 

@@ -27,6 +27,7 @@ _LISTS: Final = (
 )
 _SHARED: Final = (
     Client.TRANS_ID,
+    Client.DELETE_AT,
     Backend.POLICY_INDEX,
     Backend.CONTAINER_PARTITION,
     Backend.DELETE_AT_PARTITION,

@@ -41,6 +41,14 @@ CONTAINER = {
     "X-Container-Device": "sdb",
     "X-Container-Partition": "3",
 }
+EXPIRES = int(NOW) + 100
+QUEUE = {
+    "X-Delete-At": str(EXPIRES),
+    "X-Delete-At-Host": "10.0.0.9:6201",
+    "X-Delete-At-Device": "sdq",
+    "X-Delete-At-Partition": "11",
+    "X-Delete-At-Container": "1699920000",
+}
 
 
 class StoppedClock(Clock):

@@ -1,6 +1,8 @@
 """ANNOUNCE: what is stored is told once more."""
 
-from tests.unit.object.harness import CONTAINER, Store, at
+import pytest
+
+from tests.unit.object.harness import CONTAINER, EXPIRES, QUEUE, Store, at
 
 ELSEWHERE = CONTAINER | {"X-Container-Host": "10.0.0.2:6201"}
 
@@ -20,6 +22,16 @@ def test_with_its_newest_metadata(store: Store) -> None:
     row = store.transport.rows[-1]
     assert row == store.transport.rows[-2]
     assert (row.content_type, row.meta_timestamp) == ("text/html", at(2))
+
+
+@pytest.mark.parametrize("later", [0, 100_000])
+def test_the_queue_is_that_of_the_moment_at_which_it_expires(store: Store, later: int) -> None:
+    store.put(1, **QUEUE)
+    store.post(2, x_delete_at=str(EXPIRES + later))
+    told = len(store.transport.rows)
+    assert store.call("ANNOUNCE", headers=ELSEWHERE | QUEUE).status == 202
+    queued = [f"{EXPIRES}-a/c/o"] if not later else []
+    assert [row.name for row in store.transport.rows[told:]] == ["o", *queued]
 
 
 def test_a_deletion_is_told(store: Store) -> None:

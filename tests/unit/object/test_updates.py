@@ -6,16 +6,7 @@ from objstore.object.pending import load
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
 from objstore.system import concurrency
-from tests.unit.object.harness import NOW, PATH, Store, at, wire
-
-EXPIRES = int(NOW) + 100
-QUEUE = {
-    "X-Delete-At": str(EXPIRES),
-    "X-Delete-At-Host": "10.0.0.9:6201",
-    "X-Delete-At-Device": "sdq",
-    "X-Delete-At-Partition": "11",
-    "X-Delete-At-Container": "1699920000",
-}
+from tests.unit.object.harness import EXPIRES, PATH, QUEUE, Store, at, wire
 
 
 def test_a_put_tells_its_container(store: Store) -> None:
@@ -78,6 +69,15 @@ def test_an_object_that_expires_is_queued(store: Store) -> None:
     assert (request.node.device, request.partition) == ("sdq", 11)
     assert request.path == ResourcePath(".expiring_objects", "1699920000")
     assert store.transport.rows[1].name == f"{EXPIRES}-a/c/o"
+
+
+def test_a_late_post_queues_nothing_of_the_one_that_has_overtaken_it(store: Store) -> None:
+    store.put(1)
+    store.post(3, x_delete_at=str(EXPIRES + 100_000))
+    told = len(store.transport.rows)
+    assert store.post(2, content_type="text/html", **QUEUE).status == 202
+    (row,) = store.transport.rows[told:]
+    assert (row.name, row.content_type) == ("o", "text/html")
 
 
 def test_a_queue_row_that_is_not_taken_has_a_record_of_its_own(store: Store) -> None:

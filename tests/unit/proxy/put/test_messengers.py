@@ -43,7 +43,7 @@ def test_the_queue_of_what_expires_is_told_too() -> None:
     store.send("PUT", PATH, {"X-Delete-After": "1000"}, SMALL)
     (asked,) = store.calls("ANNOUNCE")
     assert asked.headers["X-Delete-At-Device"] == "c1"
-    assert {"X-Delete-At-Host", "X-Delete-At-Partition", "X-Delete-At-Container"} <= asked.headers.keys()
+    assert {"X-Delete-At", "X-Delete-At-Host", "X-Delete-At-Partition", "X-Delete-At-Container"} <= asked.headers.keys()
 
 
 def test_another_one_is_asked_if_the_first_does_not_answer() -> None:
