@@ -17,7 +17,7 @@ class Board:
     """Device ids of all replicas, how many each device holds and should hold, and what may still be moved.
 
     A slot is the place of one replica: replica * partition_count + partition, below slot_count. A partition is
-    `locked` when one of its replicas was moved, now or not long enough ago.
+    `locked` when one of its replicas has lost its device, or was moved, now or not long enough ago.
     """
 
     def __init__(
@@ -108,10 +108,11 @@ class Board:
         return _in_chunks(len(partitions), part)
 
     def clear(self, slots: Ints) -> None:
-        """Empty these slots."""
+        """Empty these slots, and lock their partitions: what has to fill them is all that may move."""
         self.held[:] -= np.bincount(self._flat[slots], minlength=len(self.held))
         self.held[self.nobody] += len(slots)
         self._flat[slots] = self.nobody
+        self.locked[slots % self.partition_count] = True
 
     def replace(self, slots: Ints, new: Ints) -> None:
         """Put other devices into slots of different partitions, and lock these."""

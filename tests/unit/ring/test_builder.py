@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import msgspec
+import numpy as np
 import pytest
 
 from objstore.ring.builder import RingBuilder, new_builder
@@ -69,6 +70,20 @@ def test_removed_devices_leave_at_once_and_are_forgotten() -> None:
     builder.rebalance(1, NOW)
     assert 3 not in builder.devices
     assert 3 not in {device.id for device in builder.ring().devices}
+
+
+def test_partitions_that_lost_a_device_help_no_other_to_find_a_place() -> None:
+    places = [(1, 3), (1, 2), (1, 1), (0, 2), (1, 3), (1, 2), (1, 2), (0, 3)]
+    devices = [make_device(each, *place, ip=f"10.{place[0]}.{place[1]}.0") for each, place in enumerate(places)]
+    builder = new_builder(Settings(4, 2, min_part_hours=1), devices)
+    before = builder.rebalance(33, NOW).layout.ids
+    builder.set_weight(4, 300)
+    for gone in (3, 5):
+        builder.remove(gone)
+    after = builder.rebalance(33, NOW + 2 * HOUR).layout.ids
+    lost = np.isin(before, (3, 5))
+    assert lost.any()
+    assert not ((before != after) & ~lost)[:, lost.any(axis=0)].any()
 
 
 def test_a_drained_device_stays_in_the_ring() -> None:
