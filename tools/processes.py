@@ -38,7 +38,12 @@ class DetachedProcess:
             return False
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        process_id = os.posix_spawn(
+        process_id = self._spawn()
+        self.pid_file.write_text(f"{process_id} {_started_at(process_id)}\n")
+        return True
+
+    def _spawn(self) -> int:
+        return os.posix_spawn(
             self.command[0],
             self.command,
             os.environ,
@@ -49,8 +54,6 @@ class DetachedProcess:
             ],
             setsid=True,
         )
-        self.pid_file.write_text(f"{process_id} {_started_at(process_id)}\n")
-        return True
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, SIGKILL to its whole session."""

@@ -1,4 +1,4 @@
-"""One store per test process, and a container of its own for each test."""
+"""One store per test process, a cluster per file, and a container of its own for each test."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def own_store(tmp_path: Path) -> Iterator[Store]:
     made.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running four-node cluster."""
+    """A running four-node cluster; one for each file, since nodes that were down are not believed in at once."""
     running = Cluster(tmp_path_factory.mktemp("cluster") / "cluster")
     try:
         running.start()

@@ -17,9 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from objstore.tools.cluster import wait_until_answering
-from objstore.tools.loopback import SERVICES, LoopbackCluster
-from tests.programs import Program
+from tests.functional.preloaded import START_SERVERS
+from tests.programs import Outcome, Program
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
@@ -39,17 +38,28 @@ def environment() -> dict[str, str]:
 
 
 @cache
-def _daemons() -> Program:
-    """`objstore`, with all that daemons need; it ends with this process."""
-    modules = ("objstore.tools.main", "main", "objstore.tools.daemons", "objstore.tools.services")
-    return Program("objstore", sys.executable, *modules)
+def _program() -> Program:
+    """`objstore`, with all that servers and daemons need; it ends with this process."""
+    modules = ("objstore.tools.main", "objstore.tools.cluster", "objstore.tools.daemons", "objstore.tools.services")
+    return Program("objstore", sys.executable, "tests.functional.preloaded", "main", *modules)
+
+
+def call(*words: str, folder: Path | None = None) -> Outcome:
+    """One command of `objstore`, in a folder."""
+    return _program().call(folder or Path.cwd(), words)
+
+
+def run_all(commands: Sequence[Sequence[str]], folder: Path | None = None) -> list[str]:
+    """Several of them, side by side; what they printed. Fails with their errors."""
+    outcomes = _program().call_all(folder or Path.cwd(), commands)
+    for words, outcome in zip(commands, outcomes, strict=True):
+        assert outcome.status == 0, f"{' '.join(words)}: {outcome.stdout}{outcome.stderr[-3000:]}"
+    return [outcome.stdout for outcome in outcomes]
 
 
 def run_daemons(commands: Sequence[Sequence[str]]) -> None:
     """One pass each of some daemons, side by side: the words of `objstore` commands without --once."""
-    outcomes = _daemons().call_all(Path.cwd(), [[*words, "--once"] for words in commands])
-    for words, outcome in zip(commands, outcomes, strict=True):
-        assert outcome.status == 0, f"{' '.join(words)}: {outcome.stderr[-3000:]}"
+    run_all([[*words, "--once"] for words in commands])
 
 
 def free_port() -> int:
@@ -185,15 +195,8 @@ class Cluster:
 
     def run(self, *arguments: str) -> str:
         """One `objstore cluster` command; what it printed. Fails with its errors."""
-        done = subprocess.run(
-            objstore("cluster", *arguments, "--directory", str(self.folder)),
-            capture_output=True,
-            text=True,
-            env=environment(),
-            timeout=START_SECONDS,
-        )
-        assert done.returncode == 0, f"cluster {' '.join(arguments)}: {done.stderr}{done.stdout}"
-        return done.stdout
+        (printed,) = run_all([["cluster", *arguments, "--directory", str(self.folder)]])
+        return printed
 
     def make(self) -> None:
         """Its configuration, rings and empty devices."""
@@ -208,11 +211,7 @@ class Cluster:
 
     def start_servers(self, node: int | None = None) -> None:
         """Those of a node, or of all, that do not run; daemons run when a test says so."""
-        nodes = LoopbackCluster.open(self.folder).chosen(node)
-        for each in nodes:
-            for service in SERVICES:
-                each.process(service).start()
-        wait_until_answering(nodes)
+        run_all([[START_SERVERS, str(self.folder), *([] if node is None else [str(node)])]])
 
     def daemon_words(self, node: int, kind: str, only: str) -> list[str]:
         """The command that runs some daemons of a node."""

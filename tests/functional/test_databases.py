@@ -14,8 +14,6 @@ import pytest
 from tests.functional.client import Client
 from tests.functional.servers import Cluster, run_daemons, wait_until_healthy
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 OBJECTS = 30
 
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from typing import Any
 
-import pytest
-
-from tests.functional.servers import Cluster, environment, objstore
-
-pytestmark = pytest.mark.xdist_group("cluster")
+from tests.functional.servers import Cluster, call
 
 
 def run(cluster: Cluster, *arguments: str) -> tuple[int, str]:
@@ -19,9 +14,8 @@ def run(cluster: Cluster, *arguments: str) -> tuple[int, str]:
     options = ["--auth", f"http://{host}:{port}/auth/v1.0", "--user", "test:tester", "--key", "testing"]
     options += ["--ring-dir", str(cluster.folder / "node1/rings"), "--cluster", str(cluster.folder / "objstore.toml")]
     options += ["--coverage", "10"]
-    command = objstore("dispersion", *arguments, *options)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=90)
-    return done.returncode, done.stdout + done.stderr
+    done = call("dispersion", *arguments, *options)
+    return done.status, done.stdout + done.stderr
 
 
 def report(cluster: Cluster) -> tuple[int, dict[str, Any]]:

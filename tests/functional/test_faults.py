@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -164,15 +164,15 @@ def strip(path: Path) -> None:
     os.removexattr(path, ATTRIBUTE)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, strip])
-def test_a_damaged_file_is_found_and_replaced(faulty: Faulty, damage: Callable[[Path], None]) -> None:
-    container = f"damaged-{damage.__name__}"
-    faulty.fill(container)
-    for path in faulty.files(2)[:3]:
+def test_damaged_files_are_found_and_replaced(faulty: Faulty) -> None:
+    faulty.fill("damaged", 20)
+    damaged = faulty.files(2)[:6]
+    for path, damage in zip(damaged, (truncate, flip, strip) * 2, strict=True):
         damage(path)
     faulty.heal()
     faulty.check()
-    assert list((faulty.folder / "node2").rglob("quarantined/objects/*"))
+    aside = {path.name for path in (faulty.folder / "node2").rglob("quarantined/objects/*")}
+    assert {path.parent.name for path in damaged} <= aside
 
 
 def test_two_of_three_nodes_down(faulty: Faulty) -> None:

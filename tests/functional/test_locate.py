@@ -11,16 +11,13 @@ from typing import Any
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, environment, objstore
-
-pytestmark = pytest.mark.xdist_group("cluster")
+from tests.functional.servers import Cluster, call
 
 
 def run(cluster: Cluster, *arguments: str) -> tuple[int, Any]:
     folders = ["--ring-dir", str(cluster.folder / "node1/rings"), "--cluster", str(cluster.folder / "objstore.toml")]
-    command = objstore(*arguments, *folders, "--json")
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
-    return done.returncode, json.loads(done.stdout) if done.returncode < 2 else done.stderr
+    done = call(*arguments, *folders, "--json")
+    return done.status, json.loads(done.stdout) if done.status < 2 else done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from objstore.object.fileset import judge
 from objstore.object.powers import partition_of
@@ -18,9 +12,7 @@ from objstore.object.replication.planning import lasting
 from objstore.ring.format import read_ring
 from objstore.tools.bench.growth import Growth
 from objstore.tools.loopback import LoopbackCluster
-from tests.functional.servers import Cluster, environment, objstore
-
-pytestmark = pytest.mark.xdist_group("rings")
+from tests.functional.servers import Cluster, run_all
 
 RINGS = ("object", "object-1")
 NODES = range(1, 5)
@@ -28,43 +20,18 @@ WORKERS = 2
 LOAD_SECONDS = 0.3
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster of its own, since it is not the same afterwards."""
-    running = Cluster(tmp_path / "cluster")
-    try:
-        running.start()
-        yield running
-    finally:
-        running.run("stop")
-
-
-def run(cluster: Cluster, *words: str) -> None:
-    """One command in the cluster's folder."""
-    done = subprocess.run(
-        objstore(*words), cwd=cluster.folder, env=environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (words, done.stdout, done.stderr)
-
-
 def enter(cluster: Cluster, step: str) -> None:
     """Take one step with all rings of objects, everywhere."""
-    side_by_side(*((cluster, "ring", "power", f"{ring}.builder", step) for ring in RINGS))
+    run_all([["ring", "power", f"{ring}.builder", step] for ring in RINGS], cluster.folder)
     nodes = LoopbackCluster.open(cluster.folder).nodes
     proxies = [f"--to={node.ip}:{node.replication_port('proxy')}" for node in nodes]
-    run(cluster, "ring", "publish", *(f"{ring}.ring.gz" for ring in RINGS), "--cluster", "objstore.toml", *proxies)
+    rings = [f"{ring}.ring.gz" for ring in RINGS]
+    run_all([["ring", "publish", *rings, "--cluster", "objstore.toml", *proxies]], cluster.folder)
 
 
 def on_all_nodes(cluster: Cluster, *words: str) -> None:
     """One command with the configuration of each object server."""
-    side_by_side(*((cluster, *words, "--config", f"{cluster.folder}/node{node}/object.toml") for node in NODES))
-
-
-def side_by_side(*commands: tuple[Any, ...]) -> None:
-    """Several at once."""
-    with ThreadPoolExecutor(len(commands)) as pool:
-        for done in [pool.submit(run, *command) for command in commands]:
-            done.result()
+    run_all([[*words, "--config", f"{cluster.folder}/node{node}/object.toml"] for node in NODES])
 
 
 def stored(cluster: Cluster) -> dict[tuple[str, str], dict[str, list[str]]]:
@@ -78,14 +45,13 @@ def stored(cluster: Cluster) -> dict[tuple[str, str], dict[str, list[str]]]:
 
 
 def test_the_partitions_are_doubled_under_load_and_nobody_notices(cluster: Cluster) -> None:
-    load = Growth(LoopbackCluster.open(cluster.folder), seconds=LOAD_SECONDS)
+    load = Growth(LoopbackCluster.open(cluster.folder), seconds=LOAD_SECONDS, workers=WORKERS)
     power = read_ring(str(cluster.folder / "object.ring.gz")).part_power
-    workers = load.workers[:WORKERS]
     status, _ = load._endpoints[0].request("PUT", f"/{load._container}")
     assert status == 201
     ended = threading.Event()
     with load._undo, ThreadPoolExecutor(WORKERS) as pool:
-        running = [pool.submit(worker.run, ended) for worker in workers]
+        running = [pool.submit(worker.run, ended) for worker in load.workers]
         try:
             time.sleep(LOAD_SECONDS)
             enter(cluster, "prepare")
@@ -101,7 +67,7 @@ def test_the_partitions_are_doubled_under_load_and_nobody_notices(cluster: Clust
         for each in running:
             each.result()
         on_all_nodes(cluster, "object-daemons", "--only", "replicator", "--once")
-        for number, worker in enumerate(workers):
+        for number, worker in enumerate(load.workers):
             worker.verify(load._session(load._endpoints[number]))
     assert load.findings.failures == []
     assert load.findings.answered > 100

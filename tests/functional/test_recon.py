@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import subprocess
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from tests.functional.servers import Cluster, environment, objstore
-
-pytestmark = pytest.mark.xdist_group("cluster")
+from tests.functional.servers import Cluster, call
 
 REPLICATION_PORTS = 4  # after those where clients and proxies ask
 
@@ -26,10 +23,9 @@ def get(host: str, port: int, path: str) -> tuple[int, bytes]:
 
 
 def recon(cluster: Cluster, *arguments: str) -> tuple[int, dict[str, Any]]:
-    command = objstore("recon", *arguments, "--json", "--ring-dir", str(cluster.folder / "node1/rings"))
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
+    done = call("recon", *arguments, "--json", "--ring-dir", str(cluster.folder / "node1/rings"))
     assert done.stderr == ""
-    return done.returncode, json.loads(done.stdout)
+    return done.status, json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("server", ["account", "container", "object", "proxy"])

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.functional.servers import Cluster, environment, objstore
-
-pytestmark = pytest.mark.xdist_group("rings")
+from tests.functional.servers import Cluster, call
 
 
 class Node:
@@ -23,9 +20,9 @@ class Node:
 
     def call(self, *words: str) -> tuple[int, str, str]:
         """One command in the cluster's folder: its status, what it printed, and what it said apart from its log."""
-        done = subprocess.run(objstore(*words), cwd=self.folder, env=environment(), capture_output=True, text=True)
+        done = call(*words, folder=self.folder)
         said = "".join(line for line in done.stderr.splitlines(True) if line.startswith("objstore: "))
-        return done.returncode, done.stdout, said
+        return done.status, done.stdout, said
 
     def relinker(self, *words: str) -> tuple[int, str, str]:
         return self.call("relinker", *words, "--config", "node1/object.toml")

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import subprocess
 import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
 from objstore.tools.loopback import LoopbackCluster, Plan
 from tests.functional.client import Client
-from tests.functional.servers import claim_ports, environment, objstore, wait_until_healthy
-
-pytestmark = pytest.mark.xdist_group("services")
+from tests.functional.servers import call, claim_ports, wait_until_healthy
 
 
 class Machine:
@@ -30,9 +25,8 @@ class Machine:
         """One `objstore services` command: its status and what it printed."""
         folders = ["--config-dir", str(self.node.home), "--run-dir", str(self.folder / "run")]
         folders += ["--log-dir", str(self.folder / "log")]
-        command = objstore("services", *arguments, *folders)
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
-        return done.returncode, done.stdout + done.stderr
+        done = call("services", *arguments, *folders)
+        return done.status, done.stdout + done.stderr
 
 
 def test_start_reload_under_load_stop(tmp_path: Path) -> None:

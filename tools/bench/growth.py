@@ -33,7 +33,7 @@ SERVICE_OF: Final = {"account": "account", "container": "container", "object": "
 class Growth:
     """One run against one cluster; `cluster` is the grown one after it."""
 
-    def __init__(self, cluster: LoopbackCluster, seconds: float) -> None:
+    def __init__(self, cluster: LoopbackCluster, seconds: float, workers: int = WORKERS) -> None:
         self.cluster = cluster
         self.findings = Findings()
         self._seconds = seconds
@@ -42,7 +42,7 @@ class Growth:
         self._endpoints = [self._endpoint(node) for node in cluster.nodes]
         self.workers = [
             Worker(f"w{number}", self._container, [self._session(each) for each in self._endpoints], self.findings)
-            for number in range(WORKERS)
+            for number in range(workers)
         ]
 
     def _endpoint(self, node: Node) -> Endpoint:
@@ -59,7 +59,7 @@ class Growth:
             status, _ = self._endpoints[0].request("PUT", f"/{self._container}")
             assert status == 201, f"the container cannot be made: {status}"
             ended = threading.Event()
-            with ThreadPoolExecutor(WORKERS) as pool:
+            with ThreadPoolExecutor(len(self.workers)) as pool:
                 loads = [pool.submit(worker.run, ended) for worker in self.workers]
                 try:
                     time.sleep(self._seconds)
@@ -128,7 +128,7 @@ def main() -> None:
     findings = growth.findings
     known = sum(len(worker.known) for worker in growth.workers)
     print(f"{findings.answered} answers, {known} objects verified, {len(findings.failures)} failures,")
-    print(f"{findings.stale} stale reads put right by X-Newest")
+    print(f"{findings.stale} stale answers, put right by X-Newest or a moment later")
     for failure in findings.failures[:50]:
         print(failure)
     sys.exit(int(bool(findings.failures)))

@@ -150,7 +150,7 @@ def main() -> None:
     findings = outage.findings
     known = sum(len(worker.known) for worker in outage.workers)
     print(f"{findings.answered} answers, {known} objects verified, {len(findings.failures)} failures,")
-    print(f"{findings.tolerated} failed connections to the proxy that was killed, {findings.stale} stale reads")
+    print(f"{findings.tolerated} failed connections to the proxy that was killed, {findings.stale} stale answers")
     for failure in findings.failures[:50]:
         print(failure)
     sys.exit(int(bool(findings.failures)))

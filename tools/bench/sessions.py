@@ -51,7 +51,7 @@ class Findings:
     began: float = field(default_factory=time.monotonic)
     answered: int = 0
     failures: list[str] = field(default_factory=list)
-    stale: int = 0  # reads of what was before, put right by asking for the newest
+    stale: int = 0  # answers of what was before, put right by asking for the newest, or again
     tolerated: int = 0  # failures of connections to the proxy that was killed
 
     def failed(self, what: str) -> None:

@@ -16,7 +16,8 @@ from objstore.tools.bench.sessions import Answer, Findings, Session, Version
 SIZES: Final = (0, 1, 4096, 60_000, 200_000, 3_000_000)
 SIZE_WEIGHTS: Final = (6, 6, 6, 6, 6, 1)
 OBJECTS_MAX: Final = 200  # of a worker
-PAUSE_SECONDS: Final = 0.05  # between requests to a proxy that is known to be down
+PAUSE_SECONDS: Final = 0.05  # between requests to a proxy that is known to be down, or for a listing to be right
+LISTED_SECONDS: Final = 5.0
 
 
 class Worker:
@@ -153,17 +154,27 @@ class Worker:
             self.known[name] = None
 
     def _list(self) -> None:
-        answer = self._ask("GET", "", query=f"?format=json&prefix={self.name}-")
-        if answer is not None and self._check(answer, 200, "a listing"):
-            self._compare_listing(answer)
+        """A server may hear of a change a moment later than the client, or while a ring is published not at all.
 
-    def _compare_listing(self, answer: Answer) -> None:
+        That lasts until all proxies have the ring: a listing must be right soon.
+        """
+        ends = time.monotonic() + LISTED_SECONDS
+        while True:
+            answer = self._ask("GET", "", query=f"?format=json&prefix={self.name}-")
+            if answer is None or not self._check(answer, 200, "a listing"):
+                return
+            wrong = self._wrong_rows(answer)
+            if not wrong or time.monotonic() > ends:
+                break
+            self._findings.stale += 1
+            time.sleep(PAUSE_SECONDS)
+        for each in wrong:
+            self._findings.failed(f"a listing has {each}")
+
+    def _wrong_rows(self, answer: Answer) -> list[str]:
         listed = {row["name"]: row["hash"] for row in json.loads(answer.body)}
-        for name, version in self.known.items():
-            if version is None and name in listed:
-                self._findings.failed(f"a listing has {name}, which is deleted")
-            elif version is not None and listed.get(name) != version.etag:
-                self._findings.failed(f"a listing gives {name} as {listed.get(name)}, not {version.etag}")
+        etags = {name: version.etag if version else None for name, version in self.known.items()}
+        return [f"{name} as {listed.get(name)}, not {etag}" for name, etag in etags.items() if listed.get(name) != etag]
 
     def verify(self, session: Session) -> None:
         """Read everything back through one proxy: objects, deletions, the listing."""

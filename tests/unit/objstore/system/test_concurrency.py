@@ -14,6 +14,7 @@ from objstore.system.concurrency import Event, Queue, Semaphore, Task, WaitTimeo
 from objstore.system.hub import GreenletExit
 
 Pair = tuple[socket.socket, socket.socket]
+Check = Callable[[], bool]
 
 
 @pytest.fixture
@@ -35,11 +36,17 @@ def rounds(count: int = 5) -> None:
         concurrency.sleep()
 
 
-def nothing_left() -> bool:
-    """Whether no greenlet waits with a deadline or for a descriptor."""
+def waiting() -> set[object]:
+    """All that waits with a deadline or for a descriptor."""
     hub = concurrency.current_hub()
-    waiting = [c for c in hub.channels.values() if c.reader is not None or c.writer is not None]
-    return not hub.deadlines and not waiting
+    return {*hub.deadlines, *(c for c in hub.channels.values() if c.reader is not None or c.writer is not None)}
+
+
+@pytest.fixture
+def nothing_left() -> Check:
+    """Whether nothing waits but what other tests of this process, such as those of servers, have left waiting."""
+    before = waiting()
+    return lambda: waiting() <= before
 
 
 def test_tasks_return_and_raise() -> None:
@@ -100,7 +107,7 @@ def test_semaphores_hand_over_in_order() -> None:
     assert (semaphore._free, len(semaphore._waiters)) == (1, 0)
 
 
-def test_a_place_is_never_lost_to_timeouts_and_kills() -> None:
+def test_a_place_is_never_lost_to_timeouts_and_kills(nothing_left: Check) -> None:
     generator = random.Random(7)
     semaphore = Semaphore(2)
     held = 0
@@ -184,7 +191,7 @@ WAITS: dict[str, Callable[[Pair], Any]] = {
 
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
-def test_a_killed_greenlet_leaves_nothing_registered(pair: Pair, wait: Callable[[Pair], Any]) -> None:
+def test_the_killed_leave_nothing_registered(pair: Pair, wait: Callable[[Pair], Any], nothing_left: Check) -> None:
     task = spawn(wait, pair)
     rounds()
     task.kill()
@@ -248,7 +255,7 @@ def test_descriptors(pair: Pair) -> None:
     concurrency.wait_readable(near.fileno(), 1)
 
 
-def test_unregistering_ends_the_wait(pair: Pair) -> None:
+def test_unregistering_ends_the_wait(pair: Pair, nothing_left: Check) -> None:
     near, _ = pair
     waiting = spawn(concurrency.wait_readable, near.fileno(), 5)
     rounds()
@@ -259,7 +266,7 @@ def test_unregistering_ends_the_wait(pair: Pair) -> None:
     assert nothing_left()
 
 
-def test_waiting_for_any(pair: Pair) -> None:
+def test_waiting_for_any(pair: Pair, nothing_left: Check) -> None:
     near, far = pair
     event: Event[None] = Event()
     watched = [near.fileno()]
@@ -278,7 +285,7 @@ def test_waiting_for_any(pair: Pair) -> None:
     assert nothing_left()
 
 
-def test_no_wake_up_is_lost() -> None:
+def test_no_wake_up_is_lost(nothing_left: Check) -> None:
     """Many pairs, random sizes, both directions at once; readers wait in two ways."""
     generator = random.Random(3)
     ends = [socket.socketpair() for _ in range(20)]
@@ -379,7 +386,7 @@ def test_a_callback_must_not_wait(capsys: pytest.CaptureFixture[str]) -> None:
     assert "must not wait" in capsys.readouterr().err
 
 
-def test_deadlines_and_timers() -> None:
+def test_deadlines_and_timers(nothing_left: Check) -> None:
     start = concurrency.monotonic()
     cancelled: list[int] = []
     concurrency.call_later(0.001, cancelled.append, 1)()
