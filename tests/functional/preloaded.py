@@ -42,4 +42,5 @@ def _fork(process: DetachedProcess) -> int:
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     finally:
+        sys.stdout.flush()
         os._exit(status)
