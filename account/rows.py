@@ -51,7 +51,7 @@ class AccountDescription(Description[ContainerRow]):
     totals: ClassVar = ("container_count", "object_count", "bytes_used")
     sums: ClassVar = ("count(*)", "coalesce(sum(object_count), 0)", "coalesce(sum(bytes_used), 0)")
     more_tables: ClassVar = ""
-    tombstone_moment: ClassVar = "max(put_timestamp, delete_timestamp, stats_timestamp)"
+    moments: ClassVar = ("put_timestamp", "delete_timestamp", "stats_timestamp")
     row_type = ContainerRow
 
     def __init__(self, limits: Limits, policies: Policies) -> None:

@@ -91,7 +91,7 @@ class ContainerDescription(Description[ObjectRow]):
         );
         INSERT INTO report VALUES ('{NEVER}', '{NEVER}', 0, 0, 0);
     """
-    tombstone_moment: ClassVar = "max(timestamp, content_type_timestamp, meta_timestamp)"
+    moments: ClassVar = ("timestamp", "content_type_timestamp", "meta_timestamp")
     row_type = ObjectRow
     json_row = (
         "json_object('name', name, 'hash', etag, 'bytes', coalesce(listed_size, size),"

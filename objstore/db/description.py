@@ -30,7 +30,7 @@ class Description(ABC, Generic[Row]):
     sums: ClassVar[tuple[str, ...]]  # SQL expressions: what each of `totals` must be
     more_tables: ClassVar[str]  # SQL that makes and fills what only this kind has
     listed_as: ClassVar[str]  # the XML element of a row
-    tombstone_moment: ClassVar[str]  # SQL expression: the newest timestamp of a tombstone
+    moments: ClassVar[tuple[str, ...]]  # columns, and attributes of a row: the newest says when it last changed
     row_type: type[Row]
     json_row: str  # SQL expression: the JSON text of a row as listed
 
@@ -49,6 +49,10 @@ class Description(ABC, Generic[Row]):
     @abstractmethod
     def is_deleted(self, row: Row) -> bool:
         """Whether it is a tombstone: kept, neither listed nor counted."""
+
+    def is_old_tombstone(self, row: Row, moment: str) -> bool:
+        """Whether it is one from before this moment."""
+        return self.is_deleted(row) and max(getattr(row, each) for each in self.moments) < moment
 
     @abstractmethod
     def amounts(self, row: Row) -> tuple[int, ...]:

@@ -43,6 +43,8 @@ class Merger(Generic[Row]):
 
     def checked(self, batch: Batch[Row]) -> Batch[Row]:
         """A batch as it arrived, with rows in stored form. Raises HttpError 400."""
+        if batch.forgotten_before:
+            checked_timestamp(batch.forgotten_before)
         for moment in (
             batch.status.created_at,
             batch.status.put_timestamp,
@@ -63,20 +65,21 @@ class Merger(Generic[Row]):
             rows,
             batch.create,
             batch.leaving,
+            batch.forgotten_before,
         )
 
     def merge(self, database: Database, batch: Batch[Row]) -> Changes:
         """Merge all of it; durable on return. Raises as Database.write."""
-        changed = self.merge_rows(database, batch.rows)
+        changed = self.merge_rows(database, batch.rows, batch.forgotten_before)
         merged, status_changed = database.write(partial(self._settle, batch))
         return Changes(merged, changed or status_changed)
 
-    def merge_rows(self, database: Database, rows: Iterable[Row]) -> bool:
-        """Merge rows, not durable yet; says whether any total changed."""
+    def merge_rows(self, database: Database, rows: Iterable[Row], forgotten_before: str = "") -> bool:
+        """Merge rows, not durable yet; says whether any total changed. On `forgotten_before` see Batch."""
         changed = False
         source = iter(rows)
         while part := list(islice(source, ROWS_PER_TRANSACTION_MAX)):
-            changed |= database.commit(partial(self._merge_part, part))
+            changed |= database.commit(partial(self._merge_part, part, forgotten_before))
         return changed
 
     def merge_state(self, database: Database, status: Status, items: Sequence[Item]) -> bool:
@@ -85,7 +88,7 @@ class Merger(Generic[Row]):
 
     def fill(self, batch: Batch[Row], connection: sqlite3.Connection) -> None:
         """Put a batch into a database that nobody has seen yet."""
-        self._table.merge(connection, batch.rows)
+        self._table.merge(connection, batch.rows, batch.forgotten_before)
         if batch.after == 0:
             advance(connection, {**batch.points, batch.sender: batch.upto}, self._clock.timestamp().internal)
 
@@ -103,9 +106,9 @@ class Merger(Generic[Row]):
 
         return database.write(run)
 
-    def _merge_part(self, rows: Sequence[Row], connection: sqlite3.Connection) -> bool:
+    def _merge_part(self, rows: Sequence[Row], forgotten_before: str, connection: sqlite3.Connection) -> bool:
         read_status(connection)
-        return self._table.merge(connection, rows)
+        return self._table.merge(connection, rows, forgotten_before)
 
     def _settle(self, batch: Batch[Row], connection: sqlite3.Connection) -> tuple[Merged, bool]:
         changed = self._merge_state(connection, batch.status, batch.items)

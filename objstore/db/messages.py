@@ -66,7 +66,8 @@ class Batch(Struct, Generic[Row], frozen=True):
     """Rows of a database, of the sequences after `after` up to and including `upto`, and what it knows besides.
 
     `points` are the sender's own if the batch brings all the sender holds, else {}. With `create` the database is to
-    be made if it is absent. With `leaving` the sender wants to give up its own: see `removal`.
+    be made if it is absent. With `leaving` the sender wants to give up its own: see `removal`. Tombstones from before
+    `forgotten_before` are merged only where there is a row for them to delete: see `reclaiming`.
     """
 
     sender: str
@@ -79,6 +80,7 @@ class Batch(Struct, Generic[Row], frozen=True):
     rows: list[Row]
     create: bool = False
     leaving: bool = False
+    forgotten_before: str = ""
 
     @property
     def complete(self) -> bool:

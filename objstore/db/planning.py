@@ -12,7 +12,7 @@ class Plan(Struct, frozen=True):
 
     `push_from` and `pull_from` are sequences after which rows are missing there or here. With `create` the peer has no
     replica. `agree` means that the rows are equal, and that this is not noted here yet. `strayed` means that rows
-    differ although each has merged all of the other's: something has been damaged.
+    differ although each has merged all of the other's: something has been damaged. On `forgotten_before` see Batch.
     """
 
     create: bool = False
@@ -20,6 +20,7 @@ class Plan(Struct, frozen=True):
     pull_from: int | None = None
     agree: bool = False
     strayed: bool = False
+    forgotten_before: str = ""
 
     @property
     def nothing(self) -> bool:

@@ -1,6 +1,8 @@
 """Tombstones of rows are dropped when they are old by every primary's clock, and every one is known to have them.
 
-An older live row can then come from nowhere: each replica has merged all that the others hold.
+An older live row can then come from nowhere: each replica has merged all that the others hold. And none takes such a
+tombstone from another unless it has something for it to delete: who has forgotten it would get it again from who has
+not, and it would go round for ever.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class Reclaimer(Generic[Row]):
         self._reclaim_age_seconds = reclaim_age_seconds
         columns = ", ".join(("name", *description.columns))
         self._find = (
-            f"SELECT {columns} FROM row WHERE deleted = 1 AND {description.tombstone_moment} < ?"
+            f"SELECT {columns} FROM row WHERE deleted = 1 AND max({', '.join(description.moments)}) < ?"
             " AND sequence <= ? LIMIT ?"
         )
         one = " AND ".join(f"{column} = ?" for column in ("name", *description.key))

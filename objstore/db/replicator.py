@@ -237,16 +237,16 @@ class DatabaseReplicator(Generic[Row]):
                 # It has forgotten it, and must not be reminded. A handoff gives what it has before it goes: only
                 # primaries tell others of a deletion that nobody may have heard of yet.
                 return True
-            outcome = self._sync.run(subject, node, answer)
+            outcome = self._sync.run(subject, node, answer, limit)
         except PeerFailed as failure:
             self._failed(subject.location, failure)
             if failure.device_gone and subject.mine is not None:
-                self._lend(subject, node)
+                self._lend(subject, node, limit)
             return False
         self._count(subject, outcome)
         return outcome.agreed
 
-    def _lend(self, subject: Subject, gone: Device) -> None:
+    def _lend(self, subject: Subject, gone: Device, limit: str) -> None:
         """A handoff holds the replica of a device that is gone."""
         handoffs = list(islice(self._ring().handoffs(subject.partition), len(subject.primaries)))
         if not handoffs:
@@ -255,7 +255,7 @@ class DatabaseReplicator(Generic[Row]):
         node = handoffs[subject.primaries.index(gone) % len(handoffs)]
         try:
             (answer,) = self._peers.compare(node, [_question(subject)])
-            self._count(subject, self._sync.run(subject, node, answer))
+            self._count(subject, self._sync.run(subject, node, answer, limit))
         except PeerFailed as failure:
             self._failed(subject.location, failure)
 

@@ -38,8 +38,8 @@ class RowTable(Generic[Row]):
             f" ON CONFLICT (policy_index) DO UPDATE SET {sums}"
         )
 
-    def merge(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> bool:
-        """Merge rows into what is stored; says whether any total changed."""
+    def merge(self, connection: sqlite3.Connection, rows: Iterable[Row], forgotten_before: str = "") -> bool:
+        """Merge rows into what is stored; says whether any total changed. On `forgotten_before` see Batch."""
         description = self._description
         incoming: dict[Key, Row] = {}
         for row in rows:
@@ -50,6 +50,8 @@ class RowTable(Generic[Row]):
         changed = []
         for key, row in incoming.items():
             old = stored.get(key)
+            if old is None and description.is_old_tombstone(row, forgotten_before):
+                continue
             new = row if old is None else description.merge(old, row)
             if new != old:
                 changed.append((old, new))

@@ -75,15 +75,15 @@ class Sync(Generic[Row]):
         self._reader = BatchReader(description)
         self._snapshots = Snapshots(description, store, devices, runtime)
 
-    def run(self, subject: Subject, node: Device, answer: Answer) -> Outcome:
-        """Do what is needed. Raises PeerFailed, and as operations on databases do."""
+    def run(self, subject: Subject, node: Device, answer: Answer, forgotten_before: str) -> Outcome:
+        """Do what is needed. Raises PeerFailed, and as operations on databases do. On `forgotten_before` see Batch."""
         if answer.trouble:
             raise PeerFailed(node, 0, answer.trouble)
         mine, theirs = subject.summary, answer.summary
         if theirs is not None and was_turned_back(mine, theirs):
             self._take_new_id(subject)
             return Outcome(agreed=False)
-        plan = decide(mine, theirs, subject.mine is not None)
+        plan = replace(decide(mine, theirs, subject.mine is not None), forgotten_before=forgotten_before)
         if plan.nothing:
             return Outcome(agreed=True, worked=False)
         if plan.strayed:
@@ -147,7 +147,8 @@ class Sync(Generic[Row]):
         batches, batches_max = 0, self._batches_max(plan)
         while True:
             batch = self._reader.read(database, after, self._config.per_diff)
-            merged = self._merge(subject, node, replace(batch, create=plan.create and after == 0))
+            batch = replace(batch, create=plan.create and after == 0, forgotten_before=plan.forgotten_before)
+            merged = self._merge(subject, node, batch)
             after, batches = batch.upto, batches + 1
             if batch.complete or not merged.held or batches >= batches_max:
                 return merged, batch.complete and merged.held
@@ -161,7 +162,9 @@ class Sync(Generic[Row]):
                 batch = self._merger.checked(batch)
             except HttpError as error:
                 raise PeerFailed(node, 0, f"bad rows: {error.reason}") from error
-            changed |= self._merger.merge(database, batch).totals_changed
+            changed |= self._merger.merge(
+                database, replace(batch, forgotten_before=plan.forgotten_before)
+            ).totals_changed
             if batch.complete:
                 return True, changed
             after = batch.upto

@@ -75,6 +75,15 @@ class Census:
                     found.append(Copy(kind, disk.name, partition, directory, tuple(names)))
         return found
 
+    def set_aside(self, path: ResourcePath) -> list[tuple[str, ...]]:
+        """The names of the files of one object in each directory in quarantine."""
+        digest, found = self.world.hasher.hexdigest(path), []
+        for kind in OBJECT_KINDS:
+            for disk in self.world.disks.values():
+                folder = f"{disk.place}/quarantined/{FOLDERS[kind]}"
+                found += [tuple(_names(f"{folder}/{name}")) for name in _names(folder) if name.startswith(digest)]
+        return found
+
     def good_body(
         self, digest: str, name: str, everything: dict[str, list[Copy]]
     ) -> tuple[ObjectMetadata, bytes] | None:

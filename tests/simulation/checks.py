@@ -130,8 +130,11 @@ class Checks:
         """A client has just heard that a write is stored: then a quorum of devices must have it, or something newer."""
         if self._world.hub.now - self._world.destroyed_at < AFTERMATH_SECONDS:
             return
-        copies = self._census.copies_of(path_of(write.name))
-        having = sum(any(name[:TIMESTAMP_LENGTH] >= write.timestamp for name in copy.names) for copy in copies)
+        path = path_of(write.name)
+        held = [copy.names for copy in self._census.copies_of(path)]
+        # The damage of a copy may have come to light when it had just got the write.
+        held += self._census.set_aside(path)
+        having = sum(any(name[:TIMESTAMP_LENGTH] >= write.timestamp for name in names) for names in held)
         if having < QUORUM:
             self.wrong(f"{write} of {write.name} is on {having} devices only")
 

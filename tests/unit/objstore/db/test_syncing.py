@@ -249,6 +249,20 @@ def test_old_tombstones_are_dropped_once_all_have_them(replicas: Replicas) -> No
     assert set(replicas.steps()) == {"compare"}
 
 
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1)])
+def test_an_old_tombstone_that_comes_late_does_not_go_round_for_ever(
+    replicas: Replicas, order: tuple[int, ...]
+) -> None:
+    replicas[3].update(row("o", 1))
+    replicas.replicate(*order)
+    replicas.clock.seconds = NOW + 8 * 86400
+    replicas[1].update(row("o", 2, deleted=True), row("gone", 2, deleted=True))
+    for _ in range(3):
+        replicas.replicate(*order)
+        replicas.clock.seconds += 7200
+    assert [replicas[number].rows() for number in order] == [[], [], []]
+
+
 def test_a_tombstone_that_changes_while_it_is_dropped_stays(replicas: Replicas) -> None:
     node = replicas[1]
     node.update(row("gone", 2, deleted=True))
