@@ -32,7 +32,7 @@ DELETED_ETAG: Final = "noetag"
 class Audience(Struct, frozen=True, gc=False):
     """Servers to be told of a write, each with the container it is to tell of.
 
-    The queue is that of what expires at `delete_at`, in seconds since the epoch.
+    The queue is that of what expires at `delete_at`, in seconds since the epoch; None without a queue.
     """
 
     listing: tuple[Destination, ...]
@@ -49,7 +49,7 @@ def audience_of(request: Request, target: Target) -> Audience:
         container = _container_at(elsewhere) if elsewhere else target.path.container_path
         listing = destinations(hosts, header(Backend.CONTAINER_DEVICE), header(Backend.CONTAINER_PARTITION), container)
     queue: tuple[Destination, ...] = ()
-    moment = header(Client.DELETE_AT)
+    delete_at = None
     if name := header(Backend.DELETE_AT_CONTAINER):
         queue = destinations(
             header(Backend.DELETE_AT_HOST),
@@ -57,7 +57,8 @@ def audience_of(request: Request, target: Target) -> Audience:
             header(Backend.DELETE_AT_PARTITION),
             ResourcePath(EXPIRING_ACCOUNT, text_of(name)),
         )
-    return Audience(listing, queue, None if moment is None else parse_delete_at(Client.DELETE_AT, moment))
+        delete_at = parse_delete_at(Client.DELETE_AT, header(Client.DELETE_AT, "") or "")
+    return Audience(listing, queue, delete_at)
 
 
 def _container_at(text: str) -> ResourcePath:
@@ -153,7 +154,7 @@ class Announcer(Struct, frozen=True):
         announcement.send(audience.listing, listed(target, description))
         delete_at = delete_at_of(description.headers)
         # A later POST may have changed it, and filled the queue of the other moment.
-        if audience.queue and delete_at is not None and delete_at == audience.delete_at:
+        if delete_at is not None and delete_at == audience.delete_at:
             announcement.send(audience.queue, queue_row(target, delete_at, description.timestamp))
         return announcement
 

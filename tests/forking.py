@@ -70,4 +70,5 @@ def main():
         print(json.dumps([child.outcome() for child in children]), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

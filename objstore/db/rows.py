@@ -50,7 +50,7 @@ class RowTable(Generic[Row]):
         changed = []
         for key, row in incoming.items():
             old = stored.get(key)
-            if old is None and description.is_old_tombstone(row, forgotten_before):
+            if forgotten_before and old is None and description.is_old_tombstone(row, forgotten_before):
                 continue
             new = row if old is None else description.merge(old, row)
             if new != old:

@@ -83,9 +83,10 @@ class Sync(Generic[Row]):
         if theirs is not None and was_turned_back(mine, theirs):
             self._take_new_id(subject)
             return Outcome(agreed=False)
-        plan = replace(decide(mine, theirs, subject.mine is not None), forgotten_before=forgotten_before)
+        plan = decide(mine, theirs, subject.mine is not None)
         if plan.nothing:
             return Outcome(agreed=True, worked=False)
+        plan = replace(plan, forgotten_before=forgotten_before)
         if plan.strayed:
             self._runtime.log.warning("replicas have strayed", file=subject.location.file, peer=node.address)
         with self._store.opened(subject.location) as database:
@@ -159,12 +160,10 @@ class Sync(Generic[Row]):
         for _ in range(self._batches_max(plan)):
             batch = self._peers.rows(node, subject.partition, subject.location.path, after, self._config.per_diff)
             try:
-                batch = self._merger.checked(batch)
+                batch = replace(self._merger.checked(batch), forgotten_before=plan.forgotten_before)
             except HttpError as error:
                 raise PeerFailed(node, 0, f"bad rows: {error.reason}") from error
-            changed |= self._merger.merge(
-                database, replace(batch, forgotten_before=plan.forgotten_before)
-            ).totals_changed
+            changed |= self._merger.merge(database, batch).totals_changed
             if batch.complete:
                 return True, changed
             after = batch.upto
