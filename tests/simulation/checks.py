@@ -9,15 +9,15 @@ from typing import Final
 from objstore.object.fileset import FileSet, judge
 from objstore.object.metadata import PostedMetadata
 from tests.simulation.census import Census, Copy, read_metadata
-from tests.simulation.clients import CHECK_NUMBER, PATIENCE_SECONDS, Clients
+from tests.simulation.clients import CHECK_NUMBER, Clients
+from tests.simulation.expiry import Expiry
+from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
-from tests.simulation.node import EPOCH
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.world import AFTERMATH_SECONDS, OBJECT_KINDS, World
 
-EXPIRY_SLACK_SECONDS: Final = 5.0
 WRITES_MIN: Final = 20  # of so many some must succeed
 QUORUM: Final = 2  # of three replicas
 TIMESTAMP_LENGTH: Final = len("1234567890.12345")
@@ -32,15 +32,8 @@ class Checks:
         self._clients = clients
         self._census = Census(world)
         self._copies: dict[str, list[Copy]] = {}
-        self.found: list[str] = []
-        self.states: dict[str, Write | None] = {}  # what each object turned out to be; None for gone
-        self._containers: dict[str, bool] = {}  # whether each is there
-
-    def wrong(self, text: str) -> None:
-        """Something that must not be."""
-        if text not in self.found:
-            self.found.append(text)
-            self._world.note("!!", "CHECK", text)
+        self._expiry = Expiry(world, model)
+        self.findings = Findings(world)
 
     def stored(self) -> None:
         """What holds at any time: all that was acknowledged lies on some disk, and nothing newer but what was begun."""
@@ -48,28 +41,26 @@ class Checks:
         for name in sorted(self._model.objects):
             self._stored(self._model.objects[name])
 
-    def run(self, daemons: Set[str]) -> list[str]:
-        """What holds in the end, as far as these daemons have seen to it; all that is wrong."""
+    def run(self, daemons: Set[str]) -> None:
+        """What holds in the end, as far as these daemons have seen to it."""
         self.stored()
         if len(self._model.writes) > WRITES_MIN and not any(
             write.acknowledged for write in self._model.writes.values()
         ):
-            self.wrong("no write was ever acknowledged")
+            self.findings.wrong("no write was ever acknowledged")
         for node in self._world.nodes.values():
             for bug in node.bugs:
-                self.wrong(f"{node.name} logged: {bug[:2000]}")
+                self.findings.wrong(f"{node.name} logged: {bug[:2000]}")
         for error in self._world.hub.errors:
-            self.wrong(f"a callback failed: {error}")
+            self.findings.wrong(f"a callback failed: {error}")
         if "object-replicator" in daemons:
             self._replicas(audited="object-auditor" in daemons)
-            self._containers = self._present()
-            for name in sorted(self.states):
-                self._readable(name, self.states[name])
+            self.findings.containers = self._present()
+            for name in sorted(self.findings.objects):
+                self._readable(name, self.findings.objects[name])
         if "container-replicator" in daemons:
-            tools = self._world, self._model, self._clients
-            Listings(*tools, self.states, self._containers, self.wrong, self.stored).run()
-            Queues(self._world, self._model, self.states, self._containers, self.wrong).run()
-        return self.found
+            Listings(self._world, self._model, self._clients, self.findings, self.stored).run()
+            Queues(self._world, self._model, self.findings).run()
 
     # Objects, as all devices together have them
 
@@ -79,31 +70,31 @@ class Checks:
         digest = self._world.hasher.hexdigest(path_of(model.name))
         merged = self._merged(model, digest)
         if merged.data is None:
-            self.states[model.name] = outlived = self._outlived(model, digest)
-            if outlived is None and not any(self._may_be_gone(model, each) for each in candidates):
-                self.wrong(f"{model.name} is gone; expected one of {said}")
+            self.findings.objects[model.name] = outlived = self._outlived(model, digest)
+            if outlived is None and not any(self._expiry.may_be_gone(model, each) for each in candidates):
+                self.findings.wrong(f"{model.name} is gone; expected one of {said}")
             return
         stamp = merged.data.timestamp
         data = _written_at(stamp, candidates)
         if data is None and self._is_orphan(model, stamp):
-            self.states[model.name] = None
+            self.findings.objects[model.name] = None
             return
         if data is None:
-            self.wrong(f"{model.name} is of {stamp}; expected one of {said}")
+            self.findings.wrong(f"{model.name} is of {stamp}; expected one of {said}")
             return
-        self.states[model.name] = data
+        self.findings.objects[model.name] = data
         found = self._census.good_body(digest, merged.data.name, self._copies)
         if found is None:
-            self.wrong(f"{model.name}: no copy of {data} is whole")
+            self.findings.wrong(f"{model.name}: no copy of {data} is whole")
             return
         metadata, body = found
         if why := self._model.wrote(model.name, body):
-            self.wrong(f"{model.name}: {why}")
+            self.findings.wrong(f"{model.name}: {why}")
         headers, content_type = metadata.headers, metadata.content_type
         if merged.meta is not None:
             posted = self._posted(digest, merged.meta.name)
             if posted is None:
-                self.wrong(f"{model.name}: no copy of {merged.meta.name} is whole")
+                self.findings.wrong(f"{model.name}: no copy of {merged.meta.name} is whole")
                 return
             headers = posted.headers
             typed = self._posted(digest, merged.type_meta.name) if merged.type_meta is not None else posted
@@ -137,7 +128,7 @@ class Checks:
         held += self._census.set_aside(path)
         having = sum(any(name[:TIMESTAMP_LENGTH] >= write.timestamp for name in names) for names in held)
         if having < QUORUM:
-            self.wrong(f"{write} of {write.name} is on {having} devices only")
+            self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
 
     def _posted(self, digest: str, name: str) -> PostedMetadata | None:
         for copy in self._copies[digest]:
@@ -150,39 +141,11 @@ class Checks:
         number = int(headers.get("X-Object-Meta-Number", "0"))
         allowed = model.metadata_candidates(data)
         if number not in {each.number for each in allowed}:
-            self.wrong(f"{model.name} has metadata of {number}; expected {', '.join(map(str, allowed))}")
+            self.findings.wrong(f"{model.name} has metadata of {number}; expected {', '.join(map(str, allowed))}")
         elif why := self._clients.why_foreign(headers):
-            self.wrong(f"{model.name}: {why}")
+            self.findings.wrong(f"{model.name}: {why}")
         if content_type not in model.type_candidates(data):
-            self.wrong(f"{model.name} has type {content_type}; expected {sorted(model.type_candidates(data))}")
-
-    def _moments(self, model: ObjectModel, data: Write) -> list[float | None]:
-        """When it may expire: a POST that says nothing of it keeps it for ever."""
-        return [each.delete_at for each in model.metadata_candidates(data)]
-
-    def _had_expired(self, model: ObjectModel, data: Write) -> bool:
-        """Whether it may have been deleted, as it had to be, before a POST came that would have kept it."""
-        return any(
-            before.delete_at is not None
-            and before.delete_at <= float(after.timestamp.partition("_")[0]) + self._spread() + PATIENCE_SECONDS
-            for before, after in model.changes_of_metadata(data)
-        )
-
-    def _spread(self) -> float:
-        return self._world.spread_seconds + EXPIRY_SLACK_SECONDS
-
-    def _may_be_gone(self, model: ObjectModel, write: Write | None) -> bool:
-        if write is None or write.kind is Kind.DELETE:
-            return True
-        if self._model.account_dropped and model.name.startswith(OTHER_PREFIX):
-            return True  # the reaper has had it
-        if self._had_expired(model, write):
-            return True
-        # Its proxy is late: by its own time it was written before an older version expired, which has happened.
-        if any(due <= write.at + self._spread() + PATIENCE_SECONDS for due in model.expires_after(write)):
-            return True
-        now = EPOCH + self._world.hub.now + self._spread()
-        return any(moment is not None and moment <= now for moment in self._moments(model, write))
+            self.findings.wrong(f"{model.name} has type {content_type}; expected {sorted(model.type_candidates(data))}")
 
     def _is_orphan(self, model: ObjectModel, stamp: str) -> bool:
         """Whether it is of a write nobody was told of, in a container that was deleted before it could list it.
@@ -217,10 +180,6 @@ class Checks:
                 return put
         return None
 
-    def _must_be_gone(self, model: ObjectModel, write: Write) -> bool:
-        now = EPOCH + self._world.hub.now - self._spread()
-        return all(moment is not None and moment <= now for moment in self._moments(model, write))
-
     # Containers
 
     def _present(self) -> dict[str, bool]:
@@ -231,7 +190,7 @@ class Checks:
             status = answer.status if answer is not None else 0
             found[name] = status == 204
             if status not in (204, 404):
-                self.wrong(f"HEAD {name} answers {status}")
+                self.findings.wrong(f"HEAD {name} answers {status}")
             else:
                 count = int(answer.headers.get("X-Container-Object-Count", "0")) if answer is not None else 0
                 self._container(name, found[name], count)
@@ -246,25 +205,25 @@ class Checks:
             is_there and kinds == {Kind.DELETE} and not count
         ):
             wanted = ", ".join(map(str, candidates))
-            self.wrong(f"{name} is {'' if is_there else 'not '}there; expected {wanted}")
+            self.findings.wrong(f"{name} is {'' if is_there else 'not '}there; expected {wanted}")
 
     # Objects, as clients see them
 
     def _readable(self, name: str, state: Write | None) -> None:
         model = self._model.objects[name]
-        if not self._containers.get(name.partition("/")[0]):
+        if not self.findings.containers.get(name.partition("/")[0]):
             return
         for headers in ({}, {"X-Newest": "true"}):
             answer = self._clients.send(self._world.proxies[0], CHECK_NUMBER, "GET", name, headers)
             status = answer.status if answer is not None else 0
             if answer is not None and status == 200:
-                if state is None or self._must_be_gone(model, state):
-                    self.wrong(f"GET {name} finds it; it is gone: {state}")
+                if state is None or self._expiry.must_be_gone(model, state):
+                    self.findings.wrong(f"GET {name} finds it; it is gone: {state}")
                 self._clients.judge_content(name, answer)
                 if state is not None and not state.copied_from and answer.headers["Etag"] != state.etag:
-                    self.wrong(f"GET {name} answers with something else than {state}")
-            elif status != 404 or (state is not None and not self._may_be_gone(model, state)):
-                self.wrong(f"GET {name} answers {status}; it is {state}")
+                    self.findings.wrong(f"GET {name} answers with something else than {state}")
+            elif status != 404 or (state is not None and not self._expiry.may_be_gone(model, state)):
+                self.findings.wrong(f"GET {name} answers {status}; it is {state}")
 
     # Replicas
 
@@ -278,15 +237,15 @@ class Checks:
             primaries = self._census.primaries(copies[0].kind, partition)
             for copy in copies:
                 if copy.disk not in primaries and copy.names:
-                    self.wrong(f"{copy.disk} still has {digest} {copy.names} as a handoff")
+                    self.findings.wrong(f"{copy.disk} still has {digest} {copy.names} as a handoff")
                 if set(copy.names) != set(copy.wanted):
-                    self.wrong(f"{copy.disk} keeps obsolete files of {digest}: {copy.names}")
+                    self.findings.wrong(f"{copy.disk} keeps obsolete files of {digest}: {copy.names}")
             held = {copy.disk: copy for copy in copies if copy.disk in primaries}
             live = any(copy.standing.data is not None for copy in held.values())
             names = {held[disk].wanted if disk in held else () for disk in primaries}
             if len(names) > 1 and (live or not self._only_tombstones(names)):
                 shown = {disk: held[disk].wanted if disk in held else () for disk in primaries}
-                self.wrong(f"replicas of {digest} differ: {shown}")
+                self.findings.wrong(f"replicas of {digest} differ: {shown}")
             elif audited:
                 self._same_bytes(digest, list(held.values()))
 
@@ -303,7 +262,7 @@ class Checks:
                     with open(path, "rb") as file:
                         contents.add((file.read(), os.getxattr(path, "user.objstore.metadata")))
             if len(contents) > 1:
-                self.wrong(f"replicas of {digest} have different bytes in {name}")
+                self.findings.wrong(f"replicas of {digest} have different bytes in {name}")
 
 
 def _written_at(stamp: str, candidates: list[Write | None]) -> Write | None:

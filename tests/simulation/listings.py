@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +11,8 @@ from objstore.paths import ResourcePath
 from objstore.system import concurrency
 from tests.simulation.census import Census, read_table
 from tests.simulation.clients import CHECK_NUMBER, Clients
+from tests.simulation.expiry import Expiry
+from tests.simulation.findings import Findings
 from tests.simulation.model import Kind, Model, Write
 from tests.simulation.network import Answer
 from tests.simulation.services import ACCOUNTS, INTERVAL_SECONDS, OTHER_ACCOUNT, path_of
@@ -28,26 +30,15 @@ class Listings:
     """All that containers and accounts say of what they hold."""
 
     def __init__(
-        self,
-        world: World,
-        model: Model,
-        clients: Clients,
-        states: Mapping[str, Write | None],
-        containers: Mapping[str, bool],
-        wrong: Callable[[str], None],
-        look_again: Callable[[], None],
+        self, world: World, model: Model, clients: Clients, findings: Findings, look_again: Callable[[], None]
     ) -> None:
-        """`states` is what each object has turned out to be, `containers` says which are there.
-
-        `look_again` brings `states` up to date: as time goes on, objects expire.
-        """
+        """`look_again` brings the findings on objects up to date: as time goes on, objects expire."""
         self._world = world
         self._model = model
         self._clients = clients
         self._census = Census(world)
-        self._states = states
-        self._containers = containers
-        self._wrong = wrong
+        self._expiry = Expiry(world, model)
+        self._findings = findings
         self._look_again = look_again
 
     def run(self) -> None:
@@ -61,7 +52,7 @@ class Listings:
         return self._clients.send(proxy, CHECK_NUMBER, method, path, newest, query=query, account=account)
 
     def _listings(self) -> None:
-        for container in sorted(name for name, is_there in self._containers.items() if is_there):
+        for container in sorted(name for name, is_there in self._findings.containers.items() if is_there):
             why = self._why_wrong_listing(container)
             if why:
                 # One of its objects may have expired since the states were taken, and the listing not have heard yet.
@@ -69,7 +60,7 @@ class Listings:
                 self._look_again()
                 why = self._why_wrong_listing(container)
             for each in why:
-                self._wrong(each)
+                self._findings.wrong(each)
 
     def _why_wrong_listing(self, container: str) -> list[str]:
         answer = self._send("GET", container, "format=json")
@@ -86,10 +77,13 @@ class Listings:
     def _wrong_rows(self, container: str, rows: dict[str, Any]) -> Iterator[str]:
         for model in self._model.of_container(container):
             name = model.name.partition("/")[2]
-            state, row = self._states.get(model.name), rows.get(name)
-            # Of what was never acknowledged, a listing may show any version that may have been.
-            candidates = model.candidates()
-            allowed = [state, *candidates] if len(candidates) > 1 else [state]
+            state, row = self._findings.objects.get(model.name), rows.get(name)
+            candidates, allowed = model.candidates(), [state]
+            if len(candidates) > 1:
+                # Of what was never acknowledged, a listing may show any version that may have been, or its expiry.
+                allowed += candidates
+                if any(self._expiry.may_be_gone(model, each) for each in candidates):
+                    allowed.append(None)
             if not any(_shows(row, each) for each in allowed):
                 yield f"{container} lists {name} as {row}; it is {state}"
 
@@ -102,16 +96,17 @@ class Listings:
                 contents = {}
                 for disk, path in files:
                     if disk not in primaries:
-                        self._wrong(f"{disk} still has {kind} {digest} as a handoff")
+                        self._findings.wrong(f"{disk} still has {kind} {digest} as a handoff")
                         continue
                     statement = f"SELECT {COLUMNS[kind]} FROM row WHERE NOT deleted ORDER BY 1, 2, 3"
                     contents[disk] = read_table(path, statement)
                 missing = set(primaries) - set(contents)
                 # Each replica of what was deleted is forgotten in its own time.
                 if missing and not all(map(_is_deleted, (path for _, path in files))):
-                    self._wrong(f"{sorted(missing)} lack {kind} {digest}")
+                    self._findings.wrong(f"{sorted(missing)} lack {kind} {digest}")
                 if len({str(rows) for rows in contents.values()}) > 1:
-                    self._wrong(f"replicas of {kind} {digest} differ: { {d: len(r) for d, r in contents.items()} }")
+                    lengths = {disk: len(rows) for disk, rows in contents.items()}
+                    self._findings.wrong(f"replicas of {kind} {digest} differ: {lengths}")
 
     def _totals(self) -> None:
         """Each account's figures are the sums of its containers'."""
@@ -122,7 +117,7 @@ class Listings:
                     break
                 concurrency.sleep(INTERVAL_SECONDS["updater"] + SLACK_SECONDS)
             else:
-                self._wrong(why)
+                self._findings.wrong(why)
 
     def _why_wrong(self, account: str) -> str:
         answer = self._send("GET", "", "format=json", account)
@@ -138,7 +133,7 @@ class Listings:
     def _figures(self, account: str) -> dict[str, tuple[int, int]]:
         """Objects and bytes of each of its containers that is there."""
         real = {}
-        for container, is_there in sorted(self._containers.items()):
+        for container, is_there in sorted(self._findings.containers.items()):
             if is_there and path_of(container).account == account:
                 head = self._send("HEAD", container)
                 if head is not None and head.status == 204:

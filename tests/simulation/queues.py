@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from objstore.container.queue import ACCOUNT as MISPLACED_ACCOUNT
@@ -12,7 +12,8 @@ from objstore.object.pending import load
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from tests.simulation.census import Census, read_table
-from tests.simulation.model import Model, Write
+from tests.simulation.findings import Findings
+from tests.simulation.model import Model
 from tests.simulation.node import EPOCH
 from tests.simulation.services import INTERVAL_SECONDS, OTHER_PREFIX, RECLAIM_SECONDS
 from tests.simulation.world import POLICIES, World
@@ -25,21 +26,11 @@ TIMESTAMP_LENGTH: Final = len("1234567890.12345")
 class Queues:
     """Nothing waits but what has to: see `run`."""
 
-    def __init__(
-        self,
-        world: World,
-        model: Model,
-        states: Mapping[str, Write | None],
-        containers: Mapping[str, bool],
-        wrong: Callable[[str], None],
-    ) -> None:
-        """`states` is what each object has turned out to be, `containers` says which are there."""
+    def __init__(self, world: World, model: Model, findings: Findings) -> None:
         self._world = world
         self._model = model
         self._census = Census(world)
-        self._states = states
-        self._containers = containers
-        self._wrong = wrong
+        self._findings = findings
         self._now = EPOCH + world.hub.now
         self._policies: dict[ResourcePath, Policy] = {}
         self._listed: dict[ResourcePath, set[tuple[str, str, str, str]]] = {}  # live rows of the queues' containers
@@ -58,14 +49,15 @@ class Queues:
             update = load(path)
             name = f"{update.container}/{update.row.name}"
             told.add(name)
-            if self._containers.get(update.container, True):
-                self._wrong(f"an update was never delivered: {path}")
-        for name, state in sorted(self._states.items()):
-            is_kept = state is not None and state.acknowledged and not self._containers.get(name.partition("/")[0])
+            if self._findings.containers.get(update.container, True):
+                self._findings.wrong(f"an update was never delivered: {path}")
+        for name, state in sorted(self._findings.objects.items()):
+            is_placed = self._findings.containers.get(name.partition("/")[0])
+            is_kept = state is not None and state.acknowledged and not is_placed
             # What was still written into a deleted account, by whoever had not heard of that, is out of reach for good.
             dropped = self._model.account_dropped and name.startswith(OTHER_PREFIX)
             if is_kept and not dropped and name not in told:
-                self._wrong(f"{name} is in no container, and no update of it waits: {state}")
+                self._findings.wrong(f"{name} is in no container, and no update of it waits: {state}")
 
     def _read_databases(self) -> None:
         for files in self._census.databases("container").values():
@@ -100,20 +92,20 @@ class Queues:
             policy = self._policies.get(path.container_path)
             is_seen = (
                 policy is not None
-                and self._containers.get(path.container, False)
+                and self._findings.containers.get(path.container, False)
                 and self._is_seen(path, timestamp, (policy,))
             )
             if outdated or (is_seen and self._is_over(int(due), "expirer")):
-                self._wrong(f"{name} of {timestamp} is still to expire")
+                self._findings.wrong(f"{name} of {timestamp} is still to expire")
 
     def _misplaced(self) -> None:
         """An entry stays for the reclaim age if its container is gone, or nothing so new lies in any policy."""
         for name, _, content_type, etag in self._entries(MISPLACED_ACCOUNT):
             entry = parse_misplaced(name, etag, content_type)
             outdated = self._is_over(entry.timestamp.seconds + RECLAIM_SECONDS, "reconciler")
-            is_there = self._containers.get(entry.path.container, False)
+            is_there = self._findings.containers.get(entry.path.container, False)
             if outdated or (is_there and self._is_seen(entry.path, entry.timestamp.normal, POLICIES)):
-                self._wrong(f"{name} of {etag} is still misplaced")
+                self._findings.wrong(f"{name} of {etag} is still misplaced")
 
     def _is_seen(self, path: ResourcePath, timestamp: str, policies: tuple[Policy, ...]) -> bool:
         """Whether a server answers with something so new; it does not tell of metadata beside a tombstone."""

@@ -70,7 +70,7 @@ def _run(world: World, plan: Plan, began: float) -> Result:
         world.note("==", "healed, checking")
         daemons = {name for node in world.storage for name in node.daemons}
         checks.run(daemons)
-    found = clients.violations + checks.found
+    found = clients.violations + checks.findings.violations
     return Result(
         plan,
         found,
@@ -88,7 +88,7 @@ def _events(world: World, plan: Plan, clients: Clients, faults: Faults, checks: 
 
     def well_until(when: float) -> bool:
         _wait_until(world, when)
-        return not (clients.violations or checks.found)
+        return not (clients.violations or checks.findings.violations)
 
     for event in plan.events:
         if not well_until(event.at):
