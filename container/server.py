@@ -153,9 +153,6 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         if after.deleted and totals.gone:
             raise HttpError(409, headers={Backend.TIMESTAMP: status.delete_timestamp})
         write_status(connection, after)
-        if totals.gone:
-            # Tombstones of its former life lie in no wrong policy.
-            connection.execute("UPDATE resource SET queued = sequence")
         return totals.gone
 
     def _known_policy(self, request: Request, header: str) -> int | None:

@@ -129,9 +129,6 @@ class Merger(Generic[Row]):
         merged = merge_status(mine, status)
         if merged != mine:
             write_status(connection, merged)
-            if merged.policy_index != mine.policy_index:
-                # Rows of the other policy are in their place now, and those of the old one are not.
-                connection.execute("UPDATE resource SET queued = 0")
         merge_metadata(connection, items)
         return merged != mine
 

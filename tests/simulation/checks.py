@@ -16,7 +16,7 @@ from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
-from tests.simulation.world import AFTERMATH_SECONDS, OBJECT_KINDS, World
+from tests.simulation.world import AFTERMATH_SECONDS, World
 
 WRITES_MIN: Final = 20  # of so many some must succeed
 QUORUM: Final = 2  # of three replicas
@@ -70,8 +70,8 @@ class Checks:
         digest = self._world.hasher.hexdigest(path_of(model.name))
         merged = self._merged(model, digest)
         if merged.data is None:
-            self.findings.objects[model.name] = outlived = self._outlived(model, digest)
-            if outlived is None and not any(self._expiry.may_be_gone(model, each) for each in candidates):
+            self.findings.objects[model.name] = None
+            if not any(self._expiry.may_be_gone(model, each) for each in candidates):
                 self.findings.wrong(f"{model.name} is gone; expected one of {said}")
             return
         stamp = merged.data.timestamp
@@ -161,24 +161,6 @@ class Checks:
             and container is not None
             and any(each.kind is Kind.DELETE and each.timestamp > stamp for each in container.writes)
         )
-
-    def _outlived(self, model: ObjectModel, digest: str) -> Write | None:
-        """A PUT that came after the deletion its late proxy dates it before, and after the container was made anew.
-
-        In its new life the container has another policy: there are no tombstones of the former one.
-        """
-        container = self._model.containers[model.name.partition("/")[0]]
-        made = [each.at for each in container.writes if each.began and each.kind is Kind.PUT]
-        gone = [each for each in model.writes if each.began and each.kind is Kind.DELETE]
-        for kind in OBJECT_KINDS:
-            names = {name for copy in self._copies.get(digest, ()) if copy.kind == kind for name in copy.names}
-            data = judge(names).data
-            put = _written_at(data.timestamp, [*model.writes]) if data is not None else None
-            if put is not None and any(
-                each.timestamp > put.timestamp and each.at < at < put.at for each in gone for at in made
-            ):
-                return put
-        return None
 
     # Containers
 

@@ -146,6 +146,28 @@ def test_a_deletion_in_the_wrong_policy_is_repeated_in_the_right_one(replicas: R
         assert replicas[number].names() == []
 
 
+def test_a_deletion_holds_in_the_next_life_under_another_policy(replicas: Replicas) -> None:
+    """An upload that failed left an object, of which the container had not heard when it was deleted."""
+    put_object(replicas, 3, 1)
+    replicas[3].wipe()
+    replicas.replicate()
+    for number in (1, 2, 3):
+        replicas[number].update(row(OBJECT.object, 5, deleted=True))
+        assert replicas[number].request("DELETE", 6).status == 204
+    replicas.replicate()
+    assert reconcile(replicas) == {}
+    for number in (1, 2, 3):
+        assert replicas[number].put(7, 1) == 201
+    replicas[1].update(row(OBJECT.object, 3, policy_index=1))
+    replicas.replicate()
+    assert replicas[1].names() == [OBJECT.object]
+    assert reconcile(replicas) == {"deleted": 1}
+    for number in (1, 2, 3):
+        assert get_object(replicas, 1, number).status == 404
+    replicas.replicate()
+    assert [replicas[number].names() for number in (1, 2, 3)] == [[], [], []]
+
+
 def test_an_entry_stays_while_the_right_policy_cannot_be_written(replicas: Replicas) -> None:
     put_object(replicas, 3, 1)
     replicas.replicate()
