@@ -148,16 +148,16 @@ class Checks:
             self.findings.wrong(f"{model.name} has type {content_type}; expected {sorted(model.type_candidates(data))}")
 
     def _is_orphan(self, model: ObjectModel, stamp: str) -> bool:
-        """Whether it is of a write nobody was told of, in a container that was deleted before it could list it.
+        """Whether it was written in a life of its container that is over, and deleted in another, of another policy.
 
-        What was written and deleted in the container's next life, of another policy, is another object, whose
-        tombstone is gone by now. Clients must not see the orphan all the same: see `_readable`.
+        A late proxy may have dated it before a deletion that came earlier, or nobody was told of it. The container,
+        should it come back, deletes it; clients must not see it: see `_readable`.
         """
         newest, *_ = model.candidates()
         container = self._model.containers.get(model.name.partition("/")[0])
         return (
             (newest is None or newest.kind is Kind.DELETE)
-            and any(each.timestamp == stamp and not each.acknowledged for each in model.writes)
+            and any(each.timestamp == stamp for each in model.writes)
             and container is not None
             and any(each.kind is Kind.DELETE and each.timestamp > stamp for each in container.writes)
         )
