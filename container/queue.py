@@ -4,11 +4,13 @@ Replicas of a container that were put under different policies agree on one of t
 another is not listed, and found in the container's rows by their policy. Each such row becomes an entry of the queue,
 a row of a container that is named after an hour:
 
-    .misplaced_objects/1700000000/1:/AUTH_test/photos/cat.jpg
+    .misplaced_objects/1700000000/1:0000000000.00000:1699999999.00000:/AUTH_test/photos/cat.jpg
 
-says that a version of the object lies in policy 1, where it should not. The entry's timestamp is that of the row, and
-so is its ETag; its content type says whether the version is a deletion. Queueing it again changes nothing, taking it
-out is the next timestamp, and a newer version is a newer entry.
+says that a version of the object lies in policy 1, where it should not be in this life of its container: that after the
+deletion of the first timestamp (there was none), which began at the second. The entry's own timestamp is that of the
+row, and so is its ETag; its content type says whether the version is a deletion. Queueing it again changes nothing,
+taking it out is the next timestamp, and a newer version is a newer entry. Another life has entries of its own: what
+was in its place in one may not be in the next.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from objstore.db.status import Life
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
 from objstore.timestamps import Timestamp
@@ -31,9 +34,10 @@ MOVE_OFFSET: Final = 2
 
 
 class Misplaced(Struct, frozen=True, gc=False):
-    """A version of an object in a policy that is not its container's."""
+    """A version of an object in a policy that is not its container's in one of the container's lives."""
 
     path: ResourcePath
+    life: Life
     policy_index: int
     timestamp: Timestamp
     deleted: bool
@@ -41,7 +45,7 @@ class Misplaced(Struct, frozen=True, gc=False):
     @property
     def name(self) -> str:
         """That of its entry."""
-        return f"{self.policy_index}:{self.path}"
+        return f"{self.policy_index}:{self.life.ended}:{self.life.began}:{self.path}"
 
     @property
     def queue(self) -> ResourcePath:
@@ -61,21 +65,22 @@ class Misplaced(Struct, frozen=True, gc=False):
         return ObjectRow(self.name, moment, 0, "", "", deleted=True)
 
 
-def misplaced(path: ResourcePath, row: ObjectRow) -> Misplaced:
+def misplaced(path: ResourcePath, life: Life, row: ObjectRow) -> Misplaced:
     """The version that a row of a container tells of."""
     newest = max(row.timestamp, row.content_type_timestamp, row.meta_timestamp)
-    return Misplaced(path.with_object(row.name), row.policy_index, Timestamp.parse(newest), row.deleted)
+    return Misplaced(path.with_object(row.name), life, row.policy_index, Timestamp.parse(newest), row.deleted)
 
 
 def parse_entry(name: str, moment: str, content_type: str) -> Misplaced:
     """An entry as it is listed, `moment` being its ETag. Raises ValueError."""
-    index, colon, path = name.partition(":")
-    if not (colon and index.isascii() and index.isdecimal()) or content_type not in (PUT_TYPE, DELETE_TYPE):
+    index, *moments, path = name.split(":", 3)
+    if not (len(moments) == 2 and index.isascii() and index.isdecimal()) or content_type not in (PUT_TYPE, DELETE_TYPE):
         raise ValueError(f"not an entry of the queue: {name!r}")
     parsed = ResourcePath.parse(path)
     if not parsed.is_object:
         raise ValueError(f"not an entry of the queue: {name!r}")
-    return Misplaced(parsed, int(index), Timestamp.parse(moment), content_type == DELETE_TYPE)
+    life = Life(*(Timestamp.parse(each).internal for each in moments))
+    return Misplaced(parsed, life, int(index), Timestamp.parse(moment), content_type == DELETE_TYPE)
 
 
 def later(timestamp: Timestamp, offset: int) -> Timestamp:

@@ -105,7 +105,8 @@ class ContainerReconciler:
         if status.deleted and not replies.with_status(2):
             return self._give_up(entry)
         if status.policy_index == entry.policy_index:
-            return self._take_out(entry, "in_place")
+            # Whoever queued it may know of a life that these replicas have yet to hear of: it will not queue it again.
+            return self._take_out(entry, "in_place") if status.life.outranks(entry.life) else self._give_up(entry)
         try:
             self._policies.by_index(status.policy_index)
             self._policies.by_index(entry.policy_index)
@@ -151,7 +152,7 @@ class ContainerReconciler:
         return self._take_out(entry, outcome)
 
     def _give_up(self, entry: Misplaced) -> str:
-        """The container or the version is gone. It may turn up again: the entry is kept for a while."""
+        """The container, its life or the version is not there. It may turn up: the entry is kept for a while."""
         if self._runtime.clock.now() - entry.timestamp.seconds < self._config.reclaim_age:
             return "waiting"
         return self._take_out(entry, "given_up")

@@ -12,10 +12,10 @@ from objstore.container import hints
 from objstore.container.queue import ACCOUNT, Misplaced, misplaced
 from objstore.container.reports import last_report, report_of
 from objstore.container.rows import ContainerDescription
-from objstore.db.connection import DatabaseRemoved
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.replicator import DatabaseReplicator
+from objstore.db.status import Status
 from objstore.db.syncing import Subject
 from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, NodeFailure
@@ -60,37 +60,44 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         hints.mark(place)
 
     def synced(self, subject: Subject) -> None:
-        """Queue the rows of other policies than the container's that have not been queued yet."""
+        """Queue the rows of other policies than the container's that have not been queued yet.
+
+        A container that is gone has none: in its next life, maybe under their policy, all rows are looked at again.
+        """
         summary = subject.summary
-        if subject.location.path.account == ACCOUNT or not set(summary.policies) - {summary.status.policy_index}:
+        gone = self._description.is_gone(summary.status, summary.row_count)
+        if gone or subject.location.path.account == ACCOUNT:
+            return
+        if not set(summary.policies) - {summary.status.policy_index}:
             return
         with self.store.opened(subject.location) as database:
             while True:
-                rows, upto, more = database.read(self._misplaced_rows, long=True)
-                entries = [misplaced(subject.location.path, row) for row in rows]
+                status, rows, upto, more = database.read(self._misplaced_rows, long=True)
+                entries = [misplaced(subject.location.path, status.life, row) for row in rows]
                 if not self._queue(entries):
                     self.runtime.log.warning("misplaced objects not queued", file=subject.location.file)
                     return
                 if upto is not None:
-                    database.write(partial(_note_queued, upto))
+                    database.write(partial(_note_queued, status, upto))
                 if not more:
                     return
 
-    def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[list[ObjectRow], int | None, bool]:
-        """Some of those not queued; up to which sequence that is, None if there is nothing new; whether more follow."""
-        standing = connection.execute("SELECT queued, sequence, policy_index FROM resource").fetchone()
-        if standing is None:
-            raise DatabaseRemoved
-        queued, sequence, policy_index = standing
+    def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[Status, list[ObjectRow], int | None, bool]:
+        """How the container stands, some of the rows to be queued, up to which sequence, and whether more follow.
+
+        The sequence is None if there is nothing new.
+        """
+        status = read_status(connection)
+        queued, sequence = connection.execute("SELECT queued, sequence FROM resource").fetchone()
         if queued >= sequence:
-            return [], None, False
+            return status, [], None, False
         found = connection.execute(
             f"SELECT {self._columns} FROM row WHERE sequence > ? AND policy_index != ? ORDER BY sequence LIMIT ?",
-            (queued, policy_index, QUEUED_ROWS_MAX),
+            (queued, status.policy_index, QUEUED_ROWS_MAX),
         ).fetchall()
         more = len(found) == QUEUED_ROWS_MAX
         rows = [self._row(name, bool(deleted), values) for name, deleted, _, *values in found]
-        return rows, found[-1][2] if more else sequence, more
+        return status, rows, found[-1][2] if more else sequence, more
 
     def _queue(self, entries: Sequence[Misplaced]) -> bool:
         """Whether a quorum of each queue's servers has all of them."""
@@ -126,6 +133,8 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         return taken >= quorum_size(len(ring.primaries(partition)))
 
 
-def _note_queued(upto: int, connection: sqlite3.Connection) -> None:
-    read_status(connection)
-    connection.execute("UPDATE resource SET queued = max(queued, ?)", (upto,))
+def _note_queued(queued_by: Status, upto: int, connection: sqlite3.Connection) -> None:
+    status = read_status(connection)
+    # It may have got into another life meanwhile, in which nothing is queued yet.
+    if (status.life, status.policy_index) == (queued_by.life, queued_by.policy_index):
+        connection.execute("UPDATE resource SET queued = max(queued, ?)", (upto,))

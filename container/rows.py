@@ -13,6 +13,8 @@ from objstore.rows import ObjectRow
 from objstore.timestamps import Timestamp
 
 _LISTED_SIZE: Final = ";swift_bytes="
+# An entry of a queue is named after the whole path of an object, with moments and an index before it.
+_ENTRY_PREFIX_MAX: Final = 100
 
 
 def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
@@ -99,7 +101,8 @@ class ContainerDescription(Description[ObjectRow]):
     )
 
     def __init__(self, limits: Limits) -> None:
-        self._name_length_max = limits.max_object_name_length
+        whole = limits.max_account_name_length + limits.max_container_name_length + limits.max_object_name_length
+        self._name_length_max = whole + _ENTRY_PREFIX_MAX
 
     def checked(self, row: ObjectRow) -> ObjectRow:
         """Empty timestamps, or ones older than the data's, come to mean the data's."""

@@ -88,10 +88,11 @@ def read_items(connection: sqlite3.Connection) -> list[Item]:
 
 
 def write_status(connection: sqlite3.Connection, status: Status) -> None:
-    """Store its life. Under another policy other rows are misplaced: all are looked at again."""
+    """Store its timestamps and policy. In another life other rows may be misplaced: all are looked at again."""
     connection.execute(
         "UPDATE resource SET created_at = ?1, put_timestamp = ?2, delete_timestamp = ?3, status_changed_at = ?4,"
-        " queued = CASE policy_index WHEN ?5 THEN queued ELSE 0 END, policy_index = ?5",
+        " queued = CASE WHEN delete_timestamp = ?3 AND status_changed_at = ?4 AND policy_index = ?5"
+        " THEN queued ELSE 0 END, policy_index = ?5",
         (
             status.created_at,
             status.put_timestamp,

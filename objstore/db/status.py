@@ -7,10 +7,25 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from objstore.timestamps import Timestamp
+from objstore.timestamps import TICKS_MAX, Timestamp
 
 # Timestamps are kept in their internal form, which sorts as text; this one is older than all.
 NEVER: Final = Timestamp(0).internal
+_NOT_YET: Final = Timestamp(TICKS_MAX).internal
+
+
+class Life(Struct, frozen=True, gc=False):
+    """Which of its lives a replica is in: that after the deletion of `ended`, which began at `began`.
+
+    What a replica learns takes it to lives that outrank those it was in, never back: see `merge_status`.
+    """
+
+    ended: str
+    began: str
+
+    def outranks(self, other: Life) -> bool:
+        """Whether replicas that know of both agree on this one: the later, and of two that began apart the older."""
+        return (self.ended, other.began) > (other.ended, self.began)
 
 
 class Status(Struct, frozen=True, gc=False):
@@ -29,6 +44,11 @@ class Status(Struct, frozen=True, gc=False):
     def deleted(self) -> bool:
         """Whether it was deleted after it was put."""
         return self.delete_timestamp > self.put_timestamp
+
+    @property
+    def life(self) -> Life:
+        """That which it is in; while it is deleted, the next one, which has not begun."""
+        return Life(self.delete_timestamp, _NOT_YET if self.deleted else self.status_changed_at)
 
 
 def new_status(timestamp: str, policy_index: int = 0) -> Status:

@@ -7,6 +7,7 @@ from typing import Final
 
 from objstore.container.queue import ACCOUNT as MISPLACED_ACCOUNT
 from objstore.container.queue import parse_entry as parse_misplaced
+from objstore.db.status import Status
 from objstore.object.announce import EXPIRING_ACCOUNT
 from objstore.object.pending import load
 from objstore.paths import ResourcePath
@@ -20,6 +21,10 @@ from tests.simulation.world import POLICIES, World
 
 # What is due is dealt with in the next pass, or in the one after.
 PASSES: Final = 2
+_STANDING: Final = (
+    "SELECT account, container, created_at, put_timestamp, delete_timestamp, status_changed_at, policy_index"
+    " FROM resource"
+)
 TIMESTAMP_LENGTH: Final = len("1234567890.12345")
 
 
@@ -32,7 +37,7 @@ class Queues:
         self._census = Census(world)
         self._findings = findings
         self._now = EPOCH + world.hub.now
-        self._policies: dict[ResourcePath, Policy] = {}
+        self._standings: dict[ResourcePath, Status] = {}
         self._listed: dict[ResourcePath, set[tuple[str, str, str, str]]] = {}  # live rows of the queues' containers
 
     def run(self) -> None:
@@ -62,11 +67,9 @@ class Queues:
     def _read_databases(self) -> None:
         for files in self._census.databases("container").values():
             for _, path in files:
-                for account, container, policy in read_table(
-                    path, "SELECT account, container, policy_index FROM resource"
-                ):
+                for account, container, *standing in read_table(path, _STANDING):
                     place = ResourcePath(account, container)
-                    self._policies[place] = POLICIES[policy]
+                    self._standings[place] = Status(*standing)
                     if account in (EXPIRING_ACCOUNT, MISPLACED_ACCOUNT):
                         rows = read_table(path, "SELECT name, timestamp, content_type, etag FROM row WHERE NOT deleted")
                         self._listed.setdefault(place, set()).update(rows)
@@ -89,22 +92,32 @@ class Queues:
             due, _, rest = name.partition("-")
             path = ResourcePath.parse(f"/{rest}")
             outdated = self._is_over(int(due) + RECLAIM_SECONDS, "expirer")
-            policy = self._policies.get(path.container_path)
+            standing = self._standings.get(path.container_path)
             is_seen = (
-                policy is not None
+                standing is not None
                 and self._findings.containers.get(path.container, False)
-                and self._is_seen(path, timestamp, (policy,))
+                and self._is_seen(path, timestamp, (POLICIES[standing.policy_index],))
             )
             if outdated or (is_seen and self._is_over(int(due), "expirer")):
                 self._findings.wrong(f"{name} of {timestamp} is still to expire")
 
     def _misplaced(self) -> None:
-        """An entry stays for the reclaim age if its container is gone, or nothing so new lies in any policy."""
+        """An entry stays for the reclaim age if its container is gone, or nothing so new lies in any policy.
+
+        So does that of what is in its place, but was not in a life which only a replica knew that has been lost.
+        """
         for name, _, content_type, etag in self._entries(MISPLACED_ACCOUNT):
             entry = parse_misplaced(name, etag, content_type)
             outdated = self._is_over(entry.timestamp.seconds + RECLAIM_SECONDS, "reconciler")
             is_there = self._findings.containers.get(entry.path.container, False)
-            if outdated or (is_there and self._is_seen(entry.path, entry.timestamp.normal, POLICIES)):
+            standing = self._standings.get(entry.path.container_path)
+            is_unheard_of = (
+                standing is not None
+                and standing.policy_index == entry.policy_index
+                and entry.life.outranks(standing.life)
+            )
+            is_seen = is_there and not is_unheard_of and self._is_seen(entry.path, entry.timestamp.normal, POLICIES)
+            if outdated or is_seen:
                 self._findings.wrong(f"{name} of {etag} is still misplaced")
 
     def _is_seen(self, path: ResourcePath, timestamp: str, policies: tuple[Policy, ...]) -> bool:

@@ -15,8 +15,11 @@ from objstore.container.queue import ACCOUNT, DIVISOR, Misplaced, later, misplac
 from objstore.container.reconciler import TURN_SECONDS, ContainerReconciler
 from objstore.container.rows import merge_object_rows
 from objstore.daemon import run_once
+from objstore.db.info import write_status
+from objstore.db.status import NEVER, Life, after_delete, after_put, new_status
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
+from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from objstore.timestamps import Timestamp
@@ -26,6 +29,8 @@ from tests.unit.objstore.db.replicas import PATH, Replicas
 OBJECT = PATH.with_object("über/o")
 CONTENT = bytes(range(256)) * 2000
 QUEUE = ResourcePath(ACCOUNT, str(NOW // DIVISOR * DIVISOR))
+FIRST_LIFE, LATER_LIFE = Life(NEVER, at(1)), Life(NEVER, at(2))
+ENTRY = f"1:{NEVER}:{at(1)}:{OBJECT}"
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ def test_an_object_of_the_wrong_policy_is_moved_as_it_is(replicas: Replicas) -> 
     assert replicas[3].request("HEAD").headers["X-Backend-Storage-Policy-Index"] == "0"
     assert replicas[1].names() == []
     replicas.replicate()
-    assert replicas[1].names(QUEUE) == [f"1:{OBJECT}"]
+    assert replicas[1].names(QUEUE) == [ENTRY]
     before = get_object(replicas, 1).headers
     assert reconcile(replicas) == {"moved": 1}
     for number in (1, 2, 3):
@@ -180,7 +185,7 @@ def test_an_entry_stays_while_the_right_policy_cannot_be_written(replicas: Repli
     replicas.before = refuse
     assert reconcile(replicas) == {"failed": 1}
     assert get_object(replicas, 1).status == 200
-    assert replicas[1].names(QUEUE) == [f"1:{OBJECT}"]
+    assert replicas[1].names(QUEUE) == [ENTRY]
     replicas.before = None
     assert reconcile(replicas) == {"moved": 1}
 
@@ -207,8 +212,8 @@ def test_a_source_that_is_not_there_yet_is_waited_for(replicas: Replicas) -> Non
     assert get_object(replicas, 1).status == 200
 
 
-def test_an_entry_whose_container_agrees_with_it_is_taken_out(replicas: Replicas) -> None:
-    entry = Misplaced(OBJECT, 0, Timestamp.parse(at(3)), False)
+def test_an_entry_of_a_life_that_is_outranked_is_taken_out_if_it_is_in_place(replicas: Replicas) -> None:
+    entry = Misplaced(OBJECT, LATER_LIFE, 0, Timestamp.parse(at(3)), False)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     replicas.replicate()
@@ -216,8 +221,88 @@ def test_an_entry_whose_container_agrees_with_it_is_taken_out(replicas: Replicas
     assert replicas[1].names(QUEUE) == []
 
 
+def test_an_entry_of_a_life_of_which_too_few_have_heard_stays(replicas: Replicas) -> None:
+    entry = Misplaced(OBJECT, Life(at(1.5), at(2)), 0, Timestamp.parse(at(3)), False)
+    for number in (1, 2, 3):
+        replicas[number].update(entry.row, path=QUEUE)
+    replicas.replicate()
+    assert reconcile(replicas) == {"waiting": 1}
+    assert replicas[1].names(QUEUE) == [entry.name]
+
+
+def test_what_was_in_its_place_in_one_life_is_moved_in_the_next(replicas: Replicas) -> None:
+    """Node 3 queues the object while it cannot hear of the older life, with which a late deletion makes an end."""
+    put_object(replicas, 3, 0)
+
+    def cut(request: BackendRequest) -> None:
+        of_container = request.method in ("REPLICATE", "HEAD") and request.node.port == 6201
+        if of_container and (request.method == "REPLICATE" or request.node.ip == "10.0.0.3"):
+            raise NodeFailure(request.node, "connect")
+
+    replicas.before = cut
+    replicas.replicate(3)
+    assert replicas[1].names(QUEUE) == [f"0:{NEVER}:{at(2)}:{OBJECT}"]
+    assert reconcile(replicas) == {"in_place": 1}
+    for number in (1, 2):
+        with replicas[number].opened() as database:
+            database.write(lambda connection: write_status(connection, after_delete(new_status(at(1)), at(1.5))))
+    replicas.before = None
+    replicas.replicate()
+    assert {replicas[number].request("HEAD").headers[Backend.POLICY_INDEX] for number in (1, 2, 3)} == {"1"}
+    assert reconcile(replicas) == {"moved": 1}
+    assert get_object(replicas, 1).read_all() == CONTENT
+    for number in (1, 2, 3):
+        assert replicas[number].names() == [OBJECT.object]
+        assert replicas[number].names(QUEUE) == []
+
+
+def test_in_each_life_all_are_queued_again_but_not_while_the_container_is_gone(replicas: Replicas) -> None:
+    entries = [f"1:{NEVER}:{at(1)}:{OBJECT}", f"1:{at(6)}:{at(7)}:{OBJECT}"]
+    for number in (1, 2, 3):
+        replicas[number].update(row(OBJECT.object, 5, deleted=True, policy_index=1))
+    replicas.replicate()
+    for number in (1, 2, 3):
+        assert replicas[number].put(5.5) == 202
+    replicas.replicate()
+    assert replicas[1].names(QUEUE) == entries[:1]
+    for number in (1, 2, 3):
+        assert replicas[number].request("DELETE", 6).status == 204
+    replicas.replicate()
+    assert replicas[1].names(QUEUE) == entries[:1]
+    for number in (1, 2, 3):
+        assert replicas[number].put(7) == 201
+    replicas.replicate()
+    assert replicas[1].names(QUEUE) == entries
+
+
+def test_a_life_that_begins_while_rows_are_queued_has_them_queued_again(replicas: Replicas) -> None:
+    replicas[3].update(row(OBJECT.object, 5, policy_index=1))
+
+    def begin_another(request: BackendRequest) -> None:
+        if request.path == QUEUE and request.method == "UPDATE":
+            replicas.before = None
+            for number in (1, 2, 3):
+                with replicas[number].opened() as database:
+                    database.write(lambda connection: write_status(connection, new_status(at(0))))
+
+    replicas.replicate(1)
+    replicas.before = begin_another
+    replicas.replicate(3)
+    assert replicas[1].names(QUEUE) == [ENTRY]
+    replicas.replicate(3)
+    assert replicas[1].names(QUEUE) == [f"1:{NEVER}:{at(0)}:{OBJECT}", ENTRY]
+
+
+def test_an_object_with_the_longest_of_names_is_moved(replicas: Replicas) -> None:
+    longest = "n" * Limits().max_object_name_length
+    replicas[3].update(row(longest, 3, deleted=True, policy_index=1))
+    replicas.replicate()
+    replicas.replicate()
+    assert reconcile(replicas) == {"deleted": 1}
+
+
 def test_entries_of_what_is_gone_are_dropped_when_they_are_old(replicas: Replicas) -> None:
-    entry = Misplaced(ResourcePath("a", "gone", "o"), 0, Timestamp.parse(at(3)), False)
+    entry = Misplaced(ResourcePath("a", "gone", "o"), FIRST_LIFE, 0, Timestamp.parse(at(3)), False)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     assert reconcile(replicas) == {"waiting": 1}
@@ -242,7 +327,7 @@ def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) 
 
 
 def test_every_server_has_its_turn_whatever_the_interval(replicas: Replicas) -> None:
-    entry = Misplaced(ResourcePath("a", "gone", "o"), 0, Timestamp.parse(at(3)), False)
+    entry = Misplaced(ResourcePath("a", "gone", "o"), FIRST_LIFE, 0, Timestamp.parse(at(3)), False)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     tell_account(replicas)
@@ -256,19 +341,23 @@ def test_every_server_has_its_turn_whatever_the_interval(replicas: Replicas) -> 
 
 
 def test_queueing_again_does_not_bring_back_what_was_dealt_with() -> None:
-    entry = Misplaced(OBJECT, 1, Timestamp.parse(at(3)), False)
+    entry = Misplaced(OBJECT, FIRST_LIFE, 1, Timestamp.parse(at(3)), False)
     assert merge_object_rows(entry.removed_row, entry.row) == entry.removed_row
-    newer = Misplaced(OBJECT, 1, Timestamp.parse(at(4)), True)
+    newer = Misplaced(OBJECT, FIRST_LIFE, 1, Timestamp.parse(at(4)), True)
     assert merge_object_rows(entry.removed_row, newer.row) == newer.row
 
 
 def test_entries_are_read_back() -> None:
-    entry = misplaced(PATH, row("a:b/c", 3, policy_index=7, meta_timestamp=at(9)))
-    assert entry == Misplaced(PATH.with_object("a:b/c"), 7, Timestamp.parse(at(9)), False)
-    assert parse_entry(entry.name, entry.row.etag, entry.row.content_type) == entry
+    deleted = after_delete(new_status(at(1)), at(2))
+    for life in (FIRST_LIFE, deleted.life, after_put(deleted, at(3), 7).life):
+        entry = misplaced(PATH, life, row("a:b/c", 3, policy_index=7, meta_timestamp=at(9)))
+        assert entry == Misplaced(PATH.with_object("a:b/c"), life, 7, Timestamp.parse(at(9)), False)
+        assert parse_entry(entry.name, entry.row.etag, entry.row.content_type) == entry
 
 
-@pytest.mark.parametrize("name", ["", "o", "x:/a/c/o", "1:/a/c", "1:a/c/o", "1:/a//o"])
+@pytest.mark.parametrize(
+    "name", ["", "o", "x:0:0:/a/c/o", "1:0:0:/a/c", "1:0:0:a/c/o", "1:0:0:/a//o", "1:0:x:/a/c/o", "1:0:/a/c/o"]
+)
 def test_strange_entries(name: str) -> None:
     with pytest.raises(ValueError, match=".+"):
         parse_entry(name, at(1), "application/x-put")

@@ -15,11 +15,16 @@ writes = st.tuples(st.sampled_from(["put", "delete"]), moments, policies)
 
 
 def life(events: list[tuple[str, str, int]]) -> Status:
-    """A replica's after a first PUT and some more writes, as its server does them."""
+    """A replica's after a first PUT and some more writes, as its server does them, which refuses late deletions."""
     (_, first, policy), *rest = events
     status = new_status(first, policy)
     for verb, moment, policy in rest:
-        status = after_put(status, moment, policy) if verb == "put" else after_delete(status, moment)
+        before = status
+        if verb == "put":
+            status = after_put(status, moment, policy)
+        elif moment > status.put_timestamp:
+            status = after_delete(status, moment)
+        assert not before.life.outranks(status.life)
     return status
 
 
@@ -32,6 +37,14 @@ def test_merging_is_commutative_and_idempotent(one: Status, other: Status) -> No
     assert merged == merge_status(other, one)
     assert merge_status(merged, merged) == merged
     assert merge_status(one, one).put_timestamp == one.put_timestamp
+
+
+@given(lives, lives)
+def test_no_replica_goes_back_to_a_life_that_is_outranked(one: Status, other: Status) -> None:
+    merged = merge_status(one, other)
+    assert not one.life.outranks(merged.life)
+    assert not other.life.outranks(merged.life)
+    assert merged.life.outranks(one.life) or merged.life == one.life
 
 
 @given(lives, lives)
