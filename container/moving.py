@@ -1,4 +1,4 @@
-"""Moving one version of an object from a policy to another, as it is: body, metadata and time."""
+"""Moving one version of an object from a policy to another, as it is: body, metadata and their times."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import xxhash
+from msgspec import Struct
 
 from objstore.container.queue import MOVE_OFFSET, REMOVAL_OFFSET, later
 from objstore.direct import Direct, Replies, container_headers
@@ -30,6 +31,14 @@ _OF_THE_ANSWER: Final = frozenset(
         Client.TRANSFER_ENCODING,
     }
 )
+
+
+class Version(Struct, frozen=True, gc=False):
+    """When the content of an object was written, its metadata, and its content type."""
+
+    data: Timestamp
+    newest: Timestamp
+    typed: Timestamp
 
 
 class Mover:
@@ -57,8 +66,9 @@ class Mover:
         replies = self._direct.send(self._rings.object(policy_index), "DELETE", path, headers, each=each)
         return _enough(replies.statuses, (204, 404, 409))
 
-    def write(self, path: ResourcePath, policy_index: int, source: BackendResponse, timestamp: Timestamp) -> bool:
+    def write(self, path: ResourcePath, policy_index: int, source: BackendResponse) -> bool:
         """Store what was read; whether a quorum has it, or something newer. Raises NodeFailure of the source."""
+        timestamp = moved_at(version_of(source.headers).data)
         ring = self._rings.object(policy_index)
         partition, nodes = self._direct.primaries(ring, path)
         each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
@@ -87,6 +97,31 @@ class Mover:
             return False
         statuses += _send_body(source, uploads)
         return _enough(statuses, (201, 409), len(nodes))
+
+    def post(self, path: ResourcePath, policy_index: int, source: BackendResponse) -> bool:
+        """Lay metadata over the content as it lies over what was read; whether a quorum has it, or something newer."""
+        version, headers = version_of(source.headers), stored_headers(source.headers)
+        content_type = {Client.CONTENT_TYPE: headers.pop(Client.CONTENT_TYPE)}
+        posts = []
+        if version.typed > version.data:
+            posts.append((version.typed, headers | content_type))
+        if version.newest > version.typed:
+            posts.append((version.newest, headers))
+        each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
+        own = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
+        for moment, posted in posts:
+            sent = posted | own | {Client.TIMESTAMP: moved_at(moment).internal}
+            replies = self._direct.send(self._rings.object(policy_index), "POST", path, sent, each=each)
+            if not _enough(replies.statuses, (202, 409)):
+                return False
+        return True
+
+
+def version_of(headers: Mapping[str, str]) -> Version:
+    """Which version an answer is of. Raises KeyError if it is of none."""
+    data = headers[Backend.DATA_TIMESTAMP]
+    typed = headers.get(Backend.CONTENT_TYPE_TIMESTAMP, data)
+    return Version(*(Timestamp.parse(each) for each in (data, headers[Backend.TIMESTAMP], typed)))
 
 
 def moved_at(timestamp: Timestamp) -> Timestamp:

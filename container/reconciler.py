@@ -1,37 +1,40 @@
 """The container reconciler: moves objects out of policies in which they should not be; see `queue`.
 
 An entry is dealt with in this order, and stays until all of it is done: the version is written to the right policy,
-with the client's time and an offset; then it is deleted from the wrong one; then the entry goes. Doing it again, from
-any point, by any server, comes to the same.
+content and metadata each with the client's time and an offset, unless a quorum of its servers has as new ones; then it
+is deleted from the wrong one; then the entry goes. A deletion is repeated in the right policy with its own time. Doing
+it again, from any point, by any server, comes to the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import reduce
 from typing import Any, Final
 
 from objstore.config.container import ReconcilerConfig
-from objstore.container.moving import Mover, moved_at, removed_at
+from objstore.container.moving import Mover, removed_at, version_of
 from objstore.container.queue import ACCOUNT, Misplaced, parse_entry
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.db.status import NEVER, Status, merge_status
-from objstore.direct import Direct, Reply
+from objstore.direct import Direct, Replies, Reply, account_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
 from objstore.quorum import quorum_size
 from objstore.ring.surroundings import Surroundings
-from objstore.rows import encode_rows
+from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
-from objstore.timestamps import Timestamp
+from objstore.timestamps import TICKS_MAX, Timestamp
 
 # In each pass another one of the primaries of an object's container deals with it: none is waited for. With which they
 # begin changes so often.
 TURN_SECONDS: Final = 300
+_UNKNOWN: Final = Status(NEVER, NEVER, delete_timestamp=Timestamp(TICKS_MAX).internal)
 
 
 class ContainerReconciler:
@@ -76,12 +79,24 @@ class ContainerReconciler:
         """The queue, oldest first, as far as it is this server's turn."""
         for containers in self._direct.pages(self._rings.account, ResourcePath(ACCOUNT)):
             for container in containers.entries:
-                for page in self._direct.pages(self._rings.container, ResourcePath(ACCOUNT, container["name"])):
+                queue, is_empty = ResourcePath(ACCOUNT, container["name"]), True
+                for page in self._direct.pages(self._rings.container, queue):
+                    is_empty = False
                     yield [entry for found in page.entries if (entry := self._entry(found)) is not None]
+                if is_empty:
+                    self._remove(queue, Timestamp.from_isoformat(container["last_modified"]))
+
+    def _remove(self, queue: ResourcePath, put_at: Timestamp) -> None:
+        """Delete a queue that was made long ago; one that is not empty refuses."""
+        moment = put_at.seconds + self._config.reclaim_age
+        if moment < self._runtime.clock.now():
+            partition, nodes = self._direct.primaries(self._rings.account, queue.account_path)
+            headers = {Client.TIMESTAMP: Timestamp.from_seconds(moment).internal, **account_headers(partition, nodes)}
+            self._direct.send(self._rings.container, "DELETE", queue, headers)
 
     def _entry(self, found: dict[str, Any]) -> Misplaced | None:
         try:
-            entry = parse_entry(found["name"], found["hash"], found["content_type"])
+            entry = parse_entry(found["name"], found["hash"], found["content_type"], found["last_modified"])
         except (KeyError, ValueError) as error:
             self._runtime.log.warning("strange entry in the queue of misplaced objects", reason=str(error))
             return None
@@ -105,8 +120,11 @@ class ContainerReconciler:
         if status.deleted and not replies.with_status(2):
             return self._give_up(entry)
         if status.policy_index == entry.policy_index:
-            # Whoever queued it may know of a life that these replicas have yet to hear of: it will not queue it again.
-            return self._take_out(entry, "in_place") if status.life.outranks(entry.life) else self._give_up(entry)
+            # Nobody will queue it again who has done so in that life: a quorum must have left it behind for good.
+            beyond = [each.life.outranks(entry.life) for each in known_statuses(replies.replies)]
+            if sum(beyond) < quorum_size(len(replies.replies)):
+                return self._give_up(entry)
+            return self._take_out(entry, "in_place")
         try:
             self._policies.by_index(status.policy_index)
             self._policies.by_index(entry.policy_index)
@@ -117,60 +135,90 @@ class ContainerReconciler:
     def _put_right(self, entry: Misplaced, policy_index: int) -> str:
         path = entry.path
         there = self._mover.look(path, policy_index)
-        if len([status for status in there.statuses if status < 500]) < quorum_size(len(there.statuses)):
+        if not _has_answered(there):
             return "unreachable"
-        if any(timestamp >= entry.timestamp for timestamp in _timestamps(there.replies)):
-            return self._clear(entry, "superseded")
+        if _has_as_new(there, entry.timestamp):
+            return self._clear(entry, entry.timestamp, "superseded")
         if entry.deleted:
-            if not self._mover.delete(path, policy_index, moved_at(entry.timestamp)):
+            if not self._mover.delete(path, policy_index, entry.timestamp):
                 return "failed"
             return self._take_out(entry, "deleted")
-        return self._move(entry, policy_index)
+        return self._move(entry, policy_index, there)
 
-    def _move(self, entry: Misplaced, policy_index: int) -> str:
-        source = self._mover.read(entry.path, entry.policy_index)
+    def _move(self, entry: Misplaced, policy_index: int, there: Replies) -> str:
+        path = entry.path
+        here = self._mover.look(path, entry.policy_index)
+        if not _has_answered(here):
+            return "unreachable"
+        source = self._mover.read(path, entry.policy_index)
         if source is None:
-            gone = self._mover.look(entry.path, entry.policy_index)
-            if any(timestamp > entry.timestamp for timestamp in _timestamps(gone.replies)):
-                return self._take_out(entry, "superseded")
-            return self._give_up(entry)
-        try:
-            found = Timestamp.parse(source.headers[Backend.TIMESTAMP])
-            if found < entry.timestamp:
+            return self._miss(entry, here)
+        with closing(source):
+            found = version_of(source.headers)
+            held = [version_of(reply.headers) for reply in here.with_status(2)]
+            is_behind = any(each.data > found.data or each.newest > found.newest for each in held)
+            # What one server has comes to the others, unless it is lost with it.
+            if is_behind or (found.newest < entry.timestamp and self._is_young(entry)):
                 return "not_there_yet"
-            if not self._mover.write(entry.path, policy_index, source, moved_at(found)):
+            is_superseded = _has_as_new(there, found.data)
+            if not is_superseded and not self._mover.write(path, policy_index, source):
                 return "failed"
-        finally:
-            source.close()
-        return self._clear(entry, "moved", found)
+            was_deleted = is_superseded and not there.with_status(2)
+            if not was_deleted and not self._mover.post(path, policy_index, source):
+                return "failed"
+        return self._clear(entry, found.newest, "superseded" if is_superseded else "moved")
 
-    def _clear(self, entry: Misplaced, outcome: str, found: Timestamp | None = None) -> str:
+    def _miss(self, entry: Misplaced, here: Replies) -> str:
+        """The version is not there."""
+        if any(timestamp > entry.timestamp for timestamp in _written(here)):
+            return self._take_out(entry, "superseded")
+        # Without it the container would never be empty, with nothing to be seen in it.
+        if (
+            not self._is_young(entry)
+            and set(here.statuses) == {404}
+            and not self._update(entry.path, entry.delisted_row)
+        ):
+            return "failed"
+        return self._give_up(entry)
+
+    def _clear(self, entry: Misplaced, newest: Timestamp, outcome: str) -> str:
         """Delete the version from the wrong policy, and the entry."""
-        newest = entry.timestamp if found is None else found
         if not entry.deleted and not self._mover.delete(entry.path, entry.policy_index, removed_at(newest)):
             return "failed"
         return self._take_out(entry, outcome)
 
+    def _is_young(self, entry: Misplaced) -> bool:
+        return self._runtime.clock.now() - entry.queued_at.seconds < self._config.reclaim_age
+
     def _give_up(self, entry: Misplaced) -> str:
         """The container, its life or the version is not there. It may turn up: the entry is kept for a while."""
-        if self._runtime.clock.now() - entry.timestamp.seconds < self._config.reclaim_age:
-            return "waiting"
-        return self._take_out(entry, "given_up")
+        return "waiting" if self._is_young(entry) else self._take_out(entry, "given_up")
 
     def _take_out(self, entry: Misplaced, outcome: str) -> str:
+        return outcome if self._update(entry.queue, entry.removed_row) else "failed"
+
+    def _update(self, path: ResourcePath, row: ObjectRow) -> bool:
+        """Whether a quorum of a container's servers has taken a row."""
         headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
-        body = encode_rows([entry.removed_row])
-        replies = self._direct.send(self._rings.container, "UPDATE", entry.queue, headers, body)
-        return outcome if len(replies.with_status(2)) >= quorum_size(len(replies.replies)) else "failed"
+        replies = self._direct.send(self._rings.container, "UPDATE", path.container_path, headers, encode_rows([row]))
+        return len(replies.with_status(2)) >= quorum_size(len(replies.replies))
 
 
 def agreed_status(replies: list[Reply]) -> Status | None:
     """How a container stands, by what its replicas know together; None if too few answered."""
-    answered = [reply for reply in replies if reply.status // 100 in (2, 4)]
-    if len(answered) < quorum_size(len(replies)):
+    if len([reply for reply in replies if reply.status // 100 in (2, 4)]) < quorum_size(len(replies)):
         return None
-    known = [status_of(reply) for reply in answered if Backend.PUT_TIMESTAMP in reply.headers]
-    return reduce(merge_status, known) if known else Status(NEVER, NEVER, "9")
+    known = known_statuses(replies)
+    return reduce(merge_status, known) if known else _UNKNOWN
+
+
+def known_statuses(replies: Iterable[Reply]) -> list[Status]:
+    """How each of the replicas that answered and have it knows it."""
+    return [
+        status_of(reply)
+        for reply in replies
+        if reply.status // 100 in (2, 4) and Backend.PUT_TIMESTAMP in reply.headers
+    ]
 
 
 def status_of(reply: Reply) -> Status:
@@ -185,10 +233,17 @@ def status_of(reply: Reply) -> Status:
     )
 
 
-def _timestamps(replies: tuple[Reply, ...]) -> list[Timestamp]:
-    """When the versions that servers know of were written, deleted ones too."""
-    return [
-        Timestamp.parse(reply.headers[Backend.TIMESTAMP])
-        for reply in replies
-        if reply.status < 500 and Backend.TIMESTAMP in reply.headers
-    ]
+def _written(replies: Replies) -> list[Timestamp]:
+    """When the contents that servers have were written, or deleted; metadata does not count."""
+    answered = [reply.headers for reply in replies.replies if reply.status < 500]
+    found = [headers.get(Backend.DATA_TIMESTAMP) or headers.get(Backend.TIMESTAMP) for headers in answered]
+    return [Timestamp.parse(moment) for moment in found if moment]
+
+
+def _has_as_new(replies: Replies, timestamp: Timestamp) -> bool:
+    """Whether a quorum has content that is so new, or a deletion."""
+    return sum(written >= timestamp for written in _written(replies)) >= quorum_size(len(replies.replies))
+
+
+def _has_answered(replies: Replies) -> bool:
+    return sum(status < 500 for status in replies.statuses) >= quorum_size(len(replies.statuses))

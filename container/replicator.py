@@ -15,7 +15,7 @@ from objstore.container.rows import ContainerDescription
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import Place
 from objstore.db.replicator import DatabaseReplicator
-from objstore.db.status import Status
+from objstore.db.status import Life
 from objstore.db.syncing import Subject
 from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, NodeFailure
@@ -64,40 +64,29 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
 
         A container that is gone has none: in its next life, maybe under their policy, all rows are looked at again.
         """
-        summary = subject.summary
+        summary, path = subject.summary, subject.location.path
         gone = self._description.is_gone(summary.status, summary.row_count)
-        if gone or subject.location.path.account == ACCOUNT:
-            return
-        if not set(summary.policies) - {summary.status.policy_index}:
+        all_queued = summary.queued >= summary.sequence or set(summary.policies) <= {summary.status.policy_index}
+        if gone or all_queued or path.account == ACCOUNT:
             return
         with self.store.opened(subject.location) as database:
-            while True:
-                status, rows, upto, more = database.read(self._misplaced_rows, long=True)
-                entries = [misplaced(subject.location.path, status.life, row) for row in rows]
-                if not self._queue(entries):
-                    self.runtime.log.warning("misplaced objects not queued", file=subject.location.file)
-                    return
-                if upto is not None:
-                    database.write(partial(_note_queued, status, upto))
-                if not more:
-                    return
+            life, rows, upto = database.read(self._misplaced_rows, long=True)
+            now = self.runtime.clock.timestamp()
+            if self._queue([misplaced(path, life, row, now) for row in rows]):
+                database.write(partial(_note_queued, life, upto))
+            else:
+                self.runtime.log.warning("misplaced objects not queued", file=subject.location.file)
 
-    def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[Status, list[ObjectRow], int | None, bool]:
-        """How the container stands, some of the rows to be queued, up to which sequence, and whether more follow.
-
-        The sequence is None if there is nothing new.
-        """
-        status = read_status(connection)
+    def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[Life, list[ObjectRow], int]:
+        """The container's life, some of the rows to be queued, and up to which sequence that is."""
+        life = read_status(connection).life
         queued, sequence = connection.execute("SELECT queued, sequence FROM resource").fetchone()
-        if queued >= sequence:
-            return status, [], None, False
         found = connection.execute(
             f"SELECT {self._columns} FROM row WHERE sequence > ? AND policy_index != ? ORDER BY sequence LIMIT ?",
-            (queued, status.policy_index, QUEUED_ROWS_MAX),
+            (queued, life.policy_index, QUEUED_ROWS_MAX),
         ).fetchall()
-        more = len(found) == QUEUED_ROWS_MAX
         rows = [self._row(name, bool(deleted), values) for name, deleted, _, *values in found]
-        return status, rows, found[-1][2] if more else sequence, more
+        return life, rows, found[-1][2] if len(found) == QUEUED_ROWS_MAX else sequence
 
     def _queue(self, entries: Sequence[Misplaced]) -> bool:
         """Whether a quorum of each queue's servers has all of them."""
@@ -133,8 +122,7 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         return taken >= quorum_size(len(ring.primaries(partition)))
 
 
-def _note_queued(queued_by: Status, upto: int, connection: sqlite3.Connection) -> None:
-    status = read_status(connection)
+def _note_queued(life: Life, upto: int, connection: sqlite3.Connection) -> None:
     # It may have got into another life meanwhile, in which nothing is queued yet.
-    if (status.life, status.policy_index) == (queued_by.life, queued_by.policy_index):
+    if read_status(connection).life == life:
         connection.execute("UPDATE resource SET queued = max(queued, ?)", (upto,))

@@ -13,7 +13,7 @@ from typing import Final
 from objstore.config.object import DelayConfig, ExpirerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
-from objstore.direct import Direct, account_headers, age_of_reply, container_headers
+from objstore.direct import Direct, account_headers, age_of, container_headers
 from objstore.headers import Backend, Client
 from objstore.object.announce import EXPIRING_ACCOUNT
 from objstore.object.expiring import Action, QueueEntry, Verdict, decide, parse_entry
@@ -175,7 +175,7 @@ class ObjectExpirer:
         there = [reply for reply in replies if reply.status // 100 == 2]
         if not there and any(reply.status != 404 for reply in replies):
             raise UnknownPolicy(str(container))
-        policy = int(max(there, key=age_of_reply).headers.get(Backend.POLICY_INDEX, "0")) if there else None
+        policy = int(max(there, key=age_of).headers.get(Backend.POLICY_INDEX, "0")) if there else None
         if len(self._policies) >= POLICIES_REMEMBERED_MAX:
             self._policies.clear()
         self._policies[container] = policy

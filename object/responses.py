@@ -35,7 +35,7 @@ def object_headers(description: Description) -> dict[str, str]:
     """The headers of GET and HEAD, but those about the body's length."""
     data = description.data
     moment = Timestamp.parse(description.timestamp)
-    return {
+    headers = {
         Client.CONTENT_TYPE: description.content_type,
         Client.ETAG: data.etag,
         Client.LAST_MODIFIED: moment.http_date,
@@ -47,3 +47,6 @@ def object_headers(description: Description) -> dict[str, str]:
         **description.headers,
         **data.sysmeta,
     }
+    if description.content_type_timestamp > data.timestamp:
+        headers[Backend.CONTENT_TYPE_TIMESTAMP] = description.content_type_timestamp
+    return headers

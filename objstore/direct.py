@@ -140,15 +140,11 @@ class Direct:
             return None
 
 
-def age_of(response: BackendResponse) -> tuple[str, str]:
-    """What makes one answer newer than another."""
+def age_of(response: BackendResponse | Reply) -> tuple[str, str]:
+    """What makes one answer newer than another: when it was put, then the newest of its metadata."""
     headers = response.headers
-    return headers.get(Backend.PUT_TIMESTAMP, ""), headers.get(Backend.TIMESTAMP, "")
-
-
-def age_of_reply(reply: Reply) -> tuple[str, str]:
-    """As `age_of`."""
-    return reply.headers.get(Backend.PUT_TIMESTAMP, ""), reply.headers.get(Backend.TIMESTAMP, "")
+    written = headers.get(Backend.PUT_TIMESTAMP) or headers.get(Backend.DATA_TIMESTAMP, "")
+    return written, headers.get(Backend.TIMESTAMP, "")
 
 
 def container_headers(partition: int, nodes: Sequence[Device]) -> Callable[[int], Headers]:

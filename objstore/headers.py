@@ -207,6 +207,7 @@ class Backend:
     BODY_CHECKSUM: Final = "X-Backend-Body-Checksum"
     BODY_DIGEST: Final = "X-Backend-Body-Digest"
     CONTAINER_PATH: Final = "X-Backend-Container-Path"
+    CONTENT_TYPE_TIMESTAMP: Final = "X-Backend-Content-Type-Timestamp"
     DATA_TIMESTAMP: Final = "X-Backend-Data-Timestamp"
     DELETE_TIMESTAMP: Final = "X-Backend-Delete-Timestamp"
     DEVICE_FULL: Final = "X-Backend-Device-Full"

@@ -41,6 +41,14 @@ class Timestamp(Struct, frozen=True, order=True, gc=False):
         """The tick nearest to a moment in seconds since the epoch."""
         return cls(round(seconds * TICKS_PER_SECOND))
 
+    @classmethod
+    def from_isoformat(cls, text: str) -> Self:
+        """Read what `isoformat` shows. Raises ValueError on anything else."""
+        moment = datetime.fromisoformat(text)
+        if moment.isoformat(timespec="microseconds") != text:
+            raise ValueError(f"not a time in UTC with six decimals: {text!r}")
+        return cls.from_seconds(moment.replace(tzinfo=UTC).timestamp())
+
     @property
     def normal(self) -> str:
         """Seconds with five decimals, "1234567890.12345": what clients and row orderings see."""

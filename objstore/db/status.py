@@ -15,17 +15,19 @@ _NOT_YET: Final = Timestamp(TICKS_MAX).internal
 
 
 class Life(Struct, frozen=True, gc=False):
-    """Which of its lives a replica is in: that after the deletion of `ended`, which began at `began`.
+    """Which of its lives a replica is in: that after the deletion of `ended`, which began at `began`, and its policy.
 
-    What a replica learns takes it to lives that outrank those it was in, never back: see `merge_status`.
+    What a replica learns takes it to lives that outrank those it was in, never back: see `merge_status`. Only with a
+    replica that is lost may a life go of which no other has heard.
     """
 
     ended: str
     began: str
+    policy_index: int
 
     def outranks(self, other: Life) -> bool:
         """Whether replicas that know of both agree on this one: the later, and of two that began apart the older."""
-        return (self.ended, other.began) > (other.ended, self.began)
+        return (self.ended, other.began, other.policy_index) > (other.ended, self.began, self.policy_index)
 
 
 class Status(Struct, frozen=True, gc=False):
@@ -48,7 +50,7 @@ class Status(Struct, frozen=True, gc=False):
     @property
     def life(self) -> Life:
         """That which it is in; while it is deleted, the next one, which has not begun."""
-        return Life(self.delete_timestamp, _NOT_YET if self.deleted else self.status_changed_at)
+        return Life(self.delete_timestamp, _NOT_YET if self.deleted else self.status_changed_at, self.policy_index)
 
 
 def new_status(timestamp: str, policy_index: int = 0) -> Status:

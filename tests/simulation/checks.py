@@ -248,9 +248,7 @@ class Checks:
 
 
 def _written_at(stamp: str, candidates: list[Write | None]) -> Write | None:
-    """Which write a version is of. One that was moved to another policy has the time of its newest metadata."""
-    moment, _, offset = stamp.partition("_")
+    """Which write a version is of. One that was moved to another policy has an offset."""
+    moment, _, _ = stamp.partition("_")
     puts = [each for each in candidates if each is not None and each.kind is Kind.PUT]
-    if not offset:
-        return next((each for each in puts if each.timestamp == stamp), None)
-    return max((each for each in puts if each.timestamp <= moment), key=lambda each: each.timestamp, default=None)
+    return next((each for each in puts if each.timestamp == moment), None)

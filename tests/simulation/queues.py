@@ -21,6 +21,8 @@ from tests.simulation.world import POLICIES, World
 
 # What is due is dealt with in the next pass, or in the one after.
 PASSES: Final = 2
+Entry = tuple[str, str, str, str, str]
+_ENTRIES: Final = "SELECT name, timestamp, etag, content_type, last_modified FROM row WHERE NOT deleted"
 _STANDING: Final = (
     "SELECT account, container, created_at, put_timestamp, delete_timestamp, status_changed_at, policy_index"
     " FROM resource"
@@ -38,7 +40,7 @@ class Queues:
         self._findings = findings
         self._now = EPOCH + world.hub.now
         self._standings: dict[ResourcePath, Status] = {}
-        self._listed: dict[ResourcePath, set[tuple[str, str, str, str]]] = {}  # live rows of the queues' containers
+        self._listed: dict[ResourcePath, set[Entry]] = {}  # live rows of the queues' containers
 
     def run(self) -> None:
         """All of them."""
@@ -71,10 +73,10 @@ class Queues:
                     place = ResourcePath(account, container)
                     self._standings[place] = Status(*standing)
                     if account in (EXPIRING_ACCOUNT, MISPLACED_ACCOUNT):
-                        rows = read_table(path, "SELECT name, timestamp, content_type, etag FROM row WHERE NOT deleted")
+                        rows = read_table(path, _ENTRIES)
                         self._listed.setdefault(place, set()).update(rows)
 
-    def _entries(self, account: str) -> Iterator[tuple[str, str, str, str]]:
+    def _entries(self, account: str) -> Iterator[Entry]:
         for place, rows in sorted(self._listed.items(), key=lambda item: str(item[0])):
             if place.account == account:
                 yield from sorted(rows)
@@ -88,7 +90,7 @@ class Queues:
 
         That may come yet, or else the deletion which outdid it was forgotten: it stays for the reclaim age.
         """
-        for name, timestamp, _, _ in self._entries(EXPIRING_ACCOUNT):
+        for name, timestamp, *_ in self._entries(EXPIRING_ACCOUNT):
             due, _, rest = name.partition("-")
             path = ResourcePath.parse(f"/{rest}")
             outdated = self._is_over(int(due) + RECLAIM_SECONDS, "expirer")
@@ -106,9 +108,9 @@ class Queues:
 
         So does that of what is in its place, but was not in a life which only a replica knew that has been lost.
         """
-        for name, _, content_type, etag in self._entries(MISPLACED_ACCOUNT):
-            entry = parse_misplaced(name, etag, content_type)
-            outdated = self._is_over(entry.timestamp.seconds + RECLAIM_SECONDS, "reconciler")
+        for name, _, etag, content_type, last_modified in self._entries(MISPLACED_ACCOUNT):
+            entry = parse_misplaced(name, etag, content_type, last_modified)
+            outdated = self._is_over(entry.queued_at.seconds + RECLAIM_SECONDS, "reconciler")
             is_there = self._findings.containers.get(entry.path.container, False)
             standing = self._standings.get(entry.path.container_path)
             is_unheard_of = (
