@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ from objstore.rows import ObjectRow
 from objstore.timestamps import Timestamp
 
 _NAME: Final = re.compile(r"(?P<due>\d{1,10})-(?P<path>[^/]+/[^/]+/.+)", re.ASCII | re.DOTALL)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TICKS: Final = 100_000
 # Takes out a row that was written at its timestamp, whatever its offset, and none that was written later.
 _LAST_OFFSET: Final = 0xFFFF_FFFF
 
@@ -69,12 +66,11 @@ def parse_entry(queue: ResourcePath, listed: Mapping[str, Any]) -> QueueEntry | 
     if match is None:
         return None
     try:
-        since = datetime.fromisoformat(str(listed["last_modified"])).replace(tzinfo=UTC) - _EPOCH
+        listed_at = Timestamp.from_isoformat(str(listed["last_modified"]))
         path = ResourcePath.parse("/" + match["path"])
     except (KeyError, ValueError):
         return None
-    ticks = (since.days * 86_400 + since.seconds) * _TICKS + since.microseconds // 10
-    return QueueEntry(queue, match[0], int(match["due"]), path, Timestamp(ticks))
+    return QueueEntry(queue, match[0], int(match["due"]), path, listed_at)
 
 
 def decide(entry: QueueEntry, replies: Sequence[Reply], now: float, reclaim_seconds: float) -> Verdict:
@@ -111,4 +107,4 @@ def _version(reply: Reply) -> tuple[str, str]:
 
 def _tombstone(due: int, data_timestamp: str) -> str:
     data = Timestamp.parse(data_timestamp)
-    return max(Timestamp(due * _TICKS), Timestamp(data.ticks, data.offset + 1)).internal
+    return max(Timestamp.from_seconds(due), Timestamp(data.ticks, data.offset + 1)).internal

@@ -65,6 +65,7 @@ def test_dates_say_the_same_moment(timestamp: Timestamp) -> None:
 @given(timestamps)
 def test_seconds_lead_back_to_the_tick(timestamp: Timestamp) -> None:
     assert Timestamp.from_seconds(timestamp.seconds).ticks == timestamp.ticks
+    assert Timestamp.from_isoformat(timestamp.isoformat).ticks == timestamp.ticks
 
 
 @given(paths)

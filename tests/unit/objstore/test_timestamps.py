@@ -52,6 +52,12 @@ def test_parse_refuses(text: str) -> None:
         Timestamp.parse(text)
 
 
+@pytest.mark.parametrize("text", ["", "x", "2009-02-13", "2009-02-13T23:31:30", "2009-02-13T23:31:30.123450+00:00"])
+def test_from_isoformat_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=".+"):
+        Timestamp.from_isoformat(text)
+
+
 def test_forms() -> None:
     timestamp = Timestamp.parse("1234567890.12345_f")
     assert timestamp.normal == "1234567890.12345"

@@ -1,0 +1,192 @@
+"""Entries of the queue: of which life they are, when they come back, and when they do not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from objstore.container import replicator as container_replicator
+from objstore.container.queue import ACCOUNT, Misplaced, misplaced, parse_entry
+from objstore.container.rows import merge_object_rows
+from objstore.db.info import write_status
+from objstore.db.status import NEVER, Life, after_delete, after_put, new_status
+from objstore.headers import Backend
+from objstore.http.transport import BackendRequest, NodeFailure
+from objstore.limits import Limits
+from objstore.paths import ResourcePath
+from objstore.timestamps import Timestamp
+from tests.unit.container.reconciling import (
+    CONTENT,
+    ENTRY,
+    FIRST_LIFE,
+    LATER_LIFE,
+    OBJECT,
+    QUEUE,
+    QUEUED_AT,
+    converge,
+    get_object,
+    put_object,
+    reconcile,
+)
+from tests.unit.objstore.db.harness import at, row
+from tests.unit.objstore.db.replicas import PATH, Replicas
+
+
+def test_no_more_rows_are_queued_in_a_pass_than_memory_has_room_for(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container_replicator, "QUEUED_ROWS_MAX", 2)
+    replicas[1].update(*(row(f"o{number}", 3, deleted=True, policy_index=1) for number in range(5)))
+    for count in (2, 4, 5, 5):
+        replicas.replicate(1)
+        assert len(replicas[1].names(QUEUE)) == count
+
+
+def test_an_entry_of_a_life_that_is_outranked_is_taken_out_if_it_is_in_place(replicas: Replicas) -> None:
+    entry = Misplaced(OBJECT, LATER_LIFE, 0, Timestamp.parse(at(3)), False, QUEUED_AT)
+    for number in (1, 2, 3):
+        replicas[number].update(entry.row, path=QUEUE)
+    replicas.replicate()
+    assert reconcile(replicas) == {"in_place": 1}
+    assert replicas[1].names(QUEUE) == []
+
+
+def test_an_entry_of_a_life_of_which_too_few_have_heard_stays(replicas: Replicas) -> None:
+    entry = Misplaced(OBJECT, Life(at(1.5), at(2), 1), 0, Timestamp.parse(at(3)), False, QUEUED_AT)
+    for number in (1, 2, 3):
+        replicas[number].update(entry.row, path=QUEUE)
+    replicas.replicate()
+    assert reconcile(replicas) == {"waiting": 1}
+    assert replicas[1].names(QUEUE) == [entry.name]
+
+
+def test_a_life_that_is_lost_with_its_only_replica_takes_no_entry_along(tmp_path: Path) -> None:
+    made = Replicas(tmp_path)
+    for number, second, policy in ((1, 2, 0), (2, 2, 0), (3, 1, 1)):
+        made[number].request("PUT", 1, path=ResourcePath(ACCOUNT))
+        made[number].put(second, policy)
+    put_object(made, 3, 1)
+    made[1].update(*made[3].rows())
+
+    def cut(request: BackendRequest) -> None:
+        if request.method == "REPLICATE":
+            raise NodeFailure(request.node, "connect")
+
+    made.before = cut
+    made.replicate(1)
+    assert made[1].names(QUEUE) == [f"1:{NEVER}:{at(2)}:0:{OBJECT}"]
+    assert reconcile(made) == {"waiting": 1}
+    made.before = None
+    shutil.rmtree(made[3].device / "containers")
+    made[3].start()
+    converge(made)
+    assert reconcile(made) == {"moved": 1}
+
+
+def test_what_was_in_its_place_in_one_life_is_moved_in_the_next(replicas: Replicas) -> None:
+    """Node 3 queues the object while it cannot hear of the older life, with which a late deletion makes an end."""
+    put_object(replicas, 3, 0)
+
+    def cut(request: BackendRequest) -> None:
+        of_container = request.method in ("REPLICATE", "HEAD") and request.node.port == 6201
+        if of_container and (request.method == "REPLICATE" or request.node.ip == "10.0.0.3"):
+            raise NodeFailure(request.node, "connect")
+
+    replicas.before = cut
+    replicas.replicate(3)
+    assert replicas[1].names(QUEUE) == [f"0:{NEVER}:{at(2)}:1:{OBJECT}"]
+    assert reconcile(replicas) == {"in_place": 1}
+    for number in (1, 2):
+        with replicas[number].opened() as database:
+            database.write(lambda connection: write_status(connection, after_delete(new_status(at(1)), at(1.5))))
+    replicas.before = None
+    replicas.replicate()
+    assert {replicas[number].request("HEAD").headers[Backend.POLICY_INDEX] for number in (1, 2, 3)} == {"1"}
+    assert reconcile(replicas) == {"moved": 1}
+    assert get_object(replicas, 1).read_all() == CONTENT
+    for number in (1, 2, 3):
+        assert replicas[number].names() == [OBJECT.object]
+        assert replicas[number].names(QUEUE) == []
+
+
+def test_in_each_life_all_are_queued_again_but_not_while_the_container_is_gone(replicas: Replicas) -> None:
+    entries = [f"1:{NEVER}:{at(1)}:0:{OBJECT}", f"1:{at(6)}:{at(7)}:0:{OBJECT}"]
+    for number in (1, 2, 3):
+        replicas[number].update(row(OBJECT.object, 5, deleted=True, policy_index=1))
+    replicas.replicate()
+    for number in (1, 2, 3):
+        assert replicas[number].put(5.5) == 202
+    replicas.replicate()
+    assert replicas[1].names(QUEUE) == entries[:1]
+    for number in (1, 2, 3):
+        assert replicas[number].request("DELETE", 6).status == 204
+    replicas.replicate()
+    assert replicas[1].names(QUEUE) == entries[:1]
+    for number in (1, 2, 3):
+        assert replicas[number].put(7) == 201
+    replicas.replicate()
+    assert replicas[1].names(QUEUE) == entries
+
+
+def test_a_life_that_begins_while_rows_are_queued_has_them_queued_again(replicas: Replicas) -> None:
+    replicas[3].update(row(OBJECT.object, 5, policy_index=1))
+
+    def begin_another(request: BackendRequest) -> None:
+        if request.path == QUEUE and request.method == "UPDATE":
+            replicas.before = None
+            for number in (1, 2, 3):
+                with replicas[number].opened() as database:
+                    database.write(lambda connection: write_status(connection, new_status(at(0))))
+
+    replicas.replicate(1)
+    replicas.before = begin_another
+    replicas.replicate(3)
+    assert replicas[1].names(QUEUE) == [ENTRY]
+    replicas.replicate(3)
+    assert replicas[1].names(QUEUE) == [f"1:{NEVER}:{at(0)}:0:{OBJECT}", ENTRY]
+
+
+def test_an_object_with_the_longest_of_names_is_moved(replicas: Replicas) -> None:
+    longest = "n" * Limits().max_object_name_length
+    replicas[3].update(row(longest, 3, deleted=True, policy_index=1))
+    replicas.replicate()
+    replicas.replicate()
+    assert reconcile(replicas) == {"deleted": 1}
+
+
+def test_a_queue_that_has_long_been_empty_is_removed(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    converge(replicas)
+    assert reconcile(replicas) == {"moved": 1}
+    assert replicas[1].request("HEAD", path=QUEUE).status == 204
+    replicas.clock.seconds += 8 * 86400
+    assert reconcile(replicas) == {}
+    assert {replicas[number].request("HEAD", path=QUEUE).status for number in (1, 2, 3)} == {404}
+    replicas[3].update(row("late", 4, policy_index=1))
+    converge(replicas)
+    assert replicas[1].names(QUEUE) == [ENTRY.replace(OBJECT.object, "late")]
+
+
+def test_queueing_again_does_not_bring_back_what_was_dealt_with() -> None:
+    entry = Misplaced(OBJECT, FIRST_LIFE, 1, Timestamp.parse(at(3)), False, QUEUED_AT)
+    assert merge_object_rows(entry.removed_row, entry.row).deleted
+    newer = Misplaced(OBJECT, FIRST_LIFE, 1, Timestamp.parse(at(4)), True, QUEUED_AT)
+    assert not merge_object_rows(entry.removed_row, newer.row).deleted
+
+
+def test_entries_are_read_back() -> None:
+    deleted = after_delete(new_status(at(1)), at(2))
+    for life in (FIRST_LIFE, deleted.life, after_put(deleted, at(3), 7).life):
+        entry = misplaced(PATH, life, row("a:b/c", 3, policy_index=7, meta_timestamp=at(9)), QUEUED_AT)
+        assert entry == Misplaced(PATH.with_object("a:b/c"), life, 7, Timestamp.parse(at(9)), False, QUEUED_AT)
+        assert parse_entry(entry.name, entry.row.etag, entry.row.content_type, QUEUED_AT.isoformat) == entry
+
+
+@pytest.mark.parametrize(
+    "name", ["", "o", "x:0:0:/a/c/o", "1:0:0:/a/c", "1:0:0:a/c/o", "1:0:0:/a//o", "1:0:x:/a/c/o", "1:0:/a/c/o"]
+)
+def test_strange_entries(name: str) -> None:
+    with pytest.raises(ValueError, match=".+"):
+        parse_entry(name, at(1), "application/x-put", QUEUED_AT.isoformat)
