@@ -4,14 +4,17 @@ Replicas of a container that were put under different policies agree on one of t
 another is not listed, and found in the container's rows by their policy. Each such row becomes an entry of the queue,
 a row of a container that is named after an hour:
 
-    .misplaced_objects/1700000000/1:0000000000.00000:1699999999.00000:0:/AUTH_test/photos/cat.jpg
+    .misplaced_objects/1700000000/1:0000000000.00000:1699999999.00000:0:PUT:1700000000.00000:/AUTH_test/photos/cat.jpg
 
-says that a version of the object lies in policy 1, where it should not be in this life of its container: that after the
-deletion of the first timestamp (there was none), which began at the second, under policy 0. The entry's own timestamp
-is that of the row, and so is its ETag; its content type says whether the version is a deletion; the timestamp of its
-metadata, which a listing shows, is when it was queued. Queueing it again changes nothing else, taking it out is the
-next timestamp, and a newer version is a newer entry. Another life has entries of its own: what was in its place in one
-may not be in the next.
+says that content of the object of the last timestamp lies in policy 1, where it should not be in this life of its
+container: that after the deletion of the first timestamp (there was none), which began at the second, under policy 0.
+DELETE is in the place of PUT if it is a client's deletion that lies there. The entry's own timestamp is that of the
+newest metadata, and so is its ETag; the timestamp of the entry's metadata, which a listing shows, is when it was
+queued. Queueing it again changes nothing else, taking it out is a later timestamp, newer metadata makes it a newer
+entry. Another life has entries of its own: what was in its place in one may not be in the next.
+
+Reconciling leaves timestamps with offsets: what was moved has a multiple of four, and the mark in its former place,
+which only tells that it is gone from there, two more. No mark is queued: it says nothing of other policies.
 """
 
 from __future__ import annotations
@@ -27,29 +30,34 @@ from objstore.timestamps import Timestamp
 
 ACCOUNT: Final = ".misplaced_objects"
 DIVISOR: Final = 3600
-PUT_TYPE: Final = "application/x-put"
-DELETE_TYPE: Final = "application/x-delete"
-_TYPES: Final = (PUT_TYPE, DELETE_TYPE)
-# What reconciling writes sorts behind the client's write, and before any later one.
-REMOVAL_OFFSET: Final = 1
-MOVE_OFFSET: Final = 2
+_KINDS: Final = ("PUT", "DELETE")
+# The size of an entry does not count, nor does its type.
+_CONTENT_TYPE: Final = "text/plain"
+# What reconciling writes sorts behind the client's write, and before any later one. Expiry has the offset 1.
+REMOVAL_OFFSET: Final = 2
+MOVE_OFFSET: Final = 4
 
 
 class Misplaced(Struct, frozen=True, gc=False):
-    """A version of an object in a policy that is not its container's in one of the container's lives."""
+    """A version of an object in a policy that is not its container's in one of the container's lives.
+
+    Its content was `written`, or it was deleted, and its metadata is of `timestamp`.
+    """
 
     path: ResourcePath
     life: Life
     policy_index: int
-    timestamp: Timestamp
     deleted: bool
+    written: Timestamp
+    timestamp: Timestamp
     queued_at: Timestamp
 
     @property
     def name(self) -> str:
         """That of its entry."""
         life = self.life
-        return f"{self.policy_index}:{life.ended}:{life.began}:{life.policy_index}:{self.path}"
+        where = f"{self.policy_index}:{life.ended}:{life.began}:{life.policy_index}"
+        return f"{where}:{_KINDS[self.deleted]}:{self.written.internal}:{self.path}"
 
     @property
     def queue(self) -> ResourcePath:
@@ -59,8 +67,8 @@ class Misplaced(Struct, frozen=True, gc=False):
     @property
     def row(self) -> ObjectRow:
         """Its entry."""
-        moment, kind = self.timestamp.internal, DELETE_TYPE if self.deleted else PUT_TYPE
-        return ObjectRow(self.name, moment, 0, kind, moment, meta_timestamp=self.queued_at.internal)
+        moment = self.timestamp.internal
+        return ObjectRow(self.name, moment, 0, _CONTENT_TYPE, moment, meta_timestamp=self.queued_at.internal)
 
     @property
     def removed_row(self) -> ObjectRow:
@@ -71,26 +79,30 @@ class Misplaced(Struct, frozen=True, gc=False):
     @property
     def delisted_row(self) -> ObjectRow:
         """What takes the row of the version out of its container."""
-        moment = later(self.timestamp, REMOVAL_OFFSET).internal
+        moment = later(self.written, REMOVAL_OFFSET).internal
         return ObjectRow(self.path.object, moment, 0, "", "", deleted=True, policy_index=self.policy_index)
 
 
-def misplaced(path: ResourcePath, life: Life, row: ObjectRow, now: Timestamp) -> Misplaced:
-    """The version that a row of a container tells of."""
-    newest = Timestamp.parse(max(row.timestamp, row.content_type_timestamp, row.meta_timestamp))
-    return Misplaced(path.with_object(row.name), life, row.policy_index, newest, row.deleted, max(now, newest))
+def misplaced(path: ResourcePath, life: Life, row: ObjectRow, now: Timestamp) -> Misplaced | None:
+    """The version that a row of a container tells of, None if it is a mark."""
+    written = newest = Timestamp.parse(row.timestamp)
+    if row.deleted and written.offset % MOVE_OFFSET == REMOVAL_OFFSET:
+        return None
+    if not row.deleted:
+        newest = Timestamp.parse(max(row.timestamp, row.content_type_timestamp, row.meta_timestamp))
+    return Misplaced(path.with_object(row.name), life, row.policy_index, row.deleted, written, newest, max(now, newest))
 
 
-def parse_entry(name: str, moment: str, content_type: str, last_modified: str) -> Misplaced:
+def parse_entry(name: str, moment: str, last_modified: str) -> Misplaced:
     """An entry as it is listed, `moment` being its ETag. Raises ValueError."""
-    index, ended, began, policy_index, path = name.split(":", 4)
+    index, ended, began, policy_index, kind, written, path = name.split(":", 6)
     numbers = index + policy_index
     parsed = ResourcePath.parse(path)
-    if not (numbers.isascii() and numbers.isdecimal() and parsed.is_object) or content_type not in _TYPES:
+    if not (numbers.isascii() and numbers.isdecimal() and parsed.is_object):
         raise ValueError(f"not an entry of the queue: {name!r}")
     life = Life(Timestamp.parse(ended).internal, Timestamp.parse(began).internal, int(policy_index))
-    queued_at = Timestamp.from_isoformat(last_modified)
-    return Misplaced(parsed, life, int(index), Timestamp.parse(moment), content_type == DELETE_TYPE, queued_at)
+    deleted, queued_at = bool(_KINDS.index(kind)), Timestamp.from_isoformat(last_modified)
+    return Misplaced(parsed, life, int(index), deleted, Timestamp.parse(written), Timestamp.parse(moment), queued_at)
 
 
 def later(timestamp: Timestamp, offset: int) -> Timestamp:

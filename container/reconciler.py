@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any, Final
 
 from objstore.config.container import ReconcilerConfig
-from objstore.container.moving import Mover, removed_at, version_of
+from objstore.container.moving import Mover, Version, removed_at, version_of
 from objstore.container.queue import ACCOUNT, Misplaced, parse_entry
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
@@ -84,11 +84,15 @@ class ContainerReconciler:
                     is_empty = False
                     yield [entry for found in page.entries if (entry := self._entry(found)) is not None]
                 if is_empty:
-                    self._remove(queue, Timestamp.from_isoformat(container["last_modified"]))
+                    self._remove(queue, container.get("last_modified", ""))
 
-    def _remove(self, queue: ResourcePath, put_at: Timestamp) -> None:
+    def _remove(self, queue: ResourcePath, last_modified: str) -> None:
         """Delete a queue that was made long ago; one that is not empty refuses."""
-        moment = put_at.seconds + self._config.reclaim_age
+        try:
+            moment = Timestamp.from_isoformat(last_modified).seconds + self._config.reclaim_age
+        except ValueError as error:
+            self._runtime.log.warning("strange queue of misplaced objects", queue=str(queue), reason=str(error))
+            return
         if moment < self._runtime.clock.now():
             partition, nodes = self._direct.primaries(self._rings.account, queue.account_path)
             headers = {Client.TIMESTAMP: Timestamp.from_seconds(moment).internal, **account_headers(partition, nodes)}
@@ -96,7 +100,7 @@ class ContainerReconciler:
 
     def _entry(self, found: dict[str, Any]) -> Misplaced | None:
         try:
-            entry = parse_entry(found["name"], found["hash"], found["content_type"], found["last_modified"])
+            entry = parse_entry(found["name"], found["hash"], found["last_modified"])
         except (KeyError, ValueError) as error:
             self._runtime.log.warning("strange entry in the queue of misplaced objects", reason=str(error))
             return None
@@ -106,7 +110,7 @@ class ContainerReconciler:
     def _deal_with(self, entry: Misplaced) -> None:
         try:
             outcome = self._reconcile(entry)
-        except (StoreError, OSError) as error:
+        except (StoreError, OSError, KeyError, ValueError) as error:
             outcome = "failed"
             self._runtime.log.warning("misplaced object not moved", object=str(entry.path), reason=str(error))
         self._report.count(outcome)
@@ -137,13 +141,13 @@ class ContainerReconciler:
         there = self._mover.look(path, policy_index)
         if not _has_answered(there):
             return "unreachable"
-        if _has_as_new(there, entry.timestamp):
-            return self._clear(entry, entry.timestamp, "superseded")
-        if entry.deleted:
-            if not self._mover.delete(path, policy_index, entry.timestamp):
-                return "failed"
-            return self._take_out(entry, "deleted")
-        return self._move(entry, policy_index, there)
+        if not entry.deleted:
+            return self._move(entry, policy_index, there)
+        if _has_as_new(there, entry.written):
+            return self._take_out(entry, "superseded")
+        if not self._mover.delete(path, policy_index, entry.written):
+            return "failed"
+        return self._take_out(entry, "deleted")
 
     def _move(self, entry: Misplaced, policy_index: int, there: Replies) -> str:
         path = entry.path
@@ -152,13 +156,13 @@ class ContainerReconciler:
             return "unreachable"
         source = self._mover.read(path, entry.policy_index)
         if source is None:
-            return self._miss(entry, here)
+            return self._miss(entry, there, here)
         with closing(source):
             found = version_of(source.headers)
-            held = [version_of(reply.headers) for reply in here.with_status(2)]
-            is_behind = any(each.data > found.data or each.newest > found.newest for each in held)
             # What one server has comes to the others, unless it is lost with it.
-            if is_behind or (found.newest < entry.timestamp and self._is_young(entry)):
+            is_older = found.data < entry.written or found.newest < entry.timestamp
+            is_awaited = is_older and (self._is_young(entry) or not _have_all_answered(here))
+            if is_awaited or _is_outdated(found, here):
                 return "not_there_yet"
             is_superseded = _has_as_new(there, found.data)
             if not is_superseded and not self._mover.write(path, policy_index, source):
@@ -166,24 +170,28 @@ class ContainerReconciler:
             was_deleted = is_superseded and not there.with_status(2)
             if not was_deleted and not self._mover.post(path, policy_index, source):
                 return "failed"
-        return self._clear(entry, found.newest, "superseded" if is_superseded else "moved")
+        # A POST may have come meanwhile, to what was long in moving.
+        if _is_outdated(found, self._mover.look(path, entry.policy_index)):
+            return "not_there_yet"
+        return self._clear(entry, found.data, "superseded" if is_superseded else "moved")
 
-    def _miss(self, entry: Misplaced, here: Replies) -> str:
+    def _miss(self, entry: Misplaced, there: Replies, here: Replies) -> str:
         """The version is not there."""
-        if any(timestamp > entry.timestamp for timestamp in _written(here)):
+        if any(timestamp > entry.written for timestamp in _written(here)):
             return self._take_out(entry, "superseded")
-        # Without it the container would never be empty, with nothing to be seen in it.
-        if (
-            not self._is_young(entry)
-            and set(here.statuses) == {404}
-            and not self._update(entry.path, entry.delisted_row)
-        ):
-            return "failed"
+        if _has_as_new(there, entry.written):
+            return self._clear(entry, entry.written, "superseded")
+        if not self._is_young(entry):
+            if not _have_all_answered(here):
+                return "unreachable"
+            # With its row the container would never be empty, and nothing to be seen in it.
+            if not self._update(entry.path, entry.delisted_row):
+                return "failed"
         return self._give_up(entry)
 
-    def _clear(self, entry: Misplaced, newest: Timestamp, outcome: str) -> str:
-        """Delete the version from the wrong policy, and the entry."""
-        if not entry.deleted and not self._mover.delete(entry.path, entry.policy_index, removed_at(newest)):
+    def _clear(self, entry: Misplaced, written: Timestamp, outcome: str) -> str:
+        """Delete the content of that time from the wrong policy, and the entry."""
+        if not self._mover.delete(entry.path, entry.policy_index, removed_at(written)):
             return "failed"
         return self._take_out(entry, outcome)
 
@@ -243,6 +251,16 @@ def _written(replies: Replies) -> list[Timestamp]:
 def _has_as_new(replies: Replies, timestamp: Timestamp) -> bool:
     """Whether a quorum has content that is so new, or a deletion."""
     return sum(written >= timestamp for written in _written(replies)) >= quorum_size(len(replies.replies))
+
+
+def _is_outdated(version: Version, replies: Replies) -> bool:
+    """Whether any server has something newer, be it content or metadata."""
+    held = [version_of(reply.headers) for reply in replies.with_status(2)]
+    return any(each.data > version.data or each.newest > version.newest or each.typed > version.typed for each in held)
+
+
+def _have_all_answered(replies: Replies) -> bool:
+    return all(status < 500 for status in replies.statuses)
 
 
 def _has_answered(replies: Replies) -> bool:

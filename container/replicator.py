@@ -72,7 +72,8 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         with self.store.opened(subject.location) as database:
             life, rows, upto = database.read(self._misplaced_rows, long=True)
             now = self.runtime.clock.timestamp()
-            if self._queue([misplaced(path, life, row, now) for row in rows]):
+            found = [misplaced(path, life, row, now) for row in rows]
+            if self._queue([entry for entry in found if entry is not None]):
                 database.write(partial(_note_queued, life, upto))
             else:
                 self.runtime.log.warning("misplaced objects not queued", file=subject.location.file)

@@ -14,7 +14,7 @@ from objstore.timestamps import Timestamp
 
 _LISTED_SIZE: Final = ";swift_bytes="
 # An entry of a queue is named after the whole path of an object, with moments and an index before it.
-_ENTRY_PREFIX_MAX: Final = 100
+_ENTRY_PREFIX_MAX: Final = 200
 
 
 def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:

@@ -21,8 +21,8 @@ from tests.simulation.world import POLICIES, World
 
 # What is due is dealt with in the next pass, or in the one after.
 PASSES: Final = 2
-Entry = tuple[str, str, str, str, str]
-_ENTRIES: Final = "SELECT name, timestamp, etag, content_type, last_modified FROM row WHERE NOT deleted"
+Entry = tuple[str, str, str, str]
+_ENTRIES: Final = "SELECT name, timestamp, etag, last_modified FROM row WHERE NOT deleted"
 _STANDING: Final = (
     "SELECT account, container, created_at, put_timestamp, delete_timestamp, status_changed_at, policy_index"
     " FROM resource"
@@ -108,8 +108,8 @@ class Queues:
 
         So does that of what is in its place, but was not in a life which only a replica knew that has been lost.
         """
-        for name, _, etag, content_type, last_modified in self._entries(MISPLACED_ACCOUNT):
-            entry = parse_misplaced(name, etag, content_type, last_modified)
+        for name, _, etag, last_modified in self._entries(MISPLACED_ACCOUNT):
+            entry = parse_misplaced(name, etag, last_modified)
             outdated = self._is_over(entry.queued_at.seconds + RECLAIM_SECONDS, "reconciler")
             is_there = self._findings.containers.get(entry.path.container, False)
             standing = self._standings.get(entry.path.container_path)

@@ -10,7 +10,7 @@ import msgspec
 import xxhash
 
 from objstore.config.container import ReconcilerConfig
-from objstore.container.queue import ACCOUNT, DIVISOR
+from objstore.container.queue import ACCOUNT, DIVISOR, Misplaced
 from objstore.container.reconciler import ContainerReconciler
 from objstore.daemon import run_once
 from objstore.db.status import NEVER, Life
@@ -21,12 +21,18 @@ from objstore.timestamps import Timestamp
 from tests.unit.objstore.db.harness import NOW, at
 from tests.unit.objstore.db.replicas import PATH, Replicas
 
+TYPE = "text/é".encode().decode("latin-1")
 OBJECT = PATH.with_object("über/o")
 CONTENT = bytes(range(256)) * 2000
 QUEUE = ResourcePath(ACCOUNT, str(NOW // DIVISOR * DIVISOR))
 QUEUED_AT = Timestamp.from_seconds(NOW + 100)
 FIRST_LIFE, LATER_LIFE = Life(NEVER, at(1), 0), Life(NEVER, at(2), 1)
-ENTRY = f"1:{NEVER}:{at(1)}:0:{OBJECT}"
+ENTRY = f"1:{NEVER}:{at(1)}:0:PUT:{at(3)}:{OBJECT}"
+
+
+def entry_of(path: ResourcePath, life: Life, policy: int) -> Misplaced:
+    """An entry of what was written at 3."""
+    return Misplaced(path, life, policy, False, Timestamp.parse(at(3)), Timestamp.parse(at(3)), QUEUED_AT)
 
 
 def put_object(
@@ -45,7 +51,7 @@ def put_object(
             content,
             path=OBJECT,
             X_Backend_Storage_Policy_Index=str(policy),
-            Content_Type="text/é".encode().decode("latin-1"),
+            Content_Type=TYPE,
             Etag=hashlib.md5(content).hexdigest(),
             X_Backend_Body_Checksum=xxhash.xxh3_128_hexdigest(content),
             X_Object_Meta_Color=b"blau".decode("latin-1"),
@@ -63,9 +69,17 @@ def get_object(replicas: Replicas, policy: int, number: int = 1, method: str = "
     return replicas[number].request(method, path=OBJECT, X_Backend_Storage_Policy_Index=str(policy))
 
 
-def post_object(replicas: Replicas, second: float, policy: int, color: str, **headers: str) -> None:
-    """As a proxy would; node 3's container hears of it."""
-    for number in (1, 2, 3):
+def post_object(
+    replicas: Replicas,
+    second: float,
+    policy: int,
+    color: str,
+    numbers: tuple[int, ...] = (1, 2, 3),
+    is_late: bool = False,
+    **headers: str,
+) -> None:
+    """As a proxy would; node 3's container hears of it, unless the row is late."""
+    for number in numbers:
         answer = replicas[number].request(
             "POST",
             second,
@@ -75,8 +89,9 @@ def post_object(replicas: Replicas, second: float, policy: int, color: str, **he
             **headers,
         )
         assert answer.status == 202
-    known = next(each for each in replicas[3].rows() if each.policy_index == policy)
-    replicas[3].update(msgspec.structs.replace(known, meta_timestamp=at(second)))
+    if not is_late:
+        known = next(each for each in replicas[3].rows() if each.policy_index == policy)
+        replicas[3].update(msgspec.structs.replace(known, meta_timestamp=at(second)))
 
 
 def converge(replicas: Replicas) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from objstore.container import replicator as container_replicator
-from objstore.container.queue import ACCOUNT, Misplaced, misplaced, parse_entry
+from objstore.container.moving import moved_at, removed_at
+from objstore.container.queue import ACCOUNT, Misplaced, later, misplaced, parse_entry
 from objstore.container.rows import merge_object_rows
 from objstore.db.info import write_status
 from objstore.db.status import NEVER, Life, after_delete, after_put, new_status
@@ -16,6 +18,7 @@ from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
+from objstore.rows import ObjectRow
 from objstore.timestamps import Timestamp
 from tests.unit.container.reconciling import (
     CONTENT,
@@ -26,6 +29,7 @@ from tests.unit.container.reconciling import (
     QUEUE,
     QUEUED_AT,
     converge,
+    entry_of,
     get_object,
     put_object,
     reconcile,
@@ -45,7 +49,7 @@ def test_no_more_rows_are_queued_in_a_pass_than_memory_has_room_for(
 
 
 def test_an_entry_of_a_life_that_is_outranked_is_taken_out_if_it_is_in_place(replicas: Replicas) -> None:
-    entry = Misplaced(OBJECT, LATER_LIFE, 0, Timestamp.parse(at(3)), False, QUEUED_AT)
+    entry = entry_of(OBJECT, LATER_LIFE, 0)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     replicas.replicate()
@@ -54,7 +58,7 @@ def test_an_entry_of_a_life_that_is_outranked_is_taken_out_if_it_is_in_place(rep
 
 
 def test_an_entry_of_a_life_of_which_too_few_have_heard_stays(replicas: Replicas) -> None:
-    entry = Misplaced(OBJECT, Life(at(1.5), at(2), 1), 0, Timestamp.parse(at(3)), False, QUEUED_AT)
+    entry = entry_of(OBJECT, Life(at(1.5), at(2), 1), 0)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     replicas.replicate()
@@ -76,7 +80,7 @@ def test_a_life_that_is_lost_with_its_only_replica_takes_no_entry_along(tmp_path
 
     made.before = cut
     made.replicate(1)
-    assert made[1].names(QUEUE) == [f"1:{NEVER}:{at(2)}:0:{OBJECT}"]
+    assert made[1].names(QUEUE) == [f"1:{NEVER}:{at(2)}:0:PUT:{at(3)}:{OBJECT}"]
     assert reconcile(made) == {"waiting": 1}
     made.before = None
     shutil.rmtree(made[3].device / "containers")
@@ -96,7 +100,7 @@ def test_what_was_in_its_place_in_one_life_is_moved_in_the_next(replicas: Replic
 
     replicas.before = cut
     replicas.replicate(3)
-    assert replicas[1].names(QUEUE) == [f"0:{NEVER}:{at(2)}:1:{OBJECT}"]
+    assert replicas[1].names(QUEUE) == [f"0:{NEVER}:{at(2)}:1:PUT:{at(3)}:{OBJECT}"]
     assert reconcile(replicas) == {"in_place": 1}
     for number in (1, 2):
         with replicas[number].opened() as database:
@@ -112,7 +116,7 @@ def test_what_was_in_its_place_in_one_life_is_moved_in_the_next(replicas: Replic
 
 
 def test_in_each_life_all_are_queued_again_but_not_while_the_container_is_gone(replicas: Replicas) -> None:
-    entries = [f"1:{NEVER}:{at(1)}:0:{OBJECT}", f"1:{at(6)}:{at(7)}:0:{OBJECT}"]
+    entries = [f"1:{NEVER}:{at(1)}:0:DELETE:{at(5)}:{OBJECT}", f"1:{at(6)}:{at(7)}:0:DELETE:{at(5)}:{OBJECT}"]
     for number in (1, 2, 3):
         replicas[number].update(row(OBJECT.object, 5, deleted=True, policy_index=1))
     replicas.replicate()
@@ -143,9 +147,9 @@ def test_a_life_that_begins_while_rows_are_queued_has_them_queued_again(replicas
     replicas.replicate(1)
     replicas.before = begin_another
     replicas.replicate(3)
-    assert replicas[1].names(QUEUE) == [ENTRY]
+    assert replicas[1].names(QUEUE) == [ENTRY.replace(at(3), at(5))]
     replicas.replicate(3)
-    assert replicas[1].names(QUEUE) == [f"1:{NEVER}:{at(0)}:0:{OBJECT}", ENTRY]
+    assert replicas[1].names(QUEUE) == [f"1:{NEVER}:{at(0)}:0:PUT:{at(5)}:{OBJECT}", ENTRY.replace(at(3), at(5))]
 
 
 def test_an_object_with_the_longest_of_names_is_moved(replicas: Replicas) -> None:
@@ -166,27 +170,64 @@ def test_a_queue_that_has_long_been_empty_is_removed(replicas: Replicas) -> None
     assert {replicas[number].request("HEAD", path=QUEUE).status for number in (1, 2, 3)} == {404}
     replicas[3].update(row("late", 4, policy_index=1))
     converge(replicas)
-    assert replicas[1].names(QUEUE) == [ENTRY.replace(OBJECT.object, "late")]
+    assert replicas[1].names(QUEUE) == [ENTRY.replace(OBJECT.object, "late").replace(at(3), at(4))]
 
 
 def test_queueing_again_does_not_bring_back_what_was_dealt_with() -> None:
-    entry = Misplaced(OBJECT, FIRST_LIFE, 1, Timestamp.parse(at(3)), False, QUEUED_AT)
+    entry = entry_of(OBJECT, FIRST_LIFE, 1)
     assert merge_object_rows(entry.removed_row, entry.row).deleted
-    newer = Misplaced(OBJECT, FIRST_LIFE, 1, Timestamp.parse(at(4)), True, QUEUED_AT)
+    newer = msgspec.structs.replace(entry, timestamp=Timestamp.parse(at(4)))
     assert not merge_object_rows(entry.removed_row, newer.row).deleted
 
 
 def test_entries_are_read_back() -> None:
-    deleted = after_delete(new_status(at(1)), at(2))
-    for life in (FIRST_LIFE, deleted.life, after_put(deleted, at(3), 7).life):
-        entry = misplaced(PATH, life, row("a:b/c", 3, policy_index=7, meta_timestamp=at(9)), QUEUED_AT)
-        assert entry == Misplaced(PATH.with_object("a:b/c"), life, 7, Timestamp.parse(at(9)), False, QUEUED_AT)
-        assert parse_entry(entry.name, entry.row.etag, entry.row.content_type, QUEUED_AT.isoformat) == entry
+    ended = after_delete(new_status(at(1)), at(2))
+    for life in (FIRST_LIFE, ended.life, after_put(ended, at(3), 7).life):
+        for deleted, moment in ((False, at(9)), (True, at(3))):
+            listed = row("a:b/c", 3, policy_index=7, meta_timestamp=at(9), deleted=deleted)
+            entry = misplaced(PATH, life, listed, QUEUED_AT)
+            times = Timestamp.parse(at(3)), Timestamp.parse(moment), QUEUED_AT
+            assert entry == Misplaced(PATH.with_object("a:b/c"), life, 7, deleted, *times)
+            assert parse_entry(entry.name, entry.row.etag, QUEUED_AT.isoformat) == entry
+
+
+def test_marks_are_not_queued_but_deletions_are() -> None:
+    written = Timestamp.parse(at(3))
+    moved = moved_at(written)
+    for moment, is_mark in (
+        (written, False),
+        (moved, False),
+        (later(written, 1), False),  # as the expirer dates them
+        (later(moved, 1), False),
+        (removed_at(written), True),
+        (removed_at(moved), True),
+        (removed_at(moved_at(moved)), True),
+    ):
+        listed = ObjectRow("o", moment.internal, 0, "", "", deleted=True, policy_index=7)
+        assert (misplaced(PATH, FIRST_LIFE, listed, QUEUED_AT) is None) is is_mark
+        assert misplaced(PATH, FIRST_LIFE, msgspec.structs.replace(listed, deleted=False), QUEUED_AT) is not None
 
 
 @pytest.mark.parametrize(
-    "name", ["", "o", "x:0:0:/a/c/o", "1:0:0:/a/c", "1:0:0:a/c/o", "1:0:0:/a//o", "1:0:x:/a/c/o", "1:0:/a/c/o"]
+    "name",
+    [
+        "",
+        "o",
+        "1:/a/c/o",
+        "1:0:0:0:/a/c/o",
+        "x:0:0:0:PUT:0:/a/c/o",
+        "1:x:0:0:PUT:0:/a/c/o",
+        "1:0:x:0:PUT:0:/a/c/o",
+        "1:0:0:x:PUT:0:/a/c/o",
+        "1:0:0::PUT:0:/a/c/o",
+        "1:0:0:0:POST:0:/a/c/o",
+        "1:0:0:0:PUT:/a/c/o",
+        "1:0:0:0:PUT:x:/a/c/o",
+        "1:0:0:0:PUT:0:/a/c",
+        "1:0:0:0:PUT:0:a/c/o",
+        "1:0:0:0:PUT:0:/a//o",
+    ],
 )
 def test_strange_entries(name: str) -> None:
     with pytest.raises(ValueError, match=".+"):
-        parse_entry(name, at(1), "application/x-put", QUEUED_AT.isoformat)
+        parse_entry(name, at(1), QUEUED_AT.isoformat)

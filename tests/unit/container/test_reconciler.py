@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from objstore.config.container import ReconcilerConfig
-from objstore.container.queue import Misplaced
 from objstore.container.reconciler import TURN_SECONDS, ContainerReconciler
 from objstore.daemon import run_once
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
-from objstore.timestamps import Timestamp
 from tests.unit.container.reconciling import (
     CONTENT,
     FIRST_LIFE,
     OBJECT,
     QUEUE,
-    QUEUED_AT,
     converge,
+    entry_of,
     get_object,
     post_object,
     put_object,
     reconcile,
     tell_account,
+    unreachable,
 )
-from tests.unit.objstore.db.harness import NOW, at, row
+from tests.unit.objstore.db.harness import NOW, row
 from tests.unit.objstore.db.replicas import Replicas
 
 
@@ -127,6 +128,32 @@ def test_an_object_whose_servers_do_not_answer_is_not_given_up(replicas: Replica
     assert reconcile(replicas) == {"moved": 1}
 
 
+def test_an_old_entry_is_not_given_up_while_a_server_is_away(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1, numbers=(3,))
+    converge(replicas)
+    replicas.clock.seconds = NOW + 8 * 86400
+    replicas.before = unreachable("10.0.0.3")
+    assert reconcile(replicas) == {"unreachable": 1}
+    replicas.before = None
+    assert reconcile(replicas) == {"moved": 1}
+
+
+def test_an_older_version_is_not_moved_while_a_server_is_away(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    replicas[3].update(row(OBJECT.object, 9, policy_index=1))
+    converge(replicas)
+    replicas.clock.seconds = NOW + 8 * 86400
+    replicas.before = unreachable("10.0.0.3")
+    assert reconcile(replicas) == {"not_there_yet": 1}
+
+
+def test_what_another_version_answers_fails_alone(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_object(replicas, 3, 1)
+    converge(replicas)
+    monkeypatch.setattr(Backend, "CONTENT_TYPE_TIMESTAMP", "Content-Type")  # which is no timestamp
+    assert reconcile(replicas) == {"failed": 1}
+
+
 def test_a_container_gets_rid_of_what_is_lost(replicas: Replicas) -> None:
     replicas[3].update(row(OBJECT.object, 3, policy_index=1))
     converge(replicas)
@@ -158,7 +185,7 @@ def test_a_source_that_is_not_there_yet_is_waited_for(replicas: Replicas) -> Non
 
 
 def test_entries_of_what_is_gone_are_dropped_when_they_are_old(replicas: Replicas) -> None:
-    entry = Misplaced(ResourcePath("a", "gone", "o"), FIRST_LIFE, 0, Timestamp.parse(at(3)), False, QUEUED_AT)
+    entry = entry_of(ResourcePath("a", "gone", "o"), FIRST_LIFE, 0)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     assert reconcile(replicas) == {"waiting": 1}
@@ -183,7 +210,7 @@ def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) 
 
 
 def test_every_server_has_its_turn_whatever_the_interval(replicas: Replicas) -> None:
-    entry = Misplaced(ResourcePath("a", "gone", "o"), FIRST_LIFE, 0, Timestamp.parse(at(3)), False, QUEUED_AT)
+    entry = entry_of(ResourcePath("a", "gone", "o"), FIRST_LIFE, 0)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     tell_account(replicas)
