@@ -1,7 +1,8 @@
 """Container updates that could not be delivered, kept on the object's own device until they are.
 
-One file each: DEVICE/async_pending[-POLICY]/SUFFIX/HASH-TIMESTAMP, where HASH is that of the path the row is about. Of
-several for one path only the newest matters, since a row says all that its container shows.
+One file each: DEVICE/async_pending[-POLICY]/SUFFIX/HASH-TIMESTAMP-ROW, where HASH is that of the path the row is about,
+and ROW a digest of the row: a name stands for one row for ever, so what is removed is what was sent. Of several for one
+path any may matter, since a container takes the data, the content type and the metadata each from the newest row.
 """
 
 import os
@@ -12,6 +13,7 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Struct
+from xxhash import xxh3_64_hexdigest
 
 from objstore.errors import StoreError
 from objstore.hashing import PathHasher
@@ -19,7 +21,8 @@ from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
 from objstore.system import files
 
-_NAME: Final = re.compile(r"(?P<hash>[0-9a-f]{32})-(?P<timestamp>\d{10}\.\d{5}(?:_[0-9a-f]{16})?)", re.ASCII)
+# Names without the digest of the row were given by an earlier version.
+_NAME: Final = re.compile(r"(?P<hash>[0-9a-f]{32})-\d{10}\.\d{5}(?:_[0-9a-f]{16})?(?:-[0-9a-f]{16})?", re.ASCII)
 
 
 @dataclass(eq=False)
@@ -59,7 +62,7 @@ _decode: Final = msgspec.json.Decoder(PendingUpdate).decode
 def pending_path(directory: str, hasher: PathHasher, update: PendingUpdate) -> str:
     """Its file, below DEVICE/async_pending[-POLICY]."""
     digest = hasher.hexdigest(ResourcePath(update.account, update.container, update.row.name))
-    return f"{directory}/{digest[-3:]}/{digest}-{update.timestamp}"
+    return f"{directory}/{digest[-3:]}/{digest}-{update.timestamp}-{xxh3_64_hexdigest(_encode(update.row))}"
 
 
 def save(path: str, update: PendingUpdate) -> None:
@@ -76,6 +79,26 @@ def load(path: str) -> PendingUpdate:
             return _decode(file.read())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PendingUpdateCorrupt(path, str(error)) from error
+
+
+def outdoes(row: ObjectRow, other: ObjectRow) -> bool:
+    """Whether a container that has the one row learns nothing from the other, which is of the same object."""
+    typed_at, others_typed_at = _typed_at(row), _typed_at(other)
+    return (
+        row.policy_index == other.policy_index
+        and (row.timestamp > other.timestamp or _data(row) == _data(other))
+        and (typed_at > others_typed_at or (typed_at == others_typed_at and row.content_type == other.content_type))
+        and max(row.timestamp, row.meta_timestamp) >= max(other.timestamp, other.meta_timestamp)
+    )
+
+
+def _data(row: ObjectRow) -> tuple[str, bool, str, int]:
+    return row.timestamp, row.deleted, row.etag, row.size
+
+
+def _typed_at(row: ObjectRow) -> str:
+    # An empty timestamp, which stands for the data's, sorts first.
+    return max(row.timestamp, row.content_type_timestamp)
 
 
 def newest_first(directory: str) -> Iterator[list[str]]:

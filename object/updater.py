@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +17,15 @@ from objstore.http.transport import BackendRequest, Exchange, NodeFailure
 from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import Location, StorageEngine
 from objstore.object.gates import ContainerGates
-from objstore.object.pending import PendingUpdate, PendingUpdateCorrupt, load, newest_first, remove_leftovers, save
+from objstore.object.pending import (
+    PendingUpdate,
+    PendingUpdateCorrupt,
+    load,
+    newest_first,
+    outdoes,
+    remove_leftovers,
+    save,
+)
 from objstore.object.placing import Placing
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
@@ -35,10 +43,10 @@ LEFTOVER_SECONDS: Final = 3600.0
 
 
 class Found(Struct, frozen=True):
-    """The newest update of one object, and all files it makes superfluous once delivered, its own among them."""
+    """An update, and all files it makes superfluous once delivered: its own first, then those that it outdoes."""
 
     update: PendingUpdate
-    paths: Sequence[str]
+    paths: list[str]
 
 
 class Updater:
@@ -88,9 +96,10 @@ class Updater:
         return Step.BUSY
 
     def _look_through(self, directory: str) -> None:
-        waiting: Iterator[list[str]] = iter(self._runtime.threads.call(list, newest_first(directory)))
+        objects: list[list[str]] = self._runtime.threads.call(list, newest_first(directory))
+        waiting = chain.from_iterable(map(self._load, objects))
         while batch := list(islice(waiting, UPDATES_MAX)):
-            self._deliver(self._admitted([found for paths in batch if (found := self._load(paths)) is not None]))
+            self._deliver(self._admitted(batch))
         self._runtime.threads.call(remove_leftovers, directory, self._runtime.clock.now() - LEFTOVER_SECONDS)
         self._runtime.threads.call(files.remove_empty_directory, directory)
 
@@ -149,11 +158,12 @@ class Updater:
         self._report.count("failed")
         self._runtime.log.error("device failed", path=path, error=str(error))
 
-    def _load(self, paths: Sequence[str]) -> Found | None:
-        """The newest update that can be read; one that cannot is moved aside."""
-        for number, path in enumerate(paths):
+    def _load(self, paths: Sequence[str]) -> list[Found]:
+        """The updates of one object that its container can learn from; one that cannot be read is moved aside."""
+        loaded: list[Found] = []
+        for path in paths:
             try:
-                return Found(self._runtime.threads.call(load, path), paths[number:])
+                update = self._runtime.threads.call(load, path)
             except FileNotFoundError:
                 continue
             except PendingUpdateCorrupt as error:
@@ -161,7 +171,13 @@ class Updater:
                 target = f"{device}/quarantined/async_pending{below}"
                 self._runtime.threads.call(files.move_aside, path, target)
                 self._runtime.log.error("pending update quarantined", path=path, reason=error.reason, moved_to=target)
-        return None
+                continue
+            newer = next((found for found in loaded if outdoes(found.update.row, update.row)), None)
+            if newer is None:
+                loaded.append(Found(update, [path]))
+            else:
+                newer.paths.append(path)
+        return loaded
 
     def _deliver(self, batch: Sequence[Found]) -> None:
         """Send each update to the servers of its container that have not got it, and keep what some have not."""
@@ -253,6 +269,6 @@ class Updater:
 
 
 def _unlink_all(paths: Sequence[str]) -> None:
-    # The newest goes last: were an older one left alone by a crash, it would be sent as if it were the newest.
+    # The newest goes last: were one that it outdoes left alone by a crash, that would be sent in its stead.
     for path in reversed(paths):
         files.unlink_quietly(path)

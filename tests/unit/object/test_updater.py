@@ -1,10 +1,11 @@
-"""The updater: newest first, to every server, until all have it."""
+"""The updater: every row that its container can learn from, to every server, until all have it."""
 
 import errno
 import os
 from array import array
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -14,9 +15,10 @@ from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.object import updater as updater_module
 from objstore.object.engine import make_engine
-from objstore.object.pending import load, save
+from objstore.object.pending import PendingUpdate, load, pending_path, save
 from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
 from objstore.ring.ring import Ring
+from objstore.rows import ObjectRow
 from objstore.system import files
 from tests.unit.object.harness import NOW, Store, at
 
@@ -73,11 +75,70 @@ def test_a_server_has_longer_for_many_rows_than_for_one_while_a_client_waits(sto
     assert set(store.transport.timeouts) == {7}
 
 
-def test_only_the_newest_row_of_an_object_is_sent(store: Store, updater: Updater) -> None:
+def test_a_row_that_is_wholly_outdone_is_not_sent(store: Store, updater: Updater) -> None:
     undelivered(store, 1, 2, 3)
     assert len(pending(store)) == 3
     run_once(updater)
     assert {row.timestamp for row in store.transport.rows} == {at(3)}
+    assert pending(store) == []
+
+
+def record(store: Store, *rows: ObjectRow) -> None:
+    """Rows of one object that its container was not told."""
+    for row in rows:
+        update = PendingUpdate("a", "c", row)
+        save(pending_path(str(store.root / "sda/async_pending"), store.cluster.hasher, update), update)
+
+
+STORED = ObjectRow("o", at(1), 1, "text/plain", "etag")
+DELETED = ObjectRow("o", at(2), 0, "application/deleted", "noetag", deleted=True)
+OVERWRITTEN = ObjectRow("o", at(2), 2, "text/html", "other")
+TYPED = replace(STORED, content_type="image/png", content_type_timestamp=at(2), meta_timestamp=at(2))
+POSTED = replace(STORED, meta_timestamp=at(3))
+
+
+@pytest.mark.parametrize("older", [DELETED, OVERWRITTEN, TYPED])
+def test_what_a_post_with_a_faster_clock_does_not_say_is_sent(store: Store, updater: Updater, older: ObjectRow) -> None:
+    record(store, POSTED, older)
+    run_once(updater)
+    assert [row for row in store.transport.rows if row == POSTED] == [POSTED] * 3
+    assert [row for row in store.transport.rows if row == older] == [older] * 3
+    assert len(store.transport.requests) == 3
+    assert pending(store) == []
+
+
+def test_of_many_posts_only_the_newest_is_sent(store: Store, updater: Updater) -> None:
+    record(store, *(replace(STORED, meta_timestamp=at(second)) for second in range(2, 9)), STORED)
+    assert len(pending(store)) == 8
+    run_once(updater)
+    assert store.transport.rows == [replace(STORED, meta_timestamp=at(8))] * 3
+    assert pending(store) == []
+
+
+def test_a_row_saved_while_another_of_its_moment_is_sent_is_kept(store: Store, updater: Updater) -> None:
+    """Two POSTs of one moment: one reached the object before it was overwritten, and one afterwards."""
+    later = replace(OVERWRITTEN, meta_timestamp=at(3))
+    record(store, POSTED)
+    start = store.transport.start
+
+    def start_and_record(*arguments: Any) -> Any:
+        record(store, later)
+        return start(*arguments)
+
+    store.transport.start = start_and_record  # type: ignore[method-assign]
+    run_once(updater)
+    assert [load(str(store.root / "sda" / name)).row for name in pending(store)] == [later]
+    run_once(updater)
+    assert store.transport.rows == [POSTED] * 3 + [later] * 3
+    assert pending(store) == []
+
+
+def test_records_named_by_an_earlier_version_are_delivered(store: Store, updater: Updater) -> None:
+    record(store, STORED)
+    path = store.root / "sda" / pending(store)[0]
+    path.rename(path.with_name(path.name.rpartition("-")[0]))
+    run_once(updater)
+    assert store.transport.rows == [STORED] * 3
     assert pending(store) == []
 
 
