@@ -231,8 +231,11 @@ class Updater:
         taken = {node.id for node, status in statuses.items() if status // 100 == 2}
         delivered = taken.union(update.delivered)
         age = self._runtime.clock.now() - float(update.timestamp.partition("_")[0])
-        orphaned = age > RECLAIM_SECONDS and all(status == 404 for status in statuses.values())
         complete = all(node.id in delivered for node in statuses)
+        # Who has taken it is not asked again, and may have forgotten the container since.
+        orphaned = age > RECLAIM_SECONDS and all(
+            status == 404 or node.id in delivered for node, status in statuses.items()
+        )
         if complete or orphaned or self._is_superseded(found):
             self._runtime.threads.call(_unlink_all, found.paths)
             self._report.count("delivered" if complete else "dropped")

@@ -176,6 +176,28 @@ def test_rows_of_a_container_that_is_long_gone_are_dropped(store: Store, updater
     assert pending(store) == []
 
 
+def test_rows_that_a_server_took_before_its_container_was_gone_are_dropped(store: Store, updater: Updater) -> None:
+    undelivered(store, 1)
+    store.transport.status_of = {0: None, 2: 503}
+    run_once(updater)
+    store.transport.status_of = {}
+    store.transport.status = 404
+    store.clock.seconds = NOW + RECLAIM_SECONDS - 2
+    run_once(updater)
+    assert len(pending(store)) == 1
+    store.clock.seconds += 4
+    run_once(updater)
+    assert pending(store) == []
+
+
+def test_rows_that_a_server_may_still_take_are_kept_however_old(store: Store, updater: Updater) -> None:
+    undelivered(store, 1)
+    store.transport.status_of = {0: None, 1: 404}
+    store.clock.seconds = NOW + 2 * RECLAIM_SECONDS
+    run_once(updater)
+    assert len(pending(store)) == 1
+
+
 def test_rows_of_what_has_been_replaced_are_dropped(store: Store, updater: Updater) -> None:
     """The container would show them, were it made again after its servers had forgotten the deletion."""
     store.transport.status = None
