@@ -163,14 +163,11 @@ class Updater:
         loaded: list[Found] = []
         for path in paths:
             try:
-                update = self._runtime.threads.call(load, path)
-            except FileNotFoundError:
+                update = self._loaded(path)
+            except OSError as error:  # the others have their turn all the same
+                self._failed(path, error)
                 continue
-            except PendingUpdateCorrupt as error:
-                device, _, below = path.rpartition("/async_pending")
-                target = f"{device}/quarantined/async_pending{below}"
-                self._runtime.threads.call(files.move_aside, path, target)
-                self._runtime.log.error("pending update quarantined", path=path, reason=error.reason, moved_to=target)
+            if update is None:
                 continue
             newer = next((found for found in loaded if outdoes(found.update.row, update.row)), None)
             if newer is None:
@@ -178,6 +175,19 @@ class Updater:
             else:
                 newer.paths.append(path)
         return loaded
+
+    def _loaded(self, path: str) -> PendingUpdate | None:
+        """None when it has been delivered meanwhile, or was moved aside. Raises OSError."""
+        try:
+            return self._runtime.threads.call(load, path)
+        except FileNotFoundError:
+            return None
+        except PendingUpdateCorrupt as error:
+            device, _, below = path.rpartition("/async_pending")
+            target = f"{device}/quarantined/async_pending{below}"
+            self._runtime.threads.call(files.move_aside, path, target)
+            self._runtime.log.error("pending update quarantined", path=path, reason=error.reason, moved_to=target)
+            return None
 
     def _deliver(self, batch: Sequence[Found]) -> None:
         """Send each update to the servers of its container that have not got it, and keep what some have not."""
@@ -198,7 +208,10 @@ class Updater:
         self._pace.spend(len(group))
         statuses = self._send(container, policy_index, group)
         for found in group:
-            self._settle(found, statuses)
+            try:
+                self._settle(found, statuses)
+            except OSError as error:  # it is told again
+                self._failed(found.paths[0], error)
 
     def _send(self, container: ResourcePath, policy_index: int, group: Sequence[Found]) -> dict[Device, int]:
         """The status each of the container's servers answered; 0 when it did not."""
@@ -226,7 +239,7 @@ class Updater:
         return statuses
 
     def _settle(self, found: Found, statuses: dict[Device, int]) -> None:
-        """Forget the update if all have it, or else note who has."""
+        """Forget the update if all have it, or else note who has. Raises OSError, as of a full device."""
         update = found.update
         taken = {node.id for node, status in statuses.items() if status // 100 == 2}
         delivered = taken.union(update.delivered)
@@ -242,10 +255,7 @@ class Updater:
             return
         self._report.count("kept")
         if taken.difference(update.delivered):
-            try:
-                self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
-            except OSError as error:  # a full device: who has the row is told again
-                self._failed(found.paths[0], error)
+            self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
 
     def _is_superseded(self, found: Found) -> bool:
         """Whether the device has a newer version of the object by now, with which came a row of its own.

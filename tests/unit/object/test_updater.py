@@ -307,6 +307,37 @@ def test_a_device_that_cannot_be_read_holds_no_other_up(store: Store, monkeypatc
     assert pending(store) == []
 
 
+def test_a_record_that_cannot_be_read_holds_no_other_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(store, DELETED, POSTED)
+    unreadable = str(store.root / "sda" / pending(store)[-1])
+
+    def fail(path: str) -> PendingUpdate:
+        if path == unreadable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return load(path)
+
+    monkeypatch.setattr(updater_module, "load", fail)
+    run_once(make(store))
+    assert store.transport.rows == [DELETED] * 3
+    assert [str(store.root / "sda" / name) for name in pending(store)] == [unreadable]
+    assert any(b"Input/output error" in line for line in store.lines)
+
+
+def test_a_record_that_cannot_be_removed_holds_no_other_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(store, DELETED, POSTED)
+    unremovable = str(store.root / "sda" / pending(store)[-1])
+    unlink_quietly = files.unlink_quietly
+
+    def fail(path: str) -> bool:
+        if path == unremovable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return unlink_quietly(path)
+
+    monkeypatch.setattr(files, "unlink_quietly", fail)
+    run_once(make(store))
+    assert [str(store.root / "sda" / name) for name in pending(store)] == [unremovable]
+
+
 def test_a_full_device_delivers_what_is_pending(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """That some have a row already cannot be noted: they are told again."""
     undelivered(store, 1)
