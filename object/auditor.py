@@ -6,6 +6,7 @@ one, between, reads metadata only and finds files that a crash has left empty.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,21 +126,30 @@ class ObjectAuditor:
         self._under_way.append(DevicePass(path, note, left, self._runtime.clock.monotonic()))
 
     def _suffixes(self, path: str, since: Position) -> Iterator[tuple[Policy, str, str]]:
-        """All suffixes of a device from a position on, in order."""
+        """All suffixes of a device from a position on, in order. Raises OSError and DeviceUnavailable."""
         call, engine = self._runtime.threads.call, self._engine
         for policy in sorted(self._cluster.policies, key=lambda each: each.index):
             if policy.index < since.policy_index:
                 continue
             oldest = self._runtime.clock.now() - ABANDONED_SECONDS
-            self._report.count("uploads_removed", call(engine.forget_uploads, path, policy, oldest))
+            try:
+                self._report.count("uploads_removed", call(engine.forget_uploads, path, policy, oldest))
+            except OSError as error:
+                self._passed_over(path, f"{path}/{policy.tmp_dir}", error)
             first = since.partition if policy.index == since.policy_index else 0
             for partition in sorted(call(engine.partitions, path, policy), key=int):
-                if int(partition) >= first:
-                    for suffix in sorted(call(engine.suffixes, path, policy, partition)):
-                        yield policy, partition, suffix
+                if int(partition) < first:
+                    continue
+                try:
+                    suffixes = sorted(call(engine.suffixes, path, policy, partition))
+                except OSError as error:
+                    self._passed_over(path, f"{path}/{policy.data_dir}/{partition}", error)
+                    continue
+                for suffix in suffixes:
+                    yield policy, partition, suffix
 
     def _advance(self, device: DevicePass) -> bool:
-        """Look through the next suffix of a device; False when there is none, or the device fails."""
+        """Look through the next suffix of a device; False when there is none, or the device as a whole fails."""
         call = self._runtime.threads.call
         try:
             following = next(device.left, None)
@@ -147,17 +157,27 @@ class ObjectAuditor:
                 call(files.unlink_quietly, device.note)
                 return False
             policy, partition, suffix = following
-            self._audit_suffix(device.path, policy, partition, suffix)
+            try:
+                self._audit_suffix(device.path, policy, partition, suffix)
+            except OSError as error:
+                self._passed_over(device.path, f"{device.path}/{policy.data_dir}/{partition}/{suffix}", error)
             if self._runtime.clock.monotonic() - device.noted_at >= NOTE_SECONDS:
                 device.noted_at = self._runtime.clock.monotonic()
                 content = msgspec.json.encode(Position(policy.index, int(partition)))
                 with suppress(OSError):  # a full or read-only device is audited all the same
                     call(files.write_atomically, device.note, content)
-        except OSError as error:
+        except (OSError, DeviceUnavailable) as error:
             self._report.count("failed")
             self._runtime.log.error("device cannot be audited", device=device.path, reason=str(error))
             return False
         return True
+
+    def _passed_over(self, device: str, place: str, error: OSError) -> None:
+        """A place cannot be audited; the others are. Raises OSError and DeviceUnavailable if the device is gone."""
+        self._report.count("failed")
+        self._runtime.log.error("cannot be audited", place=place, reason=str(error))
+        self._devices.path(os.path.basename(device))
+        self._runtime.threads.call(files.list_directory, device)
 
     # Objects
 
@@ -182,6 +202,8 @@ class ObjectAuditor:
                     self._bring_home(location)
             except ObjectCorrupt:
                 self._report.count("quarantined")  # by the engine, which has logged why
+            except OSError as error:
+                self._passed_over(device, f"{device}/{policy.data_dir}/{partition}/{suffix}/{digest}", error)
 
     def _audit_object(self, location: Location, standing: FileSet, place: Location | None) -> None:
         """Raises ObjectCorrupt once it is in quarantine. Watchers are told of its `place`, once for each object."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,68 @@ def test_wrong_places(bench: Bench) -> None:
     assert bench.run() == {"sound": 1, "quarantined": 3}
     assert len(bench.quarantined) == 3
     assert right.exists()
+
+
+def failing(failing_path: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    """`real`, but that nothing at or below a path can be read."""
+
+    def fail(path: str, *arguments: Any) -> Any:
+        if f"{path}/".startswith(f"{failing_path}/"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, *arguments)
+
+    return fail
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+@pytest.mark.parametrize("level", ["partition", "suffix", "hash"])
+def test_what_cannot_be_read_is_passed_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch, level: str, is_full: bool
+) -> None:
+    bench = Bench(store, {} if is_full else None)
+    folders = sorted((bench.put(str(number)) for number in range(5)), key=lambda folder: int(folder.parts[-3]))
+    folder = folders[1]
+    unreadable = {"partition": folder.parent.parent, "suffix": folder.parent, "hash": folder}[level]
+    monkeypatch.setattr(os, "listdir", failing(str(unreadable), os.listdir))
+    for _ in range(2):
+        assert bench.run() == {"sound": 4, "failed": 1}
+    assert sum(str(unreadable).encode() in line for line in store.lines) == 2
+
+
+def test_a_file_named_like_a_hash_is_passed_over(bench: Bench) -> None:
+    for number in range(5):
+        bench.put(str(number))
+    suffix = bench.store.root / "sda/objects/0/fff"
+    suffix.mkdir(parents=True)
+    (suffix / ("0" * 29 + "fff")).write_bytes(b"")
+    assert bench.run() == {"sound": 5, "failed": 1}
+
+
+def test_an_object_that_cannot_be_judged_is_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = sorted((bench.put(str(number)).name for number in range(5)), key=lambda digest: int(digest[:2], 16))
+    verify = bench.engine.verify
+
+    def fail(device: str, policy: Any, partition: str, digest: str, *arguments: Any) -> Any:
+        if digest == first:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return verify(device, policy, partition, digest, *arguments)
+
+    monkeypatch.setattr(bench.engine, "verify", fail)
+    assert bench.run() == {"sound": 4, "failed": 1}
+
+
+def test_temporary_files_that_cannot_be_listed_are_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.put()
+    monkeypatch.setattr(os, "listdir", failing(str(bench.store.root / "sda/tmp"), os.listdir))
+    assert bench.run() == {"sound": 1, "failed": 1}
+
+
+def test_a_device_that_fails_as_a_whole_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        bench.put(str(number))
+    assert bench.auditor.step() is Step.BUSY
+    monkeypatch.setattr(os, "listdir", failing(str(bench.store.root / "sda"), os.listdir))
+    assert bench.run() == {"sound": 1, "failed": 2}  # the place, and then the device
 
 
 def test_what_broken_off_uploads_left_goes_after_a_day(bench: Bench) -> None:
