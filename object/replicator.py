@@ -174,7 +174,11 @@ class ObjectReplicator:
         now = self._runtime.clock.now()
         before = reclaim_before(now, self._config.reclaim_age)
         power = ring.part_power
-        digests = self._runtime.threads.call(self._digests, device.path, policy, partitions, now, before, power)
+        looked = self._runtime.threads.call(self._digests, device.path, policy, partitions, now, before, power)
+        for error in looked.values():
+            if isinstance(error, OSError):
+                self._failed(device, error)
+        digests = {number: found for number, found in looked.items() if isinstance(found, PartitionDigests)}
         known = list(digests)
         others = {
             number: [node for node in ring.primaries(int(number)) if not self._is_this(node, device)]
@@ -206,17 +210,21 @@ class ObjectReplicator:
             tasks.append(concurrency.spawn(self._sync, device, partition, mine, theirs, is_primary, ring))
         for task in tasks:
             task.wait()
-        return len(known)
+        return len(looked)
 
     def _digests(
         self, path: str, policy: Policy, partitions: Sequence[str], now: float, before: str, part_power: int
-    ) -> dict[str, PartitionDigests]:
-        """Those of the first partitions."""
-        found: dict[str, PartitionDigests] = {}
+    ) -> dict[str, PartitionDigests | OSError]:
+        """Those of the first partitions, or why there are none of one."""
+        found: dict[str, PartitionDigests | OSError] = {}
         suffixes = 0
         for number in partitions:
-            found[number] = self._engine.suffix_digests(path, policy, number, now, before, part_power)
-            suffixes += len(found[number].suffixes)
+            try:
+                found[number] = digests = self._engine.suffix_digests(path, policy, number, now, before, part_power)
+            except OSError as error:
+                found[number] = error
+                continue
+            suffixes += len(digests.suffixes)
             if suffixes >= SUFFIXES_AT_ONCE:
                 break
         return found

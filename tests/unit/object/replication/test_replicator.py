@@ -15,6 +15,7 @@ from objstore.object import replicator
 from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.metadata import ATTRIBUTE
+from objstore.object.replication.keeping import NOTE
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.system import concurrency
@@ -104,6 +105,17 @@ def test_only_so_many_digests_are_held_at_a_time(
     monkeypatch.setattr(made, "_compare_some", compare_some)
     made._compare(SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
     assert found == held
+
+
+def test_a_partition_that_cannot_be_read_holds_no_other_up(replicas: Replicas) -> None:
+    replicas.put(0, "o", 1)
+    (replicas.servers[0].root / "sda/objects/1").write_bytes(b"no directory")
+    replicas.replicate(0)
+    assert replicas.names(1, "o") == replicas.names(2, "o") == [at(1) + ".data"]
+    figures = replicas.servers[0].runtime.metrics.render().decode()
+    assert 'object_replicator_files_total{outcome="failed"} 1.0' in figures
+    assert sum(b"device failed" in line and b"objects/1" in line for line in replicas.lines) == 1
+    assert not (replicas.servers[0].root / "sda" / NOTE).exists()
 
 
 def test_non_ascii_metadata_damaged_by_sync(replicas: Replicas) -> None:
