@@ -1,8 +1,8 @@
-"""Tombstones of rows are dropped when they are old by every primary's clock, and every one is known to have them.
+"""Tombstones of rows are dropped when they are old by every primary's clock, and every one has the same live rows.
 
-An older live row can then come from nowhere: each replica has merged all that the others hold. And none takes such a
-tombstone from another unless it has something for it to delete: who has forgotten it would get it again from who has
-not, and it would go round for ever.
+Then no primary has an older live row, and each has merged all that the others hold. The latter alone is not enough:
+none takes an old tombstone from another unless it has something for it to delete. Who has forgotten it would get it
+again from who has not, and it would go round for ever.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ class DatabaseReplicator(Generic[Row]):
             if agreed:
                 self._give_up(subject)
             return
-        if agreed:
+        if agreed and _same_live_rows(subject, answers):
             self._reclaim(subject, limit)
         self.synced(subject)
 
@@ -342,3 +342,17 @@ class DatabaseReplicator(Generic[Row]):
 
 def _question(subject: Subject) -> Question:
     return Question(subject.partition, subject.location.hash, subject.summary)
+
+
+def _same_live_rows(subject: Subject, answers: Answers) -> bool:
+    """Whether no peer has a live row that is deleted here.
+
+    Sync points do not say that: who had nothing for an old tombstone to delete has left it out, and moved its point all
+    the same; it may get the row after that, from a replica to which it has passed the point on.
+    """
+    return all(
+        isinstance(answer, Answer)
+        and answer.summary is not None
+        and answer.summary.live_digest == subject.summary.live_digest
+        for answer in answers.values()
+    )

@@ -270,6 +270,35 @@ def test_an_old_tombstone_is_taken_only_where_it_deletes_something(replicas: Rep
     assert [(each.name, each.deleted) for each in replicas[1].rows()] == [("o", True)]
 
 
+@pytest.mark.parametrize("wiped", [False, True])
+def test_a_tombstone_that_one_has_left_out_is_kept_while_another_has_the_row(replicas: Replicas, wiped: bool) -> None:
+    if wiped:
+        replicas[2].update(row("gone", 1))
+    for number in (1, 3):
+        replicas[number].update(row("gone", 1))
+    if wiped:
+        replicas.replicate()
+        replicas.replicate()
+        replicas[2].update(row("gone", 10, deleted=True), row("kept", 11))
+    replicas[1].update(row("gone", 10, deleted=True), row("kept", 11))
+    replicas[3].up = False
+    replicas.clock.seconds = NOW + 9 * 86400
+    if wiped:
+        replicas[2].wipe()
+    # Node 2 takes all that node 1 has, but not the old tombstone.
+    replicas.replicate(1, 1)
+    assert [(each.name, each.deleted) for each in replicas[2].rows()] == [("kept", False)]
+    replicas[1].up, replicas[3].up = False, True
+    replicas.replicate(3)  # learns from node 2 that it has all that node 1 had
+    replicas[1].up = True
+    for _ in range(4):
+        replicas.replicate(1)
+        replicas.replicate()
+        replicas.clock.seconds += 7200
+    assert all(replicas[number].names() == ["kept"] for number in (1, 2, 3))
+    assert all(replicas[number].summary().tombstone_digest == 0 for number in (1, 2, 3))
+
+
 def test_a_tombstone_that_changes_while_it_is_dropped_stays(replicas: Replicas) -> None:
     node = replicas[1]
     node.update(row("gone", 2, deleted=True))
