@@ -25,6 +25,7 @@ from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
 from objstore.ring.surroundings import Surroundings
+from objstore.rows import ContainerRow, encode_rows
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 from objstore.timestamps import Timestamp
@@ -142,9 +143,21 @@ class AccountReaper:
             Client.TIMESTAMP: self._runtime.clock.timestamp().internal,
             **account_headers(*self._direct.primaries(self._rings.account, path.account_path)),
         }
-        best = self._direct.send(self._rings.container, "DELETE", path, headers).best
-        self._report.count("containers" if best in (204, 404) else "containers_left")
+        replies = self._direct.send(self._rings.container, "DELETE", path, headers)
+        deleted = replies.best in (204, 404)
+        if set(replies.statuses) == {404}:
+            # It may be that none has its database, and then none has told the account, which lists it all the same.
+            deleted = self._tell_account(path)
+        self._report.count("containers" if deleted else "containers_left")
         yield
+
+    def _tell_account(self, path: ResourcePath) -> bool:
+        """That a container is gone, and empty; whether a quorum of its servers has heard it."""
+        now = self._runtime.clock.timestamp().internal
+        row = ContainerRow(path.container, put_timestamp="0", delete_timestamp=now, stats_timestamp=now)
+        headers = {Client.CONTENT_TYPE: "application/json"}
+        replies = self._direct.send(self._rings.account, "UPDATE", path.account_path, headers, encode_rows([row]))
+        return replies.best // 100 == 2
 
     def _delete_objects(self, path: ResourcePath, policy_index: int, names: list[str]) -> int:
         """How many of them could not be deleted."""

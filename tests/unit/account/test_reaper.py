@@ -136,6 +136,38 @@ def test_what_cannot_be_deleted_is_left_to_the_next_pass(replicas: Replicas) -> 
     assert reap(replicas) == {"accounts": 3, "objects": 3, "containers": 3}
 
 
+def test_a_container_that_only_the_account_knows_is_struck_off(replicas: Replicas) -> None:
+    """Deleted and forgotten everywhere; a device that was away has told the account of it since."""
+    ghost = ContainerRow("ghost", at(1), object_count=3, bytes_used=9, policy_index=1, stats_timestamp=at(60))
+    for number in (1, 2, 3):
+        replicas[number].request("UPDATE", body=encode_rows([ghost]), path=ACCOUNT)
+    delete_account(replicas)
+    replicas.clock.seconds = NOW + 8 * 86400
+    assert reap(replicas) == {"accounts": 3, "objects": 6, "containers": 4}
+    assert reap(replicas) == {}
+    for _ in range(2):
+        for number in (1, 2, 3):
+            run_once(replicas[number].account_replicator)
+    assert all(replicas[number].request("PUT", 9 * 86400, path=ACCOUNT).status == 201 for number in (1, 2, 3))
+
+
+def test_a_container_is_not_struck_off_while_a_server_of_it_is_silent(replicas: Replicas) -> None:
+    for number in (1, 2, 3):
+        replicas[number].request("UPDATE", body=encode_rows([ContainerRow("ghost", at(1))]), path=ACCOUNT)
+    delete_account(replicas)
+    replicas.clock.seconds = NOW + 200
+
+    def refuse(request: BackendRequest) -> None:
+        if request.method == "DELETE" and request.path.container == "ghost" and request.node.ip == "10.0.0.3":
+            raise NodeFailure(request.node, "connect")
+
+    replicas.before = refuse
+    reap(replicas)
+    replicas.before = None
+    assert reap(replicas)["containers"] == 1
+    assert reap(replicas) == {}
+
+
 def test_one_that_takes_too_long_is_said(replicas: Replicas) -> None:
     delete_account(replicas)
     replicas.clock.seconds = NOW + 40 * 86400
