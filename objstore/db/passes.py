@@ -1,4 +1,4 @@
-"""How long a device was away: its own note of when a pass over its databases last reached all that it had to reach."""
+"""How long a device was away: its own note of when some peer last answered for each of its databases in one pass."""
 
 from __future__ import annotations
 

@@ -83,6 +83,7 @@ class DatabaseReplicator(Generic[Row]):
         self._walk: Walk | None = None
         self._next_looks: dict[str, float] = {}
         self._away: set[str] = set()  # devices that come back after so long that what they bring may be obsolete
+        self._cut_off: set[str] = set()  # devices with a database of which in this pass not one peer answered
 
     @abstractmethod
     def settled(self, connection: sqlite3.Connection) -> bool:
@@ -117,6 +118,7 @@ class DatabaseReplicator(Generic[Row]):
 
     def _begin(self) -> None:
         self._report.begin()
+        self._cut_off.clear()
         call = self.runtime.threads.call
         walk = self._walk = call(Walk, self._devices, self._description.folder, self.runtime)
         oldest = self.runtime.clock.now() - self.config.reclaim_age
@@ -127,16 +129,20 @@ class DatabaseReplicator(Generic[Row]):
             call(self._remover.clean, root, self.runtime.clock.now())
 
     def _end(self, walk: Walk) -> None:
-        """A device that was away stays so until a pass has reached every peer."""
+        """A device that was away stays so until a pass in which some peer has answered for each of its databases.
+
+        One, not all: a dead disk elsewhere must not make the others seem to be away. Primaries forget nothing while one
+        of them does not answer.
+        """
         self._walk = None
-        if not self._report.counted("failed"):
-            self._away.clear()
         for root in walk.roots:
-            if root not in self._away:
-                try:
-                    self.runtime.threads.call(write_note, root, self._description.folder, self.runtime.clock.now())
-                except OSError as error:
-                    self.runtime.log.warning("device cannot be written to", device=root, reason=str(error))
+            if root in self._cut_off:
+                continue
+            self._away.discard(root)
+            try:
+                self.runtime.threads.call(write_note, root, self._description.folder, self.runtime.clock.now())
+            except OSError as error:
+                self.runtime.log.warning("device cannot be written to", device=root, reason=str(error))
         self._report.end()
 
     def _subjects(self, places: Sequence[Place]) -> list[Subject]:
@@ -206,6 +212,8 @@ class DatabaseReplicator(Generic[Row]):
 
     def _sync_all(self, subject: Subject, answers: Answers) -> None:
         self._report.count("looked_at")
+        if answers and not any(isinstance(answer, Answer) or answer.device_gone for answer in answers.values()):
+            self._cut_off.add(subject.location.root)
         limit = self._reclaimer.limit(self._slowest_clock(answers))
         if self._forgettable(subject, answers, limit):
             return
@@ -301,10 +309,14 @@ class DatabaseReplicator(Generic[Row]):
         return status.deleted and summary.row_count == 0 and status.delete_timestamp < limit
 
     def _is_stranded(self, subject: Subject, answers: Answers, limit: str) -> bool:
-        """Whether it comes back after so long that the primaries may have deleted and forgotten it meanwhile."""
+        """Whether it comes back after so long that the primaries may have deleted and forgotten it meanwhile.
+
+        In the partition of a former ring it may just be that they have not moved theirs.
+        """
         status = subject.summary.status
         return (
             subject.location.root in self._away
+            and int(subject.location.partition) == subject.partition
             and bool(answers)
             and all(isinstance(each, Answer) and each.is_absent for each in answers.values())
             and max(status.put_timestamp, status.delete_timestamp) < limit

@@ -50,10 +50,10 @@ OBJECT_PORT, CONTAINER_PORT, ACCOUNT_PORT = 6200, 6201, 6202
 PATH = ResourcePath("a", "c")
 
 
-def ring_of(nodes: Sequence[int], port: int = CONTAINER_PORT, replicas: int = 3) -> Ring:
+def ring_of(nodes: Sequence[int], port: int = CONTAINER_PORT, replicas: int = 3, part_power: int = 4) -> Ring:
     """A ring of one device, sda, on each of these nodes."""
     devices = [Device(node, 1, node, f"10.0.0.{node}", port, f"10.0.0.{node}", port, "sda", 1.0) for node in nodes]
-    return build_ring(devices, 4, replicas, seed=1)
+    return build_ring(devices, part_power, replicas, seed=1)
 
 
 class NodeRings:
