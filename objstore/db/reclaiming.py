@@ -1,13 +1,15 @@
-"""Tombstones of rows are dropped when they are old by every primary's clock, and every one has the same live rows.
+"""Tombstones of rows are dropped when they are old by every primary's clock, and none has an older live row.
 
-Then no primary has an older live row, and each has merged all that the others hold. The latter alone is not enough:
-none takes an old tombstone from another unless it has something for it to delete. Who has forgotten it would get it
-again from who has not, and it would go round for ever.
+None takes an old tombstone from another unless it has something for it to delete: who has forgotten it would get it
+again from who has not, and it would go round for ever. So that each has merged all that the others hold is not enough:
+who left a tombstone out may have got the row after that, from a replica to which it passed its sync point on. Whose
+live rows are not the same is therefore told once more of what is to be dropped.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Generic
 
@@ -40,23 +42,28 @@ class Reclaimer(Generic[Row]):
         """What was written before this moment is old; in the internal form."""
         return Timestamp.from_seconds(max(now - self._reclaim_age_seconds, 0.0)).internal
 
-    def run(self, database: Database, agreed_sequence: int, limit: str) -> int:
+    def run(self, database: Database, agreed_sequence: int, limit: str, remind: Callable[[Sequence[Row]], None]) -> int:
         """Drop those from before `limit` of the sequences on which the primaries agreed; how many.
 
-        Raises as Database.write.
+        `remind` tells others of them before. Raises as it does, and as Database.write.
         """
         dropped = 0
-        while count := self._part(database, agreed_sequence, limit):
+        while count := self._part(database, agreed_sequence, limit, remind):
             dropped += count
         return dropped
 
-    def _part(self, database: Database, agreed_sequence: int, limit: str) -> int:
+    def _part(
+        self, database: Database, agreed_sequence: int, limit: str, remind: Callable[[Sequence[Row]], None]
+    ) -> int:
         def find(connection: sqlite3.Connection) -> list[Row]:
             found = connection.execute(self._find, (limit, agreed_sequence, ROWS_PER_TRANSACTION_MAX)).fetchall()
             return [self._description.row(name, True, values) for name, *values in found]
 
         rows = database.read(find, long=True)
-        return database.write(partial(self._drop_rows, rows)) if rows else 0
+        if not rows:
+            return 0
+        remind(rows)
+        return database.write(partial(self._drop_rows, rows))
 
     def _drop_rows(self, rows: list[Row], connection: sqlite3.Connection) -> int:
         """What has changed since it was read is left alone."""

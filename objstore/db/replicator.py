@@ -227,8 +227,8 @@ class DatabaseReplicator(Generic[Row]):
             if agreed:
                 self._give_up(subject)
             return
-        if agreed and _same_live_rows(subject, answers):
-            self._reclaim(subject, limit)
+        if agreed:
+            self._reclaim(subject, answers, limit)
         self.synced(subject)
 
     def _slowest_clock(self, answers: Answers) -> float:
@@ -328,7 +328,7 @@ class DatabaseReplicator(Generic[Row]):
         self._report.count("set_aside")
         self.runtime.log.error("database unknown to all others since its device was away", target=target)
 
-    def _reclaim(self, subject: Subject, limit: str) -> None:
+    def _reclaim(self, subject: Subject, answers: Answers, limit: str) -> None:
         """Drop old tombstones, now and then."""
         if subject.summary.tombstone_digest == 0:
             return
@@ -338,8 +338,15 @@ class DatabaseReplicator(Generic[Row]):
         if len(self._next_looks) >= LOOKS_REMEMBERED_MAX:
             self._next_looks.clear()
         self._next_looks[key] = now + self.config.reclaim_age / RECLAIM_LOOKS
+        others = [node for node, answer in answers.items() if not _has_live_rows_of(subject, answer)]
+
+        def remind(rows: Sequence[Row]) -> None:
+            for node in others:
+                self._sync.remind(subject, node, rows, limit)
+
         with self.store.opened(subject.location) as database:
-            self._report.count("tombstones_dropped", self._reclaimer.run(database, subject.summary.sequence, limit))
+            dropped = self._reclaimer.run(database, subject.summary.sequence, limit, remind)
+        self._report.count("tombstones_dropped", dropped)
 
     def _finish_removal(self, place: Place) -> None:
         try:
@@ -356,15 +363,6 @@ def _question(subject: Subject) -> Question:
     return Question(subject.partition, subject.location.hash, subject.summary)
 
 
-def _same_live_rows(subject: Subject, answers: Answers) -> bool:
-    """Whether no peer has a live row that is deleted here.
-
-    Sync points do not say that: who had nothing for an old tombstone to delete has left it out, and moved its point all
-    the same; it may get the row after that, from a replica to which it has passed the point on.
-    """
-    return all(
-        isinstance(answer, Answer)
-        and answer.summary is not None
-        and answer.summary.live_digest == subject.summary.live_digest
-        for answer in answers.values()
-    )
+def _has_live_rows_of(subject: Subject, answer: Answer | PeerFailed) -> bool:
+    summary = answer.summary if isinstance(answer, Answer) else None
+    return summary is not None and summary.live_digest == subject.summary.live_digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Final, Generic
 
 from msgspec import Struct
@@ -102,6 +103,12 @@ class Sync(Generic[Row]):
             return False
         merged = self._merge(subject, node, replace(batch, leaving=True))
         return merged.held
+
+    def remind(self, subject: Subject, node: Device, rows: Sequence[Row], forgotten_before: str) -> None:
+        """Have a peer delete what older rows it has of these tombstones. Raises PeerFailed."""
+        mine = subject.summary
+        batch = Batch(mine.id, 0, 0, mine.sequence, {}, mine.status, [], list(rows), forgotten_before=forgotten_before)
+        self._merge(subject, node, batch)
 
     def _wants_whole(self, plan: Plan, mine: Summary) -> bool:
         if plan.push_from is None or plan.strayed:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import xxhash
 
-from objstore.db.database import Database
 from objstore.db.merging import BatchReader
 from objstore.db.messages import MERGED, Batch, encode
 from objstore.db.points import POINTS_MAX, advance, read_points
@@ -226,96 +225,6 @@ def test_rows_that_differ_though_all_was_merged_are_sent_again(replicas: Replica
         database.write(damage)
     replicas.replicate(1)
     assert replicas[2].names() == ["a", "b"]
-
-
-def test_old_tombstones_are_dropped_once_all_have_them(replicas: Replicas) -> None:
-    for number in (1, 2):
-        replicas[number].update(row("gone", 2, deleted=True), row("kept"))
-    replicas[3].update(row("gone", 1))  # has missed the deletion
-    replicas.clock.seconds = NOW + 8 * 86400
-    replicas[3].up = False
-    replicas.replicate(1, 2)
-    assert [each.name for each in replicas[1].rows()] == ["gone", "kept"]
-    replicas[3].up = True
-    replicas.replicate()
-    replicas.clock.seconds += 86400
-    replicas.replicate()
-    for number in (1, 2, 3):
-        assert [each.name for each in replicas[number].rows()] == ["kept"]
-        assert replicas[number].names() == ["kept"]
-        assert replicas[number].summary().tombstone_digest == 0
-    replicas.steps()
-    replicas.replicate()
-    assert set(replicas.steps()) == {"compare"}
-
-
-def test_an_old_tombstone_that_comes_late_does_not_go_round_for_ever(replicas: Replicas) -> None:
-    replicas[3].update(row("o", 1))
-    replicas.replicate()
-    replicas.clock.seconds = NOW + 8 * 86400
-    replicas[1].update(row("o", 2, deleted=True), row("gone", 2, deleted=True))
-    for _ in range(3):
-        replicas.replicate()
-        replicas.clock.seconds += 7200
-    assert [replicas[number].rows() for number in (1, 2, 3)] == [[], [], []]
-
-
-@pytest.mark.parametrize("active", [1, 2])
-def test_an_old_tombstone_is_taken_only_where_it_deletes_something(replicas: Replicas, active: int) -> None:
-    replicas[1].update(row("o", 1))
-    replicas.replicate()
-    replicas.clock.seconds = NOW + 8 * 86400
-    replicas[2].update(row("o", 2, deleted=True), row("gone", 2, deleted=True))
-    replicas.replicate(active)
-    assert [(each.name, each.deleted) for each in replicas[1].rows()] == [("o", True)]
-
-
-@pytest.mark.parametrize("wiped", [False, True])
-def test_a_tombstone_that_one_has_left_out_is_kept_while_another_has_the_row(replicas: Replicas, wiped: bool) -> None:
-    if wiped:
-        replicas[2].update(row("gone", 1))
-    for number in (1, 3):
-        replicas[number].update(row("gone", 1))
-    if wiped:
-        replicas.replicate()
-        replicas.replicate()
-        replicas[2].update(row("gone", 10, deleted=True), row("kept", 11))
-    replicas[1].update(row("gone", 10, deleted=True), row("kept", 11))
-    replicas[3].up = False
-    replicas.clock.seconds = NOW + 9 * 86400
-    if wiped:
-        replicas[2].wipe()
-    # Node 2 takes all that node 1 has, but not the old tombstone.
-    replicas.replicate(1, 1)
-    assert [(each.name, each.deleted) for each in replicas[2].rows()] == [("kept", False)]
-    replicas[1].up, replicas[3].up = False, True
-    replicas.replicate(3)  # learns from node 2 that it has all that node 1 had
-    replicas[1].up = True
-    for _ in range(4):
-        replicas.replicate(1)
-        replicas.replicate()
-        replicas.clock.seconds += 7200
-    assert all(replicas[number].names() == ["kept"] for number in (1, 2, 3))
-    assert all(replicas[number].summary().tombstone_digest == 0 for number in (1, 2, 3))
-
-
-def test_a_tombstone_that_changes_while_it_is_dropped_stays(replicas: Replicas) -> None:
-    node = replicas[1]
-    node.update(row("gone", 2, deleted=True))
-    replicas.clock.seconds = NOW + 8 * 86400
-    reclaimer = node.replicator._reclaimer
-    with node.opened() as database:
-        checked: Database = database
-        write = checked.write
-
-        def later(operation: Any) -> Any:
-            node.update(row("gone", 700_000, deleted=True))
-            return write(operation)
-
-        checked.write = later  # type: ignore[method-assign]
-        assert reclaimer.run(checked, 10, reclaimer.limit(replicas.clock.seconds)) == 0
-        del checked.write
-    assert [each.timestamp for each in node.rows()] == [at(700_000)]
 
 
 def test_an_old_replica_brings_nothing_back_to_one_that_forgot(replicas: Replicas) -> None:
