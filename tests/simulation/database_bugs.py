@@ -59,7 +59,7 @@ def row_tombstones_are_dropped_early() -> None:
     def sync_all(self: Any, subject: Any, answers: Any) -> None:
         real(self, subject, answers)
         if subject.mine is not None:
-            self._reclaim(subject, "9")
+            self._reclaim(subject, {}, "9")
 
     replace("_sync_all", sync_all, replicator.DatabaseReplicator)
     replace("RECLAIM_LOOKS", 10**6, replicator)
