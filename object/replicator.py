@@ -136,8 +136,8 @@ class ObjectReplicator:
     def _enter(self, device: DevicePass) -> list[tuple[Policy, list[str]]]:
         """Its partitions in random order: passes that are cut short again and again reach all at last."""
         noted = self._runtime.threads.call(read_note, device.path)
-        if noted is not None and self._runtime.clock.now() - noted > self._config.reclaim_age:
-            device.away_since = since = Timestamp.from_seconds(noted).internal
+        if noted is not None and self._runtime.clock.now() - noted.last > self._config.reclaim_age:
+            device.away_since = since = Timestamp.from_seconds(noted.last).internal
             self._runtime.log.warning(
                 "device was away for longer than tombstones last", device=device.name, since=since
             )

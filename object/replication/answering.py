@@ -19,7 +19,9 @@ from objstore.object.engine import StorageEngine
 from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.fileset import judge
 from objstore.object.placing import Placing, RingOf
+from objstore.object.replication.keeping import read_note
 from objstore.object.replication.messages import (
+    DEVICE_SINCE,
     FILES_MAX,
     MESSAGE_BYTES_MAX,
     NAMES,
@@ -146,7 +148,9 @@ class Answering:
         suffixes = decode(SUFFIXES, _body_of(request))
         if len(suffixes) > SUFFIXES_MAX or not all(map(is_suffix, suffixes)):
             raise HttpError(400, "Bad suffixes")
-        return _json(self._runtime.threads.call(self._listed, place, suffixes))
+        noted = self._runtime.threads.call(read_note, place.device)
+        headers = {} if noted is None else {DEVICE_SINCE: Timestamp.from_seconds(noted.since).internal}
+        return _json(self._runtime.threads.call(self._listed, place, suffixes), headers)
 
     def _listed(self, place: Place, suffixes: list[str]) -> Names:
         found: Names = {}
@@ -225,5 +229,5 @@ def _body_of(request: Request) -> bytes:
     return request.body.read()
 
 
-def _json(content: object) -> Response:
-    return Response(200, {Client.CONTENT_TYPE: "application/json"}, encode(content))
+def _json(content: object, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(200, {Client.CONTENT_TYPE: "application/json", **(headers or {})}, encode(content))

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from objstore.mounts import NO_ROOM
 from objstore.system import files
@@ -34,15 +35,28 @@ def lock_held(device: str, name: str, timeout_seconds: float) -> Iterator[None]:
         yield
 
 
-def read_note(device: str) -> float | None:
-    """When the last pass that reached everybody ended, in seconds since the epoch; None for a device that is new."""
+class Note(Struct, frozen=True, array_like=True):
+    """When the first and the last pass ended in which a device was in touch with others, in seconds since the epoch.
+
+    A disk that is new or was emptied has no note: `since` tells how far back goes what it knows.
+    """
+
+    since: float
+    last: float
+
+
+def read_note(device: str) -> Note | None:
+    """None for a device that is new. Blocks."""
     try:
         with open(f"{device}/{NOTE}", "rb") as file:
-            return msgspec.json.decode(file.read(), type=float)
+            noted = msgspec.json.decode(file.read(), type=Note | float)
     except (OSError, msgspec.DecodeError):
         return None
+    # The first version has the last pass alone.
+    return noted if isinstance(noted, Note) else Note(noted, noted)
 
 
 def write_note(device: str, now: float) -> None:
     """Such a pass has ended. Blocks; raises OSError."""
-    files.write_atomically(f"{device}/{NOTE}", msgspec.json.encode(now))
+    known = read_note(device)
+    files.write_atomically(f"{device}/{NOTE}", msgspec.json.encode(Note(known.since if known else now, now)))

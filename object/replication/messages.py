@@ -3,7 +3,8 @@
 The `step` of the query says what is asked, X-Backend-Storage-Policy-Index of which policy:
 
 `compare`   /DEVICE/0/.replication: a Question for each of many partitions; answered with as many Answers, JSON.
-`versions`  /DEVICE/PARTITION/.replication: a list of suffixes; answered with the files of each hash in them, JSON.
+`versions`  /DEVICE/PARTITION/.replication: a list of suffixes; answered with the files of each hash in them, JSON,
+            and in X-Backend-Device-Since with the timestamp since when the device has been in service, if it knows.
 `push`      the same path: frames (see `frames`); answered with an Outcome for each, JSON.
 `pull`      the same path: the files wanted, by hash; answered with frames.
 `confirm`   the same path: files by hash that the sender, who is no primary, wants to remove; answered with those
@@ -28,6 +29,7 @@ METHOD: Final = "REPLICATE"
 ACCOUNT: Final = ".replication"
 RING_VERSION: Final = "X-Backend-Ring-Version"
 PART_POWER: Final = "X-Backend-Part-Power"
+DEVICE_SINCE: Final = "X-Backend-Device-Since"
 PARTITIONS_MAX: Final = 1000
 SUFFIXES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -58,6 +60,13 @@ class Answer(Struct, frozen=True):
     """Digests by suffix; None when the digest of the whole is the same."""
 
     suffixes: dict[str, str] | None = None
+
+
+class Versions(Struct, frozen=True):
+    """Files of a device, and a timestamp since when it has been in service, "" if it does not say."""
+
+    names: Names
+    since: str = ""
 
 
 class Outcome(Enum):

@@ -23,6 +23,7 @@ from objstore.object.replication.planning import (
     exchange,
     is_forgettable,
     is_stranded,
+    is_witness,
     known_names,
     lasting,
     offered,
@@ -128,7 +129,7 @@ class Partition:
     def _exchange(
         self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool, left: Left
     ) -> None:
-        theirs = self.peers.versions(node, self.number, suffixes)
+        theirs = self.peers.versions(node, self.number, suffixes).names
         mine = self._objects(suffixes)
         push: Files = []
         pull: Files = []
@@ -263,16 +264,21 @@ class Partition:
         )
 
     def _strand(self, primaries: Sequence[Device], strange: frozenset[str]) -> bool:
-        """Set aside those of the strangers that no primary knows of; False if some could not be asked."""
+        """Set aside those of the strangers that no primary knows of; False if some could not be asked.
+
+        Nothing is, without a witness: that all others know nothing may as well mean that they have lost it.
+        """
         every = sorted({digest[-3:] for digest in strange})
         try:
             listings = [self.peers.versions(node, self.number, every) for node in primaries]
         except PeerFailed as failure:
             self._log.warning("replication failed", partition=self.number, reason=str(failure))
             return False
+        if not any(is_witness(listing.since, self.away_since) for listing in listings):
+            return True
         place = self.place
         for digest, standing in self._objects(every).items():
-            others = [known_names(listing, digest) for listing in listings]
+            others = [known_names(listing.names, digest) for listing in listings]
             if digest in strange and is_stranded(standing, others, self.away_since):
                 location = Location(place.device, place.policy, place.partition, digest, digest)
                 self.engine.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import msgspec
+from msgspec import Struct
 
 from objstore.devices import Device
 from objstore.errors import StoreError
@@ -17,6 +18,7 @@ from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.replication.messages import (
     ACCOUNT,
     ANSWERS,
+    DEVICE_SINCE,
     MESSAGE_BYTES_MAX,
     METHOD,
     NAMES,
@@ -29,10 +31,12 @@ from objstore.object.replication.messages import (
     Names,
     Outcome,
     Question,
+    Versions,
     encode,
 )
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
+from objstore.timestamps import Timestamp
 
 NO_DEVICE = 507
 Spend = Callable[[int], None]  # told how many bytes are sent; may wait
@@ -52,6 +56,13 @@ class PeerFailed(StoreError):
     def device_gone(self) -> bool:
         """Whether the server is there and its device is not, or full."""
         return self.status == NO_DEVICE
+
+
+class Reply(Struct, frozen=True):
+    """A good answer."""
+
+    headers: dict[str, str]
+    content: bytes
 
 
 class Peers:
@@ -76,10 +87,14 @@ class Peers:
             raise PeerFailed(node, 0, "an answer names what is no suffix")
         return answers
 
-    def versions(self, node: Device, partition: int, suffixes: Sequence[str]) -> Names:
+    def versions(self, node: Device, partition: int, suffixes: Sequence[str]) -> Versions:
         """The files of each hash of some suffixes. Raises PeerFailed."""
-        body = self._ask(self._request(Kind.VERSIONS, node, partition), encode(suffixes))
-        return self._read(NAMES, node, body)
+        reply = self._reply(self._request(Kind.VERSIONS, node, partition), encode(suffixes))
+        since = reply.headers.get(DEVICE_SINCE, "")
+        try:
+            return Versions(self._read(NAMES, node, reply.content), since and Timestamp.parse(since).internal)
+        except ValueError as error:
+            raise PeerFailed(node, 0, f"an answer that cannot be read: {error}") from error
 
     def confirm(self, node: Device, partition: int, names: Mapping[str, Sequence[str]], ring_version: int) -> Names:
         """Which of these files a primary holds durably. Raises PeerFailed."""
@@ -126,8 +141,12 @@ class Peers:
         return BackendRequest(METHOD, node.on_replication, partition, ResourcePath(ACCOUNT), sent, f"step={kind.value}")
 
     def _ask(self, request: BackendRequest, body: bytes) -> bytes:
+        return self._reply(request, body).content
+
+    def _reply(self, request: BackendRequest, body: bytes) -> Reply:
         try:
-            return self._content(request.node, self._transport.request(request, body, self._timeout_seconds))
+            response = self._transport.request(request, body, self._timeout_seconds)
+            return Reply(response.headers, self._content(request.node, response))
         except NodeFailure as failure:
             raise PeerFailed(request.node, 0, failure.reason) from failure
 

@@ -111,9 +111,18 @@ def reclaimable(
 def is_stranded(mine: FileSet, others: Sequence[FileSet], away_since: str) -> bool:
     """Whether an object of a device that was away for longer than tombstones last may have been deleted meanwhile.
 
-    So it may if nobody else knows of it, and nothing has happened to it here since `away_since`.
+    So it may if nobody else knows of it, and nothing has happened to it here since `away_since`. That takes a witness
+    among the others.
     """
     return bool(others) and not any(other.names for other in others) and mine.newest_timestamp < away_since
+
+
+def is_witness(since: str, away_since: str) -> bool:
+    """Whether a device that has been in service `since` then, "" if unknown, would know what was here at `away_since`.
+
+    What is newer than that, or was emptied since, knows nothing of it for that reason alone.
+    """
+    return "" < since <= away_since
 
 
 def known_names(listing: Mapping[str, Sequence[str]], digest: str) -> FileSet:

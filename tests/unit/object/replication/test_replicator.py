@@ -176,6 +176,7 @@ def test_a_tombstone_is_kept_for_the_reclaim_age_and_then_forgotten_by_all(repli
 
 def test_a_device_that_was_away_brings_nothing_deleted_back(replicas: Replicas) -> None:
     """Nor is it lost: what nobody else knows of is set aside."""
+    replicas.replicate(0, 1, 2)  # they are in service from here on
     replicas.put(3, "deleted", 1)
     replicas.put(3, "known", 1)
     replicas.pass_time(10)
