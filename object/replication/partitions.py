@@ -26,6 +26,7 @@ from objstore.object.replication.planning import (
     is_witness,
     known_names,
     lasting,
+    learned,
     offered,
     removable,
 )
@@ -96,7 +97,7 @@ class Partition:
     def sync(self, suffixes: Mapping[Device, Sequence[str]], primaries: Sequence[Device], pulls: bool) -> Synced:
         """Exchange with each node what differs in these suffixes.
 
-        Unless it `pulls`, the device only gives: it is no primary.
+        Unless it `pulls`, the device only gives, and learns of deletions: it is no primary.
 
         `primaries` are all others that hold the partition, whether they could be reached or not.
         """
@@ -134,11 +135,11 @@ class Partition:
         push: Files = []
         pull: Files = []
         for digest in sorted({*mine, *theirs}):
-            plan = exchange(mine.get(digest, EMPTY), known_names(theirs, digest), self.reclaim_before)
+            standing = mine.get(digest, EMPTY)
+            plan = exchange(standing, known_names(theirs, digest), self.reclaim_before)
             if travels(digest):
                 push += [(digest, name) for name in plan.push]
-            if pulls:
-                pull += [(digest, name) for name in plan.pull]
+            pull += [(digest, name) for name in (plan.pull if pulls else learned(standing, plan.pull))]
         self._push(node, sorted(push, key=_frees_no_space), left)
         self._pull(node, sorted(pull, key=_frees_no_space), left)
 

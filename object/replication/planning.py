@@ -51,6 +51,20 @@ def exchange(mine: FileSet, theirs: FileSet, reclaim_before: str) -> Exchange:
     return Exchange(push, pull)
 
 
+def learned(mine: FileSet, pull: Iterable[str]) -> tuple[str, ...]:
+    """The names among those of `pull` that a device takes that otherwise only gives: deletions of what it has.
+
+    It may be away from a primary for longer than the others remember a deletion, and then give that primary what was
+    deleted. Of newer data and metadata it needs none: these are there to stay, and make its own files obsolete whenever it
+    asks.
+    """
+    return tuple(
+        name
+        for name in pull
+        if isinstance(parse_name(name), Tombstone) and set(judge((*mine.names, name)).obsolete) > set(mine.obsolete)
+    )
+
+
 def offered(standing: FileSet) -> list[str]:
     """The names of a handoff that primaries have to confirm: what its own files make obsolete goes before these do.
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from objstore.object.fileset import FileSet, Tombstone, data_name, judge, meta_name, parse_name, tombstone_name
-from objstore.object.replication.planning import exchange, is_forgettable, is_held, lasting, offered, removable
+from objstore.object.replication.planning import exchange, is_forgettable, is_held, lasting, learned, offered, removable
 from objstore.timestamps import Timestamp
 
 # Few moments, so that files of one timestamp meet on several replicas.
@@ -87,6 +87,19 @@ def test_a_deletion_travels_to_whom_it_deletes_something_of(mine: set[str], thei
     sync(mine, theirs, before)
     if union.tombstone is not None:
         assert judge(mine).data is None and judge(theirs).data is None
+
+
+@given(replicas, replicas, forgotten_before)
+def test_a_handoff_learns_of_what_deletes_its_files_and_of_nothing_else(
+    handoff: set[str], primary: set[str], before: str
+) -> None:
+    taken = learned(judge(handoff), exchange(judge(handoff), judge(primary), before).pull)
+    assert all(name in primary and isinstance(parse_name(name), Tombstone) for name in taken)
+    after, union = judge(handoff | set(taken)), judge(handoff | primary)
+    if union.tombstone is not None:
+        assert after.data is None
+    if not taken:
+        assert after.names == tuple(sorted(handoff))
 
 
 def confirmed(files: set[str], asked: list[str], before: str) -> dict[str, list[str]]:

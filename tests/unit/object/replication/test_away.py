@@ -1,4 +1,4 @@
-"""Devices that were out of touch with all others for longer than tombstones last: what is set aside, and what is not."""
+"""Devices that were out of touch with all others for longer than tombstones last: what is set aside and what is not."""
 
 from __future__ import annotations
 
