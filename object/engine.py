@@ -165,8 +165,8 @@ class StorageEngine(Protocol):
     ) -> PartitionDigests:
         """A digest for each suffix of a partition; equal exactly where two devices hold the same versions.
 
-        Lone tombstones older than the timestamp `reclaim_before` do not count, nor does what lies in the partition by
-        another power than `part_power`, if that is given. `now` is in seconds since the epoch.
+        Objects of which only traces older than the timestamp `reclaim_before` are left do not count, nor does what lies
+        in the partition by another power than `part_power`, if that is given. `now` is in seconds since the epoch.
         """
 
     def suffixes(self, device: str, policy: Policy, partition: str) -> list[str]:

@@ -24,7 +24,7 @@ from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.fileset import FileSet, judge
 from objstore.object.powers import partition_of
-from objstore.object.replication.planning import is_forgettable, lasting
+from objstore.object.replication.planning import is_forgettable, lasting, newest_trace
 from objstore.system import files
 
 # Two changes within one tick of the filesystem's clock have the same time: a digest so young is not kept.
@@ -44,7 +44,7 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
 
     modified: int  # nanoseconds
     digest: str
-    forgets: str  # the timestamp of the oldest tombstone in it that still counts
+    forgets: str  # the first timestamp at which something in it that counts has become forgettable
     until: float  # seconds since the epoch
     untidy: bool  # holds what could be forgotten
 
@@ -127,8 +127,8 @@ class Inventory:
                 untidy = True
                 continue
             untidy = untidy or bool(standing.obsolete)
-            if standing.tombstone is not None:
-                forgets = min(forgets, standing.tombstone.timestamp)
+            if newest := newest_trace(standing):
+                forgets = min(forgets, newest)
             if lines := versions(digest, standing):
                 hasher.update(lines)
                 empty = False

@@ -58,7 +58,7 @@ def digest_of(suffixes: Mapping[str, str]) -> str:
 
 
 def reclaim_before(now: float, reclaim_seconds: float) -> str:
-    """Lone tombstones older than this timestamp are forgotten."""
+    """Traces of objects that are older than this timestamp are forgotten: see `is_forgettable`."""
     return Timestamp.from_seconds(max(now - reclaim_seconds, 0.0)).internal
 
 

@@ -194,10 +194,7 @@ class Partition:
             objects = self._objects([suffix])
             self._drop_obsolete(objects)
             mine = {digest: offered(standing) for digest, standing in objects.items()}
-            for some in _parts([(digest, name) for digest in mine for name in mine[digest]], FILES_MAX):
-                asked: Names = {}
-                for digest, name in some:
-                    asked.setdefault(digest, []).append(name)
+            for asked in _whole_objects(mine, FILES_MAX):
                 try:
                     answers = [self.peers.confirm(node, self.number, asked, ring_version) for node in primaries]
                 except PeerFailed as failure:
@@ -225,7 +222,7 @@ class Partition:
         self.runtime.threads.call(remove)
 
     def reclaim(self, suffixes: Sequence[str]) -> None:
-        """Forget old lone tombstones, and obsolete files, of suffixes in which all primaries agree."""
+        """Forget old traces of objects, and obsolete files, of suffixes in which all primaries agree."""
         objects = self._objects(suffixes)
         if not objects:
             return
@@ -303,6 +300,18 @@ class Partition:
 def _frees_no_space(file: File) -> bool:
     """Tombstones go first: a device that is full takes them, and has room for others then."""
     return not file[1].endswith(TOMBSTONE)
+
+
+def _whole_objects(names: Mapping[str, Sequence[str]], size: int) -> Iterator[Names]:
+    """The names, so many at a time, and those of one object together."""
+    some: Names = {}
+    for digest, group in names.items():
+        if some and sum(map(len, some.values())) + len(group) > size:
+            yield some
+            some = {}
+        some[digest] = list(group)
+    if some:
+        yield some
 
 
 def _parts(items: Sequence[object], size: int) -> Iterator[list]:  # type: ignore[type-arg]

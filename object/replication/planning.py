@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from objstore.object.fileset import EMPTY, FileSet, Tombstone, judge, parse_name
+from objstore.object.fileset import EMPTY, DataFile, FileSet, MetaFile, Tombstone, judge, parse_name
 
 
 class Exchange(Struct, frozen=True):
@@ -28,17 +28,26 @@ def lasting(standing: FileSet) -> tuple[str, ...]:
     return tuple(name for name in standing.names if name not in left_out)
 
 
-def is_forgettable(standing: FileSet, reclaim_before: str) -> bool:
-    """Whether all that is left of an object is a tombstone so old that nobody needs it any more.
+def newest_trace(standing: FileSet) -> str:
+    """The newest timestamp of what is left of an object without data; "" if it has data, or may get some.
 
-    `reclaim_before` is a timestamp in internal form. Others may still hold what it deletes: see `exchange`.
+    Traces are a tombstone, and metadata: those that were set by a clock ahead of the one that deleted the object.
     """
-    tombstone = standing.tombstone
-    return tombstone is not None and tombstone.timestamp < reclaim_before and lasting(standing) == (tombstone.name,)
+    if standing.data is not None or standing.pending:
+        return ""
+    return max((file.timestamp for file in map(parse_name, lasting(standing)) if file is not None), default="")
+
+
+def is_forgettable(standing: FileSet, reclaim_before: str) -> bool:
+    """Whether all that is left of an object are traces so old that nobody needs them any more.
+
+    `reclaim_before` is a timestamp in internal form. Others may still hold what a tombstone deletes: see `exchange`.
+    """
+    return "" < newest_trace(standing) < reclaim_before
 
 
 def exchange(mine: FileSet, theirs: FileSet, reclaim_before: str) -> Exchange:
-    """What has to travel until both hold the same. Old tombstones travel only to who has something to delete."""
+    """What has to travel until both hold the same. Old traces travel only to who has something of the object."""
     if mine.names == theirs.names:
         return NOTHING
     needed = set(lasting(judge({*mine.names, *theirs.names})))
@@ -55,8 +64,7 @@ def learned(mine: FileSet, pull: Iterable[str]) -> tuple[str, ...]:
     """The names among those of `pull` that a device takes that otherwise only gives: deletions of what it has.
 
     It may be away from a primary for longer than the others remember a deletion, and then give that primary what was
-    deleted. Of newer data and metadata it needs none: these are there to stay, and make its own files obsolete whenever it
-    asks.
+    deleted. It needs no newer data or metadata: these are there to stay, and make its files obsolete whenever it asks.
     """
     return tuple(
         name
@@ -76,7 +84,8 @@ def offered(standing: FileSet) -> list[str]:
 def is_held(name: str, by: FileSet, reclaim_before: str = "") -> bool:
     """Whether a device with this file set has no need of a file: it has the file, or what makes it obsolete.
 
-    Nor has it of a tombstone older than `reclaim_before` that deletes nothing of what it has.
+    Nor has it of a tombstone older than `reclaim_before` that deletes nothing of what it has, and of such old metadata
+    without data: see `removable` for who asks.
     """
     if name in by.names:
         return True
@@ -84,7 +93,11 @@ def is_held(name: str, by: FileSet, reclaim_before: str = "") -> bool:
     if name in together.obsolete:
         return True
     file = parse_name(name)
-    return isinstance(file, Tombstone) and file.timestamp < reclaim_before and not together.obsolete
+    if file is None or file.timestamp >= reclaim_before:
+        return False
+    if isinstance(file, Tombstone):
+        return not together.obsolete
+    return isinstance(file, MetaFile) and together.data is None
 
 
 def removable(
@@ -92,15 +105,19 @@ def removable(
 ) -> dict[str, tuple[str, ...]]:
     """Of the files of a handoff, by hash: those that every primary has confirmed; none without any primary.
 
-    `confirmations` are what each primary confirmed, likewise by hash.
+    `confirmations` are what each primary confirmed, likewise by hash. Metadata go no sooner than the data they belong
+    to: a primary that has neither may say that it has no need of the metadata alone.
     """
     answers = list(confirmations)
     if not answers:
         return {}
     found = {}
     for digest, names in mine.items():
-        if kept := tuple(name for name in names if all(name in answer.get(digest, ()) for answer in answers)):
-            found[digest] = kept
+        confirmed = [name for name in names if all(name in answer.get(digest, ()) for answer in answers)]
+        if any(isinstance(parse_name(name), DataFile) for name in names if name not in confirmed):
+            confirmed = [name for name in confirmed if not isinstance(parse_name(name), MetaFile)]
+        if confirmed:
+            found[digest] = tuple(confirmed)
     return found
 
 
@@ -110,7 +127,7 @@ def reclaimable(
     """Those of the `untidy` suffixes in which all primaries agree, so that what digests leave out may be forgotten.
 
     `mine` and each of `others` are digests by suffix, None of who was not reached. Digests leave out forgettable
-    tombstones alone: who still has what such a tombstone deletes, has another digest.
+    traces alone: who still has what such a tombstone deletes, has another digest.
     """
     answers = list(others)
     if any(answer is None for answer in answers):

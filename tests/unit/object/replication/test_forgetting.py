@@ -1,0 +1,87 @@
+"""What is left of deleted objects: how it is forgotten by all, and what is not lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from objstore.http.transport import BackendRequest
+from objstore.object.fileset import judge
+from objstore.object.replication.planning import is_forgettable, is_held, newest_trace, removable
+from tests.unit.object.replication.cluster import DAY, Replicas, at
+
+
+@pytest.fixture
+def replicas(tmp_path: Path) -> Replicas:
+    return Replicas(tmp_path)
+
+
+def delete_beneath_metadata(replicas: Replicas, *numbers: int) -> None:
+    """The metadata are set by a clock that is ahead: they outlive the object."""
+    for number in numbers:
+        replicas.put(number, "o", 1)
+        replicas.post(number, "o", 4000, colour="blue")
+        replicas.delete(number, "o", 5)
+        assert {at(5) + ".ts", at(4000) + ".meta"} <= set(replicas.names(number, "o"))
+
+
+def test_metadata_are_forgotten_with_the_tombstone_before_them(replicas: Replicas) -> None:
+    delete_beneath_metadata(replicas, 0, 1, 2)
+    replicas.pass_time(7 * DAY + 60)
+    replicas.replicate(0, 1, 2)
+    assert replicas.names(0, "o") == [at(5) + ".ts", at(4000) + ".meta"]  # that is not old enough
+    replicas.pass_time(4000)
+    replicas.replicate(0, 1, 2)
+    assert [replicas.names(number, "o") for number in range(3)] == [[]] * 3
+    for number in range(3):
+        replicas.put(number, "o", 6)
+        stored = replicas.stored(number, "o")
+        assert stored is not None and stored.description.headers == {}
+
+
+def test_a_handoff_gives_up_such_metadata_that_primaries_have_forgotten(replicas: Replicas) -> None:
+    delete_beneath_metadata(replicas, 3)
+    replicas.pass_time(8 * DAY)
+    replicas.replicate(3)
+    assert all(replicas.files(number) == {} for number in range(4))
+
+
+def test_old_metadata_still_travel_to_the_data_they_belong_to(replicas: Replicas) -> None:
+    for number in range(3):
+        replicas.put(number, "o", 1)
+    replicas.post(0, "o", 2, colour="blue")
+    replicas.pass_time(8 * DAY)
+    (replicas.directory(0, "o") / (at(1) + ".data")).unlink()
+    replicas.replicate(1)
+    replicas.replicate()
+    assert all(replicas.names(number, "o") == [at(1) + ".data", at(2) + ".meta"] for number in range(3))
+
+
+def test_a_handoff_keeps_metadata_as_long_as_the_data(replicas: Replicas) -> None:
+    """A primary that has lost both between being given them and being asked would do without the metadata alone."""
+    replicas.put(3, "o", 1)
+    replicas.post(3, "o", 2, colour="blue")
+    replicas.pass_time(8 * DAY)
+
+    def wipe(request: BackendRequest) -> None:
+        if request.query == "step=confirm" and request.node.id == 1:
+            for path in replicas.directory(1, "o").iterdir():
+                path.unlink()
+
+    replicas.before_request = wipe
+    replicas.replicate(3)
+    assert replicas.names(3, "o") == [at(1) + ".data", at(2) + ".meta"]
+
+
+def test_traces_are_as_old_as_the_newest_of_them() -> None:
+    tombstone, meta, data = at(5) + ".ts", at(9) + ".meta", at(7) + ".data"
+    assert newest_trace(judge([tombstone])) == at(5)
+    assert newest_trace(judge([tombstone, meta])) == newest_trace(judge([meta])) == at(9)
+    assert newest_trace(judge([data, meta])) == newest_trace(judge([at(7) + "#1.data", tombstone])) == ""
+    assert newest_trace(judge([])) == newest_trace(judge(["unknown"])) == ""
+    assert not is_forgettable(judge([]), at(10))
+    assert is_held(meta, judge([tombstone]), at(10))
+    assert not is_held(meta, judge([tombstone]), at(9))
+    assert not is_held(meta, judge([data]), at(10))
+    assert removable({"h": [data, meta]}, [{"h": [meta]}]) == {}
