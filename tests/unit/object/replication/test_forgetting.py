@@ -17,6 +17,28 @@ def replicas(tmp_path: Path) -> Replicas:
     return Replicas(tmp_path)
 
 
+def test_a_handoff_learns_of_deletions_while_a_primary_is_away(replicas: Replicas) -> None:
+    """It cannot give up anything as long as that is so, and primaries do not ask it before they forget."""
+    replicas.servers[2].down = True
+    for number in (0, 1, 3):
+        replicas.put(number, "deleted", 1)
+        replicas.put(number, "overwritten", 1)
+    replicas.replicate(0, 1, 3)
+    for number in (0, 1):
+        replicas.delete(number, "deleted", 5)
+        replicas.put(number, "overwritten", 5)
+    for _ in range(9):
+        replicas.pass_time(DAY)
+        replicas.replicate(0, 1, 3)
+    assert replicas.names(3, "deleted") == [at(5) + ".ts"]
+    assert replicas.names(3, "overwritten") == [at(1) + ".data"]  # newer data are not for a handoff to keep
+    replicas.servers[2].down = False
+    replicas.replicate(0, 1, 3, 2)
+    assert [replicas.names(number, "deleted") for number in range(4)] == [[]] * 4
+    assert replicas.files(3) == {}
+    assert all(replicas.names(number, "overwritten") == [at(5) + ".data"] for number in range(3))
+
+
 def delete_beneath_metadata(replicas: Replicas, *numbers: int) -> None:
     """The metadata are set by a clock that is ahead: they outlive the object."""
     for number in numbers:

@@ -174,28 +174,6 @@ def test_a_tombstone_is_kept_for_the_reclaim_age_and_then_forgotten_by_all(repli
     assert [replicas.names(number, "o") for number in range(3)] == [[]] * 3
 
 
-def test_a_handoff_learns_of_deletions_while_a_primary_is_away(replicas: Replicas) -> None:
-    """It cannot give up anything as long as that is so, and primaries do not ask it before they forget."""
-    replicas.servers[2].down = True
-    for number in (0, 1, 3):
-        replicas.put(number, "deleted", 1)
-        replicas.put(number, "overwritten", 1)
-    replicas.replicate(0, 1, 3)
-    for number in (0, 1):
-        replicas.delete(number, "deleted", 5)
-        replicas.put(number, "overwritten", 5)
-    for _ in range(9):
-        replicas.pass_time(DAY)
-        replicas.replicate(0, 1, 3)
-    assert replicas.names(3, "deleted") == [at(5) + ".ts"]
-    assert replicas.names(3, "overwritten") == [at(1) + ".data"]  # newer data are not for a handoff to keep
-    replicas.servers[2].down = False
-    replicas.replicate(0, 1, 3, 2)
-    assert [replicas.names(number, "deleted") for number in range(4)] == [[]] * 4
-    assert agree(replicas) and replicas.files(3) == {}
-    assert replicas.names(2, "overwritten") == [at(5) + ".data"]
-
-
 def test_a_device_that_was_away_brings_nothing_deleted_back(replicas: Replicas) -> None:
     """Nor is it lost: what nobody else knows of is set aside."""
     replicas.replicate(0, 1, 2)  # they are in service from here on
