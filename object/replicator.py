@@ -13,11 +13,12 @@ from objstore.devices import Device
 from objstore.errors import StoreError
 from objstore.http.transport import NodeFailure
 from objstore.mounts import DeviceUnavailable
+from objstore.notes import read_note, write_note
 from objstore.object.engine import PartitionDigests, StorageEngine
 from objstore.object.placing import Placing
 from objstore.object.replication.answering import digest_of, reclaim_before
-from objstore.object.replication.keeping import lock_held, read_note, write_note
-from objstore.object.replication.messages import Question
+from objstore.object.replication.keeping import lock_held
+from objstore.object.replication.messages import NOTED, Question
 from objstore.object.replication.partitions import Partition, Synced
 from objstore.object.replication.passes import DevicePass, Pass
 from objstore.object.replication.peers import PeerFailed, Peers
@@ -127,7 +128,7 @@ class ObjectReplicator:
                 device.done += len(partitions)
                 current.news.put(bug)
             if device.whole:
-                self._runtime.threads.call(write_note, device.path, self._runtime.clock.now())
+                self._runtime.threads.call(write_note, device.path, NOTED, self._runtime.clock.now())
         except Exception as error:
             current.news.put(self._failed(device, error))
         current.running -= 1
@@ -135,7 +136,7 @@ class ObjectReplicator:
 
     def _enter(self, device: DevicePass) -> list[tuple[Policy, list[str]]]:
         """Its partitions in random order: passes that are cut short again and again reach all at last."""
-        noted = self._runtime.threads.call(read_note, device.path)
+        noted = self._runtime.threads.call(read_note, device.path, NOTED)
         if noted is not None and self._runtime.clock.now() - noted.last > self._config.reclaim_age:
             device.away_since = since = Timestamp.from_seconds(noted.last).internal
             self._runtime.log.warning(

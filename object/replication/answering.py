@@ -15,16 +15,17 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
+from objstore.notes import read_note
 from objstore.object.engine import StorageEngine
 from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.fileset import judge
 from objstore.object.placing import Placing, RingOf
-from objstore.object.replication.keeping import read_note
 from objstore.object.replication.messages import (
     DEVICE_SINCE,
     FILES_MAX,
     MESSAGE_BYTES_MAX,
     NAMES,
+    NOTED,
     PART_POWER,
     PARTITIONS_MAX,
     QUESTIONS,
@@ -148,7 +149,7 @@ class Answering:
         suffixes = decode(SUFFIXES, _body_of(request))
         if len(suffixes) > SUFFIXES_MAX or not all(map(is_suffix, suffixes)):
             raise HttpError(400, "Bad suffixes")
-        noted = self._runtime.threads.call(read_note, place.device)
+        noted = self._runtime.threads.call(read_note, place.device, NOTED)
         headers = {} if noted is None else {DEVICE_SINCE: Timestamp.from_seconds(noted.since).internal}
         return _json(self._runtime.threads.call(self._listed, place, suffixes), headers)
 

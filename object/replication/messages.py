@@ -29,6 +29,7 @@ METHOD: Final = "REPLICATE"
 ACCOUNT: Final = ".replication"
 RING_VERSION: Final = "X-Backend-Ring-Version"
 PART_POWER: Final = "X-Backend-Part-Power"
+NOTED: Final = "objects"  # the kind in a device's note of when it was in touch
 DEVICE_SINCE: Final = "X-Backend-Device-Since"
 PARTITIONS_MAX: Final = 1000
 SUFFIXES_MAX: Final = 4096

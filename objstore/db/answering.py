@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic
 
+from msgspec.structs import replace
+
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import Database
 from objstore.db.description import Description, Row
@@ -33,6 +35,7 @@ from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.mounts import DeviceRoot
+from objstore.notes import read_note
 from objstore.runtime import Runtime
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
@@ -82,11 +85,14 @@ class Answering(Generic[Row]):
             raise HttpError(413, f"At most {QUESTIONS_MAX} databases")
         places = [self._place(root, question) for question in questions]
         found = self._runtime.threads.call(peek_all, [place.file for place in places])
-        answers = [
-            self._answer(place, question, summary)
-            for place, question, summary in zip(places, questions, found, strict=True)
-        ]
-        return _json(answers)
+        note = self._runtime.threads.call(read_note, root, self._description.folder)
+        since = None if note is None else note.since
+        return _json(
+            [
+                replace(self._answer(place, question, summary), since=since)
+                for place, question, summary in zip(places, questions, found, strict=True)
+            ]
+        )
 
     def _place(self, root: str, question: Question) -> Place:
         if not _HASH(question.hash) or question.partition < 0:

@@ -50,11 +50,15 @@ class Question(Struct, frozen=True, gc=False):
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """The other's replica: None when there is none. With `trouble` it is not known. `clock` is the other's."""
+    """The other's replica: None when there is none. With `trouble` it is not known. `clock` is the other's.
+
+    `since` is when its device came into service, None if it does not know: see `objstore.notes`.
+    """
 
     summary: Summary | None = None
     trouble: str = ""
     clock: float = 0.0
+    since: float | None = None
 
     @property
     def is_absent(self) -> bool:

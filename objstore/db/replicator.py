@@ -20,7 +20,6 @@ from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt
 from objstore.db.description import Description, Row
 from objstore.db.location import Location, Place
 from objstore.db.messages import Answer, Question
-from objstore.db.passes import read_note, write_note
 from objstore.db.peers import PeerFailed, Peers
 from objstore.db.reclaiming import Reclaimer
 from objstore.db.removal import Remover, same_as
@@ -33,6 +32,7 @@ from objstore.devices import Device
 from objstore.direct import Placement
 from objstore.http.transport import Transport
 from objstore.mounts import DeviceRoot
+from objstore.notes import read_note, write_note
 from objstore.paths import ResourcePath
 from objstore.recon import Recon
 from objstore.runtime import Runtime
@@ -82,7 +82,7 @@ class DatabaseReplicator(Generic[Row]):
         self._at_once = Semaphore(config.concurrency)
         self._walk: Walk | None = None
         self._next_looks: dict[str, float] = {}
-        self._away: set[str] = set()  # devices that come back after so long that what they bring may be obsolete
+        self._away: dict[str, float] = {}  # devices that come back after so long that it may be obsolete; since when
         self._cut_off: set[str] = set()  # devices with a database of which in this pass not one peer answered
 
     @abstractmethod
@@ -124,8 +124,8 @@ class DatabaseReplicator(Generic[Row]):
         oldest = self.runtime.clock.now() - self.config.reclaim_age
         for root in walk.roots:
             note = call(read_note, root, self._description.folder)
-            if note is not None and note < oldest:
-                self._away.add(root)
+            if note is not None and note.last < oldest:
+                self._away[root] = note.last
             call(self._remover.clean, root, self.runtime.clock.now())
 
     def _end(self, walk: Walk) -> None:
@@ -138,7 +138,7 @@ class DatabaseReplicator(Generic[Row]):
         for root in walk.roots:
             if root in self._cut_off:
                 continue
-            self._away.discard(root)
+            self._away.pop(root, None)
             try:
                 self.runtime.threads.call(write_note, root, self._description.folder, self.runtime.clock.now())
             except OSError as error:
@@ -311,14 +311,17 @@ class DatabaseReplicator(Generic[Row]):
     def _is_stranded(self, subject: Subject, answers: Answers, limit: str) -> bool:
         """Whether it comes back after so long that the primaries may have deleted and forgotten it meanwhile.
 
+        One of them at least must have been there when this device was in touch last: a new one knows nothing anyway.
         In the partition of a former ring it may just be that they have not moved theirs.
         """
         status = subject.summary.status
+        away_since = self._away.get(subject.location.root)
+        if away_since is None or int(subject.location.partition) != subject.partition:
+            return False
+        known = [each for each in answers.values() if isinstance(each, Answer) and each.is_absent]
         return (
-            subject.location.root in self._away
-            and int(subject.location.partition) == subject.partition
-            and bool(answers)
-            and all(isinstance(each, Answer) and each.is_absent for each in answers.values())
+            len(known) == len(answers)
+            and any(each.since is not None and each.since <= away_since for each in known)
             and max(status.put_timestamp, status.delete_timestamp) < limit
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.object.replication.keeping import NOTE, Note, read_note, write_note
+from objstore.notes import Note, read_note
 from tests.unit.object.replication.cluster import DAY, Replicas, at
 
 
@@ -28,7 +28,7 @@ def replicas(tmp_path: Path) -> Replicas:
 
 
 def noted(replicas: Replicas, number: int) -> Note:
-    note = read_note(str(replicas.servers[number].root / "sda"))
+    note = read_note(str(replicas.servers[number].root / "sda"), "objects")
     assert note is not None
     return note
 
@@ -59,12 +59,3 @@ def test_a_pass_that_reaches_nobody_leaves_the_note_and_the_next_renews_its_end(
     replicas.servers[1].down = False
     replicas.replicate(0)
     assert noted(replicas, 0) == Note(began, replicas.clock.now())
-
-
-def test_a_note_of_the_first_version_says_no_more_than_it_did(tmp_path: Path) -> None:
-    device = str(tmp_path)
-    assert read_note(device) is None
-    (tmp_path / NOTE).write_bytes(b"1700000000.5")
-    assert read_note(device) == Note(1700000000.5, 1700000000.5)
-    write_note(device, 1700000100.0)
-    assert read_note(device) == Note(1700000000.5, 1700000100.0)

@@ -11,7 +11,6 @@ import pytest
 
 from objstore.daemon import Step, run_once
 from objstore.object import replicator
-from objstore.object.replication.keeping import NOTE
 from objstore.object.replication.passes import DevicePass
 from objstore.object.replicator import ObjectReplicator
 from objstore.policies import Policy
@@ -49,7 +48,7 @@ class Machine:
 
     def noted(self) -> set[str]:
         """The devices that have come to the end of a pass."""
-        return {path.parent.name for path in self.root.glob(f"*/{NOTE}")}
+        return {path.parent.name for path in self.root.glob("*/objects_replicated")}
 
 
 def test_a_slow_device_holds_no_other_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

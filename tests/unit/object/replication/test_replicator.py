@@ -15,7 +15,6 @@ from objstore.object import replicator
 from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.metadata import ATTRIBUTE
-from objstore.object.replication.keeping import NOTE
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.system import concurrency
@@ -115,7 +114,7 @@ def test_a_partition_that_cannot_be_read_holds_no_other_up(replicas: Replicas) -
     figures = replicas.servers[0].runtime.metrics.render().decode()
     assert 'object_replicator_files_total{outcome="failed"} 1.0' in figures
     assert sum(b"device failed" in line and b"objects/1" in line for line in replicas.lines) == 1
-    assert not (replicas.servers[0].root / "sda" / NOTE).exists()
+    assert not (replicas.servers[0].root / "sda" / "objects_replicated").exists()
 
 
 def test_non_ascii_metadata_damaged_by_sync(replicas: Replicas) -> None:

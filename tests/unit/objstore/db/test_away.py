@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,16 +20,23 @@ def handoff(replicas: Replicas) -> ReplicaNode:
     """Node 4 holds a replica, with a row that nobody else has."""
     for number in (1, 2, 3, 4):
         replicas[number].put(1)
+    replicas.replicate()
     replicas[4].update(row("o"))
     return replicas[4]
+
+
+def forget(replicas: Replicas) -> None:
+    """The primaries have deleted and forgotten it."""
+    for number in (1, 2, 3):
+        shutil.rmtree(replicas[number].device / "containers")
+        replicas[number].start()
 
 
 def test_what_everybody_forgot_while_a_device_was_away_stays_forgotten(replicas: Replicas) -> None:
     node = handoff(replicas)
     node.rings.container = ring_of((4,), replicas=1)
     node.replicate()  # notes that it was here
-    for number in (1, 2, 3):
-        replicas[number].wipe()  # deleted, and reclaimed
+    forget(replicas)
     replicas.clock.seconds = NOW + 30 * 86400
     node.rings.container = ring_of((1, 2, 3))
     node.start()
@@ -58,8 +66,8 @@ def test_a_device_that_was_cut_off_was_away(replicas: Replicas) -> None:
     node.rings.container = ring_of((4,), replicas=1)
     node.replicate()
     node.rings.container = ring_of((1, 2, 3))
+    forget(replicas)
     for number in (1, 2, 3):
-        replicas[number].wipe()  # deleted, and reclaimed
         replicas[number].up = False
     for _ in range(2):
         replicas.clock.seconds += 4 * 86400
@@ -70,6 +78,28 @@ def test_a_device_that_was_cut_off_was_away(replicas: Replicas) -> None:
     node.replicate()
     assert node.counts["set_aside"] == 1
     assert all(not replicas[number].database_files() for number in (1, 2, 3))
+
+
+def test_who_is_new_does_not_make_the_last_replica_a_stranger(replicas: Replicas) -> None:
+    """All its peers were gone for longer than the reclaim age, and have come back empty; one has ended a pass since."""
+    for number in (1, 2, 3):
+        replicas[number].put(1)
+    replicas[3].update(row("o"))
+    replicas.replicate()
+    replicas[1].up = replicas[2].up = False
+    for _ in range(2):
+        replicas.clock.seconds += 5 * 86400
+        replicas[3].replicate()
+    for number in (1, 2):
+        replicas[number].up = True
+        replicas[number].wipe()
+    replicas[1].put(11 * 86400)
+    replicas.replicate(1)
+    shutil.rmtree(replicas[1].device / "containers")
+    replicas[1].start()
+    replicas.replicate(3)
+    assert "set_aside" not in replicas[3].counts
+    assert all(replicas[number].names() == ["o"] for number in (1, 2, 3))
 
 
 def come_back(replicas: Replicas, number: int) -> ReplicaNode:

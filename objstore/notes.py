@@ -1,0 +1,42 @@
+"""How long a device was away, and how far back goes what it knows: its note of the passes in which it was in touch.
+
+What counts as being in touch, each replicator says for its own kind of things.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from objstore.system import files
+
+
+class Note(Struct, frozen=True, array_like=True):
+    """When the first and the last such pass ended, in seconds since the epoch.
+
+    A disk that is new or was emptied has no note: what it does not know since before `since` means nothing.
+    """
+
+    since: float
+    last: float
+
+
+def _path(device: str, kind: str) -> str:
+    return f"{device}/{kind}_replicated"
+
+
+def read_note(device: str, kind: str) -> Note | None:
+    """That of a device, for things of a kind ("objects"); None for a device that is new. Blocks."""
+    try:
+        with open(_path(device, kind), "rb") as file:
+            noted = msgspec.json.decode(file.read(), type=Note | float)
+    except (OSError, msgspec.DecodeError):
+        return None
+    # The first version has the last pass alone.
+    return noted if isinstance(noted, Note) else Note(noted, noted)
+
+
+def write_note(device: str, kind: str, now: float) -> None:
+    """Such a pass has ended. Blocks; raises OSError."""
+    known = read_note(device, kind)
+    files.write_atomically(_path(device, kind), msgspec.json.encode(Note(known.since if known else now, now)))

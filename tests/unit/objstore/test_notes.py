@@ -1,0 +1,27 @@
+"""Notes of when devices were in touch with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from objstore.notes import Note, read_note, write_note
+
+
+def test_a_note_keeps_when_it_began(tmp_path: Path) -> None:
+    device = str(tmp_path)
+    assert read_note(device, "objects") is None
+    write_note(device, "objects", 1700000000.5)
+    assert read_note(device, "objects") == Note(1700000000.5, 1700000000.5)
+    write_note(device, "objects", 1700000100.0)
+    assert read_note(device, "objects") == Note(1700000000.5, 1700000100.0)
+    assert read_note(device, "containers") is None
+
+
+def test_a_note_of_the_first_version_says_no_more_than_it_did(tmp_path: Path) -> None:
+    (tmp_path / "objects_replicated").write_bytes(b"1700000000.5")
+    assert read_note(str(tmp_path), "objects") == Note(1700000000.5, 1700000000.5)
+
+
+def test_a_damaged_note_is_none(tmp_path: Path) -> None:
+    (tmp_path / "objects_replicated").write_bytes(b"[1700000000.5")
+    assert read_note(str(tmp_path), "objects") is None
