@@ -86,7 +86,7 @@ class Misplaced(Struct, frozen=True, gc=False):
 def misplaced(path: ResourcePath, life: Life, row: ObjectRow, now: Timestamp) -> Misplaced | None:
     """The version that a row of a container tells of, None if it is a mark."""
     written = newest = Timestamp.parse(row.timestamp)
-    if row.deleted and written.offset % MOVE_OFFSET == REMOVAL_OFFSET:
+    if row.deleted and is_mark(written):
         return None
     if not row.deleted:
         newest = Timestamp.parse(max(row.timestamp, row.content_type_timestamp, row.meta_timestamp))
@@ -103,6 +103,11 @@ def parse_entry(name: str, moment: str, last_modified: str) -> Misplaced:
     life = Life(Timestamp.parse(ended).internal, Timestamp.parse(began).internal, int(policy_index))
     deleted, queued_at = bool(_KINDS.index(kind)), Timestamp.from_isoformat(last_modified)
     return Misplaced(parsed, life, int(index), deleted, Timestamp.parse(written), Timestamp.parse(moment), queued_at)
+
+
+def is_mark(timestamp: Timestamp) -> bool:
+    """Whether it is that of what a moved version left in its former place."""
+    return timestamp.offset % MOVE_OFFSET == REMOVAL_OFFSET
 
 
 def later(timestamp: Timestamp, offset: int) -> Timestamp:

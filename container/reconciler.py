@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from objstore.config.container import ReconcilerConfig
 from objstore.container.moving import Mover, Version, removed_at, version_of
-from objstore.container.queue import ACCOUNT, Misplaced, parse_entry
+from objstore.container.queue import ACCOUNT, Misplaced, is_mark, parse_entry
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.db.status import NEVER, Status, merge_status
@@ -122,12 +122,12 @@ class ContainerReconciler:
         if status is None:
             return "unknown_container"
         if status.deleted and not replies.with_status(2):
-            return self._give_up(entry)
+            return self._give_up(entry, replies)
         if status.policy_index == entry.policy_index:
             # Nobody will queue it again who has done so in that life: a quorum must have left it behind for good.
             beyond = [each.life.outranks(entry.life) for each in known_statuses(replies.replies)]
             if sum(beyond) < quorum_size(len(replies.replies)):
-                return self._give_up(entry)
+                return self._give_up(entry, replies)
             return self._take_out(entry, "in_place")
         try:
             self._policies.by_index(status.policy_index)
@@ -168,6 +168,8 @@ class ContainerReconciler:
             if not is_superseded and not self._mover.write(path, policy_index, source):
                 return "failed"
             was_deleted = is_superseded and not there.with_status(2)
+            if was_deleted and found.newest > found.data and is_mark(max(_written(there))) and self._is_young(entry):
+                return "not_there_yet"  # that content is on its way back here, and may need the metadata
             if not was_deleted and not self._mover.post(path, policy_index, source):
                 return "failed"
         # A POST may have come meanwhile, to what was long in moving.
@@ -176,18 +178,19 @@ class ContainerReconciler:
         return self._clear(entry, found.data, "superseded" if is_superseded else "moved")
 
     def _miss(self, entry: Misplaced, there: Replies, here: Replies) -> str:
-        """The version is not there."""
+        """The version is not there, or cannot be read."""
+        if here.with_status(2):
+            return "unreachable"
         if any(timestamp > entry.written for timestamp in _written(here)):
             return self._take_out(entry, "superseded")
         if _has_as_new(there, entry.written):
             return self._clear(entry, entry.written, "superseded")
-        if not self._is_young(entry):
-            if not _have_all_answered(here):
-                return "unreachable"
-            # With its row the container would never be empty, and nothing to be seen in it.
-            if not self._update(entry.path, entry.delisted_row):
-                return "failed"
-        return self._give_up(entry)
+        if kept := self._kept(entry, here):
+            return kept
+        # With its row the container would never be empty, and nothing to be seen in it.
+        if not self._update(entry.path, entry.delisted_row):
+            return "failed"
+        return self._take_out(entry, "given_up")
 
     def _clear(self, entry: Misplaced, written: Timestamp, outcome: str) -> str:
         """Delete the content of that time from the wrong policy, and the entry."""
@@ -198,9 +201,15 @@ class ContainerReconciler:
     def _is_young(self, entry: Misplaced) -> bool:
         return self._runtime.clock.now() - entry.queued_at.seconds < self._config.reclaim_age
 
-    def _give_up(self, entry: Misplaced) -> str:
-        """The container, its life or the version is not there. It may turn up: the entry is kept for a while."""
-        return "waiting" if self._is_young(entry) else self._take_out(entry, "given_up")
+    def _give_up(self, entry: Misplaced, replies: Replies) -> str:
+        """The container is gone, or its life is not known."""
+        return self._kept(entry, replies) or self._take_out(entry, "given_up")
+
+    def _kept(self, entry: Misplaced, replies: Replies) -> str:
+        """Why an entry is kept of what may turn up: it is young, or a server that may know is away; "" if it is not."""
+        if self._is_young(entry):
+            return "waiting"
+        return "" if _have_all_answered(replies) else "unreachable"
 
     def _take_out(self, entry: Misplaced, outcome: str) -> str:
         return outcome if self._update(entry.queue, entry.removed_row) else "failed"

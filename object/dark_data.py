@@ -18,6 +18,7 @@ from objstore.object.engine import Location
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.watching import WatcherParts
 from objstore.paths import ResourcePath
+from objstore.policies import Policy
 from objstore.timestamps import Timestamp
 
 NODE_TIMEOUT_SECONDS: Final = 10.0
@@ -41,7 +42,7 @@ class DarkData:
         age = self._surroundings.runtime.clock.now() - Timestamp.parse(metadata.timestamp).seconds
         if age < self._parts.config.dark_data_grace_age:
             return
-        listed = self._listed(ResourcePath.parse(metadata.name))
+        listed = self._listed(ResourcePath.parse(metadata.name), location.policy)
         outcome = {True: "listed", False: "dark", None: "unknown"}[listed]
         self._counts[outcome] += 1
         if listed is False:
@@ -51,8 +52,8 @@ class DarkData:
         """See Watcher."""
         return dict(self._counts)
 
-    def _listed(self, path: ResourcePath) -> bool | None:
-        """Whether a server of the container lists the object; None if none does and not all have answered."""
+    def _listed(self, path: ResourcePath, policy: Policy) -> bool | None:
+        """Whether a server of the container lists the object; None if none does and not all can say."""
         surroundings, container = self._surroundings, path.container_path
         ring = surroundings.rings.container
         partition = ring.partition_of(surroundings.cluster.hasher.digest(container))
@@ -62,7 +63,7 @@ class DarkData:
         for node in ring.primaries(partition):
             request = BackendRequest("GET", node, partition, container, headers, query)
             try:
-                names = _names(surroundings.transport.request(request, b"", NODE_TIMEOUT_SECONDS))
+                names = _names(surroundings.transport.request(request, b"", NODE_TIMEOUT_SECONDS), policy)
             except (NodeFailure, ValueError):
                 names = None
             if names is None:
@@ -84,11 +85,14 @@ class DarkData:
                 runtime.threads.call(engine.remove, *arguments)
 
 
-def _names(response: BackendResponse) -> list[str] | None:
-    """What a listing shows, [] where there is no container, None if the server cannot say. Raises NodeFailure."""
+def _names(response: BackendResponse, policy: Policy) -> list[str] | None:
+    """What a listing shows, [] where there is no container, None if the server cannot say. Raises NodeFailure.
+
+    A container of another policy lists nothing of this one, not even what is about to be moved to its own.
+    """
     content = response.read_all(ANSWER_BYTES_MAX)
-    if response.status in (204, 404):
+    if response.status == 404:
         return []
-    if response.status != 200:
+    if response.status not in (200, 204) or response.headers.get(Backend.POLICY_INDEX) != str(policy.index):
         return None
     return [str(row.get("name", "")) for row in msgspec.json.decode(content or b"[]", type=list[dict[str, Any]])]

@@ -13,7 +13,7 @@ from typing import Final
 from objstore.config.object import DelayConfig, ExpirerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
-from objstore.direct import Direct, account_headers, age_of, container_headers
+from objstore.direct import Direct, account_headers, container_headers
 from objstore.headers import Backend, Client
 from objstore.object.announce import EXPIRING_ACCOUNT
 from objstore.object.expiring import Action, QueueEntry, Verdict, decide, parse_entry
@@ -168,14 +168,20 @@ class ObjectExpirer:
         return 204 in answered.statuses and all(status < 500 for status in answered.statuses)
 
     def _policy_of(self, container: ResourcePath) -> int | None:
-        """The policy of a container, None if there is no such container. Raises UnknownPolicy if nobody can say."""
+        """The policy of a container, None if there is no such container. Raises UnknownPolicy if nobody can say.
+
+        While its replicas differ an object may have a newer version in another policy, and is left alone.
+        """
         if container in self._policies:
             return self._policies[container]
         replies = self._direct.send(self._rings.container, "HEAD", container, {}).replies
         there = [reply for reply in replies if reply.status // 100 == 2]
         if not there and any(reply.status != 404 for reply in replies):
             raise UnknownPolicy(str(container))
-        policy = int(max(there, key=age_of).headers.get(Backend.POLICY_INDEX, "0")) if there else None
+        found = {int(reply.headers.get(Backend.POLICY_INDEX, "0")) for reply in there}
+        if len(found) > 1:
+            raise UnknownPolicy(str(container))
+        policy = found.pop() if found else None
         if len(self._policies) >= POLICIES_REMEMBERED_MAX:
             self._policies.clear()
         self._policies[container] = policy

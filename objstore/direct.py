@@ -140,7 +140,7 @@ class Direct:
             return None
 
 
-def age_of(response: BackendResponse | Reply) -> tuple[str, str]:
+def age_of(response: BackendResponse) -> tuple[str, str]:
     """What makes one answer newer than another: when it was put, then the newest of its metadata."""
     headers = response.headers
     written = headers.get(Backend.PUT_TIMESTAMP) or headers.get(Backend.DATA_TIMESTAMP, "")

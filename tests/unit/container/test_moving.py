@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objstore.container import moving
+from objstore.container.moving import removed_at
 from objstore.container.queue import ACCOUNT, MOVE_OFFSET, later
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
@@ -228,6 +229,21 @@ def test_metadata_of_what_was_deleted_since_is_of_no_use(replicas: Replicas) -> 
     converge(replicas)
     assert reconcile(replicas) == {"superseded": 1}
     assert get_object(replicas, 0).status == get_object(replicas, 1).status == 404
+
+
+def test_metadata_waits_for_a_content_that_comes_back(replicas: Replicas) -> None:
+    """It was moved away from the right policy in another life of the container."""
+    put_object(replicas, 3, 1, b"old")
+    post_object(replicas, 9, 1, "green")
+    for number in (1, 2, 3):
+        moved_away = removed_at(Timestamp.parse(at(7)))
+        headers = {"X_Timestamp": moved_away.internal, "X_Backend_Storage_Policy_Index": "0"}
+        assert replicas[number].request("DELETE", 7, path=OBJECT, **headers).status == 404
+    converge(replicas)
+    assert reconcile(replicas) == {"not_there_yet": 1}
+    put_object(replicas, 8, 0)
+    assert reconcile(replicas) == {"superseded": 1}
+    assert colors(replicas, 0) == {(CONTENT, "green", TYPE)}
 
 
 @pytest.mark.parametrize("behind", [1, 2, 3])

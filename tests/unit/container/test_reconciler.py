@@ -9,6 +9,7 @@ import pytest
 from objstore.config.container import ReconcilerConfig
 from objstore.container.reconciler import TURN_SECONDS, ContainerReconciler
 from objstore.daemon import run_once
+from objstore.db.status import Life
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
@@ -26,8 +27,8 @@ from tests.unit.container.reconciling import (
     tell_account,
     unreachable,
 )
-from tests.unit.objstore.db.harness import NOW, row
-from tests.unit.objstore.db.replicas import Replicas
+from tests.unit.objstore.db.harness import NOW, at, row
+from tests.unit.objstore.db.replicas import PATH, Replicas
 
 
 def test_the_listing_follows(replicas: Replicas) -> None:
@@ -136,6 +137,38 @@ def test_an_old_entry_is_not_given_up_while_a_server_is_away(replicas: Replicas)
     assert reconcile(replicas) == {"unreachable": 1}
     replicas.before = None
     assert reconcile(replicas) == {"moved": 1}
+
+
+def test_a_version_that_is_there_but_cannot_be_read_is_not_given_up(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    converge(replicas)
+    replicas.clock.seconds = NOW + 8 * 86400
+
+    def refuse(request: BackendRequest) -> None:
+        if request.path == OBJECT and request.method == "GET":
+            raise NodeFailure(request.node, "response")
+
+    replicas.before = refuse
+    assert reconcile(replicas) == {"unreachable": 1}
+    replicas.before = None
+    assert reconcile(replicas) == {"moved": 1}
+
+
+def test_an_entry_is_not_given_up_while_a_replica_that_may_know_its_life_is_away(replicas: Replicas) -> None:
+    entry = entry_of(OBJECT, Life(at(1.5), at(2), 1), 0)
+    for number in (1, 2, 3):
+        replicas[number].update(entry.row, path=QUEUE)
+    tell_account(replicas)
+    replicas.clock.seconds = NOW + 8 * 86400
+
+    def cut(request: BackendRequest) -> None:
+        if request.method == "HEAD" and request.path == PATH and request.node.ip == "10.0.0.3":
+            raise NodeFailure(request.node, "connect")
+
+    replicas.before = cut
+    assert reconcile(replicas) == {"unreachable": 1}
+    replicas.before = None
+    assert reconcile(replicas) == {"given_up": 1}
 
 
 def test_an_older_version_is_not_moved_while_a_server_is_away(replicas: Replicas) -> None:

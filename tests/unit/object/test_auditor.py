@@ -15,6 +15,7 @@ import pytest
 from objstore.config.object import AuditorConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
+from objstore.headers import Backend
 from objstore.http.local import WholeBody
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.object.auditor import ObjectAuditor
@@ -301,23 +302,24 @@ def test_watchers_see_what_is_sound(store: Store) -> None:
 
 
 class Listings:
-    """Containers' servers: each lists these names, or does not answer."""
+    """Containers' servers: each lists these names, or does not answer. They know a container of this policy."""
 
-    def __init__(self, answers: Sequence[list[str] | int | None]) -> None:
+    def __init__(self, answers: Sequence[list[str] | int | None], policy_index: int) -> None:
         self.answers = answers
+        self.headers = {Backend.POLICY_INDEX: str(policy_index)}
 
     def request(self, request: BackendRequest, body: bytes, timeout_seconds: float) -> BackendResponse:
         answer = self.answers[request.node.id]
         if answer is None:
             raise NodeFailure(request.node, "connect")
         if isinstance(answer, int):
-            return BackendResponse(answer, {}, WholeBody(b""))
-        return BackendResponse(200, {}, WholeBody(msgspec.json.encode([{"name": name} for name in answer])))
+            return BackendResponse(answer, self.headers, WholeBody(b""))
+        return BackendResponse(200, self.headers, WholeBody(msgspec.json.encode([{"name": name} for name in answer])))
 
 
-def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: str) -> Bench:
+def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: str, policy_index: int = 0) -> Bench:
     bench = Bench(store, {}, dark_data_action=action)
-    surroundings = store.surroundings(rings=FakeRings(), transport=Listings(answers))
+    surroundings = store.surroundings(rings=FakeRings(), transport=Listings(answers, policy_index))
     parts = WatcherParts(bench.config, surroundings, bench.engine)
     watchers = make_watchers(["dark_data"], {"dark_data": DarkData}, parts)
     made = Bench(store, watchers, dark_data_action=action)
@@ -347,6 +349,13 @@ def test_dark_data(store: Store, answers: Sequence[list[str] | int | None], outc
 @pytest.mark.parametrize("action", ["delete", "quarantine"])
 def test_dark_data_check_with_a_container_replica_down(store: Store, action: str) -> None:
     bench = dark_bench(store, [[], None, []], action)
+    assert bench.run() == {"sound": 1, "dark_data_unknown": 1}
+    assert store.get(bench.path("o")).status == 200
+
+
+@pytest.mark.parametrize("action", ["delete", "quarantine"])
+def test_what_is_to_be_moved_to_another_policy_is_not_dark(store: Store, action: str) -> None:
+    bench = dark_bench(store, [[], [], []], action, policy_index=1)
     assert bench.run() == {"sound": 1, "dark_data_unknown": 1}
     assert store.get(bench.path("o")).status == 200
 

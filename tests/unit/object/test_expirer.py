@@ -1,0 +1,83 @@
+"""The expirer deletes what is over, in the policy on which its container's replicas agree."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from objstore.config.object import ExpirerConfig
+from objstore.daemon import run_once
+from objstore.object.announce import EXPIRING_ACCOUNT, QUEUE_CONTENT_TYPE, QUEUE_ETAG
+from objstore.object.expirer import ObjectExpirer
+from objstore.paths import ResourcePath
+from objstore.rows import ContainerRow, ObjectRow, encode_rows
+from tests.unit.objstore.db.harness import NOW, at
+from tests.unit.objstore.db.replicas import PATH, Replicas
+
+OBJECT = PATH.with_object("o")
+DUE = NOW + 50
+QUEUE = ResourcePath(EXPIRING_ACCOUNT, str(DUE // 3600 * 3600))
+BODY = b"body"
+
+
+@pytest.fixture
+def replicas(tmp_path: Path) -> Replicas:
+    """An object in policy 1 has expired, and is in the queue."""
+    made = Replicas(tmp_path)
+    queued = ObjectRow(f"{DUE}-{str(OBJECT)[1:]}", at(3), 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
+    listed = ContainerRow(QUEUE.container, at(3), object_count=1, stats_timestamp=at(4))
+    for number in (1, 2, 3):
+        node = made[number]
+        node.request("PUT", 1, path=QUEUE.account_path)
+        node.request("UPDATE", body=encode_rows([listed]), path=QUEUE.account_path)
+        node.update(queued, path=QUEUE)
+        answer = node.request(
+            "PUT",
+            3,
+            BODY,
+            path=OBJECT,
+            X_Backend_Storage_Policy_Index="1",
+            Content_Type="text/plain",
+            Etag=hashlib.md5(BODY).hexdigest(),
+            X_Backend_Body_Checksum=xxhash.xxh3_128_hexdigest(BODY),
+            X_Delete_At=str(DUE),
+        )
+        assert answer.status == 201
+    return made
+
+
+def expire(replicas: Replicas) -> dict[str, int]:
+    """A pass of one process for all."""
+    node = replicas[1]
+    run_once(ObjectExpirer(ExpirerConfig(processes=1), node.surroundings, [], 3.0))
+    counts: dict[str, int] = node.recon.read("object-expirer")["counts"]
+    return counts
+
+
+def is_gone(replicas: Replicas) -> bool:
+    """On all nodes, and not only to be seen no more."""
+    headers = {"X_Backend_Storage_Policy_Index": "1", "X_Backend_Replication": "true"}
+    statuses = {replicas[number].request("HEAD", path=OBJECT, **headers).status for number in (1, 2, 3)}
+    assert len(statuses) == 1
+    return statuses == {404}
+
+
+def test_what_is_over_is_deleted(replicas: Replicas) -> None:
+    for number in (1, 2, 3):
+        replicas[number].put(1, 1)
+    assert expire(replicas) == {"deleted": 1}
+    assert is_gone(replicas)
+    assert replicas[1].names(QUEUE) == []
+
+
+def test_nothing_is_deleted_while_replicas_of_the_container_have_different_policies(replicas: Replicas) -> None:
+    """A newer version may be in the other policy, older than the moment at which this one expired."""
+    replicas[1].put(1, 0)
+    replicas[2].put(1, 0)
+    replicas[3].put(2, 1)
+    assert expire(replicas) == {"waiting": 1}
+    assert not is_gone(replicas)
+    assert len(replicas[1].names(QUEUE)) == 1
