@@ -44,7 +44,7 @@ class Timestamp(Struct, frozen=True, order=True, gc=False):
     @classmethod
     def from_isoformat(cls, text: str) -> Self:
         """Read what `isoformat` shows. Raises ValueError on anything else."""
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text).replace(tzinfo=None)
         if moment.isoformat(timespec="microseconds") != text:
             raise ValueError(f"not a time in UTC with six decimals: {text!r}")
         return cls.from_seconds(moment.replace(tzinfo=UTC).timestamp())
