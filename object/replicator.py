@@ -128,7 +128,9 @@ class ObjectReplicator:
                 device.done += len(partitions)
                 current.news.put(bug)
             if device.whole:
-                self._runtime.threads.call(write_note, device.path, NOTED, self._runtime.clock.now())
+                self._runtime.threads.call(
+                    write_note, device.path, NOTED, self._runtime.clock.now(), self._config.reclaim_age
+                )
         except Exception as error:
             current.news.put(self._failed(device, error))
         current.running -= 1
@@ -161,6 +163,11 @@ class ObjectReplicator:
         self._runtime.log.error("device failed", device=device.name, error=str(error))
         return None
 
+    def _not_replicated(self, partition: str, error: Exception) -> None:
+        """A partition that fails by itself does not mean that its device was out of touch."""
+        self._report.count("failed")
+        self._runtime.log.error("partition not replicated", partition=partition, error=str(error))
+
     # A batch of partitions of one device
 
     def _compare(self, device: DevicePass, policy: Policy, partitions: Sequence[str]) -> None:
@@ -176,9 +183,9 @@ class ObjectReplicator:
         before = reclaim_before(now, self._config.reclaim_age)
         power = ring.part_power
         looked = self._runtime.threads.call(self._digests, device.path, policy, partitions, now, before, power)
-        for error in looked.values():
+        for number, error in looked.items():
             if isinstance(error, OSError):
-                self._failed(device, error)
+                self._not_replicated(number, error)
         digests = {number: found for number, found in looked.items() if isinstance(found, PartitionDigests)}
         known = list(digests)
         others = {
@@ -277,14 +284,15 @@ class ObjectReplicator:
         with device.places:
             try:
                 with lock_held(place.device, lock, self._config.lock_timeout):
-                    whole = self._sync_locked(partition, mine, theirs, is_primary, ring)
+                    is_in_touch = self._sync_locked(partition, mine, theirs, is_primary, ring)
+                    device.whole = device.whole and is_in_touch
             except LockTimeout:
-                whole = False
-            except (OSError, StoreError) as error:
-                whole = False
-                self._report.count("failed")
-                self._runtime.log.error("partition not replicated", partition=place.partition, error=str(error))
-        device.whole = device.whole and whole
+                device.whole = False
+            except OSError as error:
+                self._not_replicated(place.partition, error)
+            except StoreError as error:
+                device.whole = False
+                self._not_replicated(place.partition, error)
 
     def _sync_locked(
         self,
@@ -294,7 +302,7 @@ class ObjectReplicator:
         is_primary: bool,
         ring: Ring,
     ) -> bool:
-        """Whether anybody was reached, so that the device is not apart from the others."""
+        """Whether anybody was reached, and nothing withheld from them: the device is not apart from the others."""
         differing = {}
         for node, answer in theirs.items():
             if answer is not None:
@@ -312,7 +320,7 @@ class ObjectReplicator:
             self._stand_in(partition, mine, missing, synced, ring)
         elif len(reached) == len(theirs):
             self._give_up(partition, list(theirs), ring)
-        return bool(reached) or not theirs
+        return not partition.withholds and (bool(reached) or not theirs)
 
     def _give_up(self, partition: Partition, primaries: Sequence[Device], ring: Ring) -> None:
         """Empty a handoff, unless the ring has changed meanwhile."""

@@ -12,13 +12,17 @@ from objstore.system import files
 
 
 class Note(Struct, frozen=True, array_like=True):
-    """When the first and the last such pass ended, in seconds since the epoch.
+    """When the first and the last such pass ended, in seconds since the epoch; not longer apart than deletions last.
 
-    A disk that is new or was emptied has no note: what it does not know since before `since` means nothing.
+    A disk that is new or was emptied has no note, and one that was away too long begins a new one.
     """
 
     since: float
     last: float
+
+    def covers(self, moment: float) -> bool:
+        """Whether the device was in service then: what others had, it would know, or know that it was deleted."""
+        return self.since <= moment < self.last
 
 
 def _path(device: str, kind: str) -> str:
@@ -36,7 +40,9 @@ def read_note(device: str, kind: str) -> Note | None:
     return noted if isinstance(noted, Note) else Note(noted, noted)
 
 
-def write_note(device: str, kind: str, now: float) -> None:
-    """Such a pass has ended. Blocks; raises OSError."""
+def write_note(device: str, kind: str, now: float, reclaim_seconds: float) -> None:
+    """Such a pass has ended; deletions are remembered for `reclaim_seconds`. Blocks; raises OSError."""
     known = read_note(device, kind)
-    files.write_atomically(_path(device, kind), msgspec.json.encode(Note(known.since if known else now, now)))
+    since = now if known is None or now - known.last > reclaim_seconds else known.since
+    note = Note(since, now)
+    files.write_atomically(_path(device, kind), msgspec.json.encode(note))

@@ -21,7 +21,7 @@ from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.fileset import judge
 from objstore.object.placing import Placing, RingOf
 from objstore.object.replication.messages import (
-    DEVICE_SINCE,
+    DEVICE_NOTE,
     FILES_MAX,
     MESSAGE_BYTES_MAX,
     NAMES,
@@ -150,7 +150,7 @@ class Answering:
         if len(suffixes) > SUFFIXES_MAX or not all(map(is_suffix, suffixes)):
             raise HttpError(400, "Bad suffixes")
         noted = self._runtime.threads.call(read_note, place.device, NOTED)
-        headers = {} if noted is None else {DEVICE_SINCE: Timestamp.from_seconds(noted.since).internal}
+        headers = {} if noted is None else {DEVICE_NOTE: encode(noted).decode()}
         return _json(self._runtime.threads.call(self._listed, place, suffixes), headers)
 
     def _listed(self, place: Place, suffixes: list[str]) -> Names:

@@ -4,7 +4,7 @@ The `step` of the query says what is asked, X-Backend-Storage-Policy-Index of wh
 
 `compare`   /DEVICE/0/.replication: a Question for each of many partitions; answered with as many Answers, JSON.
 `versions`  /DEVICE/PARTITION/.replication: a list of suffixes; answered with the files of each hash in them, JSON,
-            and in X-Backend-Device-Since with the timestamp since when the device has been in service, if it knows.
+            and in X-Backend-Device-Note with the device's Note, JSON, if it has one.
 `push`      the same path: frames (see `frames`); answered with an Outcome for each, JSON.
 `pull`      the same path: the files wanted, by hash; answered with frames.
 `confirm`   the same path: files by hash that the sender, who is no primary, wants to remove; answered with those
@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.http.errors import HttpError
+from objstore.notes import Note
 
 METHOD: Final = "REPLICATE"
 # Partitions hold objects of many accounts: the path names none.
@@ -30,7 +31,7 @@ ACCOUNT: Final = ".replication"
 RING_VERSION: Final = "X-Backend-Ring-Version"
 PART_POWER: Final = "X-Backend-Part-Power"
 NOTED: Final = "objects"  # the kind in a device's note of when it was in touch
-DEVICE_SINCE: Final = "X-Backend-Device-Since"
+DEVICE_NOTE: Final = "X-Backend-Device-Note"
 PARTITIONS_MAX: Final = 1000
 SUFFIXES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -64,10 +65,10 @@ class Answer(Struct, frozen=True):
 
 
 class Versions(Struct, frozen=True):
-    """Files of a device, and a timestamp since when it has been in service, "" if it does not say."""
+    """Files of a device, and its note, None if it has none."""
 
     names: Names
-    since: str = ""
+    note: Note | None = None
 
 
 class Outcome(Enum):
@@ -84,6 +85,7 @@ QUESTIONS: Final = msgspec.json.Decoder(list[Question])
 ANSWERS: Final = msgspec.json.Decoder(list[Answer])
 SUFFIXES: Final = msgspec.json.Decoder(list[str])
 NAMES: Final = msgspec.json.Decoder(Names)
+NOTES: Final = msgspec.json.Decoder(Note)
 OUTCOMES: Final = msgspec.json.Decoder(list[Outcome])
 
 Message = TypeVar("Message")

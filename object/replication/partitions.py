@@ -23,7 +23,6 @@ from objstore.object.replication.planning import (
     exchange,
     is_forgettable,
     is_stranded,
-    is_witness,
     known_names,
     lasting,
     learned,
@@ -33,6 +32,7 @@ from objstore.object.replication.planning import (
 from objstore.object.replication.receiving import Place, Receiver
 from objstore.object.replication.sending import frames
 from objstore.runtime import Runtime
+from objstore.timestamps import Timestamp
 
 File = tuple[str, str]  # (hash, name)
 Files = list[File]
@@ -69,7 +69,8 @@ Synced = dict[Device, Left]
 class Partition:
     """One partition on a device of this machine, under sync.
 
-    `away_since` is a timestamp if the device was away for longer than tombstones last, else "".
+    `away_since` is a timestamp if the device was away for longer than tombstones last, else "". What may have been
+    deleted meanwhile it then `withholds`, as long as some primary cannot be asked.
     """
 
     engine: StorageEngine
@@ -84,6 +85,7 @@ class Partition:
     spend_files: Spend
     placing: Placing
     report: PassReport
+    withholds: bool = False
 
     @property
     def number(self) -> int:
@@ -105,6 +107,7 @@ class Partition:
         withheld = self._strangers(suffixes) if self.away_since else frozenset()
         if withheld and self._strand(primaries, withheld):
             withheld = frozenset()
+        self.withholds = bool(withheld)
         for node, differing in suffixes.items():
             try:
                 synced[node] = left = self.exchange(node, differing, lambda digest: digest not in withheld, pulls)
@@ -272,7 +275,8 @@ class Partition:
         except PeerFailed as failure:
             self._log.warning("replication failed", partition=self.number, reason=str(failure))
             return False
-        if not any(is_witness(listing.since, self.away_since) for listing in listings):
+        away_since = Timestamp.parse(self.away_since).seconds
+        if not any(listing.note is not None and listing.note.covers(away_since) for listing in listings):
             return True
         place = self.place
         for digest, standing in self._objects(every).items():

@@ -18,10 +18,11 @@ from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.replication.messages import (
     ACCOUNT,
     ANSWERS,
-    DEVICE_SINCE,
+    DEVICE_NOTE,
     MESSAGE_BYTES_MAX,
     METHOD,
     NAMES,
+    NOTES,
     OUTCOMES,
     PART_POWER,
     RING_VERSION,
@@ -36,7 +37,6 @@ from objstore.object.replication.messages import (
 )
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
-from objstore.timestamps import Timestamp
 
 NO_DEVICE = 507
 Spend = Callable[[int], None]  # told how many bytes are sent; may wait
@@ -90,11 +90,9 @@ class Peers:
     def versions(self, node: Device, partition: int, suffixes: Sequence[str]) -> Versions:
         """The files of each hash of some suffixes. Raises PeerFailed."""
         reply = self._reply(self._request(Kind.VERSIONS, node, partition), encode(suffixes))
-        since = reply.headers.get(DEVICE_SINCE, "")
-        try:
-            return Versions(self._read(NAMES, node, reply.content), since and Timestamp.parse(since).internal)
-        except ValueError as error:
-            raise PeerFailed(node, 0, f"an answer that cannot be read: {error}") from error
+        noted = reply.headers.get(DEVICE_NOTE)
+        note = None if noted is None else self._read(NOTES, node, noted.encode())
+        return Versions(self._read(NAMES, node, reply.content), note)
 
     def confirm(self, node: Device, partition: int, names: Mapping[str, Sequence[str]], ring_version: int) -> Names:
         """Which of these files a primary holds durably. Raises PeerFailed."""

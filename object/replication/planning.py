@@ -148,14 +148,6 @@ def is_stranded(mine: FileSet, others: Sequence[FileSet], away_since: str) -> bo
     return bool(others) and not any(other.names for other in others) and mine.newest_timestamp < away_since
 
 
-def is_witness(since: str, away_since: str) -> bool:
-    """Whether a device that has been in service `since` then, "" if unknown, would know what was here at `away_since`.
-
-    What is newer than that, or was emptied since, knows nothing of it for that reason alone.
-    """
-    return "" < since <= away_since
-
-
 def known_names(listing: Mapping[str, Sequence[str]], digest: str) -> FileSet:
     """The file set of a hash in a list of versions; names of no known form do not count."""
     names = listing.get(digest)

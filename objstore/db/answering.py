@@ -86,10 +86,9 @@ class Answering(Generic[Row]):
         places = [self._place(root, question) for question in questions]
         found = self._runtime.threads.call(peek_all, [place.file for place in places])
         note = self._runtime.threads.call(read_note, root, self._description.folder)
-        since = None if note is None else note.since
         return _json(
             [
-                replace(self._answer(place, question, summary), since=since)
+                replace(self._answer(place, question, summary), note=note)
                 for place, question, summary in zip(places, questions, found, strict=True)
             ]
         )

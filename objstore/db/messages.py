@@ -23,6 +23,7 @@ from objstore.db.info import Item
 from objstore.db.status import Status
 from objstore.db.summary import Summary
 from objstore.http.errors import HttpError
+from objstore.notes import Note
 
 METHOD: Final = "REPLICATE"
 # Compared databases lie in several accounts: the path names none.
@@ -52,13 +53,13 @@ class Question(Struct, frozen=True, gc=False):
 class Answer(Struct, frozen=True, gc=False):
     """The other's replica: None when there is none. With `trouble` it is not known. `clock` is the other's.
 
-    `since` is when its device came into service, None if it does not know: see `objstore.notes`.
+    `note` is that of its device, None if it has none.
     """
 
     summary: Summary | None = None
     trouble: str = ""
     clock: float = 0.0
-    since: float | None = None
+    note: Note | None = None
 
     @property
     def is_absent(self) -> bool:

@@ -38,6 +38,14 @@ class Reclaimer(Generic[Row]):
         self._read_one = f"SELECT {columns} FROM row WHERE deleted = 1 AND {one}"
         self._drop_one = f"DELETE FROM row WHERE deleted = 1 AND {one}"
 
+    def is_used_since(self, moment: str, connection: sqlite3.Connection) -> bool:
+        """Whether anything has been written into a database since a moment, in the internal form."""
+        status = read_status(connection)
+        if max(status.put_timestamp, status.delete_timestamp) >= moment:
+            return True
+        newest = f"max({', '.join(self._description.moments)})"
+        return connection.execute(f"SELECT 1 FROM row WHERE {newest} >= ? LIMIT 1", (moment,)).fetchone() is not None
+
     def limit(self, now: float) -> str:
         """What was written before this moment is old; in the internal form."""
         return Timestamp.from_seconds(max(now - self._reclaim_age_seconds, 0.0)).internal

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final, Generic
 
@@ -39,6 +40,7 @@ from objstore.runtime import Runtime
 from objstore.system import concurrency, files
 from objstore.system.concurrency import Semaphore, Task
 from objstore.system.locks import LockTimeout
+from objstore.timestamps import Timestamp
 
 DATABASES_PER_STEP: Final = 50
 # Tombstones are looked through so much more seldom than they may be dropped.
@@ -140,7 +142,9 @@ class DatabaseReplicator(Generic[Row]):
                 continue
             self._away.pop(root, None)
             try:
-                self.runtime.threads.call(write_note, root, self._description.folder, self.runtime.clock.now())
+                self.runtime.threads.call(
+                    write_note, root, self._description.folder, self.runtime.clock.now(), self.config.reclaim_age
+                )
             except OSError as error:
                 self.runtime.log.warning("device cannot be written to", device=root, reason=str(error))
         self._report.end()
@@ -217,8 +221,7 @@ class DatabaseReplicator(Generic[Row]):
         limit = self._reclaimer.limit(self._slowest_clock(answers))
         if self._forgettable(subject, answers, limit):
             return
-        if self._is_stranded(subject, answers, limit):
-            self._set_aside(subject)
+        if self._is_held_back(subject, answers):
             return
         agreed = True
         for node in subject.peers:
@@ -308,22 +311,33 @@ class DatabaseReplicator(Generic[Row]):
         status = summary.status
         return status.deleted and summary.row_count == 0 and status.delete_timestamp < limit
 
-    def _is_stranded(self, subject: Subject, answers: Answers, limit: str) -> bool:
-        """Whether it comes back after so long that the primaries may have deleted and forgotten it meanwhile.
+    def _is_held_back(self, subject: Subject, answers: Answers) -> bool:
+        """Whether the primaries may have deleted and forgotten it while its device was away for so long.
 
-        One of them at least must have been there when this device was in touch last: a new one knows nothing anyway.
-        In the partition of a former ring it may just be that they have not moved theirs.
+        So they may if none knows it, and nothing has happened to it here since. It is set aside when all say so, and
+        held back until then. One at least must have been in service when this device was in touch last: others know
+        nothing anyway, and get what may be the last replica. In the partition of a former ring it may just be that they
+        have not moved theirs.
         """
-        status = subject.summary.status
         away_since = self._away.get(subject.location.root)
         if away_since is None or int(subject.location.partition) != subject.partition:
             return False
         known = [each for each in answers.values() if isinstance(each, Answer) and each.is_absent]
-        return (
-            len(known) == len(answers)
-            and any(each.since is not None and each.since <= away_since for each in known)
-            and max(status.put_timestamp, status.delete_timestamp) < limit
-        )
+        if not known or any(isinstance(each, Answer) and each.summary is not None for each in answers.values()):
+            return False
+        with self.store.opened(subject.location) as database:
+            since = Timestamp.from_seconds(away_since).internal
+            if database.read(partial(self._reclaimer.is_used_since, since), long=True):
+                return False
+        if len(known) < len(answers):
+            self._cut_off.add(subject.location.root)
+            self._report.count("failed")
+            self.runtime.log.warning("database held back: it may have been deleted", file=subject.location.file)
+            return True
+        if any(each.note is not None and each.note.covers(away_since) for each in known):
+            self._set_aside(subject)
+            return True
+        return False
 
     def _set_aside(self, subject: Subject) -> None:
         location = subject.location
@@ -341,7 +355,7 @@ class DatabaseReplicator(Generic[Row]):
         if len(self._next_looks) >= LOOKS_REMEMBERED_MAX:
             self._next_looks.clear()
         self._next_looks[key] = now + self.config.reclaim_age / RECLAIM_LOOKS
-        others = [node for node, answer in answers.items() if not _has_live_rows_of(subject, answer)]
+        others = [node for node, answer in answers.items() if _may_have_older_rows(subject, answer)]
 
         def remind(rows: Sequence[Row]) -> None:
             for node in others:
@@ -366,6 +380,7 @@ def _question(subject: Subject) -> Question:
     return Question(subject.partition, subject.location.hash, subject.summary)
 
 
-def _has_live_rows_of(subject: Subject, answer: Answer | PeerFailed) -> bool:
-    summary = answer.summary if isinstance(answer, Answer) else None
-    return summary is not None and summary.live_digest == subject.summary.live_digest
+def _may_have_older_rows(subject: Subject, answer: Answer | PeerFailed) -> bool:
+    if isinstance(answer, PeerFailed) or answer.summary is None:
+        return False  # it has nothing, or this pass has failed
+    return answer.summary.live_digest != subject.summary.live_digest

@@ -225,15 +225,15 @@ class Checks:
             held = {copy.disk: copy for copy in copies if copy.disk in primaries}
             live = any(copy.standing.data is not None for copy in held.values())
             names = {held[disk].wanted if disk in held else () for disk in primaries}
-            if len(names) > 1 and (live or not self._only_tombstones(names)):
+            if len(names) > 1 and (live or not self._only_traces(names)):
                 shown = {disk: held[disk].wanted if disk in held else () for disk in primaries}
                 self.findings.wrong(f"replicas of {digest} differ: {shown}")
             elif audited:
                 self._same_bytes(digest, list(held.values()))
 
-    def _only_tombstones(self, names: set[tuple[str, ...]]) -> bool:
-        # They are reclaimed by each node in its own time.
-        return all(name.endswith(".ts") for each in names for name in each)
+    def _only_traces(self, names: set[tuple[str, ...]]) -> bool:
+        # Tombstones, and metadata of a clock that was ahead, are forgotten by each node in its own time.
+        return all(name.endswith((".ts", ".meta")) for each in names for name in each)
 
     def _same_bytes(self, digest: str, copies: list[Copy]) -> None:
         for name in copies[0].wanted if copies else ():

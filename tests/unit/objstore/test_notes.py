@@ -10,11 +10,23 @@ from objstore.notes import Note, read_note, write_note
 def test_a_note_keeps_when_it_began(tmp_path: Path) -> None:
     device = str(tmp_path)
     assert read_note(device, "objects") is None
-    write_note(device, "objects", 1700000000.5)
+    write_note(device, "objects", 1700000000.5, 200.0)
     assert read_note(device, "objects") == Note(1700000000.5, 1700000000.5)
-    write_note(device, "objects", 1700000100.0)
+    write_note(device, "objects", 1700000100.0, 200.0)
     assert read_note(device, "objects") == Note(1700000000.5, 1700000100.0)
     assert read_note(device, "containers") is None
+
+
+def test_who_was_away_for_longer_than_deletions_last_begins_a_new_note(tmp_path: Path) -> None:
+    device = str(tmp_path)
+    for moment in (1700000000.0, 1700000200.0, 1700000401.0, 1700000500.0):
+        write_note(device, "objects", moment, 200.0)
+    assert read_note(device, "objects") == Note(1700000401.0, 1700000500.0)
+
+
+def test_a_note_covers_what_was_before_its_last_pass() -> None:
+    note = Note(100.0, 200.0)
+    assert [note.covers(moment) for moment in (99.0, 100.0, 199.0, 200.0, 201.0)] == [False, True, True, False, False]
 
 
 def test_a_note_of_the_first_version_says_no_more_than_it_did(tmp_path: Path) -> None:

@@ -45,12 +45,14 @@ def test_an_emptied_disk_does_not_make_the_last_copy_a_stranger(replicas: Replic
     assert not (replicas.servers[0].root / "sda/quarantined").exists()
 
 
-def test_who_was_in_service_all_the_while_is_a_witness(replicas: Replicas) -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_who_was_away_too_is_no_witness(replicas: Replicas, first: int) -> None:
+    """It has not lost its disk, but missed the write."""
     shutil.rmtree(replicas.servers[1].root / "sda/objects")
     replicas.servers[1].down = False
-    replicas.replicate(0)
-    assert replicas.names(0, "o") == replicas.names(1, "o") == []
-    assert list((replicas.servers[0].root / "sda/quarantined/objects").iterdir())
+    replicas.replicate(first)
+    replicas.replicate(1 - first)
+    assert replicas.names(0, "o") == replicas.names(1, "o") == [at(1) + ".data"]
 
 
 def test_a_pass_that_reaches_nobody_leaves_the_note_and_the_next_renews_its_end(replicas: Replicas) -> None:
@@ -58,4 +60,43 @@ def test_a_pass_that_reaches_nobody_leaves_the_note_and_the_next_renews_its_end(
     assert noted(replicas, 0) == Note(began, began + 60)
     replicas.servers[1].down = False
     replicas.replicate(0)
-    assert noted(replicas, 0) == Note(began, replicas.clock.now())
+    assert noted(replicas, 0) == Note(replicas.clock.now(), replicas.clock.now())
+
+
+@pytest.fixture
+def handoff(tmp_path: Path) -> Replicas:
+    """The fourth server is away for eight days; two objects lie there, of which one is deleted meanwhile."""
+    made = Replicas(tmp_path)
+    made.replicate(0, 1, 2)
+    made.put(3, "deleted", 1)
+    made.put(3, "known", 1)
+    made.pass_time(10)
+    made.replicate(3)  # to its primaries, and then it gives both up
+    made.put(3, "deleted", 2, b"left on the handoff")
+    made.put(3, "known", 1)
+    for number in range(3):
+        made.delete(number, "deleted", 3)
+    for _ in range(4):
+        made.pass_time(2 * DAY)
+        made.replicate(0, 1, 2)
+    assert made.names(0, "deleted") == []
+    return made
+
+
+def test_a_device_that_was_away_brings_nothing_deleted_back(handoff: Replicas) -> None:
+    """Nor is it lost: what nobody else knows of is set aside."""
+    handoff.replicate(3)
+    assert handoff.stored(0, "deleted") is None
+    assert list((handoff.servers[3].root / "sda/quarantined/objects").iterdir())
+    assert handoff.stored(0, "known") is not None
+    assert handoff.files(3) == {}
+
+
+def test_what_may_have_been_deleted_is_withheld_until_all_can_be_asked(handoff: Replicas) -> None:
+    handoff.servers[1].down = True
+    for _ in range(3):
+        handoff.replicate(3)
+        assert [handoff.names(number, "deleted") for number in range(4)] == [[], [], [], [at(2) + ".data"]]
+    handoff.servers[1].down = False
+    handoff.replicate(3)
+    assert [handoff.names(number, "deleted") for number in range(4)] == [[]] * 4

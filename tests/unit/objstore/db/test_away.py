@@ -25,11 +25,14 @@ def handoff(replicas: Replicas) -> ReplicaNode:
     return replicas[4]
 
 
-def forget(replicas: Replicas) -> None:
-    """The primaries have deleted and forgotten it."""
+def forget(replicas: Replicas, days: int = 10) -> None:
+    """The primaries have deleted and forgotten it, and were in service all the while."""
     for number in (1, 2, 3):
-        shutil.rmtree(replicas[number].device / "containers")
+        shutil.rmtree(replicas[number].device / "containers", ignore_errors=True)
         replicas[number].start()
+    for _ in range(0, days, 2):
+        replicas.clock.seconds += 2 * 86400
+        replicas.replicate()
 
 
 def test_what_everybody_forgot_while_a_device_was_away_stays_forgotten(replicas: Replicas) -> None:
@@ -37,7 +40,6 @@ def test_what_everybody_forgot_while_a_device_was_away_stays_forgotten(replicas:
     node.rings.container = ring_of((4,), replicas=1)
     node.replicate()  # notes that it was here
     forget(replicas)
-    replicas.clock.seconds = NOW + 30 * 86400
     node.rings.container = ring_of((1, 2, 3))
     node.start()
     node.replicate()
@@ -66,18 +68,80 @@ def test_a_device_that_was_cut_off_was_away(replicas: Replicas) -> None:
     node.rings.container = ring_of((4,), replicas=1)
     node.replicate()
     node.rings.container = ring_of((1, 2, 3))
-    forget(replicas)
-    for number in (1, 2, 3):
-        replicas[number].up = False
-    for _ in range(2):
-        replicas.clock.seconds += 4 * 86400
+    for _ in range(5):
+        for number in (1, 2, 3):
+            replicas[number].up = False
         node.replicate()
         assert node.counts["failed"]
-    for number in (1, 2, 3):
-        replicas[number].up = True
+        for number in (1, 2, 3):
+            replicas[number].up = True
+        forget(replicas, 2)
     node.replicate()
     assert node.counts["set_aside"] == 1
     assert all(not replicas[number].database_files() for number in (1, 2, 3))
+
+
+def test_what_may_have_been_forgotten_is_held_back_until_all_can_be_asked(replicas: Replicas) -> None:
+    node = handoff(replicas)
+    node.rings.container = ring_of((4,), replicas=1)
+    node.replicate()
+    forget(replicas)
+    node.rings.container = ring_of((1, 2, 3))
+    node.start()
+    replicas[2].up = False
+    for _ in range(3):
+        node.replicate()
+        assert len(node.database_files()) == 1
+        assert all(not replicas[number].database_files() for number in (1, 2, 3))
+    replicas[2].up = True
+    node.replicate()
+    assert node.counts["set_aside"] == 1
+
+
+def test_what_was_written_while_the_only_peer_was_away_is_kept(replicas: Replicas) -> None:
+    for number in (1, 2):
+        replicas[number].rings.container = ring_of((1, 2), replicas=2)
+    replicas.replicate(1, 2)
+    replicas[2].up = False
+    replicas.clock.seconds += 3600
+    assert replicas[1].put(3600) == 201
+    replicas[1].update(row("o", 3600))
+    for _ in range(5):
+        replicas.clock.seconds += 2 * 86400
+        replicas[1].replicate()
+    replicas[2].up = True
+    replicas[1].start()
+    replicas.replicate(1, 2)
+    assert replicas[1].names() == replicas[2].names() == ["o"]
+
+
+def test_a_row_that_was_written_since_keeps_its_database(replicas: Replicas) -> None:
+    """One peer after the other is cut off; the one that was in service all the while does not know the container."""
+    node = handoff(replicas)
+    node.rings.container = ring_of((4,), replicas=1)
+    node.replicate()
+    forget(replicas)
+    node.update(row("new", 11 * 86400))
+    node.rings.container = ring_of((1, 2, 3))
+    node.start()
+    node.replicate()
+    node.replicate()
+    assert replicas[1].names() == ["new", "o"]
+
+
+def test_who_was_away_too_is_no_witness(replicas: Replicas) -> None:
+    """All were switched off; one has missed the container, and another has lost its disk."""
+    for number in (1, 2, 3):
+        replicas[number].put(1)
+    replicas.replicate()
+    shutil.rmtree(replicas[1].device / "containers")
+    replicas.clock.seconds += 9 * 86400
+    replicas[2].wipe()
+    replicas[1].start()
+    replicas[3].start()
+    replicas.replicate(1, 3)
+    replicas.replicate(3)
+    assert all(replicas[number].names() == [] for number in (1, 2, 3))
 
 
 def test_who_is_new_does_not_make_the_last_replica_a_stranger(replicas: Replicas) -> None:
