@@ -8,7 +8,7 @@ from typing import Final
 import xxhash
 from msgspec import Struct
 
-from objstore.container.queue import MOVE_OFFSET, REMOVAL_OFFSET, later
+from objstore.container.queue import moved_at
 from objstore.direct import Direct, Replies, container_headers
 from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure, Transport, Upload
@@ -122,16 +122,6 @@ def version_of(headers: Mapping[str, str]) -> Version:
     data = headers[Backend.DATA_TIMESTAMP]
     typed = headers.get(Backend.CONTENT_TYPE_TIMESTAMP, data)
     return Version(*(Timestamp.parse(each) for each in (data, headers[Backend.TIMESTAMP], typed)))
-
-
-def moved_at(timestamp: Timestamp) -> Timestamp:
-    """The time of a version in the right policy: that of the client's write, and behind it."""
-    return later(timestamp, MOVE_OFFSET)
-
-
-def removed_at(timestamp: Timestamp) -> Timestamp:
-    """The time of the tombstone that takes its place in the wrong policy."""
-    return later(timestamp, REMOVAL_OFFSET)
 
 
 def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from objstore.db.status import Life
 from objstore.paths import ResourcePath
-from objstore.rows import ObjectRow
+from objstore.rows import ObjectRow, newest_of
 from objstore.timestamps import Timestamp
 
 ACCOUNT: Final = ".misplaced_objects"
@@ -34,8 +34,8 @@ _KINDS: Final = ("PUT", "DELETE")
 # The size of an entry does not count, nor does its type.
 _CONTENT_TYPE: Final = "text/plain"
 # What reconciling writes sorts behind the client's write, and before any later one. Expiry has the offset 1.
-REMOVAL_OFFSET: Final = 2
-MOVE_OFFSET: Final = 4
+_REMOVAL_OFFSET: Final = 2
+_MOVE_OFFSET: Final = 4
 
 
 class Misplaced(Struct, frozen=True, gc=False):
@@ -73,13 +73,13 @@ class Misplaced(Struct, frozen=True, gc=False):
     @property
     def removed_row(self) -> ObjectRow:
         """What takes its entry out."""
-        moment = later(self.timestamp, REMOVAL_OFFSET).internal
+        moment = removed_at(self.timestamp).internal
         return ObjectRow(self.name, moment, 0, "", "", deleted=True)
 
     @property
     def delisted_row(self) -> ObjectRow:
         """What takes the row of the version out of its container."""
-        moment = later(self.written, REMOVAL_OFFSET).internal
+        moment = removed_at(self.written).internal
         return ObjectRow(self.path.object, moment, 0, "", "", deleted=True, policy_index=self.policy_index)
 
 
@@ -89,7 +89,7 @@ def misplaced(path: ResourcePath, life: Life, row: ObjectRow, now: Timestamp) ->
     if row.deleted and is_mark(written):
         return None
     if not row.deleted:
-        newest = Timestamp.parse(max(row.timestamp, row.content_type_timestamp, row.meta_timestamp))
+        newest = Timestamp.parse(newest_of(row))
     return Misplaced(path.with_object(row.name), life, row.policy_index, row.deleted, written, newest, max(now, newest))
 
 
@@ -105,11 +105,16 @@ def parse_entry(name: str, moment: str, last_modified: str) -> Misplaced:
     return Misplaced(parsed, life, int(index), deleted, Timestamp.parse(written), Timestamp.parse(moment), queued_at)
 
 
+def moved_at(timestamp: Timestamp) -> Timestamp:
+    """The time of a version in the right policy: that of the client's write, and behind it."""
+    return Timestamp(timestamp.ticks, timestamp.offset + _MOVE_OFFSET)
+
+
+def removed_at(timestamp: Timestamp) -> Timestamp:
+    """The time of the mark that takes its place in the wrong policy."""
+    return Timestamp(timestamp.ticks, timestamp.offset + _REMOVAL_OFFSET)
+
+
 def is_mark(timestamp: Timestamp) -> bool:
     """Whether it is that of what a moved version left in its former place."""
-    return timestamp.offset % MOVE_OFFSET == REMOVAL_OFFSET
-
-
-def later(timestamp: Timestamp, offset: int) -> Timestamp:
-    """Just behind it."""
-    return Timestamp(timestamp.ticks, timestamp.offset + offset)
+    return timestamp.offset % _MOVE_OFFSET == _REMOVAL_OFFSET

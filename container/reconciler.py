@@ -8,14 +8,14 @@ it again, from any point, by any server, comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import reduce
 from typing import Any, Final
 
 from objstore.config.container import ReconcilerConfig
-from objstore.container.moving import Mover, Version, removed_at, version_of
-from objstore.container.queue import ACCOUNT, Misplaced, is_mark, parse_entry
+from objstore.container.moving import Mover, Version, version_of
+from objstore.container.queue import ACCOUNT, Misplaced, is_mark, parse_entry, removed_at
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.db.status import NEVER, Status, merge_status
@@ -24,7 +24,6 @@ from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
-from objstore.quorum import quorum_size
 from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
@@ -112,21 +111,23 @@ class ContainerReconciler:
             outcome = self._reconcile(entry)
         except (StoreError, OSError, KeyError, ValueError) as error:
             outcome = "failed"
-            self._runtime.log.warning("misplaced object not moved", object=str(entry.path), reason=str(error))
+            self._runtime.log.warning(
+                "misplaced object not moved", object=str(entry.path), reason=f"{type(error).__name__}: {error}"
+            )
         self._report.count(outcome)
 
     def _reconcile(self, entry: Misplaced) -> str:
         """What became of it, in a word for the figures."""
         replies = self._direct.send(self._rings.container, "HEAD", entry.path.container_path, {})
-        status = agreed_status(list(replies.replies))
-        if status is None:
+        if replies.answered < replies.quorum:
             return "unknown_container"
+        known = known_statuses(replies)
+        status = reduce(merge_status, known) if known else _UNKNOWN
         if status.deleted and not replies.with_status(2):
             return self._give_up(entry, replies)
         if status.policy_index == entry.policy_index:
             # Nobody will queue it again who has done so in that life: a quorum must have left it behind for good.
-            beyond = [each.life.outranks(entry.life) for each in known_statuses(replies.replies)]
-            if sum(beyond) < quorum_size(len(replies.replies)):
+            if sum(each.life.outranks(entry.life) for each in known) < replies.quorum:
                 return self._give_up(entry, replies)
             return self._take_out(entry, "in_place")
         try:
@@ -139,7 +140,7 @@ class ContainerReconciler:
     def _put_right(self, entry: Misplaced, policy_index: int) -> str:
         path = entry.path
         there = self._mover.look(path, policy_index)
-        if not _has_answered(there):
+        if there.answered < there.quorum:
             return "unreachable"
         if not entry.deleted:
             return self._move(entry, policy_index, there)
@@ -152,7 +153,7 @@ class ContainerReconciler:
     def _move(self, entry: Misplaced, policy_index: int, there: Replies) -> str:
         path = entry.path
         here = self._mover.look(path, entry.policy_index)
-        if not _has_answered(here):
+        if here.answered < here.quorum:
             return "unreachable"
         source = self._mover.read(path, entry.policy_index)
         if source is None:
@@ -218,23 +219,13 @@ class ContainerReconciler:
         """Whether a quorum of a container's servers has taken a row."""
         headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
         replies = self._direct.send(self._rings.container, "UPDATE", path.container_path, headers, encode_rows([row]))
-        return len(replies.with_status(2)) >= quorum_size(len(replies.replies))
+        return len(replies.with_status(2)) >= replies.quorum
 
 
-def agreed_status(replies: list[Reply]) -> Status | None:
-    """How a container stands, by what its replicas know together; None if too few answered."""
-    if len([reply for reply in replies if reply.status // 100 in (2, 4)]) < quorum_size(len(replies)):
-        return None
-    known = known_statuses(replies)
-    return reduce(merge_status, known) if known else _UNKNOWN
-
-
-def known_statuses(replies: Iterable[Reply]) -> list[Status]:
+def known_statuses(replies: Replies) -> list[Status]:
     """How each of the replicas that answered and have it knows it."""
     return [
-        status_of(reply)
-        for reply in replies
-        if reply.status // 100 in (2, 4) and Backend.PUT_TIMESTAMP in reply.headers
+        status_of(reply) for reply in replies.replies if reply.status < 500 and Backend.PUT_TIMESTAMP in reply.headers
     ]
 
 
@@ -259,7 +250,7 @@ def _written(replies: Replies) -> list[Timestamp]:
 
 def _has_as_new(replies: Replies, timestamp: Timestamp) -> bool:
     """Whether a quorum has content that is so new, or a deletion."""
-    return sum(written >= timestamp for written in _written(replies)) >= quorum_size(len(replies.replies))
+    return sum(written >= timestamp for written in _written(replies)) >= replies.quorum
 
 
 def _is_outdated(version: Version, replies: Replies) -> bool:
@@ -269,8 +260,4 @@ def _is_outdated(version: Version, replies: Replies) -> bool:
 
 
 def _have_all_answered(replies: Replies) -> bool:
-    return all(status < 500 for status in replies.statuses)
-
-
-def _has_answered(replies: Replies) -> bool:
-    return sum(status < 500 for status in replies.statuses) >= quorum_size(len(replies.statuses))
+    return replies.answered == len(replies.replies)

@@ -9,44 +9,12 @@ from objstore.db.checks import check_integers, check_name, checked_timestamp
 from objstore.db.description import Description, Key, Values
 from objstore.db.status import NEVER, Status
 from objstore.limits import Limits
-from objstore.rows import ObjectRow
+from objstore.rows import ObjectRow, merge_object_rows, newest_of
 from objstore.timestamps import Timestamp
 
 _LISTED_SIZE: Final = ";swift_bytes="
 # An entry of a queue is named after the whole path of an object, with moments and an index before it.
 _ENTRY_PREFIX_MAX: Final = 200
-
-
-def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
-    """Three registers, each won by its newest write: the data (or its deletion), the content type, the metadata.
-
-    Of two writes with the same timestamp a deletion wins, then the greater value: any total order lets replicas
-    agree. Both rows are of one name and policy and in stored form, and so is the result.
-    """
-    if other.timestamp > _newest(one):
-        return other
-    if one.timestamp > _newest(other):
-        return one
-    data = max(one, other, key=lambda row: (row.timestamp, row.deleted, row.etag, row.size))
-    typed = max(one, other, key=lambda row: (row.content_type_timestamp or row.timestamp, row.content_type))
-    typed_at = typed.content_type_timestamp or typed.timestamp
-    meta_at = max(one.meta_timestamp or one.timestamp, other.meta_timestamp or other.timestamp)
-    return ObjectRow(
-        name=data.name,
-        timestamp=data.timestamp,
-        size=data.size,
-        content_type=typed.content_type,
-        etag=data.etag,
-        deleted=data.deleted,
-        policy_index=data.policy_index,
-        content_type_timestamp="" if typed_at == data.timestamp else typed_at,
-        meta_timestamp="" if meta_at == data.timestamp else meta_at,
-    )
-
-
-def _newest(row: ObjectRow) -> str:
-    # An empty timestamp, which stands for the data's, sorts first.
-    return max(row.timestamp, row.content_type_timestamp, row.meta_timestamp)
 
 
 def split_listed_size(content_type: str) -> tuple[str, int | None]:
@@ -160,7 +128,7 @@ class ContainerDescription(Description[ObjectRow]):
             content_type,
             row.etag,
             listed_size,
-            "" if row.deleted else Timestamp.parse(_newest(row)).isoformat,
+            "" if row.deleted else Timestamp.parse(newest_of(row)).isoformat,
         )
 
     def row(self, name: str, deleted: bool, values: Sequence[Any]) -> ObjectRow:

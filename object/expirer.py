@@ -7,18 +7,19 @@ it stays there, it becomes the turn of the next one, so that a server that is do
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import ClassVar, Final
 
 from objstore.config.object import DelayConfig, ExpirerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.direct import Direct, account_headers, container_headers
+from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.object.announce import EXPIRING_ACCOUNT
 from objstore.object.expiring import Action, QueueEntry, Verdict, decide, parse_entry
 from objstore.paths import ResourcePath
-from objstore.policies import UnknownPolicy
 from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
@@ -30,6 +31,15 @@ TURN_SECONDS: Final = 300.0
 QUEUE_SECONDS: Final = 2 * 86_400
 POLICIES_REMEMBERED_MAX: Final = 10_000
 _QUEUE_HEADERS: Final = {"Content-Type": "application/json", Backend.POLICY_INDEX: "0"}
+
+
+@dataclass(eq=False)
+class PolicyNotKnown(StoreError):
+    """The servers of a container cannot be asked, or do not agree."""
+
+    message: ClassVar[str] = "the servers of {container} do not say what policy it has"
+
+    container: str
 
 
 class ObjectExpirer:
@@ -168,7 +178,7 @@ class ObjectExpirer:
         return 204 in answered.statuses and all(status < 500 for status in answered.statuses)
 
     def _policy_of(self, container: ResourcePath) -> int | None:
-        """The policy of a container, None if there is no such container. Raises UnknownPolicy if nobody can say.
+        """The policy of a container, None if there is no such container. Raises PolicyNotKnown if nobody can say.
 
         While its replicas differ an object may have a newer version in another policy, and is left alone.
         """
@@ -176,11 +186,9 @@ class ObjectExpirer:
             return self._policies[container]
         replies = self._direct.send(self._rings.container, "HEAD", container, {}).replies
         there = [reply for reply in replies if reply.status // 100 == 2]
-        if not there and any(reply.status != 404 for reply in replies):
-            raise UnknownPolicy(str(container))
         found = {int(reply.headers.get(Backend.POLICY_INDEX, "0")) for reply in there}
-        if len(found) > 1:
-            raise UnknownPolicy(str(container))
+        if len(found) > 1 or (not there and any(reply.status != 404 for reply in replies)):
+            raise PolicyNotKnown(str(container))
         policy = found.pop() if found else None
         if len(self._policies) >= POLICIES_REMEMBERED_MAX:
             self._policies.clear()

@@ -18,7 +18,7 @@ from xxhash import xxh3_64_hexdigest
 from objstore.errors import StoreError
 from objstore.hashing import PathHasher
 from objstore.paths import ResourcePath
-from objstore.rows import ObjectRow
+from objstore.rows import ObjectRow, merge_object_rows
 from objstore.system import files
 
 # Names without the digest of the row were given by an earlier version.
@@ -83,22 +83,7 @@ def load(path: str) -> PendingUpdate:
 
 def outdoes(row: ObjectRow, other: ObjectRow) -> bool:
     """Whether a container that has the one row learns nothing from the other, which is of the same object."""
-    typed_at, others_typed_at = _typed_at(row), _typed_at(other)
-    return (
-        row.policy_index == other.policy_index
-        and (row.timestamp > other.timestamp or _data(row) == _data(other))
-        and (typed_at > others_typed_at or (typed_at == others_typed_at and row.content_type == other.content_type))
-        and max(row.timestamp, row.meta_timestamp) >= max(other.timestamp, other.meta_timestamp)
-    )
-
-
-def _data(row: ObjectRow) -> tuple[str, bool, str, int]:
-    return row.timestamp, row.deleted, row.etag, row.size
-
-
-def _typed_at(row: ObjectRow) -> str:
-    # An empty timestamp, which stands for the data's, sorts first.
-    return max(row.timestamp, row.content_type_timestamp)
+    return row.policy_index == other.policy_index and merge_object_rows(row, other) == row
 
 
 def newest_first(directory: str) -> Iterator[list[str]]:

@@ -164,7 +164,7 @@ class ObjectReplicator:
         return None
 
     def _not_replicated(self, partition: str, error: Exception) -> None:
-        """A partition that fails by itself does not mean that its device was out of touch."""
+        """It is counted, and the others go on."""
         self._report.count("failed")
         self._runtime.log.error("partition not replicated", partition=partition, error=str(error))
 
@@ -288,7 +288,7 @@ class ObjectReplicator:
                     device.whole = device.whole and is_in_touch
             except LockTimeout:
                 device.whole = False
-            except OSError as error:
+            except OSError as error:  # of this partition alone: its device is not out of touch
                 self._not_replicated(place.partition, error)
             except StoreError as error:
                 device.whole = False

@@ -155,8 +155,9 @@ class Updater:
                     yield f"{root}/{policy.async_dir}/{suffix}"
 
     def _failed(self, path: str, error: OSError) -> None:
+        """A device, or one record of it."""
         self._report.count("failed")
-        self._runtime.log.error("device failed", path=path, error=str(error))
+        self._runtime.log.error("cannot be read or written", path=path, error=str(error))
 
     def _load(self, paths: Sequence[str]) -> list[Found]:
         """The updates of one object that its container can learn from; one that cannot be read is moved aside."""

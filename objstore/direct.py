@@ -50,9 +50,19 @@ class Replies(Struct, frozen=True):
         return [reply.status for reply in self.replies]
 
     @property
+    def quorum(self) -> int:
+        """How many of them a quorum is."""
+        return quorum_size(len(self.replies))
+
+    @property
+    def answered(self) -> int:
+        """How many primaries know what they say: who has failed says nothing of the resource."""
+        return sum(status < 500 for status in self.statuses)
+
+    @property
     def best(self) -> int:
         """On what a quorum agrees, 503 if on nothing. Found here and gone there is gone, as for a DELETE."""
-        return best_status(self.statuses, quorum_size(len(self.replies)), {404: 204})
+        return best_status(self.statuses, self.quorum, {404: 204})
 
     def with_status(self, status_class: int) -> list[Reply]:
         """Those of a class (2 for 2xx)."""

@@ -48,6 +48,39 @@ _object_rows: Final = msgspec.json.Decoder(list[ObjectRow])
 _container_rows: Final = msgspec.json.Decoder(list[ContainerRow])
 
 
+def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
+    """Three registers, each won by its newest write: the data (or its deletion), the content type, the metadata.
+
+    Of two writes with the same timestamp a deletion wins, then the greater value: any total order lets replicas
+    agree. Both rows are of one name and policy and in stored form, and so is the result.
+    """
+    if other.timestamp > newest_of(one):
+        return other
+    if one.timestamp > newest_of(other):
+        return one
+    data = max(one, other, key=lambda row: (row.timestamp, row.deleted, row.etag, row.size))
+    typed = max(one, other, key=lambda row: (row.content_type_timestamp or row.timestamp, row.content_type))
+    typed_at = typed.content_type_timestamp or typed.timestamp
+    meta_at = max(one.meta_timestamp or one.timestamp, other.meta_timestamp or other.timestamp)
+    return ObjectRow(
+        name=data.name,
+        timestamp=data.timestamp,
+        size=data.size,
+        content_type=typed.content_type,
+        etag=data.etag,
+        deleted=data.deleted,
+        policy_index=data.policy_index,
+        content_type_timestamp="" if typed_at == data.timestamp else typed_at,
+        meta_timestamp="" if meta_at == data.timestamp else meta_at,
+    )
+
+
+def newest_of(row: ObjectRow) -> str:
+    """When its data, its type or its metadata was written last."""
+    # An empty timestamp, which stands for the data's, sorts first.
+    return max(row.timestamp, row.content_type_timestamp, row.meta_timestamp)
+
+
 def encode_rows(rows: Sequence[ObjectRow] | Sequence[ContainerRow]) -> bytes:
     """A JSON array, the body of an UPDATE request."""
     return _encoder.encode(rows)

@@ -36,6 +36,7 @@ from objstore.object.replication.messages import (
     Kind,
     Names,
     Question,
+    Versions,
     decode,
     encode,
 )
@@ -149,9 +150,13 @@ class Answering:
         suffixes = decode(SUFFIXES, _body_of(request))
         if len(suffixes) > SUFFIXES_MAX or not all(map(is_suffix, suffixes)):
             raise HttpError(400, "Bad suffixes")
-        noted = self._runtime.threads.call(read_note, place.device, NOTED)
-        headers = {} if noted is None else {DEVICE_NOTE: encode(noted).decode()}
-        return _json(self._runtime.threads.call(self._listed, place, suffixes), headers)
+
+        def look() -> Versions:
+            return Versions(self._listed(place, suffixes), read_note(place.device, NOTED))
+
+        versions = self._runtime.threads.call(look)
+        headers = {} if versions.note is None else {DEVICE_NOTE: encode(versions.note).decode()}
+        return _json(versions.names, headers)
 
     def _listed(self, place: Place, suffixes: list[str]) -> Names:
         found: Names = {}

@@ -85,13 +85,14 @@ class Answering(Generic[Row]):
             raise HttpError(413, f"At most {QUESTIONS_MAX} databases")
         places = [self._place(root, question) for question in questions]
         found = self._runtime.threads.call(peek_all, [place.file for place in places])
-        note = self._runtime.threads.call(read_note, root, self._description.folder)
-        return _json(
-            [
-                replace(self._answer(place, question, summary), note=note)
-                for place, question, summary in zip(places, questions, found, strict=True)
-            ]
-        )
+        answers = [
+            self._answer(place, question, summary)
+            for place, question, summary in zip(places, questions, found, strict=True)
+        ]
+        if any(answer.is_absent for answer in answers):
+            note = self._runtime.threads.call(read_note, root, self._description.folder)
+            answers = [replace(answer, note=note) if answer.is_absent else answer for answer in answers]
+        return _json(answers)
 
     def _place(self, root: str, question: Question) -> Place:
         if not _HASH(question.hash) or question.partition < 0:

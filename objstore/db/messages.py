@@ -53,7 +53,7 @@ class Question(Struct, frozen=True, gc=False):
 class Answer(Struct, frozen=True, gc=False):
     """The other's replica: None when there is none. With `trouble` it is not known. `clock` is the other's.
 
-    `note` is that of its device, None if it has none.
+    `note` is that of its device if there is no replica, None if the device has none.
     """
 
     summary: Summary | None = None

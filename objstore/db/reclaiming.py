@@ -30,10 +30,9 @@ class Reclaimer(Generic[Row]):
         self._description = description
         self._reclaim_age_seconds = reclaim_age_seconds
         columns = ", ".join(("name", *description.columns))
-        self._find = (
-            f"SELECT {columns} FROM row WHERE deleted = 1 AND max({', '.join(description.moments)}) < ?"
-            " AND sequence <= ? LIMIT ?"
-        )
+        newest = f"max({', '.join(description.moments)})"
+        self._find = f"SELECT {columns} FROM row WHERE deleted = 1 AND {newest} < ? AND sequence <= ? LIMIT ?"
+        self._find_since = f"SELECT 1 FROM row WHERE {newest} >= ? LIMIT 1"
         one = " AND ".join(f"{column} = ?" for column in ("name", *description.key))
         self._read_one = f"SELECT {columns} FROM row WHERE deleted = 1 AND {one}"
         self._drop_one = f"DELETE FROM row WHERE deleted = 1 AND {one}"
@@ -43,8 +42,7 @@ class Reclaimer(Generic[Row]):
         status = read_status(connection)
         if max(status.put_timestamp, status.delete_timestamp) >= moment:
             return True
-        newest = f"max({', '.join(self._description.moments)})"
-        return connection.execute(f"SELECT 1 FROM row WHERE {newest} >= ? LIMIT 1", (moment,)).fetchone() is not None
+        return connection.execute(self._find_since, (moment,)).fetchone() is not None
 
     def limit(self, now: float) -> str:
         """What was written before this moment is old; in the internal form."""

@@ -221,7 +221,7 @@ class DatabaseReplicator(Generic[Row]):
         limit = self._reclaimer.limit(self._slowest_clock(answers))
         if self._forgettable(subject, answers, limit):
             return
-        if self._is_held_back(subject, answers):
+        if self._hold_back(subject, answers):
             return
         agreed = True
         for node in subject.peers:
@@ -311,13 +311,13 @@ class DatabaseReplicator(Generic[Row]):
         status = summary.status
         return status.deleted and summary.row_count == 0 and status.delete_timestamp < limit
 
-    def _is_held_back(self, subject: Subject, answers: Answers) -> bool:
-        """Whether the primaries may have deleted and forgotten it while its device was away for so long.
+    def _hold_back(self, subject: Subject, answers: Answers) -> bool:
+        """Hold it back, or set it aside, if its device was away for so long that the primaries may have forgotten it.
 
-        So they may if none knows it, and nothing has happened to it here since. It is set aside when all say so, and
-        held back until then. One at least must have been in service when this device was in touch last: others know
-        nothing anyway, and get what may be the last replica. In the partition of a former ring it may just be that they
-        have not moved theirs.
+        Says whether it was. So they may if none knows it, and nothing has happened to it here since. It is set aside
+        when all say so, and held back until then. One at least must have been in service when this device was in touch
+        last: others know nothing anyway, and get what may be the last replica. In the partition of a former ring it may
+        just be that they have not moved theirs.
         """
         away_since = self._away.get(subject.location.root)
         if away_since is None or int(subject.location.partition) != subject.partition:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objstore.container import moving
-from objstore.container.moving import removed_at
-from objstore.container.queue import ACCOUNT, MOVE_OFFSET, later
+from objstore.container.queue import ACCOUNT, moved_at, removed_at
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
@@ -43,7 +42,7 @@ def test_an_object_of_the_wrong_policy_is_moved_as_it_is(replicas: Replicas) -> 
         assert moved.read_all() == CONTENT
         for name in ("Etag", "Content-Type", "X-Object-Meta-Color", "X-Object-Sysmeta-Own", "X-Timestamp"):
             assert moved.headers[name] == before[name]
-        assert moved.headers[Backend.TIMESTAMP] == later(Timestamp.parse(at(3)), MOVE_OFFSET).internal
+        assert moved.headers[Backend.TIMESTAMP] == moved_at(Timestamp.parse(at(3))).internal
     for number in (1, 2, 3):
         assert replicas[number].names(QUEUE) == []
     assert reconcile(replicas) == {}
@@ -216,8 +215,8 @@ def test_metadata_and_type_keep_their_times(replicas: Replicas) -> None:
     assert colors(replicas, 0) == {(CONTENT, "green", "text/blue")}
     for number in (1, 2, 3):
         moved = get_object(replicas, 0, number).headers
-        assert moved[Backend.DATA_TIMESTAMP] == later(Timestamp.parse(at(3)), MOVE_OFFSET).internal
-        assert moved[Backend.TIMESTAMP] == later(Timestamp.parse(at(9)), MOVE_OFFSET).internal
+        assert moved[Backend.DATA_TIMESTAMP] == moved_at(Timestamp.parse(at(3))).internal
+        assert moved[Backend.TIMESTAMP] == moved_at(Timestamp.parse(at(9))).internal
 
 
 def test_metadata_of_what_was_deleted_since_is_of_no_use(replicas: Replicas) -> None:

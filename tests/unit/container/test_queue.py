@@ -9,16 +9,14 @@ import msgspec
 import pytest
 
 from objstore.container import replicator as container_replicator
-from objstore.container.moving import moved_at, removed_at
-from objstore.container.queue import ACCOUNT, Misplaced, later, misplaced, parse_entry
-from objstore.container.rows import merge_object_rows
+from objstore.container.queue import ACCOUNT, Misplaced, misplaced, moved_at, parse_entry, removed_at
 from objstore.db.info import write_status
 from objstore.db.status import NEVER, Life, after_delete, after_put, new_status
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
-from objstore.rows import ObjectRow
+from objstore.rows import ObjectRow, merge_object_rows
 from objstore.timestamps import Timestamp
 from tests.unit.container.reconciling import (
     CONTENT,
@@ -197,8 +195,8 @@ def test_marks_are_not_queued_but_deletions_are() -> None:
     for moment, is_mark in (
         (written, False),
         (moved, False),
-        (later(written, 1), False),  # as the expirer dates them
-        (later(moved, 1), False),
+        (Timestamp(written.ticks, 1), False),  # as the expirer dates them
+        (Timestamp(moved.ticks, moved.offset + 1), False),
         (removed_at(written), True),
         (removed_at(moved), True),
         (removed_at(moved_at(moved)), True),

@@ -2,9 +2,8 @@
 
 from itertools import product
 
-from objstore.container.rows import merge_object_rows
 from objstore.object.pending import outdoes
-from objstore.rows import ObjectRow
+from objstore.rows import ObjectRow, merge_object_rows
 from tests.unit.object.harness import at
 
 
