@@ -165,23 +165,15 @@ def test_who_has_the_row_is_not_told_again(store: Store, updater: Updater) -> No
     assert pending(store) == []
 
 
-def test_rows_of_a_container_that_is_long_gone_are_dropped(store: Store, updater: Updater) -> None:
+@pytest.mark.parametrize("at_first", [{}, {0: None, 1: 202, 2: 503}], ids=["taken by none", "taken by one"])
+def test_rows_of_a_container_that_is_long_gone_are_dropped(
+    store: Store, updater: Updater, at_first: dict[int, int | None]
+) -> None:
     undelivered(store, 1)
     store.transport.status = 404
-    store.clock.seconds = NOW + RECLAIM_SECONDS - 2
-    run_once(updater)
-    assert len(pending(store)) == 1
-    store.clock.seconds += 4
-    run_once(updater)
-    assert pending(store) == []
-
-
-def test_rows_that_a_server_took_before_its_container_was_gone_are_dropped(store: Store, updater: Updater) -> None:
-    undelivered(store, 1)
-    store.transport.status_of = {0: None, 2: 503}
+    store.transport.status_of = at_first
     run_once(updater)
     store.transport.status_of = {}
-    store.transport.status = 404
     store.clock.seconds = NOW + RECLAIM_SECONDS - 2
     run_once(updater)
     assert len(pending(store)) == 1

@@ -164,6 +164,16 @@ class Replicas:
         """Mark an object as deleted on a device alone."""
         assert self.request(number, "DELETE", name, {"X-Timestamp": at(second)}).status in (204, 404)
 
+    def lose_before_confirming(self, number: int, name: str) -> None:
+        """A server is asked to confirm that it has an object when its disk has just been wiped."""
+
+        def lose(request: BackendRequest) -> None:
+            if request.query == "step=confirm" and request.node.id == number:
+                for path in self.directory(number, name).iterdir():
+                    path.unlink()
+
+        self.before_request = lose
+
     def directory(self, number: int, name: str) -> Path:
         """The hash directory of an object."""
         digest = self.cluster.hasher.hexdigest(ResourcePath("a", "c", name))

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from objstore.http.transport import BackendRequest
 from objstore.object.fileset import judge
 from objstore.object.replication.planning import is_forgettable, is_held, newest_trace, removable
 from tests.unit.object.replication.cluster import DAY, Replicas, at
-
-
-@pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    return Replicas(tmp_path)
 
 
 def test_a_handoff_learns_of_deletions_while_a_primary_is_away(replicas: Replicas) -> None:
@@ -85,13 +75,7 @@ def test_a_handoff_keeps_metadata_as_long_as_the_data(replicas: Replicas) -> Non
     replicas.put(3, "o", 1)
     replicas.post(3, "o", 2, colour="blue")
     replicas.pass_time(8 * DAY)
-
-    def wipe(request: BackendRequest) -> None:
-        if request.query == "step=confirm" and request.node.id == 1:
-            for path in replicas.directory(1, "o").iterdir():
-                path.unlink()
-
-    replicas.before_request = wipe
+    replicas.lose_before_confirming(1, "o")
     replicas.replicate(3)
     assert replicas.names(3, "o") == [at(1) + ".data", at(2) + ".meta"]
 

@@ -25,11 +25,6 @@ from objstore.system.concurrency import WaitTimeout
 from tests.unit.object.replication.cluster import DAY, PARTITION, Replicas, at
 
 
-@pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    return Replicas(tmp_path)
-
-
 def fill(replicas: Replicas, *numbers: int) -> Callable[[], None]:
     """These devices have no room for any body; returns what gives them room again."""
     kept = [replicas.servers[number].devices for number in numbers]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,11 +18,6 @@ from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.system import concurrency
 from tests.unit.object.replication.cluster import DAY, PARTITION, Replicas, at
-
-
-@pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    return Replicas(tmp_path)
 
 
 def agree(replicas: Replicas) -> bool:
@@ -194,13 +188,7 @@ def test_a_handoff_keeps_all_while_a_primary_is_missing(replicas: Replicas, fail
 def test_handoff_reverted_while_its_primary_is_being_wiped(replicas: Replicas) -> None:
     """What a primary has lost between being given it and being asked for it stays on the handoff."""
     replicas.put(3, "o", 1)
-
-    def wipe(request: BackendRequest) -> None:
-        if request.query == "step=confirm" and request.node.id == 1:
-            for path in replicas.directory(1, "o").iterdir():
-                path.unlink()
-
-    replicas.before_request = wipe
+    replicas.lose_before_confirming(1, "o")
     replicas.replicate(3)
     assert replicas.stored(3, "o") is not None
     replicas.before_request = lambda _request: None

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-
-import pytest
 
 from tests.unit.objstore.db.harness import NOW, row
 from tests.unit.objstore.db.replicas import ReplicaNode, Replicas, ring_of
-
-
-@pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    return Replicas(tmp_path)
 
 
 def handoff(replicas: Replicas) -> ReplicaNode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ from tests.unit.objstore.db.replicas import Replicas
 
 
 @pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    made = Replicas(tmp_path)
+def replicas(replicas: Replicas) -> Replicas:
+    """With the container on every primary."""
     for number in (1, 2, 3):
-        made[number].put(1)
-    return made
+        replicas[number].put(1)
+    return replicas
 
 
 def test_old_tombstones_are_dropped_once_all_have_them(replicas: Replicas) -> None:

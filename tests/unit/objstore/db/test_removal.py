@@ -24,11 +24,6 @@ from tests.unit.objstore.db.replicas import PATH, Replicas, ring_of
 OTHER = ResourcePath("a", "other")
 
 
-@pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    return Replicas(tmp_path)
-
-
 def handoff(replicas: Replicas) -> Any:
     """Node 4 holds a replica, with a row that nobody else has."""
     for number in (1, 2, 3, 4):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,6 @@ from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from tests.unit.objstore.db.harness import at, row
 from tests.unit.objstore.db.replicas import Replicas
-
-
-@pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    return Replicas(tmp_path)
 
 
 def put_everywhere(replicas: Replicas, *numbers: int) -> None:

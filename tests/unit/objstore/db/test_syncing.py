@@ -22,11 +22,11 @@ from tests.unit.objstore.db.replicas import PATH, ReplicaNode, Replicas, ring_of
 
 
 @pytest.fixture
-def replicas(tmp_path: Path) -> Replicas:
-    made = Replicas(tmp_path)
+def replicas(replicas: Replicas) -> Replicas:
+    """With the container on every primary."""
     for number in (1, 2, 3):
-        made[number].put(1)
-    return made
+        replicas[number].put(1)
+    return replicas
 
 
 def batch(node: ReplicaNode, after: int, limit: int) -> Batch[Any]:
