@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objstore.account.rows import AccountDescription, merge_container_rows
-from objstore.container.rows import ContainerDescription, merge_object_rows
+from objstore.container.rows import ContainerDescription
 from objstore.db.description import Description, Row
 from objstore.db.info import read_totals
 from objstore.db.rows import RowTable
@@ -19,7 +19,7 @@ from objstore.db.status import new_status
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
-from objstore.rows import ContainerRow, ObjectRow
+from objstore.rows import ContainerRow, ObjectRow, merge_object_rows
 
 OBJECTS = ContainerDescription(Limits())
 CONTAINERS = AccountDescription(Limits(), Policies([Policy(0, "gold", default=True), Policy(1, "silver")]))
