@@ -84,7 +84,7 @@ DATABASE_BUGS: Final = (
     Mutant(rows_are_not_flushed, 8),
     Mutant(older_rows_win, 8),
     Mutant(rows_are_not_pushed, 8),
-    Mutant(sync_points_go_too_far, 8),
+    Mutant(sync_points_go_too_far, 20),
     Mutant(deletions_of_databases_are_not_merged, 8),
     Mutant(row_tombstones_are_dropped_early, 8),
     Mutant(accounts_are_not_told, 8),
