@@ -1,5 +1,7 @@
 """Run by the interpreter of a Swift install: builds and reads ring files through its public API.
 
+Whoever imports it needs no configuration of Swift's from then on.
+
 ring_peer.py build RING FORMAT     JSON {part_power, replicas, devices} on stdin
 ring_peer.py rebalance             JSON [[{part_power, replicas, overload, devices}, devices added], ...] on stdin;
                                    prints JSON, for each the rows after the first rebalance, after adding, and later
@@ -14,7 +16,8 @@ import sys
 from swift.common import utils
 from swift.common.ring import Ring, RingBuilder
 
-HASH_PREFIX, HASH_SUFFIX = b"head", b"tail"
+# Those of a cluster are in /etc/swift/swift.conf, which a ring of Swift's wants to read if it has none.
+utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX = b"head", b"tail"
 SETTLED = 4  # after so many more rebalances next to nothing moves any more
 
 
@@ -51,7 +54,6 @@ def describe(path):
 
 
 def locate(path):
-    utils.HASH_PATH_PREFIX, utils.HASH_PATH_SUFFIX = HASH_PREFIX, HASH_SUFFIX
     ring = Ring(path)
     answers = []
     for account, container, name in json.load(sys.stdin):

@@ -44,7 +44,9 @@ class Command:
 @pytest.fixture(scope="module")
 def programs() -> Iterator[dict[str, Program]]:
     made = {
-        "swift": Program("swift-ring-builder", SWIFT_PYTHON, "swift.cli.ringbuilder", "error_handling_main"),
+        "swift": Program(
+            "swift-ring-builder", SWIFT_PYTHON, "swift.cli.ringbuilder", "error_handling_main", "tests.compat.ring_peer"
+        ),
         "ours": Program("objstore-ring-builder", sys.executable, "objstore.tools.ring_builder", "main", *OURS),
     }
     yield made
