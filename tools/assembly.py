@@ -215,9 +215,9 @@ def make_proxy(
     config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
 ) -> WsgiApplication:
     """A proxy; the transport leads to all storage servers. Raises ConfigError and other StoreErrors."""
-    from objstore.proxy.app import make_context
-    from objstore.proxy.features.cache import make_cache
-    from objstore.proxy.pipeline import ProxyApplication
+    from objstore.proxy.core.cache import make_cache
+    from objstore.proxy.swift.app import make_context
+    from objstore.proxy.swift.pipeline import ProxyApplication
 
     context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
     return ProxyApplication(context)

@@ -1,1 +1,1 @@
-"""Who asks, and what they may do: tokens, access control lists, rights over accounts."""
+"""Identities, what they may do, and how they prove who they are. Knows neither the core nor an API."""

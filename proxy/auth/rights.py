@@ -13,10 +13,10 @@ from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.account_acl import Right
 from objstore.proxy.auth.identity import Identity
-from objstore.proxy.request import Request
+from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
-    from objstore.proxy.info import InfoSource
+    from objstore.proxy.core.info import InfoSource
 
 ADMIN: Final = ".admin"
 RESELLER_ADMIN: Final = ".reseller_admin"
@@ -35,7 +35,7 @@ class Rights:
         self._service_prefix = config.service_prefix
         self._service_group = config.service_group
 
-    def authorize(self, request: Request) -> None:
+    def authorize(self, request: SwiftRequest) -> None:
         """Let the request pass, as an owner's or not, or raise HttpError 401 (who?) or 403 (you may not)."""
         resource = request.storage_resource
         prefix, _, name = resource.account.partition("_")
@@ -48,7 +48,7 @@ class Rights:
                 return
         raise refusal(request, resource.account)
 
-    def _is_owner(self, request: Request, resource: ResourcePath, prefix: str, name: str) -> bool:
+    def _is_owner(self, request: SwiftRequest, resource: ResourcePath, prefix: str, name: str) -> bool:
         identity = request.identity
         if identity is None:
             return False
@@ -61,7 +61,7 @@ class Rights:
         # Accounts are made and deleted by the reseller.
         return bool(resource.container) or request.method not in ("PUT", "DELETE")
 
-    def _is_granted(self, request: Request, resource: ResourcePath) -> bool:
+    def _is_granted(self, request: SwiftRequest, resource: ResourcePath) -> bool:
         identity, reading = request.identity, request.method in READING
         if identity is not None:
             if reading and RESELLER_READER in identity.groups:
@@ -76,12 +76,12 @@ class Rights:
             return False
         return _list_grants(acl.parse(text_of(request.acl)), request, resource)
 
-    def _account_right(self, request: Request, resource: ResourcePath, identity: Identity) -> Right:
+    def _account_right(self, request: SwiftRequest, resource: ResourcePath, identity: Identity) -> Right:
         info = self._info.account(request, resource.account)
         return account_acl.right_of(account_acl.parse(info.sysmeta.get(ACCESS_CONTROL_KEY, "")), identity)
 
 
-def _list_grants(granted: acl.AccessList, request: Request, resource: ResourcePath) -> bool:
+def _list_grants(granted: acl.AccessList, request: SwiftRequest, resource: ResourcePath) -> bool:
     """What the container's list says; a container itself is read by who may list it."""
     if (
         request.method in READING
@@ -92,7 +92,7 @@ def _list_grants(granted: acl.AccessList, request: Request, resource: ResourcePa
     return request.identity is not None and acl.admits_user(granted.grantees, request.identity)
 
 
-def refusal(request: Request, account: str = "") -> HttpError:
+def refusal(request: SwiftRequest, account: str = "") -> HttpError:
     """Why a request may not: nobody knows whose it is, or it is somebody's who may not."""
     return HttpError(403) if request.identity is not None else unauthorized(account)
 

@@ -12,8 +12,7 @@ from objstore.object.file_engine import disk, engine, reading, scrubbing, suffix
 from objstore.object.file_engine.layout import hash_directory
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata
 from objstore.object.replication import partitions, planning, receiving
-from objstore.proxy.put import encoding
-from objstore.proxy.put import writing as put_writing
+from objstore.proxy.core import encoding, quorum_request
 from objstore.ring import rings
 from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
@@ -44,8 +43,8 @@ def settled_after_the_answer() -> None:
 
 def one_is_a_quorum() -> None:
     """A write is acknowledged as soon as one node has it."""
-    replace("quorum_size", always(1), encoding, put_writing)
-    replace("has_quorum", lambda statuses, needed: any(status < 300 for status in statuses), put_writing)
+    replace("quorum_size", always(1), encoding, quorum_request)
+    replace("has_quorum", lambda statuses, needed: any(status < 300 for status in statuses), quorum_request)
 
 
 def checksums_are_not_checked() -> None:

@@ -16,9 +16,9 @@ from objstore.config.users import User
 from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.paths import ResourcePath
-from objstore.proxy.auth.tempauth import SECRET_NAME
 from objstore.proxy.auth.tokens import TokenIssuer
-from objstore.proxy.handlers import stored
+from objstore.proxy.swift.features.tempauth import SECRET_NAME
+from objstore.proxy.swift.handlers import stored
 from objstore.recon import ReconFolder
 from objstore.ring.rings import Rings
 from objstore.ring.surroundings import Surroundings

@@ -31,7 +31,7 @@ def upward(tier: str, module: str) -> bool:
         ("object", "objstore.container.server", True),
         ("objstore", "objstore.ring", True),
         ("proxy", "objstore.object.server", False),
-        ("tools", "objstore.proxy.app", False),
+        ("tools", "objstore.proxy.swift.app", False),
         ("ring", "objstore.devices.Device", False),
         ("ring", "os.path", False),
     ],

@@ -28,8 +28,8 @@ from objstore.http.transport import (
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.policies import Policies, Policy
-from objstore.proxy.app import StorageApplication, make_context
-from objstore.proxy.request import Authorize, Request
+from objstore.proxy.swift.app import StorageApplication, make_context
+from objstore.proxy.swift.request import Authorize, SwiftRequest
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
@@ -327,7 +327,7 @@ class Store:
             environ["CONTENT_LENGTH"] = str(len(body))
         elif not isinstance(body, bytes) and "CONTENT_LENGTH" not in environ:
             environ["HTTP_TRANSFER_ENCODING"] = "chunked"
-        request = Request(environ, self.context.cluster.limits)
+        request = SwiftRequest(environ, self.context.cluster.limits)
         request.transaction_id = "tx1"
         request.authorize = authorize
         try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.proxy.features.harness import Proxy
+from tests.unit.proxy.swift.features.harness import Proxy
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from objstore.http.messages import Response
-from objstore.proxy.info import AccountInfo, ContainerInfo
-from tests.unit.proxy.features.harness import Proxy
+from objstore.proxy.core.info import AccountInfo, ContainerInfo
+from tests.unit.proxy.swift.features.harness import Proxy
 
 KEYS = {
     "test:tester": "testing",

@@ -1,0 +1,223 @@
+"""Reads of one resource: from one node after the other, or from all of them for the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from objstore.devices import Device
+from objstore.headers import Backend, Client
+from objstore.http.local import WholeBody
+from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
+from objstore.proxy.core.nodes import NodeSelector, Placement
+from objstore.quorum import best_status, quorum_size
+from objstore.system import concurrency
+
+# Bodies up to this size are read before the client is answered: they leave in one piece, and cannot break off.
+SMALL_BODY_MAX: Final = 65536
+# QuorumResult that are as good as the body itself: the node has the resource, and has weighed the request's conditions.
+GOOD_REFUSALS: Final = (304, 412, 416)
+
+# When data was written, and when its metadata was.
+Stamp = tuple[str, str]
+NEVER: Final[Stamp] = ("", "")
+
+
+class Reader:
+    """Reads from the storage servers; one for each process."""
+
+    def __init__(self, transport: Transport, nodes: NodeSelector, timeout_seconds: float) -> None:
+        self.transport: Final = transport
+        self.nodes: Final = nodes
+        self.timeout_seconds: Final = timeout_seconds
+
+    def read(
+        self, method: str, place: Placement, headers: Mapping[str, str], query: str = "", *, newest: bool = False
+    ) -> BackendResponse:
+        """The first good answer or, for `newest`, that of the node with the newest data.
+
+        Never raises: what nobody has is 404, and if too few nodes answered it is 503. Bodies of up to SMALL_BODY_MAX
+        are at hand as a whole.
+        """
+        read = Read(self, method, place, headers, query)
+        return read.newest() if newest else read.first()
+
+    def ask(
+        self, method: str, node: Device, place: Placement, headers: Mapping[str, str], query: str = ""
+    ) -> BackendResponse | None:
+        """One node's answer, a small body read; None if it fails."""
+        request = BackendRequest(method, node, place.partition, place.path, headers, query)
+        try:
+            response = self.transport.start(request, b"", self.timeout_seconds).response()
+            return self._settled(node, response)
+        except NodeFailure:
+            self.nodes.record_failure(node)
+            return None
+
+    def _settled(self, node: Device, response: BackendResponse) -> BackendResponse | None:
+        """The answer with its body read, if that is small; None for a failure of the server's. Raises NodeFailure."""
+        if response.status >= 500:
+            response.close()
+            self.nodes.record_error(node, response)
+            return None
+        body = response.body
+        if not isinstance(body, WholeBody) and body.length is not None and body.length <= SMALL_BODY_MAX:
+            length = body.length
+            content = response.read_all(SMALL_BODY_MAX)
+            if len(content) != length:
+                raise NodeFailure(node, "disconnect")
+            response.body = WholeBody(content)
+        return response
+
+    def answer_of(self, exchange: Exchange) -> BackendResponse | None:
+        """As `ask`, for an exchange under way."""
+        try:
+            return self._settled(exchange.node, exchange.response())
+        except NodeFailure:
+            self.nodes.record_failure(exchange.node)
+            return None
+
+
+class Read:
+    """One read, and what the nodes have said so far."""
+
+    __slots__ = ("_gone", "_headers", "_method", "_place", "_query", "_reader", "_refusal", "_votes")
+
+    def __init__(self, reader: Reader, method: str, place: Placement, headers: Mapping[str, str], query: str) -> None:
+        self._reader = reader
+        self._method = method
+        self._place = place
+        self._headers = headers
+        self._query = query
+        self._votes: list[int] = []  # statuses that say something about the resource
+        self._refusal: BackendResponse | None = None  # the one that knows best
+        self._gone = NEVER  # the newest of what was deleted or has expired, as far as we know
+
+    def first(self) -> BackendResponse:
+        """Ask one after the other until one has it."""
+        reader, place = self._reader, self._place
+        for node in reader.nodes.for_reading(place):
+            response = reader.ask(self._method, node, place, self._headers, self._query)
+            if response is not None and self._accepts(response, node):
+                return response
+        for node in reader.nodes.error_limited_primaries(place):
+            if self._decided() is not None:
+                break  # a quorum of primaries knows nothing of it, so one that hardly works need not be asked
+            response = reader.ask(self._method, node, place, self._headers, self._query)
+            if response is not None and self._accepts(response, node):
+                return response
+        return self._failure()
+
+    def newest(self) -> BackendResponse:
+        """Ask all at once, and take the newest that is there, or was deleted."""
+        best: BackendResponse | None = None
+        for response, node in self._answers():
+            if not _is_good(response.status):
+                self._refused(response, node)
+            elif best is None or _stamp(response) > _stamp(best):
+                if best is not None:
+                    best.close()
+                best = response
+            else:
+                response.close()
+        if best is None:
+            return self._failure()
+        if _stamp(best) < self._gone:
+            best.close()
+            self._votes = [404] * self._place.replicas
+            return self._failure()
+        return best
+
+    def _answers(self) -> Iterator[tuple[BackendResponse, Device]]:
+        """The answers of all primaries, and of those that lately were; a handoff stands in for each that fails."""
+        reader, place = self._reader, self._place
+        nodes, spares = reader.nodes.for_writing(place)
+        pending: list[Exchange] = []
+        for node in (*nodes, *reader.nodes.former_primaries(place)):
+            self._start(node, spares, pending)
+        deadline = concurrency.monotonic() + reader.timeout_seconds
+        while pending:
+            ready = wait_any(pending, deadline - concurrency.monotonic())
+            for exchange in ready:
+                pending.remove(exchange)
+                response = reader.answer_of(exchange)
+                if response is not None:
+                    yield response, exchange.node
+                elif (spare := next(spares, None)) is not None:
+                    self._start(spare, spares, pending)
+            if not ready:
+                break
+        for exchange in pending:
+            exchange.abandon()
+            reader.nodes.record_failure(exchange.node)
+
+    def _start(self, node: Device, spares: Iterator[Device], pending: list[Exchange]) -> None:
+        reader, place = self._reader, self._place
+        chosen: Device | None = node
+        while chosen is not None:
+            request = BackendRequest(self._method, chosen, place.partition, place.path, self._headers, self._query)
+            try:
+                pending.append(reader.transport.start(request, b"", reader.timeout_seconds))
+                return
+            except NodeFailure:
+                reader.nodes.record_failure(chosen)
+                chosen = next(spares, None)
+
+    def _accepts(self, response: BackendResponse, node: Device) -> bool:
+        """Whether to answer with it; remembers what it says otherwise."""
+        if _is_good(response.status):
+            # Older data than a deletion we have seen must not come back to life.
+            if _stamp(response) >= self._gone:
+                return True
+            response.close()
+            return False
+        self._refused(response, node)
+        return False
+
+    def _refused(self, response: BackendResponse, node: Device) -> None:
+        gone = _gone(response) if response.status == 404 else NEVER
+        # A handoff that never had the resource says nothing about it, so it has no vote.
+        if gone > NEVER or node in self._place.primaries:
+            self._votes.append(response.status)
+            if self._refusal is None or gone > self._gone:
+                self._refusal = response
+        self._gone = max(self._gone, gone)
+        response.close()
+
+    def _decided(self) -> int | None:
+        status = best_status(self._votes, quorum_size(self._place.replicas))
+        return None if status == 503 else status
+
+    def _failure(self) -> BackendResponse:
+        status = self._decided()
+        if status is None:
+            return BackendResponse(503, {}, WholeBody(b""))
+        headers = {} if self._refusal is None else self._refusal.headers
+        names: tuple[str, ...] = (Backend.TIMESTAMP, Client.ACCOUNT_STATUS)
+        kept = {name: headers[name] for name in names if name in headers}
+        return BackendResponse(status, kept, WholeBody(b""))
+
+
+def _is_good(status: int) -> bool:
+    return status < 300 or status in GOOD_REFUSALS
+
+
+def _gone(response: BackendResponse) -> Stamp:
+    """What a 404 says is not there any more.
+
+    A deletion has one timestamp, and what was written before is gone. Of what has expired the node tells both: by the
+    clock of another one the same may still be there, but nothing older is.
+    """
+    newest = response.headers.get(Backend.TIMESTAMP, "")
+    data = response.headers.get(Backend.DATA_TIMESTAMP)
+    return (newest, "") if data is None else (data, newest)
+
+
+def _stamp(response: BackendResponse) -> Stamp:
+    """How new it is: when its data was written, and when its metadata was.
+
+    The data counts first: a POST may have reached a node that has older data, or has missed a deletion.
+    """
+    headers = response.headers
+    newest = headers.get(Backend.TIMESTAMP) or headers.get(Client.TIMESTAMP, "")
+    return headers.get(Backend.DATA_TIMESTAMP) or newest, newest

@@ -1,1 +1,0 @@
-"""Writing to the storage servers: quorums, handoffs, uploads."""

@@ -1,0 +1,1 @@
+"""The Swift API: requests, the pipeline of features, and answers."""

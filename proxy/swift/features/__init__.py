@@ -1,0 +1,1 @@
+"""The features of the Swift API's pipeline, one file for each."""

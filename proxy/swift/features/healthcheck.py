@@ -1,0 +1,29 @@
+"""/healthcheck: whether a load balancer should send requests here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from objstore.http.messages import Response
+from objstore.http.probes import HEALTHCHECK, health
+from objstore.proxy.swift.features.base import Feature, Handler
+from objstore.proxy.swift.request import SwiftRequest
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.context import ProxyContext
+
+
+class Healthcheck(Feature):
+    """Says OK unless the operator has put a file in place that takes the proxy out of service."""
+
+    __slots__ = ("_disable_path",)
+
+    def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
+        super().__init__(next_handler, context)
+        self._disable_path = context.config.healthcheck.disable_path
+
+    def __call__(self, request: SwiftRequest) -> Response:
+        """See Feature."""
+        if request.path != HEALTHCHECK:
+            return self._next(request)
+        return health(self._disable_path)

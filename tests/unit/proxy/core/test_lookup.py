@@ -1,0 +1,82 @@
+"""Lookups of accounts and containers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+from objstore.http.transport import BackendRequest
+from objstore.paths import ResourcePath
+from objstore.proxy.swift.request import SwiftRequest
+from objstore.system import concurrency
+from tests.unit.proxy.store import Reply, Store
+
+REQUEST = cast(SwiftRequest, SimpleNamespace(transaction_id="tx1"))
+CONTAINER = ResourcePath("AUTH_a", "c", "o")
+
+
+def heads(store: Store) -> list[str]:
+    return [call.node for call in store.calls("HEAD")]
+
+
+def test_what_is_found_is_remembered() -> None:
+    store = Store()
+    store.container = Reply(
+        204,
+        {
+            "X-Backend-Storage-Policy-Index": "1",
+            "X-Container-Read": "r",
+            "X-Container-Object-Count": "7",
+            "X-Container-Meta-Quota-Bytes": "10",
+            "X-Container-Sysmeta-Own": "1",
+        },
+    )
+    info = store.context.info.container(REQUEST, CONTAINER)
+    assert (info.status, info.policy_index, info.read_acl, info.object_count) == (200, 1, "r", 7)
+    assert (info.metadata, info.sysmeta) == ({"Quota-Bytes": "10"}, {"Own": "1"})
+    assert len(heads(store)) == 2
+    assert store.context.info.container(REQUEST, CONTAINER) is info
+    assert store.context.info.account(REQUEST, "AUTH_a").exists
+    assert len(heads(store)) == 2
+
+
+def test_a_container_without_account_is_none() -> None:
+    store = Store()
+    for gone in (Reply(404), Reply(404, {"X-Account-Status": "Deleted"})):
+        store.cache.values.clear()
+        store.account = gone
+        assert store.context.info.container(REQUEST, CONTAINER).status == 404
+    assert store.context.info.account(REQUEST, "AUTH_a").status == 410
+
+
+def test_if_nobody_knows_of_the_account_the_container_counts() -> None:
+    store = Store()
+    store.account = Reply(refuses=True)
+    assert store.context.info.container(REQUEST, CONTAINER).status == 200
+    assert "account/AUTH_a" not in store.cache.values
+
+
+def test_internal_accounts_need_not_be_there() -> None:
+    store = Store()
+    store.account = Reply(404)
+    assert store.context.info.container(REQUEST, ResourcePath(".expiring_objects", "1")).status == 200
+
+
+def test_those_who_ask_at_one_time_share_an_answer() -> None:
+    store = Store()
+    gate: concurrency.Event[None] = concurrency.Event()
+
+    def script(request: BackendRequest) -> Reply:
+        gate.wait()
+        return Reply(204)
+
+    store.transport.script = script
+    tasks = [concurrency.spawn(store.context.info.account, REQUEST, "AUTH_a") for _ in range(5)]
+    concurrency.sleep()
+    # A change meanwhile: who asks now must not get what was fetched before it.
+    store.cache.invalidate("account/AUTH_a")
+    late = concurrency.spawn(store.context.info.account, REQUEST, "AUTH_a")
+    concurrency.sleep()
+    gate.set()
+    assert all(task.wait().exists for task in (*tasks, late))
+    assert len(heads(store)) == 2

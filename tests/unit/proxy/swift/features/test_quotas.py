@@ -1,0 +1,183 @@
+"""Quotas of containers and accounts."""
+
+from __future__ import annotations
+
+import pytest
+
+from objstore.http.messages import Response
+from objstore.limits import Limits
+from objstore.proxy.core.info import AccountInfo, ContainerInfo
+from tests.unit.proxy.swift.features.harness import Proxy
+
+FILE_SIZE_MAX = Limits().max_file_size
+
+
+@pytest.fixture
+def owner(proxy: Proxy) -> dict[str, str]:
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200)
+    return {"X-Auth-Token": proxy.token("test:tester", "testing")}
+
+
+@pytest.fixture
+def reseller(proxy: Proxy) -> dict[str, str]:
+    return {"X-Auth-Token": proxy.token("admin:admin", "admin")}
+
+
+def upload(proxy: Proxy, headers: dict[str, str], size: int) -> int:
+    return proxy.send("PUT", "/v1/AUTH_test/c/o", headers, b"x" * size).status
+
+
+@pytest.mark.parametrize("name", ["Bytes", "Count"])
+@pytest.mark.parametrize(
+    ("value", "status"), [("0", 200), ("10", 200), ("", 200), ("-1", 400), ("many", 400), ("1.5", 400), ("²", 400)]
+)
+def test_a_container_quota_is_a_number(proxy: Proxy, owner: dict[str, str], name: str, value: str, status: int) -> None:
+    header = f"X-Container-Meta-Quota-{name}"
+    assert proxy.send("POST", "/v1/AUTH_test/c", owner | {header: value}).status == status
+
+
+@pytest.mark.parametrize(
+    ("metadata", "size", "status"),
+    [
+        ({"Quota-Bytes": "10"}, 5, 201),
+        ({"Quota-Bytes": "10"}, 6, 413),
+        ({"Quota-Bytes": "0"}, 0, 413),
+        ({"Quota-Count": "3"}, 1, 201),
+        ({"Quota-Count": "2"}, 1, 413),
+        ({"Quota-Bytes": "", "Quota-Count": "nonsense"}, 1, 201),
+    ],
+)
+def test_container_quotas(
+    proxy: Proxy, owner: dict[str, str], metadata: dict[str, str], size: int, status: int
+) -> None:
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, object_count=2, bytes_used=5, metadata=metadata)
+    assert upload(proxy, owner, size) == status
+
+
+def test_uploads_are_measured_against_what_is_there_now(proxy: Proxy, owner: dict[str, str]) -> None:
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, metadata={"Quota-Count": "1"})
+    assert upload(proxy, owner, 1) == 201
+    assert proxy.invalidated == ["container/AUTH_test/c"]
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200)
+    assert upload(proxy, owner, 1) == 201
+    assert len(proxy.invalidated) == 1
+
+
+def test_who_may_not_write_does_not_learn_of_quotas(proxy: Proxy) -> None:
+    full = ContainerInfo(200, metadata={"Quota-Count": "0"}, write_acl="test:tester3")
+    proxy.info.containers["/AUTH_test/c"] = full
+    assert upload(proxy, {}, 1) == 401
+    assert upload(proxy, {"X-Auth-Token": proxy.token("test2:tester2", "testing2")}, 1) == 403
+    assert upload(proxy, {"X-Auth-Token": proxy.token("test:tester3", "testing3")}, 1) == 413
+
+
+HEADERS = [
+    "X-Account-Quota-Bytes",
+    "X-Account-Quota-Count",
+    "X-Account-Quota-Bytes-Policy-Silver",
+    "X-Account-Meta-Quota-Bytes",
+    "X-Remove-Account-Quota-Bytes",
+    "X-Remove-Account-Meta-Quota-Bytes",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_account_quotas_are_the_resellers(proxy: Proxy, owner: dict[str, str], header: str) -> None:
+    assert proxy.send("POST", "/v1/AUTH_test", owner | {header: "5"}).status == 403
+    assert proxy.send("POST", "/v1/AUTH_test", {header: "5"}).status == 401
+
+
+def test_account_quotas_are_kept_as_system_metadata(proxy: Proxy, reseller: dict[str, str]) -> None:
+    sent = {
+        "X-Account-Quota-Bytes": "1",
+        "X-Remove-Account-Quota-Count": "x",
+        "X-Account-Quota-Bytes-Policy-Argent": "2",
+        "X-Account-Quota-Count-Policy-Gold": "3",
+        "X-Account-Meta-Quota-Bytes": "4",
+    }
+    assert proxy.send("POST", "/v1/AUTH_test", reseller | sent).status == 200
+    assert proxy.seen.headers_with_prefix("X-Account-Sysmeta-") == {
+        "X-Account-Sysmeta-Quota-Bytes": "1",
+        "X-Account-Sysmeta-Quota-Count": "",
+        "X-Account-Sysmeta-Quota-Bytes-Policy-1": "2",
+        "X-Account-Sysmeta-Quota-Count-Policy-0": "3",
+    }
+    assert proxy.seen.headers_with_prefix("X-Account-Quota") == {}
+    assert proxy.seen.header("X-Account-Meta-Quota-Bytes") == "4"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("X-Account-Quota-Bytes", "many"),
+        ("X-Account-Meta-Quota-Bytes", "-1"),
+        ("X-Account-Quota-Bytes-Policy-Tin", "1"),
+        ("X-Account-Quota-Wishes", "3"),
+    ],
+)
+def test_bad_account_quotas(proxy: Proxy, reseller: dict[str, str], header: str, value: str) -> None:
+    assert proxy.send("POST", "/v1/AUTH_test", reseller | {header: value}).status == 400
+
+
+def test_account_quotas_are_shown(proxy: Proxy, owner: dict[str, str]) -> None:
+    kept = {"X-Account-Sysmeta-Quota-Bytes": "1", "X-Account-Sysmeta-Quota-Count-Policy-1": "2"}
+    proxy.handlers.answers["HEAD", "/AUTH_test"] = Response(204, kept)
+    headers = proxy.send("HEAD", "/v1/AUTH_test", owner).headers
+    assert headers["X-Account-Quota-Bytes"] == "1"
+    assert headers["X-Account-Quota-Count-Policy-Silver"] == "2"
+    assert not [name for name in headers if "Sysmeta" in name]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sysmeta", "size", "status"),
+    [
+        ({}, {}, 100, 201),
+        ({}, {"Quota-Bytes": "10"}, 5, 201),
+        ({}, {"Quota-Bytes": "10"}, 6, 413),
+        ({"Quota-Bytes": "10"}, {}, 6, 413),
+        ({"Quota-Bytes": "10"}, {"Quota-Bytes": "100"}, 6, 201),
+        ({}, {"Quota-Count": "2"}, 1, 413),
+        ({}, {"Quota-Bytes-Policy-1": "4"}, 2, 413),
+        ({}, {"Quota-Bytes-Policy-1": "5"}, 2, 201),
+        ({}, {"Quota-Count-Policy-1": "1"}, 2, 413),
+        ({}, {"Quota-Bytes-Policy-0": "0"}, 2, 201),
+    ],
+)
+def test_account_quotas(
+    proxy: Proxy,
+    owner: dict[str, str],
+    reseller: dict[str, str],
+    metadata: dict[str, str],
+    sysmeta: dict[str, str],
+    size: int,
+    status: int,
+) -> None:
+    stats = '{"1": {"containers": 1, "objects": 1, "bytes": 3}}'
+    proxy.info.accounts["AUTH_test"] = AccountInfo(200, 1, 2, 5, metadata, sysmeta, stats)
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, policy_index=1)
+    assert upload(proxy, owner, size) == status
+    assert upload(proxy, reseller, size) == 201
+
+
+@pytest.mark.parametrize(
+    ("container", "account", "length_max"),
+    [
+        ({}, {}, FILE_SIZE_MAX),
+        ({"Quota-Count": "9"}, {"Quota-Count": "9"}, FILE_SIZE_MAX),
+        ({"Quota-Bytes": "17"}, {}, 10),
+        ({"Quota-Bytes": "7"}, {}, 0),
+        ({}, {"Quota-Bytes": "17"}, 12),
+        ({"Quota-Bytes": "17"}, {"Quota-Bytes": "11"}, 6),
+        ({"Quota-Bytes": "17"}, {"Quota-Bytes": "11", "Quota-Bytes-Policy-1": "4"}, 1),
+        ({"Quota-Bytes": "9" * 18}, {}, FILE_SIZE_MAX),
+    ],
+)
+def test_a_body_of_unknown_length_may_fill_the_room_that_is_left(
+    proxy: Proxy, owner: dict[str, str], container: dict[str, str], account: dict[str, str], length_max: int
+) -> None:
+    stats = '{"1": {"containers": 1, "objects": 1, "bytes": 3}}'
+    proxy.info.accounts["AUTH_test"] = AccountInfo(200, 1, 2, 5, {}, account, stats)
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, policy_index=1, bytes_used=7, metadata=container)
+    chunked = owner | {"Transfer-Encoding": "chunked"}
+    assert proxy.send("PUT", "/v1/AUTH_test/c/o", chunked).status == 201
+    assert proxy.seen.length_max == length_max
