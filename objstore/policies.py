@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Literal
 from msgspec import Struct
 
 from objstore.errors import StoreError
+from objstore.scheme import SCHEMES, Scheme
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9-]+")
 
@@ -40,6 +41,11 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     default: bool = False
     deprecated: bool = False
     kind: Literal["replication"] = "replication"
+
+    @property
+    def scheme(self) -> Scheme:
+        """How its objects become pieces, and pieces become objects again."""
+        return SCHEMES[self.kind]
 
     @property
     def names(self) -> tuple[str, ...]:

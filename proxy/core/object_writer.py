@@ -11,12 +11,12 @@ from msgspec import Struct
 from objstore.headers import Backend, Client
 from objstore.http.bodies import ClientDisconnected
 from objstore.http.errors import HttpError
-from objstore.proxy.core.encoding import Encoder, Encoding, Piece
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.put_outcome import put_status
 from objstore.proxy.core.put_states import PutEvent, PutState, after
 from objstore.proxy.core.quorum_request import Writer
 from objstore.proxy.core.streaming import Streaming
+from objstore.scheme import Encoder, Piece, Scheme
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 
@@ -40,7 +40,7 @@ class ObjectUpload(Struct, frozen=True):
     """
 
     place: Placement
-    encoding: Encoding
+    scheme: Scheme
     headers: Sequence[dict[str, str]]  # for each node
     body: BodyReader
     length: int | None
@@ -81,18 +81,21 @@ class ObjectWriter:
 
     def _store_small(self, upload: ObjectUpload, content: bytes) -> Stored:
         """Everything is at hand: checksums go ahead of the body, all in one message to each node."""
-        encoder = upload.encoding.encoder()
+        scheme, places = upload.scheme, upload.place.replicas
+        encoder = scheme.encoder(places)
         etag = md5(content, usedforsecurity=False).hexdigest()
         _check_etag(upload, etag)
         pieces = encoder.encode(content)
         encoder.checksum(pieces)
-        for headers, trailers in zip(upload.headers, encoder.trailers(), strict=True):
+        bodies = [bytes(piece) for piece in pieces]
+        if tail := encoder.flush():
+            encoder.checksum(tail)
+            bodies = [body + piece for body, piece in zip(bodies, tail, strict=True)]
+        for headers, checksum in zip(upload.headers, encoder.checksums(), strict=True):
             headers[Client.ETAG] = etag
-            headers.update(trailers)
+            headers[Backend.BODY_CHECKSUM] = checksum
         state = after(PutState.CONNECTING, PutEvent.SENT_WHOLE)
-        answers = self._writer.send(
-            "PUT", upload.place, upload.headers, [bytes(piece) for piece in pieces], quorum=upload.encoding.quorum
-        )
+        answers = self._writer.send("PUT", upload.place, upload.headers, bodies, quorum=scheme.write_quorum(places))
         status = put_status(answers.statuses, answers.quorum)
         after(state, PutEvent.STORED if status < 300 else PutEvent.LOST_QUORUM)
         return Stored(status, etag)
@@ -101,7 +104,8 @@ class ObjectWriter:
         """Ask for leave, then pass on what comes, beginning with what has come; checksums follow the body."""
         for headers in upload.headers:
             headers[Client.TRAILER] = TRAILER_NAMES
-        streaming = Streaming(self._writer, upload.place, upload.headers, upload.encoding.quorum, upload.length)
+        quorum = upload.scheme.write_quorum(upload.place.replicas)
+        streaming = Streaming(self._writer, upload.place, upload.headers, quorum, upload.length)
         etag = ""
         try:
             if streaming.open():
@@ -113,7 +117,7 @@ class ObjectWriter:
 
     def _pump(self, upload: ObjectUpload, streaming: Streaming, begun: bytes) -> str:
         """Pass the body on, hashing each chunk on a thread while it is sent and the next one comes in; the ETag."""
-        encoder, digest, total = upload.encoding.encoder(), md5(usedforsecurity=False), 0
+        encoder, digest, total = upload.scheme.encoder(upload.place.replicas), md5(usedforsecurity=False), 0
         hashing: Task[None] | None = None
         for chunk in _chunks(upload, begun):
             total += len(chunk)
@@ -126,11 +130,15 @@ class ObjectWriter:
                 return ""
         if hashing is not None:
             hashing.wait()
+        if tail := encoder.flush():
+            self._threads.call(encoder.checksum, tail)
+            if not streaming.send(tail):
+                return ""
         if upload.length is not None and total != upload.length:
             raise ClientDisconnected
         etag = digest.hexdigest()
         _check_etag(upload, etag)
-        streaming.finish([{Client.ETAG: etag, **trailers} for trailers in encoder.trailers()])
+        streaming.finish([{Client.ETAG: etag, Backend.BODY_CHECKSUM: checksum} for checksum in encoder.checksums()])
         return etag
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from objstore.devices import Device
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Upload, wait_any
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
-from objstore.proxy.core.encoding import Piece
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.put_outcome import put_status
 from objstore.proxy.core.put_states import PutEvent, PutState, after
 from objstore.proxy.core.quorum_request import UNANSWERED, QuorumResult, ResponseCollector, Writer
+from objstore.scheme import Piece
 from objstore.system import concurrency
 
 

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 import msgspec
 
+from objstore import scheme
 from objstore.object import announce, delete, expirer, fileset, pending, post, updater
 from objstore.object.expiring import Action, Verdict
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
 from objstore.object.file_engine.layout import hash_directory
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata
 from objstore.object.replication import partitions, planning, receiving
-from objstore.proxy.core import encoding, quorum_request
+from objstore.proxy.core import quorum_request
 from objstore.ring import rings
 from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
@@ -43,7 +44,7 @@ def settled_after_the_answer() -> None:
 
 def one_is_a_quorum() -> None:
     """A write is acknowledged as soon as one node has it."""
-    replace("quorum_size", always(1), encoding, quorum_request)
+    replace("quorum_size", always(1), scheme, quorum_request)
     replace("has_quorum", lambda statuses, needed: any(status < 300 for status in statuses), quorum_request)
 
 

@@ -10,7 +10,6 @@ from objstore.http.messages import Response, variable_of
 from objstore.limits import check_path, check_upload_size
 from objstore.paths import ResourcePath
 from objstore.proxy.core.container_updates import OF_CONTAINER, OF_QUEUE, add_updates
-from objstore.proxy.core.encoding import Replication
 from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.object_reader import ObjectReader
@@ -113,7 +112,7 @@ class ObjectHandler:
         result = self._uploads.store(
             ObjectUpload(
                 place,
-                Replication(place.replicas),
+                self._context.cluster.policies.by_index(self._policy_index(request, container)).scheme,
                 self._write_headers(request, place, container, timestamp, stored),
                 request.body,
                 length,
