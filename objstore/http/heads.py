@@ -18,6 +18,7 @@ _NAMES_MAX: Final = 4096
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 _HEXADECIMAL: Final = frozenset(b"0123456789abcdefABCDEF")
 _BLANKS: Final = " \t"
+_METADATA: Final = re.compile(rb"x-(?:remove-)?(?:account|container|object)-meta-", re.IGNORECASE)
 
 # Names of headers as clients spell them: the environ key, and the canonical name. Bounded: clients choose them.
 _keys: dict[bytes, str] = {}
@@ -68,8 +69,9 @@ class _RequestTarget:
         self.count += 1
         if len(name) + len(value) > self.limits.header_bytes:
             raise HttpError(400, "Header line too long")
-        if b"_" in name:
-            # It would be taken for the header with a dash: a way round what the edge strips.
+        if b"_" in name and not _METADATA.match(name):
+            # It would be taken for the header with a dash: a way round what the edge strips. In the name of a piece of
+            # metadata an underscore is as good as a dash, and is stored as one.
             return
         key = _keys.get(name) or _key_of(name)
         environ = self.environ

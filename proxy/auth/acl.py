@@ -7,7 +7,7 @@ The elements of a list, separated by commas, grant access:
     .r:.domain  .r:*.domain the same for all hosts of a domain
     .r:-host  .r:-.domain   denies what an earlier element granted; the last one that fits decides
     .rlistings              those whom .r elements let in may list the container as well
-    account                 every user of an account
+    account                 every user of an account, by its own name or by that in its storage URL ("AUTH_account")
     account:user            one user
     *:user  account:*  *:*  the same with any account, any user
     group                   every user of a group
@@ -17,7 +17,9 @@ The elements of a list, separated by commas, grant access:
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,6 +32,7 @@ REFERRER_SPELLINGS: Final = frozenset({".r", ".ref", ".referer", ".referrer"})
 LISTINGS: Final = ".rlistings"
 # Stands for the host of who names no referrer, or one that is no URL. No host can be called so: it has no dot.
 UNKNOWN_HOST: Final = "unknown"
+_HOST_OR_DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 
 
 class AccessList(Struct, frozen=True):
@@ -68,7 +71,20 @@ def _clean_element(element: str, writing: bool) -> str:
         host = host[1:].strip()
     if host in ("", "."):
         raise ValueError(f"no host or domain after {name!r}")
+    if not _is_matchable(host):
+        raise ValueError(f"{host!r} is no host or domain as in 'www.example.com' or '.example.com'")
     return f"{REFERRER}:{minus}{host}"
+
+
+def _is_matchable(host: str) -> bool:
+    """Whether the host of some URL can fit: a name without scheme, port and path, or an address."""
+    if host == "*" or _HOST_OR_DOMAIN.fullmatch(host):
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)
@@ -115,7 +131,7 @@ def _host_of(referer: str | None) -> str:
 def names_of(identity: Identity) -> frozenset[str]:
     """Every name by which a list may grant something to this user."""
     account, _, user = identity.user.partition(":")
-    own = {account, identity.user, f"*:{user}", f"{account}:*", "*:*"}
+    own = {account, identity.account, identity.user, f"*:{user}", f"{account}:*", "*:*"}
     return frozenset(own | {group for group in identity.groups if not group.startswith(".")})
 
 

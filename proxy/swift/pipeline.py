@@ -20,6 +20,7 @@ from objstore.proxy.swift.features.healthcheck import Healthcheck
 from objstore.proxy.swift.features.info import InfoEndpoint, store_section
 from objstore.proxy.swift.features.name_check import NameCheck
 from objstore.proxy.swift.features.tempauth import TempAuth
+from objstore.proxy.swift.features.unsupported import Unsupported
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ PIPELINE: Final = (
     Stage(Healthcheck, "load balancers ask often and without a token"),
     Stage(InfoEndpoint, "public too"),
     Stage(Cors, "before authentication: preflights carry no token, and refusals have to be readable by scripts"),
+    Stage(Unsupported, "after CORS, so that scripts can read the refusal; before anything is looked up or stored"),
     Stage(NameCheck, "before anything that spends disk or network"),
     Stage(TempAuth, "before anything that spends disk or network"),
     Stage(Copy, "before the quotas: they weigh the PUT that a copy becomes"),

@@ -73,6 +73,8 @@ class Copy(Feature):
             return source
         with ExitStack() as undo:
             undo.callback(source.close)
+            if source.status == 206 and Client.CONTENT_RANGE not in source.headers:
+                raise HttpError(400, "Only one range of an object can be copied")
             size = _length_of(source)
             if size is None or size > self._max_file_size:
                 # Without a length: a large object of more parts than one listing shows.
@@ -112,7 +114,8 @@ class Copy(Feature):
         for variable, value in request.environ.items():
             if variable.startswith("HTTP_") or variable == "CONTENT_TYPE":
                 name = title_of(variable)
-                if name not in NOT_FOR_THE_COPY and value:
+                # What the request gives wins, also with an empty value; but clients send an empty type for want of one.
+                if name not in NOT_FOR_THE_COPY and (value or name != Client.CONTENT_TYPE):
                     headers[name] = value
         return request.copy_for("PUT", copying.target, headers, body=ResponseReader(source.body), content_length=size)
 
@@ -124,7 +127,7 @@ def copying_of(request: SwiftRequest, resource: ResourcePath) -> Copying:
         account = account_in(request.header(Client.DESTINATION_ACCOUNT), resource.account)
         target = object_in(Client.DESTINATION, request.header(Client.DESTINATION), account)
         return Copying(resource, target, fresh)
-    if request.chunked or request.content_length:
+    if request.content_length or (request.chunked and request.body.read(1)):
         raise HttpError(400, "Copy requests require a zero byte body")
     account = account_in(request.header(Client.COPY_FROM_ACCOUNT), resource.account)
     source = object_in(Client.COPY_FROM, request.header(Client.COPY_FROM), account)

@@ -28,7 +28,7 @@ NO_CONTAINER: Final = ContainerInfo(404)
 
 
 class Cors(Feature):
-    """QuorumResult preflights, and marks the answers to requests from other origins."""
+    """Answers preflights, and marks the answers to requests from other origins."""
 
     __slots__ = ("_accounts", "_everywhere", "_expose", "_info", "_strict")
 
@@ -75,7 +75,7 @@ class Cors(Feature):
         headers |= _origin_headers(origin, allowed)
         if container.cors_max_age is not None:
             headers[Client.ACCESS_CONTROL_MAX_AGE] = container.cors_max_age
-        asked = _split(request.header(Client.ACCESS_CONTROL_REQUEST_HEADERS), ",")
+        asked = _split(request.header(Client.ACCESS_CONTROL_REQUEST_HEADERS))
         if asked:
             headers[Client.ACCESS_CONTROL_ALLOW_HEADERS] = ", ".join(asked)
             headers[Client.VARY] = _joined(headers.get(Client.VARY), Client.ACCESS_CONTROL_REQUEST_HEADERS)
@@ -95,7 +95,7 @@ class Cors(Feature):
             return
         exposed = [*ALWAYS_EXPOSED, *self._expose]
         exposed += [name.lower() for name in headers if not self._strict or name.startswith(METADATA_PREFIXES)]
-        exposed += [name.lower() for name in _split(container.cors_expose_headers, None)]
+        exposed += [name.lower() for name in _split(container.cors_expose_headers)]
         headers[Client.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(dict.fromkeys(exposed))
         marks = _origin_headers(origin, allowed)
         if Client.VARY in marks:
@@ -109,7 +109,7 @@ class Cors(Feature):
         return self._info.container(request, resource.container_path)
 
     def _allowed_origins(self, container: ContainerInfo) -> frozenset[str]:
-        own = _split(container.cors_allow_origin, None)
+        own = _split(container.cors_allow_origin)
         return self._everywhere.union(own) if own else self._everywhere
 
 
@@ -119,9 +119,9 @@ def _origin_headers(origin: str, allowed: frozenset[str]) -> dict[str, str]:
     return {Client.ACCESS_CONTROL_ALLOW_ORIGIN: origin, Client.VARY: Client.ORIGIN}
 
 
-def _split(text: str | None, separator: str | None) -> list[str]:
-    """The parts of a list, between separators (None: blanks)."""
-    return [part.strip() for part in (text or "").split(separator) if part.strip()]
+def _split(text: str | None) -> list[str]:
+    """The parts of a list, between blanks or commas: owners write both, and no origin or header name holds either."""
+    return (text or "").replace(",", " ").split()
 
 
 def _joined(vary: str | None, name: str) -> str:

@@ -1,4 +1,4 @@
-"""QuorumResult to work that may take longer than a client, or a proxy in between, waits for a first byte.
+"""Answers to work that may take longer than a client, or a proxy in between, waits for a first byte.
 
 The status is 202 at once; blanks follow while the work goes on, and then its outcome, as JSON or as lines of text.
 """

@@ -9,7 +9,7 @@ from objstore.headers import OWNER_ONLY, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response, title_of
 from objstore.http.transport import BackendResponse
-from objstore.limits import Limits
+from objstore.limits import Limits, is_utf8
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.nodes import Placement
@@ -74,7 +74,8 @@ def backend_headers(request: SwiftRequest) -> dict[str, str]:
 def metadata_changes(request: SwiftRequest, kind: str, allowed: frozenset[str]) -> dict[str, str]:
     """What a PUT or POST sets or, with an empty value, removes; `kind` is "Container" or "Account".
 
-    These are user and system metadata, and the headers in `allowed`.
+    These are user and system metadata, and the headers in `allowed`. All of them are shown to clients or parsed later,
+    so all have to be UTF-8. Raises HttpError 400.
     """
     prefixes = (f"HTTP_X_{kind.upper()}_", f"HTTP_X_REMOVE_{kind.upper()}_")
     kept = (f"X-{kind}-Meta-", f"X-{kind}-Sysmeta-")
@@ -86,6 +87,8 @@ def metadata_changes(request: SwiftRequest, kind: str, allowed: frozenset[str]) 
             if removed:
                 name = "X-" + name[9:]
             if name.startswith(kept) or name in allowed:
+                if not (is_utf8(name) and is_utf8(value)):
+                    raise HttpError(400, f"{name} must be valid UTF-8")
                 # To set and to remove at once means to set.
                 found[name] = value if not removed else found.get(name, "")
     return found

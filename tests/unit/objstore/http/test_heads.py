@@ -173,6 +173,17 @@ def test_limits() -> None:
     assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n_: 3\r\n\r\n") == 400
 
 
+@pytest.mark.parametrize("kind", [b"Object", b"Container", b"account", b"Remove-Container"])
+def test_underscores_in_the_names_of_metadata_become_dashes(kind: bytes) -> None:
+    environ = parsed(LINE + b"X-" + kind + b"-Meta-My_Own_Name: 1\r\n\r\n")
+    assert environ[f"HTTP_X_{kind.decode().upper().replace('-', '_')}_META_MY_OWN_NAME"] == "1"
+
+
+@pytest.mark.parametrize("name", [b"X-Object_Meta-A", b"X_Object-Meta-A", b"X-Object-Sysmeta-A_B", b"X-Backend_Meta-A"])
+def test_underscores_elsewhere_do_not(name: bytes) -> None:
+    assert not [key for key in parsed(LINE + name + b": 1\r\n\r\n") if key.startswith("HTTP_X_")]
+
+
 def test_names_with_underscores_do_not_stand_for_those_with_dashes() -> None:
     environ = parsed(LINE + b"X_Timestamp: 1\r\nX-Timestamp: 2\r\nContent_Length: 5\r\n\r\n")
     assert environ["HTTP_X_TIMESTAMP"] == "2"

@@ -64,6 +64,22 @@ def test_referrers_cannot_write(given: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "host",
+    ["http://a.example", "a.example/page", "a.example:80", "a example", "a..example", "*a.*", "b\xc3\xbccher.example"],
+)
+def test_hosts_that_can_never_match_are_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="no host or domain"):
+        acl.clean(f".r:{host}", writing=False)
+    with pytest.raises(ValueError, match="no host or domain"):
+        acl.clean(f".r:-{host}", writing=False)
+
+
+@pytest.mark.parametrize("host", ["*", "a.example", ".a.example", "-a.example", "localhost", "::1", "10.0.0.1"])
+def test_hosts_that_can_match_are_kept(host: str) -> None:
+    assert acl.clean(f".r:{host}", writing=False) == f".r:{host}"
+
+
+@pytest.mark.parametrize(
     ("text", "referer", "admitted"),
     [
         ("", None, False),
@@ -99,6 +115,8 @@ def test_referrers(text: str, referer: str | None, admitted: bool) -> None:
         ("*:*", True),
         ("friends", True),
         ("other,test:tester", True),
+        ("AUTH_test", True),
+        ("AUTH_test2", False),
         ("", False),
         ("tester", False),
         ("test:other", False),

@@ -9,7 +9,8 @@ import pytest
 from objstore.http.messages import Response
 from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.swift.features.response_body import ResponseReader
-from tests.unit.proxy.swift.features.harness import Proxy
+from objstore.proxy.swift.request import SwiftRequest
+from tests.unit.proxy.swift.features.harness import Proxy, environ_of
 
 
 class Pieces:
@@ -61,17 +62,17 @@ def test_content_and_headers_are_copied(proxy: Proxy, owner: dict[str, str], bod
     own = {"X-Object-Meta-B": "2", "Content-Type": "text/y", "Range": "bytes=0-9", "If-Match": "abc"}
     if by_copy:
         sent = owner | own | {"Destination": "/c/t%C3%A4rget"}
-        answer = proxy.send("COPY", "/v1/AUTH_test/c/s\xc3\xb6urce", sent, query="symlink=get")
+        answer = proxy.send("COPY", "/v1/AUTH_test/c/s\xc3\xb6urce", sent, query="heartbeat=off")
     else:
         sent = owner | own | {"X-Copy-From": "c/s%C3%B6urce"}
-        answer = proxy.send("PUT", "/v1/AUTH_test/c/t\xc3\xa4rget", sent, query="symlink=get")
+        answer = proxy.send("PUT", "/v1/AUTH_test/c/t\xc3\xa4rget", sent, query="heartbeat=off")
     assert answer.status == 201
     reading, writing = proxy.handlers.requests
     assert (reading.method, str(reading.resource)) == ("GET", "/AUTH_test/c/söurce")
     assert reading.header("Range") == "bytes=0-9"
     assert reading.header("If-Match") == "abc"
     assert reading.header("X-Newest") == "true"
-    assert reading.params == {"symlink": "get"}
+    assert reading.params == {"heartbeat": "off"}
     assert (writing.method, str(writing.resource)) == ("PUT", "/AUTH_test/c/tärget")
     assert writing.environ["test.body"] == b"content"
     assert writing.content_length == 7
@@ -98,6 +99,35 @@ def test_content_and_headers_are_copied(proxy: Proxy, owner: dict[str, str], bod
     assert body.closed
 
 
+def test_an_empty_header_of_the_request_wins_over_the_source(proxy: Proxy, owner: dict[str, str]) -> None:
+    given = {"X-Object-Meta-A": "", "Content-Encoding": "", "Content-Type": ""}
+    assert proxy.send("COPY", "/v1/AUTH_test/c/s\xc3\xb6urce", owner | given | {"Destination": "c/t"}).status == 201
+    assert proxy.seen.header("X-Object-Meta-A") == ""
+    assert proxy.seen.header("X-Object-Meta-B") == "1"
+    assert proxy.seen.header("Content-Encoding") == ""
+    # Clients send an empty type when they have none to give.
+    assert proxy.seen.header("Content-Type") == "text/x"
+
+
+@pytest.mark.parametrize(("sent", "status"), [(b"", 201), (b"x", 400)])
+def test_a_chunked_copy_must_have_an_empty_body(proxy: Proxy, owner: dict[str, str], sent: bytes, status: int) -> None:
+    given = owner | {"X-Copy-From": "c/s%C3%B6urce", "Transfer-Encoding": "chunked"}
+    request = environ_of("PUT", "/v1/AUTH_test/c/t", given, sent)
+    del request["CONTENT_LENGTH"]
+    answer = proxy.handle(SwiftRequest(request, proxy.context.cluster.limits))
+    assert answer.status == status
+    assert len(proxy.handlers.requests) == (2 if status == 201 else 0)
+
+
+def test_several_ranges_are_not_copied(proxy: Proxy, owner: dict[str, str], body: Pieces) -> None:
+    several = {"Content-Type": "multipart/byteranges;boundary=x"}
+    proxy.handlers.answers["GET", "/AUTH_test/c/söurce"] = Response(206, several, body)
+    sent = owner | {"Destination": "c/t", "Range": "bytes=0-1,3-4"}
+    assert proxy.send("COPY", "/v1/AUTH_test/c/s\xc3\xb6urce", sent).status == 400
+    assert [request.method for request in proxy.handlers.requests] == ["GET"]
+    assert body.closed
+
+
 def test_fresh_metadata(proxy: Proxy, owner: dict[str, str]) -> None:
     sent = owner | {"Destination": "c/t", "X-Fresh-Metadata": "true", "X-Object-Meta-C": "3"}
     assert proxy.send("COPY", "/v1/AUTH_test/c/s\xc3\xb6urce", sent).status == 201
@@ -121,7 +151,6 @@ def test_fresh_metadata(proxy: Proxy, owner: dict[str, str]) -> None:
         ("PUT", {"X-Copy-From": ""}, 412),
         ("PUT", {"X-Copy-From": "c"}, 412),
         ("PUT", {"X-Copy-From": "c/o", "X-Copy-From-Account": "a/b"}, 412),
-        ("PUT", {"X-Copy-From": "c/o", "Transfer-Encoding": "chunked"}, 400),
         ("PUT", {"X-Copy-From": "c/o", "Content-Length": "1"}, 400),
     ],
 )

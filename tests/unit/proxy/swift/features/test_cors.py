@@ -24,7 +24,15 @@ def container(allow_origin: str | None) -> ContainerInfo:
 
 @pytest.mark.parametrize(
     ("allowed", "status"),
-    [(None, 401), ("", 401), ("http://b.example", 401), ("http://b.example http://a.example", 200), ("*", 200)],
+    [
+        (None, 401),
+        ("", 401),
+        ("http://b.example", 401),
+        ("http://b.example http://a.example", 200),
+        ("http://b.example,http://a.example", 200),
+        ("http://a.example, http://b.example", 200),
+        ("*", 200),
+    ],
 )
 def test_preflight(proxy: Proxy, allowed: str | None, status: int) -> None:
     proxy.info.containers["/AUTH_test/c"] = container(allowed)

@@ -192,3 +192,15 @@ def test_listing_parameters_are_checked_and_passed_on() -> None:
         assert store.send(method, PATH, {"Accept": "image/png"}).status == 406
     assert store.send("GET", PATH, query="marker=%C3%A4+b&limit=5&other=1&path=").status == 204
     assert store.calls("GET")[0].request.query == "limit=5&marker=%C3%A4+b&path=&format=plain"
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize(
+    "name", ["X-Container-Meta-A", "X-Container-Read", "X-Container-Sync-Key", "X-Remove-Container-Meta-A"]
+)
+def test_headers_that_are_not_utf8_are_refused(method: str, name: str) -> None:
+    store = store_of(Reply(201))
+    answer = store.send(method, PATH, {name: "caf\xe9"})
+    assert answer.status == 400
+    assert b"UTF-8" in answer.read_all()
+    assert store.calls(method) == []

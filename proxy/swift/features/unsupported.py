@@ -1,0 +1,105 @@
+"""Refuses what belongs to features of the Swift API that this store does not have.
+
+A header or parameter of such a feature must never be ignored: a client that asks for a version, a manifest or a link
+to be read, written or deleted would get or lose something else. The answer is 501, and nothing is stored or changed.
+`/info` has no section for any of these features.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from objstore.headers import Client
+from objstore.http.errors import HttpError
+from objstore.http.messages import Response, variable_of
+from objstore.proxy.swift.features.base import Feature
+from objstore.proxy.swift.request import SwiftRequest
+
+
+class MissingFeature(Struct, frozen=True):
+    """One feature of the Swift API.
+
+    sections: what /info calls it where it exists.
+    headers: those that mean it in a PUT, POST or COPY, unless they are empty or say "false" (nothing to switch off).
+    parameters: those of the query that mean it, whatever their value.
+    """
+
+    name: str
+    sections: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+
+
+MISSING_FEATURES: Final = (
+    MissingFeature("Static large objects", ("slo",), (), ("multipart-manifest", "part-number")),
+    MissingFeature("Dynamic large objects", ("dlo",), (Client.OBJECT_MANIFEST,)),
+    MissingFeature(
+        "Symbolic links",
+        ("symlink",),
+        ("X-Symlink-Target", "X-Symlink-Target-Account", "X-Symlink-Target-Etag"),
+        ("symlink",),
+    ),
+    MissingFeature("Versioned writes", ("versioned_writes",), ("X-Versions-Location", "X-History-Location")),
+    MissingFeature(
+        "Object versions",
+        ("object_versioning",),
+        ("X-Versions-Enabled",),
+        ("versions", "version-id", "version_marker"),
+    ),
+    MissingFeature("Uploads of archives to be extracted", ("bulk_upload",), (), ("extract-archive",)),
+    MissingFeature("Bulk deletions", ("bulk_delete",), (), ("bulk-delete",)),
+    MissingFeature(
+        "Synchronised containers",
+        ("container_sync",),
+        ("X-Container-Sync-To", "X-Container-Sync-Key", "X-Container-Sync-Auth"),
+    ),
+    # A signature that nobody checks must not look as if it had been accepted, not even where anybody may read.
+    MissingFeature("Temporary URLs", ("tempurl",), (), ("temp_url_sig", "temp_url_expires", "temp_url_prefix")),
+    MissingFeature("Containers shown as web sites", ("staticweb",), ("X-Web-Mode",)),
+    MissingFeature(
+        "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
+    ),
+)
+FORM_UPLOADS: Final = MissingFeature("Uploads by HTML forms", ("formpost",))
+
+_BY_VARIABLE: Final = {variable_of(header): feature for feature in MISSING_FEATURES for header in feature.headers}
+_BY_PARAMETER: Final = {name: feature for feature in MISSING_FEATURES for name in feature.parameters}
+_VARIABLES: Final = frozenset(_BY_VARIABLE)
+_STORING: Final = frozenset({"PUT", "POST", "COPY"})
+_SWITCHED_OFF: Final = frozenset({"", "false", "0", "no", "off", "f", "n"})
+_FORM_TYPE: Final = "multipart/form-data"
+
+
+class Unsupported(Feature):
+    """Looks at names of headers and parameters only, so that a request without these costs next to nothing."""
+
+    __slots__ = ()
+
+    def __call__(self, request: SwiftRequest) -> Response:
+        """See Feature. Raises HttpError 501."""
+        environ = request.environ
+        if (environ["QUERY_STRING"] or request.method in _STORING) and request.resource is not None:
+            feature = missing_feature(request)
+            if feature is not None:
+                raise HttpError(501, f"{feature.name} are not supported by this store")
+        return self._next(request)
+
+
+def missing_feature(request: SwiftRequest) -> MissingFeature | None:
+    """The missing feature that a request to the storage API asks for, None if it asks for none."""
+    environ = request.environ
+    if environ["QUERY_STRING"]:
+        for name in request.params:
+            if name in _BY_PARAMETER:
+                return _BY_PARAMETER[name]
+    if request.method not in _STORING:
+        return None
+    if not _VARIABLES.isdisjoint(environ):
+        for variable in _VARIABLES.intersection(environ):
+            if environ[variable].strip().lower() not in _SWITCHED_OFF:
+                return _BY_VARIABLE[variable]
+    if request.method == "POST" and environ.get("CONTENT_TYPE", "").lower().startswith(_FORM_TYPE):
+        return FORM_UPLOADS
+    return None
