@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Final, Literal
 
 from objstore.headers import Client
+
+# One validator of a list. What is quoted may hold commas.
+_ITEM: Final = re.compile(r'(?P<weak>W/)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s,"]+))')
 
 Header = Callable[[str], str | None]
 
@@ -22,7 +26,7 @@ def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 4
     first alone, but clients of the Swift API rely on the second, and it is the safer reading.
     """
     match = header(Client.IF_MATCH)
-    if match is not None and not lists_etag(match, etag):
+    if match is not None and not lists_etag(match, etag, weak=False):
         return 412
     since = header(Client.IF_UNMODIFIED_SINCE)
     if since is not None:
@@ -31,7 +35,7 @@ def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 4
             return 412
     none_match = header(Client.IF_NONE_MATCH)
     if none_match is not None:
-        if lists_etag(none_match, etag):
+        if lists_etag(none_match, etag, weak=True):
             return 304
     elif (since := header(Client.IF_MODIFIED_SINCE)) is not None:
         limit = parse_http_date(since)
@@ -41,22 +45,31 @@ def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 4
 
 
 def range_applies(header: Header, etag: str, last_modified: str) -> bool:
-    """Whether an If-Range, if there is one, names what is stored by its ETag or its Last-Modified (section 13.1.5)."""
+    """Whether an If-Range, if there is one, names what is stored by its ETag or its Last-Modified.
+
+    It holds one validator, and a weak one never matches (section 13.1.5): parts of two bodies must not be put together.
+    """
     validator = header(Client.IF_RANGE)
     if validator is None or validator == last_modified:
         return True
-    return validator.strip() != "*" and lists_etag(validator, etag)
+    item = _ITEM.fullmatch(validator.strip())
+    return item is not None and not item["weak"] and validator.strip() != "*" and _tag_of(item) == etag
 
 
-def lists_etag(value: str, etag: str) -> bool:
-    """Whether an If-Match or If-None-Match names the ETag: "*", or it is in the list, quoted, weak or bare."""
+def lists_etag(value: str, etag: str, *, weak: bool) -> bool:
+    """Whether an If-Match or If-None-Match is "*" or lists the ETag, quoted or, as many clients have it, bare.
+
+    Weak validators (W/"...") count for If-None-Match, which compares weakly, and not for If-Match (RFC 9110, section
+    13.1.1 and 13.1.2).
+    """
     if value.strip() == "*":
         return True
-    for item in value.split(","):
-        item = item.strip().removeprefix("W/")
-        if item.strip('"') == etag:
-            return True
-    return False
+    return any(_tag_of(item) == etag and (weak or not item["weak"]) for item in _ITEM.finditer(value))
+
+
+def _tag_of(item: re.Match[str]) -> str:
+    quoted, bare = item["quoted"], item["bare"]
+    return bare if quoted is None else quoted
 
 
 def parse_http_date(text: str) -> int | None:

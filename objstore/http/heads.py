@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -18,11 +19,17 @@ _NAMES_MAX: Final = 4096
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 _HEXADECIMAL: Final = frozenset(b"0123456789abcdefABCDEF")
 _BLANKS: Final = " \t"
+PORT_MAX: Final = 65535
+_HOST: Final = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::(?P<port>[0-9]{0,5}))?"
+)
 _METADATA: Final = re.compile(rb"x-(?:remove-)?(?:account|container|object)-meta-", re.IGNORECASE)
 
 # Names of headers as clients spell them: the environ key, and the canonical name. Bounded: clients choose them.
 _keys: dict[bytes, str] = {}
 _titles: dict[bytes, str] = {}
+# Host headers that were found to be in order, and None, since HTTP/1.0 has none; bounded as well.
+_hosts: set[str | None] = {None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class _RequestTarget:
     def on_header(self, name: bytes, value: bytes) -> None:
         self.count += 1
         if len(name) + len(value) > self.limits.header_bytes:
-            raise HttpError(400, "Header line too long")
+            raise HttpError(431, "Header line too long")
         if b"_" in name and not _METADATA.match(name):
             # It would be taken for the header with a dash: a way round what the edge strips. In the name of a piece of
             # metadata an underscore is as good as a dash, and is stored as one.
@@ -85,13 +92,13 @@ class _RequestTarget:
     def on_headers_complete(self) -> None:
         self.done = True
         if self.count > self.limits.headers:
-            raise HttpError(400, "Too many headers")
+            raise HttpError(431, "Too many headers")
 
 
 def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
     """Fill `environ` with the request whose head this is; says whether the connection may be kept alive.
 
-    `head` ends with the empty line. Raises HttpError: 400, 414, 501, 505.
+    `head` ends with the empty line. Raises HttpError: 400, 414, 431, 501, 505.
     """
     line_end = head.find(b"\n", 0, limits.line_bytes + 2)
     if line_end < 0:
@@ -114,6 +121,8 @@ def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
         if target.done and "HTTP_TRANSFER_ENCODING" in environ:
             # Every line of the head is in order; the parser stops at the coding because it is not chunked.
             raise HttpError(501, UNKNOWN_CODING) from None
+        if head.count(b" ", 0, line_end) != 2:
+            raise HttpError(400, "Malformed request line: it has to be a method, a target and HTTP/1.1") from None
         raise HttpError(400, f"Malformed request: {error}") from None
     if not target.done:
         raise HttpError(400, "Malformed request: the head does not end")
@@ -126,8 +135,32 @@ def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
     if "HTTP_HOST" not in environ and protocol == b" HTTP/1.1":
         raise HttpError(400, "No Host header")  # RFC 9112, section 3.2
     _set_target(environ, target.url)
+    if environ.get("HTTP_HOST") not in _hosts:
+        _check_host(environ["HTTP_HOST"])
     _check_framing(environ)
     return _keeps_alive(environ.get("HTTP_CONNECTION"), protocol == b" HTTP/1.1")
+
+
+def _check_host(host: str) -> None:
+    """Refuse a host that is none (RFC 9112, section 3.2), since answers repeat it in URLs.
+
+    Of what RFC 3986 (section 3.2.2) allows in names, only what occurs in names of hosts is taken.
+    """
+    match = _HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > PORT_MAX or not _is_address_or_name(match["address"]):
+        raise HttpError(400, "Invalid Host header")
+    if len(_hosts) < _NAMES_MAX:
+        _hosts.add(host)
+
+
+def _is_address_or_name(address: str | None) -> bool:
+    if address is None:
+        return True
+    try:
+        IPv6Address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _keeps_alive(connection: str | None, by_default: bool) -> bool:

@@ -14,8 +14,8 @@ from msgspec import Struct
 RANGES_MAX: Final = 50
 OVERLAPPING_MAX: Final = 2
 DESCENDING_MAX: Final = 7
-# Longer numbers than any object is; int() of thousands of digits would take long.
-DIGITS_MAX: Final = 18
+# A position beyond any object. Numbers with more digits count as this one: int() of thousands of them would take long.
+POSITION_MAX: Final = 10**18
 
 
 class RangeSpec(Struct, frozen=True, gc=False):
@@ -110,16 +110,28 @@ def _first(each: ByteRange) -> int:
 def _parse_spec(part: str) -> RangeSpec | None:
     first, dash, last = part.partition("-")
     first, last = first.strip(), last.strip()
-    if not dash or not (first or last) or not (_is_position(first) and _is_position(last)):
+    if not dash or not (first or last) or not (_is_number(first or "0") and _is_number(last or "0")):
         return None
-    spec = RangeSpec(int(first) if first else None, int(last) if last else None)
-    if spec.first is not None and spec.last is not None and spec.last < spec.first:
+    if first and last and _size_of(last) < _size_of(first):
         return None
-    return spec
+    return RangeSpec(_position(first), _position(last))
 
 
-def _is_position(text: str) -> bool:
-    return not text or (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX)
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _size_of(number: str) -> tuple[int, str]:
+    """Orders numbers of any length as their values."""
+    digits = number.lstrip("0")
+    return len(digits), digits
+
+
+def _position(number: str) -> int | None:
+    if not number:
+        return None
+    length, digits = _size_of(number)
+    return POSITION_MAX if length > len(str(POSITION_MAX)) - 1 else int(digits or "0")
 
 
 def _resolve(spec: RangeSpec, size: int) -> ByteRange | None:

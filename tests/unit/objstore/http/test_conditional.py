@@ -20,11 +20,21 @@ BEFORE = "Tue, 13 May 2014 16:53:19 GMT"
         ({"If-Match": ETAG}, None),
         ({"If-Match": f'"{ETAG}"'}, None),
         ({"If-Match": "*"}, None),
-        ({"If-Match": f'"{OTHER}", W/"{ETAG}"'}, None),
+        ({"If-Match": f'"{OTHER}", "{ETAG}"'}, None),
+        ({"If-Match": f"{OTHER},{ETAG}"}, None),
+        # Weak validators never match strongly, and quotes keep what is in them together.
+        ({"If-Match": f'W/"{ETAG}"'}, 412),
+        ({"If-Match": f"W/{ETAG}"}, 412),
+        ({"If-Match": f'"{OTHER}", W/"{ETAG}"'}, 412),
+        ({"If-Match": f'W/"{ETAG}", "{ETAG}"'}, None),
+        ({"If-Match": f'"{OTHER},{ETAG}"'}, 412),
+        ({"If-Match": '"*"'}, 412),
         ({"If-Match": OTHER}, 412),
         ({"If-Match": ""}, 412),
         ({"If-None-Match": ETAG}, 304),
         ({"If-None-Match": f'W/"{ETAG}"'}, 304),
+        ({"If-None-Match": f'"{OTHER}",W/"{ETAG}"'}, 304),
+        ({"If-None-Match": f'"{OTHER},{ETAG}"'}, None),
         ({"If-None-Match": "*"}, 304),
         ({"If-None-Match": OTHER}, None),
         ({"If-Modified-Since": SAME}, 304),
@@ -47,7 +57,19 @@ def test_preconditions(headers: dict[str, str], expected: int | None) -> None:
 
 @pytest.mark.parametrize(
     ("validator", "applies"),
-    [(None, True), (f'"{ETAG}"', True), (SAME, True), (BEFORE, False), (f'"{OTHER}"', False), ("*", False)],
+    [
+        (None, True),
+        (f'"{ETAG}"', True),
+        (ETAG, True),
+        (SAME, True),
+        (BEFORE, False),
+        (f'"{OTHER}"', False),
+        ("*", False),
+        (f'W/"{ETAG}"', False),
+        (f"W/{ETAG}", False),
+        (f'"{OTHER}", "{ETAG}"', False),
+        (f'"{ETAG}", "{ETAG}"', False),
+    ],
 )
 def test_ranges_of_what_is_still_the_same(validator: str | None, applies: bool) -> None:
     headers = {} if validator is None else {"If-Range": validator}

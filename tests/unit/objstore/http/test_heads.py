@@ -119,6 +119,52 @@ def test_refused_request_lines(line: bytes, status: int) -> None:
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"evil.com/x?", b"a b", b"a,b", b"a@b", b"a#b", b"a?b", b"a\\b", b"<a>", b'"a"', b"a:b", b"a:99999", b"a:-1",
+        b"a:80:80", b"[::1", b"::1", b"[::1]a", b"[::g]", b"[1.2.3.4]", b"[]", b"b\xc3\xbccher.de", b"a%", b"a%zz", b"http://a",
+    ],
+)  # fmt: skip
+def test_hosts_that_are_none_are_refused(host: bytes) -> None:
+    with pytest.raises(HttpError, match="Invalid Host header") as caught:
+        parsed(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "a",
+        "A.example",
+        "a.example.",
+        "a_b.example",
+        "127.0.0.1:8080",
+        "a:",
+        "a:65535",
+        "[::1]",
+        "[::1]:80",
+        "a%2Db",
+    ],
+)
+def test_hosts_that_are_fine(host: str) -> None:
+    for _ in range(2):  # the second time it is known
+        assert parsed(b"GET / HTTP/1.1\r\nHost: " + host.encode() + b"\r\n\r\n")["HTTP_HOST"] == host
+
+
+def test_the_host_of_a_target_is_checked_too() -> None:
+    with pytest.raises(HttpError) as caught:
+        parsed(b"GET http://a,b/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("line", [b"GET /a b HTTP/1.1", b"GET /a HTTP/1.1 "])
+def test_blanks_in_a_request_line_are_explained(line: bytes) -> None:
+    with pytest.raises(HttpError, match="a method, a target and HTTP/1.1"):
+        parsed(line + b"\r\nHost: x\r\n\r\n")
+
+
 def test_a_request_names_its_host() -> None:
     for target in (b"/a", b"http://h/a"):
         with pytest.raises(HttpError, match="No Host header") as caught:
@@ -168,9 +214,9 @@ def test_limits() -> None:
     assert status(b"GET /" + b"a" * 25 + b" HTTP/1.1\r\nHost: x\r\n\r\n") == 0
     assert status(b"GET /" + b"a" * 30 + b" HTTP/1.1\r\nHost: x\r\n\r\n") == 414
     assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 16 + b"\r\n\r\n") == 0
-    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 17 + b"\r\n\r\n") == 400
+    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 17 + b"\r\n\r\n") == 431
     assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n\r\n") == 0
-    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n_: 3\r\n\r\n") == 400
+    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n_: 3\r\n\r\n") == 431
 
 
 @pytest.mark.parametrize("kind", [b"Object", b"Container", b"account", b"Remove-Container"])

@@ -36,8 +36,25 @@ def test_what_is_no_range_is_ignored(header: str) -> None:
     assert ranges_of(header, 100) is None
 
 
-def test_numbers_beyond_reason_are_ignored() -> None:
-    assert parse_ranges("bytes=0-" + "9" * 5000) is None
+@pytest.mark.parametrize("large", ["9223372036854775807", "9" * 18, "9" * 19, "1" + "0" * 18, "9" * 5000])
+def test_numbers_may_have_any_number_of_digits(large: str) -> None:
+    whole, end = ByteRange(0, 99), ByteRange(90, 99)
+    assert ranges_of(f"bytes=0-{large}", 100) == [whole]
+    assert ranges_of(f"bytes=90-{large}", 100) == [end]
+    assert ranges_of(f"bytes=-{large}", 100) == [whole]
+    assert ranges_of(f"bytes={large}-", 100) == []
+    assert ranges_of(f"bytes={large}-{large}", 100) == []
+    assert ranges_of(f"bytes={large}0-{large}", 100) is None
+    assert ranges_of(f"bytes=0-1,90-{large},{large}-", 100) == [ByteRange(0, 1), end]
+
+
+def test_leading_zeros_do_not_count() -> None:
+    zeros = "0" * 4000
+    assert ranges_of(f"bytes={zeros}1-{zeros}2", 100) == [ByteRange(1, 2)]
+    assert ranges_of(f"bytes=-{zeros}5", 100) == [ByteRange(95, 99)]
+    assert ranges_of(f"bytes={zeros}-{zeros}", 100) == [ByteRange(0, 0)]
+    assert ranges_of(f"bytes=-{zeros}", 100) == []
+    assert ranges_of("bytes=10-09", 100) is None
 
 
 def test_nothing_of_an_empty_body_can_be_had() -> None:
