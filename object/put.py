@@ -49,13 +49,15 @@ def put_object(service: ObjectService, request: Request) -> Response:
 
 
 def _announced_length(service: ObjectService, request: Request) -> int | None:
-    """How long the body will be, None if not known. Raises HttpError 400, 411 and 413."""
+    """How long the body will be, None if not known. Raises HttpError 400 and 411, ObjectTooLarge."""
     length, chunked = request.content_length, request.chunked
     if length is None and chunked:
         hint = request.header(Backend.OBJECT_LENGTH)
         if hint is not None and hint.isascii() and hint.isdigit():
             length = int(hint)
-    check_upload_size(service.cluster.limits, length, chunked)
+    elif length is None:
+        raise HttpError(411, "Missing Content-Length header.")
+    check_upload_size(service.cluster.limits, length)
     return length
 
 

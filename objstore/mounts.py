@@ -4,11 +4,10 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from objstore.config.units import Reserve
-from objstore.headers import Backend
-from objstore.http.errors import HttpError
+from objstore.errors import StoreError
 from objstore.system import concurrency
 
 # What the system says when there is no room.
@@ -17,23 +16,25 @@ NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 BELIEVED_SECONDS: Final = 1.0
 
 
-class DeviceUnavailable(HttpError):
+@dataclass(eq=False)
+class DeviceUnavailable(StoreError):
     """No such device here, nothing is mounted on it, or it is out of service: the proxy goes on to a handoff."""
 
-    def __init__(self, device: str) -> None:
-        super().__init__(507, f"Device {device} is not available")
-        self.device = device
+    message: ClassVar[str] = "Device {device} is not available"
+
+    device: str
 
 
-class DeviceFull(HttpError):
+@dataclass(eq=False)
+class DeviceFull(StoreError):
     """There is no room for what is asked for: the proxy goes on to a handoff.
 
-    A header tells it from a device that is gone: this one has what it has, and may have room for something smaller.
+    Unlike a device that is gone, this one has what it has, and may have room for something smaller.
     """
 
-    def __init__(self, device: str) -> None:
-        super().__init__(507, f"Device {device} is full", {Backend.DEVICE_FULL: "true"})
-        self.device = device
+    message: ClassVar[str] = "Device {device} is full"
+
+    device: str
 
 
 @dataclass(slots=True)

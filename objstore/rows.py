@@ -1,12 +1,22 @@
 """Rows that object servers send to container servers, and container servers to account servers."""
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from objstore.http.errors import HttpError
+from objstore.errors import StoreError
+
+
+@dataclass(eq=False)
+class InvalidRows(StoreError):
+    """What another server has sent as rows is none."""
+
+    message: ClassVar[str] = "Bad rows: {reason}"
+
+    reason: str
 
 
 class ObjectRow(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -87,12 +97,12 @@ def encode_rows(rows: Sequence[ObjectRow] | Sequence[ContainerRow]) -> bytes:
 
 
 def decode_object_rows(body: bytes) -> list[ObjectRow]:
-    """Raises HttpError 400 on anything but an array of object rows."""
+    """Raises InvalidRows on anything but an array of object rows."""
     return _decode(_object_rows, body)
 
 
 def decode_container_rows(body: bytes) -> list[ContainerRow]:
-    """Raises HttpError 400 on anything but an array of container rows."""
+    """Raises InvalidRows on anything but an array of container rows."""
     return _decode(_container_rows, body)
 
 
@@ -100,4 +110,4 @@ def _decode(decoder: msgspec.json.Decoder[list[Row]], body: bytes) -> list[Row]:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HttpError(400, f"Bad rows: {error}") from None
+        raise InvalidRows(str(error)) from None

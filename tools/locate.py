@@ -9,8 +9,7 @@ from urllib.parse import unquote
 import click
 
 from objstore.cluster import Cluster
-from objstore.http.errors import HttpError
-from objstore.limits import Limits, check_path
+from objstore.limits import InvalidName, Limits, check_path
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy, UnknownPolicy
 from objstore.ring.format import read_ring
@@ -88,8 +87,8 @@ def _path(names: tuple[str, ...], quoted: bool, limits: Limits) -> ResourcePath:
             raise ValueError("a name is empty")
         path = ResourcePath(*texts)
         check_path(limits, path)
-    except HttpError as error:
-        raise OperatorProblem(error.reason, "give the account, its container and object as separate words") from None
+    except InvalidName as error:
+        raise OperatorProblem(str(error), "give the account, its container and object as separate words") from None
     except ValueError as error:
         reason = "a name is not UTF-8" if isinstance(error, UnicodeError) else str(error)
         raise OperatorProblem(reason, "give an account, its container and object") from None

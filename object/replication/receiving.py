@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from objstore.cluster import Cluster
+from objstore.errors import StoreError
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.logs import Logger
@@ -23,7 +24,7 @@ from objstore.object.replication.messages import FILES_MAX, Outcome
 from objstore.object.replication.planning import is_held
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
-from objstore.system.concurrency import Semaphore, Task, WaitTimeout, spawn
+from objstore.system.concurrency import Semaphore, Task, spawn
 
 # Small files are stored side by side, so that they share flushes; a larger one alone, as it comes.
 SMALL_BYTES_MAX: Final = 64 * 1024
@@ -108,7 +109,7 @@ class Receiver:
 
         try:
             return self._stored(head, lambda write: feed(count(write)))
-        except (HttpError, OSError, ValueError, WaitTimeout) as error:
+        except (StoreError, OSError, ValueError) as error:
             if isinstance(error, HttpError) and error.status in (408, 499):
                 raise  # the sender is gone
             self.log.warning("replica refused", hash=head.hash, file=head.name, reason=str(error))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
-from objstore.http.errors import REASONS, HttpError
+from objstore.errors import StoreError
+from objstore.http.errors import REASONS, HttpError, http_error_of
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -191,7 +192,7 @@ class WsgiServer:
     """A server whose requests are answered by `handle`; calling it speaks WSGI (PEP 3333)."""
 
     def handle(self, request: Request) -> Response:
-        """Answer one request; may raise HttpError."""
+        """Answer one request; may raise HttpError and the errors of VALUE_ERRORS."""
         raise NotImplementedError
 
     def report(self, request: Request, error: Exception) -> None:
@@ -203,11 +204,11 @@ class WsgiServer:
         request = Request(environ)
         try:
             response = self.handle(request)
-        except HttpError as refusal:
-            response = error_response(refusal)
         except Exception as error:
-            self.report(request, error)
-            response = error_response(HttpError(500))
+            refusal = http_error_of(error) if isinstance(error, StoreError) else None
+            if refusal is None:
+                self.report(request, error)
+            response = error_response(refusal or HttpError(500))
         return response(environ, start_response)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from objstore.errors import StoreError
 from objstore.headers import Client, is_internal
-from objstore.http.errors import HttpError
+from objstore.http.errors import HttpError, http_error_of
 from objstore.http.messages import Response
 from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
@@ -38,13 +38,16 @@ STATUSES: Final[dict[type[StoreError], int]] = {
 
 def is_foreseen(error: BaseException) -> bool:
     """Whether it happens in a healthy store; the rest are bugs or mistakes of operators, and are logged."""
-    return isinstance(error, HttpError) or (isinstance(error, StoreError) and STATUSES.get(type(error), 500) != 500)
+    if not isinstance(error, StoreError):
+        return False
+    return http_error_of(error) is not None or STATUSES.get(type(error), 500) != 500
 
 
 def answer_to(error: BaseException) -> Response:
     """The response to an error: never with headers of our own servers, nor with a reason from inside."""
-    if isinstance(error, HttpError):
-        refusal = page(error)
+    known = http_error_of(error) if isinstance(error, StoreError) else None
+    if known is not None:
+        refusal = page(known)
         for name in [name for name in refusal.headers if is_internal(name)]:
             del refusal.headers[name]
         return refusal

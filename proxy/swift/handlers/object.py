@@ -98,7 +98,9 @@ class ObjectHandler:
         """201, 202 if newer data is stored already, 400, 404 without container, 412, 413, 422, 503 without a quorum."""
         resource, length = request.storage_resource, request.content_length
         check_path(self._limits, resource)
-        check_upload_size(self._limits, length, request.chunked)
+        if length is None and not request.chunked:
+            raise HttpError(411, "Missing Content-Length header.")
+        check_upload_size(self._limits, length)
         if STATIC_LARGE_OBJECT in request.environ:
             raise HttpError(400, f"{Client.STATIC_LARGE_OBJECT} is not for clients to set")
         unless_there = _if_none_match(request)

@@ -12,9 +12,10 @@ from typing import Any, TypeVar, cast
 from objstore.cluster import Cluster
 from objstore.config.proxy import AccountsConfig, ObjectsConfig, ProxyBackendConfig, ProxyConfig
 from objstore.devices import Device
+from objstore.errors import StoreError
 from objstore.hashing import PathHasher
 from objstore.http.bodies import EMPTY_BODY, BytesBody
-from objstore.http.errors import HttpError
+from objstore.http.errors import HttpError, http_error_of
 from objstore.http.local import WholeBody
 from objstore.http.messages import Response, error_response, variable_of
 from objstore.http.transport import (
@@ -332,8 +333,8 @@ class Store:
         request.authorize = authorize
         try:
             return self.application(request)
-        except HttpError as error:
-            return error_response(error)
+        except StoreError as error:
+            return error_response(http_error_of(error) or HttpError(500))
 
 
 class FirstPartition:

@@ -1,13 +1,15 @@
 """Requests and responses of storage servers."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from objstore.errors import StoreError
 from objstore.http import messages
 from objstore.http.bodies import BytesBody
-from objstore.http.errors import HttpError
+from objstore.http.errors import VALUE_ERRORS, HttpError, http_error_of
 from objstore.http.messages import (
     QUERY_PARAMETERS_MAX,
     Request,
@@ -18,6 +20,7 @@ from objstore.http.messages import (
     title_of,
     variable_of,
 )
+from objstore.policies import UnknownPolicy
 
 
 def request(**environ: Any) -> Request:
@@ -168,3 +171,18 @@ def test_refusals_are_plain_text() -> None:
     response = error_response(HttpError(412, "Wrong \xe9", {"X-A": "1"}))
     assert response.headers == {"Content-Type": "text/plain; charset=utf-8", "X-A": "1"}
     assert response.read_all().decode() == "Wrong \xe9\n"
+
+
+@pytest.mark.parametrize("kind", sorted(VALUE_ERRORS, key=lambda kind: kind.__name__))
+def test_errors_of_values_are_answered_with_their_reason(kind: type[StoreError]) -> None:
+    error = kind(*("what" for _ in dataclasses.fields(kind)))
+    status, headers = VALUE_ERRORS[kind]
+    answer = http_error_of(error)
+    assert answer is not None
+    assert (answer.status, answer.reason, answer.headers) == (status, str(error), headers)
+
+
+def test_other_errors_are_no_answers() -> None:
+    assert http_error_of(UnknownPolicy(1)) is None
+    refusal = HttpError(418)
+    assert http_error_of(refusal) is refusal

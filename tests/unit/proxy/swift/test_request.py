@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from objstore.errors import StoreError
 from objstore.http.bodies import EMPTY_BODY, BytesBody
-from objstore.http.errors import HttpError
+from objstore.http.errors import HttpError, http_error_of
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.swift.request import SwiftRequest
@@ -57,9 +58,11 @@ def test_resource(path: str, expected: ResourcePath | None) -> None:
 def test_bad_paths(path: str, status: int) -> None:
     bad = request(path)
     for _ in range(2):
-        with pytest.raises(HttpError) as caught:
+        with pytest.raises(StoreError) as caught:
             assert bad.resource
-        assert caught.value.status == status
+        answer = http_error_of(caught.value)
+        assert answer is not None
+        assert answer.status == status
     assert bad.known_resource is None
 
 
