@@ -5,7 +5,7 @@ from __future__ import annotations
 from objstore.account.rows import AccountDescription
 from objstore.db.auditor import DatabaseAuditor
 from objstore.db.location import Place
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow
 
 
@@ -14,10 +14,10 @@ class AccountAuditor(DatabaseAuditor[ContainerRow]):
 
     name: str = "account-auditor"
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        cluster = surroundings.cluster
+    def __init__(self, context: DaemonContext) -> None:
+        cluster = context.cluster
         description = AccountDescription(cluster.limits, cluster.policies)
-        super().__init__(description, cluster, surroundings.devices, surroundings.runtime, surroundings.recon)
+        super().__init__(description, cluster, context.devices, context.runtime, context.recon)
 
     def totals_changed(self, place: Place) -> None:
         """Nobody is told: an account stands above all."""

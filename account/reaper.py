@@ -24,7 +24,7 @@ from objstore.direct import Direct, account_headers, container_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow, encode_rows
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
@@ -39,19 +39,19 @@ class AccountReaper:
 
     name: str = "account-reaper"
 
-    def __init__(self, config: ReaperConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
+    def __init__(self, config: ReaperConfig, context: DaemonContext, timeout_seconds: float) -> None:
         """`timeout_seconds` is how long a storage server may take to answer."""
-        cluster, devices, runtime = surroundings.cluster, surroundings.devices, surroundings.runtime
+        cluster, devices, runtime = context.cluster, context.devices, context.runtime
         self._config = config
         self._devices = devices
-        self._rings = surroundings.rings
+        self._rings = context.rings
         self._runtime = runtime
-        self._is_mine = surroundings.is_mine
+        self._is_mine = context.is_mine
         self._hasher = cluster.hasher
-        self._direct = Direct(surroundings.transport, cluster.hasher, timeout_seconds)
+        self._direct = Direct(context.transport, cluster.hasher, timeout_seconds)
         description = AccountDescription(cluster.limits, cluster.policies)
         self._store = DatabaseStore(description, cluster, devices, runtime, open_max=1)
-        self._report = PassReport(self.name, surroundings.recon, runtime, "items")
+        self._report = PassReport(self.name, context.recon, runtime, "items")
         self._walk: Walk | None = None
         self._work: Iterator[None] = iter(())
 

@@ -9,7 +9,7 @@ from objstore.config.databases import DatabaseReplicatorConfig
 from objstore.db.location import Place
 from objstore.db.replicator import DatabaseReplicator
 from objstore.db.syncing import Subject
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow
 
 
@@ -18,18 +18,18 @@ class AccountReplicator(DatabaseReplicator[ContainerRow]):
 
     name: str = "account-replicator"
 
-    def __init__(self, config: DatabaseReplicatorConfig, surroundings: Surroundings) -> None:
-        cluster = surroundings.cluster
+    def __init__(self, config: DatabaseReplicatorConfig, context: DaemonContext) -> None:
+        cluster = context.cluster
         super().__init__(
             config,
             AccountDescription(cluster.limits, cluster.policies),
             cluster,
-            surroundings.devices,
-            lambda: surroundings.rings.account,
-            surroundings.transport,
-            surroundings.runtime,
-            surroundings.recon,
-            surroundings.is_mine,
+            context.devices,
+            lambda: context.rings.account,
+            context.transport,
+            context.runtime,
+            context.recon,
+            context.is_mine,
         )
 
     def settled(self, connection: sqlite3.Connection) -> bool:

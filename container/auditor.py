@@ -6,7 +6,7 @@ from objstore.container import hints
 from objstore.container.rows import ContainerDescription
 from objstore.db.auditor import DatabaseAuditor
 from objstore.db.location import Place
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow
 
 
@@ -15,10 +15,10 @@ class ContainerAuditor(DatabaseAuditor[ObjectRow]):
 
     name: str = "container-auditor"
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        cluster = surroundings.cluster
+    def __init__(self, context: DaemonContext) -> None:
+        cluster = context.cluster
         description = ContainerDescription(cluster.limits)
-        super().__init__(description, cluster, surroundings.devices, surroundings.runtime, surroundings.recon)
+        super().__init__(description, cluster, context.devices, context.runtime, context.recon)
 
     def totals_changed(self, place: Place) -> None:
         """See `hints`."""

@@ -24,7 +24,7 @@ from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
@@ -41,17 +41,17 @@ class ContainerReconciler:
 
     name: str = "container-reconciler"
 
-    def __init__(self, config: ReconcilerConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
+    def __init__(self, config: ReconcilerConfig, context: DaemonContext, timeout_seconds: float) -> None:
         """`timeout_seconds` is how long a storage server may take to answer."""
         self._config = config
-        cluster, rings, transport = surroundings.cluster, surroundings.rings, surroundings.transport
+        cluster, rings, transport = context.cluster, context.rings, context.transport
         self._policies = cluster.policies
         self._rings = rings
-        self._runtime = surroundings.runtime
-        self._is_mine = surroundings.is_mine
+        self._runtime = context.runtime
+        self._is_mine = context.is_mine
         self._direct = Direct(transport, cluster.hasher, timeout_seconds)
         self._mover = Mover(self._direct, rings, transport)
-        self._report = PassReport(self.name, surroundings.recon, surroundings.runtime, "entries")
+        self._report = PassReport(self.name, context.recon, context.runtime, "entries")
         self._work: Iterator[list[Misplaced]] | None = None
         self._turn = int(self._runtime.clock.now() // TURN_SECONDS)
 

@@ -21,7 +21,7 @@ from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
 
 # Of one container in one pass: memory and the queue's own container are spared, the rest comes in the next.
@@ -34,20 +34,20 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
 
     name: str = "container-replicator"
 
-    def __init__(self, config: DatabaseReplicatorConfig, surroundings: Surroundings) -> None:
-        description = ContainerDescription(surroundings.cluster.limits)
+    def __init__(self, config: DatabaseReplicatorConfig, context: DaemonContext) -> None:
+        description = ContainerDescription(context.cluster.limits)
         super().__init__(
             config,
             description,
-            surroundings.cluster,
-            surroundings.devices,
-            lambda: surroundings.rings.container,
-            surroundings.transport,
-            surroundings.runtime,
-            surroundings.recon,
-            surroundings.is_mine,
+            context.cluster,
+            context.devices,
+            lambda: context.rings.container,
+            context.transport,
+            context.runtime,
+            context.recon,
+            context.is_mine,
         )
-        self._surroundings = surroundings
+        self._context = context
         self._columns = ", ".join(("name", "deleted", "sequence", *description.columns))
         self._row = description.row
 
@@ -101,14 +101,14 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         )
 
     def _send(self, queue: ResourcePath, rows: Sequence[ObjectRow]) -> bool:
-        ring = self._surroundings.rings.container
-        partition = ring.partition_of(self._surroundings.cluster.hasher.digest(queue))
+        ring = self._context.rings.container
+        partition = ring.partition_of(self._context.cluster.hasher.digest(queue))
         headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
         exchanges = []
         for node in ring.primaries(partition):
             request = BackendRequest("UPDATE", node, partition, queue, headers)
             try:
-                exchange = self._surroundings.transport.start(request, encode_rows(rows), self.config.node_timeout)
+                exchange = self._context.transport.start(request, encode_rows(rows), self.config.node_timeout)
                 exchanges.append(exchange)
             except NodeFailure:
                 continue

@@ -24,7 +24,7 @@ from objstore.db.walk import Walk, device_roots
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
@@ -66,20 +66,20 @@ class ContainerUpdater:
 
     name: str = "container-updater"
 
-    def __init__(self, config: ContainerUpdaterConfig, surroundings: Surroundings, timeout_seconds: float) -> None:
+    def __init__(self, config: ContainerUpdaterConfig, context: DaemonContext, timeout_seconds: float) -> None:
         """`timeout_seconds` is how long an account server may take to answer."""
-        cluster, devices, runtime = surroundings.cluster, surroundings.devices, surroundings.runtime
+        cluster, devices, runtime = context.cluster, context.devices, context.runtime
         self._config = config
         self._hasher = cluster.hasher
         self._devices = devices
-        self._rings = surroundings.rings
-        self._is_mine = surroundings.is_mine
+        self._rings = context.rings
+        self._is_mine = context.is_mine
         self._runtime = runtime
         self._store = DatabaseStore(
             ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=config.concurrency
         )
-        self._reporter = Reporter(surroundings.transport, timeout_seconds, runtime.log)
-        self._report = PassReport(self.name, surroundings.recon, runtime, "containers")
+        self._reporter = Reporter(context.transport, timeout_seconds, runtime.log)
+        self._report = PassReport(self.name, context.recon, runtime, "containers")
         self._pace = Pace(config.containers_per_second, runtime.clock)
         self._pass: _Pass | None = None
         self._next_sweep = 0.0

@@ -24,11 +24,11 @@ from objstore.object.fileset import FileSet
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.powers import is_place, partition_of, placed
 from objstore.object.relinking import bring_home
-from objstore.object.watching import Watcher
+from objstore.object.watchers import Watcher
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.system import concurrency, files
 
 # What an upload has left is certainly abandoned then.
@@ -59,22 +59,22 @@ class ObjectAuditor:
     def __init__(
         self,
         config: AuditorConfig,
-        surroundings: Surroundings,
+        context: DaemonContext,
         engine: StorageEngine,
         watchers: Mapping[str, Watcher] | None,
     ) -> None:
         """Without `watchers`, None, it makes quick passes."""
-        runtime = surroundings.runtime
+        runtime = context.runtime
         self._is_full = watchers is not None
         self.name: str = "object-auditor" if self._is_full else "object-auditor-quick"
         self._concurrency = config.concurrency
-        self._cluster = surroundings.cluster
-        self._devices = surroundings.devices
-        self._rings = surroundings.rings
+        self._cluster = context.cluster
+        self._devices = context.devices
+        self._rings = context.rings
         self._runtime = runtime
         self._engine = engine
         self._watchers = watchers or {}
-        self._report = PassReport(self.name, surroundings.recon, runtime, "files")
+        self._report = PassReport(self.name, context.recon, runtime, "files")
         self._files = Pace(
             config.files_per_second if self._is_full else config.zero_byte_files_per_second, runtime.clock
         )

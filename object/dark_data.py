@@ -16,7 +16,7 @@ from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.object.engine import Location
 from objstore.object.metadata import ObjectMetadata
-from objstore.object.watching import WatcherParts
+from objstore.object.watchers import WatcherParts
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.timestamps import Timestamp
@@ -30,7 +30,7 @@ class DarkData:
 
     def __init__(self, parts: WatcherParts) -> None:
         self._parts = parts
-        self._surroundings = parts.surroundings
+        self._context = parts.context
         self._counts: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -39,7 +39,7 @@ class DarkData:
 
     def see_object(self, metadata: ObjectMetadata, location: Location) -> None:
         """See Watcher."""
-        age = self._surroundings.runtime.clock.now() - Timestamp.parse(metadata.timestamp).seconds
+        age = self._context.runtime.clock.now() - Timestamp.parse(metadata.timestamp).seconds
         if age < self._parts.config.dark_data_grace_age:
             return
         listed = self._listed(ResourcePath.parse(metadata.name), location.policy)
@@ -54,16 +54,16 @@ class DarkData:
 
     def _listed(self, path: ResourcePath, policy: Policy) -> bool | None:
         """Whether a server of the container lists the object; None if none does and not all can say."""
-        surroundings, container = self._surroundings, path.container_path
-        ring = surroundings.rings.container
-        partition = ring.partition_of(surroundings.cluster.hasher.digest(container))
+        context, container = self._context, path.container_path
+        ring = context.rings.container
+        partition = ring.partition_of(context.cluster.hasher.digest(container))
         query = f"format=json&limit=1&prefix={quote(path.object, safe='')}"
         headers = {Backend.ALLOW_RESERVED_NAMES: "true"}
         complete = True
         for node in ring.primaries(partition):
             request = BackendRequest("GET", node, partition, container, headers, query)
             try:
-                names = _names(surroundings.transport.request(request, b"", NODE_TIMEOUT_SECONDS), policy)
+                names = _names(context.transport.request(request, b"", NODE_TIMEOUT_SECONDS), policy)
             except (NodeFailure, ValueError):
                 names = None
             if names is None:
@@ -73,7 +73,7 @@ class DarkData:
         return False if complete else None
 
     def _handle(self, metadata: ObjectMetadata, location: Location) -> None:
-        engine, runtime = self._parts.engine, self._surroundings.runtime
+        engine, runtime = self._parts.engine, self._context.runtime
         action = self._parts.config.dark_data_action
         runtime.log.warning("dark data", name=metadata.name, timestamp=metadata.timestamp, action=action)
         if action == "quarantine":

@@ -2,7 +2,7 @@
 
 from objstore.headers import Backend, Client
 from objstore.http.messages import Request, Response
-from objstore.object.announce import audience_of
+from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, StoredObject
 from objstore.object.metadata import TombstoneMetadata
 from objstore.object.requests import delete_at_of, parse_delete_at, timestamp_of
@@ -18,7 +18,7 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     """
     target = service.target(request)
     timestamp = timestamp_of(request)
-    audience = audience_of(request, target)
+    update_targets = update_targets_of(request, target)
     guard = request.header(Client.IF_DELETE_AT)
     expected = None if guard is None else parse_delete_at(Client.IF_DELETE_AT, guard)
     standing = service.engine.look(target.location)
@@ -37,9 +37,9 @@ def delete_object(service: ObjectService, request: Request) -> Response:
         unsettled = service.engine.write_tombstone(target.location, standing, tombstone)
     except AlreadyStored:
         return conflict(timestamp)
-    announcement = service.announcer.deleted(target, audience, timestamp)
+    in_flight = service.update_sender.deleted(target, update_targets, timestamp)
     service.settle(target, unsettled)
-    announcement.wait()
+    in_flight.wait()
     if was_live or expected is not None:
         return Response(204, {Backend.TIMESTAMP: timestamp})
     return not_found(timestamp)

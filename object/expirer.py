@@ -17,10 +17,10 @@ from objstore.db.reports import PassReport
 from objstore.direct import Direct, account_headers, container_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
-from objstore.object.announce import EXPIRING_ACCOUNT
+from objstore.object.container_updates.sender import EXPIRING_ACCOUNT
 from objstore.object.expiring import Action, QueueEntry, Verdict, decide, parse_entry
 from objstore.paths import ResourcePath
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
 from objstore.timestamps import Timestamp
@@ -48,16 +48,16 @@ class ObjectExpirer:
     name: str = "object-expirer"
 
     def __init__(
-        self, config: ExpirerConfig, surroundings: Surroundings, delays: Sequence[DelayConfig], timeout_seconds: float
+        self, config: ExpirerConfig, context: DaemonContext, delays: Sequence[DelayConfig], timeout_seconds: float
     ) -> None:
         """`timeout_seconds` is how long a storage server may take to answer."""
         self._config = config
-        self._cluster = surroundings.cluster
-        self._rings = surroundings.rings
-        self._runtime = surroundings.runtime
-        self._is_mine = surroundings.is_mine
-        self._direct = Direct(surroundings.transport, surroundings.cluster.hasher, timeout_seconds)
-        self._report = PassReport(self.name, surroundings.recon, surroundings.runtime, "entries")
+        self._cluster = context.cluster
+        self._rings = context.rings
+        self._runtime = context.runtime
+        self._is_mine = context.is_mine
+        self._direct = Direct(context.transport, context.cluster.hasher, timeout_seconds)
+        self._report = PassReport(self.name, context.recon, context.runtime, "entries")
         self._delays = {(each.account, each.container): each.delay for each in delays}
         self._policies: dict[ResourcePath, int | None] = {}
         self._due: Iterator[QueueEntry] | None = None

@@ -2,7 +2,7 @@
 
 from objstore.headers import Client
 from objstore.http.messages import Request, Response
-from objstore.object.announce import audience_of
+from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, Description
 from objstore.object.metadata import PostedMetadata
 from objstore.object.requests import ignores_expiry, stored_headers, timestamp_of
@@ -14,7 +14,7 @@ def post_object(service: ObjectService, request: Request) -> Response:
     """202; 404 when there is no object, or only an expired one; 409 when its metadata and content type are as new."""
     target = service.target(request)
     timestamp = timestamp_of(request)
-    audience = audience_of(request, target)
+    update_targets = update_targets_of(request, target)
     headers = stored_headers(request, service.allowed_headers)
     standing = service.engine.look(target.location)
     stored = (service.stored if ignores_expiry(request) else service.live)(target, standing)
@@ -31,9 +31,9 @@ def post_object(service: ObjectService, request: Request) -> Response:
     except AlreadyStored:
         return conflict(timestamp)
 
-    announcement = service.announcer.stored(target, audience, after)
+    in_flight = service.update_sender.stored(target, update_targets, after)
     service.settle(target, unsettled)
-    announcement.wait()
+    in_flight.wait()
     return plain(202, "Accepted", after.timestamp)
 
 

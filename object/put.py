@@ -4,7 +4,7 @@ from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.limits import check_upload_size
-from objstore.object.announce import audience_of
+from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, Description, Upload
 from objstore.object.fileset import FileSet
 from objstore.object.metadata import ObjectMetadata
@@ -18,7 +18,7 @@ def put_object(service: ObjectService, request: Request) -> Response:
     """201; 409 when something as new is stored; 412 on If-None-Match: * when an object is."""
     target = service.target(request)
     timestamp = timestamp_of(request)
-    audience = audience_of(request, target)
+    update_targets = update_targets_of(request, target)
     length = _announced_length(service, request)
     headers = stored_headers(request, service.allowed_headers)
     content_type = request.header(Client.CONTENT_TYPE)
@@ -42,9 +42,9 @@ def put_object(service: ObjectService, request: Request) -> Response:
         upload.abort()
 
     description = Description(metadata, timestamp, metadata.headers, content_type, timestamp)
-    announcement = service.announcer.stored(target, audience, description)
+    in_flight = service.update_sender.stored(target, update_targets, description)
     service.settle(target, unsettled)
-    announcement.wait()
+    in_flight.wait()
     return Response(201, {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp})
 
 

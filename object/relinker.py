@@ -21,9 +21,9 @@ from objstore.object.relinkstate import Note, Task, is_to_be_noted, load, save, 
 from objstore.object.relinkwork import DeviceWork, Means
 from objstore.pacing import Pace
 from objstore.policies import Policy
+from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.errors import RingFileError
 from objstore.ring.ring import Ring
-from objstore.ring.surroundings import Surroundings
 from objstore.system import concurrency
 
 NAME: Final = "object-relinker"
@@ -46,20 +46,20 @@ class ObjectRelinker:
     name: str = NAME
 
     def __init__(
-        self, config: RelinkerConfig, surroundings: Surroundings, engine: StorageEngine, choice: Choice | None = None
+        self, config: RelinkerConfig, context: DaemonContext, engine: StorageEngine, choice: Choice | None = None
     ) -> None:
         """With a `choice` that is done, and done again if it was done before; without, what devices need."""
-        runtime = surroundings.runtime
+        runtime = context.runtime
         self._runtime = runtime
-        self._report = PassReport(NAME, surroundings.recon, runtime, "files")
+        self._report = PassReport(NAME, context.recon, runtime, "files")
         pace = Pace(config.files_per_second, runtime.clock)
         chosen = frozenset[int]() if choice is None else choice.partitions
         self._means = Means(engine, runtime, pace, self._report, chosen)
-        self._cluster = surroundings.cluster
-        self._devices = surroundings.devices
-        self._rings = surroundings.rings
-        self._recon = surroundings.recon
-        self._is_mine = surroundings.is_mine
+        self._cluster = context.cluster
+        self._devices = context.devices
+        self._rings = context.rings
+        self._recon = context.recon
+        self._is_mine = context.is_mine
         self._choice = choice
         self._works: list[DeviceWork] | None = None
         self._all: list[DeviceWork] = []

@@ -12,19 +12,19 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response, WsgiServer
 from objstore.http.transport import Transport
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
-from objstore.object.announce import Announcer
+from objstore.object.container_updates.batcher import UpdateBatcher
+from objstore.object.container_updates.resend import resend_container_update
+from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
 from objstore.object.get import get_object, head_object
 from objstore.object.placing import Placing, RingOf
 from objstore.object.post import post_object
 from objstore.object.put import put_object
-from objstore.object.replication.answering import Answering
 from objstore.object.replication.messages import METHOD
+from objstore.object.replication.server import ReplicationServer
 from objstore.object.responses import not_found
-from objstore.object.retell import announce_object
 from objstore.object.service import ObjectService
-from objstore.object.updates import ContainerUpdates
 from objstore.runtime import Runtime
 
 Verb = Callable[[ObjectService, Request], Response]
@@ -35,7 +35,9 @@ VERBS: Final[dict[str, Verb]] = {
     "PUT": put_object,
     "POST": post_object,
     "DELETE": delete_object,
-    "ANNOUNCE": announce_object,
+    "RESEND_CONTAINER_UPDATE": resend_container_update,
+    # Its name in the first release: proxies that are not upgraded yet send it. Goes with the next release.
+    "ANNOUNCE": resend_container_update,
 }
 ALLOW: Final = ", ".join(sorted(VERBS))
 # The disk, not the request, is at fault: the proxy goes on to another one.
@@ -65,18 +67,20 @@ class ObjectServer(WsgiServer):
         storage = config.storage
         engine = make_engine(storage.engine, runtime, storage.keep_cache_size)
         placing = Placing(engine, ring_in_use or ring_of, runtime.threads, runtime.clock)
-        updates = ContainerUpdates(transport, runtime.log, config.backend.container_update_timeout)
+        updates = UpdateBatcher(transport, runtime.log, config.backend.container_update_timeout)
         self._service = ObjectService(
             cluster=cluster,
             devices=devices,
             engine=engine,
-            announcer=Announcer(cluster.hasher, updates, runtime.threads),
+            update_sender=ContainerUpdateSender(cluster.hasher, updates, runtime.threads),
             clock=runtime.clock,
             allowed_headers=tuple(name.title() for name in storage.allowed_headers),
             placing=placing,
         )
         reclaim_seconds = config.replicator.reclaim_age
-        self._answering = Answering(engine, cluster, devices, ring_of, is_mine, reclaim_seconds, runtime, placing)
+        self._replication_server = ReplicationServer(
+            engine, cluster, devices, ring_of, is_mine, reclaim_seconds, runtime, placing
+        )
         self._log = runtime.log
 
     def handle(self, request: Request) -> Response:
@@ -85,7 +89,7 @@ class ObjectServer(WsgiServer):
         if verb is None and request.method != METHOD:
             raise HttpError(405, headers={"Allow": ALLOW})
         try:
-            return self._answering.handle(request) if verb is None else verb(self._service, request)
+            return self._replication_server.handle(request) if verb is None else verb(self._service, request)
         except ObjectCorrupt:
             return not_found("")
         except OSError as error:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from objstore.cluster import Cluster
 from objstore.http.messages import Request
 from objstore.mounts import DeviceRoot
-from objstore.object.announce import Announcer
+from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.engine import Missing, ObjectCorrupt, StorageEngine, StoredObject, Unsettled
 from objstore.object.fileset import FileSet
 from objstore.object.placing import Placing
@@ -21,7 +21,7 @@ class ObjectService(Struct, frozen=True):
     cluster: Cluster
     devices: DeviceRoot
     engine: StorageEngine
-    announcer: Announcer
+    update_sender: ContainerUpdateSender
     clock: Clock
     allowed_headers: Sequence[str]
     placing: Placing

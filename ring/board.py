@@ -67,7 +67,7 @@ class Board:
         used = prices or self.prices
 
         def part(begin: int, end: int) -> Ints:
-            others, old, kind = self._surroundings(slots[begin:end])
+            others, old, kind = self._context(slots[begin:end])
             return used.change(others, old, new[begin:end], kind)
 
         return _in_chunks(len(slots), part)
@@ -76,11 +76,11 @@ class Board:
         """How much is wrong because the replica in each slot is too close to others."""
 
         def part(begin: int, end: int) -> Ints:
-            return prices.crowding(*self._surroundings(slots[begin:end]))
+            return prices.crowding(*self._context(slots[begin:end]))
 
         return _in_chunks(len(slots), part)
 
-    def _surroundings(self, slots: Ints) -> tuple[IdMatrix, Ints, Ints]:
+    def _context(self, slots: Ints) -> tuple[IdMatrix, Ints, Ints]:
         """The other devices of each slot's partition, the device in it, and the partition's kind."""
         partitions = slots % self.partition_count
         others = self.ids[:, partitions]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from objstore.http.transport import Transport
     from objstore.object.engine import StorageEngine
     from objstore.object.relinker import Choice, ObjectRelinker
+    from objstore.ring.daemon_context import DaemonContext, IsMine
     from objstore.ring.rings import Rings
-    from objstore.ring.surroundings import IsMine, Surroundings
 
 
 def make_runtime(server: str, service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
@@ -79,17 +79,17 @@ def make_object_server(
     return ObjectServer(config, cluster, devices, transport, runtime, rings.refreshed_object, is_mine, rings.object)
 
 
-def make_surroundings(
+def make_context(
     config: AccountConfig | ContainerConfig | ObjectConfig, cluster: Cluster, runtime: Runtime
-) -> Surroundings:
+) -> DaemonContext:
     """Those of the daemons of a storage server, as a process of their own: they use the network."""
     from objstore.http.client import HttpTransport
     from objstore.recon import ReconFolder
+    from objstore.ring.daemon_context import DaemonContext
     from objstore.ring.rings import Rings
-    from objstore.ring.surroundings import Surroundings
     from objstore.system.addresses import is_mine
 
-    return Surroundings(
+    return DaemonContext(
         cluster=cluster,
         devices=make_devices(config.devices),
         rings=Rings(config.ring_dir, runtime.clock),
@@ -105,57 +105,57 @@ def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAu
     return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
 
 
-def make_object_auditors(config: ObjectConfig, surroundings: Surroundings, engine: StorageEngine) -> list[Job]:
+def make_object_auditors(config: ObjectConfig, context: DaemonContext, engine: StorageEngine) -> list[Job]:
     """The daemons that look for damage: one that reads everything, and a quick one. Raises UnknownWatcher."""
     from objstore.object.auditor import ObjectAuditor
     from objstore.object.dark_data import DarkData
-    from objstore.object.watching import WatcherParts, make_watchers
+    from objstore.object.watchers import WatcherParts, make_watchers
 
-    parts = WatcherParts(config.auditor, surroundings, engine)
+    parts = WatcherParts(config.auditor, context, engine)
     watchers = make_watchers(config.auditor.watchers, {"dark_data": DarkData}, parts)
-    full = ObjectAuditor(config.auditor, surroundings, engine, watchers)
-    quick = ObjectAuditor(config.auditor, surroundings, engine, None)
+    full = ObjectAuditor(config.auditor, context, engine, watchers)
+    quick = ObjectAuditor(config.auditor, context, engine, None)
     return [Job(full, config.auditor.interval), Job(quick, config.auditor.interval)]
 
 
-def make_object_expirer(config: ObjectConfig, surroundings: Surroundings) -> Job:
+def make_object_expirer(config: ObjectConfig, context: DaemonContext) -> Job:
     """The daemon that deletes objects whose time is over."""
     from objstore.object.expirer import ObjectExpirer
 
-    expirer = ObjectExpirer(config.expirer, surroundings, config.delay_reaping, config.backend.node_timeout)
+    expirer = ObjectExpirer(config.expirer, context, config.delay_reaping, config.backend.node_timeout)
     return Job(expirer, config.expirer.interval, config.expirer.tasks_per_second / config.expirer.concurrency)
 
 
 def make_relinker(
-    config: ObjectConfig, surroundings: Surroundings, engine: StorageEngine | None = None, choice: Choice | None = None
+    config: ObjectConfig, context: DaemonContext, engine: StorageEngine | None = None, choice: Choice | None = None
 ) -> ObjectRelinker:
     """What gives objects their places when a part power is increased: the daemon, or with a `choice` the command."""
     from objstore.object.engine import make_engine
     from objstore.object.relinker import ObjectRelinker
 
-    chosen_engine = engine or make_engine(config.storage.engine, surroundings.runtime, 0)
-    return ObjectRelinker(config.relinker, surroundings, chosen_engine, choice)
+    chosen_engine = engine or make_engine(config.storage.engine, context.runtime, 0)
+    return ObjectRelinker(config.relinker, context, chosen_engine, choice)
 
 
-def make_object_daemons(config: ObjectConfig, surroundings: Surroundings) -> list[Job]:
+def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Job]:
     """All daemons of an object server."""
+    from objstore.object.container_updates.updater import Updater
     from objstore.object.engine import make_engine
-    from objstore.object.replicator import ObjectReplicator
-    from objstore.object.updater import Updater
+    from objstore.object.replication.replicator import ObjectReplicator
 
-    engine = make_engine(config.storage.engine, surroundings.runtime, 0)
-    replicator = ObjectReplicator(config.replicator, surroundings, engine)
-    relinker = make_relinker(config, surroundings, engine)
+    engine = make_engine(config.storage.engine, context.runtime, 0)
+    replicator = ObjectReplicator(config.replicator, context, engine)
+    relinker = make_relinker(config, context, engine)
     return [
-        Job(Updater(config.updater, surroundings, engine), config.updater.interval),
+        Job(Updater(config.updater, context, engine), config.updater.interval),
         Job(replicator, config.replicator.interval),
         Job(relinker, config.relinker.interval),
-        *make_object_auditors(config, surroundings, engine),
-        make_object_expirer(config, surroundings),
+        *make_object_auditors(config, context, engine),
+        make_object_expirer(config, context),
     ]
 
 
-def make_container_daemons(config: ContainerConfig, surroundings: Surroundings) -> list[Job]:
+def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> list[Job]:
     """All daemons of a container server."""
     from objstore.container.auditor import ContainerAuditor
     from objstore.container.reconciler import ContainerReconciler
@@ -163,28 +163,28 @@ def make_container_daemons(config: ContainerConfig, surroundings: Surroundings) 
     from objstore.container.updater import ContainerUpdater
 
     timeout_seconds = config.backend.node_timeout
-    replicator = ContainerReplicator(config.replicator, surroundings)
-    reconciler = ContainerReconciler(config.reconciler, surroundings, timeout_seconds)
-    updater = ContainerUpdater(config.updater, surroundings, timeout_seconds)
+    replicator = ContainerReplicator(config.replicator, context)
+    reconciler = ContainerReconciler(config.reconciler, context, timeout_seconds)
+    updater = ContainerUpdater(config.updater, context, timeout_seconds)
     return [
         Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),
         _paced(replicator, config.replicator),
-        _paced(ContainerAuditor(surroundings), config.auditor),
+        _paced(ContainerAuditor(context), config.auditor),
     ]
 
 
-def make_account_daemons(config: AccountConfig, surroundings: Surroundings) -> list[Job]:
+def make_account_daemons(config: AccountConfig, context: DaemonContext) -> list[Job]:
     """All daemons of an account server."""
     from objstore.account.auditor import AccountAuditor
     from objstore.account.reaper import AccountReaper
     from objstore.account.replicator import AccountReplicator
 
-    reaper = AccountReaper(config.reaper, surroundings, config.backend.node_timeout)
+    reaper = AccountReaper(config.reaper, context, config.backend.node_timeout)
     return [
         Job(reaper, config.reaper.interval),
-        _paced(AccountReplicator(config.replicator, surroundings), config.replicator),
-        _paced(AccountAuditor(surroundings), config.auditor),
+        _paced(AccountReplicator(config.replicator, context), config.replicator),
+        _paced(AccountAuditor(context), config.auditor),
     ]
 
 

@@ -16,7 +16,7 @@ from objstore.container.reports import last_report, report_of
 from objstore.db.connection import FORMAT_VERSION
 from objstore.db.info import read_status, read_totals
 from objstore.db.status import NEVER
-from objstore.object import pending
+from objstore.object.container_updates import pending
 from objstore.object.fileset import DataFile, MetaFile, parse_name
 from objstore.object.metadata import (
     ATTRIBUTE,

@@ -15,10 +15,10 @@ from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
 from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.policies import Policy, UnknownPolicy
+from objstore.ring.daemon_context import IsMine
 from objstore.ring.errors import RingFileError
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
-from objstore.ring.surroundings import IsMine
 from objstore.tools import assembly
 from objstore.tools.problems import OperatorProblem
 from objstore.tools.serve import config_option
@@ -62,12 +62,12 @@ def relinker(
     indexes = frozenset(_policy_index(cluster, policy) for policy in policies)
     choice = Choice(Task(task), frozenset(devices), indexes, frozenset(partitions))
     runtime = assembly.make_runtime("object", "object-relinker", config.log, config.metrics)
-    surroundings = assembly.make_surroundings(config, cluster, runtime)
-    mine = surroundings.is_mine
-    found = _rings_of(cluster, surroundings.rings, indexes)
+    daemon_context = assembly.make_context(config, cluster, runtime)
+    mine = daemon_context.is_mine
+    found = _rings_of(cluster, daemon_context.rings, indexes)
     names = _names(found.values(), mine)
     _check(choice, found, names)
-    worker = assembly.make_relinker(config, surroundings, choice=choice)
+    worker = assembly.make_relinker(config, daemon_context, choice=choice)
     daemon.run_once(worker)
     runtime.metrics.share()
     due = _names((ring for ring in found.values() if task_of(ring, None) is choice.task), mine)

@@ -19,10 +19,10 @@ from objstore.http.client import HttpTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.operations import Sides, proxy_sides, storage_sides
 from objstore.http.probes import HealthChecked
+from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.errors import RingMissing
 from objstore.ring.format import read_ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, Rings, object_file
-from objstore.ring.surroundings import Surroundings
 from objstore.runtime import Runtime
 from objstore.system.addresses import is_mine
 from objstore.tools import assembly
@@ -32,7 +32,7 @@ from objstore.tools.serving import Service, open_socket, options_of
 Config = TypeVar("Config", AccountConfig, ContainerConfig, ObjectConfig, ProxyConfig)
 Make = Callable[[Config, Cluster, Runtime], Sides]
 StorageConfig = TypeVar("StorageConfig", AccountConfig, ContainerConfig, ObjectConfig)
-MakeDaemons = Callable[[StorageConfig, Surroundings], list[daemon.Job]]
+MakeDaemons = Callable[[StorageConfig, DaemonContext], list[daemon.Job]]
 
 
 def run_proxy(path: Path) -> None:
@@ -149,7 +149,7 @@ def _run_daemons(
     """
     cluster = Cluster.load(config.cluster)
     runtime = assembly.make_runtime(server, f"{server}-daemons", config.log, config.metrics)
-    jobs = make(config, assembly.make_surroundings(config, cluster, runtime))
+    jobs = make(config, assembly.make_context(config, cluster, runtime))
     chosen = [job for job in jobs if not only or job.worker.name.removeprefix(f"{server}-") in only]
     if len(chosen) < len(set(only)):
         names = ", ".join(job.worker.name.removeprefix(f"{server}-") for job in jobs)

@@ -20,8 +20,8 @@ from objstore.http.messages import WsgiApplication
 from objstore.http.operations import Sides
 from objstore.http.transport import BackendRequest
 from objstore.recon import ReconFolder
+from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.rings import Rings
-from objstore.ring.surroundings import Surroundings
 from objstore.tools import assembly
 from objstore.tools.serving import Service, open_socket, options_of
 from objstore.tools.store_folder import PORTS, StoreFolder
@@ -65,7 +65,7 @@ class WholeStore:
 
     def _daemons(self, cluster: Cluster) -> list[Job]:
         """What goes on beside the answering of requests."""
-        surroundings = Surroundings(
+        context = DaemonContext(
             cluster=cluster,
             devices=assembly.make_devices(self._object_config.devices),  # all servers have the same
             rings=self._rings(),
@@ -75,9 +75,9 @@ class WholeStore:
             is_mine=lambda _device: True,
         )
         return [
-            *assembly.make_object_daemons(self._object_config, surroundings),
-            *assembly.make_container_daemons(self._container_config, surroundings),
-            *assembly.make_account_daemons(self._account_config, surroundings),
+            *assembly.make_object_daemons(self._object_config, context),
+            *assembly.make_container_daemons(self._container_config, context),
+            *assembly.make_account_daemons(self._account_config, context),
         ]
 
     def _proxy_config(self) -> ProxyConfig:

@@ -53,7 +53,7 @@ from objstore.object.metadata import (
     decode_trailer,
     encode,
 )
-from objstore.object.replication.planning import lasting
+from objstore.object.replication.planning import live_names
 from objstore.policies import Policy
 
 # A version can be replaced between looking and opening; this often in a row it is not chance.
@@ -330,6 +330,6 @@ class FileEngine:
     def _condemn(self, location: Location, reason: str, name: str = "") -> ObjectCorrupt:
         """Quarantine the object, unless the damaged file of that `name` has been replaced while it was read."""
         reason = f"{name}: {reason}" if name else reason
-        if not name or name in lasting(self.look(location)):
+        if not name or name in live_names(self.look(location)):
             self.quarantine(location, reason)
         return ObjectCorrupt(location.name, reason)

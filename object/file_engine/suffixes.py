@@ -24,7 +24,7 @@ from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.fileset import FileSet, judge
 from objstore.object.powers import partition_of
-from objstore.object.replication.planning import is_forgettable, lasting, newest_trace
+from objstore.object.replication.planning import is_forgettable, live_names, newest_marker
 from objstore.system import files
 
 # Two changes within one tick of the filesystem's clock have the same time: a digest so young is not kept.
@@ -127,7 +127,7 @@ class Inventory:
                 untidy = True
                 continue
             untidy = untidy or bool(standing.obsolete)
-            if newest := newest_trace(standing):
+            if newest := newest_marker(standing):
                 forgets = min(forgets, newest)
             if lines := versions(digest, standing):
                 hasher.update(lines)
@@ -205,7 +205,7 @@ def _is_hash(name: str) -> bool:
 
 def versions(digest: str, standing: FileSet) -> bytes:
     """What of one object is compared: the names that last, one a line."""
-    return "".join(f"{digest} {name}\n" for name in lasting(standing)).encode()
+    return "".join(f"{digest} {name}\n" for name in live_names(standing)).encode()
 
 
 def _is_good(entry: Entry, modified: int, now: float, reclaim_before: str) -> bool:

@@ -2,10 +2,10 @@
 
 The `step` of the query says what is asked, X-Backend-Storage-Policy-Index of which policy:
 
-`compare`   /DEVICE/0/.replication: a Question for each of many partitions; answered with as many Answers, JSON.
+`compare`   /DEVICE/0/.replication: CompareRequests for many partitions; answered with as many CompareResponses, JSON.
 `versions`  /DEVICE/PARTITION/.replication: a list of suffixes; answered with the files of each hash in them, JSON,
-            and in X-Backend-Device-Note with the device's Note, JSON, if it has one.
-`push`      the same path: frames (see `frames`); answered with an Outcome for each, JSON.
+            and in X-Backend-Device-Note with the device's ContactRecord, JSON, if it has one.
+`push`      the same path: frames (see `frames`); answered with a TransferResult for each, JSON.
 `pull`      the same path: the files wanted, by hash; answered with frames.
 `confirm`   the same path: files by hash that the sender, who is no primary, wants to remove; answered with those
             that are held here, durably. 409 if the server is no primary of the partition by its own ring, or has
@@ -22,16 +22,16 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from objstore.contact_record import ContactRecord
 from objstore.http.errors import HttpError
-from objstore.notes import Note
 
 METHOD: Final = "REPLICATE"
 # Partitions hold objects of many accounts: the path names none.
 ACCOUNT: Final = ".replication"
 RING_VERSION: Final = "X-Backend-Ring-Version"
 PART_POWER: Final = "X-Backend-Part-Power"
-NOTED: Final = "objects"  # the kind in a device's note of when it was in touch
-DEVICE_NOTE: Final = "X-Backend-Device-Note"
+OBJECTS: Final = "objects"  # the kind in a device's note of when it was in touch
+CONTACT_RECORD: Final = "X-Backend-Device-Note"
 PARTITIONS_MAX: Final = 1000
 SUFFIXES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -41,7 +41,7 @@ FILES_MAX: Final = 1000
 Names = dict[str, list[str]]  # of files, by hash
 
 
-class Kind(Enum):
+class ReplicationStep(Enum):
     """The steps, as they stand in the query."""
 
     COMPARE = "compare"
@@ -51,14 +51,14 @@ class Kind(Enum):
     CONFIRM = "confirm"
 
 
-class Question(Struct, frozen=True, gc=False):
+class CompareRequest(Struct, frozen=True, gc=False):
     """A partition and the digest of all it holds."""
 
     partition: int
     digest: str
 
 
-class Answer(Struct, frozen=True):
+class CompareResponse(Struct, frozen=True):
     """Digests by suffix; None when the digest of the whole is the same."""
 
     suffixes: dict[str, str] | None = None
@@ -68,10 +68,10 @@ class Versions(Struct, frozen=True):
     """Files of a device, and its note, None if it has none."""
 
     names: Names
-    note: Note | None = None
+    note: ContactRecord | None = None
 
 
-class Outcome(Enum):
+class TransferResult(Enum):
     """What became of a pushed file."""
 
     STORED = "stored"
@@ -81,12 +81,12 @@ class Outcome(Enum):
 
 
 encode: Final = msgspec.json.Encoder().encode
-QUESTIONS: Final = msgspec.json.Decoder(list[Question])
-ANSWERS: Final = msgspec.json.Decoder(list[Answer])
+COMPARE_REQUESTS: Final = msgspec.json.Decoder(list[CompareRequest])
+COMPARE_RESPONSES: Final = msgspec.json.Decoder(list[CompareResponse])
 SUFFIXES: Final = msgspec.json.Decoder(list[str])
 NAMES: Final = msgspec.json.Decoder(Names)
-NOTES: Final = msgspec.json.Decoder(Note)
-OUTCOMES: Final = msgspec.json.Decoder(list[Outcome])
+CONTACT_RECORDS: Final = msgspec.json.Decoder(ContactRecord)
+TRANSFER_RESULTS: Final = msgspec.json.Decoder(list[TransferResult])
 
 Message = TypeVar("Message")
 

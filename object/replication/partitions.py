@@ -17,19 +17,19 @@ from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
 from objstore.object.fileset import EMPTY, FileSet, tombstone_name
 from objstore.object.placing import Placing
 from objstore.object.powers import neighbours, partition_of
-from objstore.object.replication.messages import FILES_MAX, Names, Outcome
-from objstore.object.replication.peers import PeerFailed, Peers, Spend
+from objstore.object.replication.client import ReplicaFailed, ReplicationClient, Spend
+from objstore.object.replication.messages import FILES_MAX, Names, TransferResult
 from objstore.object.replication.planning import (
     exchange,
+    handoff_names,
     is_forgettable,
-    is_stranded,
+    is_stale,
     known_names,
-    lasting,
-    learned,
-    offered,
+    live_names,
     removable,
+    tombstones_to_pull,
 )
-from objstore.object.replication.receiving import Place, Receiver
+from objstore.object.replication.receiving import DevicePartition, Receiver
 from objstore.object.replication.sending import frames
 from objstore.runtime import Runtime
 from objstore.timestamps import Timestamp
@@ -42,17 +42,17 @@ TOMBSTONE: Final = tombstone_name("")
 
 
 @dataclass
-class Left:
+class NotTransferred:
     """Files that an exchange should have brought to where they are not: how many, and the hashes of those for which
     the peer has no room."""
 
     count: int = 0
     no_room: set[str] = field(default_factory=set)
 
-    def note(self, sent: Files, outcomes: Sequence[Outcome]) -> None:
+    def note(self, sent: Files, outcomes: Sequence[TransferResult]) -> None:
         """What became of each file that was sent."""
-        self.count += outcomes.count(Outcome.FAILED)
-        self.skip(file for file, outcome in zip(sent, outcomes, strict=True) if outcome is Outcome.FULL)
+        self.count += outcomes.count(TransferResult.FAILED)
+        self.skip(file for file, outcome in zip(sent, outcomes, strict=True) if outcome is TransferResult.FULL)
 
     def skip(self, files: Iterable[File]) -> None:
         """There is no room for these."""
@@ -62,7 +62,7 @@ class Left:
 
 
 # The nodes with which all differences were gone through, each with what did not arrive.
-Synced = dict[Device, Left]
+Synced = dict[Device, NotTransferred]
 
 
 @dataclass
@@ -70,22 +70,22 @@ class Partition:
     """One partition on a device of this machine, under sync.
 
     `away_since` is a timestamp if the device was away for longer than tombstones last, else "". What may have been
-    deleted meanwhile it then `withholds`, as long as some primary cannot be asked.
+    deleted meanwhile it then `defers`, as long as some primary cannot be asked.
     """
 
     engine: StorageEngine
     cluster: Cluster
     devices: DeviceRoot
     runtime: Runtime
-    peers: Peers
-    place: Place
+    peers: ReplicationClient
+    place: DevicePartition
     reclaim_before: str
     away_since: str
     spend_bytes: Spend
     spend_files: Spend
     placing: Placing
     report: PassReport
-    withholds: bool = False
+    defers: bool = False
 
     @property
     def number(self) -> int:
@@ -104,34 +104,34 @@ class Partition:
         `primaries` are all others that hold the partition, whether they could be reached or not.
         """
         synced: Synced = {}
-        withheld = self._strangers(suffixes) if self.away_since else frozenset()
-        if withheld and self._strand(primaries, withheld):
-            withheld = frozenset()
-        self.withholds = bool(withheld)
+        deferred = self._possibly_deleted(suffixes) if self.away_since else frozenset()
+        if deferred and self._quarantine_stale(primaries, deferred):
+            deferred = frozenset()
+        self.defers = bool(deferred)
         for node, differing in suffixes.items():
             try:
-                synced[node] = left = self.exchange(node, differing, lambda digest: digest not in withheld, pulls)
+                synced[node] = left = self.exchange(node, differing, lambda digest: digest not in deferred, pulls)
                 if left.count:
-                    raise PeerFailed(node, 0, f"{left.count} files were not stored")
-            except (PeerFailed, NodeFailure) as failure:
+                    raise ReplicaFailed(node, 0, f"{left.count} files were not stored")
+            except (ReplicaFailed, NodeFailure) as failure:
                 self.report.count("failed")
                 self._log.warning("replication failed", partition=self.number, reason=str(failure))
         return synced
 
     def exchange(
         self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool = False
-    ) -> Left:
+    ) -> NotTransferred:
         """Exchange what differs in these suffixes, of objects whose hash `travels`; returns what did not arrive.
 
-        A file that is refused holds nothing else up. Raises PeerFailed and NodeFailure when the peer fails.
+        A file that is refused holds nothing else up. Raises ReplicaFailed and NodeFailure when the peer fails.
         """
-        left = Left()
+        left = NotTransferred()
         for some in _parts(suffixes, SUFFIXES_AT_ONCE):
             self._exchange(node, some, travels, pulls, left)
         return left
 
     def _exchange(
-        self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool, left: Left
+        self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool, left: NotTransferred
     ) -> None:
         theirs = self.peers.versions(node, self.number, suffixes).names
         mine = self._objects(suffixes)
@@ -142,12 +142,12 @@ class Partition:
             plan = exchange(standing, known_names(theirs, digest), self.reclaim_before)
             if travels(digest):
                 push += [(digest, name) for name in plan.push]
-            pull += [(digest, name) for name in (plan.pull if pulls else learned(standing, plan.pull))]
+            pull += [(digest, name) for name in (plan.pull if pulls else tombstones_to_pull(standing, plan.pull))]
         self._push(node, sorted(push, key=_frees_no_space), left)
         self._pull(node, sorted(pull, key=_frees_no_space), left)
 
-    def _push(self, node: Device, wanted: Files, left: Left) -> None:
-        """Send files to a device; once that is full, only those that free space. Raises PeerFailed, NodeFailure."""
+    def _push(self, node: Device, wanted: Files, left: NotTransferred) -> None:
+        """Send files to a device; once that is full, only those that free space. Raises ReplicaFailed, NodeFailure."""
         place = self.place
         for some in _parts(wanted, FILES_MAX):
             if left.no_room:
@@ -168,13 +168,13 @@ class Partition:
             try:
                 outcomes = self.peers.push(node, self.number, pieces(), self.spend_bytes)
             except ObjectCorrupt as corrupt:
-                raise PeerFailed(node, 0, f"broken off: {corrupt}") from corrupt
+                raise ReplicaFailed(node, 0, f"broken off: {corrupt}") from corrupt
             if len(outcomes) != len(sent):
-                raise PeerFailed(node, 0, f"{len(outcomes)} answers to {len(sent)} files")
-            self.report.count("pushed", outcomes.count(Outcome.STORED))
+                raise ReplicaFailed(node, 0, f"{len(outcomes)} answers to {len(sent)} files")
+            self.report.count("pushed", outcomes.count(TransferResult.STORED))
             left.note(sent, outcomes)
 
-    def _pull(self, node: Device, wanted: Files, left: Left) -> None:
+    def _pull(self, node: Device, wanted: Files, left: NotTransferred) -> None:
         for some in _parts(wanted, FILES_MAX):
             self.spend_files(len(some))
             names: Names = {}
@@ -185,22 +185,22 @@ class Partition:
             try:
                 outcomes = receiver.receive(body)
             except HttpError as error:
-                raise PeerFailed(node, error.status, error.reason) from error
+                raise ReplicaFailed(node, error.status, error.reason) from error
             finally:
                 body.close()
-            self.report.count("pulled", outcomes.count(Outcome.STORED))
-            left.count += outcomes.count(Outcome.FAILED) + outcomes.count(Outcome.FULL)
+            self.report.count("pulled", outcomes.count(TransferResult.STORED))
+            left.count += outcomes.count(TransferResult.FAILED) + outcomes.count(TransferResult.FULL)
 
     def give_up(self, primaries: Sequence[Device], ring_version: int) -> bool:
         """Remove what every primary confirms to hold, from a device that is none; says whether nothing is left."""
         for suffix in self._suffixes():
             objects = self._objects([suffix])
             self._drop_obsolete(objects)
-            mine = {digest: offered(standing) for digest, standing in objects.items()}
+            mine = {digest: handoff_names(standing) for digest, standing in objects.items()}
             for asked in _whole_objects(mine, FILES_MAX):
                 try:
                     answers = [self.peers.confirm(node, self.number, asked, ring_version) for node in primaries]
-                except PeerFailed as failure:
+                except ReplicaFailed as failure:
                     self._log.info("handoff keeps its partition", partition=self.number, reason=str(failure))
                     return False
                 confirmed = removable(asked, answers)
@@ -237,7 +237,7 @@ class Partition:
         for digest, standing in objects.items():
             names = list(standing.obsolete)
             if digest in old and digest not in lingering:
-                names += lasting(standing)
+                names += live_names(standing)
                 self.report.count("reclaimed")
             if names:
                 forgotten[digest] = names
@@ -255,7 +255,7 @@ class Partition:
                 found.add(digest)
         return found
 
-    def _strangers(self, suffixes: Mapping[Device, Sequence[str]]) -> frozenset[str]:
+    def _possibly_deleted(self, suffixes: Mapping[Device, Sequence[str]]) -> frozenset[str]:
         """Hashes of objects to which nothing has happened here since the device was last seen."""
         every = sorted({suffix for some in suffixes.values() for suffix in some})
         return frozenset(
@@ -264,7 +264,7 @@ class Partition:
             if standing.data is not None and standing.newest_timestamp < self.away_since
         )
 
-    def _strand(self, primaries: Sequence[Device], strange: frozenset[str]) -> bool:
+    def _quarantine_stale(self, primaries: Sequence[Device], strange: frozenset[str]) -> bool:
         """Set aside those of the strangers that no primary knows of; False if some could not be asked.
 
         Nothing is, without a witness: that all others know nothing may as well mean that they have lost it.
@@ -272,16 +272,16 @@ class Partition:
         every = sorted({digest[-3:] for digest in strange})
         try:
             listings = [self.peers.versions(node, self.number, every) for node in primaries]
-        except PeerFailed as failure:
+        except ReplicaFailed as failure:
             self._log.warning("replication failed", partition=self.number, reason=str(failure))
             return False
         away_since = Timestamp.parse(self.away_since).seconds
-        if not any(listing.note is not None and listing.note.covers(away_since) for listing in listings):
+        if not any(listing.note is not None and listing.note.was_in_service_at(away_since) for listing in listings):
             return True
         place = self.place
         for digest, standing in self._objects(every).items():
             others = [known_names(listing.names, digest) for listing in listings]
-            if digest in strange and is_stranded(standing, others, self.away_since):
+            if digest in strange and is_stale(standing, others, self.away_since):
                 location = Location(place.device, place.policy, place.partition, digest, digest)
                 self.engine.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")
                 self.report.count("stranded")

@@ -9,7 +9,7 @@ from objstore.system.concurrency import Queue, Semaphore
 
 
 @dataclass
-class DevicePass:
+class DeviceReplicationPass:
     """One pass over one device, with limits of its own. `done` and `total` are partitions.
 
     `away_since` is a timestamp if the device was away for longer than tombstones last, else "".
@@ -27,13 +27,13 @@ class DevicePass:
 
 
 @dataclass
-class Pass:
+class ReplicationPass:
     """One pass over all devices of this machine.
 
     Each piece of work that is over comes out of `news`, with the error if it met one that nobody foresaw. Its length is
     a limit: devices wait for whoever steps.
     """
 
-    devices: list[DevicePass]
+    devices: list[DeviceReplicationPass]
     news: Queue[Exception | None]
     running: int  # devices that have not come to their end

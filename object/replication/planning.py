@@ -9,17 +9,17 @@ from msgspec import Struct
 from objstore.object.fileset import EMPTY, DataFile, FileSet, MetaFile, Tombstone, judge, parse_name
 
 
-class Exchange(Struct, frozen=True):
+class TransferPlan(Struct, frozen=True):
     """Names of files of one object: those the other lacks, and those I lack."""
 
     push: tuple[str, ...] = ()
     pull: tuple[str, ...] = ()
 
 
-NOTHING = Exchange()
+NOTHING = TransferPlan()
 
 
-def lasting(standing: FileSet) -> tuple[str, ...]:
+def live_names(standing: FileSet) -> tuple[str, ...]:
     """The names that replicas have in common once they agree: neither obsolete nor of unknown form, nor fragments
     of a write that may never end."""
     if len(standing.names) == 1 and not standing.obsolete and not standing.unknown and not standing.pending:
@@ -28,14 +28,14 @@ def lasting(standing: FileSet) -> tuple[str, ...]:
     return tuple(name for name in standing.names if name not in left_out)
 
 
-def newest_trace(standing: FileSet) -> str:
+def newest_marker(standing: FileSet) -> str:
     """The newest timestamp of what is left of an object without data; "" if it has data, or may get some.
 
     Traces are a tombstone, and metadata: those that were set by a clock ahead of the one that deleted the object.
     """
     if standing.data is not None or standing.pending:
         return ""
-    return max((file.timestamp for file in map(parse_name, lasting(standing)) if file is not None), default="")
+    return max((file.timestamp for file in map(parse_name, live_names(standing)) if file is not None), default="")
 
 
 def is_forgettable(standing: FileSet, reclaim_before: str) -> bool:
@@ -43,24 +43,24 @@ def is_forgettable(standing: FileSet, reclaim_before: str) -> bool:
 
     `reclaim_before` is a timestamp in internal form. Others may still hold what a tombstone deletes: see `exchange`.
     """
-    return "" < newest_trace(standing) < reclaim_before
+    return "" < newest_marker(standing) < reclaim_before
 
 
-def exchange(mine: FileSet, theirs: FileSet, reclaim_before: str) -> Exchange:
+def exchange(mine: FileSet, theirs: FileSet, reclaim_before: str) -> TransferPlan:
     """What has to travel until both hold the same. Old traces travel only to who has something of the object."""
     if mine.names == theirs.names:
         return NOTHING
-    needed = set(lasting(judge({*mine.names, *theirs.names})))
-    push = tuple(name for name in lasting(mine) if name in needed and name not in theirs.names)
-    pull = tuple(name for name in lasting(theirs) if name in needed and name not in mine.names)
+    needed = set(live_names(judge({*mine.names, *theirs.names})))
+    push = tuple(name for name in live_names(mine) if name in needed and name not in theirs.names)
+    pull = tuple(name for name in live_names(theirs) if name in needed and name not in mine.names)
     if push and not theirs.names and is_forgettable(mine, reclaim_before):
         push = ()
     if pull and not mine.names and is_forgettable(theirs, reclaim_before):
         pull = ()
-    return Exchange(push, pull)
+    return TransferPlan(push, pull)
 
 
-def learned(mine: FileSet, pull: Iterable[str]) -> tuple[str, ...]:
+def tombstones_to_pull(mine: FileSet, pull: Iterable[str]) -> tuple[str, ...]:
     """The names among those of `pull` that a device takes that otherwise only gives: deletions of what it has.
 
     It may be away from a primary for longer than the others remember a deletion, and then give that primary what was
@@ -73,7 +73,7 @@ def learned(mine: FileSet, pull: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def offered(standing: FileSet) -> list[str]:
+def handoff_names(standing: FileSet) -> list[str]:
     """The names of a handoff that primaries have to confirm: what its own files make obsolete goes before these do.
 
     Else a primary that has forgotten an object would confirm the tombstone, and not what lies beneath it here.
@@ -139,7 +139,7 @@ def reclaimable(
     ]
 
 
-def is_stranded(mine: FileSet, others: Sequence[FileSet], away_since: str) -> bool:
+def is_stale(mine: FileSet, others: Sequence[FileSet], away_since: str) -> bool:
     """Whether an object of a device that was away for longer than tombstones last may have been deleted meanwhile.
 
     So it may if nobody else knows of it, and nothing has happened to it here since `away_since`. That takes a witness

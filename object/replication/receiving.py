@@ -20,7 +20,7 @@ from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMe
 from objstore.object.placing import Placing
 from objstore.object.powers import neighbours, partition_of
 from objstore.object.replication.frames import Head, read_head, read_piece
-from objstore.object.replication.messages import FILES_MAX, Outcome
+from objstore.object.replication.messages import FILES_MAX, TransferResult
 from objstore.object.replication.planning import is_held
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
@@ -36,7 +36,7 @@ Metadata = TypeVar("Metadata", ObjectMetadata, PostedMetadata, TombstoneMetadata
 
 
 @dataclass(frozen=True)
-class Place:
+class DevicePartition:
     """A partition on a device; `device_name` is how servers call the device.
 
     What lies there by another part power than `part_power`, None if that is not known, does not belong to it.
@@ -57,13 +57,13 @@ class Receiver:
     cluster: Cluster
     devices: DeviceRoot
     log: Logger
-    place: Place
+    place: DevicePartition
     placing: Placing
     _settling: Semaphore = field(default_factory=lambda: Semaphore(SETTLING_MAX))
 
-    def receive(self, body: BodyReader) -> list[Outcome]:
+    def receive(self, body: BodyReader) -> list[TransferResult]:
         """All frames of a body. Raises HttpError when they cannot be read; what came before is stored all the same."""
-        tasks: list[Task[Outcome]] = []
+        tasks: list[Task[TransferResult]] = []
         try:
             while (head := read_head(body)) is not None:
                 if len(tasks) >= FILES_MAX:
@@ -73,14 +73,14 @@ class Receiver:
             outcomes = [task.wait() for task in tasks]
         return outcomes
 
-    def _begin(self, head: Head, body: BodyReader) -> Task[Outcome]:
+    def _begin(self, head: Head, body: BodyReader) -> Task[TransferResult]:
         if head.size <= SMALL_BYTES_MAX:
             content = read_piece(body, head.size)
             self._settling.acquire(SETTLE_SECONDS)
             return spawn(self._small, head, content)
         return spawn(_given, self._store(head, lambda store: self._large(head, body, store), body))
 
-    def _small(self, head: Head, content: bytes) -> Outcome:
+    def _small(self, head: Head, content: bytes) -> TransferResult:
         try:
             return self._store(head, lambda write: write(content))
         finally:
@@ -95,7 +95,7 @@ class Receiver:
 
     def _store(
         self, head: Head, feed: Callable[[Callable[[bytes], None]], None], rest: BodyReader | None = None
-    ) -> Outcome:
+    ) -> TransferResult:
         """Store one file whose body `feed` gives. With `rest`, what is not taken of the body is read and dropped."""
         taken = 0
 
@@ -113,7 +113,7 @@ class Receiver:
             if isinstance(error, HttpError) and error.status in (408, 499):
                 raise  # the sender is gone
             self.log.warning("replica refused", hash=head.hash, file=head.name, reason=str(error))
-            return Outcome.FULL if _is_full(error) else Outcome.FAILED
+            return TransferResult.FULL if _is_full(error) else TransferResult.FAILED
         finally:
             if rest is not None:
                 self._drop(rest, head.size - taken)
@@ -123,7 +123,7 @@ class Receiver:
         while left > 0:
             left -= len(read_piece(body, min(left, PIECE_BYTES)))
 
-    def _stored(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> Outcome:
+    def _stored(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
         """Raises ValueError on what is not as it says, OSError, HttpError."""
         file = parse_name(head.name)
         if isinstance(file, DataFile) and head.name == data_name(file.timestamp):
@@ -144,7 +144,7 @@ class Receiver:
             )
         raise ValueError("no such file name")
 
-    def _data(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> Outcome:
+    def _data(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
         metadata = self._metadata(head, ObjectMetadata, head.name.removesuffix(".data"))
         if metadata.size != head.size:
             raise ValueError("the size differs from its metadata")
@@ -163,9 +163,9 @@ class Receiver:
             self.engine.settle(location.device, location.policy, location.partition)
         finally:
             upload.abort()
-        return Outcome.STORED
+        return TransferResult.STORED
 
-    def _settled(self, head: Head, name: str, write: Callable[[Location, FileSet], Unsettled]) -> Outcome:
+    def _settled(self, head: Head, name: str, write: Callable[[Location, FileSet], Unsettled]) -> TransferResult:
         location = self._location(head, name)
         standing = self.engine.look(location)
         if is_held(head.name, standing):
@@ -174,11 +174,11 @@ class Receiver:
             self.placing.settle(location, write(location, standing))
         except AlreadyStored:
             self.engine.settle(location.device, location.policy, location.partition)
-        return Outcome.STORED
+        return TransferResult.STORED
 
     @staticmethod
-    def _held(head: Head, standing: FileSet) -> Outcome:
-        return Outcome.STORED if head.name in standing.names else Outcome.NEWER
+    def _held(head: Head, standing: FileSet) -> TransferResult:
+        return TransferResult.STORED if head.name in standing.names else TransferResult.NEWER
 
     def _location(self, head: Head, name: str) -> Location:
         """Where the object of this path lies, if that is what the hash says. Raises ValueError."""
@@ -210,5 +210,5 @@ def _is_full(error: Exception) -> bool:
     return isinstance(error, DeviceFull) or (isinstance(error, OSError) and error.errno in NO_ROOM)
 
 
-def _given(outcome: Outcome) -> Outcome:
+def _given(outcome: TransferResult) -> TransferResult:
     return outcome

@@ -9,6 +9,7 @@ from typing import Final, Generic
 
 from msgspec.structs import replace
 
+from objstore.contact_record import read_contact_record
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import Database
 from objstore.db.description import Description, Row
@@ -35,7 +36,6 @@ from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.mounts import DeviceRoot
-from objstore.notes import read_note
 from objstore.runtime import Runtime
 
 _HASH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
@@ -90,7 +90,7 @@ class Answering(Generic[Row]):
             for place, question, summary in zip(places, questions, found, strict=True)
         ]
         if any(answer.is_absent for answer in answers):
-            note = self._runtime.threads.call(read_note, root, self._description.folder)
+            note = self._runtime.threads.call(read_contact_record, root, self._description.folder)
             answers = [replace(answer, note=note) if answer.is_absent else answer for answer in answers]
         return _json(answers)
 

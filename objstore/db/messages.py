@@ -18,12 +18,12 @@ from typing import Final, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from objstore.contact_record import ContactRecord
 from objstore.db.description import Description, Row
 from objstore.db.info import Item
 from objstore.db.status import Status
 from objstore.db.summary import Summary
 from objstore.http.errors import HttpError
-from objstore.notes import Note
 
 METHOD: Final = "REPLICATE"
 # Compared databases lie in several accounts: the path names none.
@@ -59,7 +59,7 @@ class Answer(Struct, frozen=True, gc=False):
     summary: Summary | None = None
     trouble: str = ""
     clock: float = 0.0
-    note: Note | None = None
+    note: ContactRecord | None = None
 
     @property
     def is_absent(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Final, Generic
 
 from objstore.cluster import Cluster
 from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.contact_record import read_contact_record, write_contact_record
 from objstore.daemon import Step
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed, DatabaseRemoved
 from objstore.db.description import Description, Row
@@ -33,7 +34,6 @@ from objstore.devices import Device
 from objstore.direct import Placement
 from objstore.http.transport import Transport
 from objstore.mounts import DeviceRoot
-from objstore.notes import read_note, write_note
 from objstore.paths import ResourcePath
 from objstore.recon import Recon
 from objstore.runtime import Runtime
@@ -125,7 +125,7 @@ class DatabaseReplicator(Generic[Row]):
         walk = self._walk = call(Walk, self._devices, self._description.folder, self.runtime)
         oldest = self.runtime.clock.now() - self.config.reclaim_age
         for root in walk.roots:
-            note = call(read_note, root, self._description.folder)
+            note = call(read_contact_record, root, self._description.folder)
             if note is not None and note.last < oldest:
                 self._away[root] = note.last
             call(self._remover.clean, root, self.runtime.clock.now())
@@ -143,7 +143,11 @@ class DatabaseReplicator(Generic[Row]):
             self._away.pop(root, None)
             try:
                 self.runtime.threads.call(
-                    write_note, root, self._description.folder, self.runtime.clock.now(), self.config.reclaim_age
+                    write_contact_record,
+                    root,
+                    self._description.folder,
+                    self.runtime.clock.now(),
+                    self.config.reclaim_age,
                 )
             except OSError as error:
                 self.runtime.log.warning("device cannot be written to", device=root, reason=str(error))
@@ -334,7 +338,7 @@ class DatabaseReplicator(Generic[Row]):
             self._report.count("failed")
             self.runtime.log.warning("database held back: it may have been deleted", file=subject.location.file)
             return True
-        if any(each.note is not None and each.note.covers(away_since) for each in known):
+        if any(each.note is not None and each.note.was_in_service_at(away_since) for each in known):
             self._set_aside(subject)
             return True
         return False

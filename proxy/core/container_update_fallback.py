@@ -17,7 +17,7 @@ from objstore.proxy.core.nodes import Placement
 if TYPE_CHECKING:
     from objstore.proxy.core.quorum_request import Writer
 
-ANNOUNCE: Final = "ANNOUNCE"
+RESEND_CONTAINER_UPDATE: Final = "RESEND_CONTAINER_UPDATE"
 # Each lists servers or their devices, in the same order.
 _LISTS: Final = (
     Backend.CONTAINER_HOST,
@@ -49,7 +49,7 @@ def reassign_container_updates(
     if Backend.CONTAINER_HOST not in wanted:
         return
     for node in informed.values():
-        request = BackendRequest(ANNOUNCE, node, place.partition, place.path, wanted)
+        request = BackendRequest(RESEND_CONTAINER_UPDATE, node, place.partition, place.path, wanted)
         try:
             response = writer.transport.request(request, b"", writer.timeout_seconds)
         except NodeFailure:

@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from objstore import scheme
-from objstore.object import announce, delete, expirer, fileset, pending, post, updater
+from objstore.object import delete, expirer, fileset, post
+from objstore.object.container_updates import pending, sender, updater
 from objstore.object.expiring import Action, Verdict
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
 from objstore.object.file_engine.layout import hash_directory
@@ -77,14 +78,14 @@ def long_metadata_counts_as_damage() -> None:
     replace("_verified", verified, scrubbing.Scrub)
 
 
-def announcements_are_not_awaited() -> None:
+def container_updates_are_not_awaited() -> None:
     """Neither delivered nor put on record: a listing may lack what was acknowledged."""
-    replace("wait", nothing, announce.Announcement)
+    replace("wait", nothing, sender.InFlightUpdates)
 
 
 def pending_updates_are_dropped() -> None:
     """An update that could not be delivered is forgotten, not put on record."""
-    replace("save", nothing, announce, pending)
+    replace("save", nothing, sender, pending)
 
 
 def updates_of_absent_containers_are_dropped() -> None:
@@ -128,7 +129,7 @@ def _exchanging_all_but(ending: str) -> None:
     def exchange(*arguments: Any) -> Any:
         plan = real(*arguments)
         push, pull = ([name for name in names if not name.endswith(ending)] for names in (plan.push, plan.pull))
-        return planning.Exchange(tuple(push), tuple(pull))
+        return planning.TransferPlan(tuple(push), tuple(pull))
 
     replace("exchange", exchange, partitions)
 
@@ -157,7 +158,7 @@ def handoffs_are_emptied_too_soon() -> None:
     replace("removable", removable, partitions)
     replace(
         "sync",
-        lambda self, differing, primaries, pulls: {node: partitions.Left() for node in differing},
+        lambda self, differing, primaries, pulls: {node: partitions.NotTransferred() for node in differing},
         partitions.Partition,
     )
 
@@ -225,7 +226,7 @@ OBJECT_BUGS: Final = (
     Mutant(checksums_are_not_checked, 8),
     Mutant(bodies_are_not_audited, 8),
     Mutant(long_metadata_counts_as_damage, 8),
-    Mutant(announcements_are_not_awaited, 8),
+    Mutant(container_updates_are_not_awaited, 8),
     Mutant(pending_updates_are_dropped, 8),
     Mutant(updates_of_absent_containers_are_dropped, 8),
     Mutant(oldest_data_wins, 8),

@@ -8,8 +8,8 @@ from typing import Final
 from objstore.container.queue import ACCOUNT as MISPLACED_ACCOUNT
 from objstore.container.queue import parse_entry as parse_misplaced
 from objstore.db.status import Status
-from objstore.object.announce import EXPIRING_ACCOUNT
-from objstore.object.pending import load
+from objstore.object.container_updates.pending import load
+from objstore.object.container_updates.sender import EXPIRING_ACCOUNT
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from tests.simulation.census import Census, read_table

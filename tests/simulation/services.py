@@ -20,8 +20,8 @@ from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.swift.features.tempauth import SECRET_NAME
 from objstore.proxy.swift.handlers import stored
 from objstore.recon import ReconFolder
+from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.rings import Rings
-from objstore.ring.surroundings import Surroundings
 from objstore.system import generations
 from objstore.tools import assembly
 from tests.simulation.network import SimulatedTransport
@@ -96,11 +96,11 @@ def storage_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]
     }
     recon = ReconFolder(f"{node.path}/recon")
     root = assembly.make_devices(devices)
-    surroundings = Surroundings(cluster, root, rings, transport, runtime, recon, node.owns)
+    context = DaemonContext(cluster, root, rings, transport, runtime, recon, node.owns)
     jobs = [
-        *assembly.make_object_daemons(objects, surroundings),
-        *assembly.make_container_daemons(containers, surroundings),
-        *assembly.make_account_daemons(accounts, surroundings),
+        *assembly.make_object_daemons(objects, context),
+        *assembly.make_container_daemons(containers, context),
+        *assembly.make_account_daemons(accounts, context),
     ]
     node.daemons = {job.worker.name for job in jobs}
     return servers, jobs

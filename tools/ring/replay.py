@@ -276,8 +276,8 @@ class Replay:
 
     def _exposures(self) -> list[Exposure]:
         return [
-            Exposure(replicas, hours, int(most), lasting)
-            for replicas, (hours, most, lasting) in sorted(self._lost_hours.items())
+            Exposure(replicas, hours, int(most), live_names)
+            for replicas, (hours, most, live_names) in sorted(self._lost_hours.items())
         ]
 
     def _note(self, what: str, moved: int, moved_bytes: float) -> None:

@@ -15,7 +15,15 @@ from objstore.object.fileset import (
     parse_name,
     tombstone_name,
 )
-from objstore.object.replication.planning import exchange, is_forgettable, is_held, lasting, learned, offered, removable
+from objstore.object.replication.planning import (
+    exchange,
+    handoff_names,
+    is_forgettable,
+    is_held,
+    live_names,
+    removable,
+    tombstones_to_pull,
+)
 from objstore.timestamps import Timestamp
 
 # Few moments, so that files of one timestamp meet on several replicas.
@@ -30,7 +38,7 @@ forgotten_before = st.one_of(st.just(""), timestamps)
 def resolved(files: set[str], before: str = "") -> tuple[str, ...]:
     """What replicas have in common once they agree: an old tombstone that deletes nothing does not count."""
     standing = judge(files)
-    return () if is_forgettable(standing, before) else lasting(standing)
+    return () if is_forgettable(standing, before) else live_names(standing)
 
 
 def sync(mine: set[str], theirs: set[str], before: str) -> None:
@@ -87,7 +95,7 @@ def test_one_replica_that_is_behind_has_all_after_its_own_passes(holders: list[s
 @given(replicas, replicas, forgotten_before)
 def test_nothing_obsolete_travels_and_nothing_twice(mine: set[str], theirs: set[str], before: str) -> None:
     plan = exchange(judge(mine), judge(theirs), before)
-    needed = set(lasting(judge(mine | theirs)))
+    needed = set(live_names(judge(mine | theirs)))
     assert set(plan.push) <= (mine - theirs) & needed
     assert set(plan.pull) <= (theirs - mine) & needed
 
@@ -104,7 +112,7 @@ def test_a_deletion_travels_to_whom_it_deletes_something_of(mine: set[str], thei
 def test_a_handoff_learns_of_what_deletes_its_files_and_of_nothing_else(
     handoff: set[str], primary: set[str], before: str
 ) -> None:
-    taken = learned(judge(handoff), exchange(judge(handoff), judge(primary), before).pull)
+    taken = tombstones_to_pull(judge(handoff), exchange(judge(handoff), judge(primary), before).pull)
     assert all(name in primary and isinstance(parse_name(name), Tombstone) for name in taken)
     after, union = judge(handoff | set(taken)), judge(handoff | primary)
     if union.tombstone is not None:
@@ -112,8 +120,8 @@ def test_a_handoff_learns_of_what_deletes_its_files_and_of_nothing_else(
 
 
 def confirmed(files: set[str], asked: list[str], before: str) -> dict[str, list[str]]:
-    """What a primary answers: see Answering."""
-    standing = judge(lasting(judge(files)))
+    """What a primary answers: see ReplicationServer."""
+    standing = judge(live_names(judge(files)))
     return {"hash": [name for name in asked if is_held(name, standing, before)]}
 
 
@@ -122,19 +130,19 @@ def confirmed(files: set[str], asked: list[str], before: str) -> dict[str, list[
 def test_a_handoff_gives_up_only_what_no_primary_needs(
     handoff: set[str], primaries: list[set[str]], before: str
 ) -> None:
-    asked = offered(judge(handoff))
+    asked = handoff_names(judge(handoff))
     removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
     assert set(removed) <= handoff
     assert primaries or not removed
     for name in removed:
         for files in primaries:
-            assert name in files or needs_not(name, judge(lasting(judge(files))), before)
+            assert name in files or needs_not(name, judge(live_names(judge(files))), before)
     for files in primaries:
-        counted = {name for name in removed if not is_old_trace(name, judge(lasting(judge(files))), before)}
-        assert lasting(judge(files | counted)) == lasting(judge(files))
-    left = judge(set(lasting(judge(handoff))) - set(removed))
+        counted = {name for name in removed if not is_old_trace(name, judge(live_names(judge(files))), before)}
+        assert live_names(judge(files | counted)) == live_names(judge(files))
+    left = judge(set(live_names(judge(handoff))) - set(removed))
     if left.data is not None:
-        assert lasting(left) == lasting(judge(handoff))
+        assert live_names(left) == live_names(judge(handoff))
 
 
 def needs_not(name: str, standing: FileSet, before: str) -> bool:
@@ -159,7 +167,7 @@ def test_nothing_is_lost_when_a_handoff_is_emptied(handoff: set[str], primaries:
     union = handoff.union(*primaries)
     for files in primaries:
         files |= set(exchange(judge(handoff), judge(files), before).push)
-    asked = offered(judge(handoff))
+    asked = handoff_names(judge(handoff))
     removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
     assert set(removed) == handoff - set(judge(handoff).obsolete)
     assert resolved(set().union(*primaries), before) == resolved(union, before)

@@ -68,7 +68,7 @@ def reap(replicas: Replicas, *numbers: int, **options: Any) -> dict[str, int]:
     total: dict[str, int] = {}
     for number in numbers or (1, 2, 3):
         node = replicas[number]
-        run_once(AccountReaper(ReaperConfig(**options), node.surroundings, 3.0))
+        run_once(AccountReaper(ReaperConfig(**options), node.context, 3.0))
         for outcome, count in node.recon.read("account-reaper")["counts"].items():
             total[outcome] = total.get(outcome, 0) + count
     return total

@@ -130,7 +130,7 @@ def reconcile(replicas: Replicas, **options: Any) -> dict[str, int]:
     total: dict[str, int] = {}
     for number in (1, 2, 3):
         node = replicas[number]
-        run_once(ContainerReconciler(ReconcilerConfig(**options), node.surroundings, 3.0))
+        run_once(ContainerReconciler(ReconcilerConfig(**options), node.context, 3.0))
         for outcome, count in node.recon.read("container-reconciler")["counts"].items():
             total[outcome] = total.get(outcome, 0) + count
     return total

@@ -237,7 +237,7 @@ def test_without_a_quorum_of_the_container_nothing_is_moved(replicas: Replicas) 
     replicas.clock.seconds = (NOW // TURN_SECONDS * TURN_SECONDS) + TURN_SECONDS * 3
     for _ in range(3):
         replicas.clock.seconds += TURN_SECONDS
-        run_once(ContainerReconciler(ReconcilerConfig(), node.surroundings, 3.0))
+        run_once(ContainerReconciler(ReconcilerConfig(), node.context, 3.0))
         assert set(node.recon.read("container-reconciler")["counts"]) <= {"unknown_container"}
     assert get_object(replicas, 1, 3).status == 200
 
@@ -247,7 +247,7 @@ def test_every_server_has_its_turn_whatever_the_interval(replicas: Replicas) -> 
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     tell_account(replicas)
-    reconciler = ContainerReconciler(ReconcilerConfig(), replicas[1].surroundings, 3.0)
+    reconciler = ContainerReconciler(ReconcilerConfig(), replicas[1].context, 3.0)
     seen = []
     for _ in range(6):
         run_once(reconciler)

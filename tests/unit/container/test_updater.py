@@ -31,9 +31,9 @@ def new_updater(
     servers: Servers, is_mine: bool = True, recon: Recon | None = None, suppression: float = 0.0, **options: int
 ) -> ContainerUpdater:
     rings = SimpleNamespace(account=RING, container=CONTAINER_RING)
-    surroundings = servers.surroundings(rings=rings, is_mine=lambda device: is_mine, recon=recon or NoRecon())
+    context = servers.context(rings=rings, is_mine=lambda device: is_mine, recon=recon or NoRecon())
     config = ContainerUpdaterConfig(account_suppression_time=suppression, **options)
-    return ContainerUpdater(config, surroundings, 3.0)
+    return ContainerUpdater(config, context, 3.0)
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ class GrowingStore(Store):
         return cast(Rings, SimpleNamespace(object=lambda _index: self.ring, refreshed_object=lambda _index: self.ring))
 
     def relinker(self, choice: Choice | None = None) -> ObjectRelinker:
-        surroundings = self.surroundings(rings=self.rings, recon=self.recon)
-        return ObjectRelinker(RelinkerConfig(), surroundings, self.engine, choice)
+        context = self.context(rings=self.rings, recon=self.recon)
+        return ObjectRelinker(RelinkerConfig(), context, self.engine, choice)
 
     def run(self, task: str, partitions: Sequence[int] = ()) -> ObjectRelinker:
         """As the command does."""

@@ -27,12 +27,12 @@ from objstore.mounts import DeviceRoot
 from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, decode_object_rows
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.clock import Clock
-from tests.unit.surroundings import make_surroundings
+from tests.unit.daemon_context import make_context
 
 NOW = 1_700_000_000.0
 PATH = "/sda/7/a/c/o"
@@ -116,9 +116,9 @@ class Store:
         self.devices = DeviceRoot(str(root), False, Reserve())
         self.server = ObjectServer(config, self.cluster, self.devices, self.transport, self.runtime)
 
-    def surroundings(self, **others: Any) -> Surroundings:
-        """Those of a daemon on this machine: see make_surroundings."""
-        return make_surroundings(self, others)
+    def context(self, **others: Any) -> DaemonContext:
+        """Those of a daemon on this machine: see make_context."""
+        return make_context(self, others)
 
     def call(
         self,

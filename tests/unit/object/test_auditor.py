@@ -22,7 +22,7 @@ from objstore.object.auditor import ObjectAuditor
 from objstore.object.dark_data import DarkData
 from objstore.object.engine import Location, make_engine
 from objstore.object.metadata import ATTRIBUTE, ObjectMetadata
-from objstore.object.watching import UnknownWatcher, Watcher, WatcherParts, make_watchers
+from objstore.object.watchers import UnknownWatcher, Watcher, WatcherParts, make_watchers
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
 from tests.unit.object.harness import NOW, Store, at
@@ -76,8 +76,8 @@ class Bench:
         unlimited = {"bytes_per_second": 0, "files_per_second": 0, "zero_byte_files_per_second": 0}
         self.config = AuditorConfig(**{**unlimited, **config})
         self.engine = make_engine("file", store.runtime, 0)
-        surroundings = store.surroundings(rings=FakeRings(), recon=self.reports)
-        self.auditor = ObjectAuditor(self.config, surroundings, self.engine, watchers)
+        context = store.context(rings=FakeRings(), recon=self.reports)
+        self.auditor = ObjectAuditor(self.config, context, self.engine, watchers)
 
     def path(self, name: str) -> str:
         digest = self.store.cluster.hasher.hexdigest(ResourcePath("a", "c", name))
@@ -319,8 +319,8 @@ class Listings:
 
 def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: str, policy_index: int = 0) -> Bench:
     bench = Bench(store, {}, dark_data_action=action)
-    surroundings = store.surroundings(rings=FakeRings(), transport=Listings(answers, policy_index))
-    parts = WatcherParts(bench.config, surroundings, bench.engine)
+    context = store.context(rings=FakeRings(), transport=Listings(answers, policy_index))
+    parts = WatcherParts(bench.config, context, bench.engine)
     watchers = make_watchers(["dark_data"], {"dark_data": DarkData}, parts)
     made = Bench(store, watchers, dark_data_action=action)
     made.put()
@@ -375,7 +375,7 @@ def test_young_objects_are_not_asked_about(store: Store) -> None:
 
 
 def test_an_unknown_watcher(store: Store, bench: Bench) -> None:
-    parts = WatcherParts(bench.config, store.surroundings(), bench.engine)
+    parts = WatcherParts(bench.config, store.context(), bench.engine)
     with pytest.raises(UnknownWatcher, match="nobody"):
         make_watchers(["nobody"], {}, parts)
 

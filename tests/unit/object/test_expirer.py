@@ -10,7 +10,7 @@ import xxhash
 
 from objstore.config.object import ExpirerConfig
 from objstore.daemon import run_once
-from objstore.object.announce import EXPIRING_ACCOUNT, QUEUE_CONTENT_TYPE, QUEUE_ETAG
+from objstore.object.container_updates.sender import EXPIRING_ACCOUNT, QUEUE_CONTENT_TYPE, QUEUE_ETAG
 from objstore.object.expirer import ObjectExpirer
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
@@ -52,7 +52,7 @@ def replicas(tmp_path: Path) -> Replicas:
 def expire(replicas: Replicas) -> dict[str, int]:
     """A pass of one process for all."""
     node = replicas[1]
-    run_once(ObjectExpirer(ExpirerConfig(processes=1), node.surroundings, [], 3.0))
+    run_once(ObjectExpirer(ExpirerConfig(processes=1), node.context, [], 3.0))
     counts: dict[str, int] = node.recon.read("object-expirer")["counts"]
     return counts
 

@@ -37,8 +37,8 @@ class Seen:
 def audit(store: GrowingStore) -> tuple[dict[str, int], list[Location]]:
     """What a full pass counted, and where watchers saw objects."""
     seen, config = Seen(), AuditorConfig(bytes_per_second=0, files_per_second=0)
-    surroundings = store.surroundings(rings=store.rings, recon=store.recon)
-    run_once(ObjectAuditor(config, surroundings, store.engine, {"seen": seen}))
+    context = store.context(rings=store.rings, recon=store.recon)
+    run_once(ObjectAuditor(config, context, store.engine, {"seen": seen}))
     return store.recon.figures["counts"], seen.locations
 
 

@@ -48,11 +48,11 @@ def node(tmp_path: Path) -> Node:
         account=RING, container=RING, object=lambda _index: RING, refreshed_object=lambda _index: RING
     )
     recon = ReconFolder(str(tmp_path / "recon"))
-    surroundings = servers.surroundings(rings=rings, recon=recon)
+    context = servers.context(rings=rings, recon=recon)
     jobs = [
-        *assembly.make_object_daemons(ObjectConfig(devices=devices), surroundings),
-        *assembly.make_container_daemons(ContainerConfig(devices=devices), surroundings),
-        *assembly.make_account_daemons(AccountConfig(devices=devices), surroundings),
+        *assembly.make_object_daemons(ObjectConfig(devices=devices), context),
+        *assembly.make_container_daemons(ContainerConfig(devices=devices), context),
+        *assembly.make_account_daemons(AccountConfig(devices=devices), context),
     ]
     return Node(jobs, servers.runtime, recon)
 

@@ -24,14 +24,14 @@ from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import Location, Missing, StoredObject, make_engine
-from objstore.object.replicator import ObjectReplicator
+from objstore.object.replication.replicator import ObjectReplicator
 from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.recon import NoRecon
+from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
-from objstore.ring.surroundings import Surroundings
 from objstore.runtime import Runtime
 from tests.unit.object.harness import NOW, StoppedClock, at
 
@@ -119,7 +119,7 @@ class Replicas:
         rings = SimpleNamespace(
             object=lambda _index: self.rings[number], refreshed_object=lambda _index: self.rings[number]
         )
-        surroundings = Surroundings(
+        context = DaemonContext(
             cluster=self.cluster,
             devices=server.devices,
             rings=cast(Rings, rings),
@@ -128,7 +128,7 @@ class Replicas:
             recon=NoRecon(),
             is_mine=lambda device: device.id == number,
         )
-        return ObjectReplicator(ReplicatorConfig(**options), surroundings, make_engine("file", server.runtime, 0))
+        return ObjectReplicator(ReplicatorConfig(**options), context, make_engine("file", server.runtime, 0))
 
     def replicate(self, *numbers: int, **options: Any) -> None:
         """One pass of these servers, or of all."""

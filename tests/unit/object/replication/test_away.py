@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.notes import Note, read_note
+from objstore.contact_record import ContactRecord, read_contact_record
 from tests.unit.object.replication.cluster import DAY, Replicas, at
 
 
@@ -27,8 +27,8 @@ def replicas(tmp_path: Path) -> Replicas:
     return made
 
 
-def noted(replicas: Replicas, number: int) -> Note:
-    note = read_note(str(replicas.servers[number].root / "sda"), "objects")
+def noted(replicas: Replicas, number: int) -> ContactRecord:
+    note = read_contact_record(str(replicas.servers[number].root / "sda"), "objects")
     assert note is not None
     return note
 
@@ -57,10 +57,10 @@ def test_who_was_away_too_is_no_witness(replicas: Replicas, first: int) -> None:
 
 def test_a_pass_that_reaches_nobody_leaves_the_note_and_the_next_renews_its_end(replicas: Replicas) -> None:
     began = noted(replicas, 1).since
-    assert noted(replicas, 0) == Note(began, began + 60)
+    assert noted(replicas, 0) == ContactRecord(began, began + 60)
     replicas.servers[1].down = False
     replicas.replicate(0)
-    assert noted(replicas, 0) == Note(replicas.clock.now(), replicas.clock.now())
+    assert noted(replicas, 0) == ContactRecord(replicas.clock.now(), replicas.clock.now())
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from objstore.daemon import Step, run_once
-from objstore.object import replicator
-from objstore.object.replication.passes import DevicePass
-from objstore.object.replicator import ObjectReplicator
+from objstore.object.replication import replicator
+from objstore.object.replication.passes import DeviceReplicationPass
+from objstore.object.replication.replicator import ObjectReplicator
 from objstore.policies import Policy
 from objstore.system import concurrency
 from objstore.system.concurrency import Event
@@ -40,7 +40,7 @@ class Machine:
             raise OSError(errno.EIO, "broken")
         return ["0", "1"]
 
-    def compare(self, device: DevicePass, _policy: Policy, _partitions: Sequence[str]) -> None:
+    def compare(self, device: DeviceReplicationPass, _policy: Policy, _partitions: Sequence[str]) -> None:
         with device.places:
             self.seen.append(device.name)
             if device.name in self.gates:
@@ -75,7 +75,7 @@ def test_a_broken_device_ends_no_pass_but_its_own(tmp_path: Path, monkeypatch: p
 def test_a_bug_is_raised_and_the_pass_has_an_end_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path, monkeypatch)
 
-    def compare(device: DevicePass, _policy: Policy, _partitions: Sequence[str]) -> None:
+    def compare(device: DeviceReplicationPass, _policy: Policy, _partitions: Sequence[str]) -> None:
         machine.seen.append(device.name)
         if device.name == "sda":
             raise ValueError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objstore.object.fileset import judge
-from objstore.object.replication.planning import is_forgettable, is_held, newest_trace, removable
+from objstore.object.replication.planning import is_forgettable, is_held, newest_marker, removable
 from tests.unit.object.replication.cluster import DAY, Replicas, at
 
 
@@ -82,10 +82,10 @@ def test_a_handoff_keeps_metadata_as_long_as_the_data(replicas: Replicas) -> Non
 
 def test_traces_are_as_old_as_the_newest_of_them() -> None:
     tombstone, meta, data = at(5) + ".ts", at(9) + ".meta", at(7) + ".data"
-    assert newest_trace(judge([tombstone])) == at(5)
-    assert newest_trace(judge([tombstone, meta])) == newest_trace(judge([meta])) == at(9)
-    assert newest_trace(judge([data, meta])) == newest_trace(judge([at(7) + "#1.data", tombstone])) == ""
-    assert newest_trace(judge([])) == newest_trace(judge(["unknown"])) == ""
+    assert newest_marker(judge([tombstone])) == at(5)
+    assert newest_marker(judge([tombstone, meta])) == newest_marker(judge([meta])) == at(9)
+    assert newest_marker(judge([data, meta])) == newest_marker(judge([at(7) + "#1.data", tombstone])) == ""
+    assert newest_marker(judge([])) == newest_marker(judge(["unknown"])) == ""
     assert not is_forgettable(judge([]), at(10))
     assert is_held(meta, judge([tombstone]), at(10))
     assert not is_held(meta, judge([tombstone]), at(9))

@@ -14,11 +14,11 @@ from objstore.daemon import Step, run_once
 from objstore.http.transport import BackendRequest
 from objstore.mounts import DeviceFull
 from objstore.object.fileset import FileSet
-from objstore.object.replication import keeping, partitions
-from objstore.object.replication.answering import Answering
-from objstore.object.replication.messages import Answer
+from objstore.object.replication import partition_lock, partitions
+from objstore.object.replication.messages import CompareResponse
 from objstore.object.replication.partitions import Partition
-from objstore.object.replicator import ObjectReplicator
+from objstore.object.replication.replicator import ObjectReplicator
+from objstore.object.replication.server import ReplicationServer
 from objstore.ring.ring import Ring
 from objstore.system import files
 from objstore.system.concurrency import WaitTimeout
@@ -150,7 +150,7 @@ def test_a_device_without_room_for_a_lock_is_emptied_all_the_same(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replicas.put(3, "o", 1)
-    monkeypatch.setattr(keeping, "locked", no_room)
+    monkeypatch.setattr(partition_lock, "locked", no_room)
     replicas.replicate(3)
     assert replicas.files(3) == {}
 
@@ -198,13 +198,13 @@ def test_a_peer_that_names_what_is_no_suffix_is_not_listened_to(
         looked.extend(suffixes)
         return {}
 
-    original = Answering._answers
+    original = ReplicationServer._answers
 
-    def answers(self: Answering, place: object, questions: list[object]) -> list[Answer]:
+    def answers(self: ReplicationServer, place: object, questions: list[object]) -> list[CompareResponse]:
         original(self, place, questions)  # type: ignore[arg-type]
-        return [Answer({"../../..": "digest"}) for _ in questions]
+        return [CompareResponse({"../../..": "digest"}) for _ in questions]
 
-    monkeypatch.setattr(Answering, "_answers", answers)
+    monkeypatch.setattr(ReplicationServer, "_answers", answers)
     monkeypatch.setattr(Partition, "_objects", look)
     asked: list[BackendRequest] = []
     replicas.before_request = asked.append

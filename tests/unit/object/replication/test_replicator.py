@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from objstore.http.transport import BackendRequest
-from objstore.object import replicator
 from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.metadata import ATTRIBUTE
+from objstore.object.replication import replicator
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.system import concurrency

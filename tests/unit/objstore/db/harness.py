@@ -25,12 +25,12 @@ from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
 from objstore.policies import Policies, Policy
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow, ObjectRow, decode_container_rows, encode_rows
 from objstore.runtime import Runtime
 from objstore.system.clock import Clock
 from objstore.system.concurrency import Event
-from tests.unit.surroundings import make_surroundings
+from tests.unit.daemon_context import make_context
 
 NOW = 1_700_000_000
 CONTAINER = "/sda/5/a/c"
@@ -125,9 +125,9 @@ class Servers:
         self.container = self.new_container_server()
         self.account = AccountServer(AccountConfig(), self.cluster, self.devices, self.runtime)
 
-    def surroundings(self, **others: Any) -> Surroundings:
-        """Those of a daemon on this machine: see make_surroundings."""
-        return make_surroundings(self, others)
+    def context(self, **others: Any) -> DaemonContext:
+        """Those of a daemon on this machine: see make_context."""
+        return make_context(self, others)
 
     def new_container_server(self) -> ContainerServer:
         """Another one on the same devices, as another process would have it."""

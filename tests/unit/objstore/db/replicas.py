@@ -38,9 +38,9 @@ from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.recon import ReconFolder
 from objstore.ring.build import build_ring
+from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
-from objstore.ring.surroundings import Surroundings
 from objstore.rows import ObjectRow, encode_rows
 from objstore.runtime import Runtime
 from tests.unit.objstore.db.harness import NOW, StoppedClock, at
@@ -93,7 +93,7 @@ class ReplicaNode:
         self.container = ContainerServer(ContainerConfig(), self.world.cluster, devices, transport, self.runtime)
         self.account = AccountServer(AccountConfig(), self.world.cluster, devices, self.runtime)
         self.objects = ObjectServer(ObjectConfig(), self.world.cluster, devices, transport, self.runtime)
-        self.surroundings = Surroundings(
+        self.context = DaemonContext(
             cluster=self.world.cluster,
             devices=devices,
             rings=cast(Rings, self.rings),
@@ -102,8 +102,8 @@ class ReplicaNode:
             recon=self.recon,
             is_mine=self.is_mine,
         )
-        self.replicator = ContainerReplicator(self.config, self.surroundings)
-        self.account_replicator = AccountReplicator(self.config, self.surroundings)
+        self.replicator = ContainerReplicator(self.config, self.context)
+        self.account_replicator = AccountReplicator(self.config, self.context)
 
     def is_mine(self, device: Device) -> bool:
         return device.ip == f"10.0.0.{self.number}"

@@ -30,7 +30,7 @@ class Counting:
 def audit(servers: Servers, kind: type[ContainerAuditor] | type[AccountAuditor] = ContainerAuditor) -> dict[str, int]:
     """What a pass of a new auditor counts."""
     recon = Counting()
-    auditor = kind(servers.surroundings(recon=recon))
+    auditor = kind(servers.context(recon=recon))
     assert run_once(auditor) is Step.IDLE
     counts = recon.figures["counts"]
     assert isinstance(counts, dict)
@@ -135,7 +135,7 @@ def test_a_damaged_replica_is_restored_from_the_others(tmp_path: Path) -> None:
     with node.opened() as database:
         database.write(lambda connection: connection.execute("DELETE FROM row WHERE name = 'o007'").rowcount)
     recon = Counting()
-    run_once(ContainerAuditor(replace(node.surroundings, recon=recon)))
+    run_once(ContainerAuditor(replace(node.context, recon=recon)))
     assert recon.figures["counts"] == {"quarantined": 1}
     assert node.request("HEAD").status == 404
     replicas.replicate(1)

@@ -30,7 +30,7 @@ def told(calls: list[Call]) -> list[str]:
 def test_a_node_that_has_stored_stands_in_for_one_that_has_not(body: bytes, bad: Reply, node: str) -> None:
     store = store_of(201, **{node: bad})
     assert store.send("PUT", PATH, body=body).status == 201
-    (asked,) = store.calls("ANNOUNCE")
+    (asked,) = store.calls("RESEND_CONTAINER_UPDATE")
     assert asked.node != node
     assert asked.headers["X-Container-Device"] == node.replace("o", "c")
     assert asked.headers["X-Backend-Storage-Policy-Index"] == "0"
@@ -41,7 +41,7 @@ def test_a_node_that_has_stored_stands_in_for_one_that_has_not(body: bytes, bad:
 def test_the_queue_of_what_expires_is_told_too() -> None:
     store = store_of(201, o1=REFUSES)
     store.send("PUT", PATH, {"X-Delete-After": "1000"}, SMALL)
-    (asked,) = store.calls("ANNOUNCE")
+    (asked,) = store.calls("RESEND_CONTAINER_UPDATE")
     assert asked.headers["X-Delete-At-Device"] == "c1"
     assert {"X-Delete-At", "X-Delete-At-Host", "X-Delete-At-Partition", "X-Delete-At-Container"} <= asked.headers.keys()
 
@@ -50,29 +50,29 @@ def test_another_one_is_asked_if_the_first_does_not_answer() -> None:
     store = store_of(201, o2=REFUSES)
     script = store.transport.script
     store.transport.script = lambda request: (
-        REFUSES if (request.method, request.node.device) == ("ANNOUNCE", "o0") else script(request)
+        REFUSES if (request.method, request.node.device) == ("RESEND_CONTAINER_UPDATE", "o0") else script(request)
     )
     assert store.send("PUT", PATH, body=SMALL).status == 201
-    assert [call.node for call in store.calls("ANNOUNCE")] == ["o1"]
+    assert [call.node for call in store.calls("RESEND_CONTAINER_UPDATE")] == ["o1"]
 
 
 def test_a_node_without_the_object_tells_nobody_of_its_metadata() -> None:
     store = store_of(202, o0=Reply(404))
     assert store.send("POST", PATH).status == 202
-    assert [call.headers["X-Container-Device"] for call in store.calls("ANNOUNCE")] == ["c0"]
+    assert [call.headers["X-Container-Device"] for call in store.calls("RESEND_CONTAINER_UPDATE")] == ["c0"]
 
 
 @pytest.mark.parametrize("status", [204, 404])
 def test_a_deletion_is_told_whether_there_was_an_object_or_not(status: int) -> None:
     store = store_of(204, o1=Reply(status))
     assert store.send("DELETE", PATH).status == 204
-    assert store.calls("ANNOUNCE") == []
+    assert store.calls("RESEND_CONTAINER_UPDATE") == []
 
 
 def test_nobody_is_told_of_what_is_not_acknowledged() -> None:
     store = store_of(503, o1=Reply(201))
     assert store.send("PUT", PATH, body=SMALL).status == 503
-    assert store.calls("ANNOUNCE") == []
+    assert store.calls("RESEND_CONTAINER_UPDATE") == []
 
 
 def test_one_request_tells_all() -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from objstore.object.pending import load
+from objstore.object.container_updates.pending import load
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
 from objstore.system import concurrency

@@ -13,10 +13,10 @@ from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import text_of
+from objstore.object.container_updates.batcher import Destination, PendingAcknowledgements, UpdateBatcher, destinations
+from objstore.object.container_updates.pending import PendingUpdate, pending_path, save
 from objstore.object.engine import Description
-from objstore.object.pending import PendingUpdate, pending_path, save
 from objstore.object.requests import Target, delete_at_of, parse_delete_at
-from objstore.object.updates import ContainerUpdates, Destination, PendingAnswers, destinations
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
 from objstore.system.threads import ThreadGroup
@@ -29,7 +29,7 @@ DELETED_CONTENT_TYPE: Final = "application/deleted"
 DELETED_ETAG: Final = "noetag"
 
 
-class Audience(Struct, frozen=True, gc=False):
+class UpdateTargets(Struct, frozen=True, gc=False):
     """Servers to be told of a write, each with the container it is to tell of.
 
     The queue is that of what expires at `delete_at`, in seconds since the epoch; None without a queue.
@@ -40,7 +40,7 @@ class Audience(Struct, frozen=True, gc=False):
     delete_at: int | None
 
 
-def audience_of(request: Request, target: Target) -> Audience:
+def update_targets_of(request: Request, target: Target) -> UpdateTargets:
     """Read from a request's headers. Raises HttpError 400 when they contradict each other."""
     header = request.header
     listing: tuple[Destination, ...] = ()
@@ -58,7 +58,7 @@ def audience_of(request: Request, target: Target) -> Audience:
             ResourcePath(EXPIRING_ACCOUNT, text_of(name)),
         )
         delete_at = parse_delete_at(Client.DELETE_AT, header(Client.DELETE_AT, "") or "")
-    return Audience(listing, queue, delete_at)
+    return UpdateTargets(listing, queue, delete_at)
 
 
 def _container_at(text: str) -> ResourcePath:
@@ -71,7 +71,7 @@ def _container_at(text: str) -> ResourcePath:
     return path
 
 
-def listed(target: Target, description: Description) -> ObjectRow:
+def object_row(target: Target, description: Description) -> ObjectRow:
     """The object as its container should list it."""
     data = description.data
     size, etag, content_type = data.size, data.etag, description.content_type
@@ -98,7 +98,7 @@ def _listed_size(text: str | None, size: int) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() else size
 
 
-def delisted(target: Target, timestamp: str) -> ObjectRow:
+def tombstone_row(target: Target, timestamp: str) -> ObjectRow:
     """The row that takes the object out of its container's listing."""
     return ObjectRow(
         name=target.path.object,
@@ -117,53 +117,53 @@ def queue_row(target: Target, delete_at: int, timestamp: str) -> ObjectRow:
     return ObjectRow(name, timestamp, 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
 
 
-class Announcement:
+class InFlightUpdates:
     """Rows on their way, and where those that do not arrive are put on record."""
 
-    __slots__ = ("_announcer", "_directory", "_sent")
+    __slots__ = ("_directory", "_sender", "_sent")
 
-    def __init__(self, announcer: "Announcer", directory: str) -> None:
-        self._announcer = announcer
+    def __init__(self, update_sender: "ContainerUpdateSender", directory: str) -> None:
+        self._sender = update_sender
         self._directory = directory
-        self._sent: list[tuple[ResourcePath, ObjectRow, PendingAnswers]] = []
+        self._sent: list[tuple[ResourcePath, ObjectRow, PendingAcknowledgements]] = []
 
     def send(self, targets: tuple[Destination, ...], row: ObjectRow) -> None:
         """Send one row to the servers of its container."""
         if targets:
-            self._sent.append((targets[0].container, row, self._announcer.updates.start(targets, row)))
+            self._sent.append((targets[0].container, row, self._sender.updates.start(targets, row)))
 
     def wait(self) -> None:
         """Return when every row is with its servers or durably on record. Raises OSError."""
         for container, row, answers in self._sent:
-            if not answers.all_taken():
+            if not answers.all_acknowledged():
                 update = PendingUpdate(container.account, container.container, row)
-                path = pending_path(self._directory, self._announcer.hasher, update)
-                self._announcer.threads.call(save, path, update)
+                path = pending_path(self._directory, self._sender.hasher, update)
+                self._sender.threads.call(save, path, update)
 
 
-class Announcer(Struct, frozen=True):
+class ContainerUpdateSender(Struct, frozen=True):
     """Tells others of a write."""
 
     hasher: PathHasher
-    updates: ContainerUpdates
+    updates: UpdateBatcher
     threads: ThreadGroup
 
-    def stored(self, target: Target, audience: Audience, description: Description) -> Announcement:
+    def stored(self, target: Target, update_targets: UpdateTargets, description: Description) -> InFlightUpdates:
         """The object was written or got new metadata: begin to tell of it, without waiting."""
-        announcement = self._announcement(target)
-        announcement.send(audience.listing, listed(target, description))
+        in_flight = self._in_flight(target)
+        in_flight.send(update_targets.listing, object_row(target, description))
         delete_at = delete_at_of(description.headers)
         # A later POST may have changed it, and filled the queue of the other moment.
-        if delete_at is not None and delete_at == audience.delete_at:
-            announcement.send(audience.queue, queue_row(target, delete_at, description.timestamp))
-        return announcement
+        if delete_at is not None and delete_at == update_targets.delete_at:
+            in_flight.send(update_targets.queue, queue_row(target, delete_at, description.timestamp))
+        return in_flight
 
-    def deleted(self, target: Target, audience: Audience, timestamp: str) -> Announcement:
+    def deleted(self, target: Target, update_targets: UpdateTargets, timestamp: str) -> InFlightUpdates:
         """The object was deleted: begin to tell of it, without waiting."""
-        announcement = self._announcement(target)
-        announcement.send(audience.listing, delisted(target, timestamp))
-        return announcement
+        in_flight = self._in_flight(target)
+        in_flight.send(update_targets.listing, tombstone_row(target, timestamp))
+        return in_flight
 
-    def _announcement(self, target: Target) -> Announcement:
+    def _in_flight(self, target: Target) -> InFlightUpdates:
         location = target.location
-        return Announcement(self, f"{location.device}/{location.policy.async_dir}")
+        return InFlightUpdates(self, f"{location.device}/{location.policy.async_dir}")

@@ -1,4 +1,4 @@
-"""Telling containers what was stored: a row to each of their servers, or a record that it is still to be told.
+"""Telling containers what was stored: a row to each of their servers, or a record that it is still to be acknowledged.
 
 Rows for one container on one server travel together: while a request is under way, the next rows gather.
 """
@@ -36,7 +36,7 @@ _remembered: dict[tuple[str, str | None, str | None, ResourcePath], tuple[Destin
 def destinations(
     hosts: str | None, devices: str | None, partition: str | None, container: ResourcePath
 ) -> tuple[Destination, ...]:
-    """From headers that list one "ip:port" and one device for each replica to be told; [] without hosts.
+    """From headers that list one "ip:port" and one device for each replica to be acknowledged; [] without hosts.
 
     Raises HttpError 400 when the lists do not match.
     """
@@ -59,17 +59,17 @@ def destinations(
     return found
 
 
-class _Lane:
+class _Batch:
     """The rows that wait for one destination, and the event that says whether they have been taken."""
 
-    __slots__ = ("rows", "told")
+    __slots__ = ("acknowledged", "rows")
 
     def __init__(self) -> None:
         self.rows: list[ObjectRow] = []
-        self.told: Event[bool] = Event()
+        self.acknowledged: Event[bool] = Event()
 
 
-class PendingAnswers:
+class PendingAcknowledgements:
     """Rows under way."""
 
     __slots__ = ("_deadline", "_events")
@@ -78,7 +78,7 @@ class PendingAnswers:
         self._events = events
         self._deadline = deadline
 
-    def all_taken(self) -> bool:
+    def all_acknowledged(self) -> bool:
         """Wait until every server has taken its row; False if one has not by the deadline."""
         return all(self._taken(event) for event in self._events)
 
@@ -89,41 +89,41 @@ class PendingAnswers:
             return False
 
 
-class ContainerUpdates:
+class UpdateBatcher:
     """Sends rows; one for a whole process."""
 
     def __init__(self, transport: Transport, log: Logger, timeout_seconds: float) -> None:
         self._transport = transport
         self._log = log
         self._timeout_seconds = timeout_seconds
-        self._lanes: dict[Destination, _Lane] = {}
+        self._batches: dict[Destination, _Batch] = {}
 
-    def start(self, targets: Sequence[Destination], row: ObjectRow) -> PendingAnswers:
+    def start(self, targets: Sequence[Destination], row: ObjectRow) -> PendingAcknowledgements:
         """Send the row to all targets without waiting."""
         deadline = monotonic() + self._timeout_seconds
-        return PendingAnswers([self._enqueue(target, row) for target in targets], deadline)
+        return PendingAcknowledgements([self._enqueue(target, row) for target in targets], deadline)
 
     def _enqueue(self, target: Destination, row: ObjectRow) -> Event[bool]:
-        lane = self._lanes.get(target)
-        if lane is None:
-            lane = self._lanes[target] = _Lane()
-            spawn(self._drive, target, lane)
-        if len(lane.rows) >= ROWS_MAX:
+        batch = self._batches.get(target)
+        if batch is None:
+            batch = self._batches[target] = _Batch()
+            spawn(self._drive, target, batch)
+        if len(batch.rows) >= ROWS_MAX:
             refused: Event[bool] = Event()
             refused.set(False)
             return refused
-        lane.rows.append(row)
-        return lane.told
+        batch.rows.append(row)
+        return batch.acknowledged
 
-    def _drive(self, target: Destination, lane: _Lane) -> None:
+    def _drive(self, target: Destination, batch: _Batch) -> None:
         """Send what has gathered until nothing has."""
         try:
-            while lane.rows:
-                rows, told = lane.rows, lane.told
-                lane.rows, lane.told = [], Event()
-                told.set(self._send(target, rows))
+            while batch.rows:
+                rows, acknowledged = batch.rows, batch.acknowledged
+                batch.rows, batch.acknowledged = [], Event()
+                acknowledged.set(self._send(target, rows))
         finally:
-            del self._lanes[target]
+            del self._batches[target]
 
     def _send(self, target: Destination, rows: list[ObjectRow]) -> bool:
         """Whether the server has taken the rows."""

@@ -17,7 +17,7 @@ IsMine = Callable[[Device], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class DaemonContext:
     """One machine of a cluster, as each of its daemons is handed it. A simulation passes its own.
 
     cluster: what all servers of the cluster share.

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from objstore.object.pending import outdoes
+from objstore.object.container_updates.pending import outdoes
 from objstore.rows import ObjectRow, merge_object_rows
 from tests.unit.object.harness import at
 

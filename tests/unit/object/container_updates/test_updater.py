@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
-from objstore.object import updater as updater_module
+from objstore.object.container_updates import updater as updater_module
+from objstore.object.container_updates.pending import PendingUpdate, load, pending_path, save
+from objstore.object.container_updates.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
 from objstore.object.engine import make_engine
-from objstore.object.pending import PendingUpdate, load, pending_path, save
-from objstore.object.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
 from objstore.ring.ring import Ring
 from objstore.rows import ObjectRow
 from objstore.system import files
@@ -35,7 +35,7 @@ def updater(store: Store) -> Updater:
 def make(store: Store, **config: int) -> Updater:
     settings = UpdaterConfig(**{"objects_per_second": 0, **config})
     rings = SimpleNamespace(container=RING, object=lambda index: OBJECT_RING)
-    return Updater(settings, store.surroundings(rings=rings), make_engine("file", store.runtime, 0))
+    return Updater(settings, store.context(rings=rings), make_engine("file", store.runtime, 0))
 
 
 def pending(store: Store) -> list[str]:
@@ -258,7 +258,7 @@ def test_a_container_takes_so_many_a_second_and_others_go_on(store: Store, monke
         slept.append(duration)
         seconds[0] += duration
 
-    monkeypatch.setattr("objstore.object.updater.concurrency.sleep", sleep)
+    monkeypatch.setattr("objstore.object.container_updates.updater.concurrency.sleep", sleep)
     limited = make(store, max_objects_per_container_per_second=2)
     run_once(limited)
     assert pending(store) == []
@@ -275,7 +275,8 @@ def test_what_waits_is_bounded_and_found_again(store: Store, monkeypatch: pytest
     seconds = [1000.0]
     monkeypatch.setattr(store.clock, "monotonic", lambda: seconds[0])
     monkeypatch.setattr(
-        "objstore.object.updater.concurrency.sleep", lambda duration: seconds.__setitem__(0, seconds[0] + duration)
+        "objstore.object.container_updates.updater.concurrency.sleep",
+        lambda duration: seconds.__setitem__(0, seconds[0] + duration),
     )
     limited = make(store, max_objects_per_container_per_second=1, max_deferred_updates=2)
     run_once(limited)

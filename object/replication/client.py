@@ -17,21 +17,21 @@ from objstore.http.transport import BackendBody, BackendRequest, BackendResponse
 from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.replication.messages import (
     ACCOUNT,
-    ANSWERS,
-    DEVICE_NOTE,
+    COMPARE_RESPONSES,
+    CONTACT_RECORD,
+    CONTACT_RECORDS,
     MESSAGE_BYTES_MAX,
     METHOD,
     NAMES,
-    NOTES,
-    OUTCOMES,
     PART_POWER,
     RING_VERSION,
-    Answer,
-    Kind,
+    TRANSFER_RESULTS,
+    CompareRequest,
+    CompareResponse,
     Message,
     Names,
-    Outcome,
-    Question,
+    ReplicationStep,
+    TransferResult,
     Versions,
     encode,
 )
@@ -43,7 +43,7 @@ Spend = Callable[[int], None]  # told how many bytes are sent; may wait
 
 
 @dataclass(eq=False)
-class PeerFailed(StoreError):
+class ReplicaFailed(StoreError):
     """A peer did not do its part; `status` is what it answered, 0 if it did not."""
 
     message: ClassVar[str] = "{node.address}/{node.device}: {reason}"
@@ -65,7 +65,7 @@ class Reply(Struct, frozen=True):
     content: bytes
 
 
-class Peers:
+class ReplicationClient:
     """Asks peers about one policy's partitions, as they are numbered by a part power."""
 
     def __init__(self, transport: Transport, policy: Policy, part_power: int, timeout_seconds: float) -> None:
@@ -77,34 +77,36 @@ class Peers:
             PART_POWER: str(part_power),
         }
 
-    def compare(self, node: Device, questions: Sequence[Question]) -> list[Answer]:
-        """How a device's partitions differ from these. Raises PeerFailed."""
-        body = self._ask(self._request(Kind.COMPARE, node, 0), encode(questions))
-        answers = self._read(ANSWERS, node, body)
+    def compare(self, node: Device, questions: Sequence[CompareRequest]) -> list[CompareResponse]:
+        """How a device's partitions differ from these. Raises ReplicaFailed."""
+        body = self._ask(self._request(ReplicationStep.COMPARE, node, 0), encode(questions))
+        answers = self._read(COMPARE_RESPONSES, node, body)
         if len(answers) != len(questions):
-            raise PeerFailed(node, 0, f"{len(answers)} answers to {len(questions)} questions")
+            raise ReplicaFailed(node, 0, f"{len(answers)} answers to {len(questions)} questions")
         if not all(is_suffix(name) for answer in answers for name in answer.suffixes or ()):
-            raise PeerFailed(node, 0, "an answer names what is no suffix")
+            raise ReplicaFailed(node, 0, "an answer names what is no suffix")
         return answers
 
     def versions(self, node: Device, partition: int, suffixes: Sequence[str]) -> Versions:
-        """The files of each hash of some suffixes. Raises PeerFailed."""
-        reply = self._reply(self._request(Kind.VERSIONS, node, partition), encode(suffixes))
-        noted = reply.headers.get(DEVICE_NOTE)
-        note = None if noted is None else self._read(NOTES, node, noted.encode())
+        """The files of each hash of some suffixes. Raises ReplicaFailed."""
+        reply = self._reply(self._request(ReplicationStep.VERSIONS, node, partition), encode(suffixes))
+        noted = reply.headers.get(CONTACT_RECORD)
+        note = None if noted is None else self._read(CONTACT_RECORDS, node, noted.encode())
         return Versions(self._read(NAMES, node, reply.content), note)
 
     def confirm(self, node: Device, partition: int, names: Mapping[str, Sequence[str]], ring_version: int) -> Names:
-        """Which of these files a primary holds durably. Raises PeerFailed."""
+        """Which of these files a primary holds durably. Raises ReplicaFailed."""
         headers = {RING_VERSION: str(ring_version)}
-        body = self._ask(self._request(Kind.CONFIRM, node, partition, headers), encode(names))
+        body = self._ask(self._request(ReplicationStep.CONFIRM, node, partition, headers), encode(names))
         return self._read(NAMES, node, body)
 
-    def push(self, node: Device, partition: int, frames: Iterator[bytes | memoryview], spend: Spend) -> list[Outcome]:
-        """Send frames; what became of each. Raises PeerFailed, and what `frames` raises."""
+    def push(
+        self, node: Device, partition: int, frames: Iterator[bytes | memoryview], spend: Spend
+    ) -> list[TransferResult]:
+        """Send frames; what became of each. Raises ReplicaFailed, and what `frames` raises."""
         try:
             upload = self._transport.start_upload(
-                self._request(Kind.PUSH, node, partition), None, self._timeout_seconds
+                self._request(ReplicationStep.PUSH, node, partition), None, self._timeout_seconds
             )
             try:
                 refusal = upload.expect()
@@ -116,24 +118,24 @@ class Peers:
             except BaseException:
                 upload.abandon()
                 raise
-            return self._read(OUTCOMES, node, self._content(node, refusal or upload.response()))
+            return self._read(TRANSFER_RESULTS, node, self._content(node, refusal or upload.response()))
         except NodeFailure as failure:
-            raise PeerFailed(node, 0, failure.reason) from failure
+            raise ReplicaFailed(node, 0, failure.reason) from failure
 
     def pull(self, node: Device, partition: int, names: Mapping[str, Sequence[str]]) -> BackendBody:
-        """Frames of files that a peer has; the caller closes. Raises PeerFailed; reading raises NodeFailure."""
+        """Frames of files that a peer has; the caller closes. Raises ReplicaFailed; reading raises NodeFailure."""
         try:
             response = self._transport.request(
-                self._request(Kind.PULL, node, partition), encode(names), self._timeout_seconds
+                self._request(ReplicationStep.PULL, node, partition), encode(names), self._timeout_seconds
             )
         except NodeFailure as failure:
-            raise PeerFailed(node, 0, failure.reason) from failure
+            raise ReplicaFailed(node, 0, failure.reason) from failure
         if response.status != 200:
             self._content(node, response)
         return response.body
 
     def _request(
-        self, kind: Kind, node: Device, partition: int, headers: Mapping[str, str] | None = None
+        self, kind: ReplicationStep, node: Device, partition: int, headers: Mapping[str, str] | None = None
     ) -> BackendRequest:
         sent = {**self._headers, **(headers or {})}
         return BackendRequest(METHOD, node.on_replication, partition, ResourcePath(ACCOUNT), sent, f"step={kind.value}")
@@ -146,18 +148,18 @@ class Peers:
             response = self._transport.request(request, body, self._timeout_seconds)
             return Reply(response.headers, self._content(request.node, response))
         except NodeFailure as failure:
-            raise PeerFailed(request.node, 0, failure.reason) from failure
+            raise ReplicaFailed(request.node, 0, failure.reason) from failure
 
     @staticmethod
     def _content(node: Device, response: BackendResponse) -> bytes:
-        """The body of a good answer. Raises PeerFailed on any other, NodeFailure."""
+        """The body of a good answer. Raises ReplicaFailed on any other, NodeFailure."""
         try:
             content = response.read_all(MESSAGE_BYTES_MAX)
         except ValueError as error:
-            raise PeerFailed(node, 0, str(error)) from error
+            raise ReplicaFailed(node, 0, str(error)) from error
         if response.status // 100 != 2:
             reason = content.decode("utf-8", "replace").strip() or str(response.status)
-            raise PeerFailed(node, response.status, reason)
+            raise ReplicaFailed(node, response.status, reason)
         return content
 
     @staticmethod
@@ -165,4 +167,4 @@ class Peers:
         try:
             return decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, HttpError) as error:
-            raise PeerFailed(node, 0, f"an answer that cannot be read: {error}") from error
+            raise ReplicaFailed(node, 0, f"an answer that cannot be read: {error}") from error

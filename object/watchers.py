@@ -15,7 +15,7 @@ from msgspec import Struct
 from objstore.config.object import AuditorConfig
 from objstore.object.engine import Location, StorageEngine
 from objstore.object.metadata import ObjectMetadata
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 
 ENTRY_POINTS: Final = "objstore.object_watchers"
 
@@ -37,7 +37,7 @@ class WatcherParts(Struct, frozen=True):
     """What a watcher may use."""
 
     config: AuditorConfig
-    surroundings: Surroundings
+    context: DaemonContext
     engine: StorageEngine
 
 

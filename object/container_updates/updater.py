@@ -15,9 +15,7 @@ from objstore.devices import Device
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, Exchange, NodeFailure
 from objstore.mounts import DeviceUnavailable
-from objstore.object.engine import Location, StorageEngine
-from objstore.object.gates import ContainerGates
-from objstore.object.pending import (
+from objstore.object.container_updates.pending import (
     PendingUpdate,
     PendingUpdateCorrupt,
     load,
@@ -26,11 +24,13 @@ from objstore.object.pending import (
     remove_leftovers,
     save,
 )
+from objstore.object.container_updates.rate_limiter import ContainerRateLimiter
+from objstore.object.engine import Location, StorageEngine
 from objstore.object.placing import Placing
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import encode_rows
 from objstore.system import concurrency, files
 from objstore.system.concurrency import Task
@@ -42,7 +42,7 @@ RECLAIM_SECONDS: Final = 7 * 86_400.0
 LEFTOVER_SECONDS: Final = 3600.0
 
 
-class Found(Struct, frozen=True):
+class QueuedUpdate(Struct, frozen=True):
     """An update, and all files it makes superfluous once delivered: its own first, then those that it outdoes."""
 
     update: PendingUpdate
@@ -58,21 +58,21 @@ class Updater:
 
     name: str = "object-updater"
 
-    def __init__(self, config: UpdaterConfig, surroundings: Surroundings, engine: StorageEngine) -> None:
-        runtime = surroundings.runtime
+    def __init__(self, config: UpdaterConfig, context: DaemonContext, engine: StorageEngine) -> None:
+        runtime = context.runtime
         self._config = config
-        self._cluster = surroundings.cluster
-        self._devices = surroundings.devices
-        self._rings = surroundings.rings
+        self._cluster = context.cluster
+        self._devices = context.devices
+        self._rings = context.rings
         self._engine = engine
-        self._placing = Placing(engine, surroundings.rings.object, runtime.threads, runtime.clock)
-        self._transport = surroundings.transport
+        self._placing = Placing(engine, context.rings.object, runtime.threads, runtime.clock)
+        self._transport = context.transport
         self._runtime = runtime
-        self._recon = surroundings.recon
-        self._report = PassReport(self.name, surroundings.recon, runtime, "updates")
+        self._recon = context.recon
+        self._report = PassReport(self.name, context.recon, runtime, "updates")
         self._pace = Pace(config.objects_per_second, runtime.clock)
-        self._gates = ContainerGates(config, runtime.clock)
-        self._deferred: deque[Found] = deque()
+        self._rate_limiter = ContainerRateLimiter(config, runtime.clock)
+        self._deferred: deque[QueuedUpdate] = deque()
         self._left: Iterator[str] | None = None
         self._ends = 0.0
 
@@ -99,7 +99,7 @@ class Updater:
         objects: list[list[str]] = self._runtime.threads.call(list, newest_first(directory))
         waiting = chain.from_iterable(map(self._load, objects))
         while batch := list(islice(waiting, UPDATES_MAX)):
-            self._deliver(self._admitted(batch))
+            self._deliver(self._within_rate(batch))
         self._runtime.threads.call(remove_leftovers, directory, self._runtime.clock.now() - LEFTOVER_SECONDS)
         self._runtime.threads.call(files.remove_empty_directory, directory)
 
@@ -110,33 +110,33 @@ class Updater:
         self._recon.report(self.name, async_pending=self._report.counted("kept") + self._report.counted("left"))
         self._report.end()
 
-    def _admitted(self, batch: Sequence[Found]) -> list[Found]:
+    def _within_rate(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
         """Those whose containers take more now; the others wait, or are left for the next pass if too many do."""
-        admitted = []
+        within_rate = []
         for found in batch:
-            if self._gates.admits(found.update.container_path):
-                admitted.append(found)
+            if self._rate_limiter.try_acquire(found.update.container_path):
+                within_rate.append(found)
                 continue
             self._report.count("deferred")
             if len(self._deferred) >= self._config.max_deferred_updates:
                 self._deferred.popleft()
                 self._report.count("left")
             self._deferred.append(found)
-        return admitted
+        return within_rate
 
     def _deliver_deferred(self) -> None:
         """Those whose turn it is; waits for the first if it is nobody's."""
         waiting, self._deferred = self._deferred, deque()
-        due: list[Found] = []
+        due: list[QueuedUpdate] = []
         for found in waiting:
-            if len(due) < UPDATES_MAX and self._gates.admits(found.update.container_path):
+            if len(due) < UPDATES_MAX and self._rate_limiter.try_acquire(found.update.container_path):
                 due.append(found)
             else:
                 self._deferred.append(found)
         if due:
             self._deliver(due)
         else:
-            concurrency.sleep(self._gates.shortest_wait)
+            concurrency.sleep(self._rate_limiter.shortest_wait)
 
     def _directories(self) -> Iterator[str]:
         """Every suffix's directory of pending updates."""
@@ -159,9 +159,9 @@ class Updater:
         self._report.count("failed")
         self._runtime.log.error("cannot be read or written", path=path, error=str(error))
 
-    def _load(self, paths: Sequence[str]) -> list[Found]:
+    def _load(self, paths: Sequence[str]) -> list[QueuedUpdate]:
         """The updates of one object that its container can learn from; one that cannot be read is moved aside."""
-        loaded: list[Found] = []
+        loaded: list[QueuedUpdate] = []
         for path in paths:
             try:
                 update = self._loaded(path)
@@ -172,7 +172,7 @@ class Updater:
                 continue
             newer = next((found for found in loaded if outdoes(found.update.row, update.row)), None)
             if newer is None:
-                loaded.append(Found(update, [path]))
+                loaded.append(QueuedUpdate(update, [path]))
             else:
                 newer.paths.append(path)
         return loaded
@@ -190,9 +190,9 @@ class Updater:
             self._runtime.log.error("pending update quarantined", path=path, reason=error.reason, moved_to=target)
             return None
 
-    def _deliver(self, batch: Sequence[Found]) -> None:
+    def _deliver(self, batch: Sequence[QueuedUpdate]) -> None:
         """Send each update to the servers of its container that have not got it, and keep what some have not."""
-        by_container: dict[tuple[ResourcePath, int], list[Found]] = {}
+        by_container: dict[tuple[ResourcePath, int], list[QueuedUpdate]] = {}
         for found in batch:
             key = (found.update.container_path, found.update.row.policy_index)
             by_container.setdefault(key, []).append(found)
@@ -205,7 +205,7 @@ class Updater:
             for task in tasks:
                 task.wait()
 
-    def _deliver_group(self, container: ResourcePath, policy_index: int, group: Sequence[Found]) -> None:
+    def _deliver_group(self, container: ResourcePath, policy_index: int, group: Sequence[QueuedUpdate]) -> None:
         self._pace.spend(len(group))
         statuses = self._send(container, policy_index, group)
         for found in group:
@@ -214,7 +214,7 @@ class Updater:
             except OSError as error:  # it is told again
                 self._failed(found.paths[0], error)
 
-    def _send(self, container: ResourcePath, policy_index: int, group: Sequence[Found]) -> dict[Device, int]:
+    def _send(self, container: ResourcePath, policy_index: int, group: Sequence[QueuedUpdate]) -> dict[Device, int]:
         """The status each of the container's servers answered; 0 when it did not."""
         ring = self._rings.container
         partition = ring.partition_of(self._cluster.hasher.digest(container))
@@ -239,7 +239,7 @@ class Updater:
                 self._runtime.log.warning("container update failed", container=container, reason=failure)
         return statuses
 
-    def _settle(self, found: Found, statuses: dict[Device, int]) -> None:
+    def _settle(self, found: QueuedUpdate, statuses: dict[Device, int]) -> None:
         """Forget the update if all have it, or else note who has. Raises OSError, as of a full device."""
         update = found.update
         taken = {node.id for node, status in statuses.items() if status // 100 == 2}
@@ -258,7 +258,7 @@ class Updater:
         if taken.difference(update.delivered):
             self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
 
-    def _is_superseded(self, found: Found) -> bool:
+    def _is_superseded(self, found: QueuedUpdate) -> bool:
         """Whether the device has a newer version of the object by now, with which came a row of its own.
 
         A container can be made again after its servers have forgotten deletions: then the row would not be outdone.

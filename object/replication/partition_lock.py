@@ -15,7 +15,7 @@ _REFUSED: Final = (*NO_ROOM, errno.EROFS)
 
 
 @contextmanager
-def lock_held(device: str, name: str, timeout_seconds: float) -> Iterator[None]:
+def partition_lock_held(device: str, name: str, timeout_seconds: float) -> Iterator[None]:
     """Hold a lock of a device. Raises LockTimeout and OSError.
 
     Locks keep syncs from doing the same work twice; two at once do no harm. So a device that has no room for them, and

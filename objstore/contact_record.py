@@ -11,7 +11,7 @@ from msgspec import Struct
 from objstore.system import files
 
 
-class Note(Struct, frozen=True, array_like=True):
+class ContactRecord(Struct, frozen=True, array_like=True):
     """When the first and the last such pass ended, in seconds since the epoch; not longer apart than deletions last.
 
     A disk that is new or was emptied has no note, and one that was away too long begins a new one.
@@ -20,7 +20,7 @@ class Note(Struct, frozen=True, array_like=True):
     since: float
     last: float
 
-    def covers(self, moment: float) -> bool:
+    def was_in_service_at(self, moment: float) -> bool:
         """Whether the device was in service then: what others had, it would know, or know that it was deleted."""
         return self.since <= moment < self.last
 
@@ -29,20 +29,20 @@ def _path(device: str, kind: str) -> str:
     return f"{device}/{kind}_replicated"
 
 
-def read_note(device: str, kind: str) -> Note | None:
+def read_contact_record(device: str, kind: str) -> ContactRecord | None:
     """That of a device, for things of a kind ("objects"); None for a device that is new. Blocks."""
     try:
         with open(_path(device, kind), "rb") as file:
-            noted = msgspec.json.decode(file.read(), type=Note | float)
+            noted = msgspec.json.decode(file.read(), type=ContactRecord | float)
     except (OSError, msgspec.DecodeError):
         return None
     # The first version has the last pass alone.
-    return noted if isinstance(noted, Note) else Note(noted, noted)
+    return noted if isinstance(noted, ContactRecord) else ContactRecord(noted, noted)
 
 
-def write_note(device: str, kind: str, now: float, reclaim_seconds: float) -> None:
+def write_contact_record(device: str, kind: str, now: float, reclaim_seconds: float) -> None:
     """Such a pass has ended; deletions are remembered for `reclaim_seconds`. Blocks; raises OSError."""
-    known = read_note(device, kind)
+    known = read_contact_record(device, kind)
     since = now if known is None or now - known.last > reclaim_seconds else known.since
-    note = Note(since, now)
+    note = ContactRecord(since, now)
     files.write_atomically(_path(device, kind), msgspec.json.encode(note))

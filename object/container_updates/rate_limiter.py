@@ -9,7 +9,7 @@ from objstore.pacing import Monotonic
 from objstore.paths import ResourcePath
 
 
-class ContainerGates:
+class ContainerRateLimiter:
     """Containers share a fixed number of gates, so that memory does not grow with them; each lets through at a rate."""
 
     def __init__(self, config: UpdaterConfig, clock: Monotonic) -> None:
@@ -17,7 +17,7 @@ class ContainerGates:
         self._clock = clock
         self._opens = [0.0] * config.per_container_ratelimit_buckets
 
-    def admits(self, container: ResourcePath) -> bool:
+    def try_acquire(self, container: ResourcePath) -> bool:
         """Whether one more may go to it now; counts it if so."""
         if not self._per_second:
             return True

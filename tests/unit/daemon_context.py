@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from objstore.recon import NoRecon
-from objstore.ring.surroundings import Surroundings
+from objstore.ring.daemon_context import DaemonContext
 
 
-def make_surroundings(machine: Any, others: Mapping[str, Any]) -> Surroundings:
+def make_context(machine: Any, others: Mapping[str, Any]) -> DaemonContext:
     """Those of a daemon on a machine whose devices all are; without rings unless these are among `others`."""
     standard: dict[str, Any] = {
         "cluster": machine.cluster,
@@ -20,4 +20,4 @@ def make_surroundings(machine: Any, others: Mapping[str, Any]) -> Surroundings:
         "recon": NoRecon(),
         "is_mine": lambda _device: True,
     }
-    return Surroundings(**(standard | others))
+    return DaemonContext(**(standard | others))

@@ -7,27 +7,27 @@ from itertools import islice
 from typing import Final
 
 from objstore.config.object import ReplicatorConfig
+from objstore.contact_record import read_contact_record, write_contact_record
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.devices import Device
 from objstore.errors import StoreError
 from objstore.http.transport import NodeFailure
 from objstore.mounts import DeviceUnavailable
-from objstore.notes import read_note, write_note
 from objstore.object.engine import PartitionDigests, StorageEngine
 from objstore.object.placing import Placing
-from objstore.object.replication.answering import digest_of, reclaim_before
-from objstore.object.replication.keeping import lock_held
-from objstore.object.replication.messages import NOTED, Question
+from objstore.object.replication.client import ReplicaFailed, ReplicationClient
+from objstore.object.replication.messages import OBJECTS, CompareRequest
+from objstore.object.replication.partition_lock import partition_lock_held
 from objstore.object.replication.partitions import Partition, Synced
-from objstore.object.replication.passes import DevicePass, Pass
-from objstore.object.replication.peers import PeerFailed, Peers
+from objstore.object.replication.passes import DeviceReplicationPass, ReplicationPass
 from objstore.object.replication.planning import reclaimable
-from objstore.object.replication.receiving import Place
+from objstore.object.replication.receiving import DevicePartition
+from objstore.object.replication.server import digest_of, reclaim_before
 from objstore.pacing import Pace
 from objstore.policies import Policy
+from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.ring import Ring
-from objstore.ring.surroundings import Surroundings
 from objstore.system import concurrency
 from objstore.system.concurrency import Queue, Semaphore
 from objstore.system.locks import LockTimeout
@@ -49,20 +49,20 @@ class ObjectReplicator:
 
     name: str = NAME
 
-    def __init__(self, config: ReplicatorConfig, surroundings: Surroundings, engine: StorageEngine) -> None:
-        rings, runtime = surroundings.rings, surroundings.runtime
+    def __init__(self, config: ReplicatorConfig, context: DaemonContext, engine: StorageEngine) -> None:
+        rings, runtime = context.rings, context.runtime
         self._config = config
-        self._cluster = surroundings.cluster
-        self._devices = surroundings.devices
+        self._cluster = context.cluster
+        self._devices = context.devices
         self._rings = rings
-        self._transport = surroundings.transport
+        self._transport = context.transport
         self._runtime = runtime
-        self._recon = surroundings.recon
-        self._is_mine = surroundings.is_mine
+        self._recon = context.recon
+        self._is_mine = context.is_mine
         self._engine = engine
         self._placing = Placing(engine, rings.object, runtime.threads, runtime.clock)
-        self._report = PassReport(NAME, surroundings.recon, runtime, "files")
-        self._pass: Pass | None = None
+        self._report = PassReport(NAME, context.recon, runtime, "files")
+        self._pass: ReplicationPass | None = None
 
     def step(self) -> Step:
         """See Worker."""
@@ -82,7 +82,7 @@ class ObjectReplicator:
 
     # A pass
 
-    def _begin(self) -> Pass:
+    def _begin(self) -> ReplicationPass:
         self._report.begin()
         devices = []
         for name in self._device_names():
@@ -91,15 +91,17 @@ class ObjectReplicator:
             except DeviceUnavailable:
                 continue
             devices.append(self._new_device(name, path))
-        current = Pass(devices, Queue(max(len(devices), 1)), len(devices))
+        current = ReplicationPass(devices, Queue(max(len(devices), 1)), len(devices))
         for device in devices:
             concurrency.spawn(self._go_through, current, device)
         return current
 
-    def _new_device(self, name: str, path: str) -> DevicePass:
+    def _new_device(self, name: str, path: str) -> DeviceReplicationPass:
         config, clock = self._config, self._runtime.clock
         places = Semaphore(config.concurrency)
-        return DevicePass(name, path, places, Pace(config.bandwidth, clock), Pace(config.objects_per_second, clock))
+        return DeviceReplicationPass(
+            name, path, places, Pace(config.bandwidth, clock), Pace(config.objects_per_second, clock)
+        )
 
     def _device_names(self) -> list[str]:
         """The folders of this machine's devices in the rings."""
@@ -108,7 +110,7 @@ class ObjectReplicator:
             found.update(device.device for device in self._rings.object(policy.index).devices if self._is_mine(device))
         return sorted(found)
 
-    def _end(self, current: Pass) -> None:
+    def _end(self, current: ReplicationPass) -> None:
         total = sum(device.total for device in current.devices)
         self._recon.report(NAME, partitions=total)
         self._report.end()
@@ -116,7 +118,7 @@ class ObjectReplicator:
 
     # One device
 
-    def _go_through(self, current: Pass, device: DevicePass) -> None:
+    def _go_through(self, current: ReplicationPass, device: DeviceReplicationPass) -> None:
         """All partitions of a device, and then the note. Whatever comes, it comes to an end."""
         try:
             for policy, partitions in self._enter(device):
@@ -129,16 +131,16 @@ class ObjectReplicator:
                 current.news.put(bug)
             if device.whole:
                 self._runtime.threads.call(
-                    write_note, device.path, NOTED, self._runtime.clock.now(), self._config.reclaim_age
+                    write_contact_record, device.path, OBJECTS, self._runtime.clock.now(), self._config.reclaim_age
                 )
         except Exception as error:
             current.news.put(self._failed(device, error))
         current.running -= 1
         current.news.put(None)
 
-    def _enter(self, device: DevicePass) -> list[tuple[Policy, list[str]]]:
+    def _enter(self, device: DeviceReplicationPass) -> list[tuple[Policy, list[str]]]:
         """Its partitions in random order: passes that are cut short again and again reach all at last."""
-        noted = self._runtime.threads.call(read_note, device.path, NOTED)
+        noted = self._runtime.threads.call(read_contact_record, device.path, OBJECTS)
         if noted is not None and self._runtime.clock.now() - noted.last > self._config.reclaim_age:
             device.away_since = since = Timestamp.from_seconds(noted.last).internal
             self._runtime.log.warning(
@@ -154,7 +156,7 @@ class ObjectReplicator:
         self._runtime.random.shuffle(batches)
         return batches
 
-    def _failed(self, device: DevicePass, error: Exception) -> Exception | None:
+    def _failed(self, device: DeviceReplicationPass, error: Exception) -> Exception | None:
         """It is counted, and the others go on. Returns what nobody foresaw."""
         device.whole = False
         self._report.count("failed")
@@ -170,15 +172,17 @@ class ObjectReplicator:
 
     # A batch of partitions of one device
 
-    def _compare(self, device: DevicePass, policy: Policy, partitions: Sequence[str]) -> None:
+    def _compare(self, device: DeviceReplicationPass, policy: Policy, partitions: Sequence[str]) -> None:
         ring = self._rings.object(policy.index)
         left = [number for number in partitions if int(number) < ring.partition_count]
         while left:
             left = left[self._compare_some(device, policy, left, ring) :]
 
-    def _compare_some(self, device: DevicePass, policy: Policy, partitions: Sequence[str], ring: Ring) -> int:
+    def _compare_some(
+        self, device: DeviceReplicationPass, policy: Policy, partitions: Sequence[str], ring: Ring
+    ) -> int:
         """Look through the first ones; how many that were."""
-        peers = Peers(self._transport, policy, ring.part_power, self._config.node_timeout)
+        peers = ReplicationClient(self._transport, policy, ring.part_power, self._config.node_timeout)
         now = self._runtime.clock.now()
         before = reclaim_before(now, self._config.reclaim_age)
         power = ring.part_power
@@ -195,7 +199,7 @@ class ObjectReplicator:
         answers = self._ask_all(peers, digests, others)
         tasks = []
         for number in known:
-            place = Place(device.name, device.path, policy, number, ring.part_power)
+            place = DevicePartition(device.name, device.path, policy, number, ring.part_power)
             partition = Partition(
                 self._engine,
                 self._cluster,
@@ -237,12 +241,12 @@ class ObjectReplicator:
                 break
         return found
 
-    def _is_this(self, node: Device, device: DevicePass) -> bool:
+    def _is_this(self, node: Device, device: DeviceReplicationPass) -> bool:
         return node.device == device.name and self._is_mine(node)
 
     def _ask_all(
         self,
-        peers: Peers,
+        peers: ReplicationClient,
         digests: Mapping[str, PartitionDigests],
         others: Mapping[str, Sequence[Device]],
     ) -> dict[Device, dict[str, Mapping[str, str] | None]]:
@@ -255,12 +259,12 @@ class ObjectReplicator:
         return {node: task.wait() for node, task in tasks.items()}
 
     def _ask(
-        self, peers: Peers, node: Device, numbers: Sequence[str], digests: Mapping[str, PartitionDigests]
+        self, peers: ReplicationClient, node: Device, numbers: Sequence[str], digests: Mapping[str, PartitionDigests]
     ) -> dict[str, Mapping[str, str] | None]:
-        questions = [Question(int(number), digest_of(digests[number].suffixes)) for number in numbers]
+        questions = [CompareRequest(int(number), digest_of(digests[number].suffixes)) for number in numbers]
         try:
             answers = peers.compare(node, questions)
-        except PeerFailed as failure:
+        except ReplicaFailed as failure:
             self._runtime.log.warning("peer not compared", reason=str(failure))
             return dict.fromkeys(numbers)
         return {
@@ -272,7 +276,7 @@ class ObjectReplicator:
 
     def _sync(
         self,
-        device: DevicePass,
+        device: DeviceReplicationPass,
         partition: Partition,
         mine: PartitionDigests,
         theirs: Mapping[Device, Mapping[str, str] | None],
@@ -283,7 +287,7 @@ class ObjectReplicator:
         lock = f"{place.policy.data_dir}-{partition.number % LOCKS}"
         with device.places:
             try:
-                with lock_held(place.device, lock, self._config.lock_timeout):
+                with partition_lock_held(place.device, lock, self._config.lock_timeout):
                     is_in_touch = self._sync_locked(partition, mine, theirs, is_primary, ring)
                     device.whole = device.whole and is_in_touch
             except LockTimeout:
@@ -302,7 +306,7 @@ class ObjectReplicator:
         is_primary: bool,
         ring: Ring,
     ) -> bool:
-        """Whether anybody was reached, and nothing withheld from them: the device is not apart from the others."""
+        """Whether anybody was reached, and nothing deferred from them: the device is not apart from the others."""
         differing = {}
         for node, answer in theirs.items():
             if answer is not None:
@@ -320,7 +324,7 @@ class ObjectReplicator:
             self._stand_in(partition, mine, missing, synced, ring)
         elif len(reached) == len(theirs):
             self._give_up(partition, list(theirs), ring)
-        return not partition.withholds and (bool(reached) or not theirs)
+        return not partition.defers and (bool(reached) or not theirs)
 
     def _give_up(self, partition: Partition, primaries: Sequence[Device], ring: Ring) -> None:
         """Empty a handoff, unless the ring has changed meanwhile."""
@@ -357,16 +361,16 @@ class ObjectReplicator:
         """Give the first handoff that takes it all what `travels` of some suffixes."""
         for node in handoffs:
             try:
-                answer = partition.peers.compare(node, [Question(partition.number, "")])[0].suffixes or {}
+                answer = partition.peers.compare(node, [CompareRequest(partition.number, "")])[0].suffixes or {}
                 differing = [name for name, digest in suffixes.items() if digest != answer.get(name)]
                 if not partition.exchange(node, differing, travels).count:
                     return
-            except (PeerFailed, NodeFailure) as failure:
+            except (ReplicaFailed, NodeFailure) as failure:
                 self._runtime.log.warning("handoff not reached", reason=str(failure))
 
     def _device_is_gone(self, partition: Partition, node: Device) -> bool:
         try:
             partition.peers.compare(node, [])
-        except PeerFailed as failure:
+        except ReplicaFailed as failure:
             return failure.device_gone
         return False

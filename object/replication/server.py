@@ -9,39 +9,39 @@ from typing import Final
 from xxhash import xxh3_128_hexdigest
 
 from objstore.cluster import Cluster
+from objstore.contact_record import read_contact_record
 from objstore.devices import Device
 from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
-from objstore.notes import read_note
 from objstore.object.engine import StorageEngine
 from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.fileset import judge
 from objstore.object.placing import Placing, RingOf
 from objstore.object.replication.messages import (
-    DEVICE_NOTE,
+    COMPARE_REQUESTS,
+    CONTACT_RECORD,
     FILES_MAX,
     MESSAGE_BYTES_MAX,
     NAMES,
-    NOTED,
+    OBJECTS,
     PART_POWER,
     PARTITIONS_MAX,
-    QUESTIONS,
     RING_VERSION,
     SUFFIXES,
     SUFFIXES_MAX,
-    Answer,
-    Kind,
+    CompareRequest,
+    CompareResponse,
     Names,
-    Question,
+    ReplicationStep,
     Versions,
     decode,
     encode,
 )
-from objstore.object.replication.planning import is_held, lasting
-from objstore.object.replication.receiving import Place, Receiver
+from objstore.object.replication.planning import is_held, live_names
+from objstore.object.replication.receiving import DevicePartition, Receiver
 from objstore.object.replication.sending import FrameBody, flattened, frames
 from objstore.policies import Policy, UnknownPolicy
 from objstore.runtime import Runtime
@@ -64,7 +64,7 @@ def reclaim_before(now: float, reclaim_seconds: float) -> str:
     return Timestamp.from_seconds(max(now - reclaim_seconds, 0.0)).internal
 
 
-class Answering:
+class ReplicationServer:
     """Answers REPLICATE requests."""
 
     def __init__(
@@ -91,25 +91,25 @@ class Answering:
         self._receiving: dict[str, Semaphore] = {}
 
     def handle(self, request: Request) -> Response:
-        """Answer one request. Raises HttpError and OSError."""
+        """CompareResponse one request. Raises HttpError and OSError."""
         try:
-            kind = Kind(request.query.get("step", ""))
+            kind = ReplicationStep(request.query.get("step", ""))
         except ValueError:
             raise HttpError(400, "No such step of a sync") from None
         place = self._place(request)
         match kind:
-            case Kind.COMPARE:
+            case ReplicationStep.COMPARE:
                 return self._compare(request, place)
-            case Kind.VERSIONS:
+            case ReplicationStep.VERSIONS:
                 return self._versions(request, place)
-            case Kind.PUSH:
+            case ReplicationStep.PUSH:
                 return self._push(request, place)
-            case Kind.PULL:
+            case ReplicationStep.PULL:
                 return self._pull(request, place)
-            case Kind.CONFIRM:
+            case ReplicationStep.CONFIRM:
                 return self._confirm(request, place)
 
-    def _place(self, request: Request) -> Place:
+    def _place(self, request: Request) -> DevicePartition:
         parts = request.path.split("/")
         if len(parts) < 3 or not (parts[2].isascii() and parts[2].isdigit()):
             raise HttpError(400, f"Invalid path: {request.path!r}")
@@ -119,7 +119,7 @@ class Answering:
         except (UnknownPolicy, ValueError):
             raise HttpError(503, f"No storage policy {index!r} here") from None
         power = self._part_power(request, policy)
-        return Place(parts[1], self._devices.path(parts[1]), policy, parts[2], power)
+        return DevicePartition(parts[1], self._devices.path(parts[1]), policy, parts[2], power)
 
     def _part_power(self, request: Request, policy: Policy) -> int | None:
         """By which the partitions of a request are numbered, None if nobody knows. Raises HttpError 409."""
@@ -129,13 +129,13 @@ class Answering:
             raise HttpError(409, "The ring here has another part power")
         return None if ring is None else ring.part_power
 
-    def _compare(self, request: Request, place: Place) -> Response:
-        questions = decode(QUESTIONS, _body_of(request))
+    def _compare(self, request: Request, place: DevicePartition) -> Response:
+        questions = decode(COMPARE_REQUESTS, _body_of(request))
         if len(questions) > PARTITIONS_MAX:
             raise HttpError(413, f"At most {PARTITIONS_MAX} partitions")
         return _json(self._runtime.threads.call(self._answers, place, questions))
 
-    def _answers(self, place: Place, questions: list[Question]) -> list[Answer]:
+    def _answers(self, place: DevicePartition, questions: list[CompareRequest]) -> list[CompareResponse]:
         now = self._runtime.clock.now()
         before = reclaim_before(now, self._reclaim_seconds)
         answers = []
@@ -143,30 +143,30 @@ class Answering:
             partition = str(question.partition)
             digests = self._engine.suffix_digests(place.device, place.policy, partition, now, before, place.part_power)
             same = digest_of(digests.suffixes) == question.digest
-            answers.append(Answer(None if same else digests.suffixes))
+            answers.append(CompareResponse(None if same else digests.suffixes))
         return answers
 
-    def _versions(self, request: Request, place: Place) -> Response:
+    def _versions(self, request: Request, place: DevicePartition) -> Response:
         suffixes = decode(SUFFIXES, _body_of(request))
         if len(suffixes) > SUFFIXES_MAX or not all(map(is_suffix, suffixes)):
             raise HttpError(400, "Bad suffixes")
 
         def look() -> Versions:
-            return Versions(self._listed(place, suffixes), read_note(place.device, NOTED))
+            return Versions(self._listed(place, suffixes), read_contact_record(place.device, OBJECTS))
 
         versions = self._runtime.threads.call(look)
-        headers = {} if versions.note is None else {DEVICE_NOTE: encode(versions.note).decode()}
+        headers = {} if versions.note is None else {CONTACT_RECORD: encode(versions.note).decode()}
         return _json(versions.names, headers)
 
-    def _listed(self, place: Place, suffixes: list[str]) -> Names:
+    def _listed(self, place: DevicePartition, suffixes: list[str]) -> Names:
         found: Names = {}
         for suffix in suffixes:
             objects = self._engine.objects(place.device, place.policy, place.partition, suffix, place.part_power)
             for digest, standing in objects.items():
-                found[digest] = list(lasting(standing))
+                found[digest] = list(live_names(standing))
         return found
 
-    def _push(self, request: Request, place: Place) -> Response:
+    def _push(self, request: Request, place: DevicePartition) -> Response:
         receiver = Receiver(self._engine, self._cluster, self._devices, self._log, place, self._placing)
         turn = self._receiving.setdefault(place.device_name, Semaphore(RECEIVERS_MAX))
         try:
@@ -178,12 +178,12 @@ class Answering:
         finally:
             turn.release()
 
-    def _pull(self, request: Request, place: Place) -> Response:
+    def _pull(self, request: Request, place: DevicePartition) -> Response:
         wanted = flattened(self._names(request))
         stream = frames(self._engine, place.device, place.policy, place.partition, wanted, self._log)
         return Response(200, {Client.CONTENT_TYPE: "application/octet-stream"}, FrameBody(stream))
 
-    def _confirm(self, request: Request, place: Place) -> Response:
+    def _confirm(self, request: Request, place: DevicePartition) -> Response:
         self._expect_primary(request, place)
         asked = self._names(request)
         held = self._runtime.threads.call(self._held, place, asked)
@@ -191,7 +191,7 @@ class Answering:
         self._engine.settle(place.device, place.policy, place.partition)
         return _json(held)
 
-    def _held(self, place: Place, asked: Names) -> Names:
+    def _held(self, place: DevicePartition, asked: Names) -> Names:
         before = reclaim_before(self._runtime.clock.now(), self._reclaim_seconds)
         found: Names = {}
         listings: dict[str, dict[str, list[str]]] = {}
@@ -203,7 +203,7 @@ class Answering:
             found[digest] = [name for name in names if is_held(name, standing, before)]
         return found
 
-    def _expect_primary(self, request: Request, place: Place) -> None:
+    def _expect_primary(self, request: Request, place: DevicePartition) -> None:
         """Whoever confirms must be going to keep what it confirms. Raises HttpError 409."""
         ring = self._ring_of(place.policy.index)
         if ring is None:

@@ -1,0 +1,23 @@
+"""RESEND_CONTAINER_UPDATE: send the container update of an object again, to servers that a failed node left out."""
+
+from objstore.http.messages import Request, Response
+from objstore.object.container_updates.sender import update_targets_of
+from objstore.object.responses import not_found, plain
+from objstore.object.service import ObjectService
+
+
+def resend_container_update(service: ObjectService, request: Request) -> Response:
+    """202 when the container servers in the headers have the update, or it is queued; 404 without such an object."""
+    target = service.target(request)
+    update_targets = update_targets_of(request, target)
+    standing = service.engine.look(target.location)
+    stored = service.stored(target, standing)
+    if stored is not None:
+        stored.close()
+        in_flight = service.update_sender.stored(target, update_targets, stored.description)
+    elif standing.tombstone is not None:
+        in_flight = service.update_sender.deleted(target, update_targets, standing.timestamp)
+    else:
+        return not_found("")
+    in_flight.wait()
+    return plain(202, "Accepted", standing.newest_timestamp)
