@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from objstore.account.rows import AccountDescription
+from objstore.account.rows import AccountSchema
 from objstore.config.account import ReaperConfig
 from objstore.daemon import Step
 from objstore.db.connection import DatabaseAbsent
-from objstore.db.location import Place
+from objstore.db.location import DatabaseLocation, Walk
 from objstore.db.reports import PassReport
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary, peek, read_summary
-from objstore.db.walk import Walk
 from objstore.direct import Direct, account_headers, container_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
@@ -49,8 +48,8 @@ class AccountReaper:
         self._is_mine = context.is_mine
         self._hasher = cluster.hasher
         self._direct = Direct(context.transport, cluster.hasher, timeout_seconds)
-        description = AccountDescription(cluster.limits, cluster.policies)
-        self._store = DatabaseStore(description, cluster, devices, runtime, open_max=1)
+        schema = AccountSchema(cluster.limits, cluster.policies)
+        self._store = DatabaseStore(schema, cluster, devices, runtime, open_max=1)
         self._report = PassReport(self.name, context.recon, runtime, "items")
         self._walk: Walk | None = None
         self._work: Iterator[None] = iter(())
@@ -62,7 +61,7 @@ class AccountReaper:
         call = self._runtime.threads.call
         if self._walk is None:
             self._report.begin()
-            self._walk = call(Walk, self._devices, AccountDescription.folder, self._runtime)
+            self._walk = call(Walk, self._devices, AccountSchema.folder, self._runtime)
         places = call(self._walk.some, ACCOUNTS_PER_STEP)
         if not places:
             self._walk = None
@@ -72,7 +71,7 @@ class AccountReaper:
         self._report.progress(self._walk.done, self._walk.total)
         return Step.BUSY
 
-    def _reap_all(self, places: list[Place]) -> Iterator[None]:
+    def _reap_all(self, places: list[DatabaseLocation]) -> Iterator[None]:
         """A piece of work at a time."""
         for place in places:
             try:
@@ -85,7 +84,7 @@ class AccountReaper:
                 self._report.count("failed")
                 self._runtime.log.warning("account not reaped", file=place.file, reason=str(error))
 
-    def _summary(self, place: Place) -> Summary:
+    def _summary(self, place: DatabaseLocation) -> Summary:
         found: Summary | None = self._runtime.threads.call(peek, place.file, read_summary)
         if found is not None:
             return found
@@ -101,7 +100,7 @@ class AccountReaper:
             self._runtime.log.warning("account not reaped for long", account=summary.account, age_seconds=int(age))
         return age >= self._config.delay_reaping
 
-    def _reap(self, place: Place, summary: Summary) -> Iterator[None]:
+    def _reap(self, place: DatabaseLocation, summary: Summary) -> Iterator[None]:
         account = ResourcePath(summary.account)
         _, primaries = self._direct.primaries(self._rings.account, account)
         device = place.root.rpartition("/")[2]
@@ -117,7 +116,7 @@ class AccountReaper:
                 if self._hasher.digest(path)[-1] % len(primaries) == mine[0]:
                     yield from self._reap_container(path)
 
-    def _containers(self, place: Place, marker: str) -> list[str]:
+    def _containers(self, place: DatabaseLocation, marker: str) -> list[str]:
         """A page of those that are left."""
 
         def read(connection: sqlite3.Connection) -> list[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from objstore.db.checks import check_integers, check_name, checked_timestamp
-from objstore.db.description import Description, Key, Values
+from objstore.db.schema import Key, TableSchema, Values, check_integers, check_name, checked_timestamp
 from objstore.db.status import Status
 from objstore.limits import Limits
 from objstore.policies import Policies
@@ -32,7 +31,7 @@ def merge_container_rows(one: ContainerRow, other: ContainerRow) -> ContainerRow
     )
 
 
-class AccountDescription(Description[ContainerRow]):
+class AccountSchema(TableSchema[ContainerRow]):
     """The databases of accounts."""
 
     folder: ClassVar = "accounts"

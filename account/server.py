@@ -9,14 +9,13 @@ from typing import ClassVar
 
 import msgspec
 
-from objstore.account.rows import AccountDescription
+from objstore.account.rows import AccountSchema
 from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
 from objstore.db.connection import DatabaseAbsent
 from objstore.db.info import Info, clear_metadata, write_status
-from objstore.db.location import Location
-from objstore.db.requests import timestamp_of
-from objstore.db.server import DatabaseServer
+from objstore.db.location import ResourceLocation
+from objstore.db.server import DatabaseServer, timestamp_of
 from objstore.db.status import after_delete, after_put, new_status
 from objstore.headers import Backend, Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
@@ -38,7 +37,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
 
     def __init__(self, _config: AccountConfig, cluster: Cluster, devices: DeviceRoot, runtime: Runtime) -> None:
         super().__init__(
-            AccountDescription(cluster.limits, cluster.policies),
+            AccountSchema(cluster.limits, cluster.policies),
             decode_container_rows,
             cluster.limits.account_listing_limit,
             cluster,
@@ -46,7 +45,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
             runtime,
         )
 
-    def put(self, request: Request, location: Location) -> Response:
+    def put(self, request: Request, location: ResourceLocation) -> Response:
         """Create it. One that is deleted must be reaped before its name can be used again: 403."""
         timestamp, metadata = timestamp_of(request), self.metadata_of(request)
 
@@ -67,7 +66,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
                 database.write(change)
         return Response(202)
 
-    def delete(self, request: Request, location: Location) -> Response:
+    def delete(self, request: Request, location: ResourceLocation) -> Response:
         """Mark it deleted; what it holds is left to be reaped."""
         timestamp = timestamp_of(request)
 
@@ -83,7 +82,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
             existed = database.write(change)
         return Response(204) if existed else Response(404, dict(DELETED))
 
-    def create_on_demand(self, request: Request, location: Location) -> bool:
+    def create_on_demand(self, request: Request, location: ResourceLocation) -> bool:
         """Internal accounts, and any if the proxy says so; not one that waits to be reaped."""
         account = location.path.account
         internal = self.cluster.limits.is_internal_account(account)
@@ -93,7 +92,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
         self.put_anew(location, new_status(timestamp), {}, timestamp)
         return True
 
-    def merged(self, location: Location, rows: Sequence[ContainerRow]) -> dict[str, str]:
+    def merged(self, location: ResourceLocation, rows: Sequence[ContainerRow]) -> dict[str, str]:
         """Of the figures of one container: of which moment those are that were newer, if they were not the newest."""
         if len(rows) != 1:
             return {}
@@ -119,7 +118,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
         error.headers |= DELETED
         return error
 
-    def totals_changed(self, location: Location) -> None:
+    def totals_changed(self, location: ResourceLocation) -> None:
         """Nobody is told: an account stands above all."""
 
 

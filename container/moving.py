@@ -33,7 +33,7 @@ _OF_THE_ANSWER: Final = frozenset(
 )
 
 
-class Version(Struct, frozen=True, gc=False):
+class VersionTimes(Struct, frozen=True, gc=False):
     """When the content of an object was written, its metadata, and its content type."""
 
     data: Timestamp
@@ -117,11 +117,11 @@ class Mover:
         return True
 
 
-def version_of(headers: Mapping[str, str]) -> Version:
+def version_of(headers: Mapping[str, str]) -> VersionTimes:
     """Which version an answer is of. Raises KeyError if it is of none."""
     data = headers[Backend.DATA_TIMESTAMP]
     typed = headers.get(Backend.CONTENT_TYPE_TIMESTAMP, data)
-    return Version(*(Timestamp.parse(each) for each in (data, headers[Backend.TIMESTAMP], typed)))
+    return VersionTimes(*(Timestamp.parse(each) for each in (data, headers[Backend.TIMESTAMP], typed)))
 
 
 def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:

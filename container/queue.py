@@ -6,15 +6,15 @@ a row of a container that is named after an hour:
 
     .misplaced_objects/1700000000/1:0000000000.00000:1699999999.00000:0:PUT:1700000000.00000:/AUTH_test/photos/cat.jpg
 
-says that content of the object of the last timestamp lies in policy 1, where it should not be in this life of its
-container: that after the deletion of the first timestamp (there was none), which began at the second, under policy 0.
-DELETE is in the place of PUT if it is a client's deletion that lies there. The entry's own timestamp is that of the
-newest metadata, and so is its ETag; the timestamp of the entry's metadata, which a listing shows, is when it was
-queued. Queueing it again changes nothing else, taking it out is a later timestamp, newer metadata makes it a newer
-entry. Another life has entries of its own: what was in its place in one may not be in the next.
+says that policy 1 holds content of the object with the last timestamp, which is misplaced in one incarnation of its
+container: the one after the deletion at the first timestamp (zero: none), created at the second, under policy 0. DELETE
+stands instead of PUT if policy 1 holds a client's deletion. The entry's own timestamp, and its ETag, is that of the
+newest metadata; the timestamp of the entry's metadata, which a listing shows, is when it was queued. Queueing an entry
+again changes nothing else; removing it takes a later timestamp; newer metadata makes it a newer entry. Each incarnation
+has entries of its own, since an object may be misplaced in one and not in the next.
 
-Reconciling leaves timestamps with offsets: what was moved has a multiple of four, and the mark in its former place,
-which only tells that it is gone from there, two more. No mark is queued: it says nothing of other policies.
+The reconciler writes timestamps with offsets: a moved version has a multiple of four, and the tombstone that it leaves
+in the former policy two more. Such a tombstone is not queued: it says nothing about other policies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from objstore.db.status import Life
+from objstore.db.status import Incarnation
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow, newest_of
 from objstore.timestamps import Timestamp
@@ -39,13 +39,13 @@ _MOVE_OFFSET: Final = 4
 
 
 class Misplaced(Struct, frozen=True, gc=False):
-    """A version of an object in a policy that is not its container's in one of the container's lives.
+    """A version of an object in a policy that is not its container's in one of the container's incarnations.
 
     Its content was `written`, or it was deleted, and its metadata is of `timestamp`.
     """
 
     path: ResourcePath
-    life: Life
+    incarnation: Incarnation
     policy_index: int
     deleted: bool
     written: Timestamp
@@ -54,9 +54,9 @@ class Misplaced(Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """That of its entry."""
-        life = self.life
-        where = f"{self.policy_index}:{life.ended}:{life.began}:{life.policy_index}"
+        """The name of its entry."""
+        incarnation = self.incarnation
+        where = f"{self.policy_index}:{incarnation.deleted_at}:{incarnation.created_at}:{incarnation.policy_index}"
         return f"{where}:{_KINDS[self.deleted]}:{self.written.internal}:{self.path}"
 
     @property
@@ -72,49 +72,53 @@ class Misplaced(Struct, frozen=True, gc=False):
 
     @property
     def removed_row(self) -> ObjectRow:
-        """What takes its entry out."""
+        """The tombstone that removes its entry."""
         moment = removed_at(self.timestamp).internal
         return ObjectRow(self.name, moment, 0, "", "", deleted=True)
 
     @property
-    def delisted_row(self) -> ObjectRow:
-        """What takes the row of the version out of its container."""
+    def tombstone_row(self) -> ObjectRow:
+        """The tombstone that removes the version's row from its container."""
         moment = removed_at(self.written).internal
         return ObjectRow(self.path.object, moment, 0, "", "", deleted=True, policy_index=self.policy_index)
 
 
-def misplaced(path: ResourcePath, life: Life, row: ObjectRow, now: Timestamp) -> Misplaced | None:
-    """The version that a row of a container tells of, None if it is a mark."""
+def misplaced(path: ResourcePath, incarnation: Incarnation, row: ObjectRow, now: Timestamp) -> Misplaced | None:
+    """The misplaced version that a row describes; None if the row is a reconciler's tombstone."""
     written = newest = Timestamp.parse(row.timestamp)
     if row.deleted and is_mark(written):
         return None
     if not row.deleted:
         newest = Timestamp.parse(newest_of(row))
-    return Misplaced(path.with_object(row.name), life, row.policy_index, row.deleted, written, newest, max(now, newest))
+    queued_at = max(now, newest)
+    object_path = path.with_object(row.name)
+    return Misplaced(object_path, incarnation, row.policy_index, row.deleted, written, newest, queued_at)
 
 
 def parse_entry(name: str, moment: str, last_modified: str) -> Misplaced:
     """An entry as it is listed, `moment` being its ETag. Raises ValueError."""
-    index, ended, began, policy_index, kind, written, path = name.split(":", 6)
+    index, deleted_at, created_at, policy_index, kind, written, path = name.split(":", 6)
     numbers = index + policy_index
     parsed = ResourcePath.parse(path)
     if not (numbers.isascii() and numbers.isdecimal() and parsed.is_object):
         raise ValueError(f"not an entry of the queue: {name!r}")
-    life = Life(Timestamp.parse(ended).internal, Timestamp.parse(began).internal, int(policy_index))
+    began = Timestamp.parse(created_at).internal
+    incarnation = Incarnation(Timestamp.parse(deleted_at).internal, began, int(policy_index))
     deleted, queued_at = bool(_KINDS.index(kind)), Timestamp.from_isoformat(last_modified)
-    return Misplaced(parsed, life, int(index), deleted, Timestamp.parse(written), Timestamp.parse(moment), queued_at)
+    times = Timestamp.parse(written), Timestamp.parse(moment), queued_at
+    return Misplaced(parsed, incarnation, int(index), deleted, *times)
 
 
 def moved_at(timestamp: Timestamp) -> Timestamp:
-    """The time of a version in the right policy: that of the client's write, and behind it."""
+    """When a moved version counts as written: just behind the client's own write."""
     return Timestamp(timestamp.ticks, timestamp.offset + _MOVE_OFFSET)
 
 
 def removed_at(timestamp: Timestamp) -> Timestamp:
-    """The time of the mark that takes its place in the wrong policy."""
+    """When the tombstone in the wrong policy counts as written."""
     return Timestamp(timestamp.ticks, timestamp.offset + _REMOVAL_OFFSET)
 
 
 def is_mark(timestamp: Timestamp) -> bool:
-    """Whether it is that of what a moved version left in its former place."""
+    """Whether a timestamp is of a tombstone that a moved version left in its former policy."""
     return timestamp.offset % _MOVE_OFFSET == _REMOVAL_OFFSET

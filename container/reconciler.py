@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any, Final
 
 from objstore.config.container import ReconcilerConfig
-from objstore.container.moving import Mover, Version, version_of
+from objstore.container.moving import Mover, VersionTimes, version_of
 from objstore.container.queue import ACCOUNT, Misplaced, is_mark, parse_entry, removed_at
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
@@ -126,8 +126,8 @@ class ContainerReconciler:
         if status.deleted and not replies.with_status(2):
             return self._give_up(entry, replies)
         if status.policy_index == entry.policy_index:
-            # Nobody will queue it again who has done so in that life: a quorum must have left it behind for good.
-            if sum(each.life.outranks(entry.life) for each in known) < replies.quorum:
+            # A replica queues it once in an incarnation: a quorum must have left that one for good.
+            if sum(each.incarnation.supersedes(entry.incarnation) for each in known) < replies.quorum:
                 return self._give_up(entry, replies)
             return self._take_out(entry, "in_place")
         try:
@@ -189,7 +189,7 @@ class ContainerReconciler:
         if kept := self._kept(entry, here):
             return kept
         # With its row the container would never be empty, and nothing to be seen in it.
-        if not self._update(entry.path, entry.delisted_row):
+        if not self._update(entry.path, entry.tombstone_row):
             return "failed"
         return self._take_out(entry, "given_up")
 
@@ -203,7 +203,7 @@ class ContainerReconciler:
         return self._runtime.clock.now() - entry.queued_at.seconds < self._config.reclaim_age
 
     def _give_up(self, entry: Misplaced, replies: Replies) -> str:
-        """The container is gone, or its life is not known."""
+        """The container is gone, or its incarnation is not known."""
         return self._kept(entry, replies) or self._take_out(entry, "given_up")
 
     def _kept(self, entry: Misplaced, replies: Replies) -> str:
@@ -230,7 +230,7 @@ def known_statuses(replies: Replies) -> list[Status]:
 
 
 def status_of(reply: Reply) -> Status:
-    """The life of a container as one of its replicas answers for it."""
+    """The incarnation of a container as one of its replicas answers for it."""
     headers = reply.headers
     return Status(
         created_at=headers[Backend.TIMESTAMP],
@@ -253,7 +253,7 @@ def _has_as_new(replies: Replies, timestamp: Timestamp) -> bool:
     return sum(written >= timestamp for written in _written(replies)) >= replies.quorum
 
 
-def _is_outdated(version: Version, replies: Replies) -> bool:
+def _is_outdated(version: VersionTimes, replies: Replies) -> bool:
     """Whether any server has something newer, be it content or metadata."""
     held = [version_of(reply.headers) for reply in replies.with_status(2)]
     return any(each.data > version.data or each.newest > version.newest or each.typed > version.typed for each in held)

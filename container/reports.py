@@ -1,13 +1,20 @@
-"""Telling accounts of their containers: at once when one comes or goes, later when its figures have changed."""
+"""Reporting containers to accounts: at once when a container is created or deleted, later when its totals change.
+
+A report mark, the empty file DEVICE/container_reports/PARTITION-HASH, names a container whose totals have changed since
+its last report. It only spares the updater a look into every database: the last report stands in the database itself,
+and a sweep of all databases finds those whose mark was lost in a crash.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
 
+from objstore.db.location import DatabaseLocation
 from objstore.db.status import Status
 from objstore.devices import Device
 from objstore.headers import Backend, Client
@@ -17,12 +24,13 @@ from objstore.http.transport import BackendRequest, Exchange, NodeFailure, Trans
 from objstore.logs import Logger
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, encode_rows
+from objstore.system import files
 
 ACCOUNT_SERVERS_MAX: Final = 16  # in one request
 _PASSED_ON: Final = (Client.TRANS_ID, Backend.ACCOUNT_AUTOCREATE)
 
 
-class Report(Struct, frozen=True, gc=False):
+class ContainerReport(Struct, frozen=True, gc=False):
     """What an account is to know of a container."""
 
     put_timestamp: str
@@ -44,22 +52,22 @@ class Report(Struct, frozen=True, gc=False):
         )
 
 
-def report_of(status: Status, totals: Mapping[int, Sequence[int]]) -> Report:
+def report_of(status: Status, totals: Mapping[int, Sequence[int]]) -> ContainerReport:
     """How the container stands; misplaced objects, those of other policies than its own, are not counted."""
     objects, used = totals.get(status.policy_index, (0, 0))
-    return Report(status.put_timestamp, status.delete_timestamp, objects, used, status.policy_index)
+    return ContainerReport(status.put_timestamp, status.delete_timestamp, objects, used, status.policy_index)
 
 
-def last_report(connection: sqlite3.Connection) -> Report:
+def last_report(connection: sqlite3.Connection) -> ContainerReport:
     """What was reported last."""
-    return Report(
+    return ContainerReport(
         *connection.execute(
             "SELECT put_timestamp, delete_timestamp, object_count, bytes_used, policy_index FROM report"
         ).fetchone()
     )
 
 
-def store_report(connection: sqlite3.Connection, report: Report) -> None:
+def store_report(connection: sqlite3.Connection, report: ContainerReport) -> None:
     """Remember what was reported, inside a transaction."""
     connection.execute(
         "UPDATE report SET put_timestamp = ?, delete_timestamp = ?, object_count = ?, bytes_used = ?, policy_index = ?",
@@ -73,7 +81,7 @@ def store_report(connection: sqlite3.Connection, report: Report) -> None:
     )
 
 
-class Told(Struct, frozen=True, gc=False):
+class ReportResult(Struct, frozen=True, gc=False):
     """What account servers answered: 503 where there was no answer.
 
     `outdone_by` is "" or the stats timestamp of newer figures that one of them has.
@@ -83,14 +91,14 @@ class Told(Struct, frozen=True, gc=False):
     outdone_by: str
 
 
-class Target(Struct, frozen=True, gc=False):
+class AccountReplica(Struct, frozen=True, gc=False):
     """An account's partition on one of its servers."""
 
     node: Device
     partition: int
 
 
-def targets_of(request: Request) -> list[Target]:
+def account_replicas_of(request: Request) -> list[AccountReplica]:
     """The account servers a request names, [] if none; one host, device and partition for each.
 
     Raises HttpError 400 when the lists do not match.
@@ -109,16 +117,16 @@ def targets_of(request: Request) -> list[Target]:
     return [_target(*each) for each in zip(addresses, names, numbers, strict=True)]
 
 
-def _target(address: str, device: str, partition: str) -> Target:
+def _target(address: str, device: str, partition: str) -> AccountReplica:
     if not (partition.isascii() and partition.isdecimal()):
         raise HttpError(400, f"Bad partition {partition!r}")
     try:
-        return Target(Device.at(address, device), int(partition))
+        return AccountReplica(Device.at(address, device), int(partition))
     except ValueError as error:
         raise HttpError(400, str(error)) from None
 
 
-class Reporter:
+class AccountReporter:
     """Sends rows to account servers."""
 
     def __init__(self, transport: Transport, timeout_seconds: float, log: Logger) -> None:
@@ -126,7 +134,9 @@ class Reporter:
         self._timeout_seconds = timeout_seconds
         self._log = log
 
-    def tell(self, targets: Sequence[Target], account: str, row: ContainerRow, request: Request | None = None) -> Told:
+    def tell(
+        self, targets: Sequence[AccountReplica], account: str, row: ContainerRow, request: Request | None = None
+    ) -> ReportResult:
         """Tell all targets and wait."""
         headers = {Client.CONTENT_TYPE: "application/json"}
         for name in _PASSED_ON if request is not None else ():
@@ -135,9 +145,9 @@ class Reporter:
         body = encode_rows([row])
         exchanges = [self._start(target, account, headers, body) for target in targets]
         answers = [(503, "") if exchange is None else self._answer(exchange) for exchange in exchanges]
-        return Told(tuple(status for status, _ in answers), max((newest for _, newest in answers), default=""))
+        return ReportResult(tuple(status for status, _ in answers), max((newest for _, newest in answers), default=""))
 
-    def _start(self, target: Target, account: str, headers: Mapping[str, str], body: bytes) -> Exchange | None:
+    def _start(self, target: AccountReplica, account: str, headers: Mapping[str, str], body: bytes) -> Exchange | None:
         request = BackendRequest("UPDATE", target.node, target.partition, ResourcePath(account), headers)
         try:
             return self._transport.start(request, body, self._timeout_seconds)
@@ -153,3 +163,34 @@ class Reporter:
             return 503, ""
         response.close()
         return response.status, response.headers.get(Backend.STATS_TIMESTAMP, "")
+
+
+FOLDER: Final = "container_reports"
+
+
+def _mark_of(place: DatabaseLocation) -> str:
+    return f"{place.root}/{FOLDER}/{place.partition}-{place.hash}"
+
+
+def leave_report_mark(place: DatabaseLocation) -> None:
+    """Leave a mark, after the change is committed. Raises OSError."""
+    path = _mark_of(place)
+    if os.path.exists(path):
+        return
+    files.make_directories(os.path.dirname(path))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, files.FILE_MODE))
+
+
+def clear_report_mark(place: DatabaseLocation) -> None:
+    """Remove the mark, before the figures are read: a later change then leaves a new one."""
+    files.unlink_quietly(_mark_of(place))
+
+
+def marked_containers(root: str, folder: str) -> list[DatabaseLocation]:
+    """The databases marked on a device. Blocks; raises OSError."""
+    places = []
+    for name in files.list_directory(f"{root}/{FOLDER}"):
+        partition, dash, digest = name.partition("-")
+        if dash and partition.isdecimal():
+            places.append(DatabaseLocation(root, folder, partition, digest))
+    return places

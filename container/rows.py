@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from objstore.db.checks import check_integers, check_name, checked_timestamp
-from objstore.db.description import Description, Key, Values
+from objstore.db.schema import Key, TableSchema, Values, check_integers, check_name, checked_timestamp
 from objstore.db.status import NEVER, Status
 from objstore.limits import Limits
 from objstore.rows import ObjectRow, merge_object_rows, newest_of
@@ -30,7 +29,7 @@ def split_listed_size(content_type: str) -> tuple[str, int | None]:
     return listed, int(size)
 
 
-class ContainerDescription(Description[ObjectRow]):
+class ContainerSchema(TableSchema[ObjectRow]):
     """The databases of containers."""
 
     folder: ClassVar = "containers"

@@ -7,14 +7,18 @@ from typing import ClassVar
 
 from objstore.cluster import Cluster
 from objstore.config.container import ContainerConfig
-from objstore.container import hints
-from objstore.container.reports import Reporter, Target, report_of, targets_of
-from objstore.container.rows import ContainerDescription
+from objstore.container.reports import (
+    AccountReplica,
+    AccountReporter,
+    account_replicas_of,
+    leave_report_mark,
+    report_of,
+)
+from objstore.container.rows import ContainerSchema
 from objstore.db.connection import DatabaseAbsent
 from objstore.db.info import Info, clear_metadata, write_status
-from objstore.db.location import Location
-from objstore.db.requests import policy_index_of, timestamp_of
-from objstore.db.server import DatabaseServer, Totals
+from objstore.db.location import ResourceLocation
+from objstore.db.server import DatabaseServer, Totals, policy_index_of, timestamp_of
 from objstore.db.status import NEVER, after_delete, after_put, new_status
 from objstore.headers import Backend, Client, Owner, Sysmeta
 from objstore.http.errors import HttpError
@@ -48,18 +52,18 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         runtime: Runtime,
     ) -> None:
         super().__init__(
-            ContainerDescription(cluster.limits),
+            ContainerSchema(cluster.limits),
             decode_object_rows,
             cluster.limits.container_listing_limit,
             cluster,
             devices,
             runtime,
         )
-        self._reporter = Reporter(transport, config.backend.node_timeout, runtime.log)
+        self._reporter = AccountReporter(transport, config.backend.node_timeout, runtime.log)
 
-    def put(self, request: Request, location: Location) -> Response:
+    def put(self, request: Request, location: ResourceLocation) -> Response:
         """Create it or bring it back, set metadata, and tell its account."""
-        timestamp, metadata, targets = timestamp_of(request), self.metadata_of(request), targets_of(request)
+        timestamp, metadata, targets = timestamp_of(request), self.metadata_of(request), account_replicas_of(request)
         wanted = self._known_policy(request, Backend.POLICY_INDEX)
         default = self._known_policy(request, Backend.POLICY_DEFAULT)
 
@@ -83,9 +87,9 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         self._tell(request, location, targets, totals, NEVER)
         return Response(201 if created else 202, {Backend.POLICY_INDEX: str(totals.status.policy_index)})
 
-    def delete(self, request: Request, location: Location) -> Response:
+    def delete(self, request: Request, location: ResourceLocation) -> Response:
         """Delete it if it is empty, and tell its account."""
-        timestamp, targets = timestamp_of(request), targets_of(request)
+        timestamp, targets = timestamp_of(request), account_replicas_of(request)
 
         def change(connection: sqlite3.Connection) -> tuple[bool, Totals]:
             totals = self.totals_of(connection)
@@ -103,7 +107,7 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         self._tell(request, location, targets, totals, self.runtime.clock.timestamp().internal)
         return Response(204 if existed else 404)
 
-    def create_on_demand(self, request: Request, location: Location) -> bool:
+    def create_on_demand(self, request: Request, location: ResourceLocation) -> bool:
         """The containers of internal accounts."""
         if not self.cluster.limits.is_internal_account(location.path.account):
             return False
@@ -127,9 +131,9 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             Backend.POLICY_INDEX: str(info.status.policy_index),
         }
 
-    def totals_changed(self, location: Location) -> None:
-        """Leave a mark for the updater."""
-        hints.mark(location)
+    def totals_changed(self, location: ResourceLocation) -> None:
+        """Have the updater report it."""
+        leave_report_mark(location)
 
     def _put_existing(
         self,
@@ -171,7 +175,12 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         return self.cluster.policies.default.index if default is None else default
 
     def _tell(
-        self, request: Request, location: Location, targets: list[Target], totals: Totals, stats_timestamp: str
+        self,
+        request: Request,
+        location: ResourceLocation,
+        targets: list[AccountReplica],
+        totals: Totals,
+        stats_timestamp: str,
     ) -> None:
         """Tell the account servers the request names. Raises HttpError 404 if they agree that it is not there.
 

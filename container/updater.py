@@ -10,17 +10,26 @@ from functools import partial
 from typing import Final
 
 from objstore.config.container import ContainerUpdaterConfig
-from objstore.container import hints
-from objstore.container.reports import Report, Reporter, Target, Told, last_report, report_of, store_report
-from objstore.container.rows import ContainerDescription
+from objstore.container.reports import (
+    AccountReplica,
+    AccountReporter,
+    ContainerReport,
+    ReportResult,
+    clear_report_mark,
+    last_report,
+    leave_report_mark,
+    marked_containers,
+    report_of,
+    store_report,
+)
+from objstore.container.rows import ContainerSchema
 from objstore.daemon import Step
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed, DatabaseRemoved
 from objstore.db.database import Database
 from objstore.db.info import read_status, read_totals
-from objstore.db.location import Place
+from objstore.db.location import DatabaseLocation, Walk, device_roots
 from objstore.db.reports import PassReport
 from objstore.db.store import DatabaseStore
-from objstore.db.walk import Walk, device_roots
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
@@ -45,7 +54,7 @@ class _Pass:
 
     sweep: Walk | None
     swept: int = 0  # partitions that the sweep went through
-    marked: deque[Place] | None = None  # None until the sweep is over
+    marked: deque[DatabaseLocation] | None = None  # None until the sweep is over
     marks: int = 0
 
     @property
@@ -76,9 +85,9 @@ class ContainerUpdater:
         self._is_mine = context.is_mine
         self._runtime = runtime
         self._store = DatabaseStore(
-            ContainerDescription(cluster.limits), cluster, devices, runtime, open_max=config.concurrency
+            ContainerSchema(cluster.limits), cluster, devices, runtime, open_max=config.concurrency
         )
-        self._reporter = Reporter(context.transport, timeout_seconds, runtime.log)
+        self._reporter = AccountReporter(context.transport, timeout_seconds, runtime.log)
         self._report = PassReport(self.name, context.recon, runtime, "containers")
         self._pace = Pace(config.containers_per_second, runtime.clock)
         self._pass: _Pass | None = None
@@ -109,38 +118,38 @@ class ContainerUpdater:
         now = self._runtime.clock.now()
         if now < self._next_sweep:
             return _Pass(None)
-        sweep = self._runtime.threads.call(Walk, self._devices, ContainerDescription.folder, self._runtime)
+        sweep = self._runtime.threads.call(Walk, self._devices, ContainerSchema.folder, self._runtime)
         self._next_sweep = now + SWEEP_INTERVAL_SECONDS
         return _Pass(sweep)
 
-    def _next(self, current: _Pass) -> list[Place]:
+    def _next(self, current: _Pass) -> list[DatabaseLocation]:
         """The next ones of the pass, [] at its end."""
         if (sweep := current.sweep) is not None:
             if places := self._runtime.threads.call(sweep.some, self._config.concurrency):
                 return places
             current.sweep, current.swept = None, sweep.total
         if current.marked is None:
-            current.marked = deque(self._marked())
+            current.marked = deque(self._marked_containers())
             current.marks = len(current.marked)
         return [current.marked.popleft() for _ in range(min(len(current.marked), self._config.concurrency))]
 
-    def _marked(self) -> Iterator[Place]:
+    def _marked_containers(self) -> Iterator[DatabaseLocation]:
         for root in self._runtime.threads.call(device_roots, self._devices):
             try:
-                yield from self._runtime.threads.call(hints.marked, root, ContainerDescription.folder)
+                yield from self._runtime.threads.call(marked_containers, root, ContainerSchema.folder)
             except OSError as error:  # the other devices have their turn all the same
                 self._report.count("failed")
                 self._runtime.log.error("device failed", path=root, error=str(error))
 
-    def _look(self, place: Place, again: bool) -> None:
-        hints.unmark(place)
+    def _look(self, place: DatabaseLocation, again: bool) -> None:
+        clear_report_mark(place)
         if not self._is_primary(place):
             # It gives all that it has to the primaries, which then tell; what it lacks it will never get.
             self._report.count("handoff")
             return
         try:
             with self._store.opened(place) as database:
-                told = self._told(database, again)
+                told = self._report_to_account(database, again)
         except DatabaseAbsent:
             self._report.count("gone")
             return
@@ -149,15 +158,15 @@ class ContainerUpdater:
             self._report.count("kept")
             told = False
         if not told:
-            hints.mark(place)
+            leave_report_mark(place)
 
-    def _is_primary(self, place: Place) -> bool:
+    def _is_primary(self, place: DatabaseLocation) -> bool:
         ring, device = self._rings.container, place.root.rpartition("/")[2]
         if int(place.partition) >= ring.partition_count:
             return False
         return any(node.device == device and self._is_mine(node) for node in ring.primaries(int(place.partition)))
 
-    def _told(self, database: Database, again: bool) -> bool:
+    def _report_to_account(self, database: Database, again: bool) -> bool:
         """Whether the account now knows how the container stands.
 
         The newest figures win. Were that left to the clocks alone, one that is ahead by hours would have the last word
@@ -195,13 +204,15 @@ class ContainerUpdater:
             self._suppressed = still if len(still) < SUPPRESSED_MAX else {}
         self._suppressed[account] = now + self._config.account_suppression_time
 
-    def _tell(self, path: ResourcePath, row: ContainerRow) -> Told:
+    def _tell(self, path: ResourcePath, row: ContainerRow) -> ReportResult:
         ring = self._rings.account
         partition = ring.partition_of(self._hasher.digest(path.account_path))
-        return self._reporter.tell([Target(node, partition) for node in ring.primaries(partition)], path.account, row)
+        return self._reporter.tell(
+            [AccountReplica(node, partition) for node in ring.primaries(partition)], path.account, row
+        )
 
 
-def _read(connection: sqlite3.Connection) -> tuple[ResourcePath, Report, Report]:
+def _read(connection: sqlite3.Connection) -> tuple[ResourcePath, ContainerReport, ContainerReport]:
     """Whose database it is, how it stands, and what was reported last. Raises DatabaseRemoved."""
     found = connection.execute("SELECT account, container FROM resource").fetchone()
     if found is None:

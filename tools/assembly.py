@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from objstore.config.object import ObjectConfig
     from objstore.config.proxy import ProxyConfig
     from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
-    from objstore.db.walk import DatabaseWorker
+    from objstore.db.location import DatabaseWorker
     from objstore.http.messages import WsgiApplication
     from objstore.http.transport import Transport
     from objstore.object.engine import StorageEngine
@@ -157,9 +157,8 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
 
 def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> list[Job]:
     """All daemons of a container server."""
-    from objstore.container.auditor import ContainerAuditor
+    from objstore.container.consistency import ContainerAuditor, ContainerReplicator
     from objstore.container.reconciler import ContainerReconciler
-    from objstore.container.replicator import ContainerReplicator
     from objstore.container.updater import ContainerUpdater
 
     timeout_seconds = config.backend.node_timeout
@@ -176,9 +175,8 @@ def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> l
 
 def make_account_daemons(config: AccountConfig, context: DaemonContext) -> list[Job]:
     """All daemons of an account server."""
-    from objstore.account.auditor import AccountAuditor
+    from objstore.account.consistency import AccountAuditor, AccountReplicator
     from objstore.account.reaper import AccountReaper
-    from objstore.account.replicator import AccountReplicator
 
     reaper = AccountReaper(config.reaper, context, config.backend.node_timeout)
     return [

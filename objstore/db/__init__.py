@@ -1,1 +1,1 @@
-"""Databases of accounts and containers: one mechanism, described once for each kind (`description`)."""
+"""Databases of accounts and containers: one mechanism, described once for each kind (`schema`)."""

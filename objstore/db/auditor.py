@@ -1,27 +1,87 @@
-"""The auditor of databases: a worker that reads all of them, pass after pass, and sets aside those that are damaged.
-
-What was set aside is put in place again by the replicators of the other replicas.
-"""
+"""The auditor of databases: a worker that checks all of them, pass after pass, and quarantines damaged ones."""
 
 from __future__ import annotations
 
+import sqlite3
 from abc import abstractmethod
 from functools import partial
 from typing import Final, Generic
 
 from objstore.cluster import Cluster
 from objstore.daemon import Step
-from objstore.db.auditing import Audit
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
-from objstore.db.description import Description, Row
-from objstore.db.location import Place
+from objstore.db.database import Database
+from objstore.db.info import read_status, read_totals
+from objstore.db.location import DatabaseLocation, Walk
 from objstore.db.reports import PassReport
+from objstore.db.schema import Row, TableSchema, rows_digest
 from objstore.db.store import DatabaseStore
-from objstore.db.summary import peek
-from objstore.db.walk import Walk
+from objstore.db.summary import peek, summary_of
+from objstore.db.tables import stored_rows
 from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
 from objstore.recon import Recon
 from objstore.runtime import Runtime
+
+SOUND: Final = "ok"
+
+
+class Audit(Generic[Row]):
+    """Checks databases of one kind."""
+
+    def __init__(self, schema: TableSchema[Row], cluster: Cluster) -> None:
+        self._schema = schema
+        self._hasher = cluster.hasher
+        sums = ", ".join(("policy_index", *schema.sums))
+        self._sums = f"SELECT {sums} FROM row WHERE deleted = 0 GROUP BY policy_index"
+        marks = ", ".join("?" * (len(schema.totals) + 1))
+        self._insert = f"INSERT OR REPLACE INTO policy_stat (policy_index, {', '.join(schema.totals)})"
+        self._insert += f" VALUES ({marks})"
+
+    def check(self, place: DatabaseLocation, connection: sqlite3.Connection) -> bool:
+        """Look at all of it, at one moment; whether its totals are right. Not inside a transaction; takes long.
+
+        Totals follow from the rows, and can be made right (`recount`). Anything else that is wrong cannot: raises
+        DatabaseCorrupt. Raises DatabaseRemoved.
+        """
+        connection.execute("BEGIN")
+        try:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != SOUND:
+                raise DatabaseCorrupt(place.file, verdict)
+            self._check_rows(place, connection)
+            return self._true_totals(connection) == _nonzero(read_totals(connection))
+        finally:
+            connection.execute("ROLLBACK")
+
+    def recount(self, database: Database) -> None:
+        """Make the totals those of the rows. Raises as Database.write."""
+        database.write(self._recount)
+
+    def _check_rows(self, place: DatabaseLocation, connection: sqlite3.Connection) -> None:
+        summary = summary_of(connection)
+        if self._hasher.hexdigest(ResourcePath(summary.account, summary.container)) != place.hash:
+            raise DatabaseCorrupt(place.file, "it is the database of another resource")
+        (last,) = connection.execute("SELECT max(sequence) FROM row").fetchone()
+        if last is not None and last > summary.sequence:
+            raise DatabaseCorrupt(place.file, f"a row has the sequence {last}, beyond {summary.sequence}")
+        for deleted, digest in ((False, summary.live_digest), (True, summary.tombstone_digest)):
+            if rows_digest(stored_rows(connection, self._schema, deleted)) != digest:
+                raise DatabaseCorrupt(place.file, "the rows do not match their digest")
+
+    def _true_totals(self, connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
+        return _nonzero({policy: tuple(figures) for policy, *figures in connection.execute(self._sums)})
+
+    def _recount(self, connection: sqlite3.Connection) -> None:
+        read_status(connection)
+        zeros = (0,) * len(self._schema.totals)
+        policies = dict.fromkeys(read_totals(connection), zeros) | self._true_totals(connection)
+        connection.executemany(self._insert, [(policy, *figures) for policy, figures in policies.items()])
+
+
+def _nonzero(totals: dict[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
+    return {policy: figures for policy, figures in totals.items() if any(figures)}
+
 
 DATABASES_PER_STEP: Final = 10
 
@@ -34,22 +94,22 @@ class DatabaseAuditor(Generic[Row]):
 
     def __init__(
         self,
-        description: Description[Row],
+        schema: TableSchema[Row],
         cluster: Cluster,
         devices: DeviceRoot,
         runtime: Runtime,
         recon: Recon,
     ) -> None:
-        self._folder = description.folder
+        self._folder = schema.folder
         self._devices = devices
         self._runtime = runtime
-        self._store = DatabaseStore(description, cluster, devices, runtime, open_max=1)
-        self._audit = Audit(description, cluster)
+        self._store = DatabaseStore(schema, cluster, devices, runtime, open_max=1)
+        self._audit = Audit(schema, cluster)
         self._report = PassReport(self.name, recon, runtime)
         self._walk: Walk | None = None
 
     @abstractmethod
-    def totals_changed(self, place: Place) -> None:
+    def totals_changed(self, place: DatabaseLocation) -> None:
         """The totals of a database have just been corrected."""
 
     def step(self) -> Step:
@@ -68,7 +128,7 @@ class DatabaseAuditor(Generic[Row]):
         self._report.progress(self._walk.done, self._walk.total)
         return Step.BUSY
 
-    def _look_at(self, place: Place) -> None:
+    def _look_at(self, place: DatabaseLocation) -> None:
         try:
             self._report.count("sound" if self._is_right(place) else "recounted")
         except DatabaseAbsent:
@@ -79,7 +139,7 @@ class DatabaseAuditor(Generic[Row]):
             self._report.count("failed")
             self._runtime.log.warning("database not audited", file=place.file, reason=str(error))
 
-    def _is_right(self, place: Place) -> bool:
+    def _is_right(self, place: DatabaseLocation) -> bool:
         """Whether nothing had to be corrected. Raises DatabaseCorrupt once it is in quarantine."""
         check = partial(self._audit.check, place)
         try:

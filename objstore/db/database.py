@@ -32,7 +32,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from objstore.db.connection import DatabaseBusy, DatabaseCorrupt, DatabaseFailed, open_connection, translation
-from objstore.db.migration import Upgrade
+from objstore.db.tables import Upgrade
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Semaphore, WaitTimeout

@@ -35,7 +35,7 @@ class Item(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Info(Struct, frozen=True, gc=False):
-    """A resource as HEAD answers for it; `totals` of each policy are in the order of the description's.
+    """A resource as HEAD answers for it; `totals` of each policy are in the order of the schema's.
 
     `modified` is when it was put, or its metadata was changed, for the last time; its rows do not count.
     """

@@ -1,20 +1,23 @@
-"""Listings: a page of names in the byte order of UTF-8, rendered by SQLite in one step.
+"""Listings: a page of names in the byte order of UTF-8, rendered by SQLite in one step, and the document made of it.
 
-A page without a delimiter is a range of the table's key. With one, names that share what precedes the delimiter roll up
-into one entry: from each entry the next is sought through the key behind all names it stands for, so a page costs one
-search an entry however many names it covers. Names are cut as BLOBs, since SQLite's functions on text end at a NUL.
+A page without a delimiter is a range of the table's key. With a delimiter, names that share their part before it roll
+up into one entry: from each entry the next is sought through the key behind all names that roll up into it, so a page
+costs one search an entry however many names it covers. Names are cut as BLOBs, since SQLite's text functions end at a
+NUL.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Generic
 
+import msgspec
 from msgspec import Struct
 
-from objstore.db.description import Description, Row
+from objstore.db.schema import Row, TableSchema
 from objstore.headers import is_true
 from objstore.http.errors import HttpError
 from objstore.limits import listing_limit
@@ -117,10 +120,10 @@ def _is_entry(name: str, query: Query) -> bool:
 class Listing(Generic[Row]):
     """Renders pages of one kind of database: JSON documents, or names one a line."""
 
-    def __init__(self, description: Description[Row]) -> None:
-        self._json_row = description.json_row
+    def __init__(self, schema: TableSchema[Row]) -> None:
+        self._json_row = schema.json_row
         # Rows of another policy than the container's are misplaced: they are kept, and not listed.
-        self._filter = "deleted = 0" + (" AND policy_index = :policy" if description.key else "")
+        self._filter = "deleted = 0" + (" AND policy_index = :policy" if schema.key else "")
 
     def read(self, connection: sqlite3.Connection, query: Query, policy_index: int) -> bytes:
         """A page as UTF-8: names, each with a newline, if the format is plain, else an array in JSON."""
@@ -203,3 +206,42 @@ def _subdir(name: str) -> str:
     """A name up to the end of that delimiter."""
     length = f":prefix_length + {_cut(name)} + length(:delimiter) - 1"
     return f"CAST(substr(CAST({name} AS BLOB), 1, {length}) AS TEXT)"
+
+
+CONTENT_TYPES: Final = {
+    Format.PLAIN: "text/plain; charset=utf-8",
+    Format.JSON: "application/json; charset=utf-8",
+    Format.XML: "application/xml; charset=utf-8",
+}
+
+_rows: Final = msgspec.json.Decoder(list[dict[str, Any]])
+_ESCAPES: Final = {
+    # XML 1.0 has no way to write these: a document that holds one is no XML at all.
+    **{code: "\ufffd" for code in (*range(0x20), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"},
+    ord("&"): "&amp;",
+    ord("<"): "&lt;",
+    ord(">"): "&gt;",
+    ord('"'): "&quot;",
+    ord("\r"): "&#13;",
+}
+_needs_escape: Final = re.compile("[" + re.escape("".join(map(chr, _ESCAPES))) + "]").search
+
+
+def xml_document(page: bytes, kind: str, name: str, element: str) -> bytes:
+    """A page in JSON as XML: <kind name="..."> around an `element` for each row, a child for each of its fields."""
+    parts = [f'<?xml version="1.0" encoding="UTF-8"?>\n<{kind} name="{_escaped(name)}">']
+    for row in _rows.decode(page):
+        subdir = row.get("subdir")
+        if subdir is not None:
+            escaped = _escaped(subdir)
+            parts.append(f'<subdir name="{escaped}"><name>{escaped}</name></subdir>')
+            continue
+        parts.append(f"<{element}>")
+        parts += [f"<{key}>{_escaped(str(value))}</{key}>" for key, value in row.items()]
+        parts.append(f"</{element}>")
+    parts.append(f"</{kind}>")
+    return "".join(parts).encode()
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES) if _needs_escape(text) else text

@@ -1,18 +1,26 @@
-"""Where the database of a resource lies on a device: DEVICE/FOLDER/PARTITION/SUFFIX/HASH/HASH.db"""
+"""Where databases lie on a device, DEVICE/FOLDER/PARTITION/SUFFIX/HASH/HASH.db, and walks through all of them."""
 
 from __future__ import annotations
 
-from typing import Final
+import os
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final, Protocol
 
 from msgspec import Struct
 
+from objstore.daemon import Worker
+from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.paths import ResourcePath
+from objstore.runtime import Runtime
+from objstore.system import files
 
 SUFFIX_LENGTH: Final = 3  # of a hash: the name of the folder that gathers those that end alike
 QUARANTINED: Final = "quarantined"
 
 
-class Place(Struct, frozen=True, gc=False):
+class DatabaseLocation(Struct, frozen=True, gc=False):
     """The place of one database. `root` is the device's folder, `partition` a decimal number."""
 
     root: str
@@ -36,8 +44,73 @@ class Place(Struct, frozen=True, gc=False):
         return f"{self.root}/{QUARANTINED}/{self.folder}/{self.hash}"
 
 
-class Location(Place, frozen=True, gc=False):
+class ResourceLocation(DatabaseLocation, frozen=True, gc=False):
     """The place of the database of a resource that is known by name."""
 
     device: str
     path: ResourcePath
+
+
+HASH_LENGTH: Final = 32
+
+
+class DatabaseWorker(Worker, Protocol):
+    """A worker that takes several databases in a step."""
+
+    @property
+    def databases_per_step(self) -> int: ...
+
+
+def device_roots(devices: DeviceRoot) -> list[str]:
+    """The folders of the devices that are there. Raises OSError."""
+    found = []
+    for name in sorted(os.listdir(devices.root)):
+        try:
+            found.append(devices.path(name))
+        except DeviceUnavailable:
+            continue
+    return found
+
+
+class Walk:
+    """One pass, from device to device in turns, the partitions of each in a random order.
+
+    A pass that is broken off and begins anew so comes to other databases first.
+    """
+
+    def __init__(self, devices: DeviceRoot, folder: str, runtime: Runtime) -> None:
+        """Blocks; raises OSError."""
+        self._folder = folder
+        self.roots = device_roots(devices)
+        self._partitions: deque[tuple[str, str]] = deque()
+        for root in self.roots:
+            names = sorted(name for name in files.list_directory(f"{root}/{folder}") if name.isdecimal())
+            self._partitions.extend((root, name) for name in names)
+        runtime.random.shuffle(self._partitions)
+        self.total = len(self._partitions)
+        self._places = self._all()
+
+    @property
+    def done(self) -> int:
+        """How many partitions of `total` have been begun."""
+        return self.total - len(self._partitions)
+
+    def some(self, count: int) -> list[DatabaseLocation]:
+        """The next databases, [] at the end. Blocks; what cannot be read is left out."""
+        return list(islice(self._places, count))
+
+    def _all(self) -> Iterator[DatabaseLocation]:
+        while self._partitions:
+            root, partition = self._partitions.popleft()
+            top = f"{root}/{self._folder}/{partition}"
+            for suffix in _names(top):
+                for digest in _names(f"{top}/{suffix}"):
+                    if len(digest) == HASH_LENGTH:
+                        yield DatabaseLocation(root, self._folder, partition, digest)
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return sorted(files.list_directory(path))
+    except OSError:
+        return []  # a stray file, or a disk that fails: its own requests will say so

@@ -10,38 +10,36 @@ from typing import Final, Generic
 
 from msgspec import Struct
 
-from objstore.db.checks import checked_timestamp
 from objstore.db.connection import DatabaseRemoved
 from objstore.db.database import Database
-from objstore.db.description import Description, Row
 from objstore.db.info import Item, merge_metadata, read_items, read_status, write_status
-from objstore.db.messages import Batch, Merged
-from objstore.db.points import advance, missing, read_point, read_points
+from objstore.db.messages import MergeResult, RowBatch
 from objstore.db.rows import RowTable
+from objstore.db.schema import Row, TableSchema, checked_timestamp
 from objstore.db.status import Status, merge_status
-from objstore.db.summary import Summary, summary_of
+from objstore.db.summary import Summary, advance, newer_points, read_point, read_points, summary_of
 from objstore.runtime import Runtime
 
 # As for updates: a transaction of so many rows holds the write lock, and the hub, for about a millisecond.
 ROWS_PER_TRANSACTION_MAX: Final = 64
 
 
-class Changes(Struct, frozen=True, gc=False):
+class MergeChanges(Struct, frozen=True, gc=False):
     """What merging a batch came to."""
 
-    merged: Merged
+    merged: MergeResult
     totals_changed: bool
 
 
 class Merger(Generic[Row]):
     """Merges batches into open databases. Whoever writes rows meanwhile is not held up, and loses nothing."""
 
-    def __init__(self, description: Description[Row], runtime: Runtime) -> None:
-        self._description = description
-        self._table = RowTable(description)
+    def __init__(self, schema: TableSchema[Row], runtime: Runtime) -> None:
+        self._schema = schema
+        self._table = RowTable(schema)
         self._clock = runtime.clock
 
-    def checked(self, batch: Batch[Row]) -> Batch[Row]:
+    def checked(self, batch: RowBatch[Row]) -> RowBatch[Row]:
         """A batch as it arrived, with rows in stored form. Raises HttpError 400."""
         if batch.forgotten_before:
             checked_timestamp(batch.forgotten_before)
@@ -53,8 +51,8 @@ class Merger(Generic[Row]):
             *(item.timestamp for item in batch.items),
         ):
             checked_timestamp(moment)
-        rows = [self._description.checked(row) for row in batch.rows]
-        return Batch(
+        rows = [self._schema.checked(row) for row in batch.rows]
+        return RowBatch(
             batch.sender,
             batch.after,
             batch.upto,
@@ -68,14 +66,14 @@ class Merger(Generic[Row]):
             batch.forgotten_before,
         )
 
-    def merge(self, database: Database, batch: Batch[Row]) -> Changes:
+    def merge(self, database: Database, batch: RowBatch[Row]) -> MergeChanges:
         """Merge all of it; durable on return. Raises as Database.write."""
         changed = self.merge_rows(database, batch.rows, batch.forgotten_before)
         merged, status_changed = database.write(partial(self._settle, batch))
-        return Changes(merged, changed or status_changed)
+        return MergeChanges(merged, changed or status_changed)
 
     def merge_rows(self, database: Database, rows: Iterable[Row], forgotten_before: str = "") -> bool:
-        """Merge rows, not durable yet; says whether any total changed. On `forgotten_before` see Batch."""
+        """Merge rows, not durable yet; says whether any total changed. RowBatch explains `forgotten_before`."""
         changed = False
         source = iter(rows)
         while part := list(islice(source, ROWS_PER_TRANSACTION_MAX)):
@@ -86,7 +84,7 @@ class Merger(Generic[Row]):
         """Merge what another replica knows besides its rows; durable on return."""
         return database.write(lambda connection: self._merge_state(connection, status, items))
 
-    def fill(self, batch: Batch[Row], connection: sqlite3.Connection) -> None:
+    def fill(self, batch: RowBatch[Row], connection: sqlite3.Connection) -> None:
         """Put a batch into a database that nobody has seen yet."""
         self._table.merge(connection, batch.rows, batch.forgotten_before)
         if batch.after == 0:
@@ -101,7 +99,7 @@ class Merger(Generic[Row]):
             if mine.same_rows(other):
                 offered = {**other.points, other.id: other.sequence}
                 offered.pop(mine.id, None)
-                advance(connection, missing(mine.points, offered), now)
+                advance(connection, newer_points(mine.points, offered), now)
             return summary_of(connection)
 
         return database.write(run)
@@ -110,19 +108,19 @@ class Merger(Generic[Row]):
         read_status(connection)
         return self._table.merge(connection, rows, forgotten_before)
 
-    def _settle(self, batch: Batch[Row], connection: sqlite3.Connection) -> tuple[Merged, bool]:
+    def _settle(self, batch: RowBatch[Row], connection: sqlite3.Connection) -> tuple[MergeResult, bool]:
         changed = self._merge_state(connection, batch.status, batch.items)
         # A batch that begins beyond what is known of the sender leaves a gap: its rows are good, its end says nothing.
         if batch.after <= read_point(connection, batch.sender):
             offered = {**batch.points, batch.sender: batch.upto}
             (mine,) = connection.execute("SELECT id FROM resource").fetchone()
             offered.pop(mine, None)
-            advance(connection, missing(read_points(connection), offered), self._clock.timestamp().internal)
+            advance(connection, newer_points(read_points(connection), offered), self._clock.timestamp().internal)
         held = read_point(connection, batch.sender) >= batch.upto
         if batch.leaving and held:
             # From now on the sender relies on this replica: see `removal`.
             connection.execute("UPDATE resource SET promises = promises + 1")
-        return Merged(summary_of(connection), read_items(connection), held), changed
+        return MergeResult(summary_of(connection), read_items(connection), held), changed
 
     def _merge_state(self, connection: sqlite3.Connection, status: Status, items: Sequence[Item]) -> bool:
         mine = read_status(connection)
@@ -136,11 +134,11 @@ class Merger(Generic[Row]):
 class BatchReader(Generic[Row]):
     """Reads batches to be sent."""
 
-    def __init__(self, description: Description[Row]) -> None:
-        self._description = description
-        self._columns = ", ".join(("name", "deleted", "sequence", *description.columns))
+    def __init__(self, schema: TableSchema[Row]) -> None:
+        self._schema = schema
+        self._columns = ", ".join(("name", "deleted", "sequence", *schema.columns))
 
-    def read(self, database: Database, after: int, limit: int) -> Batch[Row]:
+    def read(self, database: Database, after: int, limit: int) -> RowBatch[Row]:
         """All of one moment, and durable: what is not could be lost in a crash, and its sequence given out again.
 
         Raises as Database.read, DatabaseRemoved, OSError.
@@ -149,14 +147,14 @@ class BatchReader(Generic[Row]):
         database.flush()
         return batch
 
-    def _read(self, after: int, limit: int, connection: sqlite3.Connection) -> Batch[Row]:
+    def _read(self, after: int, limit: int, connection: sqlite3.Connection) -> RowBatch[Row]:
         connection.execute("BEGIN")
         try:
             return self._read_inside(connection, after, limit)
         finally:
             connection.execute("ROLLBACK")
 
-    def _read_inside(self, connection: sqlite3.Connection, after: int, limit: int) -> Batch[Row]:
+    def _read_inside(self, connection: sqlite3.Connection, after: int, limit: int) -> RowBatch[Row]:
         found = connection.execute("SELECT id, sequence FROM resource").fetchone()
         if found is None:
             raise DatabaseRemoved
@@ -165,7 +163,7 @@ class BatchReader(Generic[Row]):
             f"SELECT {self._columns} FROM row WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
         ).fetchall()
         upto = rows[-1][2] if len(rows) >= limit else sequence
-        return Batch(
+        return RowBatch(
             sender=database_id,
             after=after,
             upto=upto,
@@ -173,5 +171,5 @@ class BatchReader(Generic[Row]):
             points=read_points(connection) if upto >= sequence else {},
             status=read_status(connection),
             items=read_items(connection),
-            rows=[self._description.row(name, bool(deleted), values) for name, deleted, _, *values in rows],
+            rows=[self._schema.row(name, bool(deleted), values) for name, deleted, _, *values in rows],
         )

@@ -2,10 +2,10 @@
 
 The `step` of the query says what is asked:
 
-`compare`  /DEVICE/PARTITION/.replication: a Question for each of many databases, of any partition; answered with
-           as many Answers.
-`merge`    /DEVICE/PARTITION/ACCOUNT[/CONTAINER]: a Batch to be merged, answered with Merged.
-`rows`     the same path: the Batch of rows `after` a sequence, `limit` of them at most.
+`compare`  /DEVICE/PARTITION/.replication: a SummaryRequest for each of many databases, of any partition;
+           answered with as many SummaryResponses.
+`merge`    /DEVICE/PARTITION/ACCOUNT[/CONTAINER]: a RowBatch to be merged, answered with a MergeResult.
+`rows`     the same path: the RowBatch of rows `after` a sequence, `limit` of them at most.
 `whole`    the same path: a snapshot of the database file; its xxh3-128 follows as a trailer. 201 when it was put in
            place, 202 when there was one by then and its rows were merged.
 """
@@ -19,8 +19,8 @@ import msgspec
 from msgspec import Struct
 
 from objstore.contact_record import ContactRecord
-from objstore.db.description import Description, Row
 from objstore.db.info import Item
+from objstore.db.schema import Row, TableSchema
 from objstore.db.status import Status
 from objstore.db.summary import Summary
 from objstore.http.errors import HttpError
@@ -28,12 +28,12 @@ from objstore.http.errors import HttpError
 METHOD: Final = "REPLICATE"
 # Compared databases lie in several accounts: the path names none.
 COMPARED_ACCOUNT: Final = ".replication"
-QUESTIONS_MAX: Final = 1000
+SUMMARIES_MAX: Final = 1000
 BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
 BATCH_ROWS_MAX: Final = 10_000
 
 
-class Kind(Enum):
+class SyncStep(Enum):
     """The steps of a sync, as they stand in the query."""
 
     COMPARE = "compare"
@@ -42,7 +42,7 @@ class Kind(Enum):
     WHOLE = "whole"
 
 
-class Question(Struct, frozen=True, gc=False):
+class SummaryRequest(Struct, frozen=True, gc=False):
     """A database of the one who asks."""
 
     partition: int
@@ -50,7 +50,7 @@ class Question(Struct, frozen=True, gc=False):
     summary: Summary
 
 
-class Answer(Struct, frozen=True, gc=False):
+class SummaryResponse(Struct, frozen=True, gc=False):
     """The other's replica: None when there is none. With `trouble` it is not known. `clock` is the other's.
 
     `note` is that of its device if there is no replica, None if the device has none.
@@ -67,12 +67,12 @@ class Answer(Struct, frozen=True, gc=False):
         return self.summary is None and not self.trouble
 
 
-class Batch(Struct, Generic[Row], frozen=True):
+class RowBatch(Struct, Generic[Row], frozen=True):
     """Rows of a database, of the sequences after `after` up to and including `upto`, and what it knows besides.
 
     `points` are the sender's own if the batch brings all the sender holds, else {}. With `create` the database is to
     be made if it is absent. With `leaving` the sender wants to give up its own: see `removal`. Tombstones from before
-    `forgotten_before` are merged only where there is a row for them to delete: see `reclaiming`.
+    `forgotten_before` are merged only where there is a row for them to delete: see `removal`.
     """
 
     sender: str
@@ -93,7 +93,7 @@ class Batch(Struct, Generic[Row], frozen=True):
         return self.upto >= self.sequence
 
 
-class Merged(Struct, frozen=True):
+class MergeResult(Struct, frozen=True):
     """The replica after a batch was merged; `held` says whether it holds all that the sender had at `upto`."""
 
     summary: Summary
@@ -105,14 +105,14 @@ class Merged(Struct, frozen=True):
 Message = TypeVar("Message")
 
 encode: Final = msgspec.json.Encoder().encode
-QUESTIONS: Final = msgspec.json.Decoder(list[Question])
-ANSWERS: Final = msgspec.json.Decoder(list[Answer])
-MERGED: Final = msgspec.json.Decoder(Merged)
+SUMMARY_REQUESTS: Final = msgspec.json.Decoder(list[SummaryRequest])
+SUMMARY_RESPONSES: Final = msgspec.json.Decoder(list[SummaryResponse])
+MERGE_RESULT: Final = msgspec.json.Decoder(MergeResult)
 
 
-def batch_decoder(description: Description[Row]) -> msgspec.json.Decoder[Batch[Row]]:
+def batch_decoder(schema: TableSchema[Row]) -> msgspec.json.Decoder[RowBatch[Row]]:
     """Reads batches of one kind of rows."""
-    return msgspec.json.Decoder(Batch[description.row_type])  # type: ignore[name-defined]
+    return msgspec.json.Decoder(RowBatch[schema.row_type])  # type: ignore[name-defined]
 
 
 def decode(decoder: msgspec.json.Decoder[Message], body: bytes) -> Message:

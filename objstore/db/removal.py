@@ -1,14 +1,18 @@
-"""Giving up a database without losing what others write to it meanwhile.
+"""Removing databases, and dropping the tombstones of rows, without losing what others write or still have to learn.
 
-Other processes may have the file open, and would go on writing to it after it was unlinked. So it is first marked, in a
-transaction: its row in `resource` goes. That takes the write lock, so every write has come before, and is then seen
-here and stops the removal, or comes after, finds the mark, and looks for the database anew. The mark is durable before
-the folder is moved away, database and log in one step; a crash in between leaves a marked database, which the next
-pass finishes.
+A database is marked as removed before its folder is moved. Other processes may have the file open, and would go on
+writing to it after it was unlinked. The mark is the deletion of its row in `resource`, in a transaction, which takes
+the write lock: every write comes before, and is then seen here and stops the removal, or after, finds the mark, and
+looks for the database anew. The mark is durable before the folder moves; after a crash in between, the next pass
+finishes the removal.
 
-Who gives up a replica relies on others that confirmed to hold all of it. Two that give up theirs at the same time, each
-relying on the other (their rings may differ), would lose both: so a replica that confirms counts the promise, and is
-not given up itself in the pass in which it made one.
+A replica that has promised to keep the rows of another is not removed in the same pass. Otherwise two replicas that are
+removed at the same time, each relying on the other (their rings may differ), would lose both.
+
+A tombstone is dropped when it is old by every primary's clock and no primary holds an older live row. A replica accepts
+an old tombstone only if it deletes a row it holds; otherwise forgotten tombstones would circulate forever. So a replica
+may have merged everything of another and still lack an old tombstone, and get the deleted row from a third one later:
+before tombstones are dropped, they are sent once more to every primary whose live rows differ.
 """
 
 from __future__ import annotations
@@ -16,17 +20,23 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
-from typing import Final
+from typing import Final, Generic
 
 from objstore.db.connection import DatabaseRemoved
-from objstore.db.location import Place
+from objstore.db.database import Database
+from objstore.db.info import read_status
+from objstore.db.location import DatabaseLocation
+from objstore.db.rows import CHANGE
+from objstore.db.schema import Row, TableSchema, row_digest
 from objstore.db.store import TEMPORARY_FOLDER, AnyStore
 from objstore.db.summary import Summary, summary_of
 from objstore.runtime import Runtime
 from objstore.system import files, locks
+from objstore.timestamps import Timestamp
 
 REMOVED_PREFIX: Final = "removed-"
 ABANDONED_SECONDS: Final = 86_400.0  # nobody takes so long to receive a database
@@ -56,7 +66,7 @@ class Remover:
         self._store = store
         self._runtime = runtime
 
-    def remove(self, place: Place, allowed: Unchanged) -> bool:
+    def remove(self, place: DatabaseLocation, allowed: Unchanged) -> bool:
         """Remove it if that is still allowed when nobody can write to it. Raises as Database.write, LockTimeout."""
 
         def mark(connection: sqlite3.Connection) -> bool:
@@ -75,7 +85,7 @@ class Remover:
             self._move_away(place)
         return True
 
-    def finish(self, place: Place) -> None:
+    def finish(self, place: DatabaseLocation) -> None:
         """Move away a database that was found marked."""
         self.remove(place, lambda _: False)
 
@@ -89,13 +99,13 @@ class Remover:
             elif ".db." in name and _written(path) < now - ABANDONED_SECONDS:
                 files.unlink_quietly(path)
 
-    def _lock(self, place: Place) -> str:
+    def _lock(self, place: DatabaseLocation) -> str:
         """Of the device: one that was marked is moved by one process, and no new one in its place by another."""
         folder = f"{place.root}/{TEMPORARY_FOLDER}"
         files.make_directories(folder)
         return f"{folder}/{LOCK_NAME}"
 
-    def _move_away(self, place: Place) -> None:
+    def _move_away(self, place: DatabaseLocation) -> None:
         target = f"{place.root}/{TEMPORARY_FOLDER}/{REMOVED_PREFIX}{place.hash}"
         self._runtime.threads.call(_move_away, place.directory, target)
         self._runtime.log.info("database removed", file=place.file)
@@ -117,3 +127,71 @@ def _move_away(directory: str, target: str) -> None:
     with suppress(OSError):
         os.rmdir(os.path.dirname(directory))
         os.rmdir(os.path.dirname(os.path.dirname(directory)))
+
+
+ROWS_PER_TRANSACTION_MAX: Final = 200
+
+
+class Reclaimer(Generic[Row]):
+    """Drops old tombstones of one kind of database."""
+
+    def __init__(self, schema: TableSchema[Row], reclaim_age_seconds: float) -> None:
+        self._schema = schema
+        self._reclaim_age_seconds = reclaim_age_seconds
+        columns = ", ".join(("name", *schema.columns))
+        newest = f"max({', '.join(schema.moments)})"
+        self._find = f"SELECT {columns} FROM row WHERE deleted = 1 AND {newest} < ? AND sequence <= ? LIMIT ?"
+        self._find_since = f"SELECT 1 FROM row WHERE {newest} >= ? LIMIT 1"
+        one = " AND ".join(f"{column} = ?" for column in ("name", *schema.key))
+        self._read_one = f"SELECT {columns} FROM row WHERE deleted = 1 AND {one}"
+        self._drop_one = f"DELETE FROM row WHERE deleted = 1 AND {one}"
+
+    def is_used_since(self, moment: str, connection: sqlite3.Connection) -> bool:
+        """Whether anything has been written into a database since a moment, in the internal form."""
+        status = read_status(connection)
+        if max(status.put_timestamp, status.delete_timestamp) >= moment:
+            return True
+        return connection.execute(self._find_since, (moment,)).fetchone() is not None
+
+    def limit(self, now: float) -> str:
+        """What was written before this moment is old; in the internal form."""
+        return Timestamp.from_seconds(max(now - self._reclaim_age_seconds, 0.0)).internal
+
+    def run(self, database: Database, agreed_sequence: int, limit: str, resend: Callable[[Sequence[Row]], None]) -> int:
+        """Drop those from before `limit` of the sequences on which the primaries agreed; how many.
+
+        `resend` sends them to other replicas before. Raises as `resend` does, and as Database.write.
+        """
+        dropped = 0
+        while count := self._part(database, agreed_sequence, limit, resend):
+            dropped += count
+        return dropped
+
+    def _part(
+        self, database: Database, agreed_sequence: int, limit: str, resend: Callable[[Sequence[Row]], None]
+    ) -> int:
+        def find(connection: sqlite3.Connection) -> list[Row]:
+            found = connection.execute(self._find, (limit, agreed_sequence, ROWS_PER_TRANSACTION_MAX)).fetchall()
+            return [self._schema.row(name, True, values) for name, *values in found]
+
+        rows = database.read(find, long=True)
+        if not rows:
+            return 0
+        resend(rows)
+        return database.write(partial(self._drop_rows, rows))
+
+    def _drop_rows(self, rows: list[Row], connection: sqlite3.Connection) -> int:
+        """What has changed since it was read is left alone."""
+        read_status(connection)
+        digest, dropped = 0, 0
+        key_of, with_number = self._schema.key_of, bool(self._schema.key)
+        for row in rows:
+            name, number = key_of(row)
+            key = (name, number) if with_number else (name,)
+            found = connection.execute(self._read_one, key).fetchone()
+            if found is not None and self._schema.row(name, True, found[1:]) == row:
+                connection.execute(self._drop_one, key)
+                digest ^= row_digest(row)
+                dropped += 1
+        connection.execute(CHANGE, (0, 0, digest)).fetchone()
+        return dropped

@@ -2,7 +2,7 @@
 
 It looks at some databases at a time and asks each peer about all of them in one request; most have not changed, and are
 done with that. The rest are synced one by one. See `removal` on how replicas in the wrong place are given up, and
-`reclaiming` on what is dropped in the end.
+`removal` also says when old tombstones are dropped.
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ from objstore.config.databases import DatabaseReplicatorConfig
 from objstore.contact_record import read_contact_record, write_contact_record
 from objstore.daemon import Step
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed, DatabaseRemoved
-from objstore.db.description import Description, Row
-from objstore.db.location import Location, Place
-from objstore.db.messages import Answer, Question
-from objstore.db.peers import PeerFailed, Peers
-from objstore.db.reclaiming import Reclaimer
-from objstore.db.removal import Remover, same_as
+from objstore.db.location import DatabaseLocation, ResourceLocation, Walk
+from objstore.db.messages import SummaryRequest, SummaryResponse
+from objstore.db.removal import Reclaimer, Remover, same_as
 from objstore.db.reports import PassReport
+from objstore.db.schema import Row, TableSchema
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary, peek_all, read_summary
-from objstore.db.syncing import Outcome, Subject, Sync
-from objstore.db.walk import Walk
+from objstore.db.syncing import DatabaseReplicationClient, LocalReplica, ReplicaFailed, Sync, SyncResult
 from objstore.devices import Device
 from objstore.direct import Placement
 from objstore.http.transport import Transport
@@ -47,8 +44,8 @@ DATABASES_PER_STEP: Final = 50
 RECLAIM_LOOKS: Final = 168
 LOOKS_REMEMBERED_MAX: Final = 20_000  # of databases that have tombstones; beyond this all are looked through again
 
-Answers = Mapping[Device, Answer | PeerFailed]
-TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, LockTimeout, OSError, PeerFailed)
+PeerResponses = Mapping[Device, SummaryResponse | ReplicaFailed]
+TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, LockTimeout, OSError, ReplicaFailed)
 
 
 class DatabaseReplicator(Generic[Row]):
@@ -60,7 +57,7 @@ class DatabaseReplicator(Generic[Row]):
     def __init__(
         self,
         config: DatabaseReplicatorConfig,
-        description: Description[Row],
+        schema: TableSchema[Row],
         cluster: Cluster,
         devices: DeviceRoot,
         ring: Callable[[], Placement],
@@ -71,15 +68,15 @@ class DatabaseReplicator(Generic[Row]):
     ) -> None:
         self.config = config
         self.runtime = runtime
-        self.store = DatabaseStore(description, cluster, devices, runtime, open_max=config.concurrency)
-        self._description = description
+        self.store = DatabaseStore(schema, cluster, devices, runtime, open_max=config.concurrency)
+        self._schema = schema
         self._devices = devices
         self._ring = ring
         self._is_mine = is_mine
-        self._peers = Peers(description, transport, config.node_timeout)
-        self._sync = Sync(config, description, self.store, devices, self._peers, runtime)
+        self._peers = DatabaseReplicationClient(schema, transport, config.node_timeout)
+        self._sync = Sync(config, schema, self.store, devices, self._peers, runtime)
         self._remover = Remover(self.store, runtime)
-        self._reclaimer = Reclaimer(description, config.reclaim_age)
+        self._reclaimer = Reclaimer(schema, config.reclaim_age)
         self._report = PassReport(self.name, recon, runtime)
         self._at_once = Semaphore(config.concurrency)
         self._walk: Walk | None = None
@@ -92,11 +89,11 @@ class DatabaseReplicator(Generic[Row]):
         """Whether a deleted one may be forgotten: whoever had to hear of the deletion has."""
 
     @abstractmethod
-    def totals_changed(self, place: Place) -> None:
+    def totals_changed(self, place: DatabaseLocation) -> None:
         """The totals of a database have just changed."""
 
     @abstractmethod
-    def synced(self, subject: Subject) -> None:
+    def synced(self, replica: LocalReplica) -> None:
         """A primary's replica was compared with those peers that could be reached, and synced."""
 
     def step(self) -> Step:
@@ -108,10 +105,10 @@ class DatabaseReplicator(Generic[Row]):
         if not places:
             self._end(self._walk)
             return Step.IDLE
-        subjects = self._subjects(places)
-        answers = self._ask_peers(subjects)
+        replicas = self._replicas(places)
+        responses = self._ask_peers(replicas)
         tasks: list[Task[None]] = [
-            concurrency.spawn(self._look_after, subject, answers[number]) for number, subject in enumerate(subjects)
+            concurrency.spawn(self._replicate, replica, responses[number]) for number, replica in enumerate(replicas)
         ]
         for task in tasks:
             task.wait()
@@ -122,10 +119,10 @@ class DatabaseReplicator(Generic[Row]):
         self._report.begin()
         self._cut_off.clear()
         call = self.runtime.threads.call
-        walk = self._walk = call(Walk, self._devices, self._description.folder, self.runtime)
+        walk = self._walk = call(Walk, self._devices, self._schema.folder, self.runtime)
         oldest = self.runtime.clock.now() - self.config.reclaim_age
         for root in walk.roots:
-            note = call(read_contact_record, root, self._description.folder)
+            note = call(read_contact_record, root, self._schema.folder)
             if note is not None and note.last < oldest:
                 self._away[root] = note.last
             call(self._remover.clean, root, self.runtime.clock.now())
@@ -134,7 +131,7 @@ class DatabaseReplicator(Generic[Row]):
         """A device that was away stays so until a pass in which some peer has answered for each of its databases.
 
         One, not all: a dead disk elsewhere must not make the others seem to be away. Primaries forget nothing while one
-        of them does not answer.
+        of them does not response.
         """
         self._walk = None
         for root in walk.roots:
@@ -145,7 +142,7 @@ class DatabaseReplicator(Generic[Row]):
                 self.runtime.threads.call(
                     write_contact_record,
                     root,
-                    self._description.folder,
+                    self._schema.folder,
                     self.runtime.clock.now(),
                     self.config.reclaim_age,
                 )
@@ -153,23 +150,23 @@ class DatabaseReplicator(Generic[Row]):
                 self.runtime.log.warning("device cannot be written to", device=root, reason=str(error))
         self._report.end()
 
-    def _subjects(self, places: Sequence[Place]) -> list[Subject]:
+    def _replicas(self, places: Sequence[DatabaseLocation]) -> list[LocalReplica]:
         """Those of them that can be read, with what the ring says of them."""
-        subjects = []
+        replicas = []
         for place, found in zip(
             places, self.runtime.threads.call(peek_all, [place.file for place in places]), strict=True
         ):
             try:
-                subjects.append(self._subject(place, found))
+                replicas.append(self._replica(place, found))
             except DatabaseRemoved:
                 self._finish_removal(place)
             except DatabaseAbsent:
                 continue
             except TROUBLES as error:
                 self._failed(place, error)
-        return subjects
+        return replicas
 
-    def _subject(self, place: Place, found: Summary | Exception | None) -> Subject:
+    def _replica(self, place: DatabaseLocation, found: Summary | Exception | None) -> LocalReplica:
         if isinstance(found, Exception):
             raise found
         if found is None:
@@ -184,129 +181,133 @@ class DatabaseReplicator(Generic[Row]):
         if int(place.partition) != partition:
             mine = None
         path = ResourcePath(found.account, found.container)
-        location = Location(place.root, place.folder, place.partition, place.hash, device, path)
-        return Subject(location, partition, primaries, mine, found)
+        location = ResourceLocation(place.root, place.folder, place.partition, place.hash, device, path)
+        return LocalReplica(location, partition, primaries, mine, found)
 
-    def _ask_peers(self, subjects: Sequence[Subject]) -> list[dict[Device, Answer | PeerFailed]]:
-        """What each peer of each subject says, with one request to a peer for all that concern it."""
-        answers: list[dict[Device, Answer | PeerFailed]] = [{} for _ in subjects]
+    def _ask_peers(self, replicas: Sequence[LocalReplica]) -> list[dict[Device, SummaryResponse | ReplicaFailed]]:
+        """What each peer of each replica says, with one request to a peer for all that concern it."""
+        responses: list[dict[Device, SummaryResponse | ReplicaFailed]] = [{} for _ in replicas]
         wanted: dict[Device, list[int]] = {}
-        for number, subject in enumerate(subjects):
-            for node in subject.peers:
+        for number, replica in enumerate(replicas):
+            for node in replica.peers:
                 wanted.setdefault(node, []).append(number)
 
         def ask(node: Device, numbers: list[int]) -> None:
-            questions = [_question(subjects[number]) for number in numbers]
+            requests = [_summary_request(replicas[number]) for number in numbers]
             try:
-                found: Sequence[Answer | PeerFailed] = self._peers.compare(node, questions)
-            except PeerFailed as failure:
+                found: Sequence[SummaryResponse | ReplicaFailed] = self._peers.compare(node, requests)
+            except ReplicaFailed as failure:
                 found = [failure] * len(numbers)
-            for number, answer in zip(numbers, found, strict=True):
-                answers[number][node] = answer
+            for number, response in zip(numbers, found, strict=True):
+                responses[number][node] = response
 
         tasks: list[Task[None]] = [concurrency.spawn(ask, node, numbers) for node, numbers in wanted.items()]
         for task in tasks:
             task.wait()
-        return answers
+        return responses
 
-    def _look_after(self, subject: Subject, answers: Answers) -> None:
+    def _replicate(self, replica: LocalReplica, responses: PeerResponses) -> None:
         with self._at_once:
             try:
-                self._sync_all(subject, answers)
+                self._sync_all(replica, responses)
             except DatabaseAbsent:
                 return
             except TROUBLES as error:
-                self._failed(subject.location, error)
+                self._failed(replica.location, error)
 
-    def _sync_all(self, subject: Subject, answers: Answers) -> None:
+    def _sync_all(self, replica: LocalReplica, responses: PeerResponses) -> None:
         self._report.count("looked_at")
-        if answers and not any(isinstance(answer, Answer) or answer.device_gone for answer in answers.values()):
-            self._cut_off.add(subject.location.root)
-        limit = self._reclaimer.limit(self._slowest_clock(answers))
-        if self._forgettable(subject, answers, limit):
+        if responses and not any(
+            isinstance(response, SummaryResponse) or response.device_gone for response in responses.values()
+        ):
+            self._cut_off.add(replica.location.root)
+        limit = self._reclaimer.limit(self._slowest_clock(responses))
+        if self._forgettable(replica, responses, limit):
             return
-        if self._hold_back(subject, answers):
+        if self._defer_stale(replica, responses):
             return
         agreed = True
-        for node in subject.peers:
-            agreed &= self._sync_one(subject, node, answers[node], limit)
-        if subject.mine is None:
+        for node in replica.peers:
+            agreed &= self._sync_one(replica, node, responses[node], limit)
+        if replica.mine is None:
             if agreed:
-                self._give_up(subject)
+                self._give_up(replica)
             return
         if agreed:
-            self._reclaim(subject, answers, limit)
-        self.synced(subject)
+            self._reclaim(replica, responses, limit)
+        self.synced(replica)
 
-    def _slowest_clock(self, answers: Answers) -> float:
+    def _slowest_clock(self, responses: PeerResponses) -> float:
         """What is not old yet for one of them it would bring back to those that have forgotten it."""
-        clocks = [answer.clock for answer in answers.values() if isinstance(answer, Answer)]
+        clocks = [response.clock for response in responses.values() if isinstance(response, SummaryResponse)]
         return min([self.runtime.clock.now(), *clocks])
 
-    def _sync_one(self, subject: Subject, node: Device, answer: Answer | PeerFailed, limit: str) -> bool:
+    def _sync_one(
+        self, replica: LocalReplica, node: Device, response: SummaryResponse | ReplicaFailed, limit: str
+    ) -> bool:
         """Whether both replicas agree now."""
         try:
-            if isinstance(answer, PeerFailed):
-                raise answer
-            if answer.is_absent and subject.mine is not None and self._is_old_and_deleted(subject.summary, limit):
+            if isinstance(response, ReplicaFailed):
+                raise response
+            if response.is_absent and replica.mine is not None and self._is_old_and_deleted(replica.summary, limit):
                 # It has forgotten it, and must not be reminded. A handoff gives what it has before it goes: only
                 # primaries tell others of a deletion that nobody may have heard of yet.
                 return True
-            outcome = self._sync.run(subject, node, answer, limit)
-        except PeerFailed as failure:
-            self._failed(subject.location, failure)
-            if failure.device_gone and subject.mine is not None:
-                self._lend(subject, node, limit)
+            result = self._sync.run(replica, node, response, limit)
+        except ReplicaFailed as failure:
+            self._failed(replica.location, failure)
+            if failure.device_gone and replica.mine is not None:
+                self._sync_to_handoff(replica, node, limit)
             return False
-        self._count(subject, outcome)
-        return outcome.agreed
+        self._count(replica, result)
+        return result.agreed
 
-    def _lend(self, subject: Subject, gone: Device, limit: str) -> None:
+    def _sync_to_handoff(self, replica: LocalReplica, gone: Device, limit: str) -> None:
         """A handoff holds the replica of a device that is gone."""
-        handoffs = list(islice(self._ring().handoffs(subject.partition), len(subject.primaries)))
+        handoffs = list(islice(self._ring().handoffs(replica.partition), len(replica.primaries)))
         if not handoffs:
             return
         # All peers choose the same one for the same device, and another for another where there are enough.
-        node = handoffs[subject.primaries.index(gone) % len(handoffs)]
+        node = handoffs[replica.primaries.index(gone) % len(handoffs)]
         try:
-            (answer,) = self._peers.compare(node, [_question(subject)])
-            self._count(subject, self._sync.run(subject, node, answer, limit))
-        except PeerFailed as failure:
-            self._failed(subject.location, failure)
+            (response,) = self._peers.compare(node, [_summary_request(replica)])
+            self._count(replica, self._sync.run(replica, node, response, limit))
+        except ReplicaFailed as failure:
+            self._failed(replica.location, failure)
 
-    def _count(self, subject: Subject, outcome: Outcome) -> None:
-        self._report.count("unchanged" if outcome.agreed and not outcome.worked else "synced")
-        if outcome.changed:
-            self.totals_changed(subject.location)
+    def _count(self, replica: LocalReplica, result: SyncResult) -> None:
+        self._report.count("unchanged" if result.agreed and not result.worked else "synced")
+        if result.changed:
+            self.totals_changed(replica.location)
 
-    def _give_up(self, subject: Subject) -> None:
+    def _give_up(self, replica: LocalReplica) -> None:
         """This replica lies where it should not, and every primary has all of it: once they promise, it goes."""
-        if not all(self._sync.give_up(subject, node) for node in subject.primaries):
+        if not all(self._sync.give_up(replica, node) for node in replica.primaries):
             return
-        now = self._ring().primaries(subject.partition)
-        if now != subject.primaries or not subject.primaries:
+        now = self._ring().primaries(replica.partition)
+        if now != replica.primaries or not replica.primaries:
             return  # the ring has just changed
-        if self._remover.remove(subject.location, same_as(subject.summary)):
+        if self._remover.remove(replica.location, same_as(replica.summary)):
             self._report.count("removed")
 
-    def _forgettable(self, subject: Subject, answers: Answers, limit: str) -> bool:
+    def _forgettable(self, replica: LocalReplica, responses: PeerResponses, limit: str) -> bool:
         """Remove the replica of a resource deleted long ago, if all primaries say the same or have forgotten it."""
-        if not self._is_old_and_deleted(subject.summary, limit):
+        if not self._is_old_and_deleted(replica.summary, limit):
             return False
-        for answer in answers.values():
-            if not isinstance(answer, Answer) or answer.trouble:
+        for response in responses.values():
+            if not isinstance(response, SummaryResponse) or response.trouble:
                 return False
-            if answer.summary is not None and not self._is_old_and_deleted(answer.summary, limit):
+            if response.summary is not None and not self._is_old_and_deleted(response.summary, limit):
                 return False
-        before = subject.summary
+        before = replica.summary
 
         def allowed(now: Summary) -> bool:
             return same_as(before)(now) and self._is_old_and_deleted(now, limit)
 
-        with self.store.opened(subject.location) as database:
+        with self.store.opened(replica.location) as database:
             if not database.read(self.settled):
                 return False
-        removed = self._remover.remove(subject.location, allowed)
+        removed = self._remover.remove(replica.location, allowed)
         self._report.count("reclaimed", int(removed))
         return removed
 
@@ -315,7 +316,7 @@ class DatabaseReplicator(Generic[Row]):
         status = summary.status
         return status.deleted and summary.row_count == 0 and status.delete_timestamp < limit
 
-    def _hold_back(self, subject: Subject, answers: Answers) -> bool:
+    def _defer_stale(self, replica: LocalReplica, responses: PeerResponses) -> bool:
         """Hold it back, or set it aside, if its device was away for so long that the primaries may have forgotten it.
 
         Says whether it was. So they may if none knows it, and nothing has happened to it here since. It is set aside
@@ -323,68 +324,70 @@ class DatabaseReplicator(Generic[Row]):
         last: others know nothing anyway, and get what may be the last replica. In the partition of a former ring it may
         just be that they have not moved theirs.
         """
-        away_since = self._away.get(subject.location.root)
-        if away_since is None or int(subject.location.partition) != subject.partition:
+        away_since = self._away.get(replica.location.root)
+        if away_since is None or int(replica.location.partition) != replica.partition:
             return False
-        known = [each for each in answers.values() if isinstance(each, Answer) and each.is_absent]
-        if not known or any(isinstance(each, Answer) and each.summary is not None for each in answers.values()):
+        known = [each for each in responses.values() if isinstance(each, SummaryResponse) and each.is_absent]
+        if not known or any(
+            isinstance(each, SummaryResponse) and each.summary is not None for each in responses.values()
+        ):
             return False
-        with self.store.opened(subject.location) as database:
+        with self.store.opened(replica.location) as database:
             since = Timestamp.from_seconds(away_since).internal
             if database.read(partial(self._reclaimer.is_used_since, since), long=True):
                 return False
-        if len(known) < len(answers):
-            self._cut_off.add(subject.location.root)
+        if len(known) < len(responses):
+            self._cut_off.add(replica.location.root)
             self._report.count("failed")
-            self.runtime.log.warning("database held back: it may have been deleted", file=subject.location.file)
+            self.runtime.log.warning("database deferred: it may have been deleted", file=replica.location.file)
             return True
         if any(each.note is not None and each.note.was_in_service_at(away_since) for each in known):
-            self._set_aside(subject)
+            self._quarantine_stale(replica)
             return True
         return False
 
-    def _set_aside(self, subject: Subject) -> None:
-        location = subject.location
+    def _quarantine_stale(self, replica: LocalReplica) -> None:
+        location = replica.location
         target = self.runtime.threads.call(files.move_aside, location.directory, location.quarantine)
         self._report.count("set_aside")
         self.runtime.log.error("database unknown to all others since its device was away", target=target)
 
-    def _reclaim(self, subject: Subject, answers: Answers, limit: str) -> None:
+    def _reclaim(self, replica: LocalReplica, responses: PeerResponses, limit: str) -> None:
         """Drop old tombstones, now and then."""
-        if subject.summary.tombstone_digest == 0:
+        if replica.summary.tombstone_digest == 0:
             return
-        now, key = self.runtime.clock.now(), subject.location.file
+        now, key = self.runtime.clock.now(), replica.location.file
         if now < self._next_looks.get(key, 0.0):
             return
         if len(self._next_looks) >= LOOKS_REMEMBERED_MAX:
             self._next_looks.clear()
         self._next_looks[key] = now + self.config.reclaim_age / RECLAIM_LOOKS
-        others = [node for node, answer in answers.items() if _may_have_older_rows(subject, answer)]
+        others = [node for node, response in responses.items() if _may_have_older_rows(replica, response)]
 
-        def remind(rows: Sequence[Row]) -> None:
+        def resend_tombstones(rows: Sequence[Row]) -> None:
             for node in others:
-                self._sync.remind(subject, node, rows, limit)
+                self._sync.resend_tombstones(replica, node, rows, limit)
 
-        with self.store.opened(subject.location) as database:
-            dropped = self._reclaimer.run(database, subject.summary.sequence, limit, remind)
+        with self.store.opened(replica.location) as database:
+            dropped = self._reclaimer.run(database, replica.summary.sequence, limit, resend_tombstones)
         self._report.count("tombstones_dropped", dropped)
 
-    def _finish_removal(self, place: Place) -> None:
+    def _finish_removal(self, place: DatabaseLocation) -> None:
         try:
             self._remover.finish(place)
         except (DatabaseAbsent, *TROUBLES) as error:
             self._failed(place, error)
 
-    def _failed(self, place: Place, error: Exception) -> None:
+    def _failed(self, place: DatabaseLocation, error: Exception) -> None:
         self._report.count("failed")
         self.runtime.log.warning("database not replicated", file=place.file, reason=str(error))
 
 
-def _question(subject: Subject) -> Question:
-    return Question(subject.partition, subject.location.hash, subject.summary)
+def _summary_request(replica: LocalReplica) -> SummaryRequest:
+    return SummaryRequest(replica.partition, replica.location.hash, replica.summary)
 
 
-def _may_have_older_rows(subject: Subject, answer: Answer | PeerFailed) -> bool:
-    if isinstance(answer, PeerFailed) or answer.summary is None:
+def _may_have_older_rows(replica: LocalReplica, response: SummaryResponse | ReplicaFailed) -> bool:
+    if isinstance(response, ReplicaFailed) or response.summary is None:
         return False  # it has nothing, or this pass has failed
-    return answer.summary.live_digest != subject.summary.live_digest
+    return response.summary.live_digest != replica.summary.live_digest

@@ -1,120 +1,135 @@
-"""The tables of a database, and the bytes of a new one.
-
-`resource`     one row: whose database this is, its Status, the last sequence given to a row, and what replication
-               keeps: `id`, unique to this file; digests of the live rows and of the tombstones (`digests`); how
-               often it has promised to hold rows that another was about to give up (`promises`); up to which
-               sequence misplaced rows were handed on (`queued`). No row: the database is being removed (`removal`).
-`sync_point`   for each other replica's id, up to which of its sequences its rows are merged here (`points`).
-`metadata`     items of metadata, each with the timestamp of its value; an empty value is a removal.
-`policy_stat`  for each policy, sums over the live rows: kept exactly, in the transaction that changes the rows.
-`row`          what is listed. `sequence` grows with every change of any row, so that "what has changed since" is
-               a range of it.
-"""
+"""What differs between the databases of containers and of accounts, and what every row has: checks and a digest."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from functools import cache
-from typing import Final
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
-from objstore.db.connection import FORMAT_VERSION
-from objstore.db.description import Description, Row
-from objstore.db.info import Item
-from objstore.db.status import Status
-from objstore.paths import ResourcePath
+import msgspec
+import xxhash
+from msgspec import Struct
 
-SYNC_POINT_TABLE: Final = """
-CREATE TABLE sync_point (
-    id TEXT NOT NULL PRIMARY KEY,
-    sequence INTEGER NOT NULL,
-    at TEXT NOT NULL
-) WITHOUT ROWID;
-"""
-_COMMON: Final = f"""
-PRAGMA user_version = {FORMAT_VERSION};
-CREATE TABLE resource (
-    account TEXT NOT NULL,
-    container TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    put_timestamp TEXT NOT NULL,
-    delete_timestamp TEXT NOT NULL,
-    status_changed_at TEXT NOT NULL,
-    policy_index INTEGER NOT NULL,
-    sequence INTEGER NOT NULL DEFAULT 0,
-    id TEXT NOT NULL DEFAULT '',
-    live_digest INTEGER NOT NULL DEFAULT 0,
-    tombstone_digest INTEGER NOT NULL DEFAULT 0,
-    promises INTEGER NOT NULL DEFAULT 0,
-    queued INTEGER NOT NULL DEFAULT 0
-);
-{SYNC_POINT_TABLE}
-CREATE TABLE metadata (
-    name TEXT NOT NULL PRIMARY KEY,
-    value TEXT NOT NULL,
-    timestamp TEXT NOT NULL
-) WITHOUT ROWID;
-"""
-_INSERT_RESOURCE: Final = (
-    "INSERT INTO resource (account, container, created_at, put_timestamp, delete_timestamp, status_changed_at,"
-    " policy_index, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
-# Bytes 18 and 19 of a database file say how it is journaled; 2 is a write-ahead log (sqlite.org/fileformat2.html).
-JOURNAL_BYTES: Final = slice(18, 20)
-WRITE_AHEAD_LOG: Final = b"\x02\x02"
+from objstore.db.status import NEVER, Status
+from objstore.http.errors import HttpError
+
+Row = TypeVar("Row", bound=Struct)
+Key = tuple[str, int]
+Values = tuple[Any, ...]
 
 
-def tables_of(description: Description[Row]) -> str:
-    """The SQL that makes the tables."""
-    columns = "".join(f"    {name} {declaration},\n" for name, declaration in description.columns.items())
-    key = ", ".join(("deleted", "name", *description.key))
-    totals = ",\n".join(f"    {name} INTEGER NOT NULL" for name in description.totals)
-    return f"""{_COMMON}
-CREATE TABLE policy_stat (
-    policy_index INTEGER PRIMARY KEY,
-{totals}
-);
-CREATE TABLE row (
-    deleted INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-{columns}    PRIMARY KEY ({key})
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX row_sequence ON row (sequence);
-{description.more_tables}
-"""
+class TableSchema(ABC, Generic[Row]):
+    """One kind of database: a resource (a container, an account) and a row for each thing it lists.
 
-
-@cache
-def _empty_image(tables: str) -> bytes:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.executescript(tables)
-        return connection.serialize()
-
-
-def new_image(
-    description: Description[Row],
-    path: ResourcePath,
-    status: Status,
-    items: Sequence[Item],
-    database_id: str,
-    fill: Callable[[sqlite3.Connection], object] | None = None,
-) -> bytes:
-    """The file of a new database, whole: it is never visible without its resource and metadata.
-
-    `fill` puts rows into it.
+    The table `row` has the columns `deleted`, `name`, `sequence` and those of `columns`. It is clustered by
+    (deleted, name, ...`key`): live rows lie together in the order of listings, tombstones apart.
     """
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.deserialize(_empty_image(tables_of(description)))
-        values = (status.created_at, status.put_timestamp, status.delete_timestamp, status.status_changed_at)
-        connection.execute(_INSERT_RESOURCE, (path.account, path.container, *values, status.policy_index, database_id))
-        connection.executemany(
-            "INSERT INTO metadata (name, value, timestamp) VALUES (?, ?, ?)",
-            [(item.name, item.value, item.timestamp) for item in items],
-        )
-        if fill is not None:
-            fill(connection)
-        image = bytearray(connection.serialize())
-    image[JOURNAL_BYTES] = WRITE_AHEAD_LOG
-    return bytes(image)
+
+    folder: ClassVar[str]  # of a device
+    kind: ClassVar[str]  # "container" or "account", as it stands in XML and messages
+    columns: ClassVar[Mapping[str, str]]  # name -> declaration in SQL, besides deleted, name and sequence
+    key: ClassVar[tuple[str, ...]]  # columns that identify a row besides its name
+    totals: ClassVar[tuple[str, ...]]  # what is summed over the live rows of each policy; the first counts rows
+    sums: ClassVar[tuple[str, ...]]  # SQL expressions: what each of `totals` must be
+    more_tables: ClassVar[str]  # SQL that makes and fills what only this kind has
+    listed_as: ClassVar[str]  # the XML element of a row
+    moments: ClassVar[tuple[str, ...]]  # columns, and attributes of a row: the newest says when it last changed
+    row_type: type[Row]
+    json_row: str  # SQL expression: the JSON text of a row as listed
+
+    @abstractmethod
+    def checked(self, row: Row) -> Row:
+        """A row as it arrived, brought into the form in which it is stored; raises HttpError 400."""
+
+    @abstractmethod
+    def key_of(self, row: Row) -> Key:
+        """Its name and a number: rows with the same key are versions of one thing."""
+
+    @abstractmethod
+    def merge(self, one: Row, other: Row) -> Row:
+        """What both amount to: commutative, associative and idempotent, so that replicas converge."""
+
+    @abstractmethod
+    def is_deleted(self, row: Row) -> bool:
+        """Whether it is a tombstone: kept, neither listed nor counted."""
+
+    def is_old_tombstone(self, row: Row, moment: str) -> bool:
+        """Whether it is one from before this moment."""
+        return self.is_deleted(row) and max(getattr(row, each) for each in self.moments) < moment
+
+    @abstractmethod
+    def amounts(self, row: Row) -> tuple[int, ...]:
+        """What a live row adds to each of `totals`."""
+
+    @abstractmethod
+    def policy_of(self, row: Row) -> int:
+        """The policy under which it is counted."""
+
+    @abstractmethod
+    def values(self, row: Row) -> Values:
+        """What is stored in `columns`, in their order."""
+
+    @abstractmethod
+    def row(self, name: str, deleted: bool, values: Sequence[Any]) -> Row:
+        """The inverse of `values`."""
+
+    @abstractmethod
+    def is_gone(self, status: Status, row_count: int) -> bool:
+        """Whether the resource is answered for as deleted; `row_count` is that of live rows."""
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def row_digest(row: Row) -> int:
+    """64 bits of a row in its stored form, as a signed integer, which is what SQLite stores.
+
+    The digest of a set of rows is the exclusive or of those of its rows: it follows each change at once, and the
+    order of the changes is nothing.
+    """
+    digest = xxhash.xxh3_64_intdigest(_encode(row))
+    return digest if digest < 1 << 63 else digest - (1 << 64)
+
+
+def rows_digest(rows: Iterable[Row]) -> int:
+    """That of a set of rows."""
+    digest = 0
+    for row in rows:
+        digest ^= row_digest(row)
+    return digest
+
+
+def items_digest(items: Iterable[tuple[str, str, str]]) -> str:
+    """That of metadata: names, values and timestamps, in the order of the names."""
+    return xxhash.xxh3_64_hexdigest(_encode(list(items)))
+
+
+# The internal form, exactly: stored timestamps are compared as text.
+_TIMESTAMP: Final = re.compile(r"[0-9]{10}\.[0-9]{5}(?:_[0-9a-f]{16})?", re.ASCII).fullmatch
+INTEGER_MAX: Final = 2**63 - 1  # what SQLite stores
+
+
+def checked_timestamp(text: str) -> str:
+    """A timestamp in its internal form, "0" for never. Raises HttpError 400."""
+    if _TIMESTAMP(text):
+        return text
+    if text == "0":
+        return NEVER
+    raise HttpError(400, f"Bad timestamp {text[:40]!r}")
+
+
+def check_integers(*numbers: int) -> None:
+    """Raises HttpError 400 if one is negative or too large to be stored."""
+    for number in numbers:
+        if not 0 <= number <= INTEGER_MAX:
+            raise HttpError(400, "Bad number in a row")
+
+
+def check_name(name: str, length_max: int) -> None:
+    """Raises HttpError 400 if a name is empty or too long in UTF-8.
+
+    Whether a reserved name is allowed was decided where its object or container was written.
+    """
+    if not name or (len(name) * 4 > length_max and len(name.encode()) > length_max):
+        raise HttpError(400, f"A row's name must have 1 to {length_max} bytes")

@@ -1,4 +1,4 @@
-"""What container and account servers do alike: HEAD, GET, POST and UPDATE of a resource and its rows."""
+"""What container and account servers have in common: HEAD, GET, POST and UPDATE of a resource and its rows."""
 
 from __future__ import annotations
 
@@ -11,27 +11,72 @@ from msgspec import Struct
 
 from objstore.batching import BatchAbandoned, BatcherFull
 from objstore.cluster import Cluster
-from objstore.db.answering import Answering
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import BUSY_TIMEOUT_SECONDS, Database
-from objstore.db.description import Description, Row
 from objstore.db.info import Info, items_at, merge_metadata, read_info, read_metadata, read_status, read_totals
-from objstore.db.listing import Format, Listing, Query, parse_query
-from objstore.db.location import Location
+from objstore.db.listing import CONTENT_TYPES, Format, Listing, Query, parse_query, xml_document
+from objstore.db.location import ResourceLocation
 from objstore.db.messages import METHOD
-from objstore.db.rendering import CONTENT_TYPES, xml_document
-from objstore.db.requests import allows_reserved, split_path, timestamp_of
+from objstore.db.replication_server import DatabaseReplicationServer
+from objstore.db.rows import RowUpdates
+from objstore.db.schema import Row, TableSchema
 from objstore.db.status import Status
 from objstore.db.store import DatabaseStore
-from objstore.db.updates import Updates
-from objstore.headers import Backend, Client
+from objstore.headers import Backend, Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response, WsgiServer
-from objstore.limits import check_metadata
+from objstore.limits import Limits, check_metadata, check_path, text_of
 from objstore.mounts import DeviceRoot
+from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
 from objstore.system.concurrency import Semaphore, WaitTimeout
 from objstore.timestamps import Timestamp
+
+
+def allows_reserved(request: Request) -> bool:
+    """Whether names that begin with NUL may be used and are listed."""
+    return is_true(request.header(Backend.ALLOW_RESERVED_NAMES))
+
+
+def timestamp_of(request: Request) -> str:
+    """When the write happened, in the internal form. Raises HttpError 400."""
+    text = request.header(Client.TIMESTAMP)
+    if text is None:
+        raise HttpError(400, "Missing X-Timestamp header")
+    try:
+        return Timestamp.parse(text).internal
+    except ValueError:
+        raise HttpError(400, f"Invalid X-Timestamp header {text[:40]!r}") from None
+
+
+def policy_index_of(request: Request, header: str) -> int | None:
+    """The policy a header names by its index, None without the header. Raises HttpError 400."""
+    text = request.header(header)
+    if text is None or text == "":
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise HttpError(400, f"Invalid {header} {text[:40]!r}")
+    return int(text)
+
+
+def split_path(request: Request, limits: Limits, parts: int, kind: str) -> tuple[str, str, ResourcePath]:
+    """Device, partition and resource of /device/partition/account[/container]; `parts` of these must be there.
+
+    Raises HttpError 400, or 412 if the path is not UTF-8.
+    """
+    found = text_of(request.path, allow_nul=True).split("/", parts)
+    if len(found) != parts + 1 or found[0] or not all(found[1:]):
+        raise HttpError(400, f"The path does not name one {kind}")
+    path = ResourcePath(*found[3:])
+    check_path(limits, path)
+    last = path.container or path.account
+    # Rows are taken for resources that exist, however they came to be.
+    if last[0] == "\0" and request.method not in ("UPDATE", "REPLICATE") and not allows_reserved(request):
+        raise HttpError(400, "Reserved names are for internal use")
+    if "\0" in last[1:] and last[0] != "\0":
+        raise HttpError(412, "Invalid UTF8 or contains NULL")
+    return found[1], found[2], path
+
 
 # A page of more rows than this takes long enough to be read on a thread.
 ROWS_AT_ONCE_MAX: Final = 200
@@ -64,24 +109,24 @@ class DatabaseServer(WsgiServer, Generic[Row]):
 
     def __init__(
         self,
-        description: Description[Row],
+        schema: TableSchema[Row],
         decode_rows: Callable[[bytes], list[Row]],
         listing_limit_max: int,
         cluster: Cluster,
         devices: DeviceRoot,
         runtime: Runtime,
     ) -> None:
-        self.description = description
+        self.schema = schema
         self.cluster = cluster
         self.runtime = runtime
-        self.store = DatabaseStore(description, cluster, devices, runtime)
+        self.store = DatabaseStore(schema, cluster, devices, runtime)
         self._decode_rows = decode_rows
         self._listing_limit_max = listing_limit_max
-        self._listing = Listing(description)
+        self._listing = Listing(schema)
         self._long_pages = Semaphore(LONG_PAGES_MAX)
-        self._updates = Updates(description, self.store)
-        self._answering = Answering(description, self.store, devices, runtime, self.totals_changed)
-        self._verbs: dict[str, Callable[[Request, Location], Response]] = {
+        self._updates = RowUpdates(schema, self.store)
+        self._answering = DatabaseReplicationServer(schema, self.store, devices, runtime, self.totals_changed)
+        self._verbs: dict[str, Callable[[Request, ResourceLocation], Response]] = {
             "HEAD": self.head,
             "GET": self.get,
             "PUT": self.put,
@@ -91,15 +136,15 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         }
 
     @abstractmethod
-    def put(self, request: Request, location: Location) -> Response:
+    def put(self, request: Request, location: ResourceLocation) -> Response:
         """Create it or bring it back, and set metadata."""
 
     @abstractmethod
-    def delete(self, request: Request, location: Location) -> Response:
+    def delete(self, request: Request, location: ResourceLocation) -> Response:
         """Delete it."""
 
     @abstractmethod
-    def create_on_demand(self, request: Request, location: Location) -> bool:
+    def create_on_demand(self, request: Request, location: ResourceLocation) -> bool:
         """Create or bring back what rows arrived for, if it is of the kind that needs no PUT; says whether."""
 
     @abstractmethod
@@ -107,7 +152,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         """The headers that tell of its figures."""
 
     @abstractmethod
-    def totals_changed(self, location: Location) -> None:
+    def totals_changed(self, location: ResourceLocation) -> None:
         """Its totals, or whether it is there, have just changed."""
 
     def handle(self, request: Request) -> Response:
@@ -129,19 +174,19 @@ class DatabaseServer(WsgiServer, Generic[Row]):
             raise HttpError(507, "The device failed") from error
         raise HttpError(405, headers={"Allow": ", ".join(sorted(self._verbs))})
 
-    def _locate(self, request: Request) -> Location:
-        return self.store.locate(*split_path(request, self.cluster.limits, self.path_parts, self.description.kind))
+    def _locate(self, request: Request) -> ResourceLocation:
+        return self.store.locate(*split_path(request, self.cluster.limits, self.path_parts, self.schema.kind))
 
     def report(self, request: Request, error: Exception) -> None:
         """See WsgiServer."""
         self.runtime.log.exception("request failed", method=request.method, path=request.path, error=repr(error))
 
-    def head(self, _request: Request, location: Location) -> Response:
+    def head(self, _request: Request, location: ResourceLocation) -> Response:
         """What is known of it besides its rows."""
         with self.store.opened(location) as database:
             return Response(204, self._headers(self._existing(database)))
 
-    def get(self, request: Request, location: Location) -> Response:
+    def get(self, request: Request, location: ResourceLocation) -> Response:
         """A listing in the format asked for."""
         query = parse_query(request.query, self._listing_limit_max, allows_reserved(request))
         with self.store.opened(location) as database:
@@ -151,7 +196,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         headers[Client.CONTENT_TYPE] = CONTENT_TYPES[query.format]
         return Response(200 if body else 204, headers, body)
 
-    def post(self, request: Request, location: Location) -> Response:
+    def post(self, request: Request, location: ResourceLocation) -> Response:
         """Set and remove single items of metadata."""
         timestamp, metadata = timestamp_of(request), self.metadata_of(request)
 
@@ -164,7 +209,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
             database.write(change)
         return Response(204)
 
-    def update(self, request: Request, location: Location) -> Response:
+    def update(self, request: Request, location: ResourceLocation) -> Response:
         """Merge rows."""
         rows = self._rows_of(request)
         try:
@@ -177,11 +222,11 @@ class DatabaseServer(WsgiServer, Generic[Row]):
             self.totals_changed(location)
         return Response(202, self.merged(location, rows))
 
-    def merged(self, _location: Location, _rows: Sequence[Row]) -> dict[str, str]:
+    def merged(self, _location: ResourceLocation, _rows: Sequence[Row]) -> dict[str, str]:
         """What whoever sent these rows should know of how they fared; headers of the answer."""
         return {}
 
-    def put_anew(self, location: Location, status: Status, metadata: Mapping[str, str], timestamp: str) -> bool:
+    def put_anew(self, location: ResourceLocation, status: Status, metadata: Mapping[str, str], timestamp: str) -> bool:
         """Create its database; False if another request or process was faster."""
         check_metadata(self.cluster.limits, self.user_prefix, metadata)
         return self.store.create(location, status, items_at(metadata, timestamp))
@@ -189,7 +234,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
     def totals_of(self, connection: sqlite3.Connection) -> Totals:
         """How it stands, inside a transaction."""
         totals = Totals(read_status(connection), read_totals(connection), False)
-        gone = self.description.is_gone(totals.status, totals.row_count)
+        gone = self.schema.is_gone(totals.status, totals.row_count)
         return Totals(totals.status, totals.figures, gone)
 
     def metadata_of(self, request: Request) -> dict[str, str]:
@@ -208,19 +253,19 @@ class DatabaseServer(WsgiServer, Generic[Row]):
 
     def absent(self, info: Info) -> HttpError:
         """The answer for one that is deleted: with its timestamps, since the newest answer counts."""
-        return HttpError(404, headers=life_headers(info.status))
+        return HttpError(404, headers=status_headers(info.status))
 
     def _existing(self, database: Database) -> Info:
         info = database.read(read_info)
-        if self.description.is_gone(info.status, info.row_count):
+        if self.schema.is_gone(info.status, info.row_count):
             raise self.absent(info)
         return info
 
     def _headers(self, info: Info) -> dict[str, str]:
         modified = {Client.LAST_MODIFIED: Timestamp.parse(info.modified).http_date}
-        return life_headers(info.status) | modified | self.describe(info) | info.metadata
+        return status_headers(info.status) | modified | self.describe(info) | info.metadata
 
-    def _page(self, database: Database, query: Query, info: Info, location: Location) -> bytes:
+    def _page(self, database: Database, query: Query, info: Info, location: ResourceLocation) -> bytes:
         if min(query.limit, info.row_count) <= ROWS_AT_ONCE_MAX:
             return self._rendered(database, query, info, location, long=False)
         try:
@@ -232,12 +277,12 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         finally:
             self._long_pages.release()
 
-    def _rendered(self, database: Database, query: Query, info: Info, location: Location, long: bool) -> bytes:
+    def _rendered(self, database: Database, query: Query, info: Info, location: ResourceLocation, long: bool) -> bytes:
         page = database.read(lambda connection: self._listing.read(connection, query, info.status.policy_index), long)
         if query.format is not Format.XML:
             return page
         name = location.path.container or location.path.account
-        arguments = (page, self.description.kind, name, self.description.listed_as)
+        arguments = (page, self.schema.kind, name, self.schema.listed_as)
         return self.runtime.threads.call(xml_document, *arguments) if long else xml_document(*arguments)
 
     def _rows_of(self, request: Request) -> list[Row]:
@@ -249,10 +294,10 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         rows = self._decode_rows(request.body.read())
         if len(rows) > UPDATE_ROWS_MAX:
             raise HttpError(413, f"At most {UPDATE_ROWS_MAX} rows")
-        return [self.description.checked(row) for row in rows]
+        return [self.schema.checked(row) for row in rows]
 
 
-def life_headers(status: Status) -> dict[str, str]:
+def status_headers(status: Status) -> dict[str, str]:
     """The timestamps of a resource as other servers read them, and its age as clients see it."""
     return {
         Client.TIMESTAMP: Timestamp.parse(status.created_at).normal,

@@ -14,16 +14,14 @@ import xxhash
 
 from objstore.db.connection import FORMAT_VERSION, DatabaseCorrupt
 from objstore.db.database import Database
-from objstore.db.description import Description, Row
 from objstore.db.info import read_items
-from objstore.db.location import Location
+from objstore.db.location import ResourceLocation
 from objstore.db.merging import Merger
-from objstore.db.messages import Batch
-from objstore.db.migration import Upgrade, stored_rows, upgrade
-from objstore.db.points import advance
-from objstore.db.schema import JOURNAL_BYTES, WRITE_AHEAD_LOG
+from objstore.db.messages import RowBatch
+from objstore.db.schema import Row, TableSchema
 from objstore.db.store import DatabaseStore
-from objstore.db.summary import Summary, summary_of
+from objstore.db.summary import Summary, advance, summary_of
+from objstore.db.tables import JOURNAL_BYTES, WRITE_AHEAD_LOG, Upgrade, stored_rows, upgrade
 from objstore.headers import Backend
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
@@ -41,19 +39,24 @@ class Snapshots(Generic[Row]):
 
     def __init__(
         self,
-        description: Description[Row],
+        schema: TableSchema[Row],
         store: DatabaseStore[Row],
         devices: DeviceRoot,
         runtime: Runtime,
     ) -> None:
-        self._description = description
+        self._schema = schema
         self._store = store
         self._devices = devices
         self._runtime = runtime
-        self._merger = Merger(description, runtime)
+        self._merger = Merger(schema, runtime)
 
     def send(
-        self, database: Database, location: Location, transport: Transport, request: BackendRequest, timeout: float
+        self,
+        database: Database,
+        location: ResourceLocation,
+        transport: Transport,
+        request: BackendRequest,
+        timeout: float,
     ) -> int:
         """Copy the database as it is at one moment, while others write, and send it; the status answered.
 
@@ -78,7 +81,7 @@ class Snapshots(Generic[Row]):
                 refusal.close()
                 return refusal.status
 
-    def receive(self, location: Location, body: BodyReader, length: int) -> bool:
+    def receive(self, location: ResourceLocation, body: BodyReader, length: int) -> bool:
         """Take a snapshot in; durable on return. True if it became the database, False if it was merged into one.
 
         Raises HttpError 400, 422 for one that is not as it should be, DeviceFull, OSError, and as Database.write.
@@ -107,10 +110,10 @@ class Snapshots(Generic[Row]):
         if body.trailers.get(Backend.BODY_CHECKSUM) != digest.hexdigest():
             raise HttpError(422, "The snapshot does not match its checksum")
 
-    def _adopt(self, location: Location, copy: str) -> Summary:
+    def _adopt(self, location: ResourceLocation, copy: str) -> Summary:
         """Make the copy a replica of its own, which has merged all that its source held; the source's. Blocks."""
         with closing(_opened(copy, "rw")) as connection:
-            _upgrade_if_older(connection, copy, upgrade(self._description, lambda: self._store.new_id(copy)))
+            _upgrade_if_older(connection, copy, upgrade(self._schema, lambda: self._store.new_id(copy)))
             connection.execute("PRAGMA journal_mode = MEMORY")
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("BEGIN IMMEDIATE")
@@ -125,16 +128,16 @@ class Snapshots(Generic[Row]):
             file.write(WRITE_AHEAD_LOG)
         return source
 
-    def _merge(self, location: Location, copy: str, source: Summary) -> None:
+    def _merge(self, location: ResourceLocation, copy: str, source: Summary) -> None:
         """Merge the copy into the database that is there."""
         call = self._runtime.threads.call
         # Nobody else knows of the copy, and it changes no more.
         with closing(_opened(copy, "ro&immutable=1")) as connection, self._store.opened(location) as database:
             for deleted in (True, False):
-                rows = stored_rows(connection, self._description, deleted)
+                rows = stored_rows(connection, self._schema, deleted)
                 while part := call(_some, rows):
                     self._merger.merge_rows(database, part)
-            whole: Batch[Row] = Batch(
+            whole: RowBatch[Row] = RowBatch(
                 sender=source.id,
                 after=0,
                 upto=source.sequence,

@@ -14,12 +14,11 @@ import xxhash
 from objstore.cluster import Cluster
 from objstore.db.connection import DatabaseAbsent, DatabaseCorrupt
 from objstore.db.database import Database
-from objstore.db.description import Description, Row
 from objstore.db.info import Item
-from objstore.db.location import Location, Place
-from objstore.db.migration import upgrade
-from objstore.db.schema import new_image
+from objstore.db.location import DatabaseLocation, ResourceLocation
+from objstore.db.schema import Row, TableSchema
 from objstore.db.status import Status
+from objstore.db.tables import new_image, upgrade
 from objstore.http.errors import HttpError
 from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
@@ -37,15 +36,15 @@ class DatabaseStore(Generic[Row]):
 
     def __init__(
         self,
-        description: Description[Row],
+        schema: TableSchema[Row],
         cluster: Cluster,
         devices: DeviceRoot,
         runtime: Runtime,
         open_max: int = OPEN_DATABASES_MAX,
     ) -> None:
         """So many databases stay open; a daemon that comes to each of them seldom needs few."""
-        self.description = description
-        self._upgrade = upgrade(description, lambda: self.new_id(""))
+        self.schema = schema
+        self._upgrade = upgrade(schema, lambda: self.new_id(""))
         self._hasher = cluster.hasher
         self._devices = devices
         self._runtime = runtime
@@ -54,15 +53,15 @@ class DatabaseStore(Generic[Row]):
         self._inherited: OrderedDict[str, Database] = OrderedDict()
         self._owner = os.getpid()
 
-    def locate(self, device: str, partition: str, path: ResourcePath) -> Location:
+    def locate(self, device: str, partition: str, path: ResourcePath) -> ResourceLocation:
         """Where it is or would be. Raises HttpError 400 on a bad partition, DeviceUnavailable."""
         if not (partition.isascii() and partition.isdecimal()):
             raise HttpError(400, f"Invalid partition {partition!r}")
         root = self._devices.path(device)
-        return Location(root, self.description.folder, partition, self._hasher.hexdigest(path), device, path)
+        return ResourceLocation(root, self.schema.folder, partition, self._hasher.hexdigest(path), device, path)
 
     @contextmanager
-    def opened(self, place: Place) -> Iterator[Database]:
+    def opened(self, place: DatabaseLocation) -> Iterator[Database]:
         """The database while it is used. Raises DatabaseAbsent.
 
         One that turns out to be corrupt is moved to quarantine before DatabaseCorrupt goes on.
@@ -87,14 +86,16 @@ class DatabaseStore(Generic[Row]):
         parts = f"{self._runtime.random.getrandbits(128)} {file} {self._runtime.clock.timestamp().internal}"
         return xxhash.xxh3_128_hexdigest(parts.encode("utf-8", "surrogateescape"))
 
-    def create(self, location: Location, status: Status, items: Sequence[Item], fill: Filling | None = None) -> bool:
+    def create(
+        self, location: ResourceLocation, status: Status, items: Sequence[Item], fill: Filling | None = None
+    ) -> bool:
         """Make a database, with the rows that `fill` puts in; durable on return. False if there is one already.
 
         Its content and the folders above it are durable before it gets its name, so whoever sees it may rely on
         it; its name is flushed by the log that its first writer makes beside it, and here before returning. A crash
         leaves at most a file in the device's temporary folder. Raises DeviceFull, OSError.
         """
-        image = new_image(self.description, location.path, status, items, self.new_id(location.file), fill)
+        image = new_image(self.schema, location.path, status, items, self.new_id(location.file), fill)
         self._devices.check_space(location.device, len(image))
         with self.temporary_file(location) as temporary:
             changed = self._runtime.threads.call(files.make_directories, location.directory)
@@ -102,7 +103,7 @@ class DatabaseStore(Generic[Row]):
             return self.install(location, temporary)
 
     @contextmanager
-    def temporary_file(self, location: Location) -> Iterator[str]:
+    def temporary_file(self, location: ResourceLocation) -> Iterator[str]:
         """The name of a file on the same device, which is removed in the end."""
         folder = f"{location.root}/{TEMPORARY_FOLDER}"
         files.make_directories(folder)
@@ -112,7 +113,7 @@ class DatabaseStore(Generic[Row]):
         finally:
             files.unlink_quietly(name)
 
-    def install(self, location: Location, temporary: str) -> bool:
+    def install(self, location: ResourceLocation, temporary: str) -> bool:
         """Give a flushed file its place; durable on return. False if there is a database already. Raises OSError."""
         try:
             os.link(temporary, location.file)
@@ -170,7 +171,7 @@ class DatabaseStore(Generic[Row]):
             concurrency.sleep(0.1)
         self._runtime.threads.call(database.close)
 
-    def _quarantine(self, place: Place, error: DatabaseCorrupt) -> None:
+    def _quarantine(self, place: DatabaseLocation, error: DatabaseCorrupt) -> None:
         log = self._runtime.log
         try:
             target = self._runtime.threads.call(files.move_aside, place.directory, place.quarantine)

@@ -1,39 +1,179 @@
-"""Bringing one database and one peer's replica to the same state."""
+"""Brings one database and a peer's replica to the same state: decides from their summaries, then exchanges rows."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Final, Generic
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Generic
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from objstore.config.databases import DatabaseReplicatorConfig
 from objstore.db.database import Database
-from objstore.db.description import Description, Row
-from objstore.db.location import Location
+from objstore.db.location import ResourceLocation
 from objstore.db.merging import BatchReader, Merger
-from objstore.db.messages import Answer, Batch, Merged
-from objstore.db.peers import PeerFailed, Peers
-from objstore.db.planning import Plan, decide, was_turned_back
+from objstore.db.messages import (
+    BATCH_BYTES_MAX,
+    COMPARED_ACCOUNT,
+    MERGE_RESULT,
+    METHOD,
+    SUMMARY_RESPONSES,
+    MergeResult,
+    Message,
+    RowBatch,
+    SummaryRequest,
+    SummaryResponse,
+    SyncStep,
+    batch_decoder,
+    encode,
+)
+from objstore.db.schema import Row, TableSchema
 from objstore.db.snapshots import Snapshots
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary
 from objstore.devices import Device
+from objstore.errors import StoreError
+from objstore.headers import Client
 from objstore.http.errors import HttpError
-from objstore.http.transport import NodeFailure
+from objstore.http.transport import BackendRequest, NodeFailure, Transport
 from objstore.mounts import DeviceFull, DeviceRoot
+from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
 
-# A snapshot is written to the disk, read, sent, and written at the other end before the answer comes.
+
+class SyncPlan(Struct, frozen=True):
+    """What is to be done about one peer.
+
+    `push_from` and `pull_from` are sequences after which rows are missing there or here. With `create` the peer has no
+    replica. `agree` means that the rows are equal, and that this is not noted here yet. `strayed` means that rows
+    differ although each has merged all of the other's: one is damaged. RowBatch explains `forgotten_before`.
+    """
+
+    create: bool = False
+    push_from: int | None = None
+    pull_from: int | None = None
+    agree: bool = False
+    strayed: bool = False
+    forgotten_before: str = ""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether both are in the same state, and know it."""
+        return not (self.create or self.agree) and self.push_from is None and self.pull_from is None
+
+
+def decide(mine: Summary, theirs: Summary | None, both_ways: bool) -> SyncPlan:
+    """What one pass does; a replica that is to be given up only gives (`both_ways` is false)."""
+    if theirs is None:
+        return SyncPlan(create=True, push_from=0)
+    known_there, known_here = theirs.points.get(mine.id, 0), mine.points.get(theirs.id, 0)
+    if mine.same_rows(theirs):
+        push = None if mine.same_state(theirs) else known_there
+        return SyncPlan(push_from=push, agree=both_ways and known_here < theirs.sequence)
+    push = known_there if known_there < mine.sequence or not mine.same_state(theirs) else None
+    pull = known_here if both_ways and known_here < theirs.sequence else None
+    if known_there >= mine.sequence and known_here >= theirs.sequence and mine.live_digest != theirs.live_digest:
+        # Tombstones may differ, since each replica drops old ones when it comes to them. Live rows may not.
+        return SyncPlan(push_from=0, pull_from=0 if both_ways else None, strayed=True)
+    return SyncPlan(push_from=push, pull_from=pull)
+
+
+def was_turned_back(mine: Summary, theirs: Summary) -> bool:
+    """Whether the peer has merged sequences that were not given out here: an older copy of the file was put back.
+
+    New rows would get sequences again that the peer believes to have.
+    """
+    return theirs.points.get(mine.id, 0) > mine.sequence
+
+
+_HEADERS: Final[Mapping[str, str]] = {Client.CONTENT_TYPE: "application/json"}
+
+
+@dataclass(eq=False)
+class ReplicaFailed(StoreError):
+    """A peer did not do its part; `status` is what it answered, 0 if it did not."""
+
+    message: ClassVar[str] = "{node.address}/{node.device}: {reason}"
+
+    node: Device
+    status: int
+    reason: str
+
+    @property
+    def device_gone(self) -> bool:
+        """Whether the server is there and its device is not."""
+        return self.status == 507
+
+
+class DatabaseReplicationClient(Generic[Row]):
+    """Asks peers of one kind of database."""
+
+    def __init__(self, schema: TableSchema[Row], transport: Transport, timeout_seconds: float) -> None:
+        self.transport = transport
+        self.timeout_seconds = timeout_seconds
+        self._batches = batch_decoder(schema)
+
+    def compare(self, node: Device, requests: Sequence[SummaryRequest]) -> list[SummaryResponse]:
+        """What a device has of some databases. Raises ReplicaFailed."""
+        request = self._request(SyncStep.COMPARE, node, 0, ResourcePath(COMPARED_ACCOUNT))
+        body = self._ask(request, encode(requests))
+        responses = self._read(SUMMARY_RESPONSES, node, body)
+        if len(responses) != len(requests):
+            raise ReplicaFailed(node, 0, f"{len(responses)} responses to {len(requests)} requests")
+        return responses
+
+    def merge(self, node: Device, partition: int, path: ResourcePath, batch: RowBatch[Row]) -> MergeResult:
+        """Have a batch merged. Raises ReplicaFailed."""
+        body = self._ask(self._request(SyncStep.MERGE, node, partition, path), encode(batch))
+        return self._read(MERGE_RESULT, node, body)
+
+    def rows(self, node: Device, partition: int, path: ResourcePath, after: int, limit: int) -> RowBatch[Row]:
+        """Rows of a peer. Raises ReplicaFailed."""
+        request = self._request(SyncStep.ROWS, node, partition, path, f"&after={after}&limit={limit}")
+        body = self._ask(request, b"")
+        return self._read(self._batches, node, body)
+
+    def whole(self, node: Device, partition: int, path: ResourcePath) -> BackendRequest:
+        """The head of a request that brings a snapshot."""
+        return self._request(SyncStep.WHOLE, node, partition, path)
+
+    def _request(
+        self, kind: SyncStep, node: Device, partition: int, path: ResourcePath, more: str = ""
+    ) -> BackendRequest:
+        return BackendRequest(METHOD, node.on_replication, partition, path, _HEADERS, f"step={kind.value}{more}")
+
+    def _ask(self, request: BackendRequest, body: bytes) -> bytes:
+        try:
+            response = self.transport.request(request, body, self.timeout_seconds)
+            content = response.read_all(BATCH_BYTES_MAX)
+        except NodeFailure as failure:
+            raise ReplicaFailed(request.node, 0, failure.reason) from failure
+        except ValueError as error:
+            raise ReplicaFailed(request.node, 0, str(error)) from error
+        if response.status // 100 != 2:
+            reason = content.decode("utf-8", "replace").strip() or str(response.status)
+            raise ReplicaFailed(request.node, response.status, reason)
+        return content
+
+    @staticmethod
+    def _read(decoder: msgspec.json.Decoder[Message], node: Device, body: bytes) -> Message:
+        try:
+            return decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ReplicaFailed(node, 0, f"an response that cannot be read: {error}") from error
+
+
+# A snapshot is written to the disk, read, sent, and written at the other end before the response comes.
 WHOLE_TIMEOUT_SECONDS: Final = 600.0
 
 
-class Subject(Struct, frozen=True):
+class LocalReplica(Struct, frozen=True):
     """A database that is being looked after: where it lies, where the ring wants it, how it stood."""
 
-    location: Location
+    location: ResourceLocation
     partition: int  # that of the ring, which is another than the location's where it was put down wrongly
     primaries: tuple[Device, ...]
     mine: Device | None  # the primary that this replica is, None for one that is to be given up
@@ -45,7 +185,7 @@ class Subject(Struct, frozen=True):
         return tuple(node for node in self.primaries if node != self.mine)
 
 
-class Outcome(Struct, frozen=True):
+class SyncResult(Struct, frozen=True):
     """How the replica of a peer stands after a sync.
 
     `agreed`: it holds all that this one held when the pass came to it, and the other way round.
@@ -62,129 +202,135 @@ class Sync(Generic[Row]):
     def __init__(
         self,
         config: DatabaseReplicatorConfig,
-        description: Description[Row],
+        schema: TableSchema[Row],
         store: DatabaseStore[Row],
         devices: DeviceRoot,
-        peers: Peers[Row],
+        peers: DatabaseReplicationClient[Row],
         runtime: Runtime,
     ) -> None:
         self._config = config
         self._store = store
         self._peers = peers
         self._runtime = runtime
-        self._merger = Merger(description, runtime)
-        self._reader = BatchReader(description)
-        self._snapshots = Snapshots(description, store, devices, runtime)
+        self._merger = Merger(schema, runtime)
+        self._reader = BatchReader(schema)
+        self._snapshots = Snapshots(schema, store, devices, runtime)
 
-    def run(self, subject: Subject, node: Device, answer: Answer, forgotten_before: str) -> Outcome:
-        """Do what is needed. Raises PeerFailed, and as operations on databases do. On `forgotten_before` see Batch."""
-        if answer.trouble:
-            raise PeerFailed(node, 0, answer.trouble)
-        mine, theirs = subject.summary, answer.summary
+    def run(self, replica: LocalReplica, node: Device, response: SummaryResponse, forgotten_before: str) -> SyncResult:
+        """Do what is needed. Raises ReplicaFailed, and as operations on databases do."""
+        if response.trouble:
+            raise ReplicaFailed(node, 0, response.trouble)
+        mine, theirs = replica.summary, response.summary
         if theirs is not None and was_turned_back(mine, theirs):
-            self._take_new_id(subject)
-            return Outcome(agreed=False)
-        plan = decide(mine, theirs, subject.mine is not None)
+            self._take_new_id(replica)
+            return SyncResult(agreed=False)
+        plan = decide(mine, theirs, replica.mine is not None)
         if plan.nothing:
-            return Outcome(agreed=True, worked=False)
+            return SyncResult(agreed=True, worked=False)
         plan = replace(plan, forgotten_before=forgotten_before)
         if plan.strayed:
-            self._runtime.log.warning("replicas have strayed", file=subject.location.file, peer=node.address)
-        with self._store.opened(subject.location) as database:
+            self._runtime.log.warning("replicas have strayed", file=replica.location.file, peer=node.address)
+        with self._store.opened(replica.location) as database:
             if self._wants_whole(plan, mine):
-                return self._send_whole(subject, node, database, plan)
-            return self._exchange(subject, node, database, plan, theirs)
+                return self._send_whole(replica, node, database, plan)
+            return self._exchange(replica, node, database, plan, theirs)
 
-    def give_up(self, subject: Subject, node: Device) -> bool:
+    def give_up(self, replica: LocalReplica, node: Device) -> bool:
         """Ask a primary to promise that it keeps all that is here; whether it holds it. Raises as `run`."""
-        with self._store.opened(subject.location) as database:
-            batch = self._reader.read(database, subject.summary.sequence, 1)
-        if batch.rows or batch.sequence != subject.summary.sequence:
+        with self._store.opened(replica.location) as database:
+            batch = self._reader.read(database, replica.summary.sequence, 1)
+        if batch.rows or batch.sequence != replica.summary.sequence:
             return False
-        merged = self._merge(subject, node, replace(batch, leaving=True))
+        merged = self._merge(replica, node, replace(batch, leaving=True))
         return merged.held
 
-    def remind(self, subject: Subject, node: Device, rows: Sequence[Row], forgotten_before: str) -> None:
-        """Have a peer delete what older rows it has of these tombstones. Raises PeerFailed."""
-        mine = subject.summary
-        batch = Batch(mine.id, 0, 0, mine.sequence, {}, mine.status, [], list(rows), forgotten_before=forgotten_before)
-        self._merge(subject, node, batch)
+    def resend_tombstones(
+        self, replica: LocalReplica, node: Device, rows: Sequence[Row], forgotten_before: str
+    ) -> None:
+        """Have a peer delete what older rows it has of these tombstones. Raises ReplicaFailed."""
+        mine = replica.summary
+        batch = RowBatch(
+            mine.id, 0, 0, mine.sequence, {}, mine.status, [], list(rows), forgotten_before=forgotten_before
+        )
+        self._merge(replica, node, batch)
 
-    def _wants_whole(self, plan: Plan, mine: Summary) -> bool:
+    def _wants_whole(self, plan: SyncPlan, mine: Summary) -> bool:
         if plan.push_from is None or plan.strayed:
             return False
         batches = 1 if plan.create else self._config.max_diffs
         return mine.sequence - plan.push_from > batches * self._config.per_diff
 
-    def _send_whole(self, subject: Subject, node: Device, database: Database, plan: Plan) -> Outcome:
-        location = subject.location
-        request = self._peers.whole(node, subject.partition, location.path)
+    def _send_whole(self, replica: LocalReplica, node: Device, database: Database, plan: SyncPlan) -> SyncResult:
+        location = replica.location
+        request = self._peers.whole(node, replica.partition, location.path)
         try:
             transport = self._peers.transport
             status = self._snapshots.send(database, location, transport, request, WHOLE_TIMEOUT_SECONDS)
         except DeviceFull:
             # No room for a copy: a full device must be emptied all the same.
-            return self._exchange(subject, node, database, plan, None)
+            return self._exchange(replica, node, database, plan, None)
         except NodeFailure as failure:
-            raise PeerFailed(node, 0, failure.reason) from failure
+            raise ReplicaFailed(node, 0, failure.reason) from failure
         if status not in (201, 202):
-            raise PeerFailed(node, status, f"a whole database was answered with {status}")
+            raise ReplicaFailed(node, status, f"a whole database was answered with {status}")
         self._runtime.log.info("database sent", file=location.file, peer=node.address, device=node.device)
-        return Outcome(agreed=False)  # the next pass looks at what has become of it
+        return SyncResult(agreed=False)  # the next pass looks at what has become of it
 
     def _exchange(
-        self, subject: Subject, node: Device, database: Database, plan: Plan, theirs: Summary | None
-    ) -> Outcome:
+        self, replica: LocalReplica, node: Device, database: Database, plan: SyncPlan, theirs: Summary | None
+    ) -> SyncResult:
         agreed, changed = True, False
-        both_ways = subject.mine is not None
+        both_ways = replica.mine is not None
         if plan.push_from is not None:
-            merged, agreed = self._push(subject, node, database, plan)
+            merged, agreed = self._push(replica, node, database, plan)
             theirs = merged.summary
             if both_ways:
                 changed = self._merger.merge_state(database, theirs.status, merged.items)
         if plan.pull_from is not None:
-            complete, pulled = self._pull(subject, node, database, plan)
+            complete, pulled = self._pull(replica, node, database, plan)
             agreed, changed = agreed and complete, changed or pulled
         if plan.agree and theirs is not None:
             self._merger.agree(database, theirs)
-        return Outcome(agreed, changed=changed)
+        return SyncResult(agreed, changed=changed)
 
-    def _push(self, subject: Subject, node: Device, database: Database, plan: Plan) -> tuple[Merged, bool]:
+    def _push(
+        self, replica: LocalReplica, node: Device, database: Database, plan: SyncPlan
+    ) -> tuple[MergeResult, bool]:
         """Send rows; what the peer answered last, and whether it now holds all that was here."""
         after = plan.push_from or 0
         batches, batches_max = 0, self._batches_max(plan)
         while True:
             batch = self._reader.read(database, after, self._config.per_diff)
             batch = replace(batch, create=plan.create and after == 0, forgotten_before=plan.forgotten_before)
-            merged = self._merge(subject, node, batch)
+            merged = self._merge(replica, node, batch)
             after, batches = batch.upto, batches + 1
             if batch.complete or not merged.held or batches >= batches_max:
                 return merged, batch.complete and merged.held
 
-    def _pull(self, subject: Subject, node: Device, database: Database, plan: Plan) -> tuple[bool, bool]:
+    def _pull(self, replica: LocalReplica, node: Device, database: Database, plan: SyncPlan) -> tuple[bool, bool]:
         """Fetch rows; whether all have come, and whether totals changed here."""
         after, changed = plan.pull_from or 0, False
         for _ in range(self._batches_max(plan)):
-            batch = self._peers.rows(node, subject.partition, subject.location.path, after, self._config.per_diff)
+            batch = self._peers.rows(node, replica.partition, replica.location.path, after, self._config.per_diff)
             try:
                 batch = replace(self._merger.checked(batch), forgotten_before=plan.forgotten_before)
             except HttpError as error:
-                raise PeerFailed(node, 0, f"bad rows: {error.reason}") from error
+                raise ReplicaFailed(node, 0, f"bad rows: {error.reason}") from error
             changed |= self._merger.merge(database, batch).totals_changed
             if batch.complete:
                 return True, changed
             after = batch.upto
         return False, changed
 
-    def _batches_max(self, plan: Plan) -> int:
+    def _batches_max(self, plan: SyncPlan) -> int:
         """The rest follows in the next pass; but who has strayed begins anew each time, and would never see the end."""
         return sys.maxsize if plan.strayed else self._config.max_diffs
 
-    def _merge(self, subject: Subject, node: Device, batch: Batch[Row]) -> Merged:
-        return self._peers.merge(node, subject.partition, subject.location.path, batch)
+    def _merge(self, replica: LocalReplica, node: Device, batch: RowBatch[Row]) -> MergeResult:
+        return self._peers.merge(node, replica.partition, replica.location.path, batch)
 
-    def _take_new_id(self, subject: Subject) -> None:
-        new_id = self._store.new_id(subject.location.file)
-        with self._store.opened(subject.location) as database:
+    def _take_new_id(self, replica: LocalReplica) -> None:
+        new_id = self._store.new_id(replica.location.file)
+        with self._store.opened(replica.location) as database:
             database.write(lambda connection: connection.execute("UPDATE resource SET id = ?", (new_id,)).rowcount)
-        self._runtime.log.warning("database was turned back, and got a new id", file=subject.location.file)
+        self._runtime.log.warning("database was turned back, and got a new id", file=replica.location.file)

@@ -10,7 +10,7 @@ import msgspec
 from objstore.account import reaper
 from objstore.container import reconciler, rows
 from objstore.container import updater as container_updater
-from objstore.db import database, merging, planning, reclaiming, replicator, status, syncing
+from objstore.db import database, merging, removal, replicator, status, syncing
 from objstore.rows import encode_rows
 from tests.simulation.planting import Mutant, always, nothing, replace
 
@@ -27,20 +27,20 @@ def older_rows_win() -> None:
 
 def rows_are_not_pushed() -> None:
     """Replicas of a database that differ are taken for equal."""
-    replace("decide", lambda mine, theirs, both_ways: planning.Plan(), syncing)
+    replace("decide", lambda mine, theirs, both_ways: syncing.SyncPlan(), syncing)
 
 
 def sync_points_go_too_far() -> None:
     """A batch of a few rows counts as all there were, and nobody looks whether the rows are equal after that."""
-    real, decide = merging.BatchReader._read_inside, planning.decide
+    real, decide = merging.BatchReader._read_inside, syncing.decide
 
     def read(self: Any, after: int, limit: int, connection: sqlite3.Connection) -> Any:
         batch = real(self, after, limit, connection)
         return msgspec.structs.replace(batch, upto=batch.sequence)
 
-    def decide_without(mine: Any, theirs: Any, both_ways: bool) -> planning.Plan:
+    def decide_without(mine: Any, theirs: Any, both_ways: bool) -> syncing.SyncPlan:
         plan = decide(mine, theirs, both_ways)
-        return planning.Plan() if plan.strayed else plan
+        return syncing.SyncPlan() if plan.strayed else plan
 
     replace("_read_inside", read, merging.BatchReader)
     replace("decide", decide_without, syncing)
@@ -53,7 +53,7 @@ def deletions_of_databases_are_not_merged() -> None:
 
 def row_tombstones_are_dropped_early() -> None:
     """A deleted row is forgotten at once, though a replica may still have the row."""
-    replace("limit", lambda *_: "9", reclaiming.Reclaimer)
+    replace("limit", lambda *_: "9", removal.Reclaimer)
     real = replicator.DatabaseReplicator._sync_all
 
     def sync_all(self: Any, subject: Any, answers: Any) -> None:
@@ -67,7 +67,7 @@ def row_tombstones_are_dropped_early() -> None:
 
 def accounts_are_not_told() -> None:
     """Figures of containers stay where they are."""
-    replace("_told", always(True), container_updater.ContainerUpdater)
+    replace("_report_to_account", always(True), container_updater.ContainerUpdater)
 
 
 def reaper_leaves_containers() -> None:

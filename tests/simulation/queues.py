@@ -116,7 +116,7 @@ class Queues:
             is_unheard_of = (
                 standing is not None
                 and standing.policy_index == entry.policy_index
-                and entry.life.outranks(standing.life)
+                and entry.incarnation.supersedes(standing.incarnation)
             )
             is_seen = is_there and not is_unheard_of and self._is_seen(entry.path, entry.timestamp.normal, POLICIES)
             if outdated or is_seen:

@@ -21,7 +21,7 @@ from typing import Final
 
 from objstore.cluster import Cluster
 from objstore.config.units import Reserve
-from objstore.container.rows import ContainerDescription
+from objstore.container.rows import ContainerSchema
 from objstore.db.rows import RowTable
 from objstore.db.status import new_status
 from objstore.db.store import DatabaseStore
@@ -46,7 +46,7 @@ class Layout:
         self._cluster = Cluster.load(made.directory / layout.CLUSTER_FILE)
         runtime = Runtime(log=get_logger("bench"))
         self._ring = Rings(str(made.nodes[0].ring_dir), runtime.clock).container
-        self._description = ContainerDescription(self._cluster.limits)
+        self._description = ContainerSchema(self._cluster.limits)
         self._rows = rows
         self._moment = runtime.clock.timestamp().internal
         self._stores = {

@@ -7,9 +7,9 @@ import sqlite3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.db.digests import rows_digest
-from objstore.db.migration import stored_rows
 from objstore.db.rows import RowTable
+from objstore.db.schema import rows_digest
+from objstore.db.tables import stored_rows
 from objstore.rows import ObjectRow
 from tests.properties.container.test_rows import OBJECTS, check_database, database, names, object_rows
 

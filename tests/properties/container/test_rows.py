@@ -9,20 +9,20 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.account.rows import AccountDescription, merge_container_rows
-from objstore.container.rows import ContainerDescription
-from objstore.db.description import Description, Row
+from objstore.account.rows import AccountSchema, merge_container_rows
+from objstore.container.rows import ContainerSchema
 from objstore.db.info import read_totals
 from objstore.db.rows import RowTable
-from objstore.db.schema import new_image
+from objstore.db.schema import Row, TableSchema
 from objstore.db.status import new_status
+from objstore.db.tables import new_image
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.rows import ContainerRow, ObjectRow, merge_object_rows
 
-OBJECTS = ContainerDescription(Limits())
-CONTAINERS = AccountDescription(Limits(), Policies([Policy(0, "gold", default=True), Policy(1, "silver")]))
+OBJECTS = ContainerSchema(Limits())
+CONTAINERS = AccountSchema(Limits(), Policies([Policy(0, "gold", default=True), Policy(1, "silver")]))
 
 timestamps = st.integers(1, 6).map(lambda second: f"170000000{second}.00000") | st.sampled_from(
     ["1700000003.00000_0000000000000001", "1700000003.00000_00000000000000ff"]
@@ -96,31 +96,31 @@ def test_container_rows_merge_in_any_order_and_grouping(some: list[ContainerRow]
     assert CONTAINERS.row(expected.name, CONTAINERS.is_deleted(expected), CONTAINERS.values(expected)) == expected
 
 
-def database(description: Description[Row]) -> sqlite3.Connection:
+def database(schema: TableSchema[Row]) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    image = bytearray(new_image(description, ResourcePath("a", "c"), new_status("1.0"), [], "id"))
+    image = bytearray(new_image(schema, ResourcePath("a", "c"), new_status("1.0"), [], "id"))
     image[18:20] = b"\x01\x01"  # a database in memory has no log
     connection.deserialize(bytes(image))
     return connection
 
 
-def check_database(description: Description[Row], batches: list[list[Row]]) -> None:
+def check_database(schema: TableSchema[Row], batches: list[list[Row]]) -> None:
     """What is stored is the merge of all rows, and every total is the sum over the live ones."""
-    connection = database(description)
-    table = RowTable(description)
+    connection = database(schema)
+    table = RowTable(schema)
     for batch in batches:
         table.merge(connection, batch)
     expected: dict[tuple[str, int], Row] = {}
     for row in itertools.chain.from_iterable(batches):
-        key = description.key_of(row)
-        expected[key] = description.merge(expected[key], row) if key in expected else row
+        key = schema.key_of(row)
+        expected[key] = schema.merge(expected[key], row) if key in expected else row
     assert table.find(connection, sorted({name for name, _ in expected})) == expected
     totals: dict[int, tuple[int, ...]] = {}
     for row in expected.values():
-        if not description.is_deleted(row):
-            zero = (0,) * len(description.totals)
-            before = totals.get(description.policy_of(row), zero)
-            totals[description.policy_of(row)] = tuple(map(sum, zip(before, description.amounts(row), strict=True)))
+        if not schema.is_deleted(row):
+            zero = (0,) * len(schema.totals)
+            before = totals.get(schema.policy_of(row), zero)
+            totals[schema.policy_of(row)] = tuple(map(sum, zip(before, schema.amounts(row), strict=True)))
     stored = {policy: figures for policy, figures in read_totals(connection).items() if any(figures)}
     assert stored == totals
     sequences = [number for (number,) in connection.execute("SELECT sequence FROM row ORDER BY sequence")]

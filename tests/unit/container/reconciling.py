@@ -13,7 +13,7 @@ from objstore.config.container import ReconcilerConfig
 from objstore.container.queue import ACCOUNT, DIVISOR, Misplaced
 from objstore.container.reconciler import ContainerReconciler
 from objstore.daemon import run_once
-from objstore.db.status import NEVER, Life
+from objstore.db.status import NEVER, Incarnation
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
@@ -26,11 +26,11 @@ OBJECT = PATH.with_object("über/o")
 CONTENT = bytes(range(256)) * 2000
 QUEUE = ResourcePath(ACCOUNT, str(NOW // DIVISOR * DIVISOR))
 QUEUED_AT = Timestamp.from_seconds(NOW + 100)
-FIRST_LIFE, LATER_LIFE = Life(NEVER, at(1), 0), Life(NEVER, at(2), 1)
+FIRST_LIFE, LATER_LIFE = Incarnation(NEVER, at(1), 0), Incarnation(NEVER, at(2), 1)
 ENTRY = f"1:{NEVER}:{at(1)}:0:PUT:{at(3)}:{OBJECT}"
 
 
-def entry_of(path: ResourcePath, life: Life, policy: int) -> Misplaced:
+def entry_of(path: ResourcePath, life: Incarnation, policy: int) -> Misplaced:
     """An entry of what was written at 3."""
     return Misplaced(path, life, policy, False, Timestamp.parse(at(3)), Timestamp.parse(at(3)), QUEUED_AT)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from objstore.container import replicator as container_replicator
+from objstore.container import consistency as container_replicator
 from objstore.container.queue import ACCOUNT, Misplaced, misplaced, moved_at, parse_entry, removed_at
 from objstore.db.info import write_status
-from objstore.db.status import NEVER, Life, after_delete, after_put, new_status
+from objstore.db.status import NEVER, Incarnation, after_delete, after_put, new_status
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.limits import Limits
@@ -56,7 +56,7 @@ def test_an_entry_of_a_life_that_is_outranked_is_taken_out_if_it_is_in_place(rep
 
 
 def test_an_entry_of_a_life_of_which_too_few_have_heard_stays(replicas: Replicas) -> None:
-    entry = entry_of(OBJECT, Life(at(1.5), at(2), 1), 0)
+    entry = entry_of(OBJECT, Incarnation(at(1.5), at(2), 1), 0)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     replicas.replicate()
@@ -180,7 +180,7 @@ def test_queueing_again_does_not_bring_back_what_was_dealt_with() -> None:
 
 def test_entries_are_read_back() -> None:
     ended = after_delete(new_status(at(1)), at(2))
-    for life in (FIRST_LIFE, ended.life, after_put(ended, at(3), 7).life):
+    for life in (FIRST_LIFE, ended.incarnation, after_put(ended, at(3), 7).incarnation):
         for deleted, moment in ((False, at(9)), (True, at(3))):
             listed = row("a:b/c", 3, policy_index=7, meta_timestamp=at(9), deleted=deleted)
             entry = misplaced(PATH, life, listed, QUEUED_AT)

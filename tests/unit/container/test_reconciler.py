@@ -9,7 +9,7 @@ import pytest
 from objstore.config.container import ReconcilerConfig
 from objstore.container.reconciler import TURN_SECONDS, ContainerReconciler
 from objstore.daemon import run_once
-from objstore.db.status import Life
+from objstore.db.status import Incarnation
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
@@ -155,7 +155,7 @@ def test_a_version_that_is_there_but_cannot_be_read_is_not_given_up(replicas: Re
 
 
 def test_an_entry_is_not_given_up_while_a_replica_that_may_know_its_life_is_away(replicas: Replicas) -> None:
-    entry = entry_of(OBJECT, Life(at(1.5), at(2), 1), 0)
+    entry = entry_of(OBJECT, Incarnation(at(1.5), at(2), 1), 0)
     for number in (1, 2, 3):
         replicas[number].update(entry.row, path=QUEUE)
     tell_account(replicas)

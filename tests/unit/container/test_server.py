@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from objstore.container.hints import marked
+from objstore.container.reports import marked_containers
 from objstore.db.database import Database
 from objstore.db.server import LONG_PAGES_MAX, ROWS_AT_ONCE_MAX, UPDATE_BYTES_MAX
 from objstore.system import concurrency
@@ -268,7 +268,7 @@ def test_changed_figures_leave_a_mark(servers: Servers) -> None:
     (mark,) = marks.iterdir()
     mark.unlink()
     servers.update([row("o")])
-    (place,) = marked(str(servers.device), "containers")
+    (place,) = marked_containers(str(servers.device), "containers")
     assert place.file == str(servers.database_file())
     mark.unlink()
     servers.update([row("o")])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from objstore.account.rows import AccountDescription
-from objstore.container.reports import Report, store_report
-from objstore.container.rows import ContainerDescription
-from objstore.db.points import advance
-from objstore.db.schema import new_image
+from objstore.account.rows import AccountSchema
+from objstore.container.reports import ContainerReport, store_report
+from objstore.container.rows import ContainerSchema
 from objstore.db.status import NEVER, Status
+from objstore.db.summary import advance
+from objstore.db.tables import new_image
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
@@ -23,17 +23,17 @@ from objstore.tools.explaining import explain_file
 
 CREATED = "1700000000.00000"
 STATUS = Status(CREATED, CREATED, NEVER, CREATED, 0)
-REPORT = Report(CREATED, NEVER, 0, 0, 0)
+REPORT = ContainerReport(CREATED, NEVER, 0, 0, 0)
 
 
 @pytest.fixture
 def container(tmp_path: Path) -> Path:
     file = tmp_path / "container.db"
-    file.write_bytes(new_image(ContainerDescription(Limits()), ResourcePath("a", "c"), STATUS, (), "mine"))
+    file.write_bytes(new_image(ContainerSchema(Limits()), ResourcePath("a", "c"), STATUS, (), "mine"))
     return file
 
 
-def change(file: Path, report: Report | None = None, points: dict[str, int] | None = None) -> None:
+def change(file: Path, report: ContainerReport | None = None, points: dict[str, int] | None = None) -> None:
     with closing(sqlite3.connect(file)) as connection, connection:
         if report is not None:
             store_report(connection, report)
@@ -53,7 +53,7 @@ def test_what_the_account_was_told_of_a_container(container: Path) -> None:
         "policy_index": 0,
     }
     assert told["is_all_reported"] is True
-    change(container, Report(CREATED, NEVER, 7, 70, 0))
+    change(container, ContainerReport(CREATED, NEVER, 7, 70, 0))
     assert explain_file(str(container), verify=True).facts["is_all_reported"] is False
 
 
@@ -69,7 +69,7 @@ def test_sync_points_are_shown_when_asked_for(container: Path) -> None:
 
 def test_an_account_reports_to_nobody(tmp_path: Path) -> None:
     file = tmp_path / "account.db"
-    description = AccountDescription(Limits(), Policies([Policy(0, "gold", default=True)]))
+    description = AccountSchema(Limits(), Policies([Policy(0, "gold", default=True)]))
     file.write_bytes(new_image(description, ResourcePath("a"), STATUS, (), "mine"))
     facts = explain_file(str(file), verify=True, sync=True).facts
     assert "reported_to_account" not in facts

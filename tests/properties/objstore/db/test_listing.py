@@ -8,16 +8,16 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.container.rows import ContainerDescription
+from objstore.container.rows import ContainerSchema
 from objstore.db.listing import Format, Listing, Query
 from objstore.db.rows import RowTable
-from objstore.db.schema import new_image
 from objstore.db.status import new_status
+from objstore.db.tables import new_image
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
 
-DESCRIPTION = ContainerDescription(Limits())
+DESCRIPTION = ContainerSchema(Limits())
 LISTING: Listing[ObjectRow] = Listing(DESCRIPTION)
 
 texts = st.text(alphabet="ab/-\0é\U0010ffff", max_size=5)

@@ -24,7 +24,7 @@ def life(events: list[tuple[str, str, int]]) -> Status:
             status = after_put(status, moment, policy)
         elif moment > status.put_timestamp:
             status = after_delete(status, moment)
-        assert not before.life.outranks(status.life)
+        assert not before.incarnation.supersedes(status.incarnation)
     return status
 
 
@@ -42,9 +42,9 @@ def test_merging_is_commutative_and_idempotent(one: Status, other: Status) -> No
 @given(lives, lives)
 def test_no_replica_goes_back_to_a_life_that_is_outranked(one: Status, other: Status) -> None:
     merged = merge_status(one, other)
-    assert not one.life.outranks(merged.life)
-    assert not other.life.outranks(merged.life)
-    assert merged.life.outranks(one.life) or merged.life == one.life
+    assert not one.incarnation.supersedes(merged.incarnation)
+    assert not other.incarnation.supersedes(merged.incarnation)
+    assert merged.incarnation.supersedes(one.incarnation) or merged.incarnation == one.incarnation
 
 
 @given(lives, lives)

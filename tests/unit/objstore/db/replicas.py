@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from objstore.account.replicator import AccountReplicator
+from objstore.account.consistency import AccountReplicator
 from objstore.account.server import AccountServer
 from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
@@ -18,11 +18,11 @@ from objstore.config.container import ContainerConfig
 from objstore.config.databases import DatabaseReplicatorConfig
 from objstore.config.object import ObjectConfig
 from objstore.config.units import Reserve
-from objstore.container.replicator import ContainerReplicator
+from objstore.container.consistency import ContainerReplicator
 from objstore.container.server import ContainerServer
 from objstore.daemon import Step, run_once
 from objstore.db.database import Database
-from objstore.db.location import Location
+from objstore.db.location import ResourceLocation
 from objstore.db.rows import RowTable
 from objstore.db.summary import Summary, read_summary
 from objstore.devices import Device
@@ -147,7 +147,7 @@ class ReplicaNode:
         assert answer.status == 200
         return [row["name"] for row in msgspec.json.decode(answer.read_all(), type=list[dict[str, Any]])]
 
-    def location(self, path: ResourcePath = PATH) -> Location:
+    def location(self, path: ResourcePath = PATH) -> ResourceLocation:
         digest = self.world.cluster.hasher.digest(path)
         return self.container.store.locate("sda", str(self.rings.container.partition_of(digest)), path)
 
@@ -164,7 +164,7 @@ class ReplicaNode:
 
     def rows(self, path: ResourcePath = PATH) -> list[ObjectRow]:
         """All there are, tombstones too."""
-        table = RowTable(self.container.description)
+        table = RowTable(self.container.schema)
 
         def read(connection: Any) -> list[ObjectRow]:
             names = [name for (name,) in connection.execute("SELECT DISTINCT name FROM row ORDER BY name")]

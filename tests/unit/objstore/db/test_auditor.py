@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from objstore.account.auditor import AccountAuditor
-from objstore.container.auditor import ContainerAuditor
+from objstore.account.consistency import AccountAuditor
+from objstore.container.consistency import ContainerAuditor
 from objstore.daemon import Step, run_once
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow

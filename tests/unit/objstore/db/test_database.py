@@ -15,7 +15,7 @@ from objstore.db import info as info_module
 from objstore.db.connection import DatabaseBusy, DatabaseFailed
 from objstore.db.database import CHECKPOINT_PAGES, WARMING_OPERATIONS, Database
 from objstore.db.info import read_info
-from objstore.db.location import Location
+from objstore.db.location import ResourceLocation
 from objstore.db.store import OPEN_DATABASES_MAX
 from objstore.paths import ResourcePath
 from objstore.system import concurrency
@@ -23,7 +23,7 @@ from objstore.system.concurrency import Event
 from tests.unit.objstore.db.harness import Servers, at, row
 
 
-def location_of(servers: Servers) -> Location:
+def location_of(servers: Servers) -> ResourceLocation:
     return servers.container.store.locate("sda", "5", ResourcePath("a", "c"))
 
 

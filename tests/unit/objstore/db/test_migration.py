@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from objstore.db.connection import DatabaseFailed
-from objstore.db.migration import upgrade
+from objstore.db.tables import upgrade
 from objstore.system import concurrency
 from tests.unit.objstore.db.harness import Servers, row
 from tests.unit.objstore.db.replicas import Replicas
@@ -78,7 +78,7 @@ def test_a_taking_over_that_is_broken_off_changes_nothing(servers: Servers) -> N
 
     connection = sqlite3.connect(file, isolation_level=None)
     with pytest.raises(DatabaseFailed):
-        upgrade(servers.container.description, fail)(connection)
+        upgrade(servers.container.schema, fail)(connection)
     assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     connection.close()
     servers.container = servers.new_container_server()

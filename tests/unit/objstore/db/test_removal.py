@@ -12,7 +12,7 @@ import pytest
 from objstore.container.reports import report_of, store_report
 from objstore.db.connection import DatabaseAbsent
 from objstore.db.info import read_info, read_status, read_totals
-from objstore.db.location import Place
+from objstore.db.location import DatabaseLocation
 from objstore.db.removal import Remover, same_as
 from objstore.http.transport import BackendRequest
 from objstore.paths import ResourcePath
@@ -137,7 +137,7 @@ def test_two_that_rely_on_each_other_are_not_both_given_up(replicas: Replicas, m
     go_on: Event[None] = Event()
     remove = second.replicator._remover.remove
 
-    def remove_later(place: Place, allowed: Any) -> bool:
+    def remove_later(place: DatabaseLocation, allowed: Any) -> bool:
         promised.set()
         go_on.wait(10)
         return remove(place, allowed)

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from objstore.daemon import run_once
-from objstore.db.digests import row_digest
 from objstore.db.rows import CHANGE
+from objstore.db.schema import row_digest
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
 from tests.unit.objstore.db.harness import at, row

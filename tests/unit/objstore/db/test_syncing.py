@@ -10,8 +10,8 @@ import pytest
 import xxhash
 
 from objstore.db.merging import BatchReader
-from objstore.db.messages import MERGED, Batch, encode
-from objstore.db.points import POINTS_MAX, advance, read_points
+from objstore.db.messages import MERGE_RESULT, RowBatch, encode
+from objstore.db.summary import POINTS_MAX, advance, read_points
 from objstore.devices import Device
 from objstore.headers import Backend
 from objstore.http.local import LocalTransport
@@ -29,16 +29,16 @@ def replicas(replicas: Replicas) -> Replicas:
     return replicas
 
 
-def batch(node: ReplicaNode, after: int, limit: int) -> Batch[Any]:
-    reader = BatchReader(node.container.description)
+def batch(node: ReplicaNode, after: int, limit: int) -> RowBatch[Any]:
+    reader = BatchReader(node.container.schema)
     with node.opened() as database:
         return reader.read(database, after, limit)
 
 
-def send(node: ReplicaNode, sent: Batch[Any]) -> bool:
+def send(node: ReplicaNode, sent: RowBatch[Any]) -> bool:
     answer = node.request("REPLICATE", body=encode(sent), query="step=merge")
     assert answer.status == 200
-    return MERGED.decode(answer.read_all()).held
+    return MERGE_RESULT.decode(answer.read_all()).held
 
 
 def totals_of(node: ReplicaNode) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The server's side of replication: it answers what another replica's replicator asks."""
+"""The server's side of replication: it answers the REPLICATE requests of other replicas' replicators."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from msgspec.structs import replace
 from objstore.contact_record import read_contact_record
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import Database
-from objstore.db.description import Description, Row
-from objstore.db.location import Location, Place
+from objstore.db.location import DatabaseLocation, ResourceLocation
 from objstore.db.merging import BatchReader, Merger
 from objstore.db.messages import (
     BATCH_BYTES_MAX,
     BATCH_ROWS_MAX,
-    QUESTIONS,
-    QUESTIONS_MAX,
-    Answer,
-    Batch,
-    Kind,
-    Merged,
-    Question,
+    SUMMARIES_MAX,
+    SUMMARY_REQUESTS,
+    MergeResult,
+    RowBatch,
+    SummaryRequest,
+    SummaryResponse,
+    SyncStep,
     batch_decoder,
     decode,
     encode,
 )
+from objstore.db.schema import Row, TableSchema
 from objstore.db.snapshots import Snapshots
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary, peek_all, read_summary
@@ -41,48 +41,48 @@ from objstore.runtime import Runtime
 _HASH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 
 
-class Answering(Generic[Row]):
+class DatabaseReplicationServer(Generic[Row]):
     """Answers REPLICATE requests for the databases of one kind."""
 
     def __init__(
         self,
-        description: Description[Row],
+        schema: TableSchema[Row],
         store: DatabaseStore[Row],
         devices: DeviceRoot,
         runtime: Runtime,
-        totals_changed: Callable[[Location], None],
+        totals_changed: Callable[[ResourceLocation], None],
     ) -> None:
-        self._description = description
+        self._schema = schema
         self._store = store
         self._devices = devices
         self._runtime = runtime
         self._totals_changed = totals_changed
-        self._merger = Merger(description, runtime)
-        self._reader = BatchReader(description)
-        self._snapshots = Snapshots(description, store, devices, runtime)
-        self._batches = batch_decoder(description)
+        self._merger = Merger(schema, runtime)
+        self._reader = BatchReader(schema)
+        self._snapshots = Snapshots(schema, store, devices, runtime)
+        self._batches = batch_decoder(schema)
 
-    def handle(self, request: Request, locate: Callable[[Request], Location]) -> Response:
+    def handle(self, request: Request, locate: Callable[[Request], ResourceLocation]) -> Response:
         """Answer one request. Raises HttpError, and what operations on databases raise."""
         try:
-            kind = Kind(request.query.get("step", ""))
+            kind = SyncStep(request.query.get("step", ""))
         except ValueError:
             raise HttpError(400, "No such step of a sync") from None
         match kind:
-            case Kind.COMPARE:
+            case SyncStep.COMPARE:
                 return self._compare(request)
-            case Kind.MERGE:
+            case SyncStep.MERGE:
                 return self._merge(request, locate(request))
-            case Kind.ROWS:
+            case SyncStep.ROWS:
                 return self._rows(request, locate(request))
-            case Kind.WHOLE:
+            case SyncStep.WHOLE:
                 return self._whole(request, locate(request))
 
     def _compare(self, request: Request) -> Response:
         root = self._devices.path(request.path.split("/", 2)[1])
-        questions = decode(QUESTIONS, _body_of(request))
-        if len(questions) > QUESTIONS_MAX:
-            raise HttpError(413, f"At most {QUESTIONS_MAX} databases")
+        questions = decode(SUMMARY_REQUESTS, _body_of(request))
+        if len(questions) > SUMMARIES_MAX:
+            raise HttpError(413, f"At most {SUMMARIES_MAX} databases")
         places = [self._place(root, question) for question in questions]
         found = self._runtime.threads.call(peek_all, [place.file for place in places])
         answers = [
@@ -90,16 +90,18 @@ class Answering(Generic[Row]):
             for place, question, summary in zip(places, questions, found, strict=True)
         ]
         if any(answer.is_absent for answer in answers):
-            note = self._runtime.threads.call(read_contact_record, root, self._description.folder)
+            note = self._runtime.threads.call(read_contact_record, root, self._schema.folder)
             answers = [replace(answer, note=note) if answer.is_absent else answer for answer in answers]
         return _json(answers)
 
-    def _place(self, root: str, question: Question) -> Place:
+    def _place(self, root: str, question: SummaryRequest) -> DatabaseLocation:
         if not _HASH(question.hash) or question.partition < 0:
             raise HttpError(400, "Bad hash or partition")
-        return Place(root, self._description.folder, str(question.partition), question.hash)
+        return DatabaseLocation(root, self._schema.folder, str(question.partition), question.hash)
 
-    def _answer(self, place: Place, question: Question, summary: Summary | Exception | None) -> Answer:
+    def _answer(
+        self, place: DatabaseLocation, question: SummaryRequest, summary: Summary | Exception | None
+    ) -> SummaryResponse:
         """What is known of one database; that its rows are equal is noted, if that is news."""
         now = self._runtime.clock.now()
         try:
@@ -110,22 +112,24 @@ class Answering(Generic[Row]):
                     summary = self._durable_summary(database)
             theirs = question.summary
             if (theirs.account, theirs.container) != (summary.account, summary.container):
-                return Answer(trouble="another resource has this hash", clock=now)
+                return SummaryResponse(trouble="another resource has this hash", clock=now)
             if summary.same_rows(theirs) and theirs.sequence > summary.points.get(theirs.id, 0):
                 with self._store.opened(place) as database:
                     summary = self._merger.agree(database, theirs)
-            return Answer(summary, clock=now)
+            return SummaryResponse(summary, clock=now)
         except (DatabaseAbsent, DatabaseCorrupt):
-            return Answer(clock=now)  # what is corrupt has been moved to quarantine: a new one can be put in its place
+            return SummaryResponse(
+                clock=now
+            )  # what is corrupt has been moved to quarantine: a new one can be put in its place
         except (DatabaseBusy, DatabaseFailed, OSError) as error:
-            return Answer(trouble=str(error), clock=now)
+            return SummaryResponse(trouble=str(error), clock=now)
 
     def _durable_summary(self, database: Database) -> Summary:
         summary = database.read(read_summary)
         database.flush()
         return summary
 
-    def _merge(self, request: Request, location: Location) -> Response:
+    def _merge(self, request: Request, location: ResourceLocation) -> Response:
         batch = self._merger.checked(decode(self._batches, _body_of(request)))
         if len(batch.rows) > BATCH_ROWS_MAX:
             raise HttpError(413, f"At most {BATCH_ROWS_MAX} rows")
@@ -139,19 +143,19 @@ class Answering(Generic[Row]):
         self._totals_changed(location)
         return _json(self._merge_into(location, batch), 201)
 
-    def _merge_into(self, location: Location, batch: Batch[Row]) -> Merged:
+    def _merge_into(self, location: ResourceLocation, batch: RowBatch[Row]) -> MergeResult:
         with self._store.opened(location) as database:
             changes = self._merger.merge(database, batch)
         if changes.totals_changed:
             self._totals_changed(location)
         return changes.merged
 
-    def _rows(self, request: Request, location: Location) -> Response:
+    def _rows(self, request: Request, location: ResourceLocation) -> Response:
         after, limit = _number(request, "after", 2**62), _number(request, "limit", BATCH_ROWS_MAX)
         with self._store.opened(location) as database:
             return _json(self._reader.read(database, after, max(limit, 1)))
 
-    def _whole(self, request: Request, location: Location) -> Response:
+    def _whole(self, request: Request, location: ResourceLocation) -> Response:
         length = request.header(Backend.OBJECT_LENGTH, "0") or "0"
         if not (length.isascii() and length.isdecimal()):
             raise HttpError(400, f"Bad {Backend.OBJECT_LENGTH}")

@@ -1,16 +1,31 @@
-"""The replicator of accounts."""
+"""The auditor and the replicator of account databases."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from objstore.account.rows import AccountDescription
+from objstore.account.rows import AccountSchema
 from objstore.config.databases import DatabaseReplicatorConfig
-from objstore.db.location import Place
+from objstore.db.auditor import DatabaseAuditor
+from objstore.db.location import DatabaseLocation
 from objstore.db.replicator import DatabaseReplicator
-from objstore.db.syncing import Subject
+from objstore.db.syncing import LocalReplica
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow
+
+
+class AccountAuditor(DatabaseAuditor[ContainerRow]):
+    """See DatabaseAuditor."""
+
+    name: str = "account-auditor"
+
+    def __init__(self, context: DaemonContext) -> None:
+        cluster = context.cluster
+        schema = AccountSchema(cluster.limits, cluster.policies)
+        super().__init__(schema, cluster, context.devices, context.runtime, context.recon)
+
+    def totals_changed(self, place: DatabaseLocation) -> None:
+        """Nobody is told: an account stands above all."""
 
 
 class AccountReplicator(DatabaseReplicator[ContainerRow]):
@@ -22,7 +37,7 @@ class AccountReplicator(DatabaseReplicator[ContainerRow]):
         cluster = context.cluster
         super().__init__(
             config,
-            AccountDescription(cluster.limits, cluster.policies),
+            AccountSchema(cluster.limits, cluster.policies),
             cluster,
             context.devices,
             lambda: context.rings.account,
@@ -36,8 +51,8 @@ class AccountReplicator(DatabaseReplicator[ContainerRow]):
         """Nobody has to hear of it: what it held was deleted first."""
         return True
 
-    def totals_changed(self, place: Place) -> None:
+    def totals_changed(self, place: DatabaseLocation) -> None:
         """Nobody is told: an account stands above all."""
 
-    def synced(self, subject: Subject) -> None:
+    def synced(self, replica: LocalReplica) -> None:
         """Nothing more is to be done."""

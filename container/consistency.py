@@ -1,4 +1,4 @@
-"""The replicator of containers, which also finds objects in the wrong policy and queues them to be moved."""
+"""The auditor and the replicator of container databases; the replicator also queues objects in the wrong policy."""
 
 from __future__ import annotations
 
@@ -8,21 +8,37 @@ from functools import partial
 from typing import Final
 
 from objstore.config.databases import DatabaseReplicatorConfig
-from objstore.container import hints
 from objstore.container.queue import ACCOUNT, Misplaced, misplaced
-from objstore.container.reports import last_report, report_of
-from objstore.container.rows import ContainerDescription
+from objstore.container.reports import last_report, leave_report_mark, report_of
+from objstore.container.rows import ContainerSchema
+from objstore.db.auditor import DatabaseAuditor
 from objstore.db.info import read_status, read_totals
-from objstore.db.location import Place
+from objstore.db.location import DatabaseLocation
 from objstore.db.replicator import DatabaseReplicator
-from objstore.db.status import Life
-from objstore.db.syncing import Subject
+from objstore.db.status import Incarnation
+from objstore.db.syncing import LocalReplica
 from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
+
+
+class ContainerAuditor(DatabaseAuditor[ObjectRow]):
+    """See DatabaseAuditor."""
+
+    name: str = "container-auditor"
+
+    def __init__(self, context: DaemonContext) -> None:
+        cluster = context.cluster
+        schema = ContainerSchema(cluster.limits)
+        super().__init__(schema, cluster, context.devices, context.runtime, context.recon)
+
+    def totals_changed(self, place: DatabaseLocation) -> None:
+        """Have the updater report it."""
+        leave_report_mark(place)
+
 
 # Of one container in one pass: memory and the queue's own container are spared, the rest comes in the next.
 QUEUED_ROWS_MAX: Final = 10_000
@@ -35,10 +51,10 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
     name: str = "container-replicator"
 
     def __init__(self, config: DatabaseReplicatorConfig, context: DaemonContext) -> None:
-        description = ContainerDescription(context.cluster.limits)
+        schema = ContainerSchema(context.cluster.limits)
         super().__init__(
             config,
-            description,
+            schema,
             context.cluster,
             context.devices,
             lambda: context.rings.container,
@@ -48,46 +64,46 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
             context.is_mine,
         )
         self._context = context
-        self._columns = ", ".join(("name", "deleted", "sequence", *description.columns))
-        self._row = description.row
+        self._columns = ", ".join(("name", "deleted", "sequence", *schema.columns))
+        self._row = schema.row
 
     def settled(self, connection: sqlite3.Connection) -> bool:
         """Its account has heard of the deletion."""
         return last_report(connection) == report_of(read_status(connection), read_totals(connection))
 
-    def totals_changed(self, place: Place) -> None:
-        """See `hints`."""
-        hints.mark(place)
+    def totals_changed(self, place: DatabaseLocation) -> None:
+        """Have the updater report it."""
+        leave_report_mark(place)
 
-    def synced(self, subject: Subject) -> None:
+    def synced(self, replica: LocalReplica) -> None:
         """Queue the rows of other policies than the container's that have not been queued yet.
 
-        A container that is gone has none: in its next life, maybe under their policy, all rows are looked at again.
+        A deleted container has none: its next incarnation, maybe under their policy, looks at all rows again.
         """
-        summary, path = subject.summary, subject.location.path
-        gone = self._description.is_gone(summary.status, summary.row_count)
+        summary, path = replica.summary, replica.location.path
+        gone = self._schema.is_gone(summary.status, summary.row_count)
         all_queued = summary.queued >= summary.sequence or set(summary.policies) <= {summary.status.policy_index}
         if gone or all_queued or path.account == ACCOUNT:
             return
-        with self.store.opened(subject.location) as database:
-            life, rows, upto = database.read(self._misplaced_rows, long=True)
+        with self.store.opened(replica.location) as database:
+            incarnation, rows, upto = database.read(self._misplaced_rows, long=True)
             now = self.runtime.clock.timestamp()
-            found = [misplaced(path, life, row, now) for row in rows]
+            found = [misplaced(path, incarnation, row, now) for row in rows]
             if self._queue([entry for entry in found if entry is not None]):
-                database.write(partial(_note_queued, life, upto))
+                database.write(partial(_note_queued, incarnation, upto))
             else:
-                self.runtime.log.warning("misplaced objects not queued", file=subject.location.file)
+                self.runtime.log.warning("misplaced objects not queued", file=replica.location.file)
 
-    def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[Life, list[ObjectRow], int]:
-        """The container's life, some of the rows to be queued, and up to which sequence that is."""
-        life = read_status(connection).life
+    def _misplaced_rows(self, connection: sqlite3.Connection) -> tuple[Incarnation, list[ObjectRow], int]:
+        """The container's incarnation, some of the rows to be queued, and up to which sequence that is."""
+        incarnation = read_status(connection).incarnation
         queued, sequence = connection.execute("SELECT queued, sequence FROM resource").fetchone()
         found = connection.execute(
             f"SELECT {self._columns} FROM row WHERE sequence > ? AND policy_index != ? ORDER BY sequence LIMIT ?",
-            (queued, life.policy_index, QUEUED_ROWS_MAX),
+            (queued, incarnation.policy_index, QUEUED_ROWS_MAX),
         ).fetchall()
         rows = [self._row(name, bool(deleted), values) for name, deleted, _, *values in found]
-        return life, rows, found[-1][2] if len(found) == QUEUED_ROWS_MAX else sequence
+        return incarnation, rows, found[-1][2] if len(found) == QUEUED_ROWS_MAX else sequence
 
     def _queue(self, entries: Sequence[Misplaced]) -> bool:
         """Whether a quorum of each queue's servers has all of them."""
@@ -123,7 +139,7 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         return taken >= quorum_size(len(ring.primaries(partition)))
 
 
-def _note_queued(life: Life, upto: int, connection: sqlite3.Connection) -> None:
-    # It may have got into another life meanwhile, in which nothing is queued yet.
-    if read_status(connection).life == life:
+def _note_queued(incarnation: Incarnation, upto: int, connection: sqlite3.Connection) -> None:
+    # It may have got into another incarnation meanwhile, in which nothing is queued yet.
+    if read_status(connection).incarnation == incarnation:
         connection.execute("UPDATE resource SET queued = max(queued, ?)", (upto,))

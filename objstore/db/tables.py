@@ -1,0 +1,173 @@
+"""The tables of a database, the bytes of a new database, and the upgrade of an old one when it is first opened.
+
+`resource`     one row: whose database this is, its Status, the last sequence given to a row, and what replication
+               keeps: `id`, unique to this file; digests of the live rows and of the tombstones (`row_digest`); how
+               often this replica has promised to keep rows that another was about to remove (`promises`); up to which
+               sequence misplaced rows are queued (`queued`). No row: the database is being removed (`removal`).
+`sync_point`   for each other replica's id, up to which of its sequences its rows are merged here (`summary`).
+`metadata`     items of metadata, each with the timestamp of its value; an empty value is a removal.
+`policy_stat`  for each policy, sums over the live rows: kept exactly, in the transaction that changes the rows.
+`row`          what is listed. `sequence` grows with every change of any row, so that "what has changed since" is
+               a range of it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import cache
+from typing import Final
+
+from objstore.db.connection import FORMAT_VERSION
+from objstore.db.info import Item
+from objstore.db.schema import Row, TableSchema, rows_digest
+from objstore.db.status import Status
+from objstore.paths import ResourcePath
+
+SYNC_POINT_TABLE: Final = """
+CREATE TABLE sync_point (
+    id TEXT NOT NULL PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    at TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_COMMON: Final = f"""
+PRAGMA user_version = {FORMAT_VERSION};
+CREATE TABLE resource (
+    account TEXT NOT NULL,
+    container TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    put_timestamp TEXT NOT NULL,
+    delete_timestamp TEXT NOT NULL,
+    status_changed_at TEXT NOT NULL,
+    policy_index INTEGER NOT NULL,
+    sequence INTEGER NOT NULL DEFAULT 0,
+    id TEXT NOT NULL DEFAULT '',
+    live_digest INTEGER NOT NULL DEFAULT 0,
+    tombstone_digest INTEGER NOT NULL DEFAULT 0,
+    promises INTEGER NOT NULL DEFAULT 0,
+    queued INTEGER NOT NULL DEFAULT 0
+);
+{SYNC_POINT_TABLE}
+CREATE TABLE metadata (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL,
+    timestamp TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_INSERT_RESOURCE: Final = (
+    "INSERT INTO resource (account, container, created_at, put_timestamp, delete_timestamp, status_changed_at,"
+    " policy_index, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# Bytes 18 and 19 of a database file say how it is journaled; 2 is a write-ahead log (sqlite.org/fileformat2.html).
+JOURNAL_BYTES: Final = slice(18, 20)
+WRITE_AHEAD_LOG: Final = b"\x02\x02"
+
+
+def tables_of(schema: TableSchema[Row]) -> str:
+    """The SQL that makes the tables."""
+    columns = "".join(f"    {name} {declaration},\n" for name, declaration in schema.columns.items())
+    key = ", ".join(("deleted", "name", *schema.key))
+    totals = ",\n".join(f"    {name} INTEGER NOT NULL" for name in schema.totals)
+    return f"""{_COMMON}
+CREATE TABLE policy_stat (
+    policy_index INTEGER PRIMARY KEY,
+{totals}
+);
+CREATE TABLE row (
+    deleted INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+{columns}    PRIMARY KEY ({key})
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX row_sequence ON row (sequence);
+{schema.more_tables}
+"""
+
+
+@cache
+def _empty_image(tables: str) -> bytes:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(tables)
+        return connection.serialize()
+
+
+def new_image(
+    schema: TableSchema[Row],
+    path: ResourcePath,
+    status: Status,
+    items: Sequence[Item],
+    database_id: str,
+    fill: Callable[[sqlite3.Connection], object] | None = None,
+) -> bytes:
+    """The file of a new database, whole: it is never visible without its resource and metadata.
+
+    `fill` puts rows into it.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.deserialize(_empty_image(tables_of(schema)))
+        values = (status.created_at, status.put_timestamp, status.delete_timestamp, status.status_changed_at)
+        connection.execute(_INSERT_RESOURCE, (path.account, path.container, *values, status.policy_index, database_id))
+        connection.executemany(
+            "INSERT INTO metadata (name, value, timestamp) VALUES (?, ?, ?)",
+            [(item.name, item.value, item.timestamp) for item in items],
+        )
+        if fill is not None:
+            fill(connection)
+        image = bytearray(connection.serialize())
+    image[JOURNAL_BYTES] = WRITE_AHEAD_LOG
+    return bytes(image)
+
+
+Upgrade = Callable[[sqlite3.Connection], None]
+
+_COLUMNS_OF_2 = (
+    "id TEXT NOT NULL DEFAULT ''",
+    "live_digest INTEGER NOT NULL DEFAULT 0",
+    "tombstone_digest INTEGER NOT NULL DEFAULT 0",
+    "promises INTEGER NOT NULL DEFAULT 0",
+    "queued INTEGER NOT NULL DEFAULT 0",
+)
+
+
+def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
+    """What `open_connection` takes. Format 1 had no ids, digests and sync points: it could not be replicated."""
+
+    def run(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have been faster.
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version < FORMAT_VERSION:
+                _from_1_to_2(connection, schema, new_id())
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    return run
+
+
+def _from_1_to_2(connection: sqlite3.Connection, schema: TableSchema[Row], database_id: str) -> None:
+    for column in _COLUMNS_OF_2:
+        connection.execute(f"ALTER TABLE resource ADD COLUMN {column}")
+    connection.execute(SYNC_POINT_TABLE)
+    live, tombstones = (rows_digest(stored_rows(connection, schema, deleted)) for deleted in (False, True))
+    connection.execute(
+        "UPDATE resource SET id = ?, live_digest = ?, tombstone_digest = ?", (database_id, live, tombstones)
+    )
+    totals = ", ".join(("policy_index", *schema.totals))
+    zeros = ", ".join("0" for _ in schema.totals)
+    connection.execute(
+        f"INSERT OR IGNORE INTO policy_stat ({totals}) SELECT DISTINCT policy_index, {zeros} FROM row WHERE deleted = 1"
+    )
+    connection.execute("PRAGMA user_version = 2")
+
+
+def stored_rows(connection: sqlite3.Connection, schema: TableSchema[Row], deleted: bool) -> Iterator[Row]:
+    """All live rows, or all tombstones, one at a time."""
+    columns = ", ".join(("name", *schema.columns))
+    for name, *values in connection.execute(f"SELECT {columns} FROM row WHERE deleted = ?", (deleted,)):
+        yield schema.row(name, deleted, values)
