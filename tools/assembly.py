@@ -214,7 +214,7 @@ def make_proxy(
 ) -> WsgiApplication:
     """A proxy; the transport leads to all storage servers. Raises ConfigError and other StoreErrors."""
     from objstore.proxy.core.cache import make_cache
-    from objstore.proxy.swift.app import make_context
+    from objstore.proxy.core.context import make_context
     from objstore.proxy.swift.pipeline import ProxyApplication
 
     context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))

@@ -1,62 +1,44 @@
-"""Bodies on their way to the client: they go on with another replica when one breaks off, or come in several parts."""
+"""Bodies on their way to the reader, which go on with another replica when one breaks off."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from objstore.devices import Device
-from objstore.errors import StoreError
-from objstore.headers import Backend, Client
-from objstore.http.ranges import ByteRange, parse_content_range
+from objstore.http.messages import Body
+from objstore.http.ranges import ByteRange
 from objstore.http.sockets import SEND_TIMEOUT_SECONDS, Connection
 from objstore.http.transport import BackendBody, BackendResponse, NodeFailure
+from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend.objects import given_range, identity, rest_headers
+from objstore.proxy.core.errors import BodyBrokenOff
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.reading import Reader
 
 RESUMPTIONS_MAX: Final = 8
-PART_END: Final = b"\r\n"
-# What may change the answer must not be sent again: the rest of the same bytes is wanted.
-_ONCE: Final = frozenset(
-    (
-        Client.RANGE,
-        Client.IF_RANGE,
-        Client.IF_MATCH,
-        Client.IF_NONE_MATCH,
-        Client.IF_MODIFIED_SINCE,
-        Client.IF_UNMODIFIED_SINCE,
-    )
-)
-
-
-@dataclass(eq=False)
-class BodyBrokenOff(StoreError):
-    """The client has part of a body, and no replica can give the rest."""
-
-    message: ClassVar[str] = "no replica goes on at byte {position}"
-
-    position: int
 
 
 class Source:
     """The very bytes of one object: any replica that holds the same ones can give them."""
 
-    def __init__(self, reader: Reader, place: Placement, headers: Mapping[str, str], found: BackendResponse) -> None:
+    def __init__(
+        self, reader: Reader, placement: Placement, headers: Mapping[str, str], found: BackendResponse
+    ) -> None:
         """`headers` are those of the request that `found` answers."""
         self._reader = reader
-        self._place = place
-        self._headers = {name: value for name, value in headers.items() if name not in _ONCE}
-        self._identity = _identity(found)
+        self._placement = placement
+        self._headers = headers
+        self._identity = identity(found)
 
     def open(self, wanted: ByteRange) -> BackendBody:
         """A body of these bytes. Raises BodyBrokenOff if no replica has them."""
-        headers = {**self._headers, Client.RANGE: wanted.header}
-        reader, place = self._reader, self._place
+        headers = rest_headers(self._headers, wanted)
+        reader, placement = self._reader, self._placement
         nodes = reader.nodes
-        for candidates in (nodes.for_reading(place), nodes.error_limited_primaries(place)):
+        for candidates in (nodes.for_reading(placement), nodes.error_limited_primaries(placement)):
             for node in candidates:
-                response = reader.ask("GET", node, place, headers)
+                response = reader.ask("GET", node, placement, headers)
                 if response is None:
                     continue
                 if self._fits(response, wanted):
@@ -70,30 +52,18 @@ class Source:
         A server that finds a body damaged finds so at its end, sets it aside and breaks off: what it has sent must not
         be completed by another replica, and the client is better off with nothing. One that is silent has crashed.
         """
-        answer = self._reader.ask("HEAD", node, self._place, self._headers)
+        answer = self._reader.ask("HEAD", node, self._placement, rest_headers(self._headers, None))
         if answer is None:
             return True
         answer.close()
-        return answer.status == 200 and _identity(answer) == self._identity
+        return answer.status <= codes.SUCCESS_MAX and identity(answer) == self._identity
 
     def failed(self, failure: NodeFailure) -> None:
         """A node broke off."""
         self._reader.nodes.record_failure(failure.node)
 
     def _fits(self, response: BackendResponse, wanted: ByteRange) -> bool:
-        if response.status != 206 or _identity(response) != self._identity:
-            return False
-        try:
-            given, _ = parse_content_range(response.headers.get(Client.CONTENT_RANGE, ""))
-        except ValueError:
-            return False
-        return given == wanted
-
-
-def _identity(response: BackendResponse) -> tuple[str | None, str | None]:
-    headers = response.headers
-    # A POST changes the object's timestamp but not its data's.
-    return headers.get(Client.ETAG), headers.get(Backend.DATA_TIMESTAMP) or headers.get(Client.TIMESTAMP)
+        return given_range(response) == wanted and identity(response) == self._identity
 
 
 class ResumingBody:
@@ -173,34 +143,45 @@ class ResumingBody:
             body.close()
 
 
-class MultipartBody:
-    """Several ranges of one object as multipart/byteranges (RFC 9110, section 14.6)."""
+class BodyOfResponse:
+    """The body of an answer, read as the body of a request. Closing stays with the owner of the answer."""
 
-    def __init__(
-        self, ranges: Sequence[ByteRange], size: int, content_type: str, boundary: str, source: Source
-    ) -> None:
-        """`size` is the object's; each part is read when its turn comes."""
-        self._parts: Final = [
-            (_part_head(each, size, content_type, boundary), ResumingBody(None, each, source)) for each in ranges
-        ]
-        self._end: Final = f"--{boundary}--".encode()
-        self.length: int | None = len(self._end) + sum(
-            len(head) + each.length + len(PART_END) for (head, _), each in zip(self._parts, ranges, strict=True)
-        )
+    def __init__(self, body: bytes | Body) -> None:
+        self._chunks = iter((body,) if isinstance(body, bytes) else body)
+        self._left = memoryview(b"")
+        self.trailers: dict[str, str] = {}
+        self.ended = False
 
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        for head, body in self._parts:
-            yield head
-            yield from body
-            yield PART_END
-        yield self._end
+    def _advance(self) -> bool:
+        """Have something left to give; False at the end."""
+        while not self._left:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                self.ended = True
+                return False
+            self._left = memoryview(chunk)
+        return True
 
-    def close(self) -> None:
-        """Let go of the part being read."""
-        for _, body in self._parts:
-            body.close()
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, b"" at the end; everything for -1."""
+        if size < 0:
+            parts = []
+            while self._advance():
+                parts.append(bytes(self._left))
+                self._left = memoryview(b"")
+            return b"".join(parts)
+        if size == 0 or not self._advance():
+            return b""
+        part = bytes(self._left[:size])
+        self._left = self._left[size:]
+        return part
 
-
-def _part_head(each: ByteRange, size: int, content_type: str, boundary: str) -> bytes:
-    head = f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {each.content_range(size)}\r\n\r\n"
-    return head.encode("latin-1")
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer; less only at the end."""
+        filled = 0
+        while filled < len(buffer) and self._advance():
+            part = self._left[: len(buffer) - filled]
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+            self._left = self._left[len(part) :]
+        return filled

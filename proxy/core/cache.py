@@ -1,28 +1,26 @@
-"""What the proxy remembers of accounts and containers: in its own memory, or in memcached.
+"""What all proxies of a cluster remember of accounts and containers together, in memcached.
 
-`objstore.proxy.core.context.Cache` says what both promise.
+`objstore.proxy.core.lookup.Cache` says what it promises.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from hashlib import md5
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from pymemcache.client.hash import HashClient
 
 from objstore.config.proxy import CacheConfig
 from objstore.config.units import Address
-from objstore.proxy.core.context import Cache
+from objstore.proxy.core.lookup import Cache, LocalCache
 from objstore.runtime import Runtime
 from objstore.system.clock import Clock
 from objstore.system.concurrency import green_socket
-from objstore.system.generations import Generations, shared_generations
+from objstore.system.generations import shared_generations
 
 T = TypeVar("T")
 
-ENTRIES_MAX: Final = 16_384
 # How long memcached says "changed just now". No value whose fetch took longer is kept, so none can slip in after it.
 BARRIER_SECONDS: Final = 60
 BARRIER: Final = b""
@@ -31,46 +29,7 @@ NEAR_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 0.3
 ANSWER_TIMEOUT_SECONDS: Final = 1.0
 # The version of what is stored: programs of another one do not see it.
-KEY_PREFIX: Final = b"objstore-1:"
-
-
-class LocalCache:
-    """Bounded, in this process; what was used last stays longest. The workers of a node forget together."""
-
-    def __init__(self, clock: Clock, generations: Generations, entries_max: int = ENTRIES_MAX) -> None:
-        self._clock = clock
-        self._generations = generations
-        self._entries_max = entries_max
-        self._entries: OrderedDict[str, tuple[Any, float, int]] = OrderedDict()
-
-    def get(self, key: str, kind: type[T]) -> T | None:
-        """See Cache."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        value, until, generation = entry
-        if generation != self._generations.read(key) or until <= self._clock.monotonic():
-            del self._entries[key]
-            return None
-        self._entries.move_to_end(key)
-        return value  # type: ignore[no-any-return]
-
-    def generation(self, key: str) -> int:
-        """See Cache."""
-        return self._generations.read(key)
-
-    def set(self, key: str, value: object, seconds: float, generation: int) -> None:
-        """See Cache."""
-        if generation != self._generations.read(key):
-            return
-        self._entries[key] = (value, self._clock.monotonic() + seconds, generation)
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._entries_max:
-            self._entries.popitem(last=False)
-
-    def invalidate(self, key: str) -> None:
-        """See Cache."""
-        self._generations.bump(key)
+KEY_PREFIX: Final = b"objstore-2:"
 
 
 class Memcached(Protocol):
@@ -101,7 +60,7 @@ class SharedCache:
         self._near = near
 
     def get(self, key: str, kind: type[T]) -> T | None:
-        """See Cache."""
+        """As the near cache, else what memcached holds."""
         known = self._near.get(key, kind)
         if known is not None:
             return known
@@ -122,7 +81,7 @@ class SharedCache:
         return int(number) if number else -int(self._clock.monotonic() * 1000)
 
     def set(self, key: str, value: object, seconds: float, generation: int) -> None:
-        """See Cache."""
+        """Keep it in memcached, unless it changed since `generation`."""
         short, stored = _short(key), msgspec.msgpack.encode(value)
         expire = max(int(seconds), 1)  # in memcached, 0 would be for ever
         if generation > 0:
@@ -131,7 +90,7 @@ class SharedCache:
             self._client.add(short, stored, expire=expire)
 
     def invalidate(self, key: str) -> None:
-        """See Cache."""
+        """Leave a barrier in memcached, and forget it here."""
         self._client.set(_short(key), BARRIER, expire=BARRIER_SECONDS, noreply=False)
         self._near.invalidate(key)
 

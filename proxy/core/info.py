@@ -1,122 +1,95 @@
-"""What the proxy knows of accounts and containers: who may use them, how they are stored, how full they are."""
+"""What the core says of accounts, containers and objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from enum import IntEnum
+from typing import Final
 
 from msgspec import Struct
 
-from objstore.headers import Backend, Client, Owner, Sysmeta
-from objstore.paths import ResourcePath
 
-if TYPE_CHECKING:
-    from objstore.proxy.swift.request import SwiftRequest
+class Existence(IntEnum):
+    """Whether something is there."""
+
+    UNKNOWN = 0  # too few servers answered
+    PRESENT = 1
+    ABSENT = 2
+    DELETED = 3  # an account whose content is still being removed
+
+
+PRESENT: Final = Existence.PRESENT
+ABSENT: Final = Existence.ABSENT
+DELETED: Final = Existence.DELETED
+UNKNOWN: Final = Existence.UNKNOWN
 
 
 class AccountInfo(Struct, frozen=True):
     """An account as its servers describe it. Counts lag behind the truth; sizes are in bytes.
 
-    `status` is 200 if it exists, 404 if not, 410 if it is deleted and not reaped yet, 503 if nobody answered.
-    `metadata` and `sysmeta` are by what follows the prefix, in Title-Case: "Temp-Url-Key", "Quota-Bytes".
+    `metadata` is what clients attach and `sysmeta` what edges keep for themselves, by names in Title-Case:
+    "Temp-Url-Key", "Quota-Bytes". `created_at` is in the normal form of timestamps.
     """
 
-    status: int
+    existence: Existence
     container_count: int = 0
     object_count: int = 0
     bytes_used: int = 0
     metadata: dict[str, str] = {}
     sysmeta: dict[str, str] = {}
-    policy_stats: str = ""  # as X-Backend-Policy-Stats gives them
-
-    @property
-    def exists(self) -> bool:
-        return self.status == 200
+    policy_stats: str = ""  # JSON of PolicyStats by index
+    created_at: str = ""
+    put_at: str = ""
 
 
 class ContainerInfo(Struct, frozen=True):
-    """A container as its servers describe it; see AccountInfo."""
+    """A container as its servers describe it; see AccountInfo. Access lists are in the spelling of their edge."""
 
-    status: int
+    existence: Existence
     policy_index: int = 0
     read_acl: str | None = None
     write_acl: str | None = None
     sync_to: str | None = None
     sync_key: str | None = None
-    cors_allow_origin: str | None = None
-    cors_expose_headers: str | None = None
-    cors_max_age: str | None = None
     object_count: int = 0
     bytes_used: int = 0
     metadata: dict[str, str] = {}
     sysmeta: dict[str, str] = {}
-
-    @property
-    def exists(self) -> bool:
-        return self.status == 200
-
-
-class InfoSource(Protocol):
-    """Looks accounts and containers up. Never raises for what is not there: `status` says so."""
-
-    def account(self, request: SwiftRequest, account: str) -> AccountInfo:
-        """The account; `request` is the one for whose sake it is asked."""
-
-    def container(self, request: SwiftRequest, resource: ResourcePath) -> ContainerInfo:
-        """The container `resource` is or lies in; absent too if its account is."""
+    created_at: str = ""
+    put_at: str = ""
+    last_modified: str = ""  # as an HTTP date
 
 
-def account_key(account: str) -> str:
-    """Under which an account is cached."""
-    return f"account/{account}"
+class PolicyStats(Struct, frozen=True):
+    """What an account holds under one storage policy; bytes in all."""
+
+    containers: int = 0
+    objects: int = 0
+    bytes: int = 0
 
 
-def container_key(resource: ResourcePath) -> str:
-    """Under which the container a path is or lies in is cached."""
-    return f"container/{resource.account}/{resource.container}"
+class StoredMetadata(Struct, frozen=True):
+    """What is stored beside an object's bytes, by name.
+
+    user: what clients attach. system: what an edge keeps with the data. transient: what an edge keeps until the next
+    POST. given: what is given back with the body as it came, such as the encoding and the language of the content.
+    """
+
+    user: dict[str, str] = {}
+    system: dict[str, str] = {}
+    transient: dict[str, str] = {}
+    given: dict[str, str] = {}
 
 
-def account_info(status: int, headers: Mapping[str, str]) -> AccountInfo:
-    """What an account server's answer says; headers in canonical spelling."""
-    if status // 100 != 2:
-        deleted = headers.get(Client.ACCOUNT_STATUS, "").lower() == "deleted"
-        return AccountInfo(410 if deleted else status)
-    return AccountInfo(
-        200,
-        container_count=_number(headers, Client.ACCOUNT_CONTAINER_COUNT),
-        object_count=_number(headers, Client.ACCOUNT_OBJECT_COUNT),
-        bytes_used=_number(headers, Client.ACCOUNT_BYTES_USED),
-        metadata=_family(headers, Client.ACCOUNT_META_PREFIX),
-        sysmeta=_family(headers, Sysmeta.ACCOUNT_PREFIX),
-        policy_stats=headers.get(Backend.POLICY_STATS, ""),
-    )
+NO_METADATA: Final = StoredMetadata()
 
 
-def container_info(status: int, headers: Mapping[str, str]) -> ContainerInfo:
-    """What a container server's answer says; headers in canonical spelling."""
-    if status // 100 != 2:
-        return ContainerInfo(status)
-    return ContainerInfo(
-        200,
-        policy_index=_number(headers, Backend.POLICY_INDEX),
-        read_acl=headers.get(Owner.CONTAINER_READ),
-        write_acl=headers.get(Owner.CONTAINER_WRITE),
-        sync_to=headers.get(Owner.CONTAINER_SYNC_TO),
-        sync_key=headers.get(Owner.CONTAINER_SYNC_KEY),
-        cors_allow_origin=headers.get(Client.CONTAINER_ALLOW_ORIGIN),
-        cors_expose_headers=headers.get(Client.CONTAINER_EXPOSE_HEADERS),
-        cors_max_age=headers.get(Client.CONTAINER_CORS_MAX_AGE),
-        object_count=_number(headers, Client.CONTAINER_OBJECT_COUNT),
-        bytes_used=_number(headers, Client.CONTAINER_BYTES_USED),
-        metadata=_family(headers, Client.CONTAINER_META_PREFIX),
-        sysmeta=_family(headers, Sysmeta.CONTAINER_PREFIX),
-    )
+class StoredObjectInfo(Struct, frozen=True):
+    """An object as its servers describe it. `size` is of the whole object, `timestamp` in its normal form."""
 
-
-def _number(headers: Mapping[str, str], name: str) -> int:
-    text = headers.get(name, "0")
-    return int(text) if text.isdecimal() else 0
-
-
-def _family(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {name[len(prefix) :]: value for name, value in headers.items() if name.startswith(prefix)}
+    size: int
+    etag: str
+    content_type: str
+    timestamp: str
+    last_modified: str  # as an HTTP date
+    delete_at: int | None = None  # seconds since the epoch
+    metadata: StoredMetadata = NO_METADATA

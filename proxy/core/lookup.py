@@ -2,36 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
 
 from objstore.cluster import Cluster
 from objstore.config.proxy import CacheConfig
-from objstore.headers import Client
+from objstore.http.transport import BackendResponse
 from objstore.paths import ResourcePath
-from objstore.proxy.core.context import Cache
-from objstore.proxy.core.info import (
-    AccountInfo,
-    ContainerInfo,
-    account_info,
-    account_key,
-    container_info,
-    container_key,
-)
+from objstore.proxy.core.backend import databases
+from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, UNKNOWN, AccountInfo, ContainerInfo
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.reading import Reader
 from objstore.ring.rings import Rings
 from objstore.system import concurrency
+from objstore.system.clock import Clock
 from objstore.system.concurrency import Event
+from objstore.system.generations import Generations
 
-if TYPE_CHECKING:
-    from objstore.proxy.swift.request import SwiftRequest
-
+T = TypeVar("T")
 Info = TypeVar("Info", AccountInfo, ContainerInfo)
 
+ENTRIES_MAX: Final = 16_384
 # What is not there may be made at any moment, by a proxy that shares no memory with us.
 ABSENT_SHARE: Final = 0.1
-GONE: Final = (404, 410)
+NOT_THERE: Final = ContainerInfo(ABSENT)
+UNKNOWN_ACCOUNT: Final = AccountInfo(UNKNOWN)
+
+
+class InfoSource(Protocol):
+    """Looks accounts and containers up. Never raises for what is not there: `existence` says so."""
+
+    def account(self, account: str, transaction_id: str) -> AccountInfo:
+        """The account."""
+
+    def container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:
+        """The container `path` names or lies in; absent too if its account is."""
+
+    def container_and_account(self, path: ResourcePath, transaction_id: str) -> tuple[ContainerInfo, AccountInfo]:
+        """Both at once; nothing is known of the store's own accounts."""
+
+
+class Cache(Protocol):
+    """What this process, and others that share it, remember for a while and forget together.
+
+    A value is set with the generation its key had before the value was fetched: if the key was invalidated
+    meanwhile, by any process, the value is not kept. Values are msgspec Structs, shared and never changed.
+    """
+
+    def get(self, key: str, kind: type[T]) -> T | None:
+        """The value, None if there is none that is young enough and still valid."""
+
+    def generation(self, key: str) -> int:
+        """To be read before fetching what will be `set`."""
+
+    def set(self, key: str, value: object, seconds: float, generation: int) -> None:
+        """Remember a value for that long."""
+
+    def invalidate(self, key: str) -> None:
+        """Make all processes forget the key, before this returns. Call after a write, and before it is answered."""
+
+
+class LocalCache:
+    """Bounded, in this process; what was used last stays longest. The workers of a node forget together."""
+
+    def __init__(self, clock: Clock, generations: Generations, entries_max: int = ENTRIES_MAX) -> None:
+        self._clock = clock
+        self._generations = generations
+        self._entries_max = entries_max
+        self._entries: OrderedDict[str, tuple[Any, float, int]] = OrderedDict()
+
+    def get(self, key: str, kind: type[T]) -> T | None:
+        """The value, None if there is none that is young enough and still valid."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        value, until, generation = entry
+        if generation != self._generations.read(key) or until <= self._clock.monotonic():
+            del self._entries[key]
+            return None
+        self._entries.move_to_end(key)
+        return value  # type: ignore[no-any-return]
+
+    def generation(self, key: str) -> int:
+        """To be read before fetching what will be `set`."""
+        return self._generations.read(key)
+
+    def set(self, key: str, value: object, seconds: float, generation: int) -> None:
+        """Remember a value for that long, unless its key was invalidated since `generation`."""
+        if generation != self._generations.read(key):
+            return
+        self._entries[key] = (value, self._clock.monotonic() + seconds, generation)
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._entries_max:
+            self._entries.popitem(last=False)
+
+    def invalidate(self, key: str) -> None:
+        """Make all processes of this node forget the key."""
+        self._generations.bump(key)
 
 
 class Lookup:
@@ -39,56 +107,68 @@ class Lookup:
 
     def __init__(self, cluster: Cluster, rings: Rings, reader: Reader, cache: Cache, config: CacheConfig) -> None:
         self._cluster: Final = cluster
+        self._internal: Final = cluster.limits.auto_create_account_prefix
         self._rings: Final = rings
         self._reader: Final = reader
         self._cache: Final = cache
         self._config: Final = config
-        # By key and generation: whoever asks after a change must not get what was fetched before it.
+        # By key and generation: a request that comes after a change must not get what was fetched before it.
         self._flights: Final[dict[tuple[str, int], Event[AccountInfo] | Event[ContainerInfo]]] = {}
 
-    def account(self, request: SwiftRequest, account: str) -> AccountInfo:
-        """See InfoSource."""
+    def account(self, account: str, transaction_id: str) -> AccountInfo:
+        """The account, at most as old as its configured lifetime."""
         found = self._cache.get(f"account/{account}", AccountInfo)
-        return self._fetch_account(request, account) if found is None else found
+        return self._fetch_account(account, transaction_id) if found is None else found
 
-    def container(self, request: SwiftRequest, resource: ResourcePath) -> ContainerInfo:
-        """See InfoSource."""
-        name = resource.account
-        container = self._cache.get(f"container/{name}/{resource.container}", ContainerInfo)
-        if self._cluster.limits.is_internal_account(name):
+    def container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:
+        """The container `path` names or lies in, at most as old as its configured lifetime."""
+        return self.container_and_account(path, transaction_id)[0]
+
+    def container_and_account(self, path: ResourcePath, transaction_id: str) -> tuple[ContainerInfo, AccountInfo]:
+        """Both at once; nothing is known of the store's own accounts."""
+        name = path.account
+        container = self._cache.get(f"container/{name}/{path.container}", ContainerInfo)
+        if name.startswith(self._internal):
             # Such accounts are made on demand: there is a container wherever a row was sent.
-            return self._fetch_container(request, resource) if container is None else container
+            return self._fetch_container(path, transaction_id) if container is None else container, UNKNOWN_ACCOUNT
         account = self._cache.get(f"account/{name}", AccountInfo)
         if container is None:
             if account is None:
-                task = concurrency.spawn(self._fetch_account, request, name)
-                container = self._fetch_container(request, resource)
+                task = concurrency.spawn(self._fetch_account, name, transaction_id)
+                container = self._fetch_container(path, transaction_id)
                 account = task.wait()
             else:
-                container = self._fetch_container(request, resource)
+                container = self._fetch_container(path, transaction_id)
         elif account is None:
-            account = self._fetch_account(request, name)
-        return ContainerInfo(404) if account.status in GONE else container
+            account = self._fetch_account(name, transaction_id)
+        existence = account.existence
+        return container if existence is PRESENT or existence is UNKNOWN else NOT_THERE, account
 
-    def _fetch_account(self, request: SwiftRequest, account: str) -> AccountInfo:
-        path = ResourcePath(account)
-        place = Placement.of(path, self._rings.account, self._cluster.hasher)
+    def forget_account(self, account: str) -> None:
+        """Have all processes look it up anew: after a write, and before that is answered."""
+        self._cache.invalidate(f"account/{account}")
+
+    def forget_container(self, path: ResourcePath) -> None:
+        """Have all processes look it up anew: after a write, and before that is answered."""
+        self._cache.invalidate(f"container/{path.account}/{path.container}")
+
+    def _fetch_account(self, account: str, transaction_id: str) -> AccountInfo:
+        placement = Placement.of(ResourcePath(account), self._rings.account, self._cluster.hasher)
         lifetime = self._config.recheck_account_existence
-        return self._fetch(request, account_key(account), place, account_info, lifetime)
+        return self._fetch(f"account/{account}", placement, databases.account_info, lifetime, transaction_id)
 
-    def _fetch_container(self, request: SwiftRequest, resource: ResourcePath) -> ContainerInfo:
-        path = resource.container_path
-        place = Placement.of(path, self._rings.container, self._cluster.hasher)
-        lifetime = self._config.recheck_container_existence
-        return self._fetch(request, container_key(path), place, container_info, lifetime)
+    def _fetch_container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:
+        placement = Placement.of(path.container_path, self._rings.container, self._cluster.hasher)
+        key, lifetime = f"container/{path.account}/{path.container}", self._config.recheck_container_existence
+        return self._fetch(key, placement, databases.container_info, lifetime, transaction_id)
 
     def _fetch(
         self,
-        request: SwiftRequest,
         key: str,
-        place: Placement,
-        read: Callable[[int, Mapping[str, str]], Info],
+        placement: Placement,
+        info_of: Callable[[BackendResponse], Info],
         lifetime_seconds: float,
+        transaction_id: str,
     ) -> Info:
         generation = self._cache.generation(key)
         flight: Event[Info] | None = self._flights.get((key, generation))  # type: ignore[assignment]  # told by the key
@@ -97,11 +177,10 @@ class Lookup:
         flight = Event()
         self._flights[key, generation] = flight
         try:
-            response = self._reader.read("HEAD", place, {Client.TRANS_ID: request.transaction_id})
-            found = read(response.status, response.headers)
-            if found.exists:
+            found = info_of(self._reader.read("HEAD", placement, databases.read_headers(transaction_id)))
+            if found.existence is PRESENT:
                 self._cache.set(key, found, lifetime_seconds, generation)
-            elif found.status in GONE:
+            elif found.existence in (ABSENT, DELETED):
                 self._cache.set(key, found, lifetime_seconds * ABSENT_SHARE, generation)
             flight.set(found)
             return found

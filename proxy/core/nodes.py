@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from objstore.devices import Device
 from objstore.hashing import PathHasher
-from objstore.headers import Backend
 from objstore.http.transport import BackendResponse
 from objstore.paths import ResourcePath
+from objstore.proxy.core.backend.codes import DEVICE_FULL, DISK_GONE
+from objstore.quorum import quorum_size
 from objstore.ring.ring import Ring
 
-DISK_GONE: Final = 507
 NodeKey = tuple[str, int, str]
 
 
@@ -33,12 +33,14 @@ class Placement(Struct, frozen=True):
     partition: int
     path: ResourcePath
     primaries: tuple[Device, ...]
+    quorum: int  # how many of them must agree
 
     @classmethod
     def of(cls, path: ResourcePath, ring: Ring, hasher: PathHasher) -> Self:
-        """The place of a path on a ring."""
+        """The placement of an account or a container."""
         partition = ring.partition_of(hasher.digest(path))
-        return cls(ring, partition, path, ring.primaries(partition))
+        primaries = ring.primaries(partition)
+        return cls(ring, partition, path, primaries, quorum_size(len(primaries)))
 
     @property
     def replicas(self) -> int:
@@ -54,8 +56,8 @@ class _Failures(Struct):
 class NodeSelector:
     """Orders the nodes of a partition. A node that failed `limit` times in a row of `interval_seconds` is limited.
 
-    The interval counts from the last failure. Limited nodes are asked last of all: a request that nobody else can
-    serve still tries them.
+    `failures` is empty while all is well: then every primary is to be asked. The interval counts from the last failure.
+    Limited nodes are asked last of all: a request that no other node can serve still tries them.
     """
 
     def __init__(self, clock: MonotonicClock, random: Random, interval_seconds: float, limit: int) -> None:
@@ -63,23 +65,23 @@ class NodeSelector:
         self._random: Final = random
         self._interval: Final = interval_seconds
         self._limit: Final = limit
-        self._failures: Final[dict[NodeKey, _Failures]] = {}
+        self.failures: Final[dict[NodeKey, _Failures]] = {}
 
     def record_failure(self, node: Device) -> None:
         """The node did not answer, or answered with an error of its own."""
         self._count(node, 1)
 
     def record_error(self, node: Device, response: BackendResponse) -> None:
-        """The node answered with an error (500 and above): without its disk it is limited at once.
+        """The node answered with a failure of its own: without its disk it is limited at once.
 
         Not if that is merely full: it serves what it has, and frees room when it is told of deletions.
         """
-        if Backend.DEVICE_FULL not in response.headers:
+        if DEVICE_FULL not in response.headers:
             self._count(node, self._limit if response.status == DISK_GONE else 1)
 
     def _count(self, node: Device, failures: int) -> None:
         now = self._clock.monotonic()
-        record = self._failures.setdefault(_key(node), _Failures(0, now))
+        record = self.failures.setdefault(_key(node), _Failures(0, now))
         if now - record.last >= self._interval:
             record.count = 0
         record.count += failures
@@ -87,60 +89,60 @@ class NodeSelector:
 
     def error_limited(self, node: Device) -> bool:
         """Whether to leave it alone for now."""
-        record = self._failures.get(_key(node))
+        record = self.failures.get(_key(node))
         if record is None or record.count < self._limit:
             return False
         if self._clock.monotonic() - record.last < self._interval:
             return True
-        del self._failures[_key(node)]
+        del self.failures[_key(node)]
         return False
 
-    def for_reading(self, place: Placement) -> Iterator[Device]:
+    def for_reading(self, placement: Placement) -> Iterator[Device]:
         """Primaries in random order, those that lately were, and as many handoffs as replicas; none is limited."""
-        primaries = list(place.primaries)
+        primaries = list(placement.primaries)
         # One at a time, since nearly always the first one has the answer.
         while primaries:
             last = len(primaries) - 1
             chosen = int(self._random.random() * (last + 1))
             primaries[chosen], primaries[last] = primaries[last], primaries[chosen]
             node = primaries.pop()
-            if not self._failures or not self.error_limited(node):
+            if not self.failures or not self.error_limited(node):
                 yield node
-        former = self.former_primaries(place)
+        former = self.former_primaries(placement)
         yield from former
-        yield from (node for node in self._handoffs(place) if node not in former)
+        yield from (node for node in self.handoffs(placement) if node not in former)
 
-    def former_primaries(self, place: Placement) -> Sequence[Device]:
+    def former_primaries(self, placement: Placement) -> Sequence[Device]:
         """Where it was before a new ring moved it, which may still be under way; none of them limited."""
-        if not place.ring.former:
+        if not placement.ring.former:
             return ()
-        return [node for node in place.ring.former_primaries(place.partition) if not self.error_limited(node)]
+        return [node for node in placement.ring.former_primaries(placement.partition) if not self.error_limited(node)]
 
-    def for_writing(self, place: Placement) -> tuple[list[Device], Iterator[Device]]:
+    def for_writing(self, placement: Placement) -> tuple[list[Device], Iterator[Device]]:
         """One node for each replica: its primary or, where that is limited, a handoff; and who may stand in for them.
 
         Fewer than there are replicas only if there are not enough devices.
         """
-        primaries = place.primaries
-        if not self._failures:
-            return list(primaries), self._handoffs(place)
-        handoffs = self._handoffs(place)
+        primaries = placement.primaries
+        if not self.failures:
+            return list(primaries), self.handoffs(placement)
+        handoffs = self.handoffs(placement)
         limited = [node for node in primaries if self.error_limited(node)]
         nodes = [node for node in primaries if node not in limited]
         nodes += islice(handoffs, len(limited))
         missing = len(primaries) - len(nodes)
         return nodes + limited[:missing], _chained(handoffs, limited[missing:])
 
-    def error_limited_primaries(self, place: Placement) -> Sequence[Device]:
+    def error_limited_primaries(self, placement: Placement) -> Sequence[Device]:
         """The primaries that `for_reading` leaves out."""
-        if not self._failures:
+        if not self.failures:
             return ()
-        return [node for node in place.primaries if self.error_limited(node)]
+        return [node for node in placement.primaries if self.error_limited(node)]
 
-    def _handoffs(self, place: Placement) -> Iterator[Device]:
+    def handoffs(self, placement: Placement) -> Iterator[Device]:
         """As many as there are replicas: beyond these an item would have to be very lost."""
-        left = place.replicas
-        for node in place.ring.handoffs(place.partition):
+        left = placement.replicas
+        for node in placement.ring.handoffs(placement.partition):
             if not self.error_limited(node):
                 yield node
                 left -= 1

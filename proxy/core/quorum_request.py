@@ -1,4 +1,4 @@
-"""Writes to the nodes of a place: one request to each, stand-ins for those who fail, and a quorum of answers."""
+"""Writes to the nodes of a placement: one request to each, handoffs for nodes that fail, and a quorum of answers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Final
 
 from objstore.devices import Device
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
+from objstore.proxy.core.backend import codes
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
 from objstore.proxy.core.nodes import NodeSelector, Placement
-from objstore.quorum import has_quorum, quorum_size
+from objstore.quorum import has_quorum
 from objstore.system import concurrency
 
-UNANSWERED: Final = 503
-# What changes something that must be there.
+UNANSWERED: Final = codes.UNAVAILABLE
+# Methods that change something that must be there.
 CHANGING: Final = frozenset({"POST", "DELETE"})
 
 
@@ -31,50 +32,45 @@ class Writer:
     def send(
         self,
         method: str,
-        place: Placement,
+        placement: Placement,
         headers: Sequence[Mapping[str, str]],
         bodies: Sequence[bytes] | None = None,
-        query: str = "",
         quorum: int | None = None,
     ) -> QuorumResult:
-        """Send a request to each primary, `headers[i]` and `bodies[i]` to the i-th, and gather the answers.
+        """Send a request to each primary, `headers[i]` and `bodies[i]` to the i-th, and collect the answers.
 
-        Waits for all, but no longer than the post-quorum timeout once `quorum` of them (half, by default) agree.
-        Never raises.
+        Waits for all, but no longer than the post-quorum timeout once `quorum` of them (the placement's, by default)
+        agree. Never raises.
         """
-        if quorum is None:
-            quorum = quorum_size(len(headers))
-        answers = QuorumRequest(self, method, place, headers, bodies, query, quorum).run()
-        if method in CHANGING and 404 in answers.statuses and not _succeeded(answers):
-            self._ask_others(method, place, headers[0], query, answers)
-        return answers
+        result = QuorumRequest(self, method, placement, headers, bodies, quorum or placement.quorum).run()
+        if method in CHANGING and codes.NOT_FOUND in result.statuses and not _succeeded(result):
+            self._ask_others(method, placement, headers[0], result)
+        return result
 
-    def _ask_others(
-        self, method: str, place: Placement, headers: Mapping[str, str], query: str, answers: QuorumResult
-    ) -> None:
-        """Ask who may have what others have not: theirs is then the answer of a node that has not got it.
+    def _ask_others(self, method: str, placement: Placement, headers: Mapping[str, str], result: QuorumResult) -> None:
+        """Retry on previous and on error-limited primaries; a success there replaces one NOT_FOUND.
 
-        What a new ring moves may still be where it was. What some have changed was there, so that a primary which
-        was left alone for its failures may have it too, other than the handoff in its place.
+        What a new ring moves may still be where it was. What some nodes have changed was there, so an error-limited
+        primary may have it too, other than the handoff in its place.
         """
-        others = self.nodes.former_primaries(place)
-        if min(answers.statuses) < 300:
-            others = [*others, *self.nodes.error_limited_primaries(place)]
+        others = self.nodes.former_primaries(placement)
+        if min(result.statuses) <= codes.SUCCESS_MAX:
+            others = [*others, *self.nodes.error_limited_primaries(placement)]
         for node in others:
-            request = BackendRequest(method, node, place.partition, place.path, headers, query)
+            request = BackendRequest(method, node, placement.partition, placement.path, headers)
             try:
                 response = self.transport.request(request, b"", self.timeout_seconds)
             except NodeFailure:
                 self.nodes.record_failure(node)
                 continue
             response.close()
-            if response.status < 300 and 404 in answers.statuses:
-                answers.statuses[answers.statuses.index(404)] = response.status
-                answers.responses.append(response)
+            if response.status <= codes.SUCCESS_MAX and codes.NOT_FOUND in result.statuses:
+                result.statuses[result.statuses.index(codes.NOT_FOUND)] = response.status
+                result.responses.append(response)
 
 
 class QuorumResult:
-    """What the nodes said; a node that failed, with all who could stand in for it, counts as 503."""
+    """The nodes' answers; a node that failed, with all handoffs that could take its place, counts as UNANSWERED."""
 
     __slots__ = ("quorum", "responses", "statuses")
 
@@ -91,43 +87,43 @@ class QuorumResult:
         return None
 
 
-def _succeeded(answers: QuorumResult) -> bool:
-    return sum(status < 300 for status in answers.statuses) >= answers.quorum
+def _succeeded(result: QuorumResult) -> bool:
+    return sum(status <= codes.SUCCESS_MAX for status in result.statuses) >= result.quorum
 
 
 class ResponseCollector:
-    """Takes the answers of exchanges under way; nobody stands in for a node that fails."""
+    """Takes the answers of exchanges under way; no node takes the place of one that fails."""
 
-    def __init__(self, writer: Writer, answers: QuorumResult) -> None:
+    def __init__(self, writer: Writer, quorum: int) -> None:
         self._writer: Final = writer
         self._pending: list[Exchange] = []
-        self.answers: Final = answers
-        self.taken: Final[dict[Exchange, int]] = {}  # statuses below 500
+        self.result: Final = QuorumResult(quorum)
+        self.taken: Final[dict[Exchange, int]] = {}  # statuses that are no failures of the server's own
 
     def add(self, exchange: Exchange) -> None:
         """One more answer to wait for."""
         self._pending.append(exchange)
 
-    def gather(self) -> QuorumResult:
+    def collect(self) -> QuorumResult:
         """Wait for the answers: all of them or, after a quorum, those that come soon."""
         pending, grace = self._pending, self._writer.post_quorum_timeout_seconds
         # Nearly always all answer at about the same time: to take them in turn saves looking at the others.
         while pending:
             exchange = pending[0]
-            if not wait_any((exchange,), grace):
-                self._gather_late()
+            if not exchange.ready and not wait_any((exchange,), grace):
+                self._collect_late()
                 break
             del pending[0]
             self._take(exchange)
-        return self.answers
+        return self.result
 
-    def _gather_late(self) -> None:
-        """One has let us wait for as long as the post-quorum timeout."""
+    def _collect_late(self) -> None:
+        """One node has not answered for as long as the post-quorum timeout."""
         pending, writer = self._pending, self._writer
         deadline = concurrency.monotonic() + writer.timeout_seconds
         grace = 0.0  # a quorum that stands by now has waited long enough
         self._take_all([exchange for exchange in pending if exchange.ready])
-        while pending and not has_quorum(self.answers.statuses, self.answers.quorum):
+        while pending and not has_quorum(self.result.statuses, self.result.quorum):
             grace = writer.post_quorum_timeout_seconds
             ready = wait_any(pending, deadline - concurrency.monotonic())
             if not ready:
@@ -139,7 +135,7 @@ class ResponseCollector:
         for exchange in pending:
             exchange.abandon()
             writer.nodes.record_failure(exchange.node)
-            self.answers.statuses.append(UNANSWERED)
+            self.result.statuses.append(UNANSWERED)
         pending.clear()
 
     def _take_all(self, ready: Sequence[Exchange]) -> None:
@@ -155,14 +151,14 @@ class ResponseCollector:
             nodes.record_failure(exchange.node)
         else:
             response.close()
-            if response.status < 500:
-                self.answers.statuses.append(response.status)
-                self.answers.responses.append(response)
+            if response.status < codes.SERVER_ERROR:
+                self.result.statuses.append(response.status)
+                self.result.responses.append(response)
                 self.taken[exchange] = response.status
                 return
             nodes.record_error(exchange.node, response)
         if not self._replace(exchange):
-            self.answers.statuses.append(UNANSWERED)
+            self.result.statuses.append(UNANSWERED)
 
     def _replace(self, exchange: Exchange) -> bool:
         """Whether another node has been asked instead."""
@@ -170,53 +166,56 @@ class ResponseCollector:
 
 
 class QuorumRequest(ResponseCollector):
-    """One whole request to each node of a place."""
+    """One whole request to each node of a placement."""
 
     def __init__(
         self,
         writer: Writer,
         method: str,
-        place: Placement,
+        placement: Placement,
         headers: Sequence[Mapping[str, str]],
         bodies: Sequence[bytes] | None,
-        query: str,
         quorum: int,
     ) -> None:
-        super().__init__(writer, QuorumResult(quorum))
+        super().__init__(writer, quorum)
         self._method: Final = method
-        self._place: Final = place
+        self._placement: Final = placement
         self._headers: Final = headers
         self._bodies: Final = bodies
-        self._query: Final = query
         self._index_of: dict[Exchange, int] = {}
-        self._spares: Iterator[Device] = iter(())
+        self._handoffs: Iterator[Device] = iter(())
 
     def run(self) -> QuorumResult:
-        """Send and gather."""
-        nodes, self._spares = self._writer.nodes.for_writing(self._place)
+        """Send to all nodes, and collect their answers."""
+        placement, selector = self._placement, self._writer.nodes
+        nodes: Sequence[Device] = placement.primaries
+        if selector.failures:
+            nodes, self._handoffs = selector.for_writing(placement)
+        else:
+            self._handoffs = selector.handoffs(placement)
         for index in range(len(self._headers)):
-            if not (index < len(nodes) and self._start(nodes[index], index)) and not self._start_spare(index):
-                self.answers.statuses.append(UNANSWERED)
-        self.gather()
-        if max(self.answers.statuses, default=0) >= 300:
-            self._stand_in()
-        return self.answers
+            if not (index < len(nodes) and self._start(nodes[index], index)) and not self._start_handoff(index):
+                self.result.statuses.append(UNANSWERED)
+        self.collect()
+        if max(self.result.statuses, default=0) > codes.SUCCESS_MAX:
+            self._reassign_updates()
+        return self.result
 
-    def _stand_in(self) -> None:
-        """Nodes that have written tell the containers of those that have not."""
+    def _reassign_updates(self) -> None:
+        """Nodes that have written inform the containers of those that have not."""
         done = {
             self._index_of[exchange]: exchange.node for exchange, status in self.taken.items() if self._wrote(status)
         }
-        if len(done) >= self.answers.quorum:
-            reassign_container_updates(self._writer, self._place, self._headers, done)
+        if len(done) >= self.result.quorum:
+            reassign_container_updates(self._writer, self._placement, self._headers, done)
 
     def _wrote(self, status: int) -> bool:
         # A tombstone is written whether there was an object or not.
-        return status < 300 or (status == 404 and self._method == "DELETE")
+        return status <= codes.SUCCESS_MAX or (status == codes.NOT_FOUND and self._method == "DELETE")
 
     def _start(self, node: Device, index: int) -> bool:
-        place, writer = self._place, self._writer
-        request = BackendRequest(self._method, node, place.partition, place.path, self._headers[index], self._query)
+        placement, writer = self._placement, self._writer
+        request = BackendRequest(self._method, node, placement.partition, placement.path, self._headers[index])
         body = b"" if self._bodies is None else self._bodies[index]
         try:
             exchange = writer.transport.start(request, body, writer.timeout_seconds)
@@ -227,8 +226,8 @@ class QuorumRequest(ResponseCollector):
         self._pending.append(exchange)
         return True
 
-    def _start_spare(self, index: int) -> bool:
-        return any(self._start(node, index) for node in self._spares)
+    def _start_handoff(self, index: int) -> bool:
+        return any(self._start(node, index) for node in self._handoffs)
 
     def _replace(self, exchange: Exchange) -> bool:
-        return self._start_spare(self._index_of[exchange])
+        return self._start_handoff(self._index_of[exchange])

@@ -6,21 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from objstore.devices import Device
-from objstore.headers import Backend, Client
 from objstore.http.local import WholeBody
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
+from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend.objects import NEVER, gone_stamp, refusal_headers, stamp_of
 from objstore.proxy.core.nodes import NodeSelector, Placement
-from objstore.quorum import best_status, quorum_size
+from objstore.quorum import best_status
 from objstore.system import concurrency
 
 # Bodies up to this size are read before the client is answered: they leave in one piece, and cannot break off.
 SMALL_BODY_MAX: Final = 65536
-# QuorumResult that are as good as the body itself: the node has the resource, and has weighed the request's conditions.
-GOOD_REFUSALS: Final = (304, 412, 416)
-
-# When data was written, and when its metadata was.
-Stamp = tuple[str, str]
-NEVER: Final[Stamp] = ("", "")
 
 
 class Reader:
@@ -32,21 +27,21 @@ class Reader:
         self.timeout_seconds: Final = timeout_seconds
 
     def read(
-        self, method: str, place: Placement, headers: Mapping[str, str], query: str = "", *, newest: bool = False
+        self, method: str, placement: Placement, headers: Mapping[str, str], query: str = "", *, newest: bool = False
     ) -> BackendResponse:
         """The first good answer or, for `newest`, that of the node with the newest data.
 
-        Never raises: what nobody has is 404, and if too few nodes answered it is 503. Bodies of up to SMALL_BODY_MAX
-        are at hand as a whole.
+        Never raises: the answer says NOT_FOUND of what nobody has, UNAVAILABLE if too few nodes answered. Bodies of up
+        to SMALL_BODY_MAX are at hand as a whole.
         """
-        read = Read(self, method, place, headers, query)
+        read = Read(self, method, placement, headers, query)
         return read.newest() if newest else read.first()
 
     def ask(
-        self, method: str, node: Device, place: Placement, headers: Mapping[str, str], query: str = ""
+        self, method: str, node: Device, placement: Placement, headers: Mapping[str, str], query: str = ""
     ) -> BackendResponse | None:
         """One node's answer, a small body read; None if it fails."""
-        request = BackendRequest(method, node, place.partition, place.path, headers, query)
+        request = BackendRequest(method, node, placement.partition, placement.path, headers, query)
         try:
             response = self.transport.start(request, b"", self.timeout_seconds).response()
             return self._settled(node, response)
@@ -56,7 +51,7 @@ class Reader:
 
     def _settled(self, node: Device, response: BackendResponse) -> BackendResponse | None:
         """The answer with its body read, if that is small; None for a failure of the server's. Raises NodeFailure."""
-        if response.status >= 500:
+        if response.status >= codes.SERVER_ERROR:
             response.close()
             self.nodes.record_error(node, response)
             return None
@@ -81,12 +76,14 @@ class Reader:
 class Read:
     """One read, and what the nodes have said so far."""
 
-    __slots__ = ("_gone", "_headers", "_method", "_place", "_query", "_reader", "_refusal", "_votes")
+    __slots__ = ("_gone", "_headers", "_method", "_placement", "_query", "_reader", "_refusal", "_votes")
 
-    def __init__(self, reader: Reader, method: str, place: Placement, headers: Mapping[str, str], query: str) -> None:
+    def __init__(
+        self, reader: Reader, method: str, placement: Placement, headers: Mapping[str, str], query: str
+    ) -> None:
         self._reader = reader
         self._method = method
-        self._place = place
+        self._placement = placement
         self._headers = headers
         self._query = query
         self._votes: list[int] = []  # statuses that say something about the resource
@@ -95,15 +92,15 @@ class Read:
 
     def first(self) -> BackendResponse:
         """Ask one after the other until one has it."""
-        reader, place = self._reader, self._place
-        for node in reader.nodes.for_reading(place):
-            response = reader.ask(self._method, node, place, self._headers, self._query)
+        reader, placement = self._reader, self._placement
+        for node in reader.nodes.for_reading(placement):
+            response = reader.ask(self._method, node, placement, self._headers, self._query)
             if response is not None and self._accepts(response, node):
                 return response
-        for node in reader.nodes.error_limited_primaries(place):
+        for node in reader.nodes.error_limited_primaries(placement):
             if self._decided() is not None:
                 break  # a quorum of primaries knows nothing of it, so one that hardly works need not be asked
-            response = reader.ask(self._method, node, place, self._headers, self._query)
+            response = reader.ask(self._method, node, placement, self._headers, self._query)
             if response is not None and self._accepts(response, node):
                 return response
         return self._failure()
@@ -114,7 +111,7 @@ class Read:
         for response, node in self._answers():
             if not _is_good(response.status):
                 self._refused(response, node)
-            elif best is None or _stamp(response) > _stamp(best):
+            elif best is None or stamp_of(response) > stamp_of(best):
                 if best is not None:
                     best.close()
                 best = response
@@ -122,18 +119,18 @@ class Read:
                 response.close()
         if best is None:
             return self._failure()
-        if _stamp(best) < self._gone:
+        if stamp_of(best) < self._gone:
             best.close()
-            self._votes = [404] * self._place.replicas
+            self._votes = [codes.NOT_FOUND] * self._placement.replicas
             return self._failure()
         return best
 
     def _answers(self) -> Iterator[tuple[BackendResponse, Device]]:
         """The answers of all primaries, and of those that lately were; a handoff stands in for each that fails."""
-        reader, place = self._reader, self._place
-        nodes, spares = reader.nodes.for_writing(place)
+        reader, placement = self._reader, self._placement
+        nodes, spares = reader.nodes.for_writing(placement)
         pending: list[Exchange] = []
-        for node in (*nodes, *reader.nodes.former_primaries(place)):
+        for node in (*nodes, *reader.nodes.former_primaries(placement)):
             self._start(node, spares, pending)
         deadline = concurrency.monotonic() + reader.timeout_seconds
         while pending:
@@ -152,10 +149,12 @@ class Read:
             reader.nodes.record_failure(exchange.node)
 
     def _start(self, node: Device, spares: Iterator[Device], pending: list[Exchange]) -> None:
-        reader, place = self._reader, self._place
+        reader, placement = self._reader, self._placement
         chosen: Device | None = node
         while chosen is not None:
-            request = BackendRequest(self._method, chosen, place.partition, place.path, self._headers, self._query)
+            request = BackendRequest(
+                self._method, chosen, placement.partition, placement.path, self._headers, self._query
+            )
             try:
                 pending.append(reader.transport.start(request, b"", reader.timeout_seconds))
                 return
@@ -167,7 +166,7 @@ class Read:
         """Whether to answer with it; remembers what it says otherwise."""
         if _is_good(response.status):
             # Older data than a deletion we have seen must not come back to life.
-            if _stamp(response) >= self._gone:
+            if stamp_of(response) >= self._gone:
                 return True
             response.close()
             return False
@@ -175,9 +174,9 @@ class Read:
         return False
 
     def _refused(self, response: BackendResponse, node: Device) -> None:
-        gone = _gone(response) if response.status == 404 else NEVER
+        gone = gone_stamp(response) if response.status == codes.NOT_FOUND else NEVER
         # A handoff that never had the resource says nothing about it, so it has no vote.
-        if gone > NEVER or node in self._place.primaries:
+        if gone > NEVER or node in self._placement.primaries:
             self._votes.append(response.status)
             if self._refusal is None or gone > self._gone:
                 self._refusal = response
@@ -185,39 +184,16 @@ class Read:
         response.close()
 
     def _decided(self) -> int | None:
-        status = best_status(self._votes, quorum_size(self._place.replicas))
-        return None if status == 503 else status
+        status = best_status(self._votes, self._placement.quorum)
+        return None if status == codes.UNAVAILABLE else status
 
     def _failure(self) -> BackendResponse:
         status = self._decided()
         if status is None:
-            return BackendResponse(503, {}, WholeBody(b""))
-        headers = {} if self._refusal is None else self._refusal.headers
-        names: tuple[str, ...] = (Backend.TIMESTAMP, Client.ACCOUNT_STATUS)
-        kept = {name: headers[name] for name in names if name in headers}
-        return BackendResponse(status, kept, WholeBody(b""))
+            return BackendResponse(codes.UNAVAILABLE, {}, WholeBody(b""))
+        headers = {} if self._refusal is None else refusal_headers(self._refusal)
+        return BackendResponse(status, headers, WholeBody(b""))
 
 
 def _is_good(status: int) -> bool:
-    return status < 300 or status in GOOD_REFUSALS
-
-
-def _gone(response: BackendResponse) -> Stamp:
-    """What a 404 says is not there any more.
-
-    A deletion has one timestamp, and what was written before is gone. Of what has expired the node tells both: by the
-    clock of another one the same may still be there, but nothing older is.
-    """
-    newest = response.headers.get(Backend.TIMESTAMP, "")
-    data = response.headers.get(Backend.DATA_TIMESTAMP)
-    return (newest, "") if data is None else (data, newest)
-
-
-def _stamp(response: BackendResponse) -> Stamp:
-    """How new it is: when its data was written, and when its metadata was.
-
-    The data counts first: a POST may have reached a node that has older data, or has missed a deletion.
-    """
-    headers = response.headers
-    newest = headers.get(Backend.TIMESTAMP) or headers.get(Client.TIMESTAMP, "")
-    return headers.get(Backend.DATA_TIMESTAMP) or newest, newest
+    return status <= codes.SUCCESS_MAX or status in codes.CONDITION_ANSWERS

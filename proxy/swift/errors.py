@@ -1,9 +1,10 @@
-"""Errors become HTTP at the edge, by one table."""
+"""Errors become answers of the Swift API, by one table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 from objstore.errors import StoreError
 from objstore.headers import Client, is_internal
@@ -11,8 +12,7 @@ from objstore.http.errors import HttpError, http_error_of
 from objstore.http.messages import Response
 from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
-from objstore.proxy.core.bodies import BodyBrokenOff
-from objstore.proxy.core.put_states import IllegalTransition
+from objstore.proxy.core import errors as core
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
@@ -21,18 +21,59 @@ from objstore.system.locks import LockTimeout
 PAGE_TYPE: Final = "text/html; charset=UTF-8"
 UNFORESEEN: Final = HttpError(500, "Internal error; the log tells more under the transaction id")
 
-# An HttpError is its own answer. Every other error that can reach the edge stands here. 503 tells a client to try
-# again, 500 that it would be in vain.
-STATUSES: Final[dict[type[StoreError], int]] = {
+Answer = int | Callable[[Any], HttpError]
+
+
+def _facts(status: int) -> Answer:
+    """The status, with the headers that tell of the object what the error knows of it."""
+
+    def answer(error: core.NotModified | core.PreconditionFailed | core.InvalidRange) -> HttpError:
+        facts = error.facts
+        headers = {
+            Client.ETAG: facts.etag,
+            Client.LAST_MODIFIED: facts.last_modified,
+            Client.TIMESTAMP: facts.timestamp,
+            Client.ACCEPT_RANGES: "bytes" if facts.etag else "",
+            Client.CONTENT_RANGE: "" if facts.size is None else f"bytes */{facts.size}",
+        }
+        return HttpError(status, headers={name: value for name, value in headers.items() if value})
+
+    return answer
+
+
+def _told(status: int) -> Answer:
+    """The status, and the error's own words."""
+    return lambda error: HttpError(status, str(error))
+
+
+# An HttpError is its own answer, and one table of all our servers has those to errors of values. Every other error that
+# can reach the edge stands here. 503 tells a client to try again, 500 that it would be in vain.
+ANSWERS: Final[dict[type[StoreError], Answer]] = {
     BadPolicies: 500,
-    BodyBrokenOff: 503,
-    IllegalTransition: 500,
     LockTimeout: 503,
     NodeFailure: 503,
     RingFileError: 500,
     RingMissing: 500,
     UnknownPolicy: 500,
     WaitTimeout: 503,
+    core.AccountDeleted: lambda error: HttpError(410, headers={Client.ACCOUNT_STATUS: "Deleted"}),
+    core.AccountNotFound: 404,
+    core.AccountNotReaped: _told(403),
+    core.BodyBrokenOff: 503,
+    core.ChecksumMismatch: 422,
+    core.ContainerLimitReached: _told(403),
+    core.ContainerNotEmpty: _told(409),
+    core.ContainerNotFound: 404,
+    core.IncompleteBody: 499,
+    core.InvalidRange: _facts(416),
+    core.MetadataRefused: _told(400),
+    core.NewerStored: 409,
+    core.NotModified: _facts(304),
+    core.ObjectNotFound: 404,
+    core.PolicyConflict: _told(409),
+    core.PreconditionFailed: _facts(412),
+    core.QuorumNotReached: 503,
+    core.WriteRefused: 400,
 }
 
 
@@ -40,7 +81,7 @@ def is_foreseen(error: BaseException) -> bool:
     """Whether it happens in a healthy store; the rest are bugs or mistakes of operators, and are logged."""
     if not isinstance(error, StoreError):
         return False
-    return http_error_of(error) is not None or STATUSES.get(type(error), 500) != 500
+    return http_error_of(error) is not None or ANSWERS.get(type(error), 500) != 500
 
 
 def answer_to(error: BaseException) -> Response:
@@ -51,9 +92,10 @@ def answer_to(error: BaseException) -> Response:
         for name in [name for name in refusal.headers if is_internal(name)]:
             del refusal.headers[name]
         return refusal
-    if isinstance(error, StoreError) and type(error) in STATUSES:
-        return page(HttpError(STATUSES[type(error)]))
-    return page(UNFORESEEN)
+    answer = ANSWERS.get(type(error))  # type: ignore[arg-type]
+    if answer is None:
+        return page(UNFORESEEN)
+    return page(HttpError(answer) if isinstance(answer, int) else answer(error))
 
 
 def page(error: HttpError) -> Response:

@@ -1,30 +1,38 @@
-"""The way of a request: every feature, in order, and why it stands where it stands."""
+"""The pipeline of the Swift API: every stage, in order, and why it stands where it stands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import quote
 
-from objstore.http.messages import Environ, StartResponse
-from objstore.proxy.swift.app import StorageApplication
-from objstore.proxy.swift.features.access_log import AccessLog
-from objstore.proxy.swift.features.account_quotas import AccountQuotas
-from objstore.proxy.swift.features.base import Feature, Handler
-from objstore.proxy.swift.features.catch_errors import CatchErrors
-from objstore.proxy.swift.features.container_quotas import ContainerQuotas
-from objstore.proxy.swift.features.copy import Copy
-from objstore.proxy.swift.features.cors import Cors
-from objstore.proxy.swift.features.gatekeeper import Gatekeeper
+from objstore.headers import Backend, Client, is_internal
+from objstore.http.access import CLIENT_LEFT, SENT, RequestFigures, access_fields
+from objstore.http.errors import HttpError
+from objstore.http.messages import Environ, Response, StartResponse, title_of, variable_of
+from objstore.proxy.swift import errors
+from objstore.proxy.swift.features.base import Feature
+from objstore.proxy.swift.features.cors import ORIGIN, Cors
 from objstore.proxy.swift.features.healthcheck import Healthcheck
 from objstore.proxy.swift.features.info import InfoEndpoint, store_section
 from objstore.proxy.swift.features.name_check import NameCheck
+from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.features.tempauth import TempAuth
-from objstore.proxy.swift.features.unsupported import Unsupported
+from objstore.proxy.swift.features.unsupported import FormUploads, Unsupported
+from objstore.proxy.swift.handlers.application import StorageApplication
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
+
+Handler = Callable[[SwiftRequest], Response]
+EXTRA_MAX: Final = 32
+HARMLESS_MAX: Final = 4096
+REMOVE_PREFIX: Final = "X-Remove-"
+INBOUND_TIMESTAMP: Final = variable_of(Backend.INBOUND_TIMESTAMP)
+# What these methods bring is stored, and comes out again as headers of later responses.
+_STORING: Final = frozenset({"PUT", "POST", "COPY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +43,248 @@ class Stage:
     why: str
 
 
+# Around all of them, in `ProxyApplication`: the access log, which sees what clients see, errors too; then transaction
+# ids, so that every answer has one and no error goes further; then the gatekeeper, so that nothing further in sees
+# internal headers of clients, and no client sees ours.
 PIPELINE: Final = (
-    Stage(AccessLog, "outermost: it logs and times what the client sees, errors too"),
-    Stage(CatchErrors, "every answer from here on has an id, and no error goes further"),
-    Stage(Gatekeeper, "nothing further in sees internal headers of clients, and no client sees ours"),
     Stage(Healthcheck, "load balancers ask often and without a token"),
     Stage(InfoEndpoint, "public too"),
     Stage(Cors, "before authentication: preflights carry no token, and refusals have to be readable by scripts"),
     Stage(Unsupported, "after CORS, so that scripts can read the refusal; before anything is looked up or stored"),
+    Stage(FormUploads, "the same"),
     Stage(NameCheck, "before anything that spends disk or network"),
     Stage(TempAuth, "before anything that spends disk or network"),
-    Stage(Copy, "before the quotas: they weigh the PUT that a copy becomes"),
-    Stage(ContainerQuotas, "before the account's, which cost a second look-up"),
-    Stage(AccountQuotas, "last before the handlers"),
+    Stage(Quotas, "last before the handlers, which have it weigh uploads once they know the container"),
 )
 
 
-def build(application: Handler, context: ProxyContext) -> Handler:
-    """All wanted features around the handlers. Raises ConfigError."""
-    handler = application
-    features: list[Feature] = []
-    for stage in reversed(PIPELINE):
-        if stage.feature.wanted(context.config):
-            handler = feature = stage.feature(handler, context)
-            features.append(feature)
-    for info in features:
-        if isinstance(info, InfoEndpoint):
-            info.publish({"swift": store_section(context)})
-            for feature in reversed(features):
-                info.publish(feature.sections())
-    return handler
+class Route:
+    """What the requests of one method and one kind of path pass through. The headers in `triggers` call for more."""
+
+    __slots__ = ("always", "handler", "stages", "triggers")
+
+    def __init__(self, method: str, kind: str, features: Iterable[Feature], handler: Handler) -> None:
+        concerned = [
+            feature
+            for feature in features
+            if (feature.methods is None or method in feature.methods)
+            and (feature.kinds is None or kind in feature.kinds)
+        ]
+        self.stages = tuple(feature.handler_for(kind) for feature in concerned)
+        self.always = tuple(feature.handler_for(kind) for feature in concerned if feature.variables is None)
+        self.triggers = frozenset().union(*(feature.variables or () for feature in concerned))
+        self.handler = handler
+
+
+class Application(Protocol):
+    """The far end of the pipeline."""
+
+    def handler(self, method: str, kind: str) -> Handler:
+        """What answers such requests."""
 
 
 class ProxyApplication:
-    """The proxy as a WSGI application (PEP 3333)."""
+    """The Swift API as a WSGI application (PEP 3333)."""
 
-    def __init__(self, context: ProxyContext) -> None:
+    def __init__(self, context: ProxyContext, application: Application | None = None) -> None:
         """Raises ConfigError."""
-        self._handle = build(StorageApplication(context), context)
+        config, runtime = context.config, context.runtime
         self._limits = context.cluster.limits
+        self._features = [stage.feature(context) for stage in PIPELINE if stage.feature.wanted(config)]
+        self._application = StorageApplication(context) if application is None else application
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._cors = next((feature for feature in self._features if isinstance(feature, Cors)), None)
+        self._access_log = AccessLog(context) if config.metrics.wanted or config.log.has_access_lines else None
+        self._gatekeeper = Gatekeeper()
+        self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
+        self._suffix = quote(config.transaction_suffix)
+        for info in self._features:
+            if isinstance(info, InfoEndpoint):
+                info.publish({"swift": store_section(context)})
+                for feature in self._features:
+                    info.publish(feature.sections())
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
         request = SwiftRequest(environ, self._limits)
-        return self._handle(request)(environ, start_response)
+        return self.answer(request)(environ, start_response)
+
+    def answer(self, request: SwiftRequest) -> Response:
+        """The response to a request, whatever happens; it is logged once it has been sent."""
+        log = self._access_log
+        if log is None:
+            return self._guarded(request)
+        # What stages do to the request must not be what the log says of it.
+        begun, method, path = log.monotonic(), request.method, request.environ.get("objstore.raw_path")
+        response = self._guarded(request)
+        log.expect(request, response, method, path, begun)
+        return response
+
+    def _guarded(self, request: SwiftRequest) -> Response:
+        """Every response carries the id under which the log speaks of the request, and nothing internal."""
+        suffix = self._suffix
+        extra = request.environ.get("HTTP_X_TRANS_ID_EXTRA")
+        if extra:
+            suffix += "-" + quote(extra[:EXTRA_MAX], encoding="latin-1")
+        # "tx", 21 random hex digits, "-", the time in 10 hex digits of seconds, and the suffix.
+        identifier = f"tx{self._random.getrandbits(84):021x}-{int(self._now()):010x}{suffix}"
+        request.transaction_id = request.environ["HTTP_X_TRANS_ID"] = identifier
+        try:
+            self._gatekeeper.admit(request)
+            response = self._served(request)
+        except Exception as error:
+            if not errors.is_foreseen(error):
+                self._log.exception("unforeseen error", trans_id=identifier, method=request.method, path=request.path)
+            response = errors.answer_to(error)
+        self._gatekeeper.strip(response)
+        headers = response.headers
+        headers.setdefault(Client.CONTENT_TYPE, errors.PAGE_TYPE)
+        headers[Client.TRANS_ID] = headers[Client.REQUEST_ID] = identifier
+        return response
+
+    def _served(self, request: SwiftRequest) -> Response:
+        """The answer of the stages or the handler; scripts of other sites may read refusals too."""
+        environ, kind = request.environ, request.kind
+        route = self._routes.get((request.method, kind)) or self._make_route(request.method, kind)
+        more = environ["QUERY_STRING"] or not environ.keys().isdisjoint(route.triggers)
+        if ORIGIN not in environ or self._cors is None or not self._cors.marks(request):
+            return self._passed(request, route.stages if more else route.always, route.handler)
+        try:
+            response = self._passed(request, route.stages, route.handler)
+        except Exception as error:
+            if not errors.is_foreseen(error):
+                raise
+            response = errors.answer_to(error)
+        self._cors.mark(request, response)
+        return response
+
+    def _passed(
+        self, request: SwiftRequest, stages: tuple[Callable[[SwiftRequest], Response | None], ...], handler: Handler
+    ) -> Response:
+        for stage in stages:
+            response = stage(request)
+            if response is not None:
+                return response
+        return handler(request)
+
+    def _make_route(self, method: str, kind: str) -> Route:
+        route = Route(method, kind, self._features, self._application.handler(method, kind))
+        if len(self._routes) < HARMLESS_MAX:  # clients choose methods
+            self._routes[method, kind] = route
+        return route
+
+
+class Gatekeeper:
+    """Keeps what is internal inside: headers of our own servers come neither in nor out."""
+
+    __slots__ = ("_harmless_names", "_harmless_variables")
+
+    def __init__(self) -> None:
+        # Names that were looked at and found harmless: nearly always that is all of a message's.
+        self._harmless_variables: set[str] = set()
+        self._harmless_names: set[str] = set()
+
+    def admit(self, request: SwiftRequest) -> None:
+        """Take internal headers away. Raises HttpError 400 for headers that would inject others when they come out."""
+        environ = request.environ
+        if not environ.keys() <= self._harmless_variables:
+            harmless = self._harmless_variables
+            for variable in [variable for variable in environ if variable not in harmless]:
+                if is_internal_variable(variable):
+                    del environ[variable]
+                else:
+                    _remember(harmless, variable)
+        timestamp = environ.pop("HTTP_X_TIMESTAMP", None)
+        if timestamp is not None:
+            environ[INBOUND_TIMESTAMP] = timestamp
+        if request.method in _STORING:
+            for variable, value in environ.items():
+                if variable.startswith("HTTP_") and ("\n" in value or "\r" in value or "\0" in value):
+                    raise HttpError(400, f"Control character in header {title_of(variable)}")
+
+    def strip(self, response: Response) -> None:
+        """Take internal headers away."""
+        headers, harmless = response.headers, self._harmless_names
+        if headers.keys() <= harmless:
+            return
+        for name in [name for name in headers if name not in harmless]:
+            if is_internal(name.title()):
+                del headers[name]
+            else:
+                _remember(harmless, name)
+
+
+def is_internal_variable(variable: str) -> bool:
+    """Whether a header may come from our own servers only; by its environ key."""
+    if not variable.startswith("HTTP_"):
+        return False
+    name = title_of(variable)
+    # Metadata is removed by such a header too.
+    return is_internal("X-" + name.removeprefix(REMOVE_PREFIX) if name.startswith(REMOVE_PREFIX) else name)
+
+
+def _remember(harmless: set[str], name: str) -> None:
+    # Clients choose names, so the memory is bounded.
+    if len(harmless) >= HARMLESS_MAX:
+        harmless.clear()
+    harmless.add(name)
+
+
+class AccessLog:
+    """One line in the log for each request, and metrics of all of them."""
+
+    __slots__ = ("_figures", "_log", "_reveal", "_writes", "monotonic")
+
+    def __init__(self, context: ProxyContext) -> None:
+        runtime = context.runtime
+        self._log = runtime.log
+        self._writes = runtime.log.writes_access
+        self.monotonic = runtime.clock.monotonic
+        self._reveal = context.config.log.reveal_sensitive_prefix
+        self._figures = RequestFigures(runtime.metrics, "proxy", ("kind",)) if context.config.metrics.wanted else None
+
+    def expect(self, request: SwiftRequest, response: Response, method: str, path: str | None, begun: float) -> None:
+        """Log the request once its response has been sent, or could not be."""
+        answered = self.monotonic()
+
+        def sent(size: int, complete: bool) -> None:
+            status = str(response.status) if complete else CLIENT_LEFT
+            duration = self.monotonic() - begun
+            if self._figures is not None:
+                self._figures.count(request.environ, method, status, duration, size, request.kind)
+            if self._writes:
+                self._write(request, method, path, status, size, answered - begun, duration)
+
+        request.environ.setdefault(SENT, []).append(sent)
+
+    def _write(
+        self,
+        request: SwiftRequest,
+        method: str,
+        path: str | None,
+        status: str,
+        size: int,
+        first: float,
+        duration: float,
+    ) -> None:
+        environ = request.environ
+        if path is None:
+            path = quote(request.path, encoding="latin-1")
+        fields = access_fields(environ, method, path, status, size, first, duration, request.transaction_id)
+        if request.identity is not None:
+            fields["user"] = request.identity.user
+        token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
+        if token:
+            fields["auth"] = masked(token, self._reveal)
+        referer = environ.get("HTTP_REFERER")
+        if referer:
+            # Its query may hold the signature of a temporary URL.
+            fields["referer"] = referer.partition("?")[0]
+        if request.log_info:
+            fields["marks"] = ",".join(request.log_info)
+        self._log.access(**fields)
+
+
+def masked(secret: str, revealed: int) -> str:
+    """The beginning of a secret, enough to find the requests of one token."""
+    return secret[:revealed] + "..."

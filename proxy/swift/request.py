@@ -1,28 +1,36 @@
-"""A request at the edge of the store: what the pipeline's features and the handlers are given."""
+"""A request at the edge of the store: what the pipeline's features and the handlers are given, and whose it is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import quote_from_bytes, urlencode
+from urllib.parse import quote, urlencode
 
+import msgspec
 import webob
 
+from objstore.errors import StoreError
+from objstore.headers import Client
 from objstore.http import messages
-from objstore.http.bodies import EMPTY_BODY
 from objstore.http.errors import HttpError
-from objstore.http.messages import BodyReader, Environ, variable_of
+from objstore.http.messages import Environ, variable_of
 from objstore.limits import Limits, text_of
 from objstore.paths import ResourcePath
+from objstore.proxy.auth.access import Access, Attempt, Rights, UserTable
 from objstore.proxy.auth.identity import Identity
+from objstore.proxy.core.lookup import InfoSource
+from objstore.system.clock import Clock
+from objstore.timestamps import Timestamp
 
 # Paths that begin with a version, right or wrong, are meant for the storage API.
 VERSION_SHAPE: Final = re.compile(r"v[0-9][0-9.]*")
 DEFAULT_LIMITS: Final = Limits()
-# Variables of an environ that describe the connection and not the request: subrequests keep them.
-_CONNECTION_VARIABLES: Final = ("SCRIPT_NAME", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR")
-_KEPT_HEADERS: Final = ("HTTP_HOST", "HTTP_USER_AGENT", "HTTP_REFERER", "HTTP_ORIGIN", "HTTP_X_FORWARDED_FOR")
+READING: Final = frozenset({"GET", "HEAD"})
+# What creates or deletes the resource itself.
+MANAGING: Final = frozenset({"PUT", "DELETE"})
+# In the system metadata of an account.
+ACCESS_CONTROL_KEY: Final = "Core-Access-Control"
 
 Authorize = Callable[["SwiftRequest"], None]
 
@@ -33,7 +41,8 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
     What every request needs is read from the environ directly. WebOb parses the rest when it is asked:
     `accept`, `if_match`, `if_modified_since`, ...
 
-    acl: the list that `authorize` weighs; handlers set it once they know the container.
+    acl, accessed, access_method: what `authorize` weighs: the container's list, the path (None: `resource`) and what is
+    done with it. Handlers set them with `check_access`, once they know the container.
     authorize: set by the authentication, called by handlers; raises HttpError 401 or 403. None: may do all.
     owner: whether headers for owners only may be shown; `authorize` sets it.
     length_max: the most bytes that a body may turn out to have; features may lower it.
@@ -41,8 +50,11 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
     """
 
     __slots__ = (
+        "_kind",
         "_resource",
         "_resource_known",
+        "access_method",
+        "accessed",
         "acl",
         "authorize",
         "identity",
@@ -60,10 +72,13 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         self.version = ""  # known once `resource` is
         self._resource: ResourcePath | None = None
         self._resource_known = False
+        self._kind = ""
         self.transaction_id = ""
         self.identity: Identity | None = None
         self.authorize: Authorize | None = None
         self.acl: str | None = None
+        self.accessed: ResourcePath | None = None
+        self.access_method = self.method
         self.owner = False
         self.length_max = limits.max_file_size
         self.log_info: list[str] = []
@@ -80,9 +95,18 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         return self._resource
 
     @property
-    def known_resource(self) -> ResourcePath | None:
-        """As `resource`, if somebody has asked for it already and it could be read; never raises."""
-        return self._resource
+    def kind(self) -> str:
+        """The kind of the path: "account", "container", "object", or "other", also for what `resource` refuses."""
+        if not self._kind:
+            try:
+                resource = self.resource
+            except StoreError:
+                resource = None
+            if resource is None:
+                self._kind = "other"
+            else:
+                self._kind = "object" if resource.object else "container" if resource.container else "account"
+        return self._kind
 
     def _parse_path(self) -> ResourcePath | None:
         parts = self.path[1:].split("/", 3)
@@ -132,46 +156,79 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         else:
             self.environ[variable_of(name)] = value
 
-    def copy_for(
-        self,
-        method: str,
-        resource: ResourcePath,
-        headers: Mapping[str, str] | None = None,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: BodyReader | None = None,
-        content_length: int | None = None,
-        pre_authorised: bool = False,
-    ) -> SwiftRequest:
-        """A request of our own that belongs to this one.
+    def timestamp(self, clock: Clock) -> Timestamp:
+        """When the write happened: now, unless a part of the store itself says. Raises HttpError 400."""
+        given = self.environ.get("HTTP_X_TIMESTAMP")
+        if given is None:
+            return clock.timestamp()
+        try:
+            return Timestamp.parse(given)
+        except ValueError:
+            raise HttpError(400, f"Bad {Client.TIMESTAMP}: {given}") from None
 
-        It carries `headers` and none of this one's but those that tell whom it comes from. A body without
-        `content_length` goes in chunks. `pre_authorised` lets it do what the client itself could not.
+    def check_access(self, acl: str | None = None, path: ResourcePath | None = None, method: str = "") -> None:
+        """Whether the request may do what it wants, by the container's list. Raises HttpError 401, 403.
+
+        A copy asks twice, with the path and the method of each of its sides.
         """
-        environ = {key: value for key, value in self.environ.items() if _is_inherited(key)}
-        path = f"/{self.version or self.limits.valid_api_versions[0]}{resource}".encode()
-        environ["REQUEST_METHOD"] = method
-        environ["PATH_INFO"] = path.decode("latin-1")
-        environ["objstore.raw_path"] = quote_from_bytes(path)
-        environ["QUERY_STRING"] = urlencode(params) if params else ""
-        environ["wsgi.input"] = EMPTY_BODY if body is None else body
-        if content_length is not None:
-            environ["CONTENT_LENGTH"] = str(content_length)
-        elif body is not None:
-            environ["HTTP_TRANSFER_ENCODING"] = "chunked"
-        for name, value in (headers or {}).items():
-            environ[variable_of(name)] = value
-        copy = SwiftRequest(environ, self.limits)
-        copy.version = self.version
-        copy._resource, copy._resource_known = resource, True
-        copy._query = dict(params) if params else {}
-        copy.transaction_id = self.transaction_id
-        copy.identity = self.identity
-        copy.authorize = None if pre_authorised else self.authorize
-        copy.owner = pre_authorised
-        copy.log_info = self.log_info
-        return copy
+        self.acl, self.accessed, self.access_method = acl, path, method or self.method
+        if self.authorize is None:
+            self.owner = True
+        else:
+            self.authorize(self)
 
 
-def _is_inherited(variable: str) -> bool:
-    return variable.startswith("wsgi.") or variable in _CONNECTION_VARIABLES or variable in _KEPT_HEADERS
+class Authentication:
+    """Whose a request is, and whether it may do what it wants."""
+
+    def __init__(self, users: UserTable, rights: Rights, info: InfoSource) -> None:
+        self._users = users
+        self._rights = rights
+        self._info = info
+
+    def identify(self, request: SwiftRequest) -> None:
+        """Raises HttpError 401 for a token that is not good, also if the request would be allowed without."""
+        request.authorize = self.authorize
+        environ = request.environ
+        token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
+        if token is None:
+            return
+        identity = self._users.identity_of(token)
+        if identity is None:
+            raise unauthorized(_account_of(request))
+        if environ.get("HTTP_X_SERVICE_TOKEN"):
+            service = self._users.identity_of(environ["HTTP_X_SERVICE_TOKEN"])
+            if service is None:
+                raise unauthorized(_account_of(request))
+            identity = msgspec.structs.replace(identity, service_groups=service.groups)
+        request.identity = identity
+
+    def authorize(self, request: SwiftRequest) -> None:
+        """Let the request pass, as an owner's or not, or raise HttpError 401 (who?) or 403 (you may not)."""
+        path, method = request.accessed or request.storage_resource, request.access_method
+        acl = request.acl
+        attempt = Attempt(
+            request.identity,
+            path,
+            method in READING,
+            method in MANAGING,
+            "" if acl is None else text_of(acl),
+            request.environ.get("HTTP_REFERER"),
+            lambda: self._info.account(path.account, request.transaction_id).sysmeta.get(ACCESS_CONTROL_KEY, ""),
+        )
+        access = self._rights.access(attempt)
+        if access is Access.DENIED:
+            raise HttpError(403) if request.identity is not None else unauthorized(path.account)
+        if access is Access.OWNER:
+            request.owner = True
+
+
+def unauthorized(account: str = "") -> HttpError:
+    """Asks for a token of an account (RFC 9110, section 11.6.1)."""
+    realm = quote(account) or "unknown"
+    return HttpError(401, headers={Client.WWW_AUTHENTICATE: f'Swift realm="{realm}"'})
+
+
+def _account_of(request: SwiftRequest) -> str:
+    resource = request.resource
+    return "" if resource is None else resource.account

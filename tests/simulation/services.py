@@ -17,8 +17,8 @@ from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.tokens import TokenIssuer
+from objstore.proxy.core import objects
 from objstore.proxy.swift.features.tempauth import SECRET_NAME
-from objstore.proxy.swift.handlers import stored
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.rings import Rings
@@ -54,7 +54,7 @@ RECLAIM_SECONDS: Final = 6.5 * 3600
 PER_DIFF: Final = 3
 MAX_DIFFS: Final = 4
 # A small cluster has few objects that expire, and so needs few queues of them.
-stored.EXPIRING_CONTAINERS_PER_DAY = 2  # type: ignore[misc]
+objects.EXPIRY_QUEUES_PER_DAY = 2  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from objstore.config.proxy import ProxyConfig
 from objstore.http.messages import Response
@@ -12,21 +12,25 @@ from objstore.proxy.swift.request import SwiftRequest
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
 
-Handler = Callable[[SwiftRequest], Response]
 # What /info tells of one feature.
 Section = Mapping[str, object]
 
 
 class Feature:
-    """One step on the way of a request to the handlers, and of the response back.
+    """One stage on the way of a request to its handler, called only for requests that it declares to concern it.
 
-    A request that does not concern it is passed to the next one in the first lines. Refusals are raised as HttpError.
+    methods, kinds: those it concerns, None for all; a kind is that of the path: "account", "container", "object" or
+    "other". variables: it concerns only requests with one of these in their environ, None for all. query: or with a
+    query string.
     """
 
-    __slots__ = ("_next",)
+    methods: ClassVar[frozenset[str] | None] = None
+    kinds: ClassVar[frozenset[str] | None] = None
+    variables: ClassVar[frozenset[str] | None] = None
+    query: ClassVar[bool] = False
 
-    def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
-        self._next = next_handler
+    def __init__(self, context: ProxyContext) -> None:
+        """Raises ConfigError."""
 
     @classmethod
     def wanted(cls, config: ProxyConfig) -> bool:
@@ -37,6 +41,10 @@ class Feature:
         """What /info tells of it, by section."""
         return {}
 
-    def __call__(self, request: SwiftRequest) -> Response:
-        """Answer, or pass on."""
+    def handler_for(self, kind: str) -> Callable[[SwiftRequest], Response | None]:
+        """What requests of one kind call: the feature itself, unless a part of it is all that concerns them."""
+        return self
+
+    def __call__(self, request: SwiftRequest) -> Response | None:
+        """The answer, or None to let the request go on; it may change the request. Refusals are raised as HttpError."""
         raise NotImplementedError

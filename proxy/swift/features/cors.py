@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from objstore.headers import Client
-from objstore.http.messages import Response
-from objstore.proxy.core.info import ContainerInfo
-from objstore.proxy.swift import errors
-from objstore.proxy.swift.features.base import Feature, Handler
+from objstore.http.messages import Response, variable_of
+from objstore.http.probes import HEALTHCHECK
+from objstore.proxy.core.info import ABSENT, ContainerInfo
+from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.methods import methods_of
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -24,41 +24,32 @@ ALWAYS_EXPOSED: Final = (
     "etag", "x-timestamp", "x-trans-id", "x-openstack-request-id",
 )  # fmt: skip
 METADATA_PREFIXES: Final = (Client.ACCOUNT_META_PREFIX, Client.CONTAINER_META_PREFIX, Client.OBJECT_META_PREFIX)
-NO_CONTAINER: Final = ContainerInfo(404)
+NO_CONTAINER: Final = ContainerInfo(ABSENT)
+ORIGIN: Final = variable_of(Client.ORIGIN)
+UNMARKED: Final = frozenset({HEALTHCHECK, "/info"})
+# In the metadata of containers.
+ALLOW_KEY, MAX_AGE_KEY, EXPOSE_KEY = (
+    name.removeprefix(Client.CONTAINER_META_PREFIX)
+    for name in (Client.CONTAINER_ALLOW_ORIGIN, Client.CONTAINER_CORS_MAX_AGE, Client.CONTAINER_EXPOSE_HEADERS)
+)
 
 
 class Cors(Feature):
     """Answers preflights, and marks the answers to requests from other origins."""
 
-    __slots__ = ("_accounts", "_everywhere", "_expose", "_info", "_strict")
+    methods = frozenset({"OPTIONS"})
 
-    def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
-        super().__init__(next_handler, context)
+    def __init__(self, context: ProxyContext) -> None:
         config = context.config.cors
         self._accounts = context.config.accounts
         self._everywhere = frozenset(config.allow_origin)
         self._expose = tuple(name.lower() for name in config.expose_headers)
         self._strict = config.strict
-        self._info = context.info
+        self._lookup = context.lookup
 
     def __call__(self, request: SwiftRequest) -> Response:
-        """See Feature."""
-        origin = request.environ.get("HTTP_ORIGIN")
-        if request.method == "OPTIONS":
-            return self._preflight(request, origin)
-        if not origin:
-            return self._next(request)
-        try:
-            response = self._next(request)
-        except Exception as error:
-            # Scripts may read refusals too.
-            if not errors.is_foreseen(error):
-                raise
-            response = errors.answer_to(error)
-        self._mark(request, origin, response)
-        return response
-
-    def _preflight(self, request: SwiftRequest, origin: str | None) -> Response:
+        """The answer to a preflight."""
+        origin = request.environ.get(ORIGIN)
         container = self._container(request)
         methods = methods_of(request.resource, self._accounts)
         allow = ", ".join(methods)
@@ -73,17 +64,21 @@ class Cors(Feature):
             return Response(401, headers)
         headers[Client.ACCESS_CONTROL_ALLOW_METHODS] = allow
         headers |= _origin_headers(origin, allowed)
-        if container.cors_max_age is not None:
-            headers[Client.ACCESS_CONTROL_MAX_AGE] = container.cors_max_age
+        if MAX_AGE_KEY in container.metadata:
+            headers[Client.ACCESS_CONTROL_MAX_AGE] = container.metadata[MAX_AGE_KEY]
         asked = _split(request.header(Client.ACCESS_CONTROL_REQUEST_HEADERS))
         if asked:
             headers[Client.ACCESS_CONTROL_ALLOW_HEADERS] = ", ".join(asked)
             headers[Client.VARY] = _joined(headers.get(Client.VARY), Client.ACCESS_CONTROL_REQUEST_HEADERS)
         return Response(200, headers)
 
-    def _mark(self, request: SwiftRequest, origin: str, response: Response) -> None:
+    def marks(self, request: SwiftRequest) -> bool:
+        """Whether the answer is to be marked: not that to a preflight, nor those that need no origin's leave."""
+        return bool(request.environ[ORIGIN]) and request.method != "OPTIONS" and request.path not in UNMARKED
+
+    def mark(self, request: SwiftRequest, response: Response) -> None:
         """Say what the script may read; without that the browser keeps all of it from the script."""
-        headers = response.headers
+        headers, origin = response.headers, request.environ[ORIGIN]
         if Client.ACCESS_CONTROL_ALLOW_ORIGIN in headers:
             return
         container = self._container(request)
@@ -95,7 +90,7 @@ class Cors(Feature):
             return
         exposed = [*ALWAYS_EXPOSED, *self._expose]
         exposed += [name.lower() for name in headers if not self._strict or name.startswith(METADATA_PREFIXES)]
-        exposed += [name.lower() for name in _split(container.cors_expose_headers)]
+        exposed += [name.lower() for name in _split(container.metadata.get(EXPOSE_KEY))]
         headers[Client.ACCESS_CONTROL_EXPOSE_HEADERS] = ", ".join(dict.fromkeys(exposed))
         marks = _origin_headers(origin, allowed)
         if Client.VARY in marks:
@@ -106,10 +101,10 @@ class Cors(Feature):
         resource = request.resource
         if resource is None or not resource.container:
             return NO_CONTAINER
-        return self._info.container(request, resource.container_path)
+        return self._lookup.container(resource.container_path, request.transaction_id)
 
     def _allowed_origins(self, container: ContainerInfo) -> frozenset[str]:
-        own = _split(container.cors_allow_origin)
+        own = _split(container.metadata.get(ALLOW_KEY))
         return self._everywhere.union(own) if own else self._everywhere
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from objstore.http.messages import Response
 from objstore.http.probes import HEALTHCHECK, health
-from objstore.proxy.swift.features.base import Feature, Handler
+from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 class Healthcheck(Feature):
     """Says OK unless the operator has put a file in place that takes the proxy out of service."""
 
-    __slots__ = ("_disable_path",)
+    kinds = frozenset({"other"})
 
-    def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
-        super().__init__(next_handler, context)
+    def __init__(self, context: ProxyContext) -> None:
         self._disable_path = context.config.healthcheck.disable_path
 
-    def __call__(self, request: SwiftRequest) -> Response:
-        """See Feature."""
+    def __call__(self, request: SwiftRequest) -> Response | None:
+        """The answer to /healthcheck."""
         if request.path != HEALTHCHECK:
-            return self._next(request)
+            return None
         return health(self._disable_path)

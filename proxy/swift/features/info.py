@@ -13,7 +13,7 @@ import objstore
 from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
-from objstore.proxy.swift.features.base import Feature, Handler, Section
+from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ METHODS: Final = "GET, HEAD, OPTIONS"
 class InfoEndpoint(Feature):
     """Collects the sections of all features and shows them, the confidential ones only to administrators."""
 
-    __slots__ = ("_admin_key", "_disallowed", "_expose", "_now", "_sections")
+    kinds = frozenset({"other"})
 
-    def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
-        super().__init__(next_handler, context)
+    def __init__(self, context: ProxyContext) -> None:
         config = context.config.info
         self._expose = config.expose
         self._admin_key = config.admin_key
@@ -43,10 +42,10 @@ class InfoEndpoint(Feature):
         for name, section in sections.items():
             self._sections.setdefault(name, {}).update(section)
 
-    def __call__(self, request: SwiftRequest) -> Response:
-        """See Feature."""
+    def __call__(self, request: SwiftRequest) -> Response | None:
+        """The answer to /info. Raises HttpError 401, 403, 405."""
         if request.path != "/info":
-            return self._next(request)
+            return None
         if not self._expose:
             raise HttpError(403)
         if request.method == "OPTIONS":

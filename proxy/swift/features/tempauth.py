@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
-
-import msgspec
 
 from objstore.config.loading import load
 from objstore.config.users import User, UsersConfig
@@ -16,12 +14,11 @@ from objstore.http.messages import Response
 from objstore.limits import text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
+from objstore.proxy.auth.access import Rights, UserTable
 from objstore.proxy.auth.login_throttle import LoginThrottle
-from objstore.proxy.auth.rights import Rights, unauthorized
 from objstore.proxy.auth.tokens import TokenIssuer
-from objstore.proxy.auth.users import UserTable
-from objstore.proxy.swift.features.base import Feature, Handler, Section
-from objstore.proxy.swift.request import SwiftRequest
+from objstore.proxy.swift.features.base import Feature, Section
+from objstore.proxy.swift.request import Authentication, SwiftRequest, unauthorized
 
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
@@ -34,61 +31,39 @@ SECRET_NAME: Final = ResourcePath("\0token-secret")
 
 
 class TempAuth(Feature):
-    """Knows whose a request is, and hands it to handlers with what they call once they know the container's lists."""
+    """Logs users in, knows whose a request is, and keeps access lists in the one spelling that `auth` reads."""
 
-    __slots__ = ("_authorize", "_issuer", "_life_seconds", "_log", "_throttle", "_users")
-
-    def __init__(self, next_handler: Handler, context: ProxyContext) -> None:
+    def __init__(self, context: ProxyContext) -> None:
         """Raises ConfigError if the file of users cannot be read."""
-        super().__init__(next_handler, context)
         config, runtime = context.config.auth, context.runtime
         secret = config.token_secret.encode() or context.cluster.hasher.digest(SECRET_NAME)
         self._issuer = TokenIssuer(secret, f"{config.reseller_prefix}_", runtime.clock)
         users = load(config.users, UsersConfig).users
         self._users = UserTable(users, self._issuer, config.reseller_prefix, runtime)
-        self._authorize = Rights(config, context.info).authorize
+        self._authentication = Authentication(self._users, Rights(config), context.lookup)
         self._life_seconds = int(config.token_life)
         self._throttle = LoginThrottle(runtime.clock)
         self._log = runtime.log
 
     def sections(self) -> Mapping[str, Section]:
-        """See Feature."""
+        """What /info tells: accounts have access lists."""
         return {"tempauth": {"account_acls": True}}
 
-    def __call__(self, request: SwiftRequest) -> Response:
-        """See Feature."""
+    def handler_for(self, kind: str) -> Callable[[SwiftRequest], Response | None]:
+        """Requests about objects are identified, and no more."""
+        return self._authentication.identify if kind == "object" else self
+
+    def __call__(self, request: SwiftRequest) -> Response | None:
+        """The answer to a login; other requests are identified, and their lists cleaned. Raises HttpError 400, 401."""
         if request.path.startswith(AUTH_PATH):
             return self._login(request)
-        request.authorize = self._authorize
-        environ = request.environ
-        token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
-        if token is not None:
-            self._identify(request, token)
-        resource = request.resource
-        if resource is None or resource.object:
-            return self._next(request)
-        if resource.container:
-            _clean_container_lists(request)
-            return self._next(request)
-        _clean_account_list(request)
-        response = self._next(request)
-        access = response.headers.get(Sysmeta.ACCESS_CONTROL)
-        if access and request.owner:
-            response.headers[Owner.ACCOUNT_ACCESS_CONTROL] = access
-        return response
-
-    def _identify(self, request: SwiftRequest, token: str) -> None:
-        """Raises HttpError 401 for a token that is not good, also if the request would be allowed without."""
-        identity = self._users.identity_of(token)
-        if identity is None:
-            raise unauthorized(_account_of(request))
-        service_token = request.header(Client.SERVICE_TOKEN)
-        if service_token:
-            service = self._users.identity_of(service_token)
-            if service is None:
-                raise unauthorized(_account_of(request))
-            identity = msgspec.structs.replace(identity, service_groups=service.groups)
-        request.identity = identity
+        self._authentication.identify(request)
+        if request.method in ("PUT", "POST"):
+            if request.kind == "container":
+                _clean_container_lists(request)
+            elif request.kind == "account":
+                _clean_account_list(request)
+        return None
 
     def _login(self, request: SwiftRequest) -> Response:
         """GET /auth/v1.0 with a user and a key."""
@@ -146,15 +121,8 @@ def _user_of(request: SwiftRequest, path_account: str) -> tuple[str, str]:
     return account, name
 
 
-def _account_of(request: SwiftRequest) -> str:
-    resource = request.resource
-    return "" if resource is None else resource.account
-
-
 def _clean_container_lists(request: SwiftRequest) -> None:
     """Lists are checked before they are stored. Raises HttpError 400."""
-    if request.method not in ("PUT", "POST"):
-        return
     for header, writing in ((Owner.CONTAINER_READ, False), (Owner.CONTAINER_WRITE, True)):
         given = request.header(header)
         if given:
@@ -170,7 +138,7 @@ def _clean_account_list(request: SwiftRequest) -> None:
     if request.header(REMOVE_ACCESS_CONTROL) is not None:
         request.set_header(REMOVE_ACCESS_CONTROL, None)
         given = given or ""
-    if given is None or request.method not in ("PUT", "POST"):
+    if given is None:
         return
     try:
         cleaned = account_acl.clean(given)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from objstore.headers import Client
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response, variable_of
+from objstore.http.messages import variable_of
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -73,18 +73,16 @@ _FORM_TYPE: Final = "multipart/form-data"
 
 
 class Unsupported(Feature):
-    """Looks at names of headers and parameters only, so that a request without these costs next to nothing."""
+    """Looks at names of headers and parameters only. Requests without these do not concern it."""
 
-    __slots__ = ()
+    kinds = frozenset({"account", "container", "object"})
+    variables = _VARIABLES
 
-    def __call__(self, request: SwiftRequest) -> Response:
-        """See Feature. Raises HttpError 501."""
-        environ = request.environ
-        if (environ["QUERY_STRING"] or request.method in _STORING) and request.resource is not None:
-            feature = missing_feature(request)
-            if feature is not None:
-                raise HttpError(501, f"{feature.name} are not supported by this store")
-        return self._next(request)
+    def __call__(self, request: SwiftRequest) -> None:
+        """Raises HttpError 501 for a request that asks for a missing feature."""
+        feature = missing_feature(request)
+        if feature is not None:
+            raise HttpError(501, f"{feature.name} are not supported by this store")
 
 
 def missing_feature(request: SwiftRequest) -> MissingFeature | None:
@@ -100,6 +98,17 @@ def missing_feature(request: SwiftRequest) -> MissingFeature | None:
         for variable in _VARIABLES.intersection(environ):
             if environ[variable].strip().lower() not in _SWITCHED_OFF:
                 return _BY_VARIABLE[variable]
-    if request.method == "POST" and environ.get("CONTENT_TYPE", "").lower().startswith(_FORM_TYPE):
-        return FORM_UPLOADS
     return None
+
+
+class FormUploads(Feature):
+    """Refuses uploads by HTML forms, which look like a POST of metadata."""
+
+    methods = frozenset({"POST"})
+    kinds = frozenset({"account", "container", "object"})
+    variables = frozenset({"CONTENT_TYPE"})
+
+    def __call__(self, request: SwiftRequest) -> None:
+        """Raises HttpError 501."""
+        if request.environ.get("CONTENT_TYPE", "").lower().startswith(_FORM_TYPE):
+            raise HttpError(501, f"{FORM_UPLOADS.name} are not supported by this store")

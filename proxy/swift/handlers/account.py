@@ -1,36 +1,32 @@
-"""Accounts."""
+"""Accounts: requests become commands of the core, and results become answers."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
-import msgspec
-from msgspec import Struct
-
-from objstore.headers import OWNER_ONLY, Backend, Client, is_true
+from objstore.headers import OWNER_ONLY, Client, Owner, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
-from objstore.http.transport import BackendResponse
 from objstore.limits import check_metadata, check_path
-from objstore.paths import ResourcePath
 from objstore.policies import Policies, UnknownPolicy
-from objstore.proxy.core.info import account_key
-from objstore.proxy.core.quorum_request import QuorumResult
+from objstore.proxy.core.accounts import NO_QUERY, GetAccount, WriteAccount
+from objstore.proxy.core.backend.databases import policy_stats
+from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.info import AccountInfo
+from objstore.proxy.core.listing import ListingQuery
+from objstore.proxy.swift.features.quotas import quota_headers
 from objstore.proxy.swift.handlers.common import (
-    HandlerContext,
-    authorize,
-    backend_headers,
-    client_headers,
-    error_response,
+    family,
+    listing_format,
+    listing_query,
     metadata_changes,
-    metadata_refused,
+    metadata_headers,
 )
-from objstore.proxy.swift.handlers.listing import listing_format, listing_request
 from objstore.proxy.swift.methods import OF_ACCOUNTS
-from objstore.proxy.swift.request import SwiftRequest
-from objstore.quorum import best_status
+from objstore.proxy.swift.request import ACCESS_CONTROL_KEY, SwiftRequest
 
+META: Final = Client.ACCOUNT_META_PREFIX
 OWN_HEADERS: Final = frozenset(name for name in OWNER_ONLY if name.startswith("X-Account-"))
 EMPTY_LISTINGS: Final = {
     "plain": "",
@@ -39,150 +35,100 @@ EMPTY_LISTINGS: Final = {
 }
 
 
-class PolicyStats(Struct, frozen=True):
-    """What an account holds under one policy; bytes in all."""
-
-    containers: int = 0
-    objects: int = 0
-    bytes: int = 0
-
-
-_stats_decoder: Final = msgspec.json.Decoder(dict[int, PolicyStats])
-
-
 class AccountHandler:
     """One function for each verb."""
 
-    def __init__(self, tools: HandlerContext) -> None:
-        self._tools = tools
-        self._context = tools.context
-        self._accounts = tools.context.config.accounts
+    def __init__(self, context: ProxyContext) -> None:
+        self._accounts = context.accounts
+        self._config = context.config.accounts
+        self._policies = context.cluster.policies
+        self._limits = context.cluster.limits
+        self._clock = context.runtime.clock
 
     def head(self, request: SwiftRequest) -> Response:
         """204, or 410 for a deleted one; an absent one looks empty if accounts are made on demand."""
-        resource = request.storage_resource
         wanted = listing_format(request)
-        authorize(request)
-        found = self._read(request, resource, "HEAD", "")
-        if found.status == 404 and self._is_made_on_demand(found):
-            return wanted.answer(self._of_an_empty_one())
-        if found.status >= 300:
-            return _failure(found)
-        return wanted.answer(self._shown(found, request))
+        info = self._accounts.head(self._reading(request, NO_QUERY))
+        return wanted.answer(self._headers(info, request))
 
     def get(self, request: SwiftRequest) -> Response:
         """The containers: 200, 204 when there are none to list in plain text."""
-        resource = request.storage_resource
-        listing = listing_request(request, self._context.cluster.limits.account_listing_limit)
-        authorize(request)
-        found = self._read(request, resource, "GET", listing.query)
-        if found.status == 404 and self._is_made_on_demand(found):
-            name = quoteattr(resource.account)
-            body = EMPTY_LISTINGS[listing.format.name].replace("{}", name).encode()
-            return listing.format.answer(self._of_an_empty_one(), body)
-        if found.status >= 300:
-            return _failure(found)
-        return listing.answer(found, self._shown(found, request))
+        query, wanted = listing_query(request, self._limits.account_listing_limit), listing_format(request)
+        opened = self._accounts.open(self._reading(request, query), wanted.name)
+        body = opened.body
+        if body is None:
+            name = quoteattr(request.storage_resource.account)
+            body = EMPTY_LISTINGS[wanted.name].replace("{}", name).encode()
+        return wanted.answer(self._headers(opened.info, request), body)
 
     def put(self, request: SwiftRequest) -> Response:
         """201, 202 if it is there, 403 if it is deleted and not reaped yet."""
-        resource = request.storage_resource
-        authorize(request)
+        request.check_access()
         self._check_management()
-        changes = self._changes(request, resource)
-        answers = self._write(request, resource, "PUT", changes)
-        status = best_status(answers.statuses, answers.quorum)
-        if status == 403 or _deleted(answers):
-            return error_response(403, reason="The account is deleted, and not emptied yet")
-        return Response(status) if status < 300 else self._refusal(status)
+        created = self._accounts.put(WriteAccount(**self._write(request), **self._changes(request)))
+        return Response(201 if created else 202)
 
     def post(self, request: SwiftRequest) -> Response:
         """204; makes the account if accounts are made on demand."""
-        resource = request.storage_resource
-        authorize(request)
-        changes = self._changes(request, resource)
-        answers = self._write(request, resource, "POST", changes)
-        status = best_status(answers.statuses, answers.quorum)
-        if status == 404 and not _deleted(answers) and self._accounts.account_autocreate:
-            self.create(request, resource.account)
-            answers = self._write(request, resource, "POST", changes)
-            status = best_status(answers.statuses, answers.quorum)
-        if status == 404 and _deleted(answers):
-            return error_response(410, {Client.ACCOUNT_STATUS: "Deleted"})
-        return Response(204) if status < 300 else self._refusal(status)
+        request.check_access()
+        self._accounts.post(WriteAccount(**self._write(request), **self._changes(request)))
+        return Response(204)
 
     def delete(self, request: SwiftRequest) -> Response:
         """204. A query refuses it: a mistyped bulk delete must not cost an account."""
-        resource = request.storage_resource
-        authorize(request)
+        request.check_access()
         self._check_management()
         if request.environ.get("QUERY_STRING"):
             raise HttpError(400)
-        answers = self._write(request, resource, "DELETE", {})
-        status = best_status(answers.statuses, answers.quorum)
-        if status == 404 and _deleted(answers):
-            return error_response(410, {Client.ACCOUNT_STATUS: "Deleted"})
-        return Response(204) if status < 300 else error_response(status)
+        self._accounts.delete(WriteAccount(**self._write(request)))
+        return Response(204)
 
-    def create(self, request: SwiftRequest, account: str) -> None:
-        """Make an account on demand. Raises HttpError 503, or 4xx if it cannot be."""
-        resource = ResourcePath(account)
-        check_path(self._context.cluster.limits, resource)
-        answers = self._write(request, resource, "PUT", {})
-        status = best_status(answers.statuses, answers.quorum)
-        if status >= 300:
-            raise HttpError(status)
-
-    def _read(self, request: SwiftRequest, resource: ResourcePath, method: str, query: str) -> BackendResponse:
+    def _reading(self, request: SwiftRequest, query: ListingQuery) -> GetAccount:
+        """The read that a request asks for. Raises HttpError 401, 403."""
+        request.check_access()
         newest = is_true(request.header(Client.NEWEST))
-        place = self._tools.account_place(resource.account)
-        return self._tools.reader.read(method, place, backend_headers(request), query, newest=newest)
+        return GetAccount(request.storage_resource, query, newest, request.transaction_id)
 
-    def _write(
-        self, request: SwiftRequest, resource: ResourcePath, method: str, changes: dict[str, str]
-    ) -> QuorumResult:
-        headers = backend_headers(request) | changes
-        headers[Client.TIMESTAMP] = self._tools.timestamp(request).internal
-        place = self._tools.account_place(resource.account)
-        answers = self._tools.writer.send(method, place, [headers] * place.replicas)
-        self._context.cache.invalidate(account_key(resource.account))
-        return answers
+    def _write(self, request: SwiftRequest) -> dict[str, Any]:
+        """The fields that every write has."""
+        return {
+            "path": request.storage_resource,
+            "timestamp": request.timestamp(self._clock),
+            "transaction_id": request.transaction_id,
+        }
 
-    def _changes(self, request: SwiftRequest, resource: ResourcePath) -> dict[str, str]:
-        limits = self._context.cluster.limits
-        check_path(limits, resource)
+    def _changes(self, request: SwiftRequest) -> dict[str, Any]:
+        """What an authorized request changes, as fields."""
+        check_path(self._limits, request.storage_resource)
         changes = metadata_changes(request, "Account", OWN_HEADERS)
-        check_metadata(limits, Client.ACCOUNT_META_PREFIX, changes)
-        return changes
+        check_metadata(self._limits, META, changes)
+        return {"metadata": family(changes, META), "sysmeta": family(changes, Sysmeta.ACCOUNT_PREFIX)}
 
     def _check_management(self) -> None:
-        if not self._accounts.allow_account_management:
+        if not self._config.allow_account_management:
             raise HttpError(405, headers={Client.ALLOW: ", ".join(OF_ACCOUNTS)})
 
-    def _is_made_on_demand(self, found: BackendResponse) -> bool:
-        return self._accounts.account_autocreate and Client.ACCOUNT_STATUS not in found.headers
-
-    def _of_an_empty_one(self) -> dict[str, str]:
-        now = self._context.runtime.clock.timestamp().normal
-        counts = (Client.ACCOUNT_CONTAINER_COUNT, Client.ACCOUNT_OBJECT_COUNT, Client.ACCOUNT_BYTES_USED)
-        return dict.fromkeys(counts, "0") | {Client.TIMESTAMP: now}
-
-    def _refusal(self, status: int) -> Response:
-        """Of a write that may bring metadata."""
-        return error_response(status, reason=metadata_refused(self._context.cluster.limits) if status == 400 else "")
-
-    def _shown(self, found: BackendResponse, request: SwiftRequest) -> dict[str, str]:
-        headers = client_headers(found, request)
-        stats = headers.get(Backend.POLICY_STATS)
-        if stats:
-            headers |= policy_headers(stats, self._context.cluster.policies)
+    def _headers(self, info: AccountInfo, request: SwiftRequest) -> dict[str, str]:
+        """An account as its client may see it."""
+        headers = {
+            Client.ACCOUNT_CONTAINER_COUNT: str(info.container_count),
+            Client.ACCOUNT_OBJECT_COUNT: str(info.object_count),
+            Client.ACCOUNT_BYTES_USED: str(info.bytes_used),
+            Client.TIMESTAMP: info.created_at,
+        }
+        headers |= metadata_headers(META, info.metadata, request.owner)
+        headers |= policy_headers(info.policy_stats, self._policies)
+        headers |= quota_headers(info.sysmeta, self._policies)
+        access = info.sysmeta.get(ACCESS_CONTROL_KEY)
+        if access and request.owner:
+            headers[Owner.ACCOUNT_ACCESS_CONTROL] = access
         return headers
 
 
 def policy_headers(stats: str, policies: Policies) -> dict[str, str]:
     """The counts of each policy under its name; policies nobody knows any more are left out."""
     headers = {}
-    for index, each in _stats_decoder.decode(stats).items():
+    for index, each in policy_stats(stats).items():
         try:
             prefix = f"{Client.ACCOUNT_STORAGE_POLICY_PREFIX}{policies.by_index(index).name.title()}"
         except UnknownPolicy:
@@ -191,15 +137,3 @@ def policy_headers(stats: str, policies: Policies) -> dict[str, str]:
         headers[f"{prefix}-Object-Count"] = str(each.objects)
         headers[f"{prefix}-Bytes-Used"] = str(each.bytes)
     return headers
-
-
-def _deleted(answers: QuorumResult) -> bool:
-    return answers.header(404, Client.ACCOUNT_STATUS) is not None
-
-
-def _failure(found: BackendResponse) -> Response:
-    found.close()
-    status = found.headers.get(Client.ACCOUNT_STATUS)
-    if found.status == 404 and status is not None:
-        return error_response(410, {Client.ACCOUNT_STATUS: status})
-    return error_response(found.status)

@@ -1,74 +1,70 @@
-"""What the handlers of all kinds of resources have in common."""
+"""What the handlers of accounts and containers have in common: changes of metadata, and listings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import Struct
+
 from objstore.headers import OWNER_ONLY, Client
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response, title_of
-from objstore.http.transport import BackendResponse
-from objstore.limits import Limits, is_utf8
-from objstore.paths import ResourcePath
-from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.nodes import Placement
-from objstore.proxy.core.quorum_request import Writer
-from objstore.proxy.core.reading import Reader
-from objstore.proxy.swift import errors
+from objstore.http.messages import Body, Response, title_of
+from objstore.limits import is_utf8, listing_limit
+from objstore.proxy.core.listing import ListingQuery
 from objstore.proxy.swift.request import SwiftRequest
-from objstore.ring.ring import Ring
-from objstore.timestamps import Timestamp
 
-# Headers of one connection, which say nothing about the next one (RFC 9110, section 7.6.1).
-OF_THE_CONNECTION: Final = ("Connection", "Keep-Alive", "Transfer-Encoding")
+CONTENT_TYPES: Final = {"plain": "text/plain", "json": "application/json", "xml": "application/xml"}
+OFFERED: Final = {"text/plain": "plain", "application/json": "json", "application/xml": "xml", "text/xml": "xml"}
 
 
-class HandlerContext:
-    """What handlers work with; one for each process."""
+class ListingFormat(Struct, frozen=True):
+    """The format a client wants; `negotiated` by its Accept header, not named in the query."""
 
-    __slots__ = ("context", "reader", "writer")
+    name: str
+    content_type: str
+    negotiated: bool
 
-    def __init__(self, context: ProxyContext) -> None:
-        backend = context.config.backend
-        self.context = context
-        self.reader = Reader(context.transport, context.nodes, backend.node_timeout)
-        self.writer = Writer(context.transport, context.nodes, backend.node_timeout, backend.post_quorum_timeout)
-
-    def place(self, ring: Ring, path: ResourcePath) -> Placement:
-        """Where a resource lives."""
-        return Placement.of(path, ring, self.context.cluster.hasher)
-
-    def account_place(self, account: str) -> Placement:
-        """Where an account lives."""
-        return self.place(self.context.rings.account, ResourcePath(account))
-
-    def container_place(self, path: ResourcePath) -> Placement:
-        """Where a container lives."""
-        return self.place(self.context.rings.container, path)
-
-    def timestamp(self, request: SwiftRequest) -> Timestamp:
-        """When the write happened: now, unless a part of the store itself says. Raises HttpError 400."""
-        given = request.environ.get("HTTP_X_TIMESTAMP")
-        if given is None:
-            return self.context.runtime.clock.timestamp()
-        try:
-            return Timestamp.parse(given)
-        except ValueError:
-            raise HttpError(400, f"Bad {Client.TIMESTAMP}: {given}") from None
+    def answer(self, headers: dict[str, str], content: bytes | Body = b"") -> Response:
+        """The response: 204 without content, as to HEAD."""
+        if self.negotiated:
+            headers[Client.VARY] = Client.ACCEPT
+        headers[Client.CONTENT_TYPE] = f"{self.content_type}; charset=utf-8"
+        if content:
+            return Response(200, headers, content)
+        # HTTP has no need of it beside 204, but the API promises it: clients wait for a body, or fail, without.
+        headers[Client.CONTENT_LENGTH] = "0"
+        return Response(204, headers)
 
 
-def authorize(request: SwiftRequest) -> None:
-    """Whether the request may do what it wants, by its `acl`. Raises HttpError 401, 403."""
-    if request.authorize is not None:
-        request.authorize(request)
-    else:
-        request.owner = True
+def listing_query(request: SwiftRequest, limit_max: int) -> ListingQuery:
+    """Raises HttpError 400, 412."""
+    params = request.params
+    listing_limit(params.get("limit"), limit_max)
+    return ListingQuery(**{name: params.get(name) for name in ListingQuery.__struct_fields__})
 
 
-def backend_headers(request: SwiftRequest) -> dict[str, str]:
-    """What every request to a storage server carries."""
-    return {Client.TRANS_ID: request.transaction_id}
+def listing_format(request: SwiftRequest) -> ListingFormat:
+    """Raises HttpError 400, 406."""
+    params = request.params
+    content_type = CONTENT_TYPES.get(params.get("format", "").lower())
+    negotiated = "format" not in params
+    if content_type is None:
+        content_type = _acceptable(request) if negotiated else CONTENT_TYPES["plain"]
+    return ListingFormat(OFFERED[content_type], content_type, negotiated)
+
+
+def _acceptable(request: SwiftRequest) -> str:
+    accept = request.environ.get("HTTP_ACCEPT")
+    if not accept or accept == "*/*":
+        return CONTENT_TYPES["plain"]
+    if len(accept) > 1000:
+        raise HttpError(400, "Accept is too long")
+    offers = request.accept.acceptable_offers(list(OFFERED))
+    if not offers:
+        raise HttpError(406)
+    best: str = offers[0][0]
+    return best
 
 
 def metadata_changes(request: SwiftRequest, kind: str, allowed: frozenset[str]) -> dict[str, str]:
@@ -94,25 +90,15 @@ def metadata_changes(request: SwiftRequest, kind: str, allowed: frozenset[str]) 
     return found
 
 
-def client_headers(response: BackendResponse, request: SwiftRequest) -> dict[str, str]:
-    """The headers of an answer as its client may see them."""
-    headers = response.headers
-    for name in OF_THE_CONNECTION:
-        headers.pop(name, None)
-    if not request.owner:
+def family(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """The headers whose names begin so, by the rest of their names."""
+    return {name[len(prefix) :]: value for name, value in headers.items() if name.startswith(prefix)}
+
+
+def metadata_headers(prefix: str, metadata: Mapping[str, str], owner: bool) -> dict[str, str]:
+    """User metadata as clients see it; some of it only owners do."""
+    headers = {prefix + name: value for name, value in metadata.items()}
+    if not owner:
         for name in OWNER_ONLY & headers.keys():
             del headers[name]
     return headers
-
-
-def error_response(status: int, headers: Mapping[str, str] | None = None, reason: str = "") -> Response:
-    """The answer of a status that has no body of its own; without a reason the page says the status's phrase."""
-    return errors.page(HttpError(status, reason, headers=dict(headers) if headers else {}))
-
-
-def metadata_refused(limits: Limits) -> str:
-    """Why a server refuses metadata that is in order by itself: together with what is there it becomes too much."""
-    return (
-        f"Too much metadata, together with what is there: at most {limits.max_meta_count} items"
-        f" and {limits.max_meta_overall_size} bytes"
-    )

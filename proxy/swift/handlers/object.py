@@ -1,237 +1,332 @@
-"""Objects."""
+"""Objects: requests become commands of the core, and results become answers."""
 
 from __future__ import annotations
 
-from typing import Final
+import mimetypes
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
-from objstore.headers import Backend, Client, is_true
+from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response, variable_of
-from objstore.limits import check_path, check_upload_size
+from objstore.http.messages import Environ, Response, title_of, variable_of
+from objstore.http.ranges import ByteRange
+from objstore.limits import Limits, check_metadata, check_path, check_upload_size, is_utf8
 from objstore.paths import ResourcePath
-from objstore.proxy.core.container_updates import OF_CONTAINER, OF_QUEUE, add_updates
-from objstore.proxy.core.info import ContainerInfo
-from objstore.proxy.core.nodes import Placement
-from objstore.proxy.core.object_reader import ObjectReader
-from objstore.proxy.core.object_writer import ObjectUpload, ObjectWriter
-from objstore.proxy.core.put_outcome import delete_status
-from objstore.proxy.swift.handlers.common import (
-    OF_THE_CONNECTION,
-    HandlerContext,
-    authorize,
-    backend_headers,
-    error_response,
-)
-from objstore.proxy.swift.handlers.stored import content_type, delete_at, expiring_container, stored_headers
+from objstore.proxy.core.bodies import ResumingBody
+from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
+from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
+from objstore.proxy.core.objects import Conditions, DeleteObject, GetObject, OpenedObject, PostObject, PutObject
 from objstore.proxy.swift.request import SwiftRequest
-from objstore.quorum import best_status
-from objstore.timestamps import Timestamp
+from objstore.system.clock import Clock
 
-# What a reader asks of the object itself, and what parts of the store ask in their own name.
-PASSED_ON: Final = tuple(
+if TYPE_CHECKING:
+    from objstore.proxy.swift.features.quotas import Quotas
+
+META: Final = Client.OBJECT_META_PREFIX
+FAMILIES: Final = (META, Sysmeta.OBJECT_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
+# What is given back with the body as it came.
+GIVEN: Final = tuple(
     (variable_of(name), name)
     for name in (
-        Client.RANGE,
-        Client.IF_RANGE,
-        Client.IF_MATCH,
-        Client.IF_NONE_MATCH,
-        Client.IF_MODIFIED_SINCE,
-        Client.IF_UNMODIFIED_SINCE,
-        Backend.OPEN_EXPIRED,
-        Backend.REPLICATION,
+        Client.CONTENT_DISPOSITION,
+        Client.CONTENT_ENCODING,
+        Client.OBJECT_MANIFEST,
+        Client.CACHE_CONTROL,
+        Client.CONTENT_LANGUAGE,
+        Client.EXPIRES,
+        Client.ROBOTS_TAG,
     )
 )
+CONDITIONS: Final = {
+    "HTTP_IF_MATCH": "if_match",
+    "HTTP_IF_NONE_MATCH": "if_none_match",
+    "HTTP_IF_MODIFIED_SINCE": "if_modified_since",
+    "HTTP_IF_UNMODIFIED_SINCE": "if_unmodified_since",
+    "HTTP_IF_RANGE": "if_range",
+}
 STATIC_LARGE_OBJECT: Final = variable_of(Client.STATIC_LARGE_OBJECT)
-# What a refusal says of the object all the same.
-EXPLAINING: Final = (
-    Client.ACCEPT_RANGES,
-    Client.CONTENT_RANGE,
-    Client.ETAG,
-    Client.LAST_MODIFIED,
-    Client.TIMESTAMP,
-    Backend.TIMESTAMP,
-)
+UNKNOWN_TYPE: Final = "application/octet-stream"
+# What the parameters begin with that the store itself adds to a type, to tell containers what to list.
+OWN_PARAMETERS: Final = "swift_"
+# Either a quoted string, which stays, or such a parameter. A string that is never closed is none: containers look for
+# the parameter at the end of the type.
+_OWN_OR_QUOTED: Final = re.compile(rf'("[^"]*")|;\s*{OWN_PARAMETERS}(?:[^;"]|"[^"]*"|")*')
+DELETE_AT_MAX: Final = 9_999_999_999
+PART_END: Final = b"\r\n"
 
 
 class ObjectHandler:
     """One function for each verb."""
 
-    def __init__(self, tools: HandlerContext) -> None:
-        self._tools = tools
-        self._context = tools.context
-        self._limits = tools.context.cluster.limits
-        self._objects = ObjectReader(tools.reader, tools.context.runtime.random)
-        self._uploads = ObjectWriter(tools.writer, tools.context.runtime.threads)
+    def __init__(self, context: ProxyContext, quotas: Quotas) -> None:
+        self._objects = context.objects
+        self._lookup = context.lookup
+        self._quotas = quotas
+        self.copy: Callable[[SwiftRequest], Response]  # set by the application
+        self._limits = context.cluster.limits
+        self._clock = context.runtime.clock
+        self._random = context.runtime.random
+        self._opens_expired = context.config.objects.allow_open_expired
 
     def get(self, request: SwiftRequest) -> Response:
         """200, 206, 304, 404, 412, 416."""
-        return self._read(request, "GET")
+        path = request.storage_resource
+        container = self._container(request, path)
+        opened = self._objects.open(self._get_command(request, path, container))
+        return self._rendered(opened)
 
     def head(self, request: SwiftRequest) -> Response:
         """As GET, without the body; ranges are ignored."""
-        return self._read(request, "HEAD")
-
-    def _read(self, request: SwiftRequest, method: str) -> Response:
-        resource = request.storage_resource
-        container = self._container(request, resource, writing=False)
-        place = self._place(request, resource, container)
-        environ = request.environ
-        headers = self._headers(request, container)
-        for variable, name in PASSED_ON:
-            if variable in environ:
-                headers[name] = environ[variable]
-        if self._opens_expired(request):
-            headers[Backend.OPEN_EXPIRED] = "true"
-        newest = "HTTP_X_NEWEST" in environ and is_true(environ["HTTP_X_NEWEST"])
-        if method == "GET":
-            response = self._objects.get(place, headers, newest=newest)
-        else:
-            headers.pop(Client.RANGE, None)
-            response = self._objects.head(place, headers, newest=newest)
-        if response.status >= 400:
-            return _failure(response)
-        for name in OF_THE_CONNECTION:
-            response.headers.pop(name, None)
-        return response
+        path = request.storage_resource
+        container = self._container(request, path)
+        info = self._objects.head(self._get_command(request, path, container))
+        headers = object_headers(info)
+        headers[Client.CONTENT_LENGTH] = str(info.size)
+        return Response(200, headers)
 
     def put(self, request: SwiftRequest) -> Response:
         """201, 202 if newer data is stored already, 400, 404 without container, 412, 413, 422, 503 without a quorum."""
-        resource, length = request.storage_resource, request.content_length
-        check_path(self._limits, resource)
+        path, environ, length = request.storage_resource, request.environ, request.content_length
+        if "HTTP_X_COPY_FROM" in environ:
+            return self.copy(request)
+        check_path(self._limits, path)
         if length is None and not request.chunked:
             raise HttpError(411, "Missing Content-Length header.")
         check_upload_size(self._limits, length)
-        if STATIC_LARGE_OBJECT in request.environ:
+        if STATIC_LARGE_OBJECT in environ:
             raise HttpError(400, f"{Client.STATIC_LARGE_OBJECT} is not for clients to set")
-        unless_there = _if_none_match(request)
-        stored = stored_headers(request, self._limits)
-        container = self._container(request, resource, writing=True)
-        timestamp = self._tools.timestamp(request)
-        place = self._place(request, resource, container)
-        stored[Client.CONTENT_TYPE] = content_type(request, resource.object)
-        if unless_there:
-            stored[Client.IF_NONE_MATCH] = "*"
-        result = self._uploads.store(
-            ObjectUpload(
-                place,
-                self._context.cluster.policies.by_index(self._policy_index(request, container)).scheme,
-                self._write_headers(request, place, container, timestamp, stored),
-                request.body,
-                length,
-                request.length_max,
-                (request.environ.get("HTTP_ETAG") or "").strip().strip('"').lower(),
-                ask_first=unless_there and request.header(Client.EXPECT) is not None,
-            )
+        only_if_absent = "HTTP_IF_NONE_MATCH" in environ
+        if only_if_absent and environ["HTTP_IF_NONE_MATCH"].strip() != "*":
+            raise HttpError(400, "If-None-Match only supports *")
+        metadata = metadata_of(request, self._limits)
+        container, account = self._lookup.container_and_account(path, request.transaction_id)
+        authorize(request, container, path, container.write_acl)
+        measured = bool(container.metadata or account.metadata or account.sysmeta) and self._quotas.admit(
+            request, path, container, account, length or 0
         )
-        if result.status != 201:
-            return Response(202) if result.status == 202 else error_response(result.status)
-        return Response(201, {Client.ETAG: result.etag, Client.LAST_MODIFIED: timestamp.http_date})
+        timestamp = request.timestamp(self._clock)
+        command = PutObject(
+            path=path,
+            policy_index=policy_index(request, container),
+            timestamp=timestamp,
+            body=environ["wsgi.input"],
+            length=length,
+            length_max=request.length_max,
+            content_type=content_type(environ.get("CONTENT_TYPE"), environ, path.object),
+            metadata=metadata,
+            delete_at=delete_at(environ, self._clock),
+            expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
+            only_if_absent=only_if_absent,
+            ask_first=only_if_absent and "HTTP_EXPECT" in environ,
+            transaction_id=request.transaction_id,
+        )
+        stored = self._objects.put(command)
+        if measured:
+            # The next upload is measured against a container that has this one.
+            self._lookup.forget_container(path)
+        if stored.superseded:
+            return Response(202)
+        return Response(201, {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date})
 
     def post(self, request: SwiftRequest) -> Response:
         """202, 404. Replaces all metadata; the type stays unless one is given."""
-        resource = request.storage_resource
-        stored = stored_headers(request, self._limits)
-        container = self._container(request, resource, writing=True)
-        timestamp = self._tools.timestamp(request)
-        place = self._place(request, resource, container)
-        if request.environ.get("CONTENT_TYPE"):
-            stored[Client.CONTENT_TYPE] = content_type(request, resource.object)
-        if self._opens_expired(request):
-            stored[Backend.OPEN_EXPIRED] = "true"
-        headers = self._write_headers(request, place, container, timestamp, stored)
-        answers = self._tools.writer.send("POST", place, headers)
-        status = best_status(answers.statuses, answers.quorum)
-        if status == 404 and min(answers.statuses) < 300 and not answers.header(404, Backend.TIMESTAMP):
-            status = 503  # it is there, though most of those asked have not got it, nor know of a deletion
-        return Response(status) if status < 300 else error_response(status)
+        path, environ = request.storage_resource, request.environ
+        metadata = metadata_of(request, self._limits)
+        container = self._container(request, path, writing=True)
+        given = environ.get("CONTENT_TYPE")
+        command = PostObject(
+            path=path,
+            policy_index=policy_index(request, container),
+            timestamp=request.timestamp(self._clock),
+            content_type=content_type(given, environ, path.object) if given else "",
+            metadata=metadata,
+            delete_at=delete_at(environ, self._clock),
+            open_expired=self._may_open_expired(request),
+            transaction_id=request.transaction_id,
+        )
+        self._objects.post(command)
+        return Response(202)
 
     def delete(self, request: SwiftRequest) -> Response:
         """204, 404, 409 if something newer is stored."""
-        resource = request.storage_resource
-        container = self._container(request, resource, writing=True)
-        timestamp = self._tools.timestamp(request)
-        place = self._place(request, resource, container)
-        headers = self._headers(request, container)
-        headers[Client.TIMESTAMP] = timestamp.internal
-        guard = request.header(Client.IF_DELETE_AT)
-        if guard is not None:
-            headers[Client.IF_DELETE_AT] = guard
-        each = [dict(headers) for _ in range(place.replicas)]
-        add_updates(each, self._tools.container_place(resource.container_path), OF_CONTAINER)
-        answers = self._tools.writer.send("DELETE", place, each)
-        status = delete_status(answers.statuses, answers.quorum)
-        return Response(204) if status < 300 else error_response(status)
+        path = request.storage_resource
+        container = self._container(request, path, writing=True)
+        guard, timestamp = request.header(Client.IF_DELETE_AT), request.timestamp(self._clock)
+        index = policy_index(request, container)
+        self._objects.delete(DeleteObject(path, index, timestamp, guard, request.transaction_id))
+        return Response(204)
 
-    def _container(self, request: SwiftRequest, resource: ResourcePath, *, writing: bool) -> ContainerInfo:
-        """The container the request may use. Raises HttpError 401, 403, 404, 503."""
-        info = self._context.info.container(request, resource)
-        if info.status >= 500:
-            raise HttpError(503)  # who may use it nobody can say
-        request.acl = info.write_acl if writing else info.read_acl
-        authorize(request)
-        if not info.exists:
-            raise HttpError(404)
+    def _container(self, request: SwiftRequest, path: ResourcePath, *, writing: bool = False) -> ContainerInfo:
+        """The container the request may use. Raises HttpError 401, 403, and CoreError."""
+        info = self._lookup.container(path, request.transaction_id)
+        authorize(request, info, path, info.write_acl if writing else info.read_acl)
         return info
 
-    def _opens_expired(self, request: SwiftRequest) -> bool:
+    def _get_command(self, request: SwiftRequest, path: ResourcePath, container: ContainerInfo) -> GetObject:
+        """The read that a GET or HEAD asks for."""
+        environ = request.environ
+        return GetObject(
+            path=path,
+            policy_index=policy_index(request, container),
+            ranges=environ.get("HTTP_RANGE", ""),
+            conditions=conditions_of(environ),
+            newest="HTTP_X_NEWEST" in environ and is_true(environ["HTTP_X_NEWEST"]),
+            open_expired="HTTP_X_BACKEND_OPEN_EXPIRED" in environ
+            or ("HTTP_X_OPEN_EXPIRED" in environ and self._may_open_expired(request)),
+            for_replication="HTTP_X_BACKEND_REPLICATION" in environ,
+            transaction_id=request.transaction_id,
+        )
+
+    def _may_open_expired(self, request: SwiftRequest) -> bool:
         """Whether an owner reads, or brings back, what has expired and is not deleted yet."""
-        if "HTTP_X_OPEN_EXPIRED" not in request.environ:
-            return False
-        allowed = self._context.config.objects.allow_open_expired and request.owner
-        return allowed and is_true(request.header(Client.OPEN_EXPIRED))
+        return self._opens_expired and request.owner and is_true(request.header(Client.OPEN_EXPIRED))
 
-    def _headers(self, request: SwiftRequest, container: ContainerInfo) -> dict[str, str]:
-        headers = backend_headers(request)
-        headers[Backend.POLICY_INDEX] = str(self._policy_index(request, container))
-        return headers
-
-    def _policy_index(self, request: SwiftRequest, container: ContainerInfo) -> int:
-        """The container's, unless a part of the store looks for what lies in the wrong place."""
-        given = request.environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
-        return container.policy_index if given is None else int(given)
-
-    def _place(self, request: SwiftRequest, resource: ResourcePath, container: ContainerInfo) -> Placement:
-        ring = self._context.rings.object(self._policy_index(request, container))
-        return self._tools.place(ring, resource)
-
-    def _write_headers(
-        self,
-        request: SwiftRequest,
-        place: Placement,
-        container: ContainerInfo,
-        timestamp: Timestamp,
-        stored: dict[str, str],
-    ) -> list[dict[str, str]]:
-        """For each node what is to be stored, and whom it tells: the container, and the queue if it expires."""
-        headers = self._headers(request, container)
-        headers[Client.TIMESTAMP] = timestamp.internal
-        headers.update(stored)
-        moment = delete_at(request, self._context.runtime.clock.now())
-        if moment is not None:
-            headers[Client.DELETE_AT] = str(moment)
-        each = [dict(headers) for _ in range(place.replicas)]
-        add_updates(each, self._tools.container_place(place.path.container_path), OF_CONTAINER)
-        if moment is not None:
-            queue = expiring_container(moment, self._context.cluster.hasher.digest(place.path))
-            for node_headers in each:
-                node_headers[Backend.DELETE_AT_CONTAINER] = queue.container
-            add_updates(each, self._tools.container_place(queue), OF_QUEUE)
-        return each
+    def _rendered(self, opened: OpenedObject) -> Response:
+        headers = object_headers(opened.info)
+        if opened.parts:
+            boundary = f"{self._random.getrandbits(128):032x}"
+            body = MultipartBody(opened.parts, opened.info, boundary)
+            headers[Client.CONTENT_TYPE] = f"multipart/byteranges;boundary={boundary}"
+            return Response(206, headers, body)
+        if opened.part is None:
+            return Response(200, headers, opened.body)
+        headers[Client.CONTENT_RANGE] = opened.part.content_range(opened.info.size)
+        return Response(206, headers, opened.body)
 
 
-def _if_none_match(request: SwiftRequest) -> bool:
-    """Whether an object must not be there yet. Raises HttpError 400 for what a PUT cannot ask."""
-    value = request.environ.get("HTTP_IF_NONE_MATCH")
-    if value is None:
-        return False
-    if value.strip() != "*":
-        raise HttpError(400, "If-None-Match only supports *")
-    return True
+def authorize(
+    request: SwiftRequest, info: ContainerInfo, path: ResourcePath, acl: str | None, method: str = ""
+) -> None:
+    """Raises HttpError 401, 403, and CoreError if there is no container that could say who may use it."""
+    existence = info.existence
+    if existence is UNKNOWN:
+        raise QuorumNotReached(path)
+    request.check_access(acl, path, method)
+    if existence is not PRESENT:
+        raise ContainerNotFound(path)
 
 
-def _failure(response: Response) -> Response:
-    """A refusal with the headers that explain it, and a line of text."""
-    response.close()
-    return error_response(
-        response.status, {name: response.headers[name] for name in EXPLAINING if name in response.headers}
+def conditions_of(environ: Environ) -> Conditions | None:
+    """On what a read depends."""
+    if environ.keys().isdisjoint(CONDITIONS):
+        return None
+    return Conditions(**{field: environ[variable] for variable, field in CONDITIONS.items() if variable in environ})
+
+
+def policy_index(request: SwiftRequest, container: ContainerInfo) -> int:
+    """The container's, unless a part of the store looks for what lies in the wrong place."""
+    given = request.environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
+    return container.policy_index if given is None else int(given)
+
+
+def metadata_of(request: SwiftRequest, limits: Limits) -> StoredMetadata:
+    """What a PUT or POST stores beside the body. Raises HttpError 400."""
+    environ = request.environ
+    found = {}
+    for variable, value in environ.items():
+        if variable.startswith("HTTP_X_OBJECT_"):
+            name = title_of(variable)
+            if name.startswith(FAMILIES):
+                found[name] = value
+    given = {name: environ[variable] for variable, name in GIVEN if variable in environ}
+    if not found:
+        return StoredMetadata(given=given) if given else NO_METADATA
+    check_metadata(limits, META, found, text_only=False)
+    user, system, transient = (
+        {name[len(prefix) :]: value for name, value in found.items() if name.startswith(prefix)} for prefix in FAMILIES
     )
+    return StoredMetadata(user, system, transient, given)
+
+
+def object_headers(info: StoredObjectInfo) -> dict[str, str]:
+    """An object as clients see it; its size is for the body to tell."""
+    headers = {
+        Client.CONTENT_TYPE: info.content_type,
+        Client.ETAG: info.etag,
+        Client.LAST_MODIFIED: info.last_modified,
+        Client.TIMESTAMP: info.timestamp,
+        Client.ACCEPT_RANGES: "bytes",
+    }
+    if info.delete_at is not None:
+        headers[Client.DELETE_AT] = str(info.delete_at)
+    metadata = info.metadata
+    if metadata is not NO_METADATA:
+        headers.update(metadata.given)
+        for name, value in metadata.user.items():
+            headers[META + name] = value
+    return headers
+
+
+def content_type(given: str | None, environ: Environ, name: str) -> str:
+    """The type that is given or, without one or when asked to, the one that the name suggests.
+
+    Without the parameters that are the store's own: a client's would make listings lie about sizes.
+    Raises HttpError 400 for one that is not UTF-8, which no listing could show.
+    """
+    if given and not is_utf8(given):
+        raise HttpError(400, f"{Client.CONTENT_TYPE} must be valid UTF-8")
+    if given and OWN_PARAMETERS in given:
+        given = _OWN_OR_QUOTED.sub(r"\1", given).strip()
+    if given and not is_true(environ.get("HTTP_X_DETECT_CONTENT_TYPE")):
+        return given
+    return mimetypes.guess_type(name, strict=False)[0] or UNKNOWN_TYPE
+
+
+def delete_at(environ: Environ, clock: Clock) -> int | None:
+    """When the object expires, in seconds since the epoch; None if never. Raises HttpError 400."""
+    after, at = environ.get("HTTP_X_DELETE_AFTER"), environ.get("HTTP_X_DELETE_AT")
+    if after is None and (at is None or is_true(environ.get("HTTP_X_REMOVE_DELETE_AT"))):
+        return None
+    now = clock.now()
+    if after is not None:
+        header, moment = Client.DELETE_AFTER, int(now) + _seconds(after, Client.DELETE_AFTER)
+    else:
+        header, moment = Client.DELETE_AT, _seconds(at or "", Client.DELETE_AT)
+    if moment <= now:
+        raise HttpError(400, f"{header} in past")
+    return min(moment, DELETE_AT_MAX)
+
+
+def _seconds(text: str, header: str) -> int:
+    digits = text.strip()
+    if digits.startswith("-") and digits[1:].isdecimal():
+        raise HttpError(400, f"{header} in past")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise HttpError(400, f"Non-integer {header}")
+    # Measured first: int() takes long over thousands of digits.
+    return int(digits) if len(digits) <= 18 else DELETE_AT_MAX
+
+
+class MultipartBody:
+    """Several ranges of one object as multipart/byteranges (RFC 9110, section 14.6); each is read in its turn."""
+
+    def __init__(
+        self, parts: tuple[tuple[ByteRange, ResumingBody], ...], info: StoredObjectInfo, boundary: str
+    ) -> None:
+        self._parts: Final = [
+            (_part_head(each, info.size, info.content_type or UNKNOWN_TYPE, boundary), body) for each, body in parts
+        ]
+        self._end: Final = f"--{boundary}--".encode()
+        lengths = [
+            len(head) + each.length + len(PART_END) for (head, _), (each, _) in zip(self._parts, parts, strict=True)
+        ]
+        self.length: int | None = len(self._end) + sum(lengths)
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        for head, body in self._parts:
+            yield head
+            yield from body
+            yield PART_END
+        yield self._end
+
+    def close(self) -> None:
+        """Let go of the part being read."""
+        for _, body in self._parts:
+            body.close()
+
+
+def _part_head(each: ByteRange, size: int, content_type: str, boundary: str) -> bytes:
+    head = f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {each.content_range(size)}\r\n\r\n"
+    return head.encode("latin-1")

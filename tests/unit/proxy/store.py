@@ -15,9 +15,8 @@ from objstore.devices import Device
 from objstore.errors import StoreError
 from objstore.hashing import PathHasher
 from objstore.http.bodies import EMPTY_BODY, BytesBody
-from objstore.http.errors import HttpError, http_error_of
 from objstore.http.local import WholeBody
-from objstore.http.messages import Response, error_response, variable_of
+from objstore.http.messages import Response, variable_of
 from objstore.http.transport import (
     BackendRequest,
     BackendResponse,
@@ -29,7 +28,9 @@ from objstore.http.transport import (
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.policies import Policies, Policy
-from objstore.proxy.swift.app import StorageApplication, make_context
+from objstore.proxy.core.context import make_context
+from objstore.proxy.swift import errors
+from objstore.proxy.swift.handlers.application import StorageApplication
 from objstore.proxy.swift.request import Authorize, SwiftRequest
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
@@ -332,9 +333,9 @@ class Store:
         request.transaction_id = "tx1"
         request.authorize = authorize
         try:
-            return self.application(request)
+            return self.application.handler(method, request.kind)(request)
         except StoreError as error:
-            return error_response(http_error_of(error) or HttpError(500))
+            return errors.answer_to(error)
 
 
 class FirstPartition:

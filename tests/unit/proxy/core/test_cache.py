@@ -8,7 +8,8 @@ import sys
 import msgspec
 import pytest
 
-from objstore.proxy.core.cache import LocalCache, SharedCache
+from objstore.proxy.core.cache import SharedCache
+from objstore.proxy.core.lookup import LocalCache
 from objstore.system.clock import Clock
 from objstore.system.generations import Generations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from objstore.proxy.core.container_update_fallback import merge_update_headers
+from objstore.proxy.core.backend.objects import merge_update_headers
 from tests.unit.proxy.store import Call, Reply, Store
 
 PATH = "/v1/AUTH_a/c/o"

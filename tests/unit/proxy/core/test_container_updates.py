@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.proxy.core.container_updates import spread, update_count
+from objstore.proxy.core.backend.objects import spread, update_count
 from objstore.quorum import quorum_size
 
 counts = st.integers(1, 9)

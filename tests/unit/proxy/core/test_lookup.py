@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import cast
-
 from objstore.http.transport import BackendRequest
 from objstore.paths import ResourcePath
-from objstore.proxy.swift.request import SwiftRequest
+from objstore.proxy.core.info import ABSENT, DELETED, PRESENT
 from objstore.system import concurrency
 from tests.unit.proxy.store import Reply, Store
 
-REQUEST = cast(SwiftRequest, SimpleNamespace(transaction_id="tx1"))
 CONTAINER = ResourcePath("AUTH_a", "c", "o")
 
 
@@ -31,12 +27,12 @@ def test_what_is_found_is_remembered() -> None:
             "X-Container-Sysmeta-Own": "1",
         },
     )
-    info = store.context.info.container(REQUEST, CONTAINER)
-    assert (info.status, info.policy_index, info.read_acl, info.object_count) == (200, 1, "r", 7)
+    info = store.context.lookup.container(CONTAINER, "tx1")
+    assert (info.existence, info.policy_index, info.read_acl, info.object_count) == (PRESENT, 1, "r", 7)
     assert (info.metadata, info.sysmeta) == ({"Quota-Bytes": "10"}, {"Own": "1"})
     assert len(heads(store)) == 2
-    assert store.context.info.container(REQUEST, CONTAINER) is info
-    assert store.context.info.account(REQUEST, "AUTH_a").exists
+    assert store.context.lookup.container(CONTAINER, "tx1") is info
+    assert store.context.lookup.account("AUTH_a", "tx1").existence is PRESENT
     assert len(heads(store)) == 2
 
 
@@ -45,21 +41,21 @@ def test_a_container_without_account_is_none() -> None:
     for gone in (Reply(404), Reply(404, {"X-Account-Status": "Deleted"})):
         store.cache.values.clear()
         store.account = gone
-        assert store.context.info.container(REQUEST, CONTAINER).status == 404
-    assert store.context.info.account(REQUEST, "AUTH_a").status == 410
+        assert store.context.lookup.container(CONTAINER, "tx1").existence is ABSENT
+    assert store.context.lookup.account("AUTH_a", "tx1").existence is DELETED
 
 
 def test_if_nobody_knows_of_the_account_the_container_counts() -> None:
     store = Store()
     store.account = Reply(refuses=True)
-    assert store.context.info.container(REQUEST, CONTAINER).status == 200
+    assert store.context.lookup.container(CONTAINER, "tx1").existence is PRESENT
     assert "account/AUTH_a" not in store.cache.values
 
 
 def test_internal_accounts_need_not_be_there() -> None:
     store = Store()
     store.account = Reply(404)
-    assert store.context.info.container(REQUEST, ResourcePath(".expiring_objects", "1")).status == 200
+    assert store.context.lookup.container(ResourcePath(".expiring_objects", "1"), "tx1").existence is PRESENT
 
 
 def test_those_who_ask_at_one_time_share_an_answer() -> None:
@@ -71,12 +67,12 @@ def test_those_who_ask_at_one_time_share_an_answer() -> None:
         return Reply(204)
 
     store.transport.script = script
-    tasks = [concurrency.spawn(store.context.info.account, REQUEST, "AUTH_a") for _ in range(5)]
+    tasks = [concurrency.spawn(store.context.lookup.account, "AUTH_a", "tx1") for _ in range(5)]
     concurrency.sleep()
     # A change meanwhile: who asks now must not get what was fetched before it.
     store.cache.invalidate("account/AUTH_a")
-    late = concurrency.spawn(store.context.info.account, REQUEST, "AUTH_a")
+    late = concurrency.spawn(store.context.lookup.account, "AUTH_a", "tx1")
     concurrency.sleep()
     gate.set()
-    assert all(task.wait().exists for task in (*tasks, late))
+    assert all(task.wait().existence is PRESENT for task in (*tasks, late))
     assert len(heads(store)) == 2

@@ -1,4 +1,4 @@
-"""What answers amount to, and the states of a write."""
+"""What the nodes' answers to a write amount to."""
 
 from __future__ import annotations
 
@@ -6,9 +6,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.proxy.core.put_outcome import delete_status, put_status
-from objstore.proxy.core.put_states import TRANSITIONS, IllegalTransition, PutEvent, PutState, after
+from objstore.errors import StoreError
+from objstore.http.bodies import BytesBody
+from objstore.paths import ResourcePath
+from objstore.proxy.core.backend.objects import delete_outcome, put_outcome
+from objstore.proxy.core.objects import DeleteObject, PutObject
+from objstore.proxy.core.quorum_request import QuorumResult
+from objstore.proxy.swift.errors import answer_to
 from objstore.quorum import quorum_size
+from objstore.timestamps import Timestamp
+
+PATH = ResourcePath("a", "c", "o")
+NOW = Timestamp.from_seconds(1)
+
+
+def result_of(statuses: list[int], quorum: int) -> QuorumResult:
+    result = QuorumResult(quorum)
+    result.statuses = statuses
+    return result
+
+
+def put_status(statuses: list[int], quorum: int) -> int:
+    """What the Swift API answers to such a PUT."""
+    command = PutObject(PATH, 0, NOW, BytesBody(b""), 0, 0, "text/plain")
+    try:
+        return 201 if put_outcome(command, result_of(statuses, quorum)) else 202
+    except StoreError as error:
+        return answer_to(error).status
+
+
+def delete_status(statuses: list[int], quorum: int) -> int:
+    """What the Swift API answers to such a DELETE."""
+    try:
+        delete_outcome(DeleteObject(PATH, 0, NOW), result_of(statuses, quorum))
+    except StoreError as error:
+        return answer_to(error).status
+    return 204
 
 
 @pytest.mark.parametrize(
@@ -56,20 +89,3 @@ def test_nothing_is_acknowledged_without_a_quorum(statuses: list[int]) -> None:
     if status < 300:
         assert sum(each in (201, 409) for each in statuses) >= quorum
     assert (status == 201) == (statuses.count(201) >= quorum)
-
-
-def test_what_the_table_does_not_know_raises() -> None:
-    for state in PutState:
-        for event in PutEvent:
-            if (state, event) in TRANSITIONS:
-                assert after(state, event) is TRANSITIONS[state, event]
-            else:
-                with pytest.raises(IllegalTransition):
-                    after(state, event)
-
-
-def test_only_a_quorum_makes_it_durable_and_ends_are_ends() -> None:
-    ways = {event for (_, event), state in TRANSITIONS.items() if state is PutState.DURABLE}
-    assert ways == {PutEvent.STORED}
-    left = {state for state, _ in TRANSITIONS}
-    assert left.isdisjoint({PutState.DURABLE, PutState.REFUSED, PutState.ABANDONED})

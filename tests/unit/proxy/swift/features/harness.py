@@ -19,8 +19,9 @@ from objstore.metrics import Metrics
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.info import AccountInfo, ContainerInfo
-from objstore.proxy.swift.pipeline import build
+from objstore.proxy.core.info import ABSENT, AccountInfo, ContainerInfo
+from objstore.proxy.swift.features.quotas import Quotas
+from objstore.proxy.swift.pipeline import Handler, ProxyApplication
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.system.clock import Clock
 
@@ -58,11 +59,19 @@ class FakeInfo:
         self.accounts: dict[str, AccountInfo] = {}
         self.containers: dict[str, ContainerInfo] = {}
 
-    def account(self, request: SwiftRequest, account: str) -> AccountInfo:
-        return self.accounts.get(account, AccountInfo(404))
+        self.forgotten: list[str] = []
 
-    def container(self, request: SwiftRequest, resource: ResourcePath) -> ContainerInfo:
-        return self.containers.get(str(resource.container_path), ContainerInfo(404))
+    def account(self, account: str, transaction_id: str) -> AccountInfo:
+        return self.accounts.get(account, AccountInfo(ABSENT))
+
+    def container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:
+        return self.containers.get(str(path.container_path), ContainerInfo(ABSENT))
+
+    def container_and_account(self, path: ResourcePath, transaction_id: str) -> tuple[ContainerInfo, AccountInfo]:
+        return self.container(path, transaction_id), self.account(path.account, transaction_id)
+
+    def forget_container(self, path: ResourcePath) -> None:
+        self.forgotten.append(str(path.container_path))
 
 
 class Handlers:
@@ -73,17 +82,26 @@ class Handlers:
         self.requests: list[SwiftRequest] = []
         self.answers: dict[tuple[str, str], Response] = {}
         self.error: Exception | None = None
+        self.quotas: Quotas | None = None
+
+    def handler(self, method: str, kind: str) -> Handler:
+        return self
 
     def __call__(self, request: SwiftRequest) -> Response:
         self.requests.append(request)
         if self.error is not None:
             raise self.error
         resource = request.storage_resource
+        acl, container = None, ContainerInfo(ABSENT)
         if resource.container and (resource.object or request.method in ("GET", "HEAD")):
-            container = self.info.container(request, resource)
-            request.acl = container.read_acl if request.method in ("GET", "HEAD") else container.write_acl
-        if request.authorize is not None:
-            request.authorize(request)
+            container = self.info.container(resource, "")
+            acl = container.read_acl if request.method in ("GET", "HEAD") else container.write_acl
+        request.check_access(acl)
+        if resource.object and request.method == "PUT" and self.quotas is not None:
+            account = self.info.account(resource.account, "")
+            measured = self.quotas.admit(request, resource, container, account, request.content_length or 0)
+            if measured:
+                self.info.forget_container(resource)
         if request.method == "PUT":
             request.environ["test.body"] = request.body.read()
         answer = self.answers.get((request.method, str(resource)))
@@ -113,16 +131,13 @@ class Proxy:
         policies = Policies((Policy(0, "gold", default=True), Policy(1, "silver", aliases=("Argent",))))
         cluster = Cluster(PathHasher("", "salt"), policies, Limits())
         self.info = FakeInfo()
-        self.invalidated: list[str] = []
-        cache = SimpleNamespace(invalidate=self.invalidated.append)
         self.context = cast(
             ProxyContext,
-            SimpleNamespace(
-                config=ProxyConfig(**changed), cluster=cluster, runtime=runtime, info=self.info, cache=cache
-            ),
+            SimpleNamespace(config=ProxyConfig(**changed), cluster=cluster, runtime=runtime, lookup=self.info),
         )
         self.handlers = Handlers(self.info)
-        self.handle = build(self.handlers, self.context)
+        self.handlers.quotas = Quotas(self.context)
+        self.handle = ProxyApplication(self.context, self.handlers).answer
 
     def send(
         self,

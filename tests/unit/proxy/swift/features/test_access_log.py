@@ -7,7 +7,6 @@ from pathlib import Path
 from objstore.config.proxy import ProxyConfig, ProxyLogConfig
 from objstore.config.sections import MetricsConfig
 from objstore.config.units import Address
-from objstore.proxy.swift.features.access_log import AccessLog
 from objstore.proxy.swift.request import SwiftRequest
 from tests.unit.proxy.swift.features.harness import Proxy, environ_of
 
@@ -69,8 +68,15 @@ def test_figures(tmp_path: Path) -> None:
     assert "BREW" not in text
 
 
-def test_nothing_is_done_for_nobody() -> None:
+def test_nothing_is_done_for_nobody(tmp_path: Path) -> None:
     quiet = ProxyLogConfig(level="warning")
-    assert not AccessLog.wanted(ProxyConfig(log=quiet))
-    assert AccessLog.wanted(ProxyConfig(log=quiet, metrics=MetricsConfig(statsd=Address("127.0.0.1", 8125))))
-    assert AccessLog.wanted(ProxyConfig())
+    statsd = MetricsConfig(statsd=Address("127.0.0.1", 8125))
+    for config, waits in (
+        (ProxyConfig(log=quiet), False),
+        (ProxyConfig(log=quiet, metrics=statsd), True),
+        (ProxyConfig(), True),
+    ):
+        proxy = Proxy(tmp_path, config)
+        request = SwiftRequest(environ_of("GET", "/healthcheck"), proxy.context.cluster.limits)
+        proxy.handle(request)
+        assert ("objstore.sent" in request.environ) is waits

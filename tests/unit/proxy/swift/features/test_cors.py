@@ -8,7 +8,7 @@ import pytest
 
 from objstore.config.proxy import AccountsConfig, CorsConfig, ProxyConfig
 from objstore.http.messages import Response
-from objstore.proxy.core.info import ContainerInfo
+from objstore.proxy.core.info import PRESENT, ContainerInfo
 from tests.unit.proxy.store import Store
 from tests.unit.proxy.swift.features.harness import Proxy
 
@@ -18,7 +18,10 @@ PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"}
 
 def container(allow_origin: str | None) -> ContainerInfo:
     return ContainerInfo(
-        200, read_acl=".r:*", cors_allow_origin=allow_origin, cors_max_age="5", cors_expose_headers="X-Own X-Two"
+        PRESENT,
+        read_acl=".r:*",
+        metadata={"Access-Control-Max-Age": "5", "Access-Control-Expose-Headers": "X-Own X-Two"}
+        | ({} if allow_origin is None else {"Access-Control-Allow-Origin": allow_origin}),
     )
 
 

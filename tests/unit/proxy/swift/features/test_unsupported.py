@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from objstore.proxy.core.info import ContainerInfo
+from objstore.proxy.core.info import PRESENT, ContainerInfo
 from objstore.proxy.swift.features.unsupported import FORM_UPLOADS, MISSING_FEATURES
 from tests.unit.proxy.swift.features.harness import Proxy
 
@@ -62,6 +62,6 @@ def test_info_has_no_section_of_a_missing_feature(proxy: Proxy) -> None:
 
 
 def test_scripts_of_other_origins_can_read_the_refusal(proxy: Proxy) -> None:
-    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(200, cors_allow_origin="*")
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, metadata={"Access-Control-Allow-Origin": "*"})
     answer = proxy.send("GET", "/v1/AUTH_test/c/o", {"Origin": "http://a.example"}, query="versions")
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (501, "*")

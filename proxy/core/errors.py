@@ -1,0 +1,191 @@
+"""What can go wrong with an operation on the store. Each API's edge renders these in its own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from msgspec import Struct
+
+from objstore.errors import StoreError
+from objstore.limits import Limits
+from objstore.paths import ResourcePath
+
+
+class ObjectFacts(Struct, frozen=True):
+    """What an error about an object that is there says of it; a field that is not known is empty."""
+
+    etag: str = ""
+    timestamp: str = ""  # when it was written or its metadata changed, in its normal form
+    last_modified: str = ""  # the second that holds that moment, as an HTTP date
+    size: int | None = None
+
+
+NO_FACTS = ObjectFacts()
+
+
+class CoreError(StoreError):
+    """The base of the errors below."""
+
+
+@dataclass(eq=False)
+class AccountNotFound(CoreError):
+    """There is no such account, and accounts are not made on demand."""
+
+    message: ClassVar[str] = "no account {path}"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class AccountDeleted(CoreError):
+    """The account was deleted, and what it held is still being removed."""
+
+    message: ClassVar[str] = "account {path} is deleted"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class AccountNotReaped(CoreError):
+    """A deleted account can be created again only when everything it held is removed."""
+
+    message: ClassVar[str] = "The account is deleted, and not emptied yet"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class ContainerLimitReached(CoreError):
+    """The account holds as many containers as an account may."""
+
+    message: ClassVar[str] = "Reached container limit of {limit}"
+
+    limit: int
+
+
+@dataclass(eq=False)
+class ContainerNotFound(CoreError):
+    """There is no such container, or its account is gone."""
+
+    message: ClassVar[str] = "no container {path}"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class ContainerNotEmpty(CoreError):
+    """Only an empty container can be deleted."""
+
+    message: ClassVar[str] = "The container is not empty"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class PolicyConflict(CoreError):
+    """A container keeps the storage policy it was created with."""
+
+    message: ClassVar[str] = "The container has another storage policy"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class ObjectNotFound(CoreError):
+    """There is no such object; `deleted_at` is when it was deleted, if the servers know."""
+
+    message: ClassVar[str] = "no object {path}"
+
+    path: ResourcePath
+    deleted_at: str = ""
+
+
+@dataclass(eq=False)
+class NotModified(CoreError):
+    """The reader's conditions say that it has the object already."""
+
+    facts: ObjectFacts
+
+
+@dataclass(eq=False)
+class PreconditionFailed(CoreError):
+    """The conditions of a read or a write do not hold."""
+
+    facts: ObjectFacts = NO_FACTS
+
+
+@dataclass(eq=False)
+class InvalidRange(CoreError):
+    """The object has no byte of the ranges that are asked for."""
+
+    facts: ObjectFacts
+
+
+@dataclass(eq=False)
+class NewerStored(CoreError):
+    """The servers hold something newer than the write."""
+
+    message: ClassVar[str] = "something newer is stored at {path}"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class ChecksumMismatch(CoreError):
+    """The body is not the one that its sender announced."""
+
+    message: ClassVar[str] = "the body has the MD5 {actual}, not {expected}"
+
+    expected: str
+    actual: str
+
+
+@dataclass(eq=False)
+class IncompleteBody(CoreError):
+    """The sender left before the end of the body; nothing is stored."""
+
+    message: ClassVar[str] = "{received} of {expected} bytes came"
+
+    expected: int
+    received: int
+
+
+@dataclass(eq=False)
+class WriteRefused(CoreError):
+    """The servers call the write itself wrong."""
+
+    message: ClassVar[str] = "the servers refuse the write to {path}"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class MetadataRefused(CoreError):
+    """A server refuses metadata that is in order by itself: with what is there already it becomes too much."""
+
+    message: ClassVar[str] = (
+        "Too much metadata, together with what is there: at most {limits.max_meta_count} items"
+        " and {limits.max_meta_overall_size} bytes"
+    )
+
+    path: ResourcePath
+    limits: Limits
+
+
+@dataclass(eq=False)
+class QuorumNotReached(CoreError):
+    """Too few servers answered, or they do not agree: trying again may help."""
+
+    message: ClassVar[str] = "too few servers agree about {path}"
+
+    path: ResourcePath
+
+
+@dataclass(eq=False)
+class BodyBrokenOff(CoreError):
+    """The reader has part of a body, and no replica can give the rest."""
+
+    message: ClassVar[str] = "no replica goes on at byte {position}"
+
+    position: int

@@ -1,0 +1,76 @@
+"""Listings: what is asked of an account or a container, and what it lists."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from objstore.http.messages import Body
+
+RENDERED_AS_ROWS: Final = "json"
+
+
+class ListingQuery(Struct, frozen=True):
+    """Which names to list, in the order of their bytes. A field that is None asks for nothing.
+
+    marker, end_marker: names after the one and before the other. delimiter: names that share what precedes its next
+    occurrence after the prefix become one entry. path: the names in one pseudo-folder. The servers' limit is the
+    default, and the most.
+    """
+
+    limit: str | None = None
+    marker: str | None = None
+    end_marker: str | None = None
+    prefix: str | None = None
+    delimiter: str | None = None
+    path: str | None = None
+    reverse: str | None = None
+
+
+class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}):
+    """An object of a listing; `last_modified` in ISO 8601."""
+
+    name: str
+    etag: str
+    size: int
+    content_type: str
+    last_modified: str
+
+
+class ListedContainer(Struct, frozen=True, rename={"object_count": "count", "size": "bytes"}):
+    """A container of a listing."""
+
+    name: str
+    object_count: int
+    size: int
+    last_modified: str
+
+
+class ListedPrefix(Struct, frozen=True, rename={"name": "subdir"}):
+    """What names up to the delimiter have in common."""
+
+    name: str
+
+
+ListedEntry = ListedObject | ListedContainer | ListedPrefix
+
+
+def entries_of(content: bytes, kind: type[ListedObject] | type[ListedContainer]) -> list[ListedEntry]:
+    """The entries of a listing that is rendered as rows."""
+    rows: list[dict[str, Any]] = msgspec.json.decode(content)
+    entries: list[ListedEntry] = []
+    for row in rows:
+        entries.append(msgspec.convert(row, ListedPrefix) if "subdir" in row else msgspec.convert(row, kind))
+    return entries
+
+
+def whole(body: bytes | Body) -> bytes:
+    """All of a body, which is closed."""
+    if isinstance(body, bytes):
+        return body
+    try:
+        return b"".join(bytes(chunk) for chunk in body)
+    finally:
+        body.close()

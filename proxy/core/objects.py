@@ -1,0 +1,339 @@
+"""Objects: commands, results, and the service that carries them out."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from hashlib import md5
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from objstore.http.conditional import range_applies
+from objstore.http.local import WholeBody
+from objstore.http.messages import Body
+from objstore.http.ranges import ByteRange, parse_ranges, resolve_ranges
+from objstore.http.transport import BackendResponse
+from objstore.limits import ObjectTooLarge
+from objstore.paths import ResourcePath
+from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend import objects as backend
+from objstore.proxy.core.bodies import BodyOfResponse, ResumingBody, Source
+from objstore.proxy.core.errors import (
+    ChecksumMismatch,
+    IncompleteBody,
+    InvalidRange,
+    ObjectFacts,
+    QuorumNotReached,
+)
+from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
+from objstore.proxy.core.nodes import Placement
+from objstore.proxy.core.upload import StreamingUpload, upload
+from objstore.quorum import quorum_size
+from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.cluster import Cluster
+    from objstore.http.messages import BodyReader
+    from objstore.proxy.core.quorum_request import QuorumResult, Writer
+    from objstore.proxy.core.reading import Reader
+    from objstore.ring.rings import Rings
+    from objstore.scheme import Scheme
+    from objstore.system.threads import ThreadGroup
+
+# A body up to this size goes out together with the head of its request.
+SMALL_BODY_MAX: Final = 65536
+
+EXPIRY_ACCOUNT: Final = ".expiring_objects"
+EXPIRY_QUEUE_SECONDS: Final = 86_400
+EXPIRY_QUEUES_PER_DAY: Final = 100
+
+
+class Conditions(Struct, frozen=True):
+    """On what a read depends (RFC 9110, section 13); each value as HTTP writes it, None without one."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_unmodified_since: str | None = None
+    if_range: str | None = None
+
+
+class GetObject(Struct, frozen=True):
+    """Read an object. `ranges` is as HTTP writes it (RFC 9110, section 14.2), "" for the whole.
+
+    newest: ask all nodes, and take the newest. open_expired: also if it has expired and is not deleted yet.
+    """
+
+    path: ResourcePath
+    policy_index: int
+    ranges: str = ""
+    conditions: Conditions | None = None
+    newest: bool = False
+    open_expired: bool = False
+    for_replication: bool = False
+    transaction_id: str = ""
+
+
+class PutObject(Struct, frozen=True):
+    """Store an object.
+
+    `length` is None for a body that may turn out to have up to `length_max` bytes. `delete_at` is in seconds since the
+    epoch. ask_first: the nodes may refuse the object by its headers alone, and the sender waits for that before it
+    sends the body.
+    """
+
+    path: ResourcePath
+    policy_index: int
+    timestamp: Timestamp
+    body: BodyReader
+    length: int | None
+    length_max: int
+    content_type: str
+    metadata: StoredMetadata = NO_METADATA
+    delete_at: int | None = None
+    expected_md5: str = ""
+    only_if_absent: bool = False
+    ask_first: bool = False
+    transaction_id: str = ""
+
+
+class CopyObject(Struct, frozen=True):
+    """Store the bytes of an opened object, which the copy closes, as `target`, whose own body is not read."""
+
+    source: OpenedObject
+    target: PutObject
+
+
+class PostObject(Struct, frozen=True):
+    """Replace all metadata; the type stays if none is given. open_expired: bring back what has expired."""
+
+    path: ResourcePath
+    policy_index: int
+    timestamp: Timestamp
+    content_type: str = ""
+    metadata: StoredMetadata = NO_METADATA
+    delete_at: int | None = None
+    open_expired: bool = False
+    transaction_id: str = ""
+
+
+class DeleteObject(Struct, frozen=True):
+    """Delete an object; with `only_if_expiring_at` (seconds since the epoch) only if it expires then."""
+
+    path: ResourcePath
+    policy_index: int
+    timestamp: Timestamp
+    only_if_expiring_at: str | None = None
+    transaction_id: str = ""
+
+
+class StoredObject(Struct, frozen=True):
+    """What became of a PUT. superseded: newer data was there, and the write changes nothing."""
+
+    etag: str
+    timestamp: Timestamp
+    superseded: bool = False
+
+
+class OpenedObject(Struct, frozen=True):
+    """An object and its body, to be read or closed.
+
+    part: the range of a body that is not the whole. parts: several ranges and their bodies, beside an empty `body`.
+    """
+
+    info: StoredObjectInfo
+    body: bytes | Body
+    part: ByteRange | None = None
+    parts: tuple[tuple[ByteRange, ResumingBody], ...] = ()
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes the body has; None if that is not known."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
+
+    def close(self) -> None:
+        """Let go of what has not been read."""
+        if not isinstance(self.body, bytes):
+            self.body.close()
+        for _, body in self.parts:
+            body.close()
+
+
+class ObjectService:
+    """Operations on objects; one for each process. Authorization is the edge's: it knows the container."""
+
+    def __init__(self, cluster: Cluster, rings: Rings, reader: Reader, writer: Writer, threads: ThreadGroup) -> None:
+        self._policies: Final = cluster.policies
+        self._hasher: Final = cluster.hasher
+        self._rings: Final = rings
+        self._reader: Final = reader
+        self._writer: Final = writer
+        self._threads: Final = threads
+
+    def put(self, command: PutObject) -> StoredObject:
+        """Store an object on a quorum of its nodes. Raises CoreError: then nothing is acknowledged."""
+        scheme = self._policies.by_index(command.policy_index).scheme
+        placement, container, queue = self._placements(command.path, command.policy_index, command.delete_at)
+        headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
+        content, whole = _receive(command)
+        if whole:
+            etag, result = self._send_whole(command, content, scheme, placement, headers)
+        else:
+            quorum = scheme.write_quorum(len(headers))
+            sending = StreamingUpload(self._writer, placement, headers, quorum, command.length)
+            etag = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
+            result = sending.result
+        stored = backend.put_outcome(command, result)
+        return StoredObject(etag, command.timestamp, superseded=not stored)
+
+    def _send_whole(
+        self,
+        command: PutObject,
+        content: bytes,
+        scheme: Scheme,
+        placement: Placement,
+        headers: list[backend.Headers],
+    ) -> tuple[str, QuorumResult]:
+        """All is at hand: checksums go ahead of the body, all in one message to each node."""
+        etag = md5(content, usedforsecurity=False).hexdigest()
+        if command.expected_md5 and command.expected_md5 != etag:
+            raise ChecksumMismatch(command.expected_md5, etag)
+        encoder = scheme.encoder(len(headers))
+        pieces = encoder.encode(content)
+        encoder.checksum(pieces)
+        if tail := encoder.flush():
+            encoder.checksum(tail)
+            pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)]
+        for each, checksum in zip(headers, encoder.checksums(), strict=True):
+            each.update(backend.proof(etag, checksum))
+        quorum = scheme.write_quorum(len(headers))
+        return etag, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces], quorum)
+
+    def copy(self, command: CopyObject) -> StoredObject:
+        """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
+        source, target = command.source, command.target
+        with closing(source):
+            length = source.length
+            if length is None or length > target.length_max:
+                raise ObjectTooLarge(target.length_max)
+            fields = {name: getattr(target, name) for name in PutObject.__struct_fields__}
+            return self.put(PutObject(**fields | {"body": BodyOfResponse(source.body), "length": length}))
+
+    def post(self, command: PostObject) -> None:
+        """Replace the metadata of an object. Raises CoreError."""
+        placement, container, queue = self._placements(command.path, command.policy_index, command.delete_at)
+        headers = backend.write_headers(command, backend.post_fields(command), placement, container, queue)
+        backend.post_outcome(command, self._writer.send("POST", placement, headers))
+
+    def delete(self, command: DeleteObject) -> None:
+        """Delete an object. Raises CoreError."""
+        placement, container, _ = self._placements(command.path, command.policy_index, None)
+        headers = backend.write_headers(command, backend.delete_fields(command), placement, container)
+        backend.delete_outcome(command, self._writer.send("DELETE", placement, headers))
+
+    def head(self, command: GetObject) -> StoredObjectInfo:
+        """The object without its body; ranges are ignored. Raises CoreError."""
+        headers = backend.read_headers(command, ranges=False)
+        return backend.object_info(self._look(command, self._placement(command), headers).headers)
+
+    def open(self, command: GetObject) -> OpenedObject:
+        """The object and its body, which goes on with another replica if one breaks off. Raises CoreError."""
+        placement = self._placement(command)
+        if "," in command.ranges:
+            return self._open_several(command, placement)
+        return self._open_first(command, placement, backend.read_headers(command))
+
+    def _open_first(self, command: GetObject, placement: Placement, headers: backend.Headers) -> OpenedObject:
+        found = self._reader.read("GET", placement, headers, newest=command.newest)
+        if found.status > codes.SUCCESS_MAX:
+            found.close()
+            raise backend.read_error(command, found)
+        info, part, body = backend.object_info(found.headers), backend.given_range(found), found.body
+        if isinstance(body, WholeBody):
+            return OpenedObject(info, body.read(), part)
+        if body.length is None:
+            found.close()
+            raise QuorumNotReached(command.path)
+        wanted = ByteRange(0, body.length - 1) if part is None else part
+        return OpenedObject(info, ResumingBody(body, wanted, Source(self._reader, placement, headers, found)), part)
+
+    def _open_several(self, command: GetObject, placement: Placement) -> OpenedObject:
+        """Weigh the request by the object's description, then read range after range of that very object."""
+        specs, plain = parse_ranges(command.ranges), backend.read_headers(command, ranges=False)
+        if specs is None:
+            return self._open_first(command, placement, plain)
+        found = self._look(command, placement, plain)
+        info = backend.object_info(found.headers)
+        validator = None if command.conditions is None else command.conditions.if_range
+        if not range_applies(lambda _name: validator, info.etag, info.last_modified):
+            return self._open_first(command, placement, plain)
+        ranges = resolve_ranges(specs, info.size)
+        if not ranges:
+            raise InvalidRange(ObjectFacts(info.etag, info.timestamp, info.last_modified, info.size))
+        source = Source(self._reader, placement, plain, found)
+        bodies = [(each, ResumingBody(None, each, source)) for each in ranges]
+        if len(bodies) == 1:
+            return OpenedObject(info, bodies[0][1], ranges[0])
+        return OpenedObject(info, b"", parts=tuple(bodies))
+
+    def _look(self, command: GetObject, placement: Placement, headers: backend.Headers) -> BackendResponse:
+        found = self._reader.read("HEAD", placement, headers, newest=command.newest)
+        if found.status > codes.SUCCESS_MAX:
+            raise backend.read_error(command, found)
+        return found
+
+    def _placement(self, command: GetObject) -> Placement:
+        ring, path = self._rings.object(command.policy_index), command.path
+        partition = ring.partition_of(self._hasher.digest(path))
+        primaries = ring.primaries(partition)
+        return Placement(ring, partition, path, primaries, quorum_size(len(primaries)))
+
+    def _placements(
+        self, path: ResourcePath, policy_index: int, delete_at: int | None
+    ) -> tuple[Placement, Placement, Placement | None]:
+        """Where an object is written, and the container, and the expiry queue if it expires, that its nodes inform."""
+        ring, digest_of = self._rings.object(policy_index), self._hasher.digest
+        digest = digest_of(path)
+        partition = ring.partition_of(digest)
+        primaries = ring.primaries(partition)
+        placement = Placement(ring, partition, path, primaries, quorum_size(len(primaries)))
+        ring, path = self._rings.container, path.container_path
+        partition = ring.partition_of(digest_of(path))
+        container = Placement(ring, partition, path, ring.primaries(partition), 0)
+        if delete_at is None:
+            return placement, container, None
+        return placement, container, Placement.of(expiry_queue(delete_at, digest), ring, self._hasher)
+
+
+def expiry_queue(moment: int, digest: bytes) -> ResourcePath:
+    """The container that tells the expirer of an object: one of a hundred of the day, by the hash of its path."""
+    day = moment // EXPIRY_QUEUE_SECONDS * EXPIRY_QUEUE_SECONDS
+    number = day - int.from_bytes(digest, "big") % EXPIRY_QUEUES_PER_DAY
+    return ResourcePath(EXPIRY_ACCOUNT, f"{max(number, 0):010d}")
+
+
+def _receive(command: PutObject) -> tuple[bytes, bool]:
+    """The whole body if it is small, else what had to be received to learn that. Raises CoreError."""
+    length, body = command.length, command.body
+    if length is None:
+        if command.ask_first:
+            return b"", False
+        content = _read_up_to(body, SMALL_BODY_MAX + 1)
+        if len(content) > command.length_max:
+            raise ObjectTooLarge(command.length_max)
+        return content, len(content) <= SMALL_BODY_MAX
+    if command.ask_first or length > SMALL_BODY_MAX:
+        return b"", False
+    content = body.read() if length else b""
+    if len(content) != length:
+        raise IncompleteBody(length, len(content))
+    return content, True
+
+
+def _read_up_to(body: BodyReader, size: int) -> bytes:
+    """The body, or its first `size` bytes."""
+    parts: list[bytes] = []
+    while size > 0 and (part := body.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
