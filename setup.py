@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-TIERS = ("ring", "proxy", "account", "container", "object", "tools")
+TIERS = ("ring", "proxy", "account", "container", "object", "tools", "bench")
 
 
 def packages() -> list[str]:
@@ -60,7 +60,7 @@ setup(
     python_requires=">=3.11",
     packages=packages(),
     package_dir={"objstore": "objstore"} | {f"objstore.{tier}": tier for tier in TIERS},
-    package_data={"objstore": ["py.typed"], "objstore.tools": ["bench/*.lua", "bench/*.sh"]},
+    package_data={"objstore": ["py.typed"], "objstore.bench": ["*.lua", "*.sh"]},
     install_requires=RUNTIME,
     extras_require={"test": TEST},
     entry_points={

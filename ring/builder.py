@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,21 +14,38 @@ import numpy as np
 import numpy.typing as npt
 
 from objstore.devices import Device
-from objstore.ring.build import ring_of
-from objstore.ring.checks import check_device, check_weight
 from objstore.ring.errors import BuilderError, require
-from objstore.ring.layout import Layout, first_layout, next_layouts
+from objstore.ring.layout import NARROW_ID_MAX, Layout, first_layout, next_layouts
 from objstore.ring.moves import arrivals
 from objstore.ring.quality import Quality, quality_of
 from objstore.ring.ring import Ring
-from objstore.ring.settings import Settings
+from objstore.ring.settings import PART_POWER_MAX, RingSettings, check_device, check_weight
 from objstore.ring.tiers import Bools, Tiers, make_tiers
+
+
+def build_ring(devices: Sequence[Device], part_power: int, replicas: float, seed: int, overload: float = 0.0) -> Ring:
+    """Place all partitions on the devices by weight; the same arguments give the same ring.
+
+    Raises BuilderError when no device has weight.
+    """
+    settings = RingSettings(part_power, replicas, overload=overload)
+    return ring_of(first_layout(settings, make_tiers(devices), np.random.default_rng(seed)), devices, version=1)
+
+
+def ring_of(layout: Layout, devices: Iterable[Device], version: int, next_part_power: int | None = None) -> Ring:
+    """The ring of a layout."""
+    rows = []
+    for row in layout.rows():
+        typecode = "H" if row.itemsize == 2 else "I"
+        rows.append(array(typecode, row.tobytes()))
+    return Ring(layout.settings.part_power, tuple(devices), rows, version, next_part_power)
+
 
 SECONDS_PER_HOUR: Final = 3600
 Seconds = npt.NDArray[np.uint32]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class HistoryEntry(msgspec.Struct, frozen=True):
     """A change in the history of a builder: which version it made, when, and what was done."""
 
     version: int
@@ -35,7 +54,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RebalancePlan:
     """What a rebalance would do, not done yet. `before` is None for the first one."""
 
     layout: Layout
@@ -61,7 +80,7 @@ class RingBuilder:
     Methods that cannot do what is asked raise BuilderError and change nothing.
     """
 
-    settings: Settings
+    settings: RingSettings
     devices: dict[int, Device] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)
     layout: Layout | None = None
@@ -69,7 +88,7 @@ class RingBuilder:
     version: int = 0
     next_part_power: int | None = None
     next_id: int = 0
-    history: list[Entry] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
     saved_version: int = 0
     limits: dict[int, int] = field(default_factory=dict)
 
@@ -122,7 +141,7 @@ class RingBuilder:
         del self._places[_place(self.devices[device_id])]
         self.version += 1
 
-    def set(self, settings: Settings) -> None:
+    def set(self, settings: RingSettings) -> None:
         """Change settings; they count from the next rebalance on. The part power has its own procedure."""
         require(settings.part_power == self.settings.part_power, "the part power cannot be set, only increased")
         self.settings = settings
@@ -149,23 +168,23 @@ class RingBuilder:
         unlocked_before = now_seconds - self.settings.min_part_hours * SECONDS_PER_HOUR
         return np.greater(self.moved_at, max(unlocked_before, 0))
 
-    def plan(self, seed: int, now_seconds: float) -> Plan:
+    def plan(self, seed: int, now_seconds: float) -> RebalancePlan:
         """What a rebalance would do. The same builder, seed and locked partitions give the same plan."""
         self._expect_no_increase()
         tiers, random = self.tiers, np.random.default_rng(seed)
         if self.layout is None:
             layout = first_layout(self.settings, tiers, random)
-            return Plan(layout, arrivals(None, layout), None, quality_of(layout, tiers))
+            return RebalancePlan(layout, arrivals(None, layout), None, quality_of(layout, tiers))
         gone = np.zeros(len(tiers.weights), np.bool_)
         gone[list(self.removed)] = True
         before, plans = quality_of(self.layout, tiers), []
         for layout in next_layouts(self.layout, self.settings, tiers, gone, self.locked(now_seconds), random):
-            plans.append(Plan(layout, arrivals(self.layout, layout), before, quality_of(layout, tiers)))
+            plans.append(RebalancePlan(layout, arrivals(self.layout, layout), before, quality_of(layout, tiers)))
             if not plans[-1].moved_count:
                 return plans[-1]
         return min(plans, key=lambda plan: (plan.after.dispersion, plan.after.balance, plan.moved_count))
 
-    def adopt(self, plan: Plan, now_seconds: float) -> None:
+    def adopt(self, plan: RebalancePlan, now_seconds: float) -> None:
         """Do what was planned."""
         if self.moved_at is None:
             self.moved_at = np.zeros(self.settings.partition_count, np.uint32)
@@ -176,7 +195,7 @@ class RingBuilder:
         self.removed.clear()
         self.version += 1
 
-    def rebalance(self, seed: int, now_seconds: float) -> Plan:
+    def rebalance(self, seed: int, now_seconds: float) -> RebalancePlan:
         """plan() and adopt()."""
         plan = self.plan(seed, now_seconds)
         self.adopt(plan, now_seconds)
@@ -208,9 +227,83 @@ def _place(device: Device) -> tuple[str, int, str]:
     return device.ip, device.port, device.device
 
 
-def new_builder(settings: Settings, devices: Iterable[Device] = ()) -> RingBuilder:
+def new_builder(settings: RingSettings, devices: Iterable[Device] = ()) -> RingBuilder:
     """A builder with these devices and no layout yet."""
     builder = RingBuilder(settings)
     for device in devices:
         builder.add(device)
     return builder
+
+
+def prepare_increase(builder: RingBuilder) -> None:
+    """Announce the next part power. Raises BuilderError when an increase is under way, or the ring is at its limit."""
+    power = builder.settings.part_power
+    require(builder.next_part_power is None, "the part power is being increased already")
+    require(builder.layout is not None, "the ring was never balanced: rebalance it first")
+    require(power < PART_POWER_MAX, f"the part power is {power} already, the largest there is")
+    builder.next_part_power = power + 1
+    builder.version += 1
+
+
+def increase(builder: RingBuilder) -> None:
+    """Double the partitions. Raises BuilderError unless the increase is prepared."""
+    layout, settings = builder.layout, builder.settings
+    require(builder.next_part_power == settings.part_power + 1, "prepare the increase of the part power first")
+    if layout is None or builder.moved_at is None:
+        raise AssertionError("a builder without a layout cannot be prepared")
+    power = settings.part_power + 1
+    doubled = dataclasses.replace(layout.settings, part_power=power)
+    builder.layout = Layout(doubled, np.repeat(layout.ids, 2, axis=1))
+    builder.moved_at = np.repeat(builder.moved_at, 2)
+    builder.settings = dataclasses.replace(settings, part_power=power)
+    builder.limits = {device_id: 2 * limit for device_id, limit in builder.limits.items()}
+    builder.version += 1
+
+
+def cancel_increase(builder: RingBuilder) -> None:
+    """Go back before `increase`; the links made so far are cleaned up next. Raises BuilderError unless prepared."""
+    power = builder.settings.part_power
+    require(builder.next_part_power == power + 1, "only a prepared increase of the part power can be cancelled")
+    builder.next_part_power = power
+    builder.version += 1
+
+
+def finish_increase(builder: RingBuilder) -> None:
+    """End it, after `increase` or `cancel_increase` and the clean-up. Raises BuilderError at any other time."""
+    require(builder.next_part_power == builder.settings.part_power, "there is no increase of the part power to finish")
+    builder.next_part_power = None
+    builder.version += 1
+
+
+def restore_builder(
+    settings: RingSettings, devices: Iterable[Device], rows: Sequence[array[int]], moved_at: Seconds | None = None
+) -> RingBuilder:
+    """A builder with these rows as its layout; they hold a device id for each partition, the last one may end early.
+
+    `moved_at` is by partition, in seconds since the epoch; without it no partition is locked. Raises BuilderError
+    when the rows fit neither the settings nor the devices.
+    """
+    by_id = {device.id: device for device in devices}
+    largest = max(by_id, default=-1)
+    layout = _layout(settings, rows, np.dtype(np.uint16 if largest <= NARROW_ID_MAX else np.uint32))
+    strange = set(np.unique(layout.ids).tolist()) - by_id.keys() - {layout.nobody}
+    require(not strange, f"partitions are on a device that does not exist, with the id {min(strange, default=0)}")
+    if moved_at is None:
+        moved_at = np.zeros(settings.partition_count, np.uint32)
+    require(len(moved_at) == settings.partition_count, "the times of the last moves are not one for each partition")
+    return RingBuilder(settings, by_id, layout=layout, moved_at=moved_at, next_id=largest + 1)
+
+
+def _layout(settings: RingSettings, rows: Sequence[array[int]], dtype: np.dtype[np.unsignedinteger]) -> Layout:
+    """The rows as a matrix. Its replica count is the one they have, whatever the settings want from now on."""
+    partitions, nobody = settings.partition_count, np.iinfo(dtype).max
+    lengths = [len(row) for row in rows]
+    whole = lengths[:-1] == [partitions] * (len(rows) - 1)
+    require(bool(rows) and whole and 0 < lengths[-1] <= partitions, f"the replicas do not have {partitions} partitions")
+    ids = np.full((len(rows), partitions), nobody, dtype)
+    for replica, row in enumerate(rows):
+        values = np.asarray(row)
+        # Such an id would be taken for a place without a replica, or be cut to another one.
+        require(bool(np.all((values >= 0) & (values < nobody))), f"replica {replica} has partitions without a device")
+        ids[replica, : len(row)] = values
+    return Layout(dataclasses.replace(settings, replicas=sum(lengths) / partitions), ids)

@@ -21,10 +21,10 @@ import xxhash
 from msgspec import Meta, Struct
 
 from objstore.devices import Device
-from objstore.ring.builder import Entry, RingBuilder
+from objstore.ring.builder import HistoryEntry, RingBuilder
 from objstore.ring.errors import BuilderError, RingFileError, RingMissing, require
 from objstore.ring.layout import Layout
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.system import files
 
 MAGIC: Final = b"objstore ring builder 1\n"
@@ -46,7 +46,7 @@ class LayoutHeader(Struct, frozen=True):
     id_bytes: Literal[2, 4]
 
 
-class Header(Struct):
+class BuilderHeader(Struct):
     """Everything but the arrays."""
 
     part_power: int
@@ -58,20 +58,20 @@ class Header(Struct):
     version: int
     next_part_power: int | None
     next_id: int
-    history: list[Entry]
+    history: list[HistoryEntry]
     layout: LayoutHeader | None
     limits: dict[int, Annotated[int, Meta(ge=0)]] = {}
 
     @property
-    def settings(self) -> Settings:
-        return Settings(self.part_power, self.replicas, self.min_part_hours, self.overload)
+    def settings(self) -> RingSettings:
+        return RingSettings(self.part_power, self.replicas, self.min_part_hours, self.overload)
 
     @property
-    def layout_settings(self) -> Settings | None:
+    def layout_settings(self) -> RingSettings | None:
         """What the arrays were made for; None if there are none."""
         if self.layout is None:
             return None
-        return Settings(self.part_power, self.layout.replicas, self.min_part_hours, self.layout.overload)
+        return RingSettings(self.part_power, self.layout.replicas, self.min_part_hours, self.layout.overload)
 
     @property
     def array_bytes(self) -> int:
@@ -124,7 +124,7 @@ def parse_builder(content: bytes) -> RingBuilder:
     return builder
 
 
-def _parse_header(content: bytes) -> tuple[Header, bytes]:
+def _parse_header(content: bytes) -> tuple[BuilderHeader, bytes]:
     """The header and the bytes of the arrays; checks the file as a whole."""
     if content[: len(MAGIC)] != MAGIC:
         raise ValueError("it does not begin as one of version 1 does")
@@ -133,14 +133,14 @@ def _parse_header(content: bytes) -> tuple[Header, bytes]:
         raise ValueError("its checksum is wrong: it is damaged or truncated")
     (length,) = LENGTH.unpack_from(body, len(MAGIC))
     begin = len(MAGIC) + LENGTH.size
-    header = msgspec.json.decode(body[begin : begin + length], type=Header)
+    header = msgspec.json.decode(body[begin : begin + length], type=BuilderHeader)
     arrays = body[begin + length :]
     if len(arrays) != header.array_bytes:
         raise ValueError("it has another length than its header says")
     return header, bytes(arrays)
 
 
-def _parse_layout(settings: Settings, id_bytes: int, builder: RingBuilder, arrays: bytes) -> Layout:
+def _parse_layout(settings: RingSettings, id_bytes: int, builder: RingBuilder, arrays: bytes) -> Layout:
     dtype = np.dtype(f"<u{id_bytes}")
     flat = np.frombuffer(arrays, dtype, settings.row_count * settings.partition_count)
     ids = flat.reshape(settings.row_count, -1).astype(dtype.newbyteorder("="))
@@ -154,7 +154,7 @@ def _parse_layout(settings: Settings, id_bytes: int, builder: RingBuilder, array
 def format_builder(builder: RingBuilder) -> bytes:
     """The bytes of a builder file."""
     layout = builder.layout
-    header = Header(
+    header = BuilderHeader(
         part_power=builder.settings.part_power,
         replicas=builder.settings.replicas,
         min_part_hours=builder.settings.min_part_hours,
@@ -190,7 +190,7 @@ def save_builder(builder: RingBuilder, path: str, what: str, now_seconds: float)
     """
     try:
         _expect_unchanged(builder, path)
-        entry = Entry(builder.version, now_seconds, what)
+        entry = HistoryEntry(builder.version, now_seconds, what)
         content = format_builder(dataclasses.replace(builder, history=[*builder.history, entry]))
         back_up(path, now_seconds)
         files.write_atomically(path, content, FILE_MODE)

@@ -1,7 +1,4 @@
-"""Ring files. Version 1: a header in JSON and one array of device ids for each replica, all in one gzip stream.
-
-Source: "Ring File Formats", https://docs.openstack.org/swift/latest/overview_ring_format.html
-"""
+"""Ring files. Version 1: a header in JSON and one array of device ids for each replica, all in one gzip stream."""
 
 from __future__ import annotations
 
@@ -14,17 +11,24 @@ import os
 import struct
 import sys
 from array import array
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from objstore.ring.errors import RingFileError, RingMissing
-from objstore.ring.formatv2 import parse_sections
-from objstore.ring.gunzip import Gunzip, GunzipError
-from objstore.ring.header import ASSIGNMENTS_MAX, HEADER_BYTES_MAX, REPLICAS_MAX, DeviceRow, devices_of
+from objstore.ring.formatv2 import format_ring_v2, parse_sections
+from objstore.ring.header import (
+    ASSIGNMENTS_MAX,
+    HEADER_BYTES_MAX,
+    REPLICAS_MAX,
+    DeviceRow,
+    Gunzip,
+    GunzipError,
+    devices_of,
+)
 from objstore.ring.ring import HASH_BITS, Ring
-from objstore.ring.writev2 import format_ring_v2
 from objstore.system import files
 
 MAGIC: Final = b"R1NG"
@@ -39,7 +43,7 @@ FILE_MODE: Final = 0o644
 FILE_BYTES_MAX: Final = 1 << 30
 
 
-class Header(Struct):
+class RingHeader(Struct):
     """What stands before the arrays; `devs` has null at the ids of removed devices."""
 
     devs: list[DeviceRow | None]
@@ -105,13 +109,13 @@ def _parse_header_and_rows(stream: Gunzip) -> Ring:
     (length,) = HEADER_LENGTH.unpack(stream.read_exactly(HEADER_LENGTH.size, "the header's length"))
     if length > HEADER_BYTES_MAX:
         raise ValueError(f"a header of {length} bytes is more than the {HEADER_BYTES_MAX} allowed")
-    header = msgspec.json.decode(stream.read_exactly(length, "the header"), type=Header)
+    header = msgspec.json.decode(stream.read_exactly(length, "the header"), type=RingHeader)
     rows = _read_rows(stream, header)
     stream.expect_end()
     return Ring(header.part_power, devices_of(header.devs), rows, header.version or 0, header.next_part_power)
 
 
-def _read_rows(stream: Gunzip, header: Header) -> list[array[int]]:
+def _read_rows(stream: Gunzip, header: RingHeader) -> list[array[int]]:
     """One array for each replica; the last one may end early."""
     row_count = math.ceil(header.replica_count)
     partition_count = 1 << header.part_power
@@ -175,3 +179,43 @@ def format_header(ring: Ring) -> bytes:
     if ring.next_part_power is not None:
         header["next_part_power"] = ring.next_part_power
     return json.dumps(header, sort_keys=True).encode("ascii")
+
+
+HEAD_BYTES: Final = 1 << 10
+NARROW_BYTES: Final = 2
+WIDE_BYTES: Final = 4
+
+
+@dataclass(frozen=True)
+class RingForm:
+    """`id_bytes` None takes as many as the largest id needs. Version 1 knows ids of two bytes only."""
+
+    version: int = 1
+    id_bytes: int | None = None
+
+    def content(self, ring: Ring) -> bytes:
+        """The bytes of the file. Raises ValueError when the ring cannot be had in this form."""
+        if self.version == 1:
+            if self.id_bytes not in (None, NARROW_BYTES):
+                raise ValueError(f"device ids of {self.id_bytes} bytes need a ring file of version 2")
+            return format_ring(ring)
+        narrow = ring.devices[-1].id <= DEVICE_ID_MAX
+        return format_ring_v2(ring, self.id_bytes or (NARROW_BYTES if narrow else WIDE_BYTES))
+
+
+def format_version(path: str) -> int:
+    """The version of a ring file's format. Raises RingFileError when the file does not begin as one, RingMissing."""
+    try:
+        with open(path, "rb") as file:
+            stream = Gunzip(file.read(HEAD_BYTES))
+        magic = stream.read_exactly(len(MAGIC), "the magic")
+        (version,) = VERSION.unpack(stream.read_exactly(VERSION.size, "the format version"))
+    except FileNotFoundError:
+        raise RingMissing(path) from None
+    except OSError as error:
+        raise RingFileError(path, f"cannot be read: {error.strerror or error}") from error
+    except GunzipError as error:
+        raise RingFileError(path, f"not a valid ring file: {error}") from error
+    if magic != MAGIC:
+        raise RingFileError(path, "not a valid ring file: it does not begin with R1NG")
+    return int(version)

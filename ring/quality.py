@@ -1,17 +1,17 @@
-"""How good a layout is: balance and dispersion."""
+"""How good a layout is: balance, dispersion and scatter width."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Final
 
 import numpy as np
 
 from objstore.ring.layout import Layout
-from objstore.ring.quotas import ROUNDING
-from objstore.ring.settings import Settings
-from objstore.ring.targets import structural_caps, weighted_targets
+from objstore.ring.settings import RingSettings
+from objstore.ring.targets import ROUNDING, structural_caps, weighted_targets
 from objstore.ring.tiers import LEVEL_NAMES, NO_LIMIT, Bools, Floats, Ints, Tiers
 
 CHUNK: Final = 1 << 20  # partitions looked at in one go: bounds the memory
@@ -62,7 +62,7 @@ def balance_of(layout: Layout, tiers: Tiers) -> float:
     return float(100 * np.max(np.abs(held[usable] / ideal[usable] - 1)))
 
 
-def _limited_count(settings: Settings, tiers: Tiers) -> int:
+def _limited_count(settings: RingSettings, tiers: Tiers) -> int:
     """Devices that have all they may, and would have more without limits."""
     if not tiers.limited:
         return 0
@@ -71,7 +71,7 @@ def _limited_count(settings: Settings, tiers: Tiers) -> int:
     return int(np.count_nonzero(beyond))
 
 
-def shares_by_weight(settings: Settings, tiers: Tiers) -> Floats:
+def shares_by_weight(settings: RingSettings, tiers: Tiers) -> Floats:
     """By device id, how many replicas (not a whole number) its weight entitles it to."""
     return settings.partition_count * weighted_targets(tiers, settings)
 
@@ -83,3 +83,37 @@ def _beyond(places: Ints, caps: Ints) -> Bools:
         before = np.count_nonzero(places[:replica] == places[replica], axis=0)
         marks[replica] = before >= np.maximum(caps[places[replica]], 1)
     return marks
+
+
+PAIRS_MAX: Final = 1 << 24  # pairs of neighbours sorted in one go: bounds the memory
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The scatter width of the device with the fewest peers, on average, and of the one with the most."""
+
+    least: int
+    mean: float
+    most: int
+
+
+def scatter_of(layout: Layout, size: int) -> Scatter:
+    """Over the devices, with ids below `size`, that hold anything."""
+    widths = scatter_widths(layout, size)[layout.held(size) > 0]
+    return Scatter(int(widths.min()), float(widths.mean()), int(widths.max()))
+
+
+def scatter_widths(layout: Layout, size: int) -> Ints:
+    """By device id below `size`, the number of other devices that have a partition in common with it."""
+    ids, nobody = layout.ids, layout.nobody
+    widths = np.zeros(size, np.int64)
+    parts = -(-ids.size * (len(ids) - 1) // PAIRS_MAX) or 1
+    for part in range(parts):
+        begin, end = size * part // parts, size * (part + 1) // parts
+        keys = []
+        for one, other in permutations(ids, 2):
+            chosen = (one >= begin) & (one < end) & (other != nobody) & (one != other)
+            keys.append(one[chosen].astype(np.int64) * size + other[chosen])
+        distinct = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+        widths += np.bincount(distinct // size, minlength=size)
+    return widths

@@ -11,10 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from objstore.ring.board import Board
-from objstore.ring.candidates import Candidates
+from objstore.ring.board import Board, Candidates, Matcher, first_of_each, within_limits
 from objstore.ring.chains import Chains
-from objstore.ring.matching import Matcher, first_of_each, within_limits
 from objstore.ring.spacing import LEVEL_PRICES, PriceList
 from objstore.ring.tiers import Bools, Ints, Tiers
 

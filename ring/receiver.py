@@ -23,7 +23,7 @@ from objstore.http.signing import Signer
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import FILE_MODE, read_ring
 from objstore.ring.ring import Ring
-from objstore.ring.ringfile import PREVIOUS
+from objstore.ring.rings import PREVIOUS
 from objstore.runtime import Runtime
 from objstore.system import files, locks
 from objstore.system.generations import shared_generations

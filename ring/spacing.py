@@ -9,9 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from objstore.ring.quotas import ROUNDING
-from objstore.ring.settings import Settings
-from objstore.ring.targets import Share, structural_caps
+from objstore.ring.settings import RingSettings
+from objstore.ring.targets import ROUNDING, Share, structural_caps
 from objstore.ring.tiers import DEVICE_LEVEL, Ints, Tiers
 
 Prices = npt.NDArray[np.int16]
@@ -49,7 +48,7 @@ def make_spacing(tiers: Tiers, shares: list[Share]) -> Spacing:
     return Spacing(tiers, tuple(floors), tuple(caps))
 
 
-def make_structure(settings: Settings, tiers: Tiers) -> Spacing:
+def make_structure(settings: RingSettings, tiers: Tiers) -> Spacing:
     """An even spread over the failure domains, whatever the weights: what dispersion is measured by."""
     by_kind = [structural_caps(tiers, replicas) for _, replicas in settings.replica_counts]
     caps = tuple(np.array([kind[level] for kind in by_kind]) for level in range(DEVICE_LEVEL + 1))

@@ -15,13 +15,11 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from objstore.devices import Device
-from objstore.ring.builder import SECONDS_PER_HOUR, RingBuilder, Seconds
-from objstore.ring.checks import check_device
+from objstore.ring.builder import SECONDS_PER_HOUR, RingBuilder, Seconds, restore_builder
 from objstore.ring.errors import BuilderError, RingFileError, RingMissing, require
 from objstore.ring.header import DeviceRow, devices_of
 from objstore.ring.plain_pickle import PickleRefused, load_plain_pickle
-from objstore.ring.restore import restore_builder
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings, check_device
 
 FILE_BYTES_MAX: Final = 1 << 28  # 2**24 partitions of three replicas need 160 MB
 LONG_AGO_HOURS: Final = 255  # the most the file can say
@@ -77,7 +75,7 @@ def convert_swift_builder(path: str) -> RingBuilder:
 def _convert(swift: SwiftBuilder) -> RingBuilder:
     # Swift takes a negative one, by which nothing is locked, as by 0.
     hours = 0.0 if swift.min_part_hours < 0 else swift.min_part_hours
-    settings = Settings(swift.part_power, swift.replicas, hours, swift.overload)
+    settings = RingSettings(swift.part_power, swift.replicas, hours, swift.overload)
     power = swift.next_part_power
     require(power in (None, settings.part_power, settings.part_power + 1), f"its next part power is {power}")
     devices = devices_of(swift.devs)
@@ -90,7 +88,7 @@ def _convert(swift: SwiftBuilder) -> RingBuilder:
     return dataclasses.replace(builder, removed=removed, version=swift.version, next_part_power=power)
 
 
-def _with_layout(settings: Settings, devices: list[Device], swift: SwiftBuilder) -> RingBuilder:
+def _with_layout(settings: RingSettings, devices: list[Device], swift: SwiftBuilder) -> RingBuilder:
     if not swift.rows:
         next_id = max((device.id for device in devices), default=-1) + 1
         return RingBuilder(settings, {device.id: device for device in devices}, next_id=next_id)
@@ -98,7 +96,7 @@ def _with_layout(settings: Settings, devices: list[Device], swift: SwiftBuilder)
     return restore_builder(settings, devices, swift.rows, _moved_at(settings, swift))
 
 
-def _moved_at(settings: Settings, swift: SwiftBuilder) -> Seconds | None:
+def _moved_at(settings: RingSettings, swift: SwiftBuilder) -> Seconds | None:
     """When each partition was moved, in seconds; None if the file does not know."""
     if not isinstance(swift.hours, array) or not swift.hours_at:
         return None

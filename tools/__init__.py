@@ -1,1 +1,1 @@
-"""Operator commands, one a file."""
+"""What operators run: the `objstore` command, one file for each group of subcommands."""

@@ -43,14 +43,14 @@ def main() -> None:
 
 def _built(order: RingOrder) -> Ring:
     if not order.builder:
-        from objstore.ring.build import build_ring
+        from objstore.ring.builder import build_ring
 
         return build_ring(order.devices, order.part_power, order.replicas, order.seed)
     from objstore.ring.builder import new_builder
     from objstore.ring.builderfile import save_builder
-    from objstore.ring.settings import Settings
+    from objstore.ring.settings import RingSettings
 
-    builder = new_builder(Settings(order.part_power, order.replicas, MIN_PART_HOURS), order.devices)
+    builder = new_builder(RingSettings(order.part_power, order.replicas, MIN_PART_HOURS), order.devices)
     # Of long ago: there is no data yet, so all partitions may be moved as soon as somebody wants.
     builder.rebalance(order.seed, LONG_AGO_SECONDS)
     save_builder(builder, order.builder, "the cluster was made", WallClock().now())

@@ -12,8 +12,8 @@ from click import Context
 
 from objstore.config.units import Address
 from objstore.logs import LEVELS
-from objstore.tools.loopback import DAEMONS, SERVICES, STORAGE_SERVICES, LoopbackCluster, Node, Plan
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
+from objstore.tools.loopback import DAEMONS, SERVICES, STORAGE_SERVICES, ClusterPlan, LoopbackCluster, Node
 
 START_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
@@ -64,7 +64,7 @@ def make(
             Address.parse(memcached)
         except ValueError as error:
             raise click.UsageError(f"--memcached: {error}") from None
-    plan = Plan(nodes, devices_per_node, replicas, workers, first_port, memcached, log_level)
+    plan = ClusterPlan(nodes, devices_per_node, replicas, workers, first_port, memcached, log_level)
     made = LoopbackCluster.make(directory, plan)
     click.echo(f"made {len(made.nodes)} nodes; start them with: objstore cluster start --directory {made.directory}")
 

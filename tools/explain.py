@@ -14,8 +14,8 @@ from objstore.policies import Policy
 from objstore.ring.format import read_ring
 from objstore.tools.explaining import Explanation, explain_file
 from objstore.tools.locate import show_places
-from objstore.tools.placing import Places, places_of, ring_name
-from objstore.tools.ring.output import echo_json, json_option
+from objstore.tools.output import echo_json, json_option
+from objstore.tools.placing import ReplicaPlaces, places_of, ring_name
 
 # DEVICE/objects-1/PARTITION/SUFFIX/HASH/..., likewise of containers and accounts.
 _WHERE: Final = re.compile(
@@ -60,7 +60,9 @@ def explain(
     context.exit(1 if wrong else 0)
 
 
-def _where(file: str, found: Explanation, cluster: Cluster, ring_dir: str, root: str) -> tuple[Places, list[str]]:
+def _where(
+    file: str, found: Explanation, cluster: Cluster, ring_dir: str, root: str
+) -> tuple[ReplicaPlaces, list[str]]:
     """Where it should be, and what is wrong with where it is."""
     assert found.path is not None
     match = _WHERE.search(os.path.abspath(file))
@@ -79,7 +81,7 @@ def _where(file: str, found: Explanation, cluster: Cluster, ring_dir: str, root:
     return places, wrong
 
 
-def _show(found: Explanation, wrong: list[str], places: Places | None) -> None:
+def _show(found: Explanation, wrong: list[str], places: ReplicaPlaces | None) -> None:
     click.echo(found.kind if found.path is None else f"{found.kind} {found.path}")
     for name, value in found.facts.items():
         if isinstance(value, dict):

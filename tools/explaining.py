@@ -31,7 +31,7 @@ from objstore.object.metadata import (
 from objstore.paths import ResourcePath
 from objstore.ring.format import read_ring
 from objstore.system import xattrs
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 
 READ_BYTES: Final = 1024 * 1024
 Stored = TypeVar("Stored", ObjectMetadata, PostedMetadata, TombstoneMetadata)

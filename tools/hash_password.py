@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 
 
 @click.command("hash-password")

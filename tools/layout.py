@@ -19,7 +19,7 @@ from objstore.policies import Policy
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
 from objstore.system import files
 from objstore.tools.build_rings import RingOrder
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 
 CLUSTER_FILE: Final = "objstore.toml"
 USERS_FILE: Final = "users.toml"

@@ -13,8 +13,10 @@ from objstore.limits import InvalidName, Limits, check_path
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy, UnknownPolicy
 from objstore.ring.format import read_ring
+from objstore.tools.commands import OperatorProblem
+from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.placing import (
-    Places,
+    ReplicaPlaces,
     folder_of,
     folder_of_ring,
     only_device,
@@ -22,8 +24,6 @@ from objstore.tools.placing import (
     places_of_partition,
     ring_name,
 )
-from objstore.tools.problems import OperatorProblem
-from objstore.tools.ring.output import echo_json, echo_table, json_option
 
 HEADINGS: Final = ("<", "region", "zone", "<address", "<replication", "<device")
 
@@ -95,7 +95,7 @@ def _path(names: tuple[str, ...], quoted: bool, limits: Limits) -> ResourcePath:
     return path
 
 
-def show_places(found: Places) -> None:
+def show_places(found: ReplicaPlaces) -> None:
     """A table, and lines to copy."""
     click.echo(f"partition {found.partition}" + (f", hash {found.hash}" if found.hash else ""))
     if found.also_in:
@@ -116,7 +116,7 @@ def show_places(found: Places) -> None:
         click.echo(line)
 
 
-def _of_partition(ring_file: str, partition: int, root: str, all_handoffs: bool) -> Places:
+def _of_partition(ring_file: str, partition: int, root: str, all_handoffs: bool) -> ReplicaPlaces:
     ring = read_ring(ring_file)
     handoffs = None if all_handoffs else len(ring.rows)
     try:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from objstore.devices import Device
 from objstore.system import files
 from objstore.tools import layout
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 from objstore.tools.processes import DetachedProcess
 
 LAYOUT_FILE: Final = "cluster.json"
@@ -31,7 +31,7 @@ STOP_SECONDS: Final = 10.0
 VERSION: Final = 1
 
 
-class Plan(Struct, frozen=True):
+class ClusterPlan(Struct, frozen=True):
     """What a cluster is made of. Node N of `nodes` has the address 127.0.0.N."""
 
     nodes: int = 4
@@ -57,7 +57,7 @@ class LayoutFile(Struct, frozen=True):
     """cluster.json: the plan, and the addresses that follow from it, for people and scripts."""
 
     version: int
-    plan: Plan
+    plan: ClusterPlan
     nodes: list[NodeAddresses]
 
 
@@ -66,7 +66,7 @@ class Node:
     """One node; `number` counts from 1."""
 
     number: int
-    plan: Plan
+    plan: ClusterPlan
     directory: Path
 
     @property
@@ -153,7 +153,7 @@ class Node:
 class LoopbackCluster:
     """The nodes of one cluster directory."""
 
-    def __init__(self, directory: Path, plan: Plan) -> None:
+    def __init__(self, directory: Path, plan: ClusterPlan) -> None:
         self.directory = directory
         self.plan = plan
         self.nodes = [Node(number, plan, directory) for number in range(1, plan.nodes + 1)]
@@ -171,7 +171,7 @@ class LoopbackCluster:
         return cls(directory, stored.plan)
 
     @classmethod
-    def make(cls, directory: Path, plan: Plan) -> LoopbackCluster:
+    def make(cls, directory: Path, plan: ClusterPlan) -> LoopbackCluster:
         """Write configuration, rings and device folders. Raises OperatorProblem if there is a cluster already."""
         directory = Path(os.path.realpath(directory))
         if (directory / LAYOUT_FILE).exists():

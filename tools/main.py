@@ -9,31 +9,31 @@ from typing import Final, NoReturn
 import click
 
 from objstore.errors import StoreError
-from objstore.tools.lazy import LazyGroup
+from objstore.tools.commands import LazyGroup
 
 USAGE_ERROR: Final = 2
 
 # Each command lives in its own file and is imported only when it is called.
 COMMANDS: Final = {
     "account": "objstore.tools.serve:account",
-    "account-daemons": "objstore.tools.daemons:account_daemons",
-    "bench": "objstore.tools.bench.command:bench",
+    "account-daemons": "objstore.tools.serve:account_daemons",
+    "bench": "objstore.bench.command:bench",
     "check-config": "objstore.tools.check_config:check_config",
     "cluster": "objstore.tools.cluster:cluster",
     "container": "objstore.tools.serve:container",
-    "container-daemons": "objstore.tools.daemons:container_daemons",
-    "dispersion": "objstore.tools.dispersion.command:dispersion",
+    "container-daemons": "objstore.tools.serve:container_daemons",
+    "dispersion": "objstore.tools.dispersion:dispersion",
     "drive-audit": "objstore.tools.driveaudit.command:drive_audit",
     "hash-password": "objstore.tools.hash_password:hash_password",
     "explain": "objstore.tools.explain:explain",
     "locate": "objstore.tools.locate:locate",
     "object": "objstore.tools.serve:object_",
-    "object-daemons": "objstore.tools.daemons:object_daemons",
+    "object-daemons": "objstore.tools.serve:object_daemons",
     "proxy": "objstore.tools.serve:proxy",
     "recon": "objstore.tools.recon.command:recon",
     "relinker": "objstore.tools.relinker:relinker",
     "ring": "objstore.tools.ring.command:ring",
-    "services": "objstore.tools.services_command:services",
+    "services": "objstore.tools.service_manager:services",
     "up": "objstore.tools.up:up",
 }
 

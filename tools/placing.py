@@ -20,13 +20,13 @@ from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 
 _PLACES: Final = re.compile(r"(?:^|\.)(account|container|object)(-\d+)?\.ring\.gz(?:\.previous)?$")
 SUFFIX_LENGTH: Final = 3
 
 
-class Place(Struct, frozen=True):
+class ReplicaPlace(Struct, frozen=True):
     """A device for a partition; `handoff` counts from 1, 0 is a primary."""
 
     device: Device
@@ -35,7 +35,7 @@ class Place(Struct, frozen=True):
     ls: str
 
 
-class Places(Struct, frozen=True):
+class ReplicaPlaces(Struct, frozen=True):
     """All that can be said of where something is. `hash` is empty for a partition alone.
 
     While the part power of the ring is increased, it may also lie in the partitions `also_in` of the same devices.
@@ -43,7 +43,7 @@ class Places(Struct, frozen=True):
 
     partition: int
     hash: str
-    places: list[Place]
+    places: list[ReplicaPlace]
     also_in: tuple[int, ...] = ()
 
     def data(self) -> dict[str, Any]:
@@ -87,28 +87,28 @@ def chosen_devices(ring: Ring, partition: int, handoffs: int | None) -> list[tup
 
 def places_of(
     ring: Ring, path: ResourcePath, cluster: Cluster, policy: Policy, root: str, handoffs: int | None
-) -> Places:
+) -> ReplicaPlaces:
     """Where a resource is, or should be."""
     digest = cluster.hasher.digest(path)
     partition, hash_ = ring.partition_of(digest), digest.hex()
     below = f"{folder_of(path, policy)}/{partition}/{hash_[-SUFFIX_LENGTH:]}/{hash_}"
     places = [
-        Place(device, number, _curl(device, partition, path, policy), _ls(device, root, below))
+        ReplicaPlace(device, number, _curl(device, partition, path, policy), _ls(device, root, below))
         for device, number in chosen_devices(ring, partition, handoffs)
     ]
     also = placed(Location("", policy, str(partition), hash_, ""), ring).others if path.is_object else ()
-    return Places(partition, hash_, places, tuple(map(int, also)))
+    return ReplicaPlaces(partition, hash_, places, tuple(map(int, also)))
 
 
-def places_of_partition(ring: Ring, partition: int, folder: str, root: str, handoffs: int | None) -> Places:
+def places_of_partition(ring: Ring, partition: int, folder: str, root: str, handoffs: int | None) -> ReplicaPlaces:
     """Where a partition is. Raises IndexError for one that the ring does not have."""
     if not 0 <= partition < ring.partition_count:
         raise IndexError(partition)
     places = [
-        Place(device, number, "", _ls(device, root, f"{folder}/{partition}"))
+        ReplicaPlace(device, number, "", _ls(device, root, f"{folder}/{partition}"))
         for device, number in chosen_devices(ring, partition, handoffs)
     ]
-    return Places(partition, "", places)
+    return ReplicaPlaces(partition, "", places)
 
 
 def folder_of_ring(file: str) -> str:
@@ -122,7 +122,7 @@ def folder_of_ring(file: str) -> str:
     return f"{match[1]}s{match[2] or ''}"
 
 
-def only_device(places: Places, device: str) -> Places:
+def only_device(places: ReplicaPlaces, device: str) -> ReplicaPlaces:
     """The same on one device name."""
     chosen = [place for place in places.places if place.device.device == device]
     return structs.replace(places, places=chosen)

@@ -20,7 +20,7 @@ from objstore.ring.errors import RingFileError
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.tools import assembly
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 from objstore.tools.serve import config_option
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from objstore.system.wallclock import WallClock
-from objstore.tools.lazy import LazyGroup
+from objstore.tools.commands import LazyGroup
 from objstore.tools.main import run
 
 NAME: Final = "objstore-ring-builder"
@@ -17,30 +17,30 @@ HELP: Final = "help"
 
 SUBCOMMANDS: Final = {
     "add": "objstore.tools.ringbuilder.devices:add",
-    "cancel_increase_partition_power": "objstore.tools.ringbuilder.power:cancel_increase_partition_power",
-    "create": "objstore.tools.ringbuilder.settings:create",
-    "dispersion": "objstore.tools.ringbuilder.dispersion:dispersion",
-    "finish_increase_partition_power": "objstore.tools.ringbuilder.power:finish_increase_partition_power",
+    "cancel_increase_partition_power": "objstore.tools.ringbuilder.building:cancel_increase_partition_power",
+    "create": "objstore.tools.ringbuilder.building:create",
+    "dispersion": "objstore.tools.ringbuilder.showing:dispersion",
+    "finish_increase_partition_power": "objstore.tools.ringbuilder.building:finish_increase_partition_power",
     "history": "objstore.tools.ringbuilder.showing:history",
-    "increase_partition_power": "objstore.tools.ringbuilder.power:increase_partition_power",
+    "increase_partition_power": "objstore.tools.ringbuilder.building:increase_partition_power",
     "list_parts": "objstore.tools.ringbuilder.showing:list_parts",
-    "prepare_increase_partition_power": "objstore.tools.ringbuilder.power:prepare_increase_partition_power",
-    "pretend_min_part_hours_passed": "objstore.tools.ringbuilder.settings:pretend_min_part_hours_passed",
-    "rebalance": "objstore.tools.ringbuilder.balancing:rebalance",
+    "prepare_increase_partition_power": "objstore.tools.ringbuilder.building:prepare_increase_partition_power",
+    "pretend_min_part_hours_passed": "objstore.tools.ringbuilder.building:pretend_min_part_hours_passed",
+    "rebalance": "objstore.tools.ringbuilder.building:rebalance",
     "remove": "objstore.tools.ringbuilder.devices:remove",
     "search": "objstore.tools.ringbuilder.showing:search",
     "set_info": "objstore.tools.ringbuilder.devices:set_info",
     "set_limit": "objstore.tools.ringbuilder.devices:set_limit",
-    "set_min_part_hours": "objstore.tools.ringbuilder.settings:set_min_part_hours",
-    "set_overload": "objstore.tools.ringbuilder.settings:set_overload",
+    "set_min_part_hours": "objstore.tools.ringbuilder.building:set_min_part_hours",
+    "set_overload": "objstore.tools.ringbuilder.building:set_overload",
     "set_region": "objstore.tools.ringbuilder.devices:set_region",
-    "set_replicas": "objstore.tools.ringbuilder.settings:set_replicas",
+    "set_replicas": "objstore.tools.ringbuilder.building:set_replicas",
     "set_weight": "objstore.tools.ringbuilder.devices:set_weight",
     "set_zone": "objstore.tools.ringbuilder.devices:set_zone",
     "validate": "objstore.tools.ringbuilder.showing:validate",
     "version": "objstore.tools.ringbuilder.showing:version",
-    "write_builder": "objstore.tools.ringbuilder.balancing:write_builder",
-    "write_ring": "objstore.tools.ringbuilder.balancing:write_ring",
+    "write_builder": "objstore.tools.ringbuilder.building:write_builder",
+    "write_ring": "objstore.tools.ringbuilder.building:write_ring",
 }
 
 
@@ -74,10 +74,10 @@ def ring_builder(context: click.Context, file: str) -> int:
 
     Exit status: 0 done, 1 done but there is a warning, or there was nothing to do, 2 error; nothing was changed then.
     """
-    from objstore.tools.ringbuilder.session import DONE, Session
+    from objstore.tools.ringbuilder.session import DONE, BuilderSession
 
     clock = context.obj or WallClock()
-    context.obj = session = Session(file, clock)
+    context.obj = session = BuilderSession(file, clock)
     if context.invoked_subcommand is not None:
         return DONE
     from objstore.tools.ringbuilder.showing import show

@@ -17,7 +17,7 @@ from msgspec import Struct
 from objstore.config.users import User
 from objstore.devices import Device
 from objstore.tools import layout
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 
 VERSION: Final = 1
 STORE_FILE: Final = "store.json"

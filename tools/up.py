@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from objstore.config.units import Address, processor_count
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 from objstore.tools.store_folder import AskedShape, StoreFolder
 
 

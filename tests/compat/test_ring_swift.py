@@ -20,16 +20,12 @@ import pytest
 from objstore.devices import Device
 from objstore.hashing import PathHasher
 from objstore.paths import ResourcePath
-from objstore.ring.build import build_ring
-from objstore.ring.builder import RingBuilder, new_builder
-from objstore.ring.composite import compose
-from objstore.ring.form import RingForm
-from objstore.ring.format import read_ring, write_ring
+from objstore.ring.builder import RingBuilder, build_ring, increase, new_builder, prepare_increase
+from objstore.ring.format import RingForm, read_ring, write_ring
 from objstore.ring.layout import Layout
-from objstore.ring.partpower import increase, prepare_increase
 from objstore.ring.quality import Quality, quality_of, shares_by_weight
-from objstore.ring.ring import Ring
-from objstore.ring.settings import Settings
+from objstore.ring.ring import Ring, compose
+from objstore.ring.settings import RingSettings
 from objstore.ring.targets import structural_caps
 from objstore.ring.tiers import DEVICE_LEVEL, make_tiers
 from tests.properties.ring.clusters import renumbered
@@ -88,14 +84,14 @@ def test_we_read_rings_of_swift(tmp_path: Path, replicas: float, seed: int, vers
     assert_same_places(ring, path)
 
 
-def random_cluster(seed: int) -> tuple[Settings, list[Device]]:
+def random_cluster(seed: int) -> tuple[RingSettings, list[Device]]:
     random = Random(seed)
     weights = random.choice([(100.0,), (50.0, 100.0, 200.0), (1.0, 10.0, 100.0)])
     devices = random_devices(random, random.randint(4, 40), weights)
-    return Settings(8, random.choice([2.0, 3.0, 3.5]), 1, random.choice([0.0, 0.1, 1.0])), devices
+    return RingSettings(8, random.choice([2.0, 3.0, 3.5]), 1, random.choice([0.0, 0.1, 1.0])), devices
 
 
-def layout_of(rows: list[list[int]], settings: Settings) -> Layout:
+def layout_of(rows: list[list[int]], settings: RingSettings) -> Layout:
     ids = np.full((len(rows), settings.partition_count), 0xFFFF, np.uint16)
     for replica, row in enumerate(rows):
         ids[replica, : len(row)] = row
@@ -115,7 +111,7 @@ class Comparison:
 
     seed: int
     stage: str
-    settings: Settings
+    settings: RingSettings
     ours: Quality
     theirs: Quality
     rounding: float  # what one partition more or less is, in percent of the smallest share of a device
@@ -238,7 +234,7 @@ def test_swift_reads_rings_of_more_devices_than_version_1_has_ids(tmp_path: Path
 @pytest.mark.parametrize("doubled", [False, True])
 def test_swift_reads_rings_whose_part_power_increases(tmp_path: Path, doubled: bool) -> None:
     path = str(tmp_path / "object.ring.gz")
-    builder = new_builder(Settings(8, 3), make_devices(12))
+    builder = new_builder(RingSettings(8, 3), make_devices(12))
     builder.rebalance(1, 0.0)
     prepare_increase(builder)
     if doubled:

@@ -40,7 +40,7 @@ def environment() -> dict[str, str]:
 @cache
 def _program() -> Program:
     """`objstore`, with all that servers and daemons need; it ends with this process."""
-    modules = ("objstore.tools.main", "objstore.tools.cluster", "objstore.tools.daemons", "objstore.tools.services")
+    modules = ("objstore.tools.main", "objstore.tools.cluster", "objstore.tools.serve", "objstore.tools.serving")
     return Program("objstore", sys.executable, "tests.functional.preloaded", "main", *modules)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.tools.bench.outage import Outage
+from objstore.bench.outage import Outage
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.client import Client
 from tests.functional.servers import Cluster, wait_until_healthy

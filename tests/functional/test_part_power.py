@@ -6,11 +6,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from objstore.bench.growth import Growth
 from objstore.object.fileset import judge
 from objstore.object.powers import partition_of
 from objstore.object.replication.planning import live_names
 from objstore.ring.format import read_ring
-from objstore.tools.bench.growth import Growth
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.servers import Cluster, run_all
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from objstore.tools.cluster import wait_until_answering
-from objstore.tools.loopback import LoopbackCluster, Plan
+from objstore.tools.loopback import ClusterPlan, LoopbackCluster
 from tests.functional.servers import Store, claim_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def test_examples_work_as_printed(store: Store, client: str) -> None:
 def test_a_cluster_grows_as_printed(tmp_path: Path) -> None:
     first_port = claim_ports()
     script = re.sub(r"\b62(0\d)\b", lambda match: str(first_port + int(match[1])), examples()[GROWING])
-    cluster = LoopbackCluster.make(tmp_path / "cluster", Plan(first_port=first_port))
+    cluster = LoopbackCluster.make(tmp_path / "cluster", ClusterPlan(first_port=first_port))
     cluster.start(cluster.nodes)
     try:
         wait_until_answering(cluster.nodes)

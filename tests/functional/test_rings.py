@@ -8,8 +8,8 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+from objstore.bench.growth import SERVICE_OF, Growth
 from objstore.ring.format import read_ring
-from objstore.tools.bench.growth import SERVICE_OF, Growth
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.servers import Cluster, call
 from tests.programs import Outcome

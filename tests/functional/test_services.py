@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from objstore.tools.loopback import LoopbackCluster, Plan
+from objstore.tools.loopback import ClusterPlan, LoopbackCluster
 from tests.functional.client import Client
 from tests.functional.servers import call, claim_ports, wait_until_healthy
 
@@ -17,7 +17,7 @@ class Machine:
     """One node, whose services are started by the command."""
 
     def __init__(self, folder: Path) -> None:
-        plan = Plan(nodes=1, devices_per_node=3, workers=2, first_port=claim_ports())
+        plan = ClusterPlan(nodes=1, devices_per_node=3, workers=2, first_port=claim_ports())
         self.node = LoopbackCluster.make(folder / "cluster", plan).nodes[0]
         self.folder = folder
 

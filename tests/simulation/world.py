@@ -20,7 +20,7 @@ from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.format import write_ring
 from objstore.ring.ring import Ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.system.concurrency import call_soon
 from tests.simulation.calls import SimulatedCalls
 from tests.simulation.databases import SimulatedDatabases
@@ -158,7 +158,7 @@ class World:
 
     def _make_rings(self) -> None:
         for kind, power in PART_POWERS.items():
-            builder = new_builder(Settings(power, REPLICAS, min_part_hours=MIN_PART_HOURS))
+            builder = new_builder(RingSettings(power, REPLICAS, min_part_hours=MIN_PART_HOURS))
             for node in self.storage[:-1]:  # the last one joins later
                 for disk in node.disks:
                     builder.add(self.device(kind, builder.next_id, node, disk))

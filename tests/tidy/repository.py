@@ -18,6 +18,7 @@ RANKS: Final = {
     "image": 4,
     "compute": 4,
     "tools": 5,
+    "bench": 6,
 }
 
 

@@ -21,7 +21,7 @@ ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 REASON_CHARACTERS: Final = 200
 
 
-class Server(Struct, frozen=True, order=True):
+class ReconServer(Struct, frozen=True, order=True):
     """A server of a kind ("account", "container", "object", "proxy") at its replication address."""
 
     kind: str
@@ -34,10 +34,10 @@ class Server(Struct, frozen=True, order=True):
         return f"{self.kind} {Address(self.host, self.port)}"
 
 
-class Answer(Struct, frozen=True):
+class ReconAnswer(Struct, frozen=True):
     """What a server answered, parsed JSON, or why there is none. `asked` and `answered` are Unix seconds."""
 
-    server: Server
+    server: ReconServer
     value: Any = None
     failure: str = ""
     asked: float = 0.0
@@ -49,24 +49,24 @@ class Answer(Struct, frozen=True):
         return {"error": self.failure} if self.failure else self.value
 
 
-def servers_of(kind: str, devices: Iterable[Device], region: int | None, zone: int | None) -> list[Server]:
+def servers_of(kind: str, devices: Iterable[Device], region: int | None, zone: int | None) -> list[ReconServer]:
     """The servers of the devices of a ring, each once, in order."""
     return sorted(
         {
-            Server(kind, device.replication_ip, device.replication_port)
+            ReconServer(kind, device.replication_ip, device.replication_port)
             for device in devices
             if region in (None, device.region) and zone in (None, device.zone)
         }
     )
 
 
-def ask_all(servers: Sequence[Server], page: str, timeout_seconds: float) -> list[Answer]:
+def ask_all(servers: Sequence[ReconServer], page: str, timeout_seconds: float) -> list[ReconAnswer]:
     """GET /recon/PAGE of all; the answers in the order of the servers."""
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         return list(pool.map(lambda server: _ask(server, page, timeout_seconds), servers))
 
 
-def _ask(server: Server, page: str, timeout_seconds: float) -> Answer:
+def _ask(server: ReconServer, page: str, timeout_seconds: float) -> ReconAnswer:
     asked = time.time()
     try:
         with closing(http.client.HTTPConnection(server.host, server.port, timeout=timeout_seconds)) as link:
@@ -74,11 +74,11 @@ def _ask(server: Server, page: str, timeout_seconds: float) -> Answer:
             response = link.getresponse()
             content = response.read(ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(server, failure=reason_of(error))
+        return ReconAnswer(server, failure=reason_of(error))
     if response.status != 200:
         reason = content.decode("utf-8", "replace").strip()[:REASON_CHARACTERS]
-        return Answer(server, failure=f"{response.status} {reason}")
+        return ReconAnswer(server, failure=f"{response.status} {reason}")
     try:
-        return Answer(server, msgspec.json.decode(content), asked=asked, answered=time.time())
+        return ReconAnswer(server, msgspec.json.decode(content), asked=asked, answered=time.time())
     except msgspec.DecodeError:
-        return Answer(server, failure="its answer is not understood")
+        return ReconAnswer(server, failure="its answer is not understood")

@@ -16,13 +16,12 @@ from objstore.operators import disks
 from objstore.ring.format import read_ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE
 from objstore.system import files
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
+from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.recon import reports
-from objstore.tools.recon.asking import Server, ask_all, servers_of
-from objstore.tools.recon.figures import ALL, REPORTS, STORAGE
-from objstore.tools.recon.reports import Report
-from objstore.tools.ring.output import echo_json, echo_table, json_option
-from objstore.tools.ring.units import DURATION, TIMEOUT
+from objstore.tools.recon.asking import ReconServer, ask_all, servers_of
+from objstore.tools.recon.reports import ALL, REPORTS, STORAGE, ReconReport
+from objstore.tools.units import DURATION, TIMEOUT
 
 # In the order in which they are shown, and what of them --all asks for.
 NAMES: Final = (
@@ -62,7 +61,7 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 class Questions:
     """How to ask."""
 
-    servers: Sequence[Server]
+    servers: Sequence[ReconServer]
     timeout_seconds: float
     ring_dir: str
     cluster_file: str
@@ -71,7 +70,7 @@ class Questions:
     human_readable: bool
     jitter_seconds: float
 
-    def ask(self, name: str) -> list[Report]:
+    def ask(self, name: str) -> list[ReconReport]:
         """The report or reports of that name; [] when none of the servers has such."""
         if name == "md5":
             return self._digests()
@@ -90,7 +89,7 @@ class Questions:
         made = {"unmounted": reports.unmounted, "validate-servers": reports.validate, "versions": reports.versions}
         return [made[name](answers)]
 
-    def _numbers(self, name: str) -> list[Report]:
+    def _numbers(self, name: str) -> list[ReconReport]:
         numbers = REPORTS[name]
         found = []
         for kind in numbers.kinds:
@@ -100,7 +99,7 @@ class Questions:
                 found.append(reports.numbers(f"{name} {kind}", numbers, answers))
         return found
 
-    def _digests(self) -> list[Report]:
+    def _digests(self) -> list[ReconReport]:
         rings = {os.path.basename(path): digest for path, digest in disks.ring_digests(self.ring_dir).items()}
         name = os.path.basename(self.cluster_file)
         expected = {name: disks.file_digest(self.cluster_file)} if name else {}
@@ -163,12 +162,12 @@ def _file_beside(ring_dir: str) -> str:
 
 def _servers(
     kinds: Sequence[str], ring_dir: str, proxies: Sequence[str], region: int | None, zone: int | None
-) -> list[Server]:
+) -> list[ReconServer]:
     """Raises OperatorProblem, RingFileError, click.UsageError."""
     names = sorted(files.list_directory(ring_dir))
     rings = {"account": [ACCOUNT_FILE], "container": [CONTAINER_FILE]}
     rings["object"] = [name for name in names if name.startswith("object") and name.endswith(".ring.gz")]
-    found: list[Server] = []
+    found: list[ReconServer] = []
     for kind in kinds or STORAGE:
         if kind in rings:
             devices = [device for name in rings[kind] for device in read_ring(os.path.join(ring_dir, name)).devices]
@@ -178,13 +177,13 @@ def _servers(
             addresses = [Address.parse(proxy) for proxy in proxies]
         except ValueError as error:
             raise click.UsageError(f"--proxy: {error}") from None
-        found += [Server("proxy", address.host, address.port) for address in addresses]
+        found += [ReconServer("proxy", address.host, address.port) for address in addresses]
     if not found:
         raise OperatorProblem("there is no such server", "rings name storage servers; give proxies with --proxy")
     return found
 
 
-def _show(report: Report, verbose: bool, suppress: bool) -> None:
+def _show(report: ReconReport, verbose: bool, suppress: bool) -> None:
     if report.table.rows:
         echo_table(report.table.headings, report.table.rows, report.name)
     else:

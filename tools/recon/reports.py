@@ -1,15 +1,138 @@
-"""Each report of `objstore recon`: what the servers answered, made into lines, tables and JSON."""
+"""Each report of `objstore recon`: what the servers answered, made into numbers, lines, tables and JSON."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from objstore.tools.recon.asking import Answer
-from objstore.tools.recon.figures import Numbers, Statistics, statistics
+from objstore.tools.recon.asking import ReconAnswer
+
+SECONDS_PER_MINUTE: Final = 60.0
+
+
+class Statistics(Struct, frozen=True):
+    """Of one figure; `missing` servers have answered without it, `failed` ones have not answered."""
+
+    low: float
+    high: float
+    average: float
+    total: float
+    reported: int
+    missing: int
+    failed: int
+
+
+def statistics(values: Iterable[float | None], failed: int) -> Statistics:
+    """None is a figure that a server does not have yet."""
+    values = list(values)
+    known = [value for value in values if value is not None]
+    missing = len(values) - len(known)
+    if not known:
+        return Statistics(0.0, 0.0, 0.0, 0.0, 0, missing, failed)
+    total = sum(known)
+    return Statistics(min(known), max(known), total / len(known), total, len(known), missing, failed)
+
+
+Figures = Mapping[str, float | None]
+Extract = Callable[[str, Mapping[str, Any]], Figures]
+
+
+def async_pending(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Container updates that wait."""
+    return {"async_pending": value.get("async_pending")}
+
+
+def load(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Of the machine."""
+    return {f"{name}_load_avg": value.get(name) for name in ("1m", "5m", "15m")}
+
+
+def replication(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Seconds of the last pass."""
+    seconds = value.get("replication_time")
+    if kind == "object" and seconds is not None:
+        seconds *= SECONDS_PER_MINUTE
+    return {"replication_seconds": seconds}
+
+
+def quarantined(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Items by kind, objects also by policy."""
+    figures = {f"quarantined_{name}": value.get(name) for name in ("accounts", "containers", "objects")}
+    for index, counts in value.get("policies", {}).items():
+        figures[f"quarantined_objects_{index}"] = counts.get("objects")
+    return figures
+
+
+def auditor(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Every number of the auditor's last report."""
+    return _numbers("auditor", value.get("report", {})) or {"auditor_pass_seconds": None}
+
+
+def updater(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Seconds of the last sweep."""
+    return {f"{kind}_updater_sweep": value.get(f"{kind}_updater_sweep")}
+
+
+def expirer(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Of the last pass."""
+    return {name: value.get(name) for name in ("object_expiration_pass", "expired_last_pass")}
+
+
+def relinker(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Devices that have still to be relinked, or cleaned up, by policy."""
+    return {name: value.get(name) for name in ("devices_to_relink", "devices_to_cleanup")}
+
+
+def sockets(kind: str, value: Mapping[str, Any]) -> Figures:
+    """As the server has them."""
+    return {name: number for name, number in value.items() if isinstance(number, int | float)}
+
+
+def drive_audit(kind: str, value: Mapping[str, Any]) -> Figures:
+    """Devices taken out of service."""
+    return {"drive_audit_errors": value.get("drive_audit_errors")}
+
+
+def _numbers(prefix: str, report: Mapping[str, Any]) -> Figures:
+    found: dict[str, float | None] = {}
+    for name, value in report.items():
+        if isinstance(value, dict):
+            found |= _numbers(f"{prefix}_{name}", value)
+        elif isinstance(value, int | float) and name not in ("started", "ended", "pass_started"):
+            found[f"{prefix}_{name}"] = value
+    return found
+
+
+class Numbers(Struct, frozen=True):
+    """A report of numbers: /recon/PAGE, where KIND stands for the kind of server, which kinds have it, and how."""
+
+    page: str
+    kinds: tuple[str, ...]
+    extract: Extract
+
+    def path(self, kind: str) -> str:
+        """The page to ask a server of that kind for."""
+        return self.page.replace("KIND", kind)
+
+
+STORAGE: Final = ("account", "container", "object")
+ALL: Final = (*STORAGE, "proxy")
+REPORTS: Final[dict[str, Numbers]] = {
+    "async": Numbers("async", ("object",), async_pending),
+    "replication": Numbers("replication/KIND", STORAGE, replication),
+    "loadstats": Numbers("load", ALL, load),
+    "quarantined": Numbers("quarantined", STORAGE, quarantined),
+    "auditor": Numbers("auditor/KIND", STORAGE, auditor),
+    "updater": Numbers("updater/KIND", ("container", "object"), updater),
+    "expirer": Numbers("expirer/KIND", ("object",), expirer),
+    "relinker": Numbers("relinker", ("object",), relinker),
+    "sockstat": Numbers("sockstat", ALL, sockets),
+    "driveaudit": Numbers("driveaudit", STORAGE, drive_audit),
+}
+
 
 # Servers whose clocks differ by more than this decide wrongly which of two writes is the newer.
 JITTER_SECONDS: Final = 0.0
@@ -23,7 +146,7 @@ class Table(Struct, frozen=True):
     rows: Sequence[tuple[str, ...]]
 
 
-class Report(Struct, frozen=True):
+class ReconReport(Struct, frozen=True):
     """What one question came to. `wrong` are lines about what an operator should look at."""
 
     name: str
@@ -32,7 +155,7 @@ class Report(Struct, frozen=True):
     wrong: list[str]
 
 
-def numbers(name: str, numbers: Numbers, answers: Sequence[Answer]) -> Report:
+def numbers(name: str, numbers: Numbers, answers: Sequence[ReconAnswer]) -> ReconReport:
     """Statistics of each figure."""
     values: dict[str, list[float | None]] = defaultdict(list)
     for answer in answers:
@@ -44,17 +167,17 @@ def numbers(name: str, numbers: Numbers, answers: Sequence[Answer]) -> Report:
     headings = ("<figure", "low", "high", "average", "total", "reported", "no result", "failed")
     rows = [_row(figure, each) for figure, each in found.items()]
     data = {figure: structs.asdict(each) for figure, each in found.items()}
-    return Report(name, Table(headings, rows), _data(answers, data), _failures(answers))
+    return ReconReport(name, Table(headings, rows), _data(answers, data), _failures(answers))
 
 
-def unmounted(answers: Sequence[Answer]) -> Report:
+def unmounted(answers: Sequence[ReconAnswer]) -> ReconReport:
     """Devices that are not used."""
     found = [(answer.server.name, disk["device"]) for answer in answers for disk in answer.value or []]
     wrong = [f"{server}: {device} is not mounted, or out of service" for server, device in found]
-    return Report("unmounted", Table(("<server", "<device"), found), _data(answers), wrong + _failures(answers))
+    return ReconReport("unmounted", Table(("<server", "<device"), found), _data(answers), wrong + _failures(answers))
 
 
-class Disk(Struct, frozen=True, order=True):
+class DiskUsage(Struct, frozen=True, order=True):
     """How full a device is, in percent."""
 
     percent: float
@@ -64,12 +187,14 @@ class Disk(Struct, frozen=True, order=True):
     used: int
 
 
-def disk_usage(answers: Sequence[Answer], top: int, lowest: int, human_readable: bool) -> Report:
+def disk_usage(answers: Sequence[ReconAnswer], top: int, lowest: int, human_readable: bool) -> ReconReport:
     """How full devices are: all together, the fullest, the emptiest."""
     machines = {answer.server.host: answer for answer in answers if not answer.failure}
     disks = sorted(
         (
-            Disk(100.0 * disk["used"] / disk["size"], answer.server.host, disk["device"], disk["size"], disk["used"])
+            DiskUsage(
+                100.0 * disk["used"] / disk["size"], answer.server.host, disk["device"], disk["size"], disk["used"]
+            )
             for answer in machines.values()
             for disk in answer.value
             if disk["mounted"] and disk["size"]
@@ -88,10 +213,10 @@ def disk_usage(answers: Sequence[Answer], top: int, lowest: int, human_readable:
     rows.append(("lowest, highest", "", "", "", "", f"{spread.low:.2f}, {spread.high:.2f}"))
     data = {"percent": structs.asdict(spread), "used": used, "size": size, "histogram": histogram(disks)}
     headings = ("<", "<server", "<device", "used", "size", "percent")
-    return Report("diskusage", Table(headings, rows), _data(answers, data), _failures(answers))
+    return ReconReport("diskusage", Table(headings, rows), _data(answers, data), _failures(answers))
 
 
-def histogram(disks: Sequence[Disk]) -> dict[str, int]:
+def histogram(disks: Sequence[DiskUsage]) -> dict[str, int]:
     """How many disks are filled to each tenth."""
     counts: dict[str, int] = defaultdict(int)
     for disk in disks:
@@ -100,7 +225,7 @@ def histogram(disks: Sequence[Disk]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def digests(name: str, answers: Sequence[Answer], expected: Mapping[str, str]) -> Report:
+def digests(name: str, answers: Sequence[ReconAnswer], expected: Mapping[str, str]) -> ReconReport:
     """Files of servers that are not those of this machine, `expected` by the file's name without folder."""
     rows, wrong = [], []
     for answer in answers:
@@ -112,10 +237,10 @@ def digests(name: str, answers: Sequence[Answer], expected: Mapping[str, str]) -
             rows.append((answer.server.name, file, found or "missing", "same" if found == digest else "differs"))
             if found != digest:
                 wrong.append(f"{answer.server.name}: {file} {'differs' if found else 'is missing'}")
-    return Report(name, Table(("<server", "<file", "<md5", "<"), rows), _data(answers), wrong + _failures(answers))
+    return ReconReport(name, Table(("<server", "<file", "<md5", "<"), rows), _data(answers), wrong + _failures(answers))
 
 
-def rings(name: str, answers: Sequence[Answer], expected: Mapping[str, str]) -> Report:
+def rings(name: str, answers: Sequence[ReconAnswer], expected: Mapping[str, str]) -> ReconReport:
     """Rings that servers use and that are not those of this machine, and files of rings that they cannot use."""
     asked = [answer for answer in answers if not answer.failure]
     used = [structs.replace(answer, value={path: use["md5"] for path, use in answer.value.items()}) for answer in asked]
@@ -126,10 +251,10 @@ def rings(name: str, answers: Sequence[Answer], expected: Mapping[str, str]) -> 
         for path, use in answer.value.items()
         if use["problem"]
     ]
-    return Report(name, found.table, _data(answers), found.wrong + bad + _failures(answers))
+    return ReconReport(name, found.table, _data(answers), found.wrong + bad + _failures(answers))
 
 
-def validate(answers: Sequence[Answer]) -> Report:
+def validate(answers: Sequence[ReconAnswer]) -> ReconReport:
     """Whether each server is what the ring takes it for."""
     rows, wrong = [], []
     for answer in answers:
@@ -138,17 +263,17 @@ def validate(answers: Sequence[Answer]) -> Report:
             rows.append((answer.server.name, kind))
             if kind != answer.server.kind:
                 wrong.append(f"{answer.server.name}: it is a server of kind {kind}")
-    return Report("validate-servers", Table(("<server", "<is"), rows), _data(answers), wrong + _failures(answers))
+    return ReconReport("validate-servers", Table(("<server", "<is"), rows), _data(answers), wrong + _failures(answers))
 
 
-def versions(answers: Sequence[Answer]) -> Report:
+def versions(answers: Sequence[ReconAnswer]) -> ReconReport:
     """Which release each server runs; that they differ is not wrong, as during an upgrade."""
     rows = [(answer.server.name, str(answer.value.get("version"))) for answer in answers if not answer.failure]
     data = {"versions": sorted({version for _, version in rows})}
-    return Report("versions", Table(("<server", "<version"), rows), _data(answers, data), _failures(answers))
+    return ReconReport("versions", Table(("<server", "<version"), rows), _data(answers, data), _failures(answers))
 
 
-def clocks(answers: Sequence[Answer], jitter_seconds: float = JITTER_SECONDS) -> Report:
+def clocks(answers: Sequence[ReconAnswer], jitter_seconds: float = JITTER_SECONDS) -> ReconReport:
     """Servers whose clocks do not stand between the moments of this machine when it asked and was answered."""
     rows, wrong = [], []
     for answer in answers:
@@ -161,7 +286,7 @@ def clocks(answers: Sequence[Answer], jitter_seconds: float = JITTER_SECONDS) ->
                 f"{answer.server.name}: its clock is {max(early, late):.5f} s {'behind' if early > 0 else 'ahead'}"
             )
     headings = ("<server", "time", "difference")
-    return Report("time", Table(headings, rows), _data(answers), wrong + _failures(answers))
+    return ReconReport("time", Table(headings, rows), _data(answers), wrong + _failures(answers))
 
 
 def readable_bytes(count: float) -> str:
@@ -183,10 +308,10 @@ def _share(used: int, size: int) -> str:
     return f"{100.0 * used / size:.2f}" if size else ""
 
 
-def _data(answers: Sequence[Answer], summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _data(answers: Sequence[ReconAnswer], summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
     servers = {answer.server.name: answer.shown for answer in answers}
     return {"servers": servers} if summary is None else {"summary": dict(summary), "servers": servers}
 
 
-def _failures(answers: Sequence[Answer]) -> list[str]:
+def _failures(answers: Sequence[ReconAnswer]) -> list[str]:
     return [f"{answer.server.name}: {answer.failure}" for answer in answers if answer.failure]

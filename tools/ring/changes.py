@@ -1,4 +1,4 @@
-"""Changes of a builder, as options of commands name them: planned or done, they are the same."""
+"""Builder files: how commands open them, and the changes that options name, planned or done."""
 
 from __future__ import annotations
 
@@ -11,19 +11,68 @@ from typing import Final
 import click
 
 from objstore.devices import Device
-from objstore.ring.builder import RingBuilder
-from objstore.ring.errors import BuilderError, require
-from objstore.tools.ring.opening import place_of
-from objstore.tools.ring.units import SHARE
-from objstore.tools.ringbuilder.choosing import changeable
-from objstore.tools.ringbuilder.places import Change, Search, describe, parse_addition, parse_change, parse_search
-from objstore.tools.ringbuilder.values import number, whole
+from objstore.ring.builder import RingBuilder, restore_builder
+from objstore.ring.builderfile import MAGIC, load_builder
+from objstore.ring.errors import BuilderError, RingFileError, RingMissing, require
+from objstore.ring.format import read_ring
+from objstore.ring.settings import RingSettings
+from objstore.system.wallclock import WallClock
+from objstore.tools.ringbuilder.arguments import (
+    Change,
+    Search,
+    changeable,
+    describe,
+    number,
+    parse_addition,
+    parse_change,
+    parse_search,
+    whole,
+)
+from objstore.tools.ringbuilder.session import BuilderSession, RingFiles
+from objstore.tools.units import SHARE
+
+
+def is_builder_file(path: str) -> bool:
+    """Whether a file begins as a builder file does. Raises RingFileError, RingMissing."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except FileNotFoundError:
+        raise RingMissing(path, "there is no such file") from None
+    except OSError as error:
+        raise RingFileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def open_either(path: str) -> RingBuilder:
+    """The builder of a builder file; that of a ring file knows only what a ring does. Raises RingFileError."""
+    if is_builder_file(path):
+        return load_builder(path)
+    ring = read_ring(path)
+    builder = restore_builder(RingSettings(ring.part_power, ring.replica_count), ring.devices, ring.rows)
+    builder.version, builder.next_part_power = ring.version, ring.next_part_power
+    return builder
+
+
+def editing(path: str, words: Sequence[str]) -> BuilderSession:
+    """The session of a command that changes a builder file; `words` go into its history."""
+    return BuilderSession(path, WallClock(), words=words)
+
+
+def ring_path(path: str) -> str:
+    """The ring file that goes with a builder file."""
+    return RingFiles.named(path).ring
+
+
+def place_of(device: Device) -> str:
+    """r1z2-10.0.0.1:6200/sda."""
+    return f"r{device.region}z{device.zone}-{device.address}/{device.device}"
+
 
 NO_LIMIT: Final = "none"
 
 
 @dataclass(frozen=True)
-class Changes:
+class BuilderChanges:
     """What is to be changed. Devices are named by id or by a search; pairs are written DEVICE=VALUE."""
 
     add: Sequence[str] = ()
@@ -166,3 +215,13 @@ def _pair(word: str, expected: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise BuilderError(f"{word!r} lacks {expected}")
     return name, value
+
+
+def change_builder(path: str, what: str, changes: BuilderChanges) -> None:
+    """Change the file and say what was changed. Raises StoreError; the file is then as it was."""
+    session = editing(path, [what, *changes.words])
+    with session.changing() as builder:
+        lines = changes.apply(builder)
+    for line in lines:
+        click.echo(line)
+    click.echo(f"next: objstore ring plan {path}, then objstore ring rebalance {path}")

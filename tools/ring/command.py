@@ -6,21 +6,21 @@ from typing import Final
 
 import click
 
-from objstore.tools.lazy import LazyGroup
+from objstore.tools.commands import LazyGroup
 
 COMMANDS: Final = {
-    "add": "objstore.tools.ring.add:add",
-    "compose": "objstore.tools.ring.compose:compose_rings",
-    "create": "objstore.tools.ring.create:create",
+    "add": "objstore.tools.ring.edit:add",
+    "compose": "objstore.tools.ring.edit:compose_rings",
+    "create": "objstore.tools.ring.edit:create",
     "diff": "objstore.tools.ring.diff:diff",
-    "import": "objstore.tools.ring_import:import_builder",
+    "import": "objstore.tools.ring.edit:import_builder",
     "plan": "objstore.tools.ring.plan:plan",
     "plot": "objstore.tools.ring.plot:plot",
-    "power": "objstore.tools.ring.power:power",
+    "power": "objstore.tools.ring.edit:power",
     "publish": "objstore.tools.ring.publish:publish",
-    "rebalance": "objstore.tools.ring.rebalance:rebalance",
-    "remove": "objstore.tools.ring.remove:remove",
-    "set": "objstore.tools.ring.set:set_",
+    "rebalance": "objstore.tools.ring.edit:rebalance",
+    "remove": "objstore.tools.ring.edit:remove",
+    "set": "objstore.tools.ring.edit:set_",
     "show": "objstore.tools.ring.show:show",
     "simulate": "objstore.tools.ring.simulate:simulate",
     "verify": "objstore.tools.ring.verify:verify",

@@ -11,13 +11,12 @@ from objstore.ring.builder import RingBuilder
 from objstore.ring.errors import require
 from objstore.ring.tiers import DEVICE_LEVEL, LEVEL_NAMES
 from objstore.system import files
-from objstore.tools.problems import OperatorProblem
-from objstore.tools.ring.charts import Fill, Move, Panel, fill_panel, move_panel, page
-from objstore.tools.ring.comparison import Comparison, compare
-from objstore.tools.ring.diff import name_at
-from objstore.tools.ring.opening import open_either
-from objstore.tools.ring.units import readable_percent
-from objstore.tools.ringbuilder.report import Report
+from objstore.tools.charts.devices import Fill, Move, Panel, fill_panel, move_panel, page
+from objstore.tools.commands import OperatorProblem
+from objstore.tools.ring.changes import open_either
+from objstore.tools.ring.diff import Comparison, compare, name_at
+from objstore.tools.ringbuilder.report import BuilderReport
+from objstore.tools.units import readable_percent
 
 SVG_MODE: Final = 0o644
 output_option = click.option("-o", "--output", required=True, metavar="FILE.svg", help="The drawing to write.")
@@ -34,7 +33,7 @@ def plot(file: str, against: str | None, output: str) -> None:
     """
     builder = open_either(file)
     require(builder.layout is not None, f"{file} was never balanced: there is nothing to draw")
-    report = Report(builder)
+    report = BuilderReport(builder)
     panels = _fill_panels(report)
     if against is not None:
         panels += _move_panels(compare(open_either(against), builder))
@@ -55,7 +54,7 @@ def write_svg(path: str, content: bytes) -> None:
         raise OperatorProblem(f"{path} cannot be written: {error.strerror}", "choose another file") from error
 
 
-def _fill_panels(report: Report) -> list[Panel]:
+def _fill_panels(report: BuilderReport) -> list[Panel]:
     """One for each level at which there is more than one thing to compare."""
     builder, tiers = report.builder, report.tiers
     panels = []

@@ -14,7 +14,7 @@ from msgspec import Struct
 from objstore.devices import Device
 from objstore.ring.builder import new_builder
 from objstore.ring.quality import quality_of
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.ring.tiers import Bools, Floats, Ids
 from objstore.tools.ring.scenario import Happening, Scenario
 
@@ -27,7 +27,7 @@ PORT: Final = 6200
 MOMENTS_MAX: Final = 200  # at which exposure is looked at between two events
 
 
-class Step(Struct, frozen=True):
+class ReplayStep(Struct, frozen=True):
     """What one event did. `exposed` is by replicas lost at a time, from 1 on: how many partitions have lost so many."""
 
     day: float
@@ -51,10 +51,10 @@ class Exposure(Struct, frozen=True):
     hours: float
 
 
-class Outcome(Struct, frozen=True):
+class ReplayOutcome(Struct, frozen=True):
     """The whole replay."""
 
-    steps: list[Step]
+    steps: list[ReplayStep]
     exposure: list[Exposure]
     moved_bytes: float
     rebuilt_bytes: float
@@ -79,7 +79,9 @@ class Replay:
         self._servers = count()
         self._failed: list[int] = []
         shape = scenario.ring
-        self._builder = new_builder(Settings(shape.part_power, shape.replicas, shape.min_part_hours, shape.overload))
+        self._builder = new_builder(
+            RingSettings(shape.part_power, shape.replicas, shape.min_part_hours, shape.overload)
+        )
         self._day = 0.0
         for group in scenario.devices:
             self._add(group.region, group.zone, group.servers, group.devices, group.weight)
@@ -87,12 +89,12 @@ class Replay:
         assert self._builder.layout is not None
         # The day on which each replica is whole again; that is long ago for most.
         self._whole_at: Floats = np.full(self._builder.layout.ids.shape, -1.0)
-        self._steps: list[Step] = []
+        self._steps: list[ReplayStep] = []
         self._lost_hours: dict[int, list[float]] = {}
         self._moved = self._rebuilt = 0.0
         self._rebalances = self._lost = 0
 
-    def run(self, advance: Callable[[float], None]) -> Outcome:
+    def run(self, advance: Callable[[float], None]) -> ReplayOutcome:
         """All of it; `advance` is called with the days that passed."""
         self._schedule()
         self._note("begin", 0, 0.0)
@@ -107,7 +109,7 @@ class Replay:
         self._pass_until(self._scenario.days)
         self._day = self._scenario.days
         self._note("end", 0, 0.0)
-        return Outcome(self._steps, self._exposures(), self._moved, self._rebuilt, self._rebalances, self._lost)
+        return ReplayOutcome(self._steps, self._exposures(), self._moved, self._rebuilt, self._rebalances, self._lost)
 
     def _schedule(self) -> None:
         for happening in self._scenario.events:
@@ -288,7 +290,7 @@ class Replay:
         held = layout.held(len(tiers.weights))[tiers.usable] * self._replica_bytes
         lost = np.count_nonzero(self._whole_at > self._day, axis=0)
         self._steps.append(
-            Step(
+            ReplayStep(
                 day=self._day,
                 what=what,
                 devices=len(self._builder.remaining) - len(self._failed),

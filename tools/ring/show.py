@@ -10,10 +10,10 @@ import msgspec
 from objstore.devices import Device
 from objstore.ring.builder import RingBuilder
 from objstore.system.wallclock import WallClock
-from objstore.tools.ring.opening import is_builder_file, open_either, place_of
-from objstore.tools.ring.output import echo_json, echo_table, json_option
-from objstore.tools.ring.units import finite, readable_seconds
-from objstore.tools.ringbuilder.report import Report
+from objstore.tools.output import echo_json, echo_table, json_option
+from objstore.tools.ring.changes import is_builder_file, open_either, place_of
+from objstore.tools.ringbuilder.report import BuilderReport
+from objstore.tools.units import finite, readable_seconds
 
 NEVER_BALANCED = "it was never balanced: objstore ring rebalance makes its ring"
 TABLE_HEADINGS = ("id", "<device", "weight", "partitions", "ideal", "balance", "<notes")
@@ -24,7 +24,7 @@ TABLE_HEADINGS = ("id", "<device", "weight", "partitions", "ideal", "balance", "
 @json_option
 def show(file: str, as_json: bool) -> None:
     """Show a builder or ring file: its settings, how good it is, and its devices."""
-    report = Report(open_either(file))
+    report = BuilderReport(open_either(file))
     facts = _facts(file, report)
     if as_json:
         echo_json(facts | {"devices": [_device_facts(device, report) for device in report.devices_in_order()]})
@@ -52,7 +52,7 @@ def _echo_settings(facts: dict[str, Any]) -> None:
         click.echo(f"the part power is being increased; the next is {power}")
 
 
-def _facts(file: str, report: Report) -> dict[str, Any]:
+def _facts(file: str, report: BuilderReport) -> dict[str, Any]:
     builder: RingBuilder = report.builder
     devices = builder.devices.values()
     facts: dict[str, Any] = {
@@ -80,7 +80,7 @@ def _facts(file: str, report: Report) -> dict[str, Any]:
     return facts
 
 
-def _device_facts(device: Device, report: Report) -> dict[str, Any]:
+def _device_facts(device: Device, report: BuilderReport) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(device)
     return facts | {
         "partitions": int(report.held[device.id]),
@@ -91,7 +91,7 @@ def _device_facts(device: Device, report: Report) -> dict[str, Any]:
     }
 
 
-def _cells(device: Device, report: Report) -> tuple[str, ...]:
+def _cells(device: Device, report: BuilderReport) -> tuple[str, ...]:
     limit = report.builder.limits.get(device.id)
     notes = [
         "leaving" if device.id in report.builder.removed else "",

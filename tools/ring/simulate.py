@@ -8,12 +8,12 @@ import click
 import msgspec
 
 from objstore.config.loading import load
-from objstore.tools.ring.output import echo_json, echo_table, json_option, progress, quiet_option
+from objstore.tools.charts.timeline import draw_timeline
+from objstore.tools.output import echo_json, echo_table, json_option, progress, quiet_option
 from objstore.tools.ring.plot import write_svg
-from objstore.tools.ring.replay import Outcome, Replay, Step
+from objstore.tools.ring.replay import Replay, ReplayOutcome, ReplayStep
 from objstore.tools.ring.scenario import Scenario
-from objstore.tools.ring.timeline import draw_timeline
-from objstore.tools.ring.units import finite, readable_bytes, readable_percent
+from objstore.tools.units import finite, readable_bytes, readable_percent
 
 HEADINGS = (
     "day",
@@ -50,14 +50,14 @@ def simulate(scenario: str, plot: str | None, as_json: bool, quiet: bool) -> Non
         _echo(outcome)
 
 
-def _facts(outcome: Outcome) -> dict[str, Any]:
+def _facts(outcome: ReplayOutcome) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(outcome)
     for step in facts["steps"]:
         step["balance"] = finite(step["balance"])
     return facts
 
 
-def _echo(outcome: Outcome) -> None:
+def _echo(outcome: ReplayOutcome) -> None:
     echo_table(HEADINGS, map(_cells, outcome.steps))
     last = outcome.steps[-1]
     click.echo(f"in the end: {last.devices} devices, balance {readable_percent(last.balance)}")
@@ -74,7 +74,7 @@ def _echo(outcome: Outcome) -> None:
         )
 
 
-def _cells(step: Step) -> tuple[str, ...]:
+def _cells(step: ReplayStep) -> tuple[str, ...]:
     lost = ", ".join(f"{partitions} with {replicas}" for replicas, partitions in enumerate(step.exposed, 1))
     return (
         f"{step.day:.1f}",

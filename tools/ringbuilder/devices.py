@@ -10,28 +10,33 @@ import click
 from objstore.devices import Device
 from objstore.ring.builder import RingBuilder
 from objstore.ring.errors import require
-from objstore.tools.ringbuilder.choosing import changeable, confirm, found_some, searches, searches_with_values
-from objstore.tools.ringbuilder.options import (
-    ADD_OPTIONS,
-    CHANGE_OPTIONS,
-    SEARCH_OPTIONS,
-    Subcommand,
-    device_options,
-    yes_option,
-)
-from objstore.tools.ringbuilder.places import (
+from objstore.tools.ringbuilder.arguments import (
     DEFAULT_REGION,
     Addition,
     Change,
     Search,
     addition_of,
     change_of,
+    changeable,
+    confirm,
     describe,
+    found_some,
+    number,
     parse_addition,
     parse_change,
+    searches,
+    searches_with_values,
+    whole,
 )
-from objstore.tools.ringbuilder.session import Session
-from objstore.tools.ringbuilder.values import number, whole
+from objstore.tools.ringbuilder.session import (
+    ADD_OPTIONS,
+    CHANGE_OPTIONS,
+    SEARCH_OPTIONS,
+    BuilderSession,
+    Subcommand,
+    device_options,
+    yes_option,
+)
 
 CHANGE_PREFIX: Final = "change_"
 NO_LIMIT: Final = "none"
@@ -41,7 +46,7 @@ NO_LIMIT: Final = "none"
 @click.argument("words", metavar="[DEVICE WEIGHT]...", nargs=-1)
 @device_options(ADD_OPTIONS)
 @click.pass_obj
-def add(session: Session, /, words: tuple[str, ...], **options: str | None) -> None:
+def add(session: BuilderSession, /, words: tuple[str, ...], **options: str | None) -> None:
     """Add devices, one with options or any number in the form
     [r<region>]z<zone>-<ip>:<port>[R<ip>:<port>]/<name>[_<meta>] WEIGHT.
 
@@ -77,7 +82,7 @@ def _additions(words: tuple[str, ...], options: dict[str, str | None]) -> list[t
 @device_options(SEARCH_OPTIONS)
 @yes_option
 @click.pass_obj
-def set_weight(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+def set_weight(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the weights of devices. Weight 0 drains a device: its partitions leave as min_part_hours allows."""
     wanted = [(search, number(value, "the weight")) for search, value in searches_with_values(words, options, "WEIGHT")]
     lines = []
@@ -96,7 +101,7 @@ def set_weight(session: Session, /, words: tuple[str, ...], yes: bool, **options
 @device_options(SEARCH_OPTIONS)
 @yes_option
 @click.pass_obj
-def set_region(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+def set_region(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the regions of devices."""
     _set_place(session, words, yes, options, "region")
 
@@ -106,12 +111,14 @@ def set_region(session: Session, /, words: tuple[str, ...], yes: bool, **options
 @device_options(SEARCH_OPTIONS)
 @yes_option
 @click.pass_obj
-def set_zone(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+def set_zone(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the zones of devices."""
     _set_place(session, words, yes, options, "zone")
 
 
-def _set_place(session: Session, words: tuple[str, ...], yes: bool, options: dict[str, str | None], name: str) -> None:
+def _set_place(
+    session: BuilderSession, words: tuple[str, ...], yes: bool, options: dict[str, str | None], name: str
+) -> None:
     pairs = searches_with_values(words, options, name.upper())
     wanted = [(search, whole(value, f"the {name}")) for search, value in pairs]
     lines = []
@@ -129,7 +136,7 @@ def _set_place(session: Session, words: tuple[str, ...], yes: bool, options: dic
 @device_options(SEARCH_OPTIONS)
 @yes_option
 @click.pass_obj
-def set_limit(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+def set_limit(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the most partitions devices get, whatever their weights; `none` lifts the limit.
 
     For a device that is slow or nearly full. What it holds beyond the limit leaves as min_part_hours allows."""
@@ -151,7 +158,7 @@ def set_limit(session: Session, /, words: tuple[str, ...], yes: bool, **options:
 @device_options((*SEARCH_OPTIONS, *CHANGE_OPTIONS))
 @yes_option
 @click.pass_obj
-def set_info(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+def set_info(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Change addresses, names and meta of devices. A change has the form <ip>:<port>R<ip>:<port>/<name>_<meta>; the
     parts left out stay.
 
@@ -181,7 +188,7 @@ def _info_changes(words: tuple[str, ...], options: dict[str, str | None]) -> lis
 @device_options(SEARCH_OPTIONS)
 @yes_option
 @click.pass_obj
-def remove(session: Session, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
+def remove(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Remove devices. The next rebalance moves everything off them at once: that is for devices that failed. Others
     are better drained first, by setting their weight to 0. Those that are marked for removal already stay so."""
     wanted = searches(words, options)

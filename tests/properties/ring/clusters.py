@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from objstore.devices import Device
 from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.layout import Layout
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.ring.targets import Share, shares
 from objstore.ring.tiers import LEVEL_NAMES, Ints, Tiers
 from tests.unit.ring.factories import random_devices
@@ -29,7 +29,7 @@ def clusters(draw: st.DrawFn) -> RingBuilder:
     devices = random_devices(random, draw(st.integers(1, 40)), weights)
     replicas = draw(st.sampled_from([1.0, 2.0, 2.25, 3.0, 3.5, 4.0]))
     part_power = draw(st.integers(3, 10))
-    settings = Settings(part_power, replicas, 1, draw(st.sampled_from([0.0, 0.1, 1.0])))
+    settings = RingSettings(part_power, replicas, 1, draw(st.sampled_from([0.0, 0.1, 1.0])))
     return new_builder(settings, devices)
 
 

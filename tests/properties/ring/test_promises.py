@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from objstore.ring.builder import RingBuilder
-from objstore.ring.composite import compose
 from objstore.ring.quality import shares_by_weight
-from objstore.ring.settings import Settings
+from objstore.ring.ring import compose
+from objstore.ring.settings import RingSettings
 from tests.properties.ring.clusters import HOUR, START, change_something, clusters
 
 seeds = st.integers(0, 2**32)
@@ -76,7 +76,7 @@ def test_a_composite_ring_places_each_components_replicas_as_the_component_does(
 ) -> None:
     rings = []
     for number, builder in enumerate(builders):
-        builder.settings = Settings(5, float(int(builder.settings.replicas)))
+        builder.settings = RingSettings(5, float(int(builder.settings.replicas)))
         for device in list(builder.devices.values()):
             builder.replace(msgspec.structs.replace(device, region=number, device=f"{number}{device.device}"))
         builder.rebalance(seed, START)

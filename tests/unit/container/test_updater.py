@@ -15,7 +15,7 @@ from objstore.container.updater import SWEEP_INTERVAL_SECONDS, TELLING_ATTEMPTS,
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.recon import NoRecon, Recon, ReconFolder
-from objstore.ring.build import build_ring
+from objstore.ring.builder import build_ring
 from objstore.rows import ContainerRow, decode_container_rows
 from tests.unit.objstore.db.harness import Servers, at, row
 

@@ -8,7 +8,7 @@ import pytest
 
 from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.errors import BuilderError
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from tests.unit.ring.factories import make_device, make_devices
 
 NOW = 1_000_000_000
@@ -16,14 +16,14 @@ HOUR = 3600
 
 
 def balanced(devices: int = 8, **changes: float) -> RingBuilder:
-    builder = new_builder(Settings(8, 3, min_part_hours=1), make_devices(devices))
+    builder = new_builder(RingSettings(8, 3, min_part_hours=1), make_devices(devices))
     builder.set(dataclasses.replace(builder.settings, **changes))
     builder.rebalance(1, NOW)
     return builder
 
 
 def test_a_ring_needs_a_rebalance() -> None:
-    builder = new_builder(Settings(8, 3), make_devices(4))
+    builder = new_builder(RingSettings(8, 3), make_devices(4))
     with pytest.raises(BuilderError, match="never balanced"):
         builder.ring()
     builder.rebalance(1, NOW)
@@ -75,7 +75,7 @@ def test_removed_devices_leave_at_once_and_are_forgotten() -> None:
 def test_partitions_that_lost_a_device_help_no_other_to_find_a_place() -> None:
     places = [(1, 3), (1, 2), (1, 1), (0, 2), (1, 3), (1, 2), (1, 2), (0, 3)]
     devices = [make_device(each, *place, ip=f"10.{place[0]}.{place[1]}.0") for each, place in enumerate(places)]
-    builder = new_builder(Settings(4, 2, min_part_hours=1), devices)
+    builder = new_builder(RingSettings(4, 2, min_part_hours=1), devices)
     before = builder.rebalance(33, NOW).layout.ids
     builder.set_weight(4, 300)
     for gone in (3, 5):
@@ -151,12 +151,12 @@ def test_refused_changes_leave_the_builder_as_it_was() -> None:
 )
 def test_impossible_settings(numbers: tuple[float, ...]) -> None:
     with pytest.raises(BuilderError, match="must be"):
-        Settings(int(numbers[0]), *numbers[1:])
+        RingSettings(int(numbers[0]), *numbers[1:])
 
 
 @pytest.mark.parametrize("ip", ["10.0.0.1", "::1", "2001:db8::5", "storage-1", "storage1.example.com"])
 def test_addresses_and_host_names(ip: str) -> None:
-    new_builder(Settings(8, 1), [make_device(0, ip=ip)])
+    new_builder(RingSettings(8, 1), [make_device(0, ip=ip)])
 
 
 def test_a_new_device_is_filled_by_the_fewest_moves() -> None:
@@ -164,7 +164,7 @@ def test_a_new_device_is_filled_by_the_fewest_moves() -> None:
         make_device(number, 1, number % 5, f"10.0.{number % 5}.{number // 25}", 50.0 * (1 + number % 4))
         for number in range(101)
     ]
-    builder = new_builder(Settings(14, 3), devices[:100])
+    builder = new_builder(RingSettings(14, 3), devices[:100])
     builder.rebalance(1, NOW)
     builder.add(devices[100])
     plan = builder.rebalance(1, NOW + 1)

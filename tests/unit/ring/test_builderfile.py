@@ -22,14 +22,14 @@ from objstore.ring.builderfile import (
     save_builder,
 )
 from objstore.ring.errors import RingFileError, RingMissing
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from tests.unit.ring.factories import make_device, make_devices
 
 NOW = 1_000_000_000.0
 
 
 def saved(tmp_path: Path, replicas: float = 2.5) -> tuple[RingBuilder, str]:
-    builder = new_builder(Settings(6, replicas, 1, 0.1), make_devices(8))
+    builder = new_builder(RingSettings(6, replicas, 1, 0.1), make_devices(8))
     builder.rebalance(1, NOW)
     path = str(tmp_path / "object.builder")
     save_builder(builder, path, "rebalance", NOW)
@@ -53,7 +53,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, replicas: float) -> None:
 
 
 def test_a_builder_without_a_layout(tmp_path: Path) -> None:
-    builder = new_builder(Settings(6, 3, 1), make_devices(3))
+    builder = new_builder(RingSettings(6, 3, 1), make_devices(3))
     save_builder(builder, str(tmp_path / "b"), "create", NOW)
     assert load_builder(str(tmp_path / "b")).layout is None
 
@@ -107,7 +107,7 @@ def test_a_file_changed_by_another_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RingFileError, match="is now version"):
         save_builder(builder, path, "set weight", NOW)
     with pytest.raises(RingFileError, match="is now version"):
-        save_builder(new_builder(Settings(6, 3, 1)), path, "create", NOW)
+        save_builder(new_builder(RingSettings(6, 3, 1)), path, "create", NOW)
     assert Path(path).read_bytes() == before
 
 
@@ -127,7 +127,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         load_builder(str(tmp_path / "b"))
     with pytest.raises(RingFileError, match="cannot be read"):
         load_builder(str(tmp_path))
-    builder = new_builder(Settings(6, 3, 1))
+    builder = new_builder(RingSettings(6, 3, 1))
     with pytest.raises(RingFileError, match="cannot be written"):
         save_builder(builder, str(tmp_path / "no" / "b"), "create", NOW)
 
@@ -177,7 +177,7 @@ def test_files_from_before_there_were_limits(tmp_path: Path) -> None:
 
 
 def test_many_devices_take_wide_ids(tmp_path: Path) -> None:
-    builder = new_builder(Settings(4, 1), [make_device(70_000), make_device(1, ip="10.0.0.2")])
+    builder = new_builder(RingSettings(4, 1), [make_device(70_000), make_device(1, ip="10.0.0.2")])
     builder.rebalance(1, NOW)
     path = str(tmp_path / "b")
     save_builder(builder, path, "rebalance", NOW)

@@ -7,7 +7,7 @@ import pytest
 
 from objstore.ring.board import Board
 from objstore.ring.chains import Chains
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.ring.spacing import PriceList, make_structure
 from objstore.ring.tiers import NO_LIMIT, Ints, Tiers, make_tiers
 from tests.unit.ring.factories import make_device
@@ -15,7 +15,7 @@ from tests.unit.ring.factories import make_device
 
 def board_of(ids: list[list[int]], quota: list[int], tiers: Tiers, locked: tuple[int, ...] = ()) -> Board:
     matrix = np.array(ids, np.int32)
-    settings = Settings(matrix.shape[1].bit_length() - 1, len(matrix))
+    settings = RingSettings(matrix.shape[1].bit_length() - 1, len(matrix))
     prices = PriceList(make_structure(settings, tiers), len(matrix))
     lock = np.zeros(matrix.shape[1], np.bool_)
     lock[list(locked)] = True

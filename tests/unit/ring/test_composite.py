@@ -3,10 +3,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from objstore.ring.build import build_ring
-from objstore.ring.composite import compose
+from objstore.ring.builder import build_ring
 from objstore.ring.errors import BuilderError
-from objstore.ring.ring import Ring
+from objstore.ring.ring import Ring, compose
 from tests.unit.ring.factories import make_devices
 
 

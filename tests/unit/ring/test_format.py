@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from objstore.ring.build import build_ring
+from objstore.ring.builder import build_ring
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.ring.format import format_ring, parse_ring, read_ring, write_ring
 from objstore.ring.ring import Ring

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from objstore.ring.builder import RingBuilder, new_builder
+from objstore.ring.builder import RingBuilder, increase, new_builder, prepare_increase
 from objstore.ring.builderfile import load_builder, save_builder
 from objstore.ring.errors import BuilderError
-from objstore.ring.partpower import increase, prepare_increase
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from tests.unit.ring.factories import make_devices
 
 NOW = 1_000_000_000
@@ -18,7 +17,7 @@ HOUR = 3600
 
 def limited(replicas: float = 3, limit: int = 40) -> RingBuilder:
     """Eight equal devices of which one may have no more than so many of the 256 partitions."""
-    builder = new_builder(Settings(8, replicas, min_part_hours=1), make_devices(8))
+    builder = new_builder(RingSettings(8, replicas, min_part_hours=1), make_devices(8))
     builder.set_limit(5, limit)
     return builder
 
@@ -44,7 +43,7 @@ def test_a_device_gets_no_more_than_its_limit_and_others_make_up_for_it(replicas
 def test_a_limit_above_the_share_changes_nothing() -> None:
     plan = limited(limit=100).rebalance(1, NOW)
     assert plan.after.limited_devices == 0
-    assert (plan.layout.ids == new_builder(Settings(8, 3), make_devices(8)).rebalance(1, NOW).layout.ids).all()
+    assert (plan.layout.ids == new_builder(RingSettings(8, 3), make_devices(8)).rebalance(1, NOW).layout.ids).all()
 
 
 def test_a_new_limit_drains_what_is_beyond_it_and_lifting_it_brings_it_back() -> None:
@@ -73,7 +72,7 @@ def test_what_removed_devices_held_goes_to_those_below_their_limits() -> None:
 
 
 def test_limits_that_leave_too_little_room_are_refused() -> None:
-    builder = new_builder(Settings(8, 3), make_devices(4))
+    builder = new_builder(RingSettings(8, 3), make_devices(4))
     for device_id in range(4):
         builder.set_limit(device_id, 180)
     with pytest.raises(BuilderError, match="limits of devices leave no place for 48 replicas"):

@@ -4,7 +4,7 @@ import numpy as np
 
 from objstore.ring.layout import Layout
 from objstore.ring.moves import arrivals, moves_between, worst_partition
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.ring.tiers import LEVEL_NAMES, make_tiers
 from tests.unit.ring.factories import make_device
 
@@ -16,7 +16,7 @@ ZONE = LEVEL_NAMES.index("zone")
 
 
 def layout(*rows: list[int], replicas: float | None = None) -> Layout:
-    settings = Settings(len(rows[0]).bit_length() - 1, len(rows) if replicas is None else replicas)
+    settings = RingSettings(len(rows[0]).bit_length() - 1, len(rows) if replicas is None else replicas)
     return Layout(settings, np.array(rows, np.uint16))
 
 

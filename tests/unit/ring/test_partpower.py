@@ -4,18 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from objstore.ring.builder import RingBuilder, new_builder
+from objstore.ring.builder import RingBuilder, cancel_increase, finish_increase, increase, new_builder, prepare_increase
 from objstore.ring.builderfile import load_builder, save_builder
 from objstore.ring.errors import BuilderError
-from objstore.ring.partpower import cancel_increase, finish_increase, increase, prepare_increase
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from tests.unit.ring.factories import make_devices
 
 NOW = 1_000_000_000
 
 
 def balanced(replicas: float = 2.5, part_power: int = 6) -> RingBuilder:
-    builder = new_builder(Settings(part_power, replicas), make_devices(8))
+    builder = new_builder(RingSettings(part_power, replicas), make_devices(8))
     builder.rebalance(1, NOW)
     return builder
 
@@ -65,8 +64,8 @@ def test_a_step_out_of_turn_is_refused() -> None:
 
 def test_a_builder_that_cannot_be_increased() -> None:
     with pytest.raises(BuilderError, match="never balanced"):
-        prepare_increase(new_builder(Settings(6, 3), make_devices(4)))
-    largest = new_builder(Settings(24, 1), make_devices(1))
+        prepare_increase(new_builder(RingSettings(6, 3), make_devices(4)))
+    largest = new_builder(RingSettings(24, 1), make_devices(1))
     largest.layout = balanced().layout
     with pytest.raises(BuilderError, match="the largest there is"):
         prepare_increase(largest)

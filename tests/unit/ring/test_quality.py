@@ -5,7 +5,7 @@ import pytest
 
 from objstore.ring.layout import Layout
 from objstore.ring.quality import quality_of
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.ring.tiers import make_tiers
 from tests.unit.ring.factories import make_device
 
@@ -18,7 +18,7 @@ TIERS = make_tiers(
 
 def layout(*columns: tuple[int, ...]) -> Layout:
     """One partition for each column."""
-    settings = Settings(len(columns).bit_length() - 1, len(columns[0]))
+    settings = RingSettings(len(columns).bit_length() - 1, len(columns[0]))
     return Layout(settings, np.array(columns, np.uint16).T.copy())
 
 

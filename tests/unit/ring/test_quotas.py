@@ -6,9 +6,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from objstore.ring.quotas import quotas
-from objstore.ring.settings import Settings
-from objstore.ring.targets import shares
+from objstore.ring.settings import RingSettings
+from objstore.ring.targets import quotas, shares
 from objstore.ring.tiers import Ints, make_tiers
 from tests.unit.ring.factories import make_device, random_devices
 
@@ -18,7 +17,7 @@ CROWDED = [make_device(number, zone=int(number > 4), ip=f"10.0.0.{number}", weig
 
 def rounded(held: Ints | None = None) -> Ints:
     tiers = make_tiers(CROWDED)
-    return quotas(tiers, shares(Settings(5, 2), tiers), np.zeros(7, np.int64) if held is None else held)
+    return quotas(tiers, shares(RingSettings(5, 2), tiers), np.zeros(7, np.int64) if held is None else held)
 
 
 def test_devices_of_a_crowded_place_are_rounded_down() -> None:
@@ -35,7 +34,7 @@ def test_what_is_held_decides_where_there_is_a_choice() -> None:
 def test_every_device_is_rounded_up_or_down_and_the_sum_is_kept(seed: int) -> None:
     random = Random(seed)
     tiers = make_tiers(random_devices(random, random.randint(3, 40)))
-    settings = Settings(
+    settings = RingSettings(
         random.randint(3, 9), random.choice([1.0, 2.0, 2.25, 3.0, 3.5]), overload=random.choice([0.0, 0.3])
     )
     wanted = shares(settings, tiers)
@@ -49,7 +48,7 @@ def test_every_device_is_rounded_up_or_down_and_the_sum_is_kept(seed: int) -> No
 
 def test_a_limit_is_kept_and_others_make_up_for_it() -> None:
     tiers = make_tiers(CROWDED, {6: 3})
-    wanted = shares(Settings(5, 2), tiers)
+    wanted = shares(RingSettings(5, 2), tiers)
     quota = quotas(tiers, wanted, np.zeros(7, np.int64))
     assert (quota[6], quota.sum()) == (3, 64)
     lower = dataclasses.replace(tiers, limits=np.minimum(tiers.limits, 12))

@@ -17,7 +17,7 @@ from objstore.http.messages import Request, Response, variable_of
 from objstore.http.signing import VALID_SECONDS, Signer
 from objstore.logs import Logger, Sink
 from objstore.ring import receiver
-from objstore.ring.build import build_ring
+from objstore.ring.builder import build_ring
 from objstore.ring.format import format_ring, read_ring
 from objstore.ring.receiver import ACTIVATE_PATH, KEY_PURPOSE, RingReceiver
 from objstore.ring.ring import Ring

@@ -7,7 +7,7 @@ import pytest
 
 from objstore.hashing import PathHasher
 from objstore.paths import ResourcePath
-from objstore.ring.build import build_ring
+from objstore.ring.builder import build_ring
 from objstore.ring.ring import Ring
 from tests.unit.ring.factories import make_device, make_devices
 

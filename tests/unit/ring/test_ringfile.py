@@ -7,12 +7,11 @@ from unittest.mock import patch
 
 import pytest
 
-from objstore.ring import ringfile
-from objstore.ring.build import build_ring
+from objstore.ring import rings as ringfile
+from objstore.ring.builder import build_ring
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.ring.format import write_ring
-from objstore.ring.ringfile import RingFile
-from objstore.ring.rings import Rings, object_file
+from objstore.ring.rings import RingFile, Rings, object_file
 from tests.unit.ring.factories import make_devices
 
 

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-SERVER_SIDE = "ring, handoffs, format, gunzip, errors, ringfile, rings"
+SERVER_SIDE = "ring, format, formatv2, header, errors, rings"
 
 
 def test_reading_rings_does_not_import_numpy() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.moves import arrivals, moves_between
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from tests.unit.ring.factories import make_devices
 
 NOW = 1_000_000_000
@@ -15,7 +15,7 @@ HOUR = 3600
 
 
 def balanced(replicas: float) -> RingBuilder:
-    builder = new_builder(Settings(10, replicas, min_part_hours=1), make_devices(24))
+    builder = new_builder(RingSettings(10, replicas, min_part_hours=1), make_devices(24))
     builder.rebalance(1, NOW)
     return builder
 

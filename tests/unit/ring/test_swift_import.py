@@ -12,7 +12,7 @@ from objstore.devices import Device
 from objstore.ring import swift_import
 from objstore.ring.builder import SECONDS_PER_HOUR
 from objstore.ring.errors import RingFileError, RingMissing
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.ring.swift_import import convert_swift_builder
 
 NOW = 1_700_000_000
@@ -70,7 +70,7 @@ def written(path: Path, **changes: Any) -> str:
 
 def test_everything_is_taken_over(tmp_path: Path) -> None:
     builder = convert_swift_builder(written(tmp_path))
-    assert builder.settings == Settings(2, 2.0, 3.0, 0.1)
+    assert builder.settings == RingSettings(2, 2.0, 3.0, 0.1)
     assert builder.devices[3] == Device(3, 1, 3, "10.0.0.3", 6200, "10.1.0.3", 6300, "sda", 100.0, "there")
     assert list(builder.devices) == [0, 1, 3]
     assert (builder.version, builder.next_part_power, builder.removed, builder.next_id) == (17, None, set(), 4)

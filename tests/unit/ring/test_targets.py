@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from objstore.ring.settings import Settings
+from objstore.ring.settings import RingSettings
 from objstore.ring.targets import targets
 from objstore.ring.tiers import make_tiers
 from tests.unit.ring.factories import make_device
@@ -16,12 +16,12 @@ def test_overload_fills_no_region_with_what_its_zones_cannot_hold_apart() -> Non
         make_device(8, 2, 3, "10.2.3.8", 20.0),
     ]
     tiers = make_tiers(devices)
-    apart = targets(tiers, Settings(8, 3, overload=1.0))
+    apart = targets(tiers, RingSettings(8, 3, overload=1.0))
     # The second zone holds a replica of each partition; of the small third one overload makes twice its share.
     assert tiers.sums(1, apart)[1] == pytest.approx(1)
     assert tiers.sums(0, apart)[0] <= 2
     assert (apart <= 2 * 3 * tiers.weights / tiers.weights.sum() + 1e-9).all()
     assert apart.sum() == pytest.approx(3)
-    by_weight = targets(tiers, Settings(8, 3))
+    by_weight = targets(tiers, RingSettings(8, 3))
     assert tiers.sums(1, by_weight)[1] == pytest.approx(1.6)
     assert np.allclose(by_weight, 3 * tiers.weights / tiers.weights.sum())

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from objstore.ring.build import build_ring
-from objstore.ring.form import RingForm, format_version
-from objstore.ring.format import parse_ring
+from objstore.ring.builder import build_ring
+from objstore.ring.format import RingForm, format_version, parse_ring
 from objstore.ring.ring import Ring
 from tests.unit.ring.factories import make_device, make_devices
 

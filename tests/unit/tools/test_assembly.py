@@ -19,7 +19,7 @@ from objstore.figures import Kind
 from objstore.http.access import RequestFigures
 from objstore.operators.reports import DAEMONS
 from objstore.recon import ReconFolder
-from objstore.ring.build import build_ring
+from objstore.ring.builder import build_ring
 from objstore.runtime import Runtime
 from objstore.tools import assembly
 from tests.tidy.repository import ROOT

@@ -11,12 +11,12 @@ from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
 from objstore.ring.builderfile import load_builder
 from objstore.ring.format import read_ring
-from objstore.tools.loopback import SERVICES, LoopbackCluster, Plan
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
+from objstore.tools.loopback import SERVICES, ClusterPlan, LoopbackCluster
 
 
 def test_every_node_has_its_address_ports_and_devices(tmp_path: Path) -> None:
-    cluster = LoopbackCluster.make(tmp_path / "cluster", Plan(devices_per_node=2, first_port=7000))
+    cluster = LoopbackCluster.make(tmp_path / "cluster", ClusterPlan(devices_per_node=2, first_port=7000))
     ring = read_ring(str(cluster.directory / "object.ring.gz"))
     assert [(device.ip, device.port, device.device, device.zone) for device in ring.devices[:3]] == [
         ("127.0.0.1", 7002, "d1", 1),
@@ -27,7 +27,7 @@ def test_every_node_has_its_address_ports_and_devices(tmp_path: Path) -> None:
 
 
 def test_configuration_is_what_the_servers_read(tmp_path: Path) -> None:
-    plan = Plan(nodes=1, devices_per_node=3, workers=3, memcached="127.0.0.1:11211")
+    plan = ClusterPlan(nodes=1, devices_per_node=3, workers=3, memcached="127.0.0.1:11211")
     (node,) = LoopbackCluster.make(tmp_path, plan).nodes
     proxy = load(node.configuration("proxy"), ProxyConfig)
     assert (str(proxy.server.bind), proxy.server.workers) == ("127.0.0.1:6203", 3)
@@ -38,14 +38,14 @@ def test_configuration_is_what_the_servers_read(tmp_path: Path) -> None:
 
 
 def test_it_is_found_again_and_not_made_twice(tmp_path: Path) -> None:
-    LoopbackCluster.make(tmp_path, Plan(nodes=3))
+    LoopbackCluster.make(tmp_path, ClusterPlan(nodes=3))
     assert len(LoopbackCluster.open(tmp_path).nodes) == 3
     with pytest.raises(OperatorProblem, match="already"):
-        LoopbackCluster.make(tmp_path, Plan())
+        LoopbackCluster.make(tmp_path, ClusterPlan())
 
 
 def test_nodes_are_chosen_by_number(tmp_path: Path) -> None:
-    cluster = LoopbackCluster.make(tmp_path, Plan())
+    cluster = LoopbackCluster.make(tmp_path, ClusterPlan())
     assert [node.name for node in cluster.chosen(2)] == ["node2"]
     assert len(cluster.chosen(None)) == 4
     with pytest.raises(OperatorProblem, match="the nodes are 1 to 4"):
@@ -53,7 +53,7 @@ def test_nodes_are_chosen_by_number(tmp_path: Path) -> None:
 
 
 def test_wiping_empties_the_devices_of_one_node(tmp_path: Path) -> None:
-    cluster = LoopbackCluster.make(tmp_path, Plan())
+    cluster = LoopbackCluster.make(tmp_path, ClusterPlan())
     for node in cluster.nodes:
         (node.device_root / "d1" / "objects").mkdir()
     cluster.wipe(cluster.chosen(3))
@@ -62,12 +62,12 @@ def test_wiping_empties_the_devices_of_one_node(tmp_path: Path) -> None:
 
 
 def test_nothing_runs_before_it_is_started(tmp_path: Path) -> None:
-    cluster = LoopbackCluster.make(tmp_path, Plan())
+    cluster = LoopbackCluster.make(tmp_path, ClusterPlan())
     assert [node.process(name).process_id for node in cluster.nodes for name in SERVICES] == [None] * 16
 
 
 def test_every_node_has_rings_of_its_own_and_the_builders_are_kept(tmp_path: Path) -> None:
-    cluster = LoopbackCluster.make(tmp_path, Plan())
+    cluster = LoopbackCluster.make(tmp_path, ClusterPlan())
     for node in cluster.nodes:
         assert load(node.configuration("object"), ObjectConfig).ring_dir == str(node.ring_dir)
         for ring in ("account", "container", "object", "object-1"):
@@ -76,7 +76,7 @@ def test_every_node_has_rings_of_its_own_and_the_builders_are_kept(tmp_path: Pat
 
 
 def test_replication_has_ports_of_its_own(tmp_path: Path) -> None:
-    cluster = LoopbackCluster.make(tmp_path, Plan(first_port=7000))
+    cluster = LoopbackCluster.make(tmp_path, ClusterPlan(first_port=7000))
     config = load(cluster.nodes[1].configuration("object"), ObjectConfig)
     assert (str(config.server.bind), str(config.replication.bind)) == ("127.0.0.2:7002", "127.0.0.2:7006")
     ring = read_ring(str(tmp_path / "object.ring.gz"))
@@ -84,7 +84,7 @@ def test_replication_has_ports_of_its_own(tmp_path: Path) -> None:
 
 
 def test_an_added_node_is_complete_but_in_no_ring(tmp_path: Path) -> None:
-    LoopbackCluster.make(tmp_path, Plan(devices_per_node=2))
+    LoopbackCluster.make(tmp_path, ClusterPlan(devices_per_node=2))
     added = LoopbackCluster.open(tmp_path).add_node().nodes[-1]
     assert (added.name, len(LoopbackCluster.open(tmp_path).nodes)) == ("node5", 5)
     assert sorted(path.name for path in added.device_root.iterdir()) == ["d1", "d2"]

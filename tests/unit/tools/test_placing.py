@@ -2,8 +2,8 @@
 
 import pytest
 
+from objstore.tools.commands import OperatorProblem
 from objstore.tools.placing import folder_of_ring
-from objstore.tools.problems import OperatorProblem
 
 
 @pytest.mark.parametrize(

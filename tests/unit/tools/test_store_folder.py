@@ -11,7 +11,7 @@ from objstore.config.loading import load
 from objstore.config.users import UsersConfig
 from objstore.proxy.auth.passwords import is_right
 from objstore.ring.format import read_ring
-from objstore.tools.problems import OperatorProblem
+from objstore.tools.commands import OperatorProblem
 from objstore.tools.store_folder import AskedShape, StoreFolder
 
 ANY = AskedShape(None, None)

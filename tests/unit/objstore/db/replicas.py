@@ -37,7 +37,7 @@ from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.recon import ReconFolder
-from objstore.ring.build import build_ring
+from objstore.ring.builder import build_ring
 from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings

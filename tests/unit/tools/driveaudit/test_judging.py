@@ -12,7 +12,7 @@ from objstore.logs import get_logger
 from objstore.mounts import DeviceRoot, DeviceUnavailable, out_of_service_file
 from objstore.operators.machine import Mount
 from objstore.tools.driveaudit.command import act, mounts_below
-from objstore.tools.driveaudit.judging import Evidence, Verdict, judge
+from objstore.tools.driveaudit.judging import DriveVerdict, Evidence, judge
 
 MOUNT = Mount("/dev/sdb1", "/srv/node/d1", "xfs", False)
 NOTHING = Evidence({}, (), {})
@@ -60,7 +60,7 @@ def test_a_bad_device_goes_out_of_service(tmp_path: Path, capsys: pytest.Capture
     for name in ("d1", "d2"):
         (tmp_path / name).mkdir()
     config = DriveAuditConfig(devices=DevicesAuditConfig(root=str(tmp_path), unmount_failed_device=False))
-    verdicts = [Verdict("d1", MOUNT, ("bad",), True), Verdict("d2", MOUNT, ("slow",), False)]
+    verdicts = [DriveVerdict("d1", MOUNT, ("bad",), True), DriveVerdict("d2", MOUNT, ("slow",), False)]
     act(config, verdicts, get_logger("drive-audit"))
     assert json.loads(Path(out_of_service_file(str(tmp_path), "d1")).read_text())["reasons"] == ["bad"]
     devices = DeviceRoot(str(tmp_path), False, Reserve())

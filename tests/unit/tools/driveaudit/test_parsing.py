@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from objstore.config.drive_audit import KERNEL_ERRORS
-from objstore.tools.driveaudit.parsing import (
+from objstore.tools.driveaudit.judging import (
     DiskFigures,
     LogLine,
     disk_of,

@@ -4,19 +4,20 @@ from typing import Any
 
 from objstore.devices import Device
 from objstore.tools.recon import reports
-from objstore.tools.recon.asking import Answer, Server, servers_of
-from objstore.tools.recon.figures import REPORTS, Statistics, statistics
+from objstore.tools.recon.asking import ReconAnswer, ReconServer, servers_of
+from objstore.tools.recon.reports import REPORTS, Statistics, statistics
 
-ONE, TWO, THREE = (Server("object", f"10.0.0.{number}", 6200) for number in (1, 2, 3))
+ONE, TWO, THREE = (ReconServer("object", f"10.0.0.{number}", 6200) for number in (1, 2, 3))
 
 
-def answers(*values: Any) -> list[Answer]:
+def answers(*values: Any) -> list[ReconAnswer]:
     return [
-        Answer(server, value, asked=100.0, answered=101.0) for server, value in zip((ONE, TWO), values, strict=True)
+        ReconAnswer(server, value, asked=100.0, answered=101.0)
+        for server, value in zip((ONE, TWO), values, strict=True)
     ]
 
 
-FAILED = Answer(THREE, failure="timed out")
+FAILED = ReconAnswer(THREE, failure="timed out")
 
 
 def test_servers_are_asked_once_at_their_replication_address() -> None:
@@ -25,10 +26,10 @@ def test_servers_are_asked_once_at_their_replication_address() -> None:
         for number in range(4)
     ]
     assert servers_of("object", devices, None, None) == [
-        Server("object", "10.1.0.1", 6300),
-        Server("object", "10.1.0.1", 6301),
+        ReconServer("object", "10.1.0.1", 6300),
+        ReconServer("object", "10.1.0.1", 6301),
     ]
-    assert servers_of("object", devices, 1, 1) == [Server("object", "10.1.0.1", 6301)]
+    assert servers_of("object", devices, 1, 1) == [ReconServer("object", "10.1.0.1", 6301)]
     assert servers_of("object", devices, 2, None) == []
 
 

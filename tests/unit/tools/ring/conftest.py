@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from objstore.tools import main
-from objstore.tools.ring import opening, plan, show
+from objstore.tools.ring import changes, plan, show
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -83,6 +83,6 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     """The command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     made = Shell(tmp_path, capsys)
-    for module in (opening, plan, show):
+    for module in (changes, plan, show):
         monkeypatch.setattr(module, "WallClock", lambda: made.clock)
     return made

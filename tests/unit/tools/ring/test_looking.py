@@ -6,7 +6,7 @@ import pytest
 from lxml import etree
 
 from objstore.ring.builderfile import load_builder, save_builder
-from objstore.tools.ring.svg import NAMESPACE
+from objstore.tools.charts.svg import NAMESPACE
 from tests.unit.tools.ring.conftest import HOUR, NOW, Shell
 
 NEW = "r1z7-10.1.0.7:6200/sda=100"

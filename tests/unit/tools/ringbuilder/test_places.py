@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from objstore.devices import Device
 from objstore.ring.errors import BuilderError
-from objstore.tools.ringbuilder.places import describe, parse_addition, parse_change, parse_search
+from objstore.tools.ringbuilder.arguments import describe, parse_addition, parse_change, parse_search
 
 DEVICE = Device(74, 4, 1, "1.2.3.4", 5678, "5.6.7.8", 5679, "sdb1", 100.0, "snet: shiny")
 OTHER = Device(7, 14, 11, "1.2.3.40", 567, "5.6.7.80", 9, "sdb11", 10.0, "dull")

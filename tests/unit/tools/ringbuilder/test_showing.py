@@ -7,9 +7,9 @@ import pytest
 from objstore.devices import Device
 from objstore.ring.builder import new_builder
 from objstore.ring.builderfile import load_builder, save_builder
-from objstore.ring.settings import Settings
-from objstore.tools.ringbuilder.dispersion import tier_reports
-from objstore.tools.ringbuilder.tables import table
+from objstore.ring.settings import RingSettings
+from objstore.tools.ringbuilder.report import table
+from objstore.tools.ringbuilder.showing import tier_reports
 from tests.unit.tools.ringbuilder.conftest import NOW, Shell
 
 
@@ -190,7 +190,7 @@ def test_dispersion_by_tier(shell: Shell) -> None:
 @pytest.mark.parametrize("replicas", [1, 2.5, 3])
 def test_the_tiers_of_a_level_have_all_replicas(replicas: float) -> None:
     devices = [Device(n, n % 2, n % 3, f"10.0.0.{n % 4}", 1, "h", 1, f"d{n}", 1.0 + n) for n in range(9)]
-    builder = new_builder(Settings(6, replicas), devices)
+    builder = new_builder(RingSettings(6, replicas), devices)
     builder.rebalance(1, 0.0)
     assert builder.layout is not None
     reports = tier_reports(builder, builder.layout, builder.tiers)

@@ -27,7 +27,7 @@ ELSEWHERE = (
     "objstore.db",
     "objstore.object",
     "objstore.operators",
-    "objstore.ring.build",
+    "objstore.ring.builder",
     "objstore.ring.plain_pickle",
     "objstore.ring.swift_import",
     "objstore.tools",

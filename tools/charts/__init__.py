@@ -1,0 +1,1 @@
+"""Charts of rings, drawn by matplotlib."""

@@ -1,0 +1,45 @@
+"""What every command is built on: groups that import a command when it is asked for, and the error of an operator."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import click
+
+from objstore.errors import StoreError
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are given as "module:name"."""
+
+    def __init__(self, *arguments: Any, where: Mapping[str, str], **options: Any) -> None:
+        """`where` is by the command's name."""
+        super().__init__(*arguments, **options)
+        self._where = where
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted(self._where)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, None if there is none."""
+        where = self._where.get(cmd_name)
+        if where is None:
+            return None
+        module, _, name = where.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@dataclass(eq=False)
+class OperatorProblem(StoreError):
+    """A command cannot do what it was asked: what stands in the way, and what to do about it."""
+
+    message: ClassVar[str] = "{reason}; {remedy}"
+
+    reason: str
+    remedy: str

@@ -1,1 +1,0 @@
-"""objstore dispersion: things spread over the partitions, to see whether their copies are where they should be."""
