@@ -26,7 +26,7 @@ test: $(INSTALLED) $(PROGRAMS) $(SWIFT_INSTALLED)  ## Run all tests; TESTS=path 
 	@test ! -x $(SWIFT)/bin/swift-ring-builder || export OBJSTORE_SWIFT_PYTHON=$(CURDIR)/$(SWIFT)/bin/python; \
 	$(BIN)/python -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)
 
-simulate: $(INSTALLED)  ## Replay a simulated cluster: SEED=n HOURS=h; a failing one is shrunk to a short story
+simulate: $(INSTALLED)  ## Replay a simulated cluster: SEED=n HOURS=h; a failing one is shrunk to a short trace
 	$(BIN)/python -m tests.simulation one $(or $(SEED),1) --hours $(or $(HOURS),10) --shrink
 
 simulate-many: $(INSTALLED)  ## Simulate N=100 seeds of HOURS=10 in parallel, and print those that fail

@@ -19,11 +19,11 @@ FAILING_MAX: Final = 8  # that many failing seeds say enough
 def one(chosen: argparse.Namespace) -> int:
     """Replay a seed, and shrink it if it fails."""
     result = run_one(make_plan(chosen.seed, chosen.hours))
-    print(report(result, whole_story=chosen.story))
+    print(report(result, whole_trace=chosen.trace))
     if result.failed and chosen.shrink:
         print("shrinking ...")
         shortest = shrink(result.plan, 1, lambda line: print(line, flush=True))
-        print(report(shortest, whole_story=True))
+        print(report(shortest, whole_trace=True))
     return int(result.failed)
 
 
@@ -75,7 +75,7 @@ def main() -> int:
     command = commands.add_parser("one", help=one.__doc__)
     command.add_argument("seed")
     command.add_argument("--hours", type=float, default=10.0)
-    command.add_argument("--story", action="store_true", help="the whole story, not its end alone")
+    command.add_argument("--trace", action="store_true", help="the whole trace, not its end alone")
     command.add_argument("--shrink", action="store_true")
     command.set_defaults(function=one)
     command = commands.add_parser("many", help=many.__doc__)

@@ -33,7 +33,7 @@ class SimulatedCalls:
         self._root = root
         self._random = random
         self._now = now
-        self._graves = 0
+        self._undo_copies = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -276,12 +276,12 @@ class SimulatedCalls:
         disk.changed(now, directory, before, (os.stat(directory).st_ino, *inodes), undo, forget)
         disk.write_back(now)
 
-    def _bury(self, disk: SimulatedDisk, path: str) -> str:
+    def _keep_for_undo(self, disk: SimulatedDisk, path: str) -> str:
         """Keep a file that is about to lose its name, in case that the loss is lost."""
-        self._graves += 1
-        grave = f"{disk.graveyard}/{self._graves}"
-        os.link(path, grave, follow_symlinks=False)
-        return grave
+        self._undo_copies += 1
+        undo_copy = f"{disk.undo_folder}/{self._undo_copies}"
+        os.link(path, undo_copy, follow_symlinks=False)
+        return undo_copy
 
     def link(self, source: str, target: str, *, dst_dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
         path = target if dst_dir_fd is None else f"{self._path_of(dst_dir_fd)}/{target}"
@@ -304,9 +304,11 @@ class SimulatedCalls:
         if status.st_mode & 0o170000 == 0o040000:
             os.unlink(path)  # raises
         before = self._mtime(os.path.dirname(path))
-        grave = self._bury(disk, path)
+        undo_copy = self._keep_for_undo(disk, path)
         os.unlink(path)
-        self._named(disk, path, before, (status.st_ino,), lambda: os.rename(grave, path), lambda: os.unlink(grave))
+        self._named(
+            disk, path, before, (status.st_ino,), lambda: os.rename(undo_copy, path), lambda: os.unlink(undo_copy)
+        )
 
     remove = unlink
 
@@ -319,17 +321,17 @@ class SimulatedCalls:
         status = os.lstat(source)
         before, source_before = self._mtime(os.path.dirname(target)), self._mtime(os.path.dirname(source))
         replaced = os.path.isfile(target)
-        grave = self._bury(disk, target) if replaced else ""
+        undo_copy = self._keep_for_undo(disk, target) if replaced else ""
         os.rename(source, target)
         self._touch(os.path.dirname(source), self._now(disk.node))
 
         def undo() -> None:
             os.rename(target, source)
             os.utime(os.path.dirname(source), ns=(source_before, source_before))
-            if grave:
-                os.rename(grave, target)
+            if undo_copy:
+                os.rename(undo_copy, target)
 
-        forget = (lambda: os.unlink(grave)) if grave else None
+        forget = (lambda: os.unlink(undo_copy)) if undo_copy else None
         inodes = (status.st_ino, os.stat(os.path.dirname(source)).st_ino)
         self._named(disk, target, before, inodes, undo, forget)
 

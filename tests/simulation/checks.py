@@ -8,8 +8,8 @@ from typing import Final
 
 from objstore.object.fileset import FileSet, judge
 from objstore.object.metadata import PostedMetadata
-from tests.simulation.census import Census, Copy, read_metadata
 from tests.simulation.clients import CHECK_NUMBER, Clients
+from tests.simulation.copy_inventory import Copy, CopyInventory, read_metadata
 from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
@@ -30,14 +30,14 @@ class Checks:
         self._world = world
         self._model = model
         self._clients = clients
-        self._census = Census(world)
+        self._inventory = CopyInventory(world)
         self._copies: dict[str, list[Copy]] = {}
         self._expiry = Expiry(world, model)
         self.findings = Findings(world)
 
     def stored(self) -> None:
         """What holds at any time: all that was acknowledged lies on some disk, and nothing newer but what was begun."""
-        self._copies = self._census.objects()
+        self._copies = self._inventory.objects()
         for name in sorted(self._model.objects):
             self._stored(self._model.objects[name])
 
@@ -83,7 +83,7 @@ class Checks:
             self.findings.wrong(f"{model.name} is of {stamp}; expected one of {said}")
             return
         self.findings.objects[model.name] = data
-        found = self._census.good_body(digest, merged.data.name, self._copies)
+        found = self._inventory.good_body(digest, merged.data.name, self._copies)
         if found is None:
             self.findings.wrong(f"{model.name}: no copy of {data} is whole")
             return
@@ -114,7 +114,7 @@ class Checks:
             data = merged.data
             if data is None or data.timestamp in acknowledged:
                 return merged
-            if self._census.good_body(digest, data.name, self._copies) is not None:
+            if self._inventory.good_body(digest, data.name, self._copies) is not None:
                 return merged
             names.discard(data.name)
 
@@ -123,9 +123,9 @@ class Checks:
         if self._world.hub.now - self._world.destroyed_at < AFTERMATH_SECONDS:
             return
         path = path_of(write.name)
-        held = [copy.names for copy in self._census.copies_of(path)]
+        held = [copy.names for copy in self._inventory.copies_of(path)]
         # The damage of a copy may have come to light when it had just got the write.
-        held += self._census.set_aside(path)
+        held += self._inventory.set_aside(path)
         having = sum(any(name[:TIMESTAMP_LENGTH] >= write.timestamp for name in names) for names in held)
         if having < QUORUM:
             self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
@@ -216,7 +216,7 @@ class Checks:
                 apart.setdefault((digest, copy.kind), []).append(copy)
         for (digest, _), copies in apart.items():
             partition = int(copies[0].partition)
-            primaries = self._census.primaries(copies[0].kind, partition)
+            primaries = self._inventory.primaries(copies[0].kind, partition)
             for copy in copies:
                 if copy.disk not in primaries and copy.names:
                     self.findings.wrong(f"{copy.disk} still has {digest} {copy.names} as a handoff")

@@ -50,7 +50,7 @@ class SimulatedDisk:
     node: str
     name: str
     path: str
-    graveyard: str
+    undo_folder: str
     random: Random
     state: str = ""
     failure_rate: float = 0.0
@@ -59,12 +59,12 @@ class SimulatedDisk:
     journal: deque[Change] = field(default_factory=deque)
     newest: dict[int, int] = field(default_factory=dict)  # inode -> its last change
     unflushed: dict[int, Unflushed] = field(default_factory=dict)
-    lost: int = 0  # what crashes have undone, for the story
+    lost: int = 0  # what crashes have undone, for the trace
 
     @property
     def away(self) -> str:
         """Where it lies while it is not mounted."""
-        return f"{self.graveyard}.away"
+        return f"{self.undo_folder}.away"
 
     @property
     def place(self) -> str:

@@ -1,4 +1,4 @@
-"""Runs simulations in processes of their own, many at a time, and shrinks those that fail to a short story."""
+"""Runs simulations in processes of their own, many at a time, and shrinks those that fail to a short trace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.simulation.run import Result, run
 
 HANGING_SECONDS: Final = 240.0  # of the processor: how long it takes by the clock depends on who else is at work
 ASLEEP_SECONDS: Final = 3600.0
-STORY_LINES: Final = 400
+TRACE_LINES: Final = 400
 SHRINKING_RUNS_MAX: Final = 120
 Before = Callable[[], object]
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def _start(plan: Plan, before: Before) -> _Child:
     os.close(reading)
     content = b""
     try:
-        # What a killed greenlet leaves says nothing; what matters is in the story.
+        # What a killed greenlet leaves says nothing; what matters is in the trace.
         sys.stderr = io.StringIO()
         before()
         content = msgspec.msgpack.encode(run(plan))
@@ -151,12 +151,12 @@ def shrink(plan: Plan, jobs: int, say: Callable[[str], object]) -> Result:
     return best
 
 
-def report(result: Result, whole_story: bool = False) -> str:
+def report(result: Result, whole_trace: bool = False) -> str:
     """What happened, for people."""
-    lines = result.story if whole_story else result.story[-STORY_LINES:]
+    lines = result.trace if whole_trace else result.trace[-TRACE_LINES:]
     state = "fails" if result.failed else "is fine"
     head = (
         f"seed {result.plan.seed} over {result.plan.hours:g} hours {state}: {result.seconds:.1f} s,"
-        f" {result.requests} requests, {result.changes} changes of disks, trace {result.trace}"
+        f" {result.requests} requests, {result.changes} changes of disks, trace digest {result.trace_digest}"
     )
     return "\n".join([*lines, head, *(f"  * {violation}" for violation in result.violations)])

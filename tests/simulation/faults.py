@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from objstore.system import concurrency
-from tests.simulation.census import Census
+from tests.simulation.copy_inventory import CopyInventory
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.network import Weather
+from tests.simulation.network import NetworkConditions
 from tests.simulation.node import EPOCH, Node
 from tests.simulation.plan import Event
 from tests.simulation.services import make_services
@@ -28,7 +28,7 @@ class Faults:
         self.world = world
         self.over = False
         self._random = world.stream("faults")
-        self._storms: list[Weather] = []
+        self._active_conditions: list[NetworkConditions] = []
         self._damaged: set[str] = set()
         self.damaged: Callable[[str], None] = lambda path: None  # called with some of the files whose bits have flipped
         self._spent = False
@@ -51,8 +51,8 @@ class Faults:
         self.over = True
         world = self.world
         world.network.cut.clear()
-        self._storms.clear()
-        self._weather_changes()
+        self._active_conditions.clear()
+        self._apply_worst_conditions()
         for disk in world.disks.values():
             self._mount(disk)
             disk.state = ""
@@ -68,9 +68,9 @@ class Faults:
         What was acknowledged is on a quorum of devices, so it survives the loss of one. The next loss is allowed when
         all is healed, or nothing would be lost that is not elsewhere.
         """
-        census = Census(self.world)
+        inventory = CopyInventory(self.world)
         self._damaged = {each for each in self._damaged if os.path.exists(each)}
-        if self._spent and not census.is_healed(self._damaged) and (why := census.only_here(disk, self._damaged)):
+        if self._spent and not inventory.is_healed(self._damaged) and (why := inventory.only_here(disk, self._damaged)):
             self.world.note(disk.node, disk.name, f"is spared ({what}):", why)
             return False
         self._spent = True
@@ -129,21 +129,23 @@ class Faults:
             world.note(node.name, "reachable again")
             world.network.cut -= pairs
 
-    def do_weather(self, details: dict[str, Any]) -> None:
+    def do_conditions(self, details: dict[str, Any]) -> None:
         rates = {name: rate for name, rate in details.items() if name != "seconds"}
-        storm = Weather(**rates)
-        self._storms.append(storm)
-        self._weather_changes()
+        conditions = NetworkConditions(**rates)
+        self._active_conditions.append(conditions)
+        self._apply_worst_conditions()
         concurrency.sleep(details["seconds"])
-        if storm in self._storms:
-            self._storms.remove(storm)
-            self._weather_changes()
+        if conditions in self._active_conditions:
+            self._active_conditions.remove(conditions)
+            self._apply_worst_conditions()
 
-    def _weather_changes(self) -> None:
-        worst = Weather()
+    def _apply_worst_conditions(self) -> None:
+        worst = NetworkConditions()
         for name in ("lost", "broken", "repeated", "delayed"):
-            setattr(worst, name, max((getattr(storm, name) for storm in self._storms), default=0.0))
-        self.world.network.weather = worst
+            setattr(
+                worst, name, max((getattr(conditions, name) for conditions in self._active_conditions), default=0.0)
+            )
+        self.world.network.conditions = worst
         self.world.note("~~", worst)
 
     # Disks

@@ -9,8 +9,8 @@ import msgspec
 
 from objstore.paths import ResourcePath
 from objstore.system import concurrency
-from tests.simulation.census import Census, read_table
 from tests.simulation.clients import CHECK_NUMBER, Clients
+from tests.simulation.copy_inventory import CopyInventory, read_table
 from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.model import Kind, Model, Write
@@ -36,7 +36,7 @@ class Listings:
         self._world = world
         self._model = model
         self._clients = clients
-        self._census = Census(world)
+        self._inventory = CopyInventory(world)
         self._expiry = Expiry(world, model)
         self._findings = findings
         self._look_again = look_again
@@ -90,9 +90,9 @@ class Listings:
     def _databases(self) -> None:
         """All replicas of each database hold the same rows."""
         for kind in ("container", "account"):
-            for digest, files in sorted(self._census.databases(kind).items()):
+            for digest, files in sorted(self._inventory.databases(kind).items()):
                 partition = int(files[0][1].split("/")[-4])
-                primaries = self._census.primaries(kind, partition)
+                primaries = self._inventory.primaries(kind, partition)
                 contents = {}
                 for disk, path in files:
                     if disk not in primaries:
@@ -144,7 +144,7 @@ class Listings:
     def _unreaped(self) -> str:
         """What is left in a deleted account."""
         digest = self._world.hasher.hexdigest(ResourcePath(OTHER_ACCOUNT))
-        for disk, path in self._census.databases("account").get(digest, ()):
+        for disk, path in self._inventory.databases("account").get(digest, ()):
             if rows := read_table(path, "SELECT name FROM row WHERE NOT deleted"):
                 return f"{disk} still has {rows} in the deleted account"
         return ""

@@ -38,7 +38,7 @@ class Host(Protocol):
 
 
 @dataclass
-class Weather:
+class NetworkConditions:
     """How bad the network is: rates of what happens to a message, and seconds of delay."""
 
     lost: float = 0.0
@@ -56,7 +56,7 @@ class Network:
     note: Callable[..., None]
     hosts: dict[str, Host] = field(default_factory=dict)  # by address
     cut: set[tuple[str, str]] = field(default_factory=set)
-    weather: Weather = field(default_factory=Weather)
+    conditions: NetworkConditions = field(default_factory=NetworkConditions)
     written: Callable[[int, BackendRequest], None] = lambda operation, request: None
     requests: int = 0
 
@@ -65,13 +65,13 @@ class Network:
 
     def delay(self) -> float:
         seconds = self.random.uniform(0.0002, 0.003)
-        if self.happens(self.weather.delayed):
-            seconds += self.random.expovariate(1 / self.weather.delay_seconds)
+        if self.happens(self.conditions.delayed):
+            seconds += self.random.expovariate(1 / self.conditions.delay_seconds)
         return seconds
 
     def passes(self, source: str, target: str) -> bool:
         """Whether a message gets through."""
-        return (source, target) not in self.cut and not self.happens(self.weather.lost)
+        return (source, target) not in self.cut and not self.happens(self.conditions.lost)
 
 
 class SimulatedTransport(Transport):
@@ -114,13 +114,13 @@ class SimulatedTransport(Transport):
         concurrency.sleep(network.delay())
         if not network.passes(self._source, host.name):
             return
-        if network.happens(network.weather.repeated):
+        if network.happens(network.conditions.repeated):
             spawn_for(None, None, self._repeat, host, request, body)
         answer = serve(host, request, body)
         concurrency.sleep(network.delay())
         if not network.passes(host.name, self._source):
             return
-        if isinstance(answer, Answer) and len(answer.body) and network.happens(network.weather.broken):
+        if isinstance(answer, Answer) and len(answer.body) and network.happens(network.conditions.broken):
             answer.broken_at = network.random.randrange(len(answer.body))
         exchange.settle(answer)
 
@@ -137,7 +137,7 @@ class SimulatedTransport(Transport):
         """See Transport."""
         host = self._connect(request)
         network = self._network
-        breaks_after = network.random.randrange(4) if network.happens(network.weather.broken) else None
+        breaks_after = network.random.randrange(4) if network.happens(network.conditions.broken) else None
         upload = SimulatedUpload(request, timeout_seconds, breaks_after)
         environ = environ_of(request, upload.body)
         environ["HTTP_TRANSFER_ENCODING"] = "chunked"

@@ -116,7 +116,7 @@ class Node:
         self.power = True
         self.log: deque[str] = deque(maxlen=LOG_LINES_KEPT)
         self.bugs: list[str] = []
-        for folder in ("devices", "rings", "recon", "graves"):
+        for folder in ("devices", "rings", "recon", "undo"):
             os.makedirs(f"{self.path}/{folder}")
 
     def owns(self, device: Device) -> bool:
@@ -130,10 +130,10 @@ class Node:
     def add_disk(self, name: str) -> None:
         """A new device, mounted."""
         path = f"{self.path}/devices/{name}"
-        grave = f"{self.path}/graves/{name}"
+        undo_copy = f"{self.path}/undo/{name}"
         os.mkdir(path, 0o700)
-        os.mkdir(grave)
-        disk = SimulatedDisk(self.name, name, path, grave, self.world.stream(f"disk {self.name} {name}"))
+        os.mkdir(undo_copy)
+        disk = SimulatedDisk(self.name, name, path, undo_copy, self.world.stream(f"disk {self.name} {name}"))
         self.disks[name] = disk
         self.world.calls.disks[f"{self.name}/devices/{name}"] = disk
 

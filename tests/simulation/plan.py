@@ -38,7 +38,7 @@ FAULTS: Final = {
     "kill": 6,
     "crash_proxy": 4,
     "cut": 10,
-    "weather": 14,
+    "conditions": 14,
     "disk": 12,
     "unmount": 5,
     "wipe": 8,
@@ -50,7 +50,7 @@ FAULTS: Final = {
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens at a time; `number` names it in stories and tells operations apart."""
+    """Something that happens at a time; `number` names it in traces and tells operations apart."""
 
     at: float
     number: int
@@ -170,7 +170,7 @@ def _fault_details(random: Random, kind: str, lasting: float) -> dict[str, Any]:
     match kind:
         case "crash_at":
             return {"node": node, "changes": random.randint(1, 120), "seconds": lasting}
-        case "weather":
+        case "conditions":
             rates = {name: round(random.choice((0, 0.02, 0.2)) * random.random(), 4) for name in ("lost", "broken")}
             rates["repeated"] = round(random.choice((0, 0.1, 0.5)) * random.random(), 4)
             rates["delayed"] = round(random.choice((0.05, 0.3)) * random.random(), 4)

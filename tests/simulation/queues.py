@@ -12,7 +12,7 @@ from objstore.object.container_updates.pending import load
 from objstore.object.container_updates.sender import EXPIRING_ACCOUNT
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
-from tests.simulation.census import Census, read_table
+from tests.simulation.copy_inventory import CopyInventory, read_table
 from tests.simulation.findings import Findings
 from tests.simulation.model import Model
 from tests.simulation.node import EPOCH
@@ -36,7 +36,7 @@ class Queues:
     def __init__(self, world: World, model: Model, findings: Findings) -> None:
         self._world = world
         self._model = model
-        self._census = Census(world)
+        self._inventory = CopyInventory(world)
         self._findings = findings
         self._now = EPOCH + world.hub.now
         self._standings: dict[ResourcePath, Status] = {}
@@ -52,7 +52,7 @@ class Queues:
     def _updates(self) -> None:
         """No update waits but what is for containers that are gone; and that does wait."""
         told = set()
-        for path in self._census.pending():
+        for path in self._inventory.pending():
             update = load(path)
             name = f"{update.container}/{update.row.name}"
             told.add(name)
@@ -67,7 +67,7 @@ class Queues:
                 self._findings.wrong(f"{name} is in no container, and no update of it waits: {state}")
 
     def _read_databases(self) -> None:
-        for files in self._census.databases("container").values():
+        for files in self._inventory.databases("container").values():
             for _, path in files:
                 for account, container, *standing in read_table(path, _STANDING):
                     place = ResourcePath(account, container)
@@ -125,6 +125,6 @@ class Queues:
     def _is_seen(self, path: ResourcePath, timestamp: str, policies: tuple[Policy, ...]) -> bool:
         """Whether a server answers with something so new; it does not tell of metadata beside a tombstone."""
         kinds = {policy.data_dir.replace("objects", "object") for policy in policies}
-        found = [copy.standing for copy in self._census.copies_of(path) if copy.kind in kinds]
+        found = [copy.standing for copy in self._inventory.copies_of(path) if copy.kind in kinds]
         newest = [each.newest_timestamp if each.data else each.timestamp for each in found]
         return any(each[:TIMESTAMP_LENGTH] >= timestamp[:TIMESTAMP_LENGTH] for each in newest)

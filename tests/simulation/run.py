@@ -10,9 +10,9 @@ from typing import Final
 
 from objstore.object.metadata import ObjectMetadata
 from objstore.system import concurrency
-from tests.simulation.census import read_metadata
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
+from tests.simulation.copy_inventory import read_metadata
 from tests.simulation.faults import Faults
 from tests.simulation.hub import spawn_for
 from tests.simulation.model import Model
@@ -30,8 +30,8 @@ class Result:
 
     plan: Plan
     violations: list[str]
-    story: list[str]
-    trace: str
+    trace: list[str]
+    trace_digest: str
     seconds: float
     answers: dict[str, int] = field(default_factory=dict)
     requests: int = 0
@@ -74,8 +74,8 @@ def _run(world: World, plan: Plan, began: float) -> Result:
     return Result(
         plan,
         found,
-        world.story,
-        world.trace.hexdigest(),
+        world.trace,
+        world.trace_digest.hexdigest(),
         time.process_time() - began,
         clients.answers,
         world.network.requests,

@@ -52,7 +52,7 @@ def test_a_seed_replays_exactly() -> None:
     for hash_seed in ("1", "2"):
         done = simulate("one", "replay", "--hours", HOURS, PYTHONHASHSEED=hash_seed)
         assert done.returncode == 0, done.stdout + done.stderr
-        traces.add(done.stdout.rpartition("trace ")[2])
+        traces.add(done.stdout.rpartition("trace digest ")[2])
     assert len(traces) == 1
 
 

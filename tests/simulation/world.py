@@ -1,4 +1,4 @@
-"""The simulated cluster: nodes, network, rings, and the story of what happened."""
+"""The simulated cluster: nodes, network, rings, and the trace of what happened."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class World:
         base = "/dev/shm" if os.path.isdir("/dev/shm") else None
         self.root = tempfile.mkdtemp(prefix="objstore-simulation-", dir=base)
         self.nodes: dict[str, Node] = {}
-        self.story: list[str] = []
-        self.trace = blake2b(digest_size=16)
+        self.trace: list[str] = []
+        self.trace_digest = blake2b(digest_size=16)
         self.troubled: dict[str, float] = {}
         self.destroyed_at = -1e9  # when a copy was last destroyed, or began to be
         self.after_crash: Callable[[], None] = lambda: None
@@ -98,14 +98,14 @@ class World:
         return node.time() if node is not None else EPOCH + self.hub.now
 
     def note(self, who: str, *what: object) -> None:
-        """A line of the story."""
+        """A line of the trace."""
         line = f"{self.hub.now:12.3f} {who:3} {' '.join(str(each) for each in what)}"
-        self.story.append(line)
-        self.trace.update(line.encode())
+        self.trace.append(line)
+        self.trace_digest.update(line.encode())
 
     def before_change(self, disk: SimulatedDisk, call: str) -> None:
         """A node is about to change something on a disk: this may be its last deed."""
-        self.trace.update(f"{self.hub.now:.6f}{disk.name}{call}".encode())
+        self.trace_digest.update(f"{self.hub.now:.6f}{disk.name}{call}".encode())
         node = self.nodes[disk.node]
         if node.changes_left is not None and node.owner is not None and current_owner() is node.owner:
             node.changes_left -= 1

@@ -43,7 +43,7 @@ class Copy:
         return tuple(sorted(set(standing.names) - set(standing.obsolete)))
 
 
-class Census:
+class CopyInventory:
     """All copies of everything."""
 
     def __init__(self, world: World) -> None:
