@@ -79,6 +79,22 @@ def test_xml_rows(client: Client, full: str) -> None:
     assert root[1].attrib["name"] == "a/"
 
 
+def test_xml_leads_down_through_names_with_blanks_of_all_kinds(client: Client, container: str) -> None:
+    name = "a\tb\nc\rd/e\t\n\r/f g"
+    client.put(f"{container}/{name}", b"x")
+    found, listed = "", [name]
+    while not (found := _first_of_xml(client, container, found)).endswith("g"):
+        listed.append(found)
+    assert found == name
+    assert listed[1:] == ["a\tb\nc\rd/", "a\tb\nc\rd/e\t\n\r/"]
+
+
+def _first_of_xml(client: Client, container: str, prefix: str) -> str:
+    """The first entry below a prefix, as a parser reads it."""
+    entry = ElementTree.fromstring(client.get(container, format="xml", delimiter="/", prefix=prefix).body)[0]
+    return entry.attrib["name"] if entry.tag == "subdir" else entry.findtext("name") or ""
+
+
 def test_counts_come_with_every_listing(client: Client, full: str) -> None:
     for query in ({}, {"format": "json"}, {"format": "xml"}):
         headers = client.get(full, **query).headers

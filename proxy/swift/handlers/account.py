@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from xml.sax.saxutils import quoteattr
 
 from objstore.headers import OWNER_ONLY, Client, Owner, Sysmeta, is_true
 from objstore.http.errors import HttpError
@@ -25,13 +24,14 @@ from objstore.proxy.swift.handlers.common import (
 )
 from objstore.proxy.swift.methods import OF_ACCOUNTS
 from objstore.proxy.swift.request import ACCESS_CONTROL_KEY, SwiftRequest
+from objstore.xmltext import DECLARATION, escaped
 
 META: Final = Client.ACCOUNT_META_PREFIX
 OWN_HEADERS: Final = frozenset(name for name in OWNER_ONLY if name.startswith("X-Account-"))
 EMPTY_LISTINGS: Final = {
     "plain": "",
     "json": "[]",
-    "xml": '<?xml version="1.0" encoding="UTF-8"?>\n<account name={}>\n</account>',
+    "xml": DECLARATION + '<account name="{}">\n</account>',
 }
 
 
@@ -57,7 +57,7 @@ class AccountHandler:
         opened = self._accounts.open(self._reading(request, query), wanted.name)
         body = opened.body
         if body is None:
-            name = quoteattr(request.storage_resource.account)
+            name = escaped(request.storage_resource.account)
             body = EMPTY_LISTINGS[wanted.name].replace("{}", name).encode()
         return wanted.answer(self._headers(opened.info, request), body)
 

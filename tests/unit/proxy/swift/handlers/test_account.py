@@ -46,13 +46,13 @@ def test_absent_and_deleted_ones(method: str) -> None:
     [
         ("", 204, b""),
         ("format=json", 200, b"[]"),
-        ("format=xml", 200, b'<?xml version="1.0" encoding="UTF-8"?>\n<account name="AUTH_&lt;a">\n</account>'),
+        ("format=xml", 200, b'<?xml version="1.0" encoding="UTF-8"?>\n<account name="AUTH_&lt;a&#9;b&#10;">\n</account>'),
     ],
 )
 def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, body: bytes) -> None:
     store = Store(ON_DEMAND)
     store.account = Reply(404)
-    answer = store.send("GET", "/v1/AUTH_<a", query=query)
+    answer = store.send("GET", "/v1/AUTH_<a\tb\n", query=query)
     assert (answer.status, answer.body) == (status, body)
     assert answer.headers["X-Account-Container-Count"] == "0"
     head = store.send("HEAD", PATH, query=query)
