@@ -46,7 +46,11 @@ def test_absent_and_deleted_ones(method: str) -> None:
     [
         ("", 204, b""),
         ("format=json", 200, b"[]"),
-        ("format=xml", 200, b'<?xml version="1.0" encoding="UTF-8"?>\n<account name="AUTH_&lt;a&#9;b&#10;">\n</account>'),
+        (
+            "format=xml",
+            200,
+            b'<?xml version="1.0" encoding="UTF-8"?>\n<account name="AUTH_&lt;a&#9;b&#10;">\n</account>',
+        ),
     ],
 )
 def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, body: bytes) -> None:
