@@ -25,7 +25,7 @@ LOCK_FILE: Final = "lock"
 DEVELOPMENT_USERS_FILE: Final = "development-users.toml"
 PROXY_FILE: Final = "proxy.toml"
 PROXY_TEXT: Final = """\
-# Options of the proxy; docs/configuration.md lists all. Where it listens, the command line says.
+# Options of the proxy; docs/reference/configuration.md lists all. Where it listens, the command line says.
 
 [log]
 level = "warning"       # "info" adds a line for each request

@@ -212,7 +212,7 @@ def test_the_same_words_end_with_the_same_status_and_devices(swift: Command, our
     assert built.next_part_power == converted.next_part_power
 
 
-# What docs/operations.md says of them: the lines before, the line, and what Swift's and ours end with.
+# What docs/reference/ring-builder.md says of them: the lines before, the line, and what Swift's and ours end with.
 DIFFERENT = {
     "a builder that was never balanced has no ring": (["create 6 3 1", f"add {FOUR}"], "write_ring", 0, 2),
     "a search takes several values": (BALANCED, "search d0 d1", 2, 0),

@@ -86,6 +86,6 @@ def test_every_bug_has_its_place_in_the_program() -> None:
 
 
 def test_every_bug_is_documented() -> None:
-    page = (ROOT / "docs" / "simulation.md").read_text()
+    page = (ROOT / "docs/develop/simulation.md").read_text()
     shown = {(name, int(seeds)) for name, seeds in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", page, re.MULTILINE)}
     assert shown == {(mutant.name, mutant.seeds) for mutant in MUTANTS}

@@ -1,9 +1,10 @@
-"""docs/operations.md describes every command and option there is, and no other."""
+"""docs/reference describes every command and option there is, and no other."""
 
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import click
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from objstore.tools.main import objstore
 from objstore.tools.ring_builder import ring_builder
 from tests.tidy.repository import ROOT
+
+PAGES: Final = ("commands.md", "ring-builder.md")
 
 
 def commands(group: click.Group, prefix: str = "objstore") -> Iterator[tuple[str, click.Command]]:
@@ -31,8 +34,8 @@ def options(command: click.Command) -> set[str]:
 
 
 def documented() -> dict[str, set[str]]:
-    """The options documented for each command: those of its section, and of sections for many that it links to."""
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    """The options documented for each command: those of its section, and of the shared sections it links to."""
+    text = "".join((ROOT / "docs/reference" / page).read_text(encoding="utf-8") for page in PAGES)
     _, *parts = re.split(r"^### (.+)$", text, flags=re.MULTILINE)
     bodies = dict(zip(parts[::2], parts[1::2], strict=True))
     own = {name: set(re.findall(r"^\| `(--[a-z0-9-]+)` \|", body, re.MULTILINE)) for name, body in bodies.items()}
@@ -64,7 +67,7 @@ def test_help_is_short_and_complete() -> None:
 def printed_lines() -> list[tuple[str, str]]:
     """The document and the words after `objstore` of every line of a code block that calls it."""
     found = []
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))):
         text = path.read_text(encoding="utf-8")
         blocks = re.findall(r"^```\w+\n(.*?)^```$|((?:^ {4}.*\n)+)", text, re.MULTILINE | re.DOTALL)
         for block in ("".join(pair).replace("\\\n", " ") for pair in blocks):

@@ -31,13 +31,16 @@ STORAGE: Final = ("object.toml", "container.toml", "account.toml")
 SHARED: Final = {"All services": ("proxy.toml", *STORAGE), "Storage servers": STORAGE}
 REQUIRED: Final = "required"
 NO_DEFAULT: Final = "none"
+DOCUMENTS: Final = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+# What a reader is led to by links from the index, in one step or several.
+INDEX: Final = ROOT / "docs/index.md"
 
 
 def documented() -> dict[str, dict[str, str]]:
     """For each file: option (as "table.key") -> default as written."""
     found: dict[str, dict[str, str]] = {file: {} for file in FILES}
     chapter, table = "", ""
-    for line in (ROOT / "docs/configuration.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "docs/reference/configuration.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             chapter, table = line[3:], ""
         elif heading := re.fullmatch(r"### (\[\[?)(\w+)\]\]?", line):
@@ -144,7 +147,7 @@ def defined(path: Path) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_name_only_what_exists(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     names = named_files(text)
@@ -154,8 +157,41 @@ def test_documents_name_only_what_exists(document: Path) -> None:
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
+def anchors(text: str) -> set[str]:
+    """The names by which links may refer to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(document: Path) -> list[tuple[Path, str]]:
+    """The files in the repository that a page links to, each with the heading named after a hash or nothing."""
+    text = document.read_text(encoding="utf-8")
+    found = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text)
+    return [((document.parent / target).resolve() if target else document, heading) for target, heading in found]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_headings_that_exist(document: Path) -> None:
+    wrong = [
+        f"{target.name}#{heading}"
+        for target, heading in links(document)
+        if heading and heading not in anchors(target.read_text(encoding="utf-8"))
+    ]
+    assert wrong == []
+
+
+def test_the_index_leads_to_every_page() -> None:
+    reached, waiting = {INDEX}, [INDEX]
+    while waiting:
+        targets = {target for target, _ in links(waiting.pop()) if target.suffix == ".md"} - reached
+        reached |= targets
+        waiting += targets
+    decisions = {path for path in DOCUMENTS if path.parent.name == "decisions"}  # the index links to their folder
+    assert set(DOCUMENTS) - reached - decisions - {ROOT / "README.md"} == set()
+
+
 def test_the_architecture_walks_through_functions() -> None:
-    assert sum(map(len, named_files((ROOT / "docs/architecture.md").read_text(encoding="utf-8")).values())) > 20
+    assert sum(map(len, named_files((ROOT / "docs/develop/architecture.md").read_text(encoding="utf-8")).values())) > 20
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

@@ -71,7 +71,7 @@ def test_each_daemon_has_a_page_with_the_time_of_its_last_pass(node: Node) -> No
 
 def figures_of_documents() -> set[str]:
     """Those of the table of figures."""
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
     table = text.partition("| figure | labels | what |")[2].partition("\n\n")[0]
     return {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.partition(" | ")[0])}
 

@@ -1,4 +1,4 @@
-"""The examples of docs/operations.md do what it says, one after the other."""
+"""The examples of docs/reference/ring-builder.md do what it says, one after the other."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ HOURS: Final = 3600 * 30  # between two examples: nothing is locked any more
 
 
 def examples() -> list[str]:
-    """The lines of all console blocks of the section."""
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    section = text.split("\n## Rings: objstore-ring-builder\n")[1].split("\n## ")[0]
-    return [line for block in BLOCK.findall(section) for line in block.splitlines() if line.startswith("$")]
+    """The lines of all console blocks of the page."""
+    text = (ROOT / "docs/reference/ring-builder.md").read_text(encoding="utf-8")
+    return [line for block in BLOCK.findall(text) for line in block.splitlines() if line.startswith("$")]
 
 
 def test_every_example_ends_as_it_says(shell: Shell) -> None:
