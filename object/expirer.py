@@ -1,33 +1,133 @@
-"""The daemon that deletes objects whose time is over, by the queue that object servers fill as they store them.
+"""The object expirer: deletes objects whose X-Delete-At has passed.
 
-Every object server reads the whole queue. An entry is the turn of one of them, by the hash of the object's path; when
-it stays there, it becomes the turn of the next one, so that a server that is down holds nothing up.
+Object servers write a queue entry whenever they store an object that expires. An entry is a row of a container of
+`.expiring_objects`, named "1700000000-AUTH_test/photos/cat.jpg": the object expires at that second, unless a later
+write has changed it. The entry alone deletes nothing: the expirer asks all primaries of the object, and each of them
+decides by its own clock whether the object has expired. So one clock that is wrong by hours deletes nothing too soon.
+
+Every object server reads the whole queue. The hash of the object's path says which server deletes an entry first; if
+the entry is still there after TURN_SECONDS, the next server deletes it too, so a server that is down holds nothing up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import islice
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
+
+from msgspec import Struct
 
 from objstore.config.object import DelayConfig, ExpirerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
-from objstore.direct import Direct, account_headers, container_headers
+from objstore.direct import Direct, Reply, account_headers, container_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.object.container_updates.sender import EXPIRING_ACCOUNT
-from objstore.object.expiring import Action, QueueEntry, Verdict, decide, parse_entry
 from objstore.paths import ResourcePath
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
 from objstore.timestamps import Timestamp
 
-# For so long an entry is the turn of one server, then also that of the next.
+_NAME: Final = re.compile(r"(?P<due>\d{1,10})-(?P<path>[^/]+/[^/]+/.+)", re.ASCII | re.DOTALL)
+# Takes out a row that was written at its timestamp, whatever its offset, and none that was written later.
+_LAST_OFFSET: Final = 0xFFFF_FFFF
+
+
+class QueueEntry(Struct, frozen=True):
+    """A write made at `timestamp` said that `path` expires at `due`."""
+
+    queue: ResourcePath
+    name: str
+    due: int
+    path: ResourcePath
+    timestamp: Timestamp
+
+    @property
+    def removed_row(self) -> ObjectRow:
+        """The row that removes the entry from the queue."""
+        moment = Timestamp(self.timestamp.ticks, _LAST_OFFSET).internal
+        return ObjectRow(self.name, moment, 0, "application/deleted", "noetag", deleted=True)
+
+
+class Action(Enum):
+    """What the expirer does about an entry."""
+
+    DELETE = "deleted"
+    DROP = "dropped"  # a later write has replaced or deleted the object, or changed when it expires
+    WAIT = "waiting"
+
+
+class ExpiryDecision(Struct, frozen=True):
+    """An action; `timestamp` is that of the tombstone that DELETE writes."""
+
+    action: Action
+    timestamp: str = ""
+
+
+_WAIT: Final = ExpiryDecision(Action.WAIT)
+_DROP: Final = ExpiryDecision(Action.DROP)
+
+
+def parse_entry(queue: ResourcePath, listed: Mapping[str, Any]) -> QueueEntry | None:
+    """The entry of a row of the queue's listing; None if the row is not an entry."""
+    match = _NAME.fullmatch(str(listed.get("name", "")))
+    if match is None:
+        return None
+    try:
+        listed_at = Timestamp.from_isoformat(str(listed["last_modified"]))
+        path = ResourcePath.parse("/" + match["path"])
+    except (KeyError, ValueError):
+        return None
+    return QueueEntry(queue, match[0], int(match["due"]), path, listed_at)
+
+
+def decide(entry: QueueEntry, replies: Sequence[Reply], now: float, reclaim_seconds: float) -> ExpiryDecision:
+    """Decide from the answers of all primaries of the object to HEAD with X-Backend-Open-Expired.
+
+    - A primary does not answer: it may hold a newer write than the others, so wait for it.
+    - The newest version is as new as the entry and expires at another time: a later write has changed it, so drop.
+    - The newest version expires when the entry says, and every server that holds it says that it has expired: delete.
+      The tombstone gets the moment of expiry, so that it is kept long enough to be replicated, but is newer than the
+      version.
+    - No primary has a version as new as the entry: a handoff may still bring it. Wait, but not beyond the reclaim age.
+    """
+    if any(reply.status not in (200, 404) for reply in replies):
+        return _WAIT
+    asked = entry.timestamp.internal
+    gone = max((reply.headers.get(Backend.TIMESTAMP, "") for reply in replies if reply.status == 404), default="")
+    holders = [reply for reply in replies if reply.status == 200]
+    newest = max(map(_version, holders), default=("", ""))
+    if newest[0] > gone:
+        current = [reply for reply in holders if _version(reply) == newest]
+        if all(reply.headers.get(Client.DELETE_AT) == str(entry.due) for reply in current):
+            if all(Backend.EXPIRED in reply.headers for reply in current):
+                return ExpiryDecision(Action.DELETE, _tombstone(entry.due, newest[0]))
+            return _WAIT
+        seen = max(newest)
+    else:
+        seen = gone
+    return _DROP if seen >= asked or now > entry.due + reclaim_seconds else _WAIT
+
+
+def _version(reply: Reply) -> tuple[str, str]:
+    """When the object was written, and when it was last posted to."""
+    return reply.headers.get(Backend.DATA_TIMESTAMP, ""), reply.headers.get(Backend.TIMESTAMP, "")
+
+
+def _tombstone(due: int, data_timestamp: str) -> str:
+    data = Timestamp.parse(data_timestamp)
+    return max(Timestamp.from_seconds(due), Timestamp(data.ticks, data.offset + 1)).internal
+
+
+# One server alone deletes an entry for so long, then the next one does, too.
 TURN_SECONDS: Final = 300.0
-# A queue is named after a day, or up to a hundred seconds before it: it takes no new entries once that is over.
+# A queue container is named after the start of a day, or up to a hundred seconds before: after that day it gets no new
+# entries.
 QUEUE_SECONDS: Final = 2 * 86_400
 POLICIES_REMEMBERED_MAX: Final = 10_000
 _QUEUE_HEADERS: Final = {"Content-Type": "application/json", Backend.POLICY_INDEX: "0"}
@@ -35,7 +135,7 @@ _QUEUE_HEADERS: Final = {"Content-Type": "application/json", Backend.POLICY_INDE
 
 @dataclass(eq=False)
 class PolicyNotKnown(StoreError):
-    """The servers of a container cannot be asked, or do not agree."""
+    """The servers of a container do not answer, or do not agree on its policy."""
 
     message: ClassVar[str] = "the servers of {container} do not say what policy it has"
 
@@ -81,12 +181,12 @@ class ObjectExpirer:
             if action is not Action.WAIT:
                 finished.setdefault(entry.queue, []).append(entry.removed_row)
         for queue, rows in finished.items():
-            # A server that misses this has it from its replicas; at worst the entry is looked at again.
+            # A server that misses the update gets it from the other replicas; at worst the entry is looked at again.
             self._direct.send(self._rings.container, "UPDATE", queue, _QUEUE_HEADERS, encode_rows(rows))
         return Step.BUSY
 
     def _entries(self) -> Iterator[QueueEntry]:
-        """All entries that are due and this server's turn."""
+        """All entries that are due and that this server deletes now."""
         now = self._runtime.clock.now()
         share = self._share()
         for queue in self._queues(now):
@@ -106,7 +206,7 @@ class ObjectExpirer:
                     yield ResourcePath(EXPIRING_ACCOUNT, name)
 
     def _listed(self, queue: ResourcePath, now: float) -> Iterator[QueueEntry | None]:
-        """What stands in a queue up to now, in order; None for what is no entry of ours, or cannot be read."""
+        """The entries of a queue up to now, in order; None for a row that is no entry, and for a page not read."""
         marker = ""
         while True:
             page = self._direct.page(self._rings.container, queue, marker)
@@ -124,7 +224,7 @@ class ObjectExpirer:
             marker = page.entries[-1]["name"]
 
     def _share(self) -> tuple[int, list[int]]:
-        """Among how many the entries are divided, and the numbers of those that this process is."""
+        """How many servers divide the entries among them, and which of these numbers this process stands for."""
         if self._config.processes:
             return self._config.processes, [self._config.process]
         ring = self._rings.object(self._cluster.policies.default.index)
@@ -148,7 +248,7 @@ class ObjectExpirer:
         try:
             policy = self._policy_of(entry.path.container_path)
             if policy is None:
-                # Without its container nothing shows where it is, and whoever deleted that deleted the object before.
+                # Only the container tells the policy. Only empty containers are deleted: the object was deleted before.
                 is_old = entry.due + self._config.reclaim_age < self._runtime.clock.now()
                 return Action.DROP if is_old else Action.WAIT
             return self._delete_if_due(entry, policy)
@@ -165,8 +265,8 @@ class ObjectExpirer:
             return verdict.action
         return Action.DELETE if self._delete(entry, policy, verdict) else Action.WAIT
 
-    def _delete(self, entry: QueueEntry, policy: int, verdict: Verdict) -> bool:
-        """Whether all servers know that it is gone."""
+    def _delete(self, entry: QueueEntry, policy: int, verdict: ExpiryDecision) -> bool:
+        """Whether every primary has the tombstone."""
         partition, nodes = self._direct.primaries(self._rings.container, entry.path.container_path)
         headers = {
             Backend.POLICY_INDEX: str(policy),
@@ -178,9 +278,9 @@ class ObjectExpirer:
         return 204 in answered.statuses and all(status < 500 for status in answered.statuses)
 
     def _policy_of(self, container: ResourcePath) -> int | None:
-        """The policy of a container, None if there is no such container. Raises PolicyNotKnown if nobody can say.
+        """The policy of a container, None if there is no such container. Raises PolicyNotKnown.
 
-        While its replicas differ an object may have a newer version in another policy, and is left alone.
+        While its replicas differ, an object may have a newer version in another policy, and is left alone.
         """
         if container in self._policies:
             return self._policies[container]
@@ -196,7 +296,7 @@ class ObjectExpirer:
         return policy
 
     def _remove(self, queue: ResourcePath) -> None:
-        """Delete a queue that stays empty; one that is not refuses."""
+        """Delete a queue container that stays empty; the servers refuse it if it is not."""
         partition, nodes = self._direct.primaries(self._rings.account, queue.account_path)
         moment = Timestamp.from_seconds(int(queue.container) + QUEUE_SECONDS).internal
         headers = {Client.TIMESTAMP: moment, **account_headers(partition, nodes)}

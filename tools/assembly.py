@@ -108,8 +108,7 @@ def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAu
 def make_object_auditors(config: ObjectConfig, context: DaemonContext, engine: StorageEngine) -> list[Job]:
     """The daemons that look for damage: one that reads everything, and a quick one. Raises UnknownWatcher."""
     from objstore.object.auditor import ObjectAuditor
-    from objstore.object.dark_data import DarkData
-    from objstore.object.watchers import WatcherParts, make_watchers
+    from objstore.object.watchers import DarkData, WatcherParts, make_watchers
 
     parts = WatcherParts(config.auditor, context, engine)
     watchers = make_watchers(config.auditor.watchers, {"dark_data": DarkData}, parts)

@@ -1,5 +1,8 @@
-"""The daemon that delivers container updates which could not be delivered at once."""
+"""The object updater: the daemon that delivers the container updates that an object server had to queue."""
 
+from __future__ import annotations
+
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -24,10 +27,9 @@ from objstore.object.container_updates.pending import (
     remove_leftovers,
     save,
 )
-from objstore.object.container_updates.rate_limiter import ContainerRateLimiter
 from objstore.object.engine import Location, StorageEngine
 from objstore.object.placing import Placing
-from objstore.pacing import Pace
+from objstore.pacing import Monotonic, Pace
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
 from objstore.ring.daemon_context import DaemonContext
@@ -35,25 +37,54 @@ from objstore.rows import encode_rows
 from objstore.system import concurrency, files
 from objstore.system.concurrency import Task
 
+
+class ContainerRateLimiter:
+    """Per-container rate limit, so that a backlog of updates cannot overload one container.
+
+    Containers share a fixed number of buckets by hash, so that memory does not grow with their number.
+    """
+
+    def __init__(self, config: UpdaterConfig, clock: Monotonic) -> None:
+        self._per_second = config.max_objects_per_container_per_second
+        self._clock = clock
+        self._free_at = [0.0] * config.per_container_ratelimit_buckets
+
+    def try_acquire(self, container: ResourcePath) -> bool:
+        """Whether one more update may be sent to the container now; counts it if so."""
+        if not self._per_second:
+            return True
+        bucket = zlib.crc32(str(container).encode()) % len(self._free_at)
+        now = self._clock.monotonic()
+        if self._free_at[bucket] > now:
+            return False
+        self._free_at[bucket] = now + 1 / self._per_second
+        return True
+
+    @property
+    def shortest_wait(self) -> float:
+        """After how many seconds some container may be sent an update again, at most."""
+        return 1 / self._per_second if self._per_second else 0.0
+
+
 UPDATES_MAX: Final = 500  # held in memory and sent together
-# A container that no server has known for so long was deleted; its rows have nowhere to go.
+# A container that all servers answer 404 for, for so long, was deleted: its rows are dropped.
 RECLAIM_SECONDS: Final = 7 * 86_400.0
-# Nobody takes so long to save an update: its process has died over it.
+# No process takes so long to save an update: the one that began to has died.
 LEFTOVER_SECONDS: Final = 3600.0
 
 
 class QueuedUpdate(Struct, frozen=True):
-    """An update, and all files it makes superfluous once delivered: its own first, then those that it outdoes."""
+    """An update, and all files that it makes obsolete once delivered: its own first, then older ones of the object."""
 
     update: PendingUpdate
     paths: list[str]
 
 
 class Updater:
-    """Goes through all devices again and again; a step handles one suffix's directory.
+    """Goes through the queues of all devices, pass after pass; a step handles the directory of one suffix.
 
-    When no directory is left, the steps that follow deliver what had to wait for its container's limit; what is still
-    waiting when the next pass is due is found again by that.
+    After the last directory, steps deliver the updates that the rate limit of their container has deferred. Those still
+    deferred when the next pass is due are dropped from memory; that pass reads their files again.
     """
 
     name: str = "object-updater"
@@ -77,7 +108,7 @@ class Updater:
         self._ends = 0.0
 
     def step(self) -> Step:
-        """See Worker."""
+        """Deliver the updates of the next directory, or deferred ones; IDLE at the end of the pass."""
         if self._left is None:
             self._report.begin()
             self._ends = self._runtime.clock.monotonic() + self._config.interval
@@ -111,7 +142,7 @@ class Updater:
         self._report.end()
 
     def _within_rate(self, batch: Sequence[QueuedUpdate]) -> list[QueuedUpdate]:
-        """Those whose containers take more now; the others wait, or are left for the next pass if too many do."""
+        """The updates within the rate limits; the others are deferred, or left for the next pass if too many are."""
         within_rate = []
         for found in batch:
             if self._rate_limiter.try_acquire(found.update.container_path):
@@ -125,7 +156,7 @@ class Updater:
         return within_rate
 
     def _deliver_deferred(self) -> None:
-        """Those whose turn it is; waits for the first if it is nobody's."""
+        """Deliver the deferred updates that are within the rate limits by now; sleeps if there are none."""
         waiting, self._deferred = self._deferred, deque()
         due: list[QueuedUpdate] = []
         for found in waiting:
@@ -148,24 +179,24 @@ class Updater:
             for policy in self._cluster.policies:
                 try:
                     suffixes = sorted(files.list_directory(f"{root}/{policy.async_dir}"))
-                except OSError as error:  # the other devices have their turn all the same
+                except OSError as error:  # the other devices are gone through all the same
                     self._failed(f"{root}/{policy.async_dir}", error)
                     continue
                 for suffix in suffixes:
                     yield f"{root}/{policy.async_dir}/{suffix}"
 
     def _failed(self, path: str, error: OSError) -> None:
-        """A device, or one record of it."""
+        """Count and log a device, or one file of it, that fails."""
         self._report.count("failed")
         self._runtime.log.error("cannot be read or written", path=path, error=str(error))
 
     def _load(self, paths: Sequence[str]) -> list[QueuedUpdate]:
-        """The updates of one object that its container can learn from; one that cannot be read is moved aside."""
+        """The updates of one object that would change its container; a file that cannot be read is quarantined."""
         loaded: list[QueuedUpdate] = []
         for path in paths:
             try:
                 update = self._loaded(path)
-            except OSError as error:  # the others have their turn all the same
+            except OSError as error:  # the others are delivered all the same
                 self._failed(path, error)
                 continue
             if update is None:
@@ -178,7 +209,7 @@ class Updater:
         return loaded
 
     def _loaded(self, path: str) -> PendingUpdate | None:
-        """None when it has been delivered meanwhile, or was moved aside. Raises OSError."""
+        """None when it has been delivered meanwhile, or was quarantined. Raises OSError."""
         try:
             return self._runtime.threads.call(load, path)
         except FileNotFoundError:
@@ -191,7 +222,7 @@ class Updater:
             return None
 
     def _deliver(self, batch: Sequence[QueuedUpdate]) -> None:
-        """Send each update to the servers of its container that have not got it, and keep what some have not."""
+        """Send each update to the servers of its container that lack it; keep it while some server lacks it."""
         by_container: dict[tuple[ResourcePath, int], list[QueuedUpdate]] = {}
         for found in batch:
             key = (found.update.container_path, found.update.row.policy_index)
@@ -211,11 +242,11 @@ class Updater:
         for found in group:
             try:
                 self._settle(found, statuses)
-            except OSError as error:  # it is told again
+            except OSError as error:  # the file stays, and the next pass sends it again
                 self._failed(found.paths[0], error)
 
     def _send(self, container: ResourcePath, policy_index: int, group: Sequence[QueuedUpdate]) -> dict[Device, int]:
-        """The status each of the container's servers answered; 0 when it did not."""
+        """The status that each of the container's servers answered; 0 for no answer."""
         ring = self._rings.container
         partition = ring.partition_of(self._cluster.hasher.digest(container))
         headers = {"Content-Type": "application/json", Backend.POLICY_INDEX: str(policy_index)}
@@ -240,13 +271,13 @@ class Updater:
         return statuses
 
     def _settle(self, found: QueuedUpdate, statuses: dict[Device, int]) -> None:
-        """Forget the update if all have it, or else note who has. Raises OSError, as of a full device."""
+        """Remove the update if all servers have it, or else record which have. Raises OSError, as of a full device."""
         update = found.update
         taken = {node.id for node, status in statuses.items() if status // 100 == 2}
         delivered = taken.union(update.delivered)
         age = self._runtime.clock.now() - float(update.timestamp.partition("_")[0])
         complete = all(node.id in delivered for node in statuses)
-        # Who has taken it is not asked again, and may have forgotten the container since.
+        # A server that has taken it is not asked again, and may have forgotten the deleted container since.
         orphaned = age > RECLAIM_SECONDS and all(
             status == 404 or node.id in delivered for node, status in statuses.items()
         )
@@ -259,9 +290,9 @@ class Updater:
             self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
 
     def _is_superseded(self, found: QueuedUpdate) -> bool:
-        """Whether the device has a newer version of the object by now, with which came a row of its own.
+        """Whether the device holds a newer version of the object by now, which sent a container update of its own.
 
-        A container can be made again after its servers have forgotten deletions: then the row would not be outdone.
+        The container may have been deleted, forgotten and created again: then no row there would supersede this one.
         """
         update = found.update
         path = ResourcePath(update.account, update.container, update.row.name)
@@ -283,6 +314,6 @@ class Updater:
 
 
 def _unlink_all(paths: Sequence[str]) -> None:
-    # The newest goes last: were one that it outdoes left alone by a crash, that would be sent in its stead.
+    # The newest goes last: if a crash left only an older one, that would be sent instead.
     for path in reversed(paths):
         files.unlink_quietly(path)

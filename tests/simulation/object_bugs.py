@@ -9,7 +9,7 @@ import msgspec
 from objstore import scheme
 from objstore.object import delete, expirer, fileset, post
 from objstore.object.container_updates import pending, sender, updater
-from objstore.object.expiring import Action, Verdict
+from objstore.object.expirer import Action, ExpiryDecision
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
 from objstore.object.file_engine.layout import hash_directory
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata
@@ -206,8 +206,8 @@ def received_files_are_not_flushed() -> None:
 def expirer_trusts_its_queue() -> None:
     """Whatever was once to expire is deleted then, without X-If-Delete-At, whatever has become of it."""
 
-    def decide(entry: Any, _replies: Any, now: float, _reclaim_seconds: float) -> Verdict:
-        return Verdict(Action.DELETE, Timestamp.from_seconds(now).internal)
+    def decide(entry: Any, _replies: Any, now: float, _reclaim_seconds: float) -> ExpiryDecision:
+        return ExpiryDecision(Action.DELETE, Timestamp.from_seconds(now).internal)
 
     replace("decide", decide, expirer)
     replace("_guarded", nothing, delete)

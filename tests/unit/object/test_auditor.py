@@ -19,10 +19,9 @@ from objstore.headers import Backend
 from objstore.http.local import WholeBody
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.object.auditor import ObjectAuditor
-from objstore.object.dark_data import DarkData
 from objstore.object.engine import Location, make_engine
 from objstore.object.metadata import ATTRIBUTE, ObjectMetadata
-from objstore.object.watchers import UnknownWatcher, Watcher, WatcherParts, make_watchers
+from objstore.object.watchers import DarkData, UnknownWatcher, Watcher, WatcherParts, make_watchers
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
 from tests.unit.object.harness import NOW, Store, at

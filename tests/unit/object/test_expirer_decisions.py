@@ -6,7 +6,7 @@ import pytest
 
 from objstore.devices import Device
 from objstore.direct import Reply
-from objstore.object.expiring import Action, decide, parse_entry
+from objstore.object.expirer import Action, decide, parse_entry
 from objstore.paths import ResourcePath
 from objstore.timestamps import Timestamp
 
