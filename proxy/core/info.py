@@ -36,9 +36,8 @@ class AccountInfo(Struct, frozen=True):
     bytes_used: int = 0
     metadata: dict[str, str] = {}
     sysmeta: dict[str, str] = {}
-    policy_stats: str = ""  # JSON of PolicyStats by index
+    policy_stats: dict[int, PolicyStats] = {}  # by index
     created_at: str = ""
-    put_at: str = ""
 
 
 class ContainerInfo(Struct, frozen=True):
@@ -55,7 +54,6 @@ class ContainerInfo(Struct, frozen=True):
     metadata: dict[str, str] = {}
     sysmeta: dict[str, str] = {}
     created_at: str = ""
-    put_at: str = ""
     last_modified: str = ""  # as an HTTP date
 
 

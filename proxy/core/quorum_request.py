@@ -183,7 +183,7 @@ class QuorumRequest(ResponseCollector):
         self._headers: Final = headers
         self._bodies: Final = bodies
         self._index_of: dict[Exchange, int] = {}
-        self._handoffs: Iterator[Device] = iter(())
+        self._handoffs: Iterator[Device] | None = None  # looked for when a node fails
 
     def run(self) -> QuorumResult:
         """Send to all nodes, and collect their answers."""
@@ -191,8 +191,6 @@ class QuorumRequest(ResponseCollector):
         nodes: Sequence[Device] = placement.primaries
         if selector.failures:
             nodes, self._handoffs = selector.for_writing(placement)
-        else:
-            self._handoffs = selector.handoffs(placement)
         for index in range(len(self._headers)):
             if not (index < len(nodes) and self._start(nodes[index], index)) and not self._start_handoff(index):
                 self.result.statuses.append(UNANSWERED)
@@ -227,6 +225,8 @@ class QuorumRequest(ResponseCollector):
         return True
 
     def _start_handoff(self, index: int) -> bool:
+        if self._handoffs is None:
+            self._handoffs = self._writer.nodes.handoffs(self._placement)
         return any(self._start(node, index) for node in self._handoffs)
 
     def _replace(self, exchange: Exchange) -> bool:

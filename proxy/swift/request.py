@@ -123,6 +123,8 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
             parts.pop()  # a slash at the end of an account or a container
         if "" in parts:
             raise HttpError(404)
+        if self.path.isascii() and "\0" not in self.path:
+            return ResourcePath(*parts[1:])
         internal = self.environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES") == "true"
         return ResourcePath(*(text_of(part, allow_nul=internal) for part in parts[1:]))
 

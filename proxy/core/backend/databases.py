@@ -123,9 +123,8 @@ def account_info(response: BackendResponse) -> AccountInfo:
         bytes_used=_number(headers, Client.ACCOUNT_BYTES_USED),
         metadata=_family(headers, Client.ACCOUNT_META_PREFIX),
         sysmeta=_family(headers, Sysmeta.ACCOUNT_PREFIX),
-        policy_stats=headers.get(Backend.POLICY_STATS, ""),
+        policy_stats=_stats.decode(headers.get(Backend.POLICY_STATS) or "{}"),
         created_at=headers.get(Client.TIMESTAMP, ""),
-        put_at=headers.get(Backend.LISTED_PUT_TIMESTAMP, ""),
     )
 
 
@@ -150,14 +149,8 @@ def container_info(response: BackendResponse) -> ContainerInfo:
         metadata=_family(headers, Client.CONTAINER_META_PREFIX),
         sysmeta=_family(headers, Sysmeta.CONTAINER_PREFIX),
         created_at=headers.get(Client.TIMESTAMP, ""),
-        put_at=headers.get(Backend.LISTED_PUT_TIMESTAMP, ""),
         last_modified=modified,
     )
-
-
-def policy_stats(text: str) -> dict[int, PolicyStats]:
-    """The figures of each storage policy of an account, by index."""
-    return _stats.decode(text) if text else {}
 
 
 def _number(headers: Mapping[str, str], name: str) -> int:

@@ -20,7 +20,6 @@ from objstore.headers import Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, UnknownPolicy
-from objstore.proxy.core.backend.databases import policy_stats
 from objstore.proxy.core.info import AccountInfo, ContainerInfo, PolicyStats
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import SwiftRequest
@@ -202,5 +201,5 @@ def quotas_of_account(account: AccountInfo, policy_index: int) -> Iterator[Quota
     bytes_quota = parse_quota(kept.get(f"{BYTES_KEY}-Policy-{policy_index}"))
     count_quota = parse_quota(kept.get(f"{COUNT_KEY}-Policy-{policy_index}"))
     if bytes_quota is not None or count_quota is not None:
-        use = policy_stats(account.policy_stats).get(policy_index, PolicyStats())
+        use = account.policy_stats.get(policy_index, PolicyStats())
         yield Quota(bytes_quota, count_quota, use.bytes, use.objects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from objstore.headers import OWNER_ONLY, Client, Owner, Sysmeta, is_true
@@ -10,9 +11,8 @@ from objstore.http.messages import Response
 from objstore.limits import check_metadata, check_path
 from objstore.policies import Policies, UnknownPolicy
 from objstore.proxy.core.accounts import NO_QUERY, GetAccount, WriteAccount
-from objstore.proxy.core.backend.databases import policy_stats
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.info import AccountInfo
+from objstore.proxy.core.info import AccountInfo, PolicyStats
 from objstore.proxy.core.listing import ListingQuery
 from objstore.proxy.swift.features.quotas import quota_headers
 from objstore.proxy.swift.handlers.common import (
@@ -125,10 +125,10 @@ class AccountHandler:
         return headers
 
 
-def policy_headers(stats: str, policies: Policies) -> dict[str, str]:
+def policy_headers(stats: Mapping[int, PolicyStats], policies: Policies) -> dict[str, str]:
     """The counts of each policy under its name; policies nobody knows any more are left out."""
     headers = {}
-    for index, each in policy_stats(stats).items():
+    for index, each in stats.items():
         try:
             prefix = f"{Client.ACCOUNT_STORAGE_POLICY_PREFIX}{policies.by_index(index).name.title()}"
         except UnknownPolicy:

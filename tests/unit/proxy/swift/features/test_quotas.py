@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objstore.limits import Limits
-from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo
+from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo, PolicyStats
 from tests.unit.proxy.swift.features.harness import Proxy
 
 FILE_SIZE_MAX = Limits().max_file_size
@@ -142,7 +142,7 @@ def test_account_quotas(
     size: int,
     status: int,
 ) -> None:
-    stats = '{"1": {"containers": 1, "objects": 1, "bytes": 3}}'
+    stats = {1: PolicyStats(containers=1, objects=1, bytes=3)}
     proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, 1, 2, 5, metadata, sysmeta, stats)
     proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1)
     assert upload(proxy, owner, size) == status
@@ -165,7 +165,7 @@ def test_account_quotas(
 def test_a_body_of_unknown_length_may_fill_the_room_that_is_left(
     proxy: Proxy, owner: dict[str, str], container: dict[str, str], account: dict[str, str], length_max: int
 ) -> None:
-    stats = '{"1": {"containers": 1, "objects": 1, "bytes": 3}}'
+    stats = {1: PolicyStats(containers=1, objects=1, bytes=3)}
     proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, 1, 2, 5, {}, account, stats)
     proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, bytes_used=7, metadata=container)
     chunked = owner | {"Transfer-Encoding": "chunked"}
