@@ -20,10 +20,9 @@ from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
-from objstore.object.fileset import FileSet
 from objstore.object.metadata import ObjectMetadata
-from objstore.object.powers import is_place, partition_of, placed
-from objstore.object.relinking import bring_home
+from objstore.object.part_power import is_place, partition_of, relink_to_current, resolve_location
+from objstore.object.versions import ObjectVersions
 from objstore.object.watchers import Watcher
 from objstore.pacing import Pace
 from objstore.paths import ResourcePath
@@ -186,18 +185,20 @@ class ObjectAuditor:
         for name in call(engine.strays, device, policy, partition, suffix):
             self._report.count("quarantined")
             engine.quarantine_stray(device, policy, partition, suffix, name)
-        for digest, standing in sorted(call(engine.objects, device, policy, partition, suffix).items()):
+        for digest, current in sorted(call(engine.objects, device, policy, partition, suffix).items()):
             location = Location(device, policy, partition, digest, "")
             try:
                 if not is_place(digest, partition):
-                    self._condemn(location, "it lies in a wrong partition")
+                    self._quarantine_if_current(location, "it lies in a wrong partition")
                     continue
                 ring = self._rings.object(policy.index)
-                place = placed(structs.replace(location, partition=partition_of(digest, ring.part_power)), ring)
+                place = resolve_location(
+                    structs.replace(location, partition=partition_of(digest, ring.part_power)), ring
+                )
                 if partition == place.partition:
-                    self._audit_object(location, standing, place)
+                    self._audit_object(location, current, place)
                 elif partition in place.others:
-                    self._audit_object(location, standing, None)
+                    self._audit_object(location, current, None)
                 else:
                     self._bring_home(location)
             except ObjectCorrupt:
@@ -205,11 +206,11 @@ class ObjectAuditor:
             except OSError as error:
                 self._passed_over(device, f"{device}/{policy.data_dir}/{partition}/{suffix}/{digest}", error)
 
-    def _audit_object(self, location: Location, standing: FileSet, place: Location | None) -> None:
+    def _audit_object(self, location: Location, current: ObjectVersions, place: Location | None) -> None:
         """Raises ObjectCorrupt once it is in quarantine. Watchers are told of its `place`, once for each object."""
         device, policy, partition, digest = location.device, location.policy, location.partition, location.hash
-        obsolete = {*standing.obsolete, *standing.unknown}
-        for name in standing.names:
+        obsolete = {*current.obsolete, *current.unknown}
+        for name in current.names:
             if name in obsolete:
                 continue
             self._files.spend()
@@ -219,10 +220,10 @@ class ObjectAuditor:
                 continue
             location = Location(device, policy, partition, digest, found.name)
             if self._cluster.hasher.hexdigest(ResourcePath.parse(found.name)) != digest:
-                self._condemn(location, f"{name} is another object's")
+                self._quarantine_if_current(location, f"{name} is another object's")
                 return
             self._report.count("sound")
-            if isinstance(found, ObjectMetadata) and standing.data is not None and name == standing.data.name:
+            if isinstance(found, ObjectMetadata) and current.data is not None and name == current.data.name:
                 for watching, watcher in self._watchers.items() if place is not None else ():
                     assert place is not None
                     self._guarded(watching, watcher.see_object, found, structs.replace(place, name=found.name))
@@ -230,14 +231,14 @@ class ObjectAuditor:
     def _bring_home(self, location: Location) -> None:
         """Move an object to its partition: the device was away, or full, when a part power was increased."""
         ring = self._runtime.threads.call(self._rings.refreshed_object, location.policy.index)
-        home = placed(structs.replace(location, partition=partition_of(location.hash, ring.part_power)), ring)
+        home = resolve_location(structs.replace(location, partition=partition_of(location.hash, ring.part_power)), ring)
         if location.partition in (home.partition, *home.others):
             return  # the ring has changed meanwhile
-        bring_home(self._engine, self._runtime.threads, home, location.partition)
+        relink_to_current(self._engine, self._runtime.threads, home, location.partition)
         self._runtime.log.warning("object brought home", hash=home.hash, former=location.partition, now=home.partition)
         self._report.count("brought_home")
 
-    def _condemn(self, location: Location, reason: str) -> None:
+    def _quarantine_if_current(self, location: Location, reason: str) -> None:
         self._engine.quarantine(location, reason)
         self._report.count("quarantined")
 

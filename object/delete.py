@@ -21,24 +21,24 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     update_targets = update_targets_of(request, target)
     guard = request.header(Client.IF_DELETE_AT)
     expected = None if guard is None else parse_delete_at(Client.IF_DELETE_AT, guard)
-    standing = service.engine.look(target.location)
-    stored = service.stored(target, standing)
+    current = service.engine.look(target.location)
+    stored = service.stored(target, current)
     was_live = False
     if stored is not None:
         stored.close()
         was_live = not service.expired(stored)
-    if expected is not None and (refusal := _guarded(stored, expected, standing.timestamp)):
+    if expected is not None and (refusal := _guarded(stored, expected, current.timestamp)):
         return refusal
-    if standing.timestamp >= timestamp:
-        return conflict(standing.timestamp)
+    if current.timestamp >= timestamp:
+        return conflict(current.timestamp)
 
     tombstone = TombstoneMetadata(target.location.name, timestamp)
     try:
-        unsettled = service.engine.write_tombstone(target.location, standing, tombstone)
+        pending_commit = service.engine.write_tombstone(target.location, current, tombstone)
     except AlreadyStored:
         return conflict(timestamp)
     in_flight = service.update_sender.deleted(target, update_targets, timestamp)
-    service.settle(target, unsettled)
+    service.make_durable(target, pending_commit)
     in_flight.wait()
     if was_live or expected is not None:
         return Response(204, {Backend.TIMESTAMP: timestamp})
@@ -49,6 +49,6 @@ def _guarded(stored: StoredObject | None, expected: int, stored_at: str) -> Resp
     """The refusal, unless the object expires when the expirer thinks."""
     if stored is None:
         return not_found(stored_at)
-    if delete_at_of(stored.description.headers) != expected:
+    if delete_at_of(stored.info.headers) != expected:
         return plain(412, "The object does not expire then", stored_at)
     return None

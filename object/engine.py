@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from objstore.errors import StoreError
 from objstore.http.messages import Body
-from objstore.object.fileset import FileSet
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
+from objstore.object.versions import ObjectVersions
 from objstore.policies import Policy
 from objstore.runtime import Runtime
 
@@ -42,7 +42,7 @@ class Missing(Struct, frozen=True, gc=False):
     timestamp: str
 
 
-class Description(Struct, frozen=True, gc=False):
+class ObjectInfo(Struct, frozen=True, gc=False):
     """An object's metadata as POSTs have left it. `timestamp` is the newest of the data's and the POST's.
 
     `data` is what was stored with the body: its headers and content type may be out of date.
@@ -78,7 +78,7 @@ class ObjectCorrupt(StoreError):
 class StoredObject(Protocol):
     """An object opened for reading; it stays whole while open, whatever replaces it."""
 
-    description: Description
+    info: ObjectInfo
 
     def read(self) -> bytes:
         """The whole body, verified; closes. Raises ObjectCorrupt, after which the object is quarantined."""
@@ -107,10 +107,10 @@ class Exported(Struct, frozen=True):
     body: StoredObject | None = None
 
 
-class Unsettled(Protocol):
+class PendingCommit(Protocol):
     """A write that readers see and that a crash could still undo."""
 
-    def settle(self) -> None:
+    def make_durable(self) -> None:
         """Make it durable, then remove what it replaces. Raises OSError: then it may or may not last."""
 
 
@@ -126,7 +126,7 @@ class Upload(Protocol):
     def write(self, chunk: bytes | memoryview) -> None:
         """Hash the chunk and append it to the body, on a thread if it is large. Raises OSError."""
 
-    def commit(self, metadata: ObjectMetadata) -> Unsettled:
+    def commit(self, metadata: ObjectMetadata) -> PendingCommit:
         """Make the body durable and then visible. Raises AlreadyStored and OSError."""
 
     def abort(self) -> None:
@@ -136,19 +136,21 @@ class Upload(Protocol):
 class StorageEngine(Protocol):
     """How objects lie on a device. All methods may wait; all raise OSError when the device fails."""
 
-    def look(self, location: Location) -> FileSet:
+    def look(self, location: Location) -> ObjectVersions:
         """What is stored of the object, without opening it."""
 
-    def open(self, location: Location, standing: FileSet | None = None) -> StoredObject | Missing:
-        """The newest version for reading, given `standing` if the caller has just looked; raises ObjectCorrupt."""
+    def open(self, location: Location, current: ObjectVersions | None = None) -> StoredObject | Missing:
+        """The newest version for reading, given `current` if the caller has just looked; raises ObjectCorrupt."""
 
-    def create(self, location: Location, standing: FileSet, length: int | None) -> Upload:
-        """Begin a new version that will replace `standing`; `length` is announced, None if not known."""
+    def create(self, location: Location, current: ObjectVersions, length: int | None) -> Upload:
+        """Begin a new version that will replace `current`; `length` is announced, None if not known."""
 
-    def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> Unsettled:
+    def write_tombstone(
+        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+    ) -> PendingCommit:
         """Mark the object as deleted at the tombstone's timestamp. Raises AlreadyStored."""
 
-    def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> Unsettled:
+    def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingCommit:
         """Lay new metadata over the object. Raises AlreadyStored."""
 
     def partitions(self, device: str, policy: Policy) -> list[str]:
@@ -174,14 +176,14 @@ class StorageEngine(Protocol):
 
     def objects(
         self, device: str, policy: Policy, partition: str, suffix: str, part_power: int | None = None
-    ) -> dict[str, FileSet]:
+    ) -> dict[str, ObjectVersions]:
         """What there is of each object of a suffix, by the hash of its path; of those that belong to the partition by
         this part power, if one is given."""
 
     def link(
         self, device: str, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]
     ) -> list[str]:
-        """Give files of an object that lie in one partition their names in another as well; not durably: see `settle`.
+        """Give files of an object that lie in one partition their names in another as well, not durably yet.
 
         Those that are gone by now are passed over. Returns those whose names stand for other files there. Blocks.
         """
@@ -210,7 +212,7 @@ class StorageEngine(Protocol):
     def remove(self, device: str, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
         """Remove files of an object that others hold, or that nobody needs; and folders that are empty then. Blocks."""
 
-    def settle(self, device: str, policy: Policy, partition: str) -> None:
+    def make_durable(self, device: str, policy: Policy, partition: str) -> None:
         """Make all names of a device durable that can be seen now, if it has the partition."""
 
     def quarantine(self, location: Location, reason: str) -> None:

@@ -22,11 +22,11 @@ def get_object(service: ObjectService, request: Request) -> Response:
     stored = _readable(service, request)
     if isinstance(stored, Response):
         return stored
-    headers = object_headers(stored.description)
+    headers = object_headers(stored.info)
     refusal = _precondition(request, stored, headers)
     if refusal is not None:
         return refusal
-    size = stored.description.data.size
+    size = stored.info.data.size
     status, chosen = 200, ByteRange(0, size - 1)
     asked = request.header(Client.RANGE)
     if asked is not None and range_applies(request.header, headers[Client.ETAG], headers[Client.LAST_MODIFIED]):
@@ -49,14 +49,14 @@ def head_object(service: ObjectService, request: Request) -> Response:
     stored = _readable(service, request)
     if isinstance(stored, Response):
         return stored
-    headers = object_headers(stored.description)
+    headers = object_headers(stored.info)
     refusal = _precondition(request, stored, headers)
     if refusal is not None:
         return refusal
     stored.close()
-    if Client.DELETE_AT in stored.description.headers and service.expired(stored):
+    if Client.DELETE_AT in stored.info.headers and service.expired(stored):
         headers[Backend.EXPIRED] = "true"
-    headers[Client.CONTENT_LENGTH] = str(stored.description.data.size)
+    headers[Client.CONTENT_LENGTH] = str(stored.info.data.size)
     return Response(200, headers)
 
 
@@ -66,17 +66,17 @@ def _readable(service: ObjectService, request: Request) -> StoredObject | Respon
     stored = service.engine.open(target.location)
     if isinstance(stored, Missing):
         return not_found(stored.timestamp)
-    if Client.DELETE_AT in stored.description.headers and service.expired(stored) and not ignores_expiry(request):
+    if Client.DELETE_AT in stored.info.headers and service.expired(stored) and not ignores_expiry(request):
         stored.close()
-        return expired(stored.description)
+        return expired(stored.info)
     return stored
 
 
 def _precondition(request: Request, stored: StoredObject, headers: dict[str, str]) -> Response | None:
     """What answers instead of the object; it is closed then."""
-    description = stored.description
-    modified = Timestamp.parse(description.timestamp).ceil_seconds
-    status = evaluate(request.header, description.data.etag, modified)
+    info = stored.info
+    modified = Timestamp.parse(info.timestamp).ceil_seconds
+    status = evaluate(request.header, info.data.etag, modified)
     if status is None:
         return None
     stored.close()

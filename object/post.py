@@ -3,7 +3,7 @@
 from objstore.headers import Client
 from objstore.http.messages import Request, Response
 from objstore.object.container_updates.sender import update_targets_of
-from objstore.object.engine import AlreadyStored, Description
+from objstore.object.engine import AlreadyStored, ObjectInfo
 from objstore.object.metadata import PostedMetadata
 from objstore.object.requests import ignores_expiry, stored_headers, timestamp_of
 from objstore.object.responses import conflict, not_found, plain
@@ -16,29 +16,29 @@ def post_object(service: ObjectService, request: Request) -> Response:
     timestamp = timestamp_of(request)
     update_targets = update_targets_of(request, target)
     headers = stored_headers(request, service.allowed_headers)
-    standing = service.engine.look(target.location)
-    stored = (service.stored if ignores_expiry(request) else service.live)(target, standing)
+    current = service.engine.look(target.location)
+    stored = (service.stored if ignores_expiry(request) else service.live)(target, current)
     if stored is None:
-        return not_found(standing.timestamp)
+        return not_found(current.timestamp)
     stored.close()
 
-    before = stored.description
+    before = stored.info
     after = merge_post(before, timestamp, headers.replaced, request.header(Client.CONTENT_TYPE) or "")
     if after is before:
         return conflict(before.timestamp)
     try:
-        unsettled = service.engine.write_metadata(target.location, standing, posted_metadata(after))
+        pending_commit = service.engine.write_metadata(target.location, current, posted_metadata(after))
     except AlreadyStored:
         return conflict(timestamp)
 
     in_flight = service.update_sender.stored(target, update_targets, after)
-    service.settle(target, unsettled)
+    service.make_durable(target, pending_commit)
     in_flight.wait()
     return plain(202, "Accepted", after.timestamp)
 
 
-def merge_post(before: Description, timestamp: str, headers: dict[str, str], content_type: str) -> Description:
-    """The description after a POST at `timestamp`; `before` itself if all that it says is out of date.
+def merge_post(before: ObjectInfo, timestamp: str, headers: dict[str, str], content_type: str) -> ObjectInfo:
+    """The info after a POST at `timestamp`; `before` itself if all that it says is out of date.
 
     Headers and content type have timestamps of their own, so that POSTs may arrive in any order: a late one that
     was the last to set the content type still sets it. An empty content type sets none.
@@ -47,7 +47,7 @@ def merge_post(before: Description, timestamp: str, headers: dict[str, str], con
     newer_type = bool(content_type) and timestamp > before.content_type_timestamp
     if not newer_headers and not newer_type:
         return before
-    return Description(
+    return ObjectInfo(
         data=before.data,
         timestamp=timestamp if newer_headers else before.timestamp,
         headers=headers if newer_headers else before.headers,
@@ -56,13 +56,13 @@ def merge_post(before: Description, timestamp: str, headers: dict[str, str], con
     )
 
 
-def posted_metadata(description: Description) -> PostedMetadata:
+def posted_metadata(info: ObjectInfo) -> PostedMetadata:
     """What to lay over the data file; the content type only where it is newer than the data."""
-    own_type = description.content_type_timestamp > description.data.timestamp
+    own_type = info.content_type_timestamp > info.data.timestamp
     return PostedMetadata(
-        name=description.data.name,
-        timestamp=description.timestamp,
-        headers=description.headers,
-        content_type=description.content_type if own_type else "",
-        content_type_timestamp=description.content_type_timestamp if own_type else "",
+        name=info.data.name,
+        timestamp=info.timestamp,
+        headers=info.headers,
+        content_type=info.content_type if own_type else "",
+        content_type_timestamp=info.content_type_timestamp if own_type else "",
     )

@@ -5,13 +5,13 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.limits import check_upload_size
 from objstore.object.container_updates.sender import update_targets_of
-from objstore.object.engine import AlreadyStored, Description, Upload
-from objstore.object.fileset import FileSet
+from objstore.object.engine import AlreadyStored, ObjectInfo, Upload
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.receive import agreed_etag, receive
 from objstore.object.requests import StoredHeaders, Target, sorted_metadata, stored_headers, timestamp_of
 from objstore.object.responses import conflict
 from objstore.object.service import ObjectService
+from objstore.object.versions import ObjectVersions
 
 
 def put_object(service: ObjectService, request: Request) -> Response:
@@ -24,26 +24,26 @@ def put_object(service: ObjectService, request: Request) -> Response:
     content_type = request.header(Client.CONTENT_TYPE)
     if not content_type:
         raise HttpError(400, "Missing Content-Type header")
-    standing = service.engine.look(target.location)
+    current = service.engine.look(target.location)
     if request.header(Client.IF_NONE_MATCH) is not None:
-        _refuse_if_present(service, request, target, standing)
-    if standing.timestamp >= timestamp:
-        return conflict(standing.timestamp)
+        _refuse_if_present(service, request, target, current)
+    if current.timestamp >= timestamp:
+        return conflict(current.timestamp)
 
     service.devices.check_space(target.device, length or 0)
-    upload = service.engine.create(target.location, standing, length)
+    upload = service.engine.create(target.location, current, length)
     try:
         receive(request.body, upload, request.content_length, service.cluster.limits.max_file_size)
         metadata = _metadata(request, target, timestamp, content_type, headers, upload)
-        unsettled = upload.commit(metadata)
+        pending_commit = upload.commit(metadata)
     except AlreadyStored:
         return conflict(timestamp)
     finally:
         upload.abort()
 
-    description = Description(metadata, timestamp, metadata.headers, content_type, timestamp)
-    in_flight = service.update_sender.stored(target, update_targets, description)
-    service.settle(target, unsettled)
+    info = ObjectInfo(metadata, timestamp, metadata.headers, content_type, timestamp)
+    in_flight = service.update_sender.stored(target, update_targets, info)
+    service.make_durable(target, pending_commit)
     in_flight.wait()
     return Response(201, {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp})
 
@@ -61,13 +61,13 @@ def _announced_length(service: ObjectService, request: Request) -> int | None:
     return length
 
 
-def _refuse_if_present(service: ObjectService, request: Request, target: Target, standing: FileSet) -> None:
+def _refuse_if_present(service: ObjectService, request: Request, target: Target, current: ObjectVersions) -> None:
     if request.header(Client.IF_NONE_MATCH) != "*":
         raise HttpError(400, "If-None-Match only supports * on PUT")
-    stored = service.live(target, standing)
+    stored = service.live(target, current)
     if stored is not None:
         stored.close()
-        raise HttpError(412, headers={Backend.TIMESTAMP: standing.newest_timestamp})
+        raise HttpError(412, headers={Backend.TIMESTAMP: current.newest_timestamp})
 
 
 def _metadata(

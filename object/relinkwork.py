@@ -9,10 +9,9 @@ from msgspec import Struct
 
 from objstore.db.reports import PassReport
 from objstore.object.engine import StorageEngine
-from objstore.object.fileset import FileSet
-from objstore.object.powers import is_place, partition_of
-from objstore.object.relinking import Names, link_home, remove_linked
+from objstore.object.part_power import Names, is_place, link_home, partition_of, remove_linked
 from objstore.object.relinkstate import Note, Task, save
+from objstore.object.versions import ObjectVersions
 from objstore.pacing import Pace
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
@@ -98,16 +97,16 @@ class DeviceWork:
         assert following is not None
         for suffix in call(engine.suffixes, self.path, self.policy, partition):
             found = call(engine.objects, self.path, self.policy, partition, suffix, power)
-            means.pace.spend(sum(len(standing.names) for standing in found.values()))
-            for digest, standing in found.items():
+            means.pace.spend(sum(len(current.names) for current in found.values()))
+            for digest, current in found.items():
                 target = partition_of(digest, following)
-                wanted = [name for name in standing.names if name not in standing.obsolete]
+                wanted = [name for name in current.names if name not in current.obsolete]
                 if target != partition:
                     taken = call(engine.link, self.path, self.policy, partition, target, digest, wanted)
                     means.report.count("linked", len(wanted) - len(taken))
                     # What lies there instead is held against this one in the cleanup, when that is its home.
                     means.report.count("differing", len(taken))
-        engine.settle(self.path, self.policy, partition)
+        engine.make_durable(self.path, self.policy, partition)
         return True
 
     def _clean_up(self, partition: str) -> bool:
@@ -121,20 +120,20 @@ class DeviceWork:
                 if not found:
                     continue
                 is_clean = False
-                means.pace.spend(sum(len(standing.names) for standing in found.values()))
+                means.pace.spend(sum(len(current.names) for current in found.values()))
                 result = link_home(engine, means.runtime.threads, self.path, self.policy, partition, found, homes)
                 removable += result.removable
                 means.report.count("linked", result.linked)
                 means.report.count("failed", result.failed)
             if is_clean:
                 return True
-            engine.settle(self.path, self.policy, partition)
+            engine.make_durable(self.path, self.policy, partition)
             count = call(remove_linked, engine, self.path, self.policy, partition, removable)
             means.report.count("removed", count)
         means.report.count("failed")
         return False
 
-    def _misplaced(self, partition: str, suffix: str) -> tuple[dict[str, FileSet], dict[str, str]]:
+    def _misplaced(self, partition: str, suffix: str) -> tuple[dict[str, ObjectVersions], dict[str, str]]:
         """The objects of a suffix that do not belong to the partition, though once they did or may; and their homes."""
         engine, call = self._means.engine, self._means.runtime.threads.call
         found = call(engine.objects, self.path, self.policy, partition, suffix)

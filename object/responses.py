@@ -2,7 +2,7 @@
 
 from objstore.headers import Backend, Client
 from objstore.http.messages import Response
-from objstore.object.engine import Description
+from objstore.object.engine import ObjectInfo
 from objstore.timestamps import Timestamp
 
 
@@ -24,29 +24,29 @@ def not_found(tombstone: str) -> Response:
     return plain(404, "Not Found", tombstone)
 
 
-def expired(description: Description) -> Response:
+def expired(info: ObjectInfo) -> Response:
     """404, with the timestamps of what is still on the disk."""
-    response = not_found(description.timestamp)
-    response.headers[Backend.DATA_TIMESTAMP] = description.data.timestamp
+    response = not_found(info.timestamp)
+    response.headers[Backend.DATA_TIMESTAMP] = info.data.timestamp
     return response
 
 
-def object_headers(description: Description) -> dict[str, str]:
+def object_headers(info: ObjectInfo) -> dict[str, str]:
     """The headers of GET and HEAD, but those about the body's length."""
-    data = description.data
-    moment = Timestamp.parse(description.timestamp)
+    data = info.data
+    moment = Timestamp.parse(info.timestamp)
     headers = {
-        Client.CONTENT_TYPE: description.content_type,
+        Client.CONTENT_TYPE: info.content_type,
         Client.ETAG: data.etag,
         Client.LAST_MODIFIED: moment.http_date,
         Client.TIMESTAMP: moment.normal,
         Client.ACCEPT_RANGES: "bytes",
-        Backend.TIMESTAMP: description.timestamp,
+        Backend.TIMESTAMP: info.timestamp,
         Backend.DATA_TIMESTAMP: data.timestamp,
         Backend.DURABLE_TIMESTAMP: data.timestamp,
-        **description.headers,
+        **info.headers,
         **data.sysmeta,
     }
-    if description.content_type_timestamp > data.timestamp:
-        headers[Backend.CONTENT_TYPE_TIMESTAMP] = description.content_type_timestamp
+    if info.content_type_timestamp > data.timestamp:
+        headers[Backend.CONTENT_TYPE_TIMESTAMP] = info.content_type_timestamp
     return headers

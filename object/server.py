@@ -18,7 +18,7 @@ from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
 from objstore.object.get import get_object, head_object
-from objstore.object.placing import Placing, RingOf
+from objstore.object.part_power import LocationResolver, RingOf
 from objstore.object.post import post_object
 from objstore.object.put import put_object
 from objstore.object.replication.messages import METHOD
@@ -66,7 +66,7 @@ class ObjectServer(WsgiServer):
         """
         storage = config.storage
         engine = make_engine(storage.engine, runtime, storage.keep_cache_size)
-        placing = Placing(engine, ring_in_use or ring_of, runtime.threads, runtime.clock)
+        locations = LocationResolver(engine, ring_in_use or ring_of, runtime.threads, runtime.clock)
         updates = UpdateBatcher(transport, runtime.log, config.backend.container_update_timeout)
         self._service = ObjectService(
             cluster=cluster,
@@ -75,11 +75,11 @@ class ObjectServer(WsgiServer):
             update_sender=ContainerUpdateSender(cluster.hasher, updates, runtime.threads),
             clock=runtime.clock,
             allowed_headers=tuple(name.title() for name in storage.allowed_headers),
-            placing=placing,
+            locations=locations,
         )
         reclaim_seconds = config.replicator.reclaim_age
         self._replication_server = ReplicationServer(
-            engine, cluster, devices, ring_of, is_mine, reclaim_seconds, runtime, placing
+            engine, cluster, devices, ring_of, is_mine, reclaim_seconds, runtime, locations
         )
         self._log = runtime.log
 

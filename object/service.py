@@ -8,10 +8,10 @@ from objstore.cluster import Cluster
 from objstore.http.messages import Request
 from objstore.mounts import DeviceRoot
 from objstore.object.container_updates.sender import ContainerUpdateSender
-from objstore.object.engine import Missing, ObjectCorrupt, StorageEngine, StoredObject, Unsettled
-from objstore.object.fileset import FileSet
-from objstore.object.placing import Placing
+from objstore.object.engine import Missing, ObjectCorrupt, PendingCommit, StorageEngine, StoredObject
+from objstore.object.part_power import LocationResolver
 from objstore.object.requests import Target, delete_at_of, target_of
+from objstore.object.versions import ObjectVersions
 from objstore.system.clock import Clock
 
 
@@ -24,34 +24,34 @@ class ObjectService(Struct, frozen=True):
     update_sender: ContainerUpdateSender
     clock: Clock
     allowed_headers: Sequence[str]
-    placing: Placing
+    locations: LocationResolver
 
     def target(self, request: Request) -> Target:
         """The object a request is about. Raises HttpError 400, 412, 503 and 507."""
         asked = target_of(request, self.cluster, self.devices)
-        location = self.placing.place(asked.location)
+        location = self.locations.resolve(asked.location)
         return asked if location is asked.location else Target(asked.device, asked.path, location)
 
-    def settle(self, target: Target, unsettled: Unsettled) -> None:
+    def make_durable(self, target: Target, pending_commit: PendingCommit) -> None:
         """Make a write durable where it will be looked for from now on. Raises OSError."""
-        self.placing.settle(target.location, unsettled)
+        self.locations.make_durable(target.location, pending_commit)
 
-    def stored(self, target: Target, standing: FileSet) -> StoredObject | None:
-        """What `standing` stands for, opened; None when that is nothing, or damaged beyond use."""
-        if standing.data is None:
+    def stored(self, target: Target, current: ObjectVersions) -> StoredObject | None:
+        """What `current` stands for, opened; None when that is nothing, or damaged beyond use."""
+        if current.data is None:
             return None
         try:
-            stored = self.engine.open(target.location, standing)
+            stored = self.engine.open(target.location, current)
         except ObjectCorrupt:
             return None
         return None if isinstance(stored, Missing) else stored
 
-    def live(self, target: Target, standing: FileSet) -> StoredObject | None:
+    def live(self, target: Target, current: ObjectVersions) -> StoredObject | None:
         """As `stored`, and None when it has expired."""
-        stored = self.stored(target, standing)
+        stored = self.stored(target, current)
         return None if stored is None or self.expired(stored) else stored
 
     def expired(self, stored: StoredObject) -> bool:
         """Whether its time is over: to clients it is gone, though it may not be removed yet."""
-        delete_at = delete_at_of(stored.description.headers)
+        delete_at = delete_at_of(stored.info.headers)
         return delete_at is not None and delete_at <= self.clock.now()

@@ -17,7 +17,6 @@ from objstore.db.connection import FORMAT_VERSION
 from objstore.db.info import read_status, read_totals
 from objstore.db.status import NEVER
 from objstore.object.container_updates import pending
-from objstore.object.fileset import DataFile, MetaFile, parse_name
 from objstore.object.metadata import (
     ATTRIBUTE,
     MetadataCorrupt,
@@ -28,6 +27,7 @@ from objstore.object.metadata import (
     decode,
     decode_trailer,
 )
+from objstore.object.versions import DataFile, MetaFile, parse_name
 from objstore.paths import ResourcePath
 from objstore.ring.format import read_ring
 from objstore.system import xattrs

@@ -15,7 +15,7 @@ from objstore.cluster import Cluster
 from objstore.devices import Device
 from objstore.headers import Backend
 from objstore.object.engine import Location
-from objstore.object.powers import placed
+from objstore.object.part_power import resolve_location
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
@@ -96,7 +96,7 @@ def places_of(
         ReplicaPlace(device, number, _curl(device, partition, path, policy), _ls(device, root, below))
         for device, number in chosen_devices(ring, partition, handoffs)
     ]
-    also = placed(Location("", policy, str(partition), hash_, ""), ring).others if path.is_object else ()
+    also = resolve_location(Location("", policy, str(partition), hash_, ""), ring).others if path.is_object else ()
     return ReplicaPlaces(partition, hash_, places, tuple(map(int, also)))
 
 

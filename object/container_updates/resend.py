@@ -10,14 +10,14 @@ def resend_container_update(service: ObjectService, request: Request) -> Respons
     """202 when the container servers in the headers have the update, or it is queued; 404 without such an object."""
     target = service.target(request)
     update_targets = update_targets_of(request, target)
-    standing = service.engine.look(target.location)
-    stored = service.stored(target, standing)
+    current = service.engine.look(target.location)
+    stored = service.stored(target, current)
     if stored is not None:
         stored.close()
-        in_flight = service.update_sender.stored(target, update_targets, stored.description)
-    elif standing.tombstone is not None:
-        in_flight = service.update_sender.deleted(target, update_targets, standing.timestamp)
+        in_flight = service.update_sender.stored(target, update_targets, stored.info)
+    elif current.tombstone is not None:
+        in_flight = service.update_sender.deleted(target, update_targets, current.timestamp)
     else:
         return not_found("")
     in_flight.wait()
-    return plain(202, "Accepted", standing.newest_timestamp)
+    return plain(202, "Accepted", current.newest_timestamp)

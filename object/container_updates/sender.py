@@ -15,7 +15,7 @@ from objstore.http.messages import Request
 from objstore.limits import text_of
 from objstore.object.container_updates.batcher import Destination, PendingAcknowledgements, UpdateBatcher, destinations
 from objstore.object.container_updates.pending import PendingUpdate, pending_path, save
-from objstore.object.engine import Description
+from objstore.object.engine import ObjectInfo
 from objstore.object.requests import Target, delete_at_of, parse_delete_at
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
@@ -71,17 +71,17 @@ def _container_at(text: str) -> ResourcePath:
     return path
 
 
-def object_row(target: Target, description: Description) -> ObjectRow:
+def object_row(target: Target, info: ObjectInfo) -> ObjectRow:
     """The object as its container should list it."""
-    data = description.data
-    size, etag, content_type = data.size, data.etag, description.content_type
+    data = info.data
+    size, etag, content_type = data.size, data.etag, info.content_type
     if data.sysmeta:
         etag = data.sysmeta.get(Sysmeta.LISTED_ETAG, etag)
         content_type = data.sysmeta.get(Sysmeta.LISTED_CONTENT_TYPE, content_type)
         size = _listed_size(data.sysmeta.get(Sysmeta.LISTED_SIZE), size)
     if not content_type.isascii():
         content_type = content_type.encode("latin-1").decode("utf-8", "replace")
-    set_at, posted_at = description.content_type_timestamp, description.timestamp
+    set_at, posted_at = info.content_type_timestamp, info.timestamp
     return ObjectRow(
         name=target.path.object,
         timestamp=data.timestamp,
@@ -148,14 +148,14 @@ class ContainerUpdateSender(Struct, frozen=True):
     updates: UpdateBatcher
     threads: ThreadGroup
 
-    def stored(self, target: Target, update_targets: UpdateTargets, description: Description) -> InFlightUpdates:
+    def stored(self, target: Target, update_targets: UpdateTargets, info: ObjectInfo) -> InFlightUpdates:
         """The object was written or got new metadata: begin to tell of it, without waiting."""
         in_flight = self._in_flight(target)
-        in_flight.send(update_targets.listing, object_row(target, description))
-        delete_at = delete_at_of(description.headers)
+        in_flight.send(update_targets.listing, object_row(target, info))
+        delete_at = delete_at_of(info.headers)
         # A later POST may have changed it, and filled the queue of the other moment.
         if delete_at is not None and delete_at == update_targets.delete_at:
-            in_flight.send(update_targets.queue, queue_row(target, delete_at, description.timestamp))
+            in_flight.send(update_targets.queue, queue_row(target, delete_at, info.timestamp))
         return in_flight
 
     def deleted(self, target: Target, update_targets: UpdateTargets, timestamp: str) -> InFlightUpdates:

@@ -28,7 +28,7 @@ from objstore.object.container_updates.pending import (
     save,
 )
 from objstore.object.engine import Location, StorageEngine
-from objstore.object.placing import Placing
+from objstore.object.part_power import LocationResolver
 from objstore.pacing import Monotonic, Pace
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
@@ -96,7 +96,7 @@ class Updater:
         self._devices = context.devices
         self._rings = context.rings
         self._engine = engine
-        self._placing = Placing(engine, context.rings.object, runtime.threads, runtime.clock)
+        self._locations = LocationResolver(engine, context.rings.object, runtime.threads, runtime.clock)
         self._transport = context.transport
         self._runtime = runtime
         self._recon = context.recon
@@ -300,17 +300,17 @@ class Updater:
             policy = self._cluster.policies.by_index(update.row.policy_index)
         except UnknownPolicy:
             return False
-        ring = self._placing.ring(policy.index)
+        ring = self._locations.ring(policy.index)
         if ring is None:
             return False
         device, digest = found.paths[0].rpartition("/async_pending")[0], self._cluster.hasher.digest(path)
         location = Location(device, policy, str(ring.partition_of(digest)), digest.hex(), str(path))
         try:
-            standing = self._runtime.threads.call(self._engine.look, self._placing.place(location))
+            current = self._runtime.threads.call(self._engine.look, self._locations.resolve(location))
         except OSError as error:
             self._failed(device, error)
             return False
-        return standing.timestamp > update.timestamp
+        return current.timestamp > update.timestamp
 
 
 def _unlink_all(paths: Sequence[str]) -> None:

@@ -11,20 +11,20 @@ from typing import Final
 
 from objstore.logs import Logger
 from objstore.object.engine import Location
+from objstore.object.file_engine.directories import DirtyDirectories
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import hash_directory, suffix_directory
-from objstore.object.file_engine.ledger import DirectoryLedger
 
 # The relinker removes directories that it finds empty; losing that race this often is not chance.
 RACE_ATTEMPTS: Final = 3
 
 
-class LinksAhead:
+class NextPartitionLinker:
     """Makes second names, and counts those that could not be made."""
 
-    def __init__(self, disk: Disk, ledger: DirectoryLedger, log: Logger, count_failure: Callable[[], None]) -> None:
+    def __init__(self, disk: Disk, dirty: DirtyDirectories, log: Logger, count_failure: Callable[[], None]) -> None:
         self._disk = disk
-        self._ledger = ledger
+        self._dirty = dirty
         self._log = log
         self._count_failure = count_failure
 
@@ -45,7 +45,7 @@ class LinksAhead:
     def _link(self, file: OpenFile, path: str, above: str, name: str) -> None:
         for attempt in range(1, RACE_ATTEMPTS + 1):
             made = self._disk.make_directories(path)
-            self._ledger.note(made)
+            self._dirty.note(made)
             if not made:
                 self._disk.touch(above)  # what digests go by: see `suffixes`
             try:

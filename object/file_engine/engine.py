@@ -10,16 +10,17 @@ from typing import Final, TypeVar
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM
 from objstore.object.engine import (
-    Description,
     Exported,
     Location,
     Missing,
     ObjectCorrupt,
+    ObjectInfo,
     PartitionDigests,
-    Unsettled,
+    PendingCommit,
 )
-from objstore.object.file_engine.ahead import LinksAhead
+from objstore.object.file_engine.ahead import NextPartitionLinker
 from objstore.object.file_engine.converting import convert
+from objstore.object.file_engine.directories import DirtyDirectories
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import (
     digests_record,
@@ -27,21 +28,10 @@ from objstore.object.file_engine.layout import (
     hash_directory,
     quarantine_directory,
 )
-from objstore.object.file_engine.ledger import DirectoryLedger
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
-from objstore.object.file_engine.writing import FileUpload, NewFile, UnsettledName
-from objstore.object.fileset import (
-    DataFile,
-    FileSet,
-    MetaFile,
-    Tombstone,
-    judge,
-    meta_name,
-    parse_name,
-    tombstone_name,
-)
+from objstore.object.file_engine.writing import FileUpload, NewFile, PendingName
 from objstore.object.metadata import (
     MetadataCorrupt,
     ObjectMetadata,
@@ -53,7 +43,17 @@ from objstore.object.metadata import (
     decode_trailer,
     encode,
 )
-from objstore.object.replication.planning import live_names
+from objstore.object.versions import (
+    DataFile,
+    MetaFile,
+    ObjectVersions,
+    Tombstone,
+    live_names,
+    meta_name,
+    parse_name,
+    resolve_versions,
+    tombstone_name,
+)
 from objstore.policies import Policy
 
 # A version can be replaced between looking and opening; this often in a row it is not chance.
@@ -83,32 +83,32 @@ class FileEngine:
         self._disk = disk
         self._log = log
         self._keep_cache_size = keep_cache_size
-        self._ledger = DirectoryLedger()
-        self._inventory = Inventory(disk, random, self._ledger)
-        self._ahead = LinksAhead(disk, self._ledger, log, count_unlinked)
+        self._dirty = DirtyDirectories()
+        self._inventory = Inventory(disk, random, self._dirty)
+        self._ahead = NextPartitionLinker(disk, self._dirty, log, count_unlinked)
 
-    def look(self, location: Location) -> FileSet:
+    def look(self, location: Location) -> ObjectVersions:
         """See StorageEngine."""
         if not location.others:
-            return judge(self._disk.names(hash_directory(location)))
+            return resolve_versions(self._disk.names(hash_directory(location)))
         own, *others = hash_directories(location)
         # The relinker may move a file meanwhile, from any of them to another: it is seen before or afterwards.
-        return judge({name for directory in (*others, own, *others) for name in self._disk.names(directory)})
+        return resolve_versions({name for directory in (*others, own, *others) for name in self._disk.names(directory)})
 
-    def open(self, location: Location, standing: FileSet | None = None) -> FileObject | Missing:
+    def open(self, location: Location, current: ObjectVersions | None = None) -> FileObject | Missing:
         """See StorageEngine."""
         for _ in range(OPEN_ATTEMPTS):
-            if standing is None:
-                standing = self.look(location)
-            if standing.data is None:
-                return Missing(standing.timestamp)
+            if current is None:
+                current = self.look(location)
+            if current.data is None:
+                return Missing(current.timestamp)
             try:
-                return self._steadily(partial(self._open, location, standing), location)
+                return self._read_with_retry(partial(self._open, location, current), location)
             except FileNotFoundError:
-                standing = None
+                current = None
         return Missing("")
 
-    def _steadily(self, read: Callable[[], T], location: Location, name: str = "") -> T:
+    def _read_with_retry(self, read: Callable[[], T], location: Location, name: str = "") -> T:
         """What `read` gives. Quarantines what is damaged, or cannot be read, however often that is tried.
 
         `name` is that of the file, if no other one is read. Raises ObjectCorrupt, and OSError that says nothing of it.
@@ -118,12 +118,12 @@ class FileEngine:
             try:
                 return read()
             except MetadataCorrupt as error:
-                raise self._condemn(location, error.reason, name) from error
+                raise self._quarantine_if_current(location, error.reason, name) from error
             except OSError as error:
                 if error.errno not in _UNREADABLE:
                     raise
                 if attempts == READ_ATTEMPTS:
-                    raise self._condemn(location, f"it cannot be read: {error.strerror}", name) from error
+                    raise self._quarantine_if_current(location, f"it cannot be read: {error.strerror}", name) from error
             attempts += 1
 
     def _opened(self, location: Location, name: str) -> OpenFile:
@@ -137,8 +137,8 @@ class FileEngine:
                     return self._disk.open(f"{other}/{name}")
             raise
 
-    def _open(self, location: Location, standing: FileSet) -> FileObject:
-        data_file = standing.data
+    def _open(self, location: Location, current: ObjectVersions) -> FileObject:
+        data_file = current.data
         assert data_file is not None
         file = self._opened(location, data_file.name)
         data, extra = self._metadata(ObjectMetadata, file)
@@ -147,28 +147,28 @@ class FileEngine:
         size = self._disk.size(file)
         if size != data.size + extra:
             raise MetadataCorrupt(f"the file has {size} bytes, its body should have {data.size}")
-        if standing.meta is None:
-            description = Description(data, data_file.timestamp, data.headers, data.content_type, data_file.timestamp)
+        if current.meta is None:
+            info = ObjectInfo(data, data_file.timestamp, data.headers, data.content_type, data_file.timestamp)
         else:
-            description = self._overlaid(location, data, standing.meta, standing.type_meta)
+            info = self._overlaid(location, data, current.meta, current.type_meta)
         return FileObject(
             self._disk,
             file,
-            description,
+            info,
             data.size <= self._keep_cache_size,
-            lambda reason: self._condemn(location, reason, data_file.name),
+            lambda reason: self._quarantine_if_current(location, reason, data_file.name),
         )
 
     def _overlaid(
         self, location: Location, data: ObjectMetadata, meta: MetaFile, type_meta: MetaFile | None
-    ) -> Description:
+    ) -> ObjectInfo:
         """What the data file's metadata has become by POSTs."""
         posted = self._posted(location, meta)
         content_type, set_at = data.content_type, data.timestamp
         for candidate in (posted, self._posted(location, type_meta) if type_meta is not None else posted):
             if candidate.content_type_timestamp > set_at:
                 content_type, set_at = candidate.content_type, candidate.content_type_timestamp
-        return Description(data, posted.timestamp, posted.headers, content_type, set_at)
+        return ObjectInfo(data, posted.timestamp, posted.headers, content_type, set_at)
 
     def _posted(self, location: Location, meta: MetaFile) -> PostedMetadata:
         posted, _ = self._metadata(PostedMetadata, self._opened(location, meta.name))
@@ -182,30 +182,32 @@ class FileEngine:
         content = self._disk.read(file, decoded.length, decoded.body_length)
         return decode_trailer(kind, decoded, content), decoded.length
 
-    def create(self, location: Location, standing: FileSet, length: int | None) -> FileUpload:
+    def create(self, location: Location, current: ObjectVersions, length: int | None) -> FileUpload:
         """See StorageEngine."""
-        return FileUpload(self._disk, self._new(location, standing), length)
+        return FileUpload(self._disk, self._new(location, current), length)
 
-    def _new(self, location: Location, standing: FileSet) -> NewFile:
-        return NewFile(self._disk, self._ledger, self._ahead, location, standing)
+    def _new(self, location: Location, current: ObjectVersions) -> NewFile:
+        return NewFile(self._disk, self._dirty, self._ahead, location, current)
 
-    def write_tombstone(self, location: Location, standing: FileSet, tombstone: TombstoneMetadata) -> Unsettled:
+    def write_tombstone(
+        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+    ) -> PendingCommit:
         """See StorageEngine."""
         try:
-            new = self._new(location, standing)
+            new = self._new(location, current)
             self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
             return new.publish(tombstone_name(tombstone.timestamp))
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            converted = convert(self._disk, self._ledger, location, standing, tombstone)
+            converted = convert(self._disk, self._dirty, location, current, tombstone)
             if converted is None:
                 raise
             return converted
 
-    def write_metadata(self, location: Location, standing: FileSet, posted: PostedMetadata) -> UnsettledName:
+    def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingName:
         """See StorageEngine."""
-        new = self._new(location, standing)
+        new = self._new(location, current)
         encoded = encode(posted, 0)
         if encoded.trailer:
             self._disk.write(new.file, encoded.trailer, 0)
@@ -237,7 +239,7 @@ class FileEngine:
 
     def objects(
         self, device: str, policy: Policy, partition: str, suffix: str, part_power: int | None = None
-    ) -> dict[str, FileSet]:
+    ) -> dict[str, ObjectVersions]:
         """See StorageEngine."""
         return self._inventory.objects(f"{device}/{policy.data_dir}/{partition}", suffix, part_power)
 
@@ -252,16 +254,16 @@ class FileEngine:
         """See StorageEngine."""
         self._inventory.remove(f"{device}/{policy.data_dir}/{partition}", digest, names)
 
-    def settle(self, device: str, policy: Policy, partition: str) -> None:
+    def make_durable(self, device: str, policy: Policy, partition: str) -> None:
         """See StorageEngine."""
         directory = f"{device}/{policy.data_dir}/{partition}"
-        marks = self._ledger.marks(self._ledger.below(device))
+        snapshot = self._dirty.snapshot(self._dirty.below(device))
         try:
             opened = self._disk.open_directory(directory)
         except FileNotFoundError:
             return
         self._disk.flush_all(opened)
-        self._ledger.settle(marks)
+        self._dirty.mark_durable(snapshot)
 
     def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         """See StorageEngine."""
@@ -281,15 +283,15 @@ class FileEngine:
             return None
 
         try:
-            return self._steadily(read, location)
+            return self._read_with_retry(read, location)
         except FileNotFoundError:
             return None
 
     def _exported_data(self, location: Location, directory: str, data_file: DataFile) -> Exported:
         named, _ = self._metadata(ObjectMetadata, self._disk.open(f"{directory}/{data_file.name}"))
         known = Location(location.device, location.policy, location.partition, location.hash, named.name)
-        body = self._open(known, FileSet(data=data_file, names=(data_file.name,)))
-        return Exported(body.description.data, body)
+        body = self._open(known, ObjectVersions(data=data_file, names=(data_file.name,)))
+        return Exported(body.info.data, body)
 
     def verify(
         self, device: str, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
@@ -299,7 +301,7 @@ class FileEngine:
         path = f"{hash_directory(location)}/{name}"
         verify = partial(Scrub(self._disk, self._metadata).verify, path, parse_name(name), spend)
         try:
-            return self._steadily(verify, location, name)
+            return self._read_with_retry(verify, location, name)
         except FileNotFoundError:
             return None
 
@@ -327,7 +329,7 @@ class FileEngine:
             if went:
                 self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
 
-    def _condemn(self, location: Location, reason: str, name: str = "") -> ObjectCorrupt:
+    def _quarantine_if_current(self, location: Location, reason: str, name: str = "") -> ObjectCorrupt:
         """Quarantine the object, unless the damaged file of that `name` has been replaced while it was read."""
         reason = f"{name}: {reason}" if name else reason
         if not name or name in live_names(self.look(location)):

@@ -8,7 +8,7 @@ from typing import Final
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from objstore.object.buffers import BufferPool
-from objstore.object.engine import Description, ObjectCorrupt
+from objstore.object.engine import ObjectCorrupt, ObjectInfo
 from objstore.object.file_engine.disk import Disk, OpenFile
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -19,44 +19,42 @@ READ_AHEAD_BYTES_MIN: Final = 1024 * 1024
 _buffers: Final = BufferPool(CHUNK_BYTES, IDLE_BUFFERS)
 
 # Quarantines the object for the reason given and returns the error to raise.
-Condemn = Callable[[str], ObjectCorrupt]
+Quarantine = Callable[[str], ObjectCorrupt]
 
 
 class FileObject:
     """See StoredObject."""
 
-    __slots__ = ("_condemn", "_disk", "_file", "_keep_cached", "description")
+    __slots__ = ("_disk", "_file", "_keep_cached", "_quarantine_if_current", "info")
 
-    def __init__(
-        self, disk: Disk, file: OpenFile, description: Description, keep_cached: bool, condemn: Condemn
-    ) -> None:
-        """The file's size has been checked against the description."""
+    def __init__(self, disk: Disk, file: OpenFile, info: ObjectInfo, keep_cached: bool, quarantine: Quarantine) -> None:
+        """The file's size has been checked against the info."""
         self._disk = disk
         self._file = file
         self._keep_cached = keep_cached
-        self._condemn = condemn
-        self.description = description
+        self._quarantine_if_current = quarantine
+        self.info = info
 
     def read(self) -> bytes:
         """See StoredObject."""
-        data = self.description.data
+        data = self.info.data
         body = self._disk.read(self._file, data.size, 0)
         self.close()
         if len(body) != data.size or xxh3_128_hexdigest(body) != data.checksum:
-            raise self._condemn("the body does not match its checksum")
+            raise self._quarantine_if_current("the body does not match its checksum")
         return body
 
     def stream(self, start: int, stop: int) -> FileBody:
         """See StoredObject."""
-        data = self.description.data
+        data = self.info.data
         whole = start == 0 and stop == data.size
         if stop - start >= READ_AHEAD_BYTES_MIN:
             self._disk.read_sequentially(self._file)
         return FileBody(self._disk, self._file, start, stop, data.checksum if whole else "", self)
 
-    def condemn(self, reason: str) -> ObjectCorrupt:
+    def quarantine(self, reason: str) -> ObjectCorrupt:
         """Quarantine the object; the error to raise."""
-        return self._condemn(reason)
+        return self._quarantine_if_current(reason)
 
     def close(self) -> None:
         """See StoredObject."""
@@ -86,13 +84,13 @@ class FileBody:
         while offset < stop:
             chunk = buffer[: stop - offset]
             if self._disk.read_into(self._file, chunk, offset) < len(chunk):
-                raise self._object.condemn("the file is shorter than its body")
+                raise self._object.quarantine("the file is shorter than its body")
             offset += len(chunk)
             if hasher is not None:
                 hasher.update(chunk)
                 # Before the last chunk leaves: without it the receiver cannot take the body for whole.
                 if offset == stop and hasher.hexdigest() != self._checksum:
-                    raise self._object.condemn("the body does not match its checksum")
+                    raise self._object.quarantine("the body does not match its checksum")
             yield chunk
         # Only here: after an error or a kill, a thread may still be reading into the buffer.
         _buffers.give(buffer)

@@ -11,8 +11,8 @@ from xxhash import xxh3_128
 from objstore.object.buffers import BufferPool
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import SUFFIX_LENGTH
-from objstore.object.fileset import DataFile, MetaFile, Tombstone
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
+from objstore.object.versions import DataFile, MetaFile, Tombstone
 
 PIECE_BYTES: Final = 1024 * 1024
 IDLE_BUFFERS: Final = 2

@@ -20,11 +20,10 @@ from msgspec import Struct
 from xxhash import xxh3_64_digest, xxh3_128
 
 from objstore.object.engine import PartitionDigests
+from objstore.object.file_engine.directories import DirtyDirectories
 from objstore.object.file_engine.disk import Disk
-from objstore.object.file_engine.ledger import DirectoryLedger
-from objstore.object.fileset import FileSet, judge
-from objstore.object.powers import partition_of
-from objstore.object.replication.planning import is_forgettable, live_names, newest_marker
+from objstore.object.part_power import partition_of
+from objstore.object.versions import ObjectVersions, is_forgettable, live_names, newest_marker, resolve_versions
 from objstore.system import files
 
 # Two changes within one tick of the filesystem's clock have the same time: a digest so young is not kept.
@@ -69,10 +68,10 @@ _decode: Final = msgspec.json.Decoder(Digests).decode
 class Inventory:
     """What partitions hold. Methods block; they may be called on threads."""
 
-    def __init__(self, disk: Disk, random: Random, ledger: DirectoryLedger) -> None:
+    def __init__(self, disk: Disk, random: Random, dirty: DirtyDirectories) -> None:
         self._disk = disk
         self._random = random
-        self._ledger = ledger
+        self._dirty = dirty
         self._boot = _boot_id()
 
     def partitions(self, data_directory: str) -> list[str]:
@@ -83,15 +82,15 @@ class Inventory:
         """The suffixes there are directories of."""
         return [name for name in self._disk.names(partition_directory) if is_suffix(name)]
 
-    def objects(self, partition_directory: str, suffix: str, part_power: int | None) -> dict[str, FileSet]:
+    def objects(self, partition_directory: str, suffix: str, part_power: int | None) -> dict[str, ObjectVersions]:
         """The files of each hash of a suffix, of those that belong to the partition by a part power if one is given."""
         directory = f"{partition_directory}/{suffix}"
         digests = self._disk.names(directory)
         if part_power is not None:
             number = os.path.basename(partition_directory)
             digests = [each for each in digests if _is_hash(each) and partition_of(each, part_power) == number]
-        found = {digest: judge(self._disk.names(f"{directory}/{digest}")) for digest in digests}
-        return {digest: standing for digest, standing in found.items() if standing.names}
+        found = {digest: resolve_versions(self._disk.names(f"{directory}/{digest}")) for digest in digests}
+        return {digest: current for digest, current in found.items() if current.names}
 
     def digests(
         self, partition_directory: str, record: str, now: float, reclaim_before: str, part_power: int | None
@@ -119,17 +118,17 @@ class Inventory:
             frozenset(suffix for suffix, entry in fresh.items() if entry.untidy),
         )
 
-    def _entry(self, objects: dict[str, FileSet], modified: int, until: float, reclaim_before: str) -> Entry:
+    def _entry(self, objects: dict[str, ObjectVersions], modified: int, until: float, reclaim_before: str) -> Entry:
         hasher, empty, forgets, untidy = xxh3_128(), True, _NEVER, False
         for digest in sorted(objects):
-            standing = objects[digest]
-            if is_forgettable(standing, reclaim_before):
+            current = objects[digest]
+            if is_forgettable(current, reclaim_before):
                 untidy = True
                 continue
-            untidy = untidy or bool(standing.obsolete)
-            if newest := newest_marker(standing):
+            untidy = untidy or bool(current.obsolete)
+            if newest := newest_marker(current):
                 forgets = min(forgets, newest)
-            if lines := versions(digest, standing):
+            if lines := versions(digest, current):
                 hasher.update(lines)
                 empty = False
         return Entry(modified, "" if empty else hasher.hexdigest(), forgets, until, untidy)
@@ -175,7 +174,7 @@ class Inventory:
                 except FileNotFoundError:
                     if name not in self._disk.names(f"{source}/{below}"):
                         break
-                    self._ledger.note(self._disk.make_directories(f"{target}/{below}"))
+                    self._dirty.note(self._disk.make_directories(f"{target}/{below}"))
             else:
                 raise FileNotFoundError(errno.ENOENT, "it is removed again and again", other)
         return taken
@@ -203,9 +202,9 @@ def _is_hash(name: str) -> bool:
     return len(name) == _HASH_LENGTH and _DIGITS.issuperset(name)
 
 
-def versions(digest: str, standing: FileSet) -> bytes:
+def versions(digest: str, current: ObjectVersions) -> bytes:
     """What of one object is compared: the names that last, one a line."""
-    return "".join(f"{digest} {name}\n" for name in live_names(standing)).encode()
+    return "".join(f"{digest} {name}\n" for name in live_names(current)).encode()
 
 
 def _is_good(entry: Entry, modified: int, now: float, reclaim_before: str) -> bool:

@@ -14,7 +14,8 @@ from typing import Final
 from xxhash import xxh3_128
 
 from objstore.object.engine import AlreadyStored, Location
-from objstore.object.file_engine.ahead import LinksAhead
+from objstore.object.file_engine.ahead import NextPartitionLinker
+from objstore.object.file_engine.directories import DirtyDirectories
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import (
     hash_directories,
@@ -22,9 +23,8 @@ from objstore.object.file_engine.layout import (
     suffix_directory,
     temporary_directory,
 )
-from objstore.object.file_engine.ledger import DirectoryLedger
-from objstore.object.fileset import FileSet, data_name, judge
 from objstore.object.metadata import ObjectMetadata, encode
+from objstore.object.versions import ObjectVersions, data_name, resolve_versions
 from objstore.system.concurrency import monotonic
 
 # Other processes remove directories they find empty; losing that race this often is not chance.
@@ -37,40 +37,40 @@ PREALLOCATE_BYTES_MIN: Final = 1024 * 1024
 ANNOUNCED_SECONDS: Final = 1.0
 
 
-class UnsettledName:
+class PendingName:
     """A name that is visible and not yet durable."""
 
-    __slots__ = ("_ahead", "_directory", "_disk", "_ledger", "_location", "_name", "_standing")
+    __slots__ = ("_ahead", "_directory", "_dirty", "_disk", "_location", "_name", "_standing")
 
     def __init__(
         self,
         disk: Disk,
-        ledger: DirectoryLedger,
+        dirty: DirtyDirectories,
         location: Location,
         directory: OpenFile,
         ahead: str,
         name: str,
-        standing: FileSet,
+        current: ObjectVersions,
     ) -> None:
         """`directory` is the hash directory, open; `ahead` the path of another that got the name as well, or ""."""
         self._disk = disk
-        self._ledger = ledger
+        self._dirty = dirty
         self._location = location
         self._directory = directory
         self._ahead = ahead
         self._name = name
-        self._standing = standing
+        self._standing = current
 
-    def settle(self) -> None:
-        """See Unsettled."""
-        above, ahead = self._ledger.above(hash_directory(self._location)), self._ahead
-        marks = self._ledger.marks((*above, *self._ledger.above(ahead)) if ahead else above)
-        self._disk.flush_names(self._directory, [*marks, ahead] if ahead else marks)
-        self._ledger.settle(marks)
+    def make_durable(self) -> None:
+        """See PendingCommit."""
+        above, ahead = self._dirty.above(hash_directory(self._location)), self._ahead
+        snapshot = self._dirty.snapshot((*above, *self._dirty.above(ahead)) if ahead else above)
+        self._disk.flush_names(self._directory, [*snapshot, ahead] if ahead else snapshot)
+        self._dirty.mark_durable(snapshot)
         self._directory.close()
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
-            for obsolete in judge((*self._standing.names, self._name)).obsolete:
+            for obsolete in resolve_versions((*self._standing.names, self._name)).obsolete:
                 for path in hash_directories(self._location):
                     self._disk.discard(f"{path}/{obsolete}")
 
@@ -78,17 +78,22 @@ class UnsettledName:
 class NewFile:
     """A file that has no name in its hash directory yet."""
 
-    __slots__ = ("_ahead", "_disk", "_ledger", "_location", "_standing", "file")
+    __slots__ = ("_ahead", "_dirty", "_disk", "_location", "_standing", "file")
 
     def __init__(
-        self, disk: Disk, ledger: DirectoryLedger, ahead: LinksAhead, location: Location, standing: FileSet
+        self,
+        disk: Disk,
+        dirty: DirtyDirectories,
+        ahead: NextPartitionLinker,
+        location: Location,
+        current: ObjectVersions,
     ) -> None:
-        """It will replace `standing`. Raises OSError."""
+        """It will replace `current`. Raises OSError."""
         self._disk = disk
-        self._ledger = ledger
+        self._dirty = dirty
         self._ahead = ahead
         self._location = location
-        self._standing = standing
+        self._standing = current
         self.file = self._create()
 
     def _create(self) -> OpenFile:
@@ -98,18 +103,18 @@ class NewFile:
                 unnamed = self._disk.create_unnamed(directory)
                 break
             except FileNotFoundError:
-                self._ledger.note(self._disk.make_directories(directory))
+                self._dirty.note(self._disk.make_directories(directory))
         else:
             raise FileNotFoundError(errno.ENOENT, "it is removed again and again", directory)
         return unnamed or self._disk.create_named(temporary_directory(self._location))
 
-    def publish(self, name: str) -> UnsettledName:
+    def publish(self, name: str) -> PendingName:
         """Link the finished file into the hash directory, made if need be. Raises AlreadyStored and OSError."""
         disk, path = self._disk, hash_directory(self._location)
         made: list[str] = []
         if not self._standing.names:
             made = disk.make_directories(path)
-            self._ledger.note(made)
+            self._dirty.note(made)
         if not made:
             disk.touch(suffix_directory(self._location))
         announced = monotonic()
@@ -120,7 +125,7 @@ class NewFile:
                 break
             except FileNotFoundError:
                 made = disk.make_directories(path)
-                self._ledger.note(made)
+                self._dirty.note(made)
             except FileExistsError:
                 raise AlreadyStored(self._location.name, name) from None
         else:
@@ -129,7 +134,7 @@ class NewFile:
         self.file.close()
         if monotonic() - announced > ANNOUNCED_SECONDS:
             disk.touch(suffix_directory(self._location))
-        return UnsettledName(disk, self._ledger, self._location, directory, ahead, name, self._standing)
+        return PendingName(disk, self._dirty, self._location, directory, ahead, name, self._standing)
 
 
 class FileUpload:
@@ -159,7 +164,7 @@ class FileUpload:
         """See Upload."""
         return self._hasher.hexdigest()
 
-    def commit(self, metadata: ObjectMetadata) -> UnsettledName:
+    def commit(self, metadata: ObjectMetadata) -> PendingName:
         """See Upload."""
         new, self._new = self._new, None
         assert new is not None

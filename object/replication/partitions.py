@@ -14,23 +14,20 @@ from objstore.http.transport import NodeFailure
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
-from objstore.object.fileset import EMPTY, FileSet, tombstone_name
-from objstore.object.placing import Placing
-from objstore.object.powers import neighbours, partition_of
+from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.client import ReplicaFailed, ReplicationClient, Spend
 from objstore.object.replication.messages import FILES_MAX, Names, TransferResult
 from objstore.object.replication.planning import (
     exchange,
     handoff_names,
-    is_forgettable,
     is_stale,
     known_names,
-    live_names,
     removable,
     tombstones_to_pull,
 )
 from objstore.object.replication.receiving import DevicePartition, Receiver
 from objstore.object.replication.sending import frames
+from objstore.object.versions import EMPTY, ObjectVersions, is_forgettable, live_names, tombstone_name
 from objstore.runtime import Runtime
 from objstore.timestamps import Timestamp
 
@@ -83,7 +80,7 @@ class Partition:
     away_since: str
     spend_bytes: Spend
     spend_files: Spend
-    placing: Placing
+    locations: LocationResolver
     report: PassReport
     defers: bool = False
 
@@ -138,11 +135,11 @@ class Partition:
         push: Files = []
         pull: Files = []
         for digest in sorted({*mine, *theirs}):
-            standing = mine.get(digest, EMPTY)
-            plan = exchange(standing, known_names(theirs, digest), self.reclaim_before)
+            current = mine.get(digest, EMPTY)
+            plan = exchange(current, known_names(theirs, digest), self.reclaim_before)
             if travels(digest):
                 push += [(digest, name) for name in plan.push]
-            pull += [(digest, name) for name in (plan.pull if pulls else tombstones_to_pull(standing, plan.pull))]
+            pull += [(digest, name) for name in (plan.pull if pulls else tombstones_to_pull(current, plan.pull))]
         self._push(node, sorted(push, key=_frees_no_space), left)
         self._pull(node, sorted(pull, key=_frees_no_space), left)
 
@@ -181,7 +178,7 @@ class Partition:
             for digest, name in some:
                 names.setdefault(digest, []).append(name)
             body = self.peers.pull(node, self.number, names)
-            receiver = Receiver(self.engine, self.cluster, self.devices, self._log, self.place, self.placing)
+            receiver = Receiver(self.engine, self.cluster, self.devices, self._log, self.place, self.locations)
             try:
                 outcomes = receiver.receive(body)
             except HttpError as error:
@@ -196,7 +193,7 @@ class Partition:
         for suffix in self._suffixes():
             objects = self._objects([suffix])
             self._drop_obsolete(objects)
-            mine = {digest: handoff_names(standing) for digest, standing in objects.items()}
+            mine = {digest: handoff_names(current) for digest, current in objects.items()}
             for asked in _whole_objects(mine, FILES_MAX):
                 try:
                     answers = [self.peers.confirm(node, self.number, asked, ring_version) for node in primaries]
@@ -208,11 +205,11 @@ class Partition:
                 self.report.count("removed", sum(map(len, confirmed.values())))
         return not self._suffixes()
 
-    def _drop_obsolete(self, objects: Mapping[str, FileSet]) -> None:
-        obsolete = {digest: standing.obsolete for digest, standing in objects.items() if standing.obsolete}
+    def _drop_obsolete(self, objects: Mapping[str, ObjectVersions]) -> None:
+        obsolete = {digest: current.obsolete for digest, current in objects.items() if current.obsolete}
         if obsolete:
             # What makes a file obsolete may be another's name that is not durable yet.
-            self.engine.settle(self.place.device, self.place.policy, self.place.partition)
+            self.engine.make_durable(self.place.device, self.place.policy, self.place.partition)
             self._remove_all(obsolete)
 
     def _remove_all(self, names: Mapping[str, Sequence[str]]) -> None:
@@ -230,14 +227,14 @@ class Partition:
         if not objects:
             return
         # What makes a file obsolete may be another's name that is not durable yet.
-        self.engine.settle(self.place.device, self.place.policy, self.place.partition)
-        old = [digest for digest, standing in objects.items() if is_forgettable(standing, self.reclaim_before)]
+        self.engine.make_durable(self.place.device, self.place.policy, self.place.partition)
+        old = [digest for digest, current in objects.items() if is_forgettable(current, self.reclaim_before)]
         lingering = self.runtime.threads.call(self._lingering, old)
         forgotten: dict[str, Sequence[str]] = {}
-        for digest, standing in objects.items():
-            names = list(standing.obsolete)
+        for digest, current in objects.items():
+            names = list(current.obsolete)
             if digest in old and digest not in lingering:
-                names += live_names(standing)
+                names += live_names(current)
                 self.report.count("reclaimed")
             if names:
                 forgotten[digest] = names
@@ -250,7 +247,7 @@ class Partition:
             return set()
         found = set()
         for digest in digests:
-            numbers = {partition_of(digest, each) for each in neighbours(power)} - {place.partition}
+            numbers = {partition_of(digest, each) for each in adjacent_powers(power)} - {place.partition}
             if any(self.engine.look(Location(place.device, place.policy, n, digest, "")).names for n in numbers):
                 found.add(digest)
         return found
@@ -260,8 +257,8 @@ class Partition:
         every = sorted({suffix for some in suffixes.values() for suffix in some})
         return frozenset(
             digest
-            for digest, standing in self._objects(every).items()
-            if standing.data is not None and standing.newest_timestamp < self.away_since
+            for digest, current in self._objects(every).items()
+            if current.data is not None and current.newest_timestamp < self.away_since
         )
 
     def _quarantine_stale(self, primaries: Sequence[Device], strange: frozenset[str]) -> bool:
@@ -279,9 +276,9 @@ class Partition:
         if not any(listing.note is not None and listing.note.was_in_service_at(away_since) for listing in listings):
             return True
         place = self.place
-        for digest, standing in self._objects(every).items():
+        for digest, current in self._objects(every).items():
             others = [known_names(listing.names, digest) for listing in listings]
-            if digest in strange and is_stale(standing, others, self.away_since):
+            if digest in strange and is_stale(current, others, self.away_since):
                 location = Location(place.device, place.policy, place.partition, digest, digest)
                 self.engine.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")
                 self.report.count("stranded")
@@ -291,10 +288,10 @@ class Partition:
         place = self.place
         return self.runtime.threads.call(self.engine.suffixes, place.device, place.policy, place.partition)
 
-    def _objects(self, suffixes: Sequence[str]) -> dict[str, FileSet]:
+    def _objects(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
         return self.runtime.threads.call(self._look, suffixes)
 
-    def _look(self, suffixes: Sequence[str]) -> dict[str, FileSet]:
+    def _look(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
         place, found = self.place, {}
         for suffix in suffixes:
             found.update(self.engine.objects(place.device, place.policy, place.partition, suffix, place.part_power))

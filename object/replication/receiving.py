@@ -14,14 +14,21 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
-from objstore.object.engine import AlreadyStored, Location, StorageEngine, Unsettled
-from objstore.object.fileset import DataFile, FileSet, MetaFile, Tombstone, data_name, meta_name, parse_name
+from objstore.object.engine import AlreadyStored, Location, PendingCommit, StorageEngine
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
-from objstore.object.placing import Placing
-from objstore.object.powers import neighbours, partition_of
+from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.frames import Head, read_head, read_piece
 from objstore.object.replication.messages import FILES_MAX, TransferResult
-from objstore.object.replication.planning import is_held
+from objstore.object.versions import (
+    DataFile,
+    MetaFile,
+    ObjectVersions,
+    Tombstone,
+    data_name,
+    is_held,
+    meta_name,
+    parse_name,
+)
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.system.concurrency import Semaphore, Task, spawn
@@ -58,7 +65,7 @@ class Receiver:
     devices: DeviceRoot
     log: Logger
     place: DevicePartition
-    placing: Placing
+    locations: LocationResolver
     _settling: Semaphore = field(default_factory=lambda: Semaphore(SETTLING_MAX))
 
     def receive(self, body: BodyReader) -> list[TransferResult]:
@@ -134,13 +141,11 @@ class Receiver:
             posted = self._metadata(head, PostedMetadata, file.timestamp)
             if head.name != meta_name(posted.timestamp, posted.content_type_timestamp):
                 raise ValueError("name and metadata differ")
-            return self._settled(
-                head, posted.name, lambda at, standing: self.engine.write_metadata(at, standing, posted)
-            )
+            return self._settled(head, posted.name, lambda at, current: self.engine.write_metadata(at, current, posted))
         if isinstance(file, Tombstone):
             tombstone = self._metadata(head, TombstoneMetadata, file.timestamp)
             return self._settled(
-                head, tombstone.name, lambda at, standing: self.engine.write_tombstone(at, standing, tombstone)
+                head, tombstone.name, lambda at, current: self.engine.write_tombstone(at, current, tombstone)
             )
         raise ValueError("no such file name")
 
@@ -149,36 +154,38 @@ class Receiver:
         if metadata.size != head.size:
             raise ValueError("the size differs from its metadata")
         location = self._location(head, metadata.name)
-        standing = self.engine.look(location)
-        if is_held(head.name, standing):
-            return self._held(head, standing)
+        current = self.engine.look(location)
+        if is_held(head.name, current):
+            return self._held(head, current)
         self.devices.check_space(self.place.device_name, head.size)
-        upload = self.engine.create(location, standing, head.size)
+        upload = self.engine.create(location, current, head.size)
         try:
             feed(upload.write)
             if upload.checksum != metadata.checksum:
                 raise ValueError("the body does not match its checksum")
-            self.placing.settle(location, upload.commit(metadata))
+            self.locations.make_durable(location, upload.commit(metadata))
         except AlreadyStored:
-            self.engine.settle(location.device, location.policy, location.partition)
+            self.engine.make_durable(location.device, location.policy, location.partition)
         finally:
             upload.abort()
         return TransferResult.STORED
 
-    def _settled(self, head: Head, name: str, write: Callable[[Location, FileSet], Unsettled]) -> TransferResult:
+    def _settled(
+        self, head: Head, name: str, write: Callable[[Location, ObjectVersions], PendingCommit]
+    ) -> TransferResult:
         location = self._location(head, name)
-        standing = self.engine.look(location)
-        if is_held(head.name, standing):
-            return self._held(head, standing)
+        current = self.engine.look(location)
+        if is_held(head.name, current):
+            return self._held(head, current)
         try:
-            self.placing.settle(location, write(location, standing))
+            self.locations.make_durable(location, write(location, current))
         except AlreadyStored:
-            self.engine.settle(location.device, location.policy, location.partition)
+            self.engine.make_durable(location.device, location.policy, location.partition)
         return TransferResult.STORED
 
     @staticmethod
-    def _held(head: Head, standing: FileSet) -> TransferResult:
-        return TransferResult.STORED if head.name in standing.names else TransferResult.NEWER
+    def _held(head: Head, current: ObjectVersions) -> TransferResult:
+        return TransferResult.STORED if head.name in current.names else TransferResult.NEWER
 
     def _location(self, head: Head, name: str) -> Location:
         """Where the object of this path lies, if that is what the hash says. Raises ValueError."""
@@ -190,10 +197,10 @@ class Receiver:
         place, power = self.place, self.place.part_power
         # By its own power, or one beside that: while the power is increased, whoever pushed may not know yet.
         if power is not None and all(
-            partition_of(head.hash, each) != place.partition for each in (power, *neighbours(power))
+            partition_of(head.hash, each) != place.partition for each in (power, *adjacent_powers(power))
         ):
             raise ValueError("it belongs to another partition")
-        return self.placing.place(Location(place.device, place.policy, place.partition, head.hash, name))
+        return self.locations.resolve(Location(place.device, place.policy, place.partition, head.hash, name))
 
     @staticmethod
     def _metadata(head: Head, kind: type[Metadata], timestamp: str) -> Metadata:

@@ -15,7 +15,7 @@ from objstore.errors import StoreError
 from objstore.http.transport import NodeFailure
 from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import PartitionDigests, StorageEngine
-from objstore.object.placing import Placing
+from objstore.object.part_power import LocationResolver
 from objstore.object.replication.client import ReplicaFailed, ReplicationClient
 from objstore.object.replication.messages import OBJECTS, CompareRequest
 from objstore.object.replication.partition_lock import partition_lock_held
@@ -60,7 +60,7 @@ class ObjectReplicator:
         self._recon = context.recon
         self._is_mine = context.is_mine
         self._engine = engine
-        self._placing = Placing(engine, rings.object, runtime.threads, runtime.clock)
+        self._locations = LocationResolver(engine, rings.object, runtime.threads, runtime.clock)
         self._report = PassReport(NAME, context.recon, runtime, "files")
         self._pass: ReplicationPass | None = None
 
@@ -211,7 +211,7 @@ class ObjectReplicator:
                 device.away_since,
                 device.bytes.spend,
                 device.files.spend,
-                self._placing,
+                self._locations,
                 self._report,
             )
             theirs = {node: answers[node].get(number) for node in others[number]}

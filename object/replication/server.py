@@ -18,8 +18,7 @@ from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import StorageEngine
 from objstore.object.file_engine.suffixes import is_suffix
-from objstore.object.fileset import judge
-from objstore.object.placing import Placing, RingOf
+from objstore.object.part_power import LocationResolver, RingOf
 from objstore.object.replication.messages import (
     COMPARE_REQUESTS,
     CONTACT_RECORD,
@@ -40,9 +39,9 @@ from objstore.object.replication.messages import (
     decode,
     encode,
 )
-from objstore.object.replication.planning import is_held, live_names
 from objstore.object.replication.receiving import DevicePartition, Receiver
 from objstore.object.replication.sending import FrameBody, flattened, frames
+from objstore.object.versions import is_held, live_names, resolve_versions
 from objstore.policies import Policy, UnknownPolicy
 from objstore.runtime import Runtime
 from objstore.system.concurrency import Semaphore, WaitTimeout
@@ -76,7 +75,7 @@ class ReplicationServer:
         is_mine: Callable[[Device], bool],
         reclaim_seconds: float,
         runtime: Runtime,
-        placing: Placing,
+        locations: LocationResolver,
     ) -> None:
         """`ring_of` reads a ring again if its file has changed."""
         self._engine = engine
@@ -87,7 +86,7 @@ class ReplicationServer:
         self._reclaim_seconds = reclaim_seconds
         self._runtime = runtime
         self._log: Logger = runtime.log
-        self._placing = placing
+        self._locations = locations
         self._receiving: dict[str, Semaphore] = {}
 
     def handle(self, request: Request) -> Response:
@@ -123,7 +122,7 @@ class ReplicationServer:
 
     def _part_power(self, request: Request, policy: Policy) -> int | None:
         """By which the partitions of a request are numbered, None if nobody knows. Raises HttpError 409."""
-        ring = self._placing.ring(policy.index)
+        ring = self._locations.ring(policy.index)
         theirs = request.header(PART_POWER)
         if ring is not None and theirs is not None and theirs != str(ring.part_power):
             raise HttpError(409, "The ring here has another part power")
@@ -162,12 +161,12 @@ class ReplicationServer:
         found: Names = {}
         for suffix in suffixes:
             objects = self._engine.objects(place.device, place.policy, place.partition, suffix, place.part_power)
-            for digest, standing in objects.items():
-                found[digest] = list(live_names(standing))
+            for digest, current in objects.items():
+                found[digest] = list(live_names(current))
         return found
 
     def _push(self, request: Request, place: DevicePartition) -> Response:
-        receiver = Receiver(self._engine, self._cluster, self._devices, self._log, place, self._placing)
+        receiver = Receiver(self._engine, self._cluster, self._devices, self._log, place, self._locations)
         turn = self._receiving.setdefault(place.device_name, Semaphore(RECEIVERS_MAX))
         try:
             turn.acquire(RECEIVER_WAIT_SECONDS)
@@ -188,7 +187,7 @@ class ReplicationServer:
         asked = self._names(request)
         held = self._runtime.threads.call(self._held, place, asked)
         # What is seen may be about to be settled by another process.
-        self._engine.settle(place.device, place.policy, place.partition)
+        self._engine.make_durable(place.device, place.policy, place.partition)
         return _json(held)
 
     def _held(self, place: DevicePartition, asked: Names) -> Names:
@@ -199,8 +198,8 @@ class ReplicationServer:
             suffix = digest[-3:]
             if suffix not in listings:
                 listings[suffix] = self._listed(place, [suffix])
-            standing = judge(listings[suffix].get(digest, ()))
-            found[digest] = [name for name in names if is_held(name, standing, before)]
+            current = resolve_versions(listings[suffix].get(digest, ()))
+            found[digest] = [name for name in names if is_held(name, current, before)]
         return found
 
     def _expect_primary(self, request: Request, place: DevicePartition) -> None:

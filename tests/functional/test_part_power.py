@@ -7,9 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from objstore.bench.growth import Growth
-from objstore.object.fileset import judge
-from objstore.object.powers import partition_of
-from objstore.object.replication.planning import live_names
+from objstore.object.part_power import partition_of
+from objstore.object.versions import resolve_versions, live_names
 from objstore.ring.format import read_ring
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.servers import Cluster, run_all
@@ -78,6 +77,6 @@ def test_the_partitions_are_doubled_under_load_and_nobody_notices(cluster: Clust
     for (folder, digest), places in everything.items():
         home = partition_of(digest, power + 1)
         assert {place.split()[-1] for place in places} == {home}, (folder, digest, places)
-        versions = {live_names(judge(names)) for names in places.values()}
+        versions = {live_names(resolve_versions(names)) for names in places.values()}
         assert len(versions) == 1, (folder, digest, places)
         assert len(places) == 3

@@ -6,8 +6,8 @@ import os
 from collections.abc import Set
 from typing import Final
 
-from objstore.object.fileset import FileSet, judge
 from objstore.object.metadata import PostedMetadata
+from objstore.object.versions import ObjectVersions, resolve_versions
 from tests.simulation.clients import CHECK_NUMBER, Clients
 from tests.simulation.copy_inventory import Copy, CopyInventory, read_metadata
 from tests.simulation.expiry import Expiry
@@ -102,7 +102,7 @@ class Checks:
                 content_type = typed.content_type
         self._metadata(model, data, headers, content_type)
 
-    def _merged(self, model: ObjectModel, digest: str) -> FileSet:
+    def _merged(self, model: ObjectModel, digest: str) -> ObjectVersions:
         """What the object will be once every device has heard of everything.
 
         A write that was not acknowledged, of which no copy is whole, will be found out and set aside.
@@ -110,7 +110,7 @@ class Checks:
         acknowledged = {write.timestamp for write in model.writes if write.acknowledged}
         names = {name for copy in self._copies.get(digest, ()) for name in copy.names}
         while True:
-            merged = judge(names)
+            merged = resolve_versions(names)
             data = merged.data
             if data is None or data.timestamp in acknowledged:
                 return merged
@@ -223,7 +223,7 @@ class Checks:
                 if set(copy.names) != set(copy.wanted):
                     self.findings.wrong(f"{copy.disk} keeps obsolete files of {digest}: {copy.names}")
             held = {copy.disk: copy for copy in copies if copy.disk in primaries}
-            live = any(copy.standing.data is not None for copy in held.values())
+            live = any(copy.current.data is not None for copy in held.values())
             names = {held[disk].wanted if disk in held else () for disk in primaries}
             if len(names) > 1 and (live or not self._only_traces(names)):
                 shown = {disk: held[disk].wanted if disk in held else () for disk in primaries}

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from xxhash import xxh3_128_hexdigest
 
-from objstore.object.fileset import FileSet, judge
 from objstore.object.metadata import ATTRIBUTE, MetadataCorrupt, ObjectMetadata, Trailer, decode, decode_trailer
+from objstore.object.versions import ObjectVersions, resolve_versions
 from objstore.paths import ResourcePath
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.world import FOLDERS, OBJECT_KINDS, POLICIES, World
@@ -33,14 +33,14 @@ class Copy:
     names: tuple[str, ...]
 
     @property
-    def standing(self) -> FileSet:
-        return judge(self.names)
+    def current(self) -> ObjectVersions:
+        return resolve_versions(self.names)
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """The names that are not obsolete."""
-        standing = self.standing
-        return tuple(sorted(set(standing.names) - set(standing.obsolete)))
+        current = self.current
+        return tuple(sorted(set(current.names) - set(current.obsolete)))
 
 
 class CopyInventory:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from objstore import scheme
-from objstore.object import delete, expirer, fileset, post
+from objstore.object import delete, expirer, post, versions
 from objstore.object.container_updates import pending, sender, updater
 from objstore.object.expirer import Action, ExpiryDecision
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
@@ -37,10 +37,10 @@ def settled_after_the_answer() -> None:
 
     def settle(self: Any) -> None:
         self._directory.close()
-        for obsolete in fileset.judge((*self._standing.names, self._name)).obsolete:
+        for obsolete in versions.resolve_versions((*self._standing.names, self._name)).obsolete:
             self._disk.unlink(f"{hash_directory(self._location)}/{obsolete}")
 
-    replace("settle", settle, writing.UnsettledName)
+    replace("make_durable", settle, writing.PendingName)
 
 
 def one_is_a_quorum() -> None:
@@ -95,22 +95,22 @@ def updates_of_absent_containers_are_dropped() -> None:
 
 def oldest_data_wins() -> None:
     """Of several versions in a directory the oldest counts."""
-    real = fileset.judge
+    real = versions.resolve_versions
 
-    def judge(names: Any) -> Any:
-        standing = real(names)
-        datas = sorted(name for name in standing.names if name.endswith(".data"))
-        if standing.data is None or len(datas) < 2:
-            return standing
-        obsolete = set(standing.names) - {datas[0]}
-        return msgspec.structs.replace(real([datas[0]]), names=standing.names, obsolete=tuple(sorted(obsolete)))
+    def resolve_versions(names: Any) -> Any:
+        current = real(names)
+        datas = sorted(name for name in current.names if name.endswith(".data"))
+        if current.data is None or len(datas) < 2:
+            return current
+        obsolete = set(current.names) - {datas[0]}
+        return msgspec.structs.replace(real([datas[0]]), names=current.names, obsolete=tuple(sorted(obsolete)))
 
-    replace("judge", judge, fileset, engine, writing, suffixes)
+    replace("resolve_versions", resolve_versions, versions, engine, writing, suffixes)
 
 
 def types_go_with_their_metadata() -> None:
     """A POST without a content type makes obsolete the one that has set it, and does not carry it on."""
-    judge_metas, merge_post = fileset._judge_metas, post.merge_post
+    judge_metas, merge_post = versions._judge_metas, post.merge_post
 
     def merge(before: Any, timestamp: str, headers: Any, content_type: str) -> Any:
         after = merge_post(before, timestamp, headers, content_type)
@@ -120,7 +120,7 @@ def types_go_with_their_metadata() -> None:
         return msgspec.structs.replace(after, content_type=data.content_type, content_type_timestamp=data.timestamp)
 
     replace("merge_post", merge, post)
-    replace("_judge_metas", lambda metas, winner: (judge_metas(metas, winner)[0], None), fileset)
+    replace("_judge_metas", lambda metas, winner: (judge_metas(metas, winner)[0], None), versions)
 
 
 def _exchanging_all_but(ending: str) -> None:
@@ -170,20 +170,20 @@ def new_rings_go_unnoticed() -> None:
 
 def tombstones_are_dropped_early() -> None:
     """A deletion is forgotten as soon as it has removed the data, though another node may still have it."""
-    real = writing.UnsettledName.settle
+    real = writing.PendingName.settle
 
     def settle(self: Any) -> None:
         real(self)
         if self._name.endswith(".ts"):
             self._disk.unlink(f"{hash_directory(self._location)}/{self._name}")
 
-    replace("settle", settle, writing.UnsettledName)
+    replace("make_durable", settle, writing.PendingName)
 
 
 def tombstones_are_reclaimed_early() -> None:
     """The replicator forgets a deletion of which all primaries have heard, of whatever age."""
     real = planning.is_forgettable
-    replace("is_forgettable", lambda standing, _before: real(standing, "9"), planning, partitions, suffixes)
+    replace("is_forgettable", lambda current, _before: real(current, "9"), planning, partitions, suffixes)
 
 
 def received_files_are_not_flushed() -> None:

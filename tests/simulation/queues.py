@@ -69,9 +69,9 @@ class Queues:
     def _read_databases(self) -> None:
         for files in self._inventory.databases("container").values():
             for _, path in files:
-                for account, container, *standing in read_table(path, _STANDING):
+                for account, container, *current in read_table(path, _STANDING):
                     place = ResourcePath(account, container)
-                    self._standings[place] = Status(*standing)
+                    self._standings[place] = Status(*current)
                     if account in (EXPIRING_ACCOUNT, MISPLACED_ACCOUNT):
                         rows = read_table(path, _ENTRIES)
                         self._listed.setdefault(place, set()).update(rows)
@@ -94,11 +94,11 @@ class Queues:
             due, _, rest = name.partition("-")
             path = ResourcePath.parse(f"/{rest}")
             outdated = self._is_over(int(due) + RECLAIM_SECONDS, "expirer")
-            standing = self._standings.get(path.container_path)
+            current = self._standings.get(path.container_path)
             is_seen = (
-                standing is not None
+                current is not None
                 and self._findings.containers.get(path.container, False)
-                and self._is_seen(path, timestamp, (POLICIES[standing.policy_index],))
+                and self._is_seen(path, timestamp, (POLICIES[current.policy_index],))
             )
             if outdated or (is_seen and self._is_over(int(due), "expirer")):
                 self._findings.wrong(f"{name} of {timestamp} is still to expire")
@@ -112,11 +112,11 @@ class Queues:
             entry = parse_misplaced(name, etag, last_modified)
             outdated = self._is_over(entry.queued_at.seconds + RECLAIM_SECONDS, "reconciler")
             is_there = self._findings.containers.get(entry.path.container, False)
-            standing = self._standings.get(entry.path.container_path)
+            current = self._standings.get(entry.path.container_path)
             is_unheard_of = (
-                standing is not None
-                and standing.policy_index == entry.policy_index
-                and entry.incarnation.supersedes(standing.incarnation)
+                current is not None
+                and current.policy_index == entry.policy_index
+                and entry.incarnation.supersedes(current.incarnation)
             )
             is_seen = is_there and not is_unheard_of and self._is_seen(entry.path, entry.timestamp.normal, POLICIES)
             if outdated or is_seen:
@@ -125,6 +125,6 @@ class Queues:
     def _is_seen(self, path: ResourcePath, timestamp: str, policies: tuple[Policy, ...]) -> bool:
         """Whether a server answers with something so new; it does not tell of metadata beside a tombstone."""
         kinds = {policy.data_dir.replace("objects", "object") for policy in policies}
-        found = [copy.standing for copy in self._inventory.copies_of(path) if copy.kind in kinds]
+        found = [copy.current for copy in self._inventory.copies_of(path) if copy.kind in kinds]
         newest = [each.newest_timestamp if each.data else each.timestamp for each in found]
         return any(each[:TIMESTAMP_LENGTH] >= timestamp[:TIMESTAMP_LENGTH] for each in newest)

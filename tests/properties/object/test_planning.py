@@ -5,24 +5,19 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from objstore.object.fileset import (
-    FileSet,
+from objstore.object.replication.planning import exchange, handoff_names, removable, tombstones_to_pull
+from objstore.object.versions import (
     MetaFile,
+    ObjectVersions,
     Tombstone,
     data_name,
-    judge,
-    meta_name,
-    parse_name,
-    tombstone_name,
-)
-from objstore.object.replication.planning import (
-    exchange,
-    handoff_names,
     is_forgettable,
     is_held,
     live_names,
-    removable,
-    tombstones_to_pull,
+    meta_name,
+    parse_name,
+    resolve_versions,
+    tombstone_name,
 )
 from objstore.timestamps import Timestamp
 
@@ -37,17 +32,17 @@ forgotten_before = st.one_of(st.just(""), timestamps)
 
 def resolved(files: set[str], before: str = "") -> tuple[str, ...]:
     """What replicas have in common once they agree: an old tombstone that deletes nothing does not count."""
-    standing = judge(files)
-    return () if is_forgettable(standing, before) else live_names(standing)
+    current = resolve_versions(files)
+    return () if is_forgettable(current, before) else live_names(current)
 
 
 def sync(mine: set[str], theirs: set[str], before: str) -> None:
     """Both directions of one exchange; each side drops what is obsolete by then."""
-    plan = exchange(judge(mine), judge(theirs), before)
+    plan = exchange(resolve_versions(mine), resolve_versions(theirs), before)
     mine |= set(plan.pull)
     theirs |= set(plan.push)
     for side in (mine, theirs):
-        side -= set(judge(side).obsolete)
+        side -= set(resolve_versions(side).obsolete)
 
 
 def newest(files: set[str]) -> tuple[str, bool]:
@@ -62,7 +57,7 @@ def test_two_replicas_agree_after_one_exchange(mine: set[str], theirs: set[str],
     union = mine | theirs
     sync(mine, theirs, before)
     assert resolved(mine, before) == resolved(theirs, before) == resolved(union, before)
-    if not is_forgettable(judge(union), before):
+    if not is_forgettable(resolve_versions(union), before):
         assert mine == theirs
         assert newest(mine) == newest(union)
 
@@ -77,7 +72,7 @@ def test_three_replicas_agree_after_a_pass_of_each(holders: list[set[str]], befo
     assert {resolved(files, before) for files in holders} == {resolved(union, before)}
     for mine in holders:
         for theirs in holders:
-            plan = exchange(judge(mine), judge(theirs), before)
+            plan = exchange(resolve_versions(mine), resolve_versions(theirs), before)
             assert not plan.push and not plan.pull
 
 
@@ -94,35 +89,37 @@ def test_one_replica_that_is_behind_has_all_after_its_own_passes(holders: list[s
 
 @given(replicas, replicas, forgotten_before)
 def test_nothing_obsolete_travels_and_nothing_twice(mine: set[str], theirs: set[str], before: str) -> None:
-    plan = exchange(judge(mine), judge(theirs), before)
-    needed = set(live_names(judge(mine | theirs)))
+    plan = exchange(resolve_versions(mine), resolve_versions(theirs), before)
+    needed = set(live_names(resolve_versions(mine | theirs)))
     assert set(plan.push) <= (mine - theirs) & needed
     assert set(plan.pull) <= (theirs - mine) & needed
 
 
 @given(replicas, replicas, forgotten_before)
 def test_a_deletion_travels_to_whom_it_deletes_something_of(mine: set[str], theirs: set[str], before: str) -> None:
-    union = judge(mine | theirs)
+    union = resolve_versions(mine | theirs)
     sync(mine, theirs, before)
     if union.tombstone is not None:
-        assert judge(mine).data is None and judge(theirs).data is None
+        assert resolve_versions(mine).data is None and resolve_versions(theirs).data is None
 
 
 @given(replicas, replicas, forgotten_before)
 def test_a_handoff_learns_of_what_deletes_its_files_and_of_nothing_else(
     handoff: set[str], primary: set[str], before: str
 ) -> None:
-    taken = tombstones_to_pull(judge(handoff), exchange(judge(handoff), judge(primary), before).pull)
+    taken = tombstones_to_pull(
+        resolve_versions(handoff), exchange(resolve_versions(handoff), resolve_versions(primary), before).pull
+    )
     assert all(name in primary and isinstance(parse_name(name), Tombstone) for name in taken)
-    after, union = judge(handoff | set(taken)), judge(handoff | primary)
+    after, union = resolve_versions(handoff | set(taken)), resolve_versions(handoff | primary)
     if union.tombstone is not None:
         assert after.data is None
 
 
 def confirmed(files: set[str], asked: list[str], before: str) -> dict[str, list[str]]:
     """What a primary answers: see ReplicationServer."""
-    standing = judge(live_names(judge(files)))
-    return {"hash": [name for name in asked if is_held(name, standing, before)]}
+    current = resolve_versions(live_names(resolve_versions(files)))
+    return {"hash": [name for name in asked if is_held(name, current, before)]}
 
 
 @settings(max_examples=500)
@@ -130,29 +127,33 @@ def confirmed(files: set[str], asked: list[str], before: str) -> dict[str, list[
 def test_a_handoff_gives_up_only_what_no_primary_needs(
     handoff: set[str], primaries: list[set[str]], before: str
 ) -> None:
-    asked = handoff_names(judge(handoff))
+    asked = handoff_names(resolve_versions(handoff))
     removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
     assert set(removed) <= handoff
     assert primaries or not removed
     for name in removed:
         for files in primaries:
-            assert name in files or needs_not(name, judge(live_names(judge(files))), before)
+            assert name in files or needs_not(name, resolve_versions(live_names(resolve_versions(files))), before)
     for files in primaries:
-        counted = {name for name in removed if not is_old_trace(name, judge(live_names(judge(files))), before)}
-        assert live_names(judge(files | counted)) == live_names(judge(files))
-    left = judge(set(live_names(judge(handoff))) - set(removed))
+        counted = {
+            name
+            for name in removed
+            if not is_old_trace(name, resolve_versions(live_names(resolve_versions(files))), before)
+        }
+        assert live_names(resolve_versions(files | counted)) == live_names(resolve_versions(files))
+    left = resolve_versions(set(live_names(resolve_versions(handoff))) - set(removed))
     if left.data is not None:
-        assert live_names(left) == live_names(judge(handoff))
+        assert live_names(left) == live_names(resolve_versions(handoff))
 
 
-def needs_not(name: str, standing: FileSet, before: str) -> bool:
+def needs_not(name: str, current: ObjectVersions, before: str) -> bool:
     """Whether a primary has what is newer, or the file is a trace that is of no use to it."""
-    return is_old_trace(name, standing, before) or name in judge({*standing.names, name}).obsolete
+    return is_old_trace(name, current, before) or name in resolve_versions({*current.names, name}).obsolete
 
 
-def is_old_trace(name: str, standing: FileSet, before: str) -> bool:
+def is_old_trace(name: str, current: ObjectVersions, before: str) -> bool:
     """Whether it is an old tombstone, and a primary has nothing older, or old metadata, and that has no data."""
-    file, together = parse_name(name), judge({*standing.names, name})
+    file, together = parse_name(name), resolve_versions({*current.names, name})
     if file is None or file.timestamp >= before:
         return False
     return (isinstance(file, Tombstone) and not together.obsolete) or (
@@ -166,8 +167,8 @@ def test_nothing_is_lost_when_a_handoff_is_emptied(handoff: set[str], primaries:
     """After it has pushed, all that it has is confirmed, and what was known before is known without it."""
     union = handoff.union(*primaries)
     for files in primaries:
-        files |= set(exchange(judge(handoff), judge(files), before).push)
-    asked = handoff_names(judge(handoff))
+        files |= set(exchange(resolve_versions(handoff), resolve_versions(files), before).push)
+    asked = handoff_names(resolve_versions(handoff))
     removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
-    assert set(removed) == handoff - set(judge(handoff).obsolete)
+    assert set(removed) == handoff - set(resolve_versions(handoff).obsolete)
     assert resolved(set().union(*primaries), before) == resolved(union, before)

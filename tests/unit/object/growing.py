@@ -13,7 +13,7 @@ from objstore.daemon import run_once
 from objstore.devices import Device
 from objstore.http.messages import Response
 from objstore.object.engine import make_engine
-from objstore.object.powers import partition_of
+from objstore.object.part_power import partition_of
 from objstore.object.relinker import Choice, ObjectRelinker
 from objstore.object.relinkstate import Task
 from objstore.object.server import ObjectServer

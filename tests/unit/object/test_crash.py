@@ -29,7 +29,7 @@ def put(second: int, body: bytes, color: str = "") -> Action:
         metadata = ObjectMetadata(
             LOCATION.name, at(second), len(body), "etag", xxh3_128_hexdigest(body), "text/plain", headers
         )
-        upload.commit(metadata).settle()
+        upload.commit(metadata).make_durable()
 
     return named(act, at(second))
 
@@ -37,7 +37,7 @@ def put(second: int, body: bytes, color: str = "") -> Action:
 def post(second: int, color: str) -> Action:
     def act(engine: FileEngine) -> None:
         posted = PostedMetadata(LOCATION.name, at(second), {"X-Object-Meta-Color": color})
-        engine.write_metadata(LOCATION, engine.look(LOCATION), posted).settle()
+        engine.write_metadata(LOCATION, engine.look(LOCATION), posted).make_durable()
 
     return named(act, "")  # it writes no object
 
@@ -45,7 +45,7 @@ def post(second: int, color: str) -> Action:
 def delete(second: int) -> Action:
     def act(engine: FileEngine) -> None:
         tombstone = TombstoneMetadata(LOCATION.name, at(second))
-        engine.write_tombstone(LOCATION, engine.look(LOCATION), tombstone).settle()
+        engine.write_tombstone(LOCATION, engine.look(LOCATION), tombstone).make_durable()
 
     return named(act, at(second))
 
@@ -69,8 +69,8 @@ def seen(engine: FileEngine) -> tuple[object, ...]:
     stored = engine.open(LOCATION)
     if isinstance(stored, Missing):
         return ("missing", stored.timestamp)
-    description = stored.description
-    return (stored.read(), description.timestamp, description.headers, description.data.timestamp)
+    info = stored.info
+    return (stored.read(), info.timestamp, info.headers, info.data.timestamp)
 
 
 def engine_on(disk: CrashingDisk) -> FileEngine:

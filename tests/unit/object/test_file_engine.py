@@ -13,8 +13,8 @@ from objstore.object.engine import AlreadyStored, Location, Missing, ObjectCorru
 from objstore.object.file_engine.disk import INLINE_BYTES_MAX, Disk, OpenFile
 from objstore.object.file_engine.engine import READ_ATTEMPTS, FileEngine
 from objstore.object.file_engine.reading import FileObject
-from objstore.object.fileset import EMPTY
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
+from objstore.object.versions import EMPTY
 from objstore.policies import Policy
 from objstore.system import files
 from tests.unit.object.harness import Store, at, wait_for_discards
@@ -40,7 +40,7 @@ def write(engine: FileEngine, location: Location, second: int, body: bytes = b"b
     upload = engine.create(location, engine.look(location), len(body))
     upload.write(body)
     assert (upload.size, upload.checksum) == (len(body), xxh3_128_hexdigest(body))
-    upload.commit(metadata(second, body)).settle()
+    upload.commit(metadata(second, body)).make_durable()
     wait_for_discards(engine)
 
 
@@ -82,7 +82,7 @@ def test_two_writers_of_one_timestamp(engine: FileEngine, location: Location) ->
     first, second = engine.create(location, EMPTY, 1), engine.create(location, EMPTY, 1)
     first.write(b"1")
     second.write(b"2")
-    first.commit(metadata(1, b"1")).settle()
+    first.commit(metadata(1, b"1")).make_durable()
     with pytest.raises(AlreadyStored):
         second.commit(metadata(1, b"2"))
     assert body_of(engine, location) == b"1"
@@ -92,8 +92,8 @@ def test_an_older_writer_that_ends_last_does_not_win(engine: FileEngine, locatio
     old, new = engine.create(location, EMPTY, 3), engine.create(location, EMPTY, 3)
     old.write(b"old")
     new.write(b"new")
-    new.commit(metadata(2, b"new")).settle()
-    old.commit(metadata(1, b"old")).settle()
+    new.commit(metadata(2, b"new")).make_durable()
+    old.commit(metadata(1, b"old")).make_durable()
     assert body_of(engine, location) == b"new"
 
 
@@ -101,12 +101,12 @@ def test_a_writer_removes_only_what_was_there_before_it(engine: FileEngine, loca
     write(engine, location, 1)
     upload = engine.create(location, engine.look(location), 0)
     tombstone = TombstoneMetadata("/a/c/o", at(2))
-    unsettled = engine.write_tombstone(location, engine.look(location), tombstone)
-    upload.commit(metadata(3, b"")).settle()
+    pending_commit = engine.write_tombstone(location, engine.look(location), tombstone)
+    upload.commit(metadata(3, b"")).make_durable()
     wait_for_discards(engine)
     # The tombstone's own writer has not settled it: what it replaces could still be needed.
     assert engine.look(location).names == (at(2) + ".ts", at(3) + ".data")
-    unsettled.settle()
+    pending_commit.make_durable()
     assert body_of(engine, location) == b""
     write(engine, location, 4)
     assert engine.look(location).names == (at(4) + ".data",)

@@ -3,7 +3,7 @@
 import pytest
 
 from objstore.headers import Backend
-from objstore.object.engine import Description
+from objstore.object.engine import ObjectInfo
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.post import merge_post
 from tests.unit.object.harness import Store, at
@@ -80,7 +80,7 @@ def test_only_the_newest_metadata_stays_on_the_disk(store: Store) -> None:
 
 def test_posts_merge_to_the_same_in_any_order() -> None:
     data = ObjectMetadata("/a/c/o", at(1), 0, "e", "c", "text/plain", {"X-Object-Meta-A": "0"})
-    first = Description(data, at(1), data.headers, data.content_type, at(1))
+    first = ObjectInfo(data, at(1), data.headers, data.content_type, at(1))
     posts = [
         (at(2), {"A": "2"}, "image/png"),
         (at(3), {"A": "3"}, ""),

@@ -13,7 +13,7 @@ from xxhash import xxh3_128_hexdigest
 from objstore.object.engine import Location, Missing
 from objstore.object.file_engine.engine import FileEngine
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
-from objstore.object.relinking import bring_home, link_ahead
+from objstore.object.part_power import link_ahead, relink_to_current
 from objstore.policies import Policy
 from objstore.system.threads import ThreadGroup
 from tests.unit.object.crashing_disk import Crashed, CrashingDisk
@@ -37,28 +37,28 @@ def put(place: Location, second: int, body: bytes) -> Action:
         upload.write(body)
         checksum = xxh3_128_hexdigest(body)
         metadata = ObjectMetadata(place.name, at(second), len(body), "etag", checksum, "text/plain", {})
-        upload.commit(metadata).settle()
+        upload.commit(metadata).make_durable()
 
     return act
 
 
 def post(place: Location, second: int) -> Action:
     posted = PostedMetadata(place.name, at(second), {"X-Object-Meta-Color": "red"})
-    return lambda engine: engine.write_metadata(place, engine.look(place), posted).settle()
+    return lambda engine: engine.write_metadata(place, engine.look(place), posted).make_durable()
 
 
 def delete(place: Location, second: int) -> Action:
     tombstone = TombstoneMetadata(place.name, at(second))
-    return lambda engine: engine.write_tombstone(place, engine.look(place), tombstone).settle()
+    return lambda engine: engine.write_tombstone(place, engine.look(place), tombstone).make_durable()
 
 
 def relink(engine: FileEngine) -> None:
     link_ahead(engine, PREPARED)
-    engine.settle(PREPARED.device, PREPARED.policy, OLD)
+    engine.make_durable(PREPARED.device, PREPARED.policy, OLD)
 
 
 def clean_up(engine: FileEngine) -> None:
-    bring_home(engine, THREADS, INCREASED, OLD)
+    relink_to_current(engine, THREADS, INCREASED, OLD)
 
 
 def seen(engine: FileEngine, place: Location) -> tuple[Any, ...]:
@@ -66,8 +66,8 @@ def seen(engine: FileEngine, place: Location) -> tuple[Any, ...]:
     stored = engine.open(place)
     if isinstance(stored, Missing):
         return ("missing", stored.timestamp)
-    description = stored.description
-    return (stored.read(), description.timestamp, description.headers)
+    info = stored.info
+    return (stored.read(), info.timestamp, info.headers)
 
 
 STORED: list[Action] = [put(AT_REST, 1, b"old"), post(AT_REST, 2)]

@@ -11,8 +11,8 @@ import pytest
 
 from objstore.daemon import run_once
 from objstore.object.file_engine.disk import Disk
+from objstore.object.part_power import Names, remove_linked
 from objstore.object.relinker import SETTLING_SECONDS
-from objstore.object.relinking import Names, remove_linked
 from objstore.policies import Policy
 from tests.unit.object.growing import POWER, GrowingStore
 from tests.unit.object.harness import at

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from objstore.object.fileset import judge
-from objstore.object.replication.planning import is_forgettable, is_held, newest_marker, removable
+from objstore.object.replication.planning import removable
+from objstore.object.versions import is_forgettable, is_held, newest_marker, resolve_versions
 from tests.unit.object.replication.cluster import DAY, Replicas, at
 
 
@@ -49,7 +49,7 @@ def test_metadata_are_forgotten_with_the_tombstone_before_them(replicas: Replica
     for number in range(3):
         replicas.put(number, "o", 6)
         stored = replicas.stored(number, "o")
-        assert stored is not None and stored.description.headers == {}
+        assert stored is not None and stored.info.headers == {}
 
 
 def test_a_handoff_gives_up_such_metadata_that_primaries_have_forgotten(replicas: Replicas) -> None:
@@ -82,12 +82,16 @@ def test_a_handoff_keeps_metadata_as_long_as_the_data(replicas: Replicas) -> Non
 
 def test_traces_are_as_old_as_the_newest_of_them() -> None:
     tombstone, meta, data = at(5) + ".ts", at(9) + ".meta", at(7) + ".data"
-    assert newest_marker(judge([tombstone])) == at(5)
-    assert newest_marker(judge([tombstone, meta])) == newest_marker(judge([meta])) == at(9)
-    assert newest_marker(judge([data, meta])) == newest_marker(judge([at(7) + "#1.data", tombstone])) == ""
-    assert newest_marker(judge([])) == newest_marker(judge(["unknown"])) == ""
-    assert not is_forgettable(judge([]), at(10))
-    assert is_held(meta, judge([tombstone]), at(10))
-    assert not is_held(meta, judge([tombstone]), at(9))
-    assert not is_held(meta, judge([data]), at(10))
+    assert newest_marker(resolve_versions([tombstone])) == at(5)
+    assert newest_marker(resolve_versions([tombstone, meta])) == newest_marker(resolve_versions([meta])) == at(9)
+    assert (
+        newest_marker(resolve_versions([data, meta]))
+        == newest_marker(resolve_versions([at(7) + "#1.data", tombstone]))
+        == ""
+    )
+    assert newest_marker(resolve_versions([])) == newest_marker(resolve_versions(["unknown"])) == ""
+    assert not is_forgettable(resolve_versions([]), at(10))
+    assert is_held(meta, resolve_versions([tombstone]), at(10))
+    assert not is_held(meta, resolve_versions([tombstone]), at(9))
+    assert not is_held(meta, resolve_versions([data]), at(10))
     assert removable({"h": [data, meta]}, [{"h": [meta]}]) == {}

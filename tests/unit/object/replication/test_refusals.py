@@ -13,12 +13,12 @@ import pytest
 from objstore.daemon import Step, run_once
 from objstore.http.transport import BackendRequest
 from objstore.mounts import DeviceFull
-from objstore.object.fileset import FileSet
 from objstore.object.replication import partition_lock, partitions
 from objstore.object.replication.messages import CompareResponse
 from objstore.object.replication.partitions import Partition
 from objstore.object.replication.replicator import ObjectReplicator
 from objstore.object.replication.server import ReplicationServer
+from objstore.object.versions import ObjectVersions
 from objstore.ring.ring import Ring
 from objstore.system import files
 from objstore.system.concurrency import WaitTimeout
@@ -194,7 +194,7 @@ def test_a_peer_that_names_what_is_no_suffix_is_not_listened_to(
     replicas.put(0, "o", 1)
     looked: list[str] = []
 
-    def look(_self: Partition, suffixes: Sequence[str]) -> dict[str, FileSet]:
+    def look(_self: Partition, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
         looked.extend(suffixes)
         return {}
 

@@ -36,7 +36,7 @@ def test_what_others_lack_is_pushed(replicas: Replicas) -> None:
     assert agree(replicas)
     assert len(replicas.files(0)) == 6
     stored = replicas.stored(2, "changed")
-    assert stored is not None and stored.description.headers == {"X-Object-Meta-Colour": "blue"}
+    assert stored is not None and stored.info.headers == {"X-Object-Meta-Colour": "blue"}
 
 
 def test_what_a_pass_has_done_is_among_the_figures(replicas: Replicas) -> None:
@@ -119,8 +119,8 @@ def test_non_ascii_metadata_damaged_by_sync(replicas: Replicas) -> None:
     assert agree(replicas)
     here, there = replicas.stored(0, "snö/日本"), replicas.stored(1, "snö/日本")
     assert here is not None and there is not None
-    assert there.description == here.description
-    assert there.description.headers == {"X-Object-Meta-Colour": "gr\xe5"}
+    assert there.info == here.info
+    assert there.info.headers == {"X-Object-Meta-Colour": "gr\xe5"}
 
 
 def test_delete_markers_not_healed(replicas: Replicas) -> None:

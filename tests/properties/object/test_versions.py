@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.object.fileset import FileSet, data_name, judge, meta_name, parse_name, tombstone_name
+from objstore.object.versions import ObjectVersions, data_name, meta_name, parse_name, resolve_versions, tombstone_name
 from objstore.timestamps import Timestamp
 
 # Few moments, so that names of one timestamp meet.
@@ -18,7 +18,7 @@ strange_names = st.one_of(
 name_lists = st.lists(st.one_of(known_names, known_names, strange_names), max_size=12, unique=True)
 
 
-def named(verdict: FileSet) -> set[str]:
+def named(verdict: ObjectVersions) -> set[str]:
     """Every name the verdict stands on."""
     single = (verdict.data, verdict.meta, verdict.type_meta, verdict.tombstone)
     files = [*(file for file in single if file is not None), *verdict.fragments, *verdict.pending]
@@ -28,12 +28,12 @@ def named(verdict: FileSet) -> set[str]:
 @given(name_lists.flatmap(lambda names: st.tuples(st.just(names), st.permutations(names))))
 def test_order_does_not_matter(pair: tuple[list[str], list[str]]) -> None:
     names, shuffled = pair
-    assert judge(names) == judge(shuffled)
+    assert resolve_versions(names) == resolve_versions(shuffled)
 
 
 @given(name_lists)
 def test_nothing_in_use_is_obsolete_and_nothing_unknown_is_touched(names: list[str]) -> None:
-    verdict = judge(names)
+    verdict = resolve_versions(names)
     assert not named(verdict) & set(verdict.obsolete)
     assert named(verdict) | set(verdict.obsolete) | set(verdict.unknown) <= set(names)
     assert set(verdict.unknown) == {name for name in names if parse_name(name) is None}
@@ -41,21 +41,21 @@ def test_nothing_in_use_is_obsolete_and_nothing_unknown_is_touched(names: list[s
 
 @given(name_lists, st.data())
 def test_unlinking_part_of_what_is_obsolete_changes_nothing(names: list[str], data: st.DataObject) -> None:
-    before = judge(names)
+    before = resolve_versions(names)
     unlinked = data.draw(st.sets(st.sampled_from(before.obsolete))) if before.obsolete else set()
-    after = judge([name for name in names if name not in unlinked])
+    after = resolve_versions([name for name in names if name not in unlinked])
     assert named(after) == named(before)
     assert set(after.obsolete) == set(before.obsolete) - unlinked
 
 
 @given(name_lists, name_lists)
 def test_what_is_obsolete_stays_so_whatever_is_added(names: list[str], more: list[str]) -> None:
-    assert set(judge(names).obsolete) <= set(judge({*names, *more}).obsolete)
+    assert set(resolve_versions(names).obsolete) <= set(resolve_versions({*names, *more}).obsolete)
 
 
 @given(name_lists, name_lists)
 def test_an_object_never_grows_older(names: list[str], more: list[str]) -> None:
-    before, after = judge(names), judge({*names, *more})
+    before, after = resolve_versions(names), resolve_versions({*names, *more})
     assert after.timestamp >= before.timestamp
     # A tombstone wins over data of its own timestamp, and takes newer metadata of these with it.
     deleted = before.tombstone is None and after.tombstone is not None
@@ -64,13 +64,13 @@ def test_an_object_never_grows_older(names: list[str], more: list[str]) -> None:
 
 @given(name_lists, name_lists)
 def test_replicas_that_exchange_what_they_keep_agree(left: list[str], right: list[str]) -> None:
-    kept = [name for names in (left, right) for name in names if name not in judge(names).obsolete]
-    assert named(judge(set(kept))) == named(judge({*left, *right}))
+    kept = [name for names in (left, right) for name in names if name not in resolve_versions(names).obsolete]
+    assert named(resolve_versions(set(kept))) == named(resolve_versions({*left, *right}))
 
 
 @given(name_lists)
 def test_the_newest_durable_data_or_tombstone_wins(names: list[str]) -> None:
-    verdict = judge(names)
+    verdict = resolve_versions(names)
     files = [file for file in map(parse_name, names) if file is not None]
     writes = [
         (file.timestamp, name.endswith(".ts"))

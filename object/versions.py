@@ -59,7 +59,7 @@ class Tombstone(Struct, frozen=True, order=True):
     name: str
 
 
-class FileSet(Struct, frozen=True):
+class ObjectVersions(Struct, frozen=True):
     """What the names of one hash directory amount to.
 
     `data`        newest durable data file, None when there is none or a tombstone is as new
@@ -96,7 +96,7 @@ class FileSet(Struct, frozen=True):
         return self.meta.timestamp if self.meta is not None else self.timestamp
 
 
-EMPTY: Final = FileSet()
+EMPTY: Final = ObjectVersions()
 
 
 def data_name(timestamp: str, fragment: int = _WHOLE, durable: bool = True) -> str:
@@ -133,7 +133,7 @@ def parse_name(name: str) -> DataFile | MetaFile | Tombstone | None:
     return Tombstone(timestamp, name)
 
 
-def judge(names: Iterable[str]) -> FileSet:
+def resolve_versions(names: Iterable[str]) -> ObjectVersions:
     """Decide what an object is from the names in its hash directory, in any order, each once.
 
     - The newest durable data file or tombstone wins; at the same timestamp the tombstone does.
@@ -148,11 +148,11 @@ def judge(names: Iterable[str]) -> FileSet:
     if len(names) == 1 and len(names[0]) == _PLAIN_DATA_LENGTH:  # nearly every object
         only = parse_name(names[0])
         if type(only) is DataFile:
-            return FileSet(data=only, fragments=(only,), names=names)
-    return _judge(names) if names else EMPTY
+            return ObjectVersions(data=only, fragments=(only,), names=names)
+    return _resolve(names) if names else EMPTY
 
 
-def _judge(names: tuple[str, ...]) -> FileSet:
+def _resolve(names: tuple[str, ...]) -> ObjectVersions:
     datas: list[DataFile] = []
     metas: list[MetaFile] = []
     tombstones: list[Tombstone] = []
@@ -177,11 +177,11 @@ def _judge(names: tuple[str, ...]) -> FileSet:
     winner = data.timestamp if data is not None else tombstone.timestamp if tombstone is not None else ""
     fragments = _fragments(datas, winner) if data is not None else ()
     pending = tuple(file for file in datas if file.timestamp > winner)
-    meta, type_meta = _judge_metas(metas, winner)
+    meta, type_meta = _resolve_metas(metas, winner)
     kept = {file.name for file in (*fragments, *pending)}
     kept.update(file.name for file in (meta, type_meta, tombstone) if file is not None)
     kept.update(unknown)
-    return FileSet(
+    return ObjectVersions(
         data=data,
         fragments=fragments,
         pending=pending,
@@ -203,7 +203,7 @@ def _fragments(datas: list[DataFile], timestamp: str) -> tuple[DataFile, ...]:
     return tuple(by_index[index] for index in sorted(by_index))
 
 
-def _judge_metas(metas: list[MetaFile], winner: str) -> tuple[MetaFile | None, MetaFile | None]:
+def _resolve_metas(metas: list[MetaFile], winner: str) -> tuple[MetaFile | None, MetaFile | None]:
     """The newest metadata after `winner`, and an older one if only that carries the newest content type."""
     candidates = [file for file in metas if file.timestamp > winner]
     if not candidates:
@@ -211,3 +211,49 @@ def _judge_metas(metas: list[MetaFile], winner: str) -> tuple[MetaFile | None, M
     newest = max(candidates)
     typed = max(candidates, key=attrgetter("type_timestamp", "timestamp"))
     return newest, typed if typed.type_timestamp > max(newest.type_timestamp, winner) else None
+
+
+def live_names(current: ObjectVersions) -> tuple[str, ...]:
+    """The names that replicas have in common once they agree: neither obsolete nor of unknown form, nor fragments
+    of a write that may never end."""
+    if len(current.names) == 1 and not current.obsolete and not current.unknown and not current.pending:
+        return current.names
+    left_out = {*current.obsolete, *current.unknown, *(file.name for file in current.pending)}
+    return tuple(name for name in current.names if name not in left_out)
+
+
+def newest_marker(current: ObjectVersions) -> str:
+    """The newest timestamp of what is left of an object without data; "" if it has data, or may get some.
+
+    Traces are a tombstone, and metadata: those that were set by a clock ahead of the one that deleted the object.
+    """
+    if current.data is not None or current.pending:
+        return ""
+    return max((file.timestamp for file in map(parse_name, live_names(current)) if file is not None), default="")
+
+
+def is_forgettable(current: ObjectVersions, reclaim_before: str) -> bool:
+    """Whether all that is left of an object are traces so old that nobody needs them any more.
+
+    `reclaim_before` is a timestamp in internal form. Others may still hold what a tombstone deletes: see `exchange`.
+    """
+    return "" < newest_marker(current) < reclaim_before
+
+
+def is_held(name: str, by: ObjectVersions, reclaim_before: str = "") -> bool:
+    """Whether a device with this file set has no need of a file: it has the file, or what makes it obsolete.
+
+    Nor has it of a tombstone older than `reclaim_before` that deletes nothing of what it has, and of such old metadata
+    without data: see `removable` for who asks.
+    """
+    if name in by.names:
+        return True
+    together = resolve_versions((*by.names, name))
+    if name in together.obsolete:
+        return True
+    file = parse_name(name)
+    if file is None or file.timestamp >= reclaim_before:
+        return False
+    if isinstance(file, Tombstone):
+        return not together.obsolete
+    return isinstance(file, MetaFile) and together.data is None

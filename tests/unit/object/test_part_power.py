@@ -6,7 +6,7 @@ import pytest
 
 from objstore.devices import Device
 from objstore.object.engine import Location
-from objstore.object.powers import neighbours, partition_of, placed
+from objstore.object.part_power import adjacent_powers, partition_of, resolve_location
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 
@@ -29,7 +29,7 @@ def test_the_partition_is_the_top_bits_of_the_hash() -> None:
 
 
 def test_there_are_no_powers_below_0_or_above_32() -> None:
-    assert (neighbours(0), neighbours(5), neighbours(32)) == ([1], [4, 6], [31])
+    assert (adjacent_powers(0), adjacent_powers(5), adjacent_powers(32)) == ([1], [4, 6], [31])
 
 
 @pytest.mark.parametrize("asked", ["2", "5", "11"])
@@ -45,27 +45,27 @@ def test_there_are_no_powers_below_0_or_above_32() -> None:
 def test_any_of_the_partitions_leads_to_the_place(
     asked: str, power: int, following: int | None, home: str, others: tuple[str, ...], linked: str
 ) -> None:
-    found = placed(at(asked), ring(power, following))
+    found = resolve_location(at(asked), ring(power, following))
     assert (found.partition, found.others, found.linked) == (home, others, linked)
 
 
 def test_a_place_follows_the_ring() -> None:
-    prepared = placed(at("5"), ring(3, 4))
-    assert placed(prepared, ring(3, 4)) == prepared
-    assert placed(prepared, ring(4, 4)).partition == "11"
-    finished = placed(prepared, ring(4))
+    prepared = resolve_location(at("5"), ring(3, 4))
+    assert resolve_location(prepared, ring(3, 4)) == prepared
+    assert resolve_location(prepared, ring(4, 4)).partition == "11"
+    finished = resolve_location(prepared, ring(4))
     assert (finished.partition, finished.others, finished.linked) == ("11", (), "")
 
 
 def test_a_partition_that_is_not_of_these_powers_stays() -> None:
     for location in (at("1"), at("4"), at("99")):
-        assert placed(location, ring(3, 4)) == location
+        assert resolve_location(location, ring(3, 4)) == location
 
 
 def test_without_a_ring_everything_stays() -> None:
-    assert placed(at("5"), None) == at("5")
+    assert resolve_location(at("5"), None) == at("5")
 
 
 def test_partition_0_needs_no_second_place() -> None:
-    found = placed(at("0", ZERO), ring(3, 4))
+    found = resolve_location(at("0", ZERO), ring(3, 4))
     assert (found.partition, found.others, found.linked) == ("0", (), "")

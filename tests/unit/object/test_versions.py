@@ -2,7 +2,7 @@
 
 import pytest
 
-from objstore.object.fileset import EMPTY, judge, parse_name
+from objstore.object.versions import EMPTY, parse_name, resolve_versions
 
 T1, T2, T3, T4 = (f"000000000{second}.00000" for second in range(1, 5))
 
@@ -26,7 +26,7 @@ T1, T2, T3, T4 = (f"000000000{second}.00000" for second in range(1, 5))
 def test_whole_objects(
     names: list[str], data: str | None, meta: str | None, tombstone: str | None, obsolete: tuple[str, ...]
 ) -> None:
-    found = judge(names)
+    found = resolve_versions(names)
     assert (found.data and found.data.name) == data
     assert (found.meta and found.meta.name) == meta
     assert (found.tombstone and found.tombstone.name) == tombstone
@@ -34,25 +34,25 @@ def test_whole_objects(
 
 
 def test_older_metadata_is_kept_for_its_content_type() -> None:
-    found = judge([f"{T1}.data", f"{T2}+{T2}.meta", f"{T3}.meta"])
+    found = resolve_versions([f"{T1}.data", f"{T2}+{T2}.meta", f"{T3}.meta"])
     assert found.meta is not None and found.meta.name == f"{T3}.meta"
     assert found.type_meta is not None and found.type_meta.name == f"{T2}+{T2}.meta"
-    assert judge([f"{T1}.data", f"{T2}+{T2}.meta", f"{T3}+{T2}.meta"]).obsolete == (f"{T2}+{T2}.meta",)
+    assert resolve_versions([f"{T1}.data", f"{T2}+{T2}.meta", f"{T3}+{T2}.meta"]).obsolete == (f"{T2}+{T2}.meta",)
 
 
 def test_fragments_wait_until_they_are_durable() -> None:
     old = [f"{T1}#0#d.data", f"{T1}#1.data"]
-    found = judge([*old, f"{T2}#0.data", f"{T2}#1.data"])
+    found = resolve_versions([*old, f"{T2}#0.data", f"{T2}#1.data"])
     assert [file.name for file in found.fragments] == old
     assert [file.name for file in found.pending] == [f"{T2}#0.data", f"{T2}#1.data"]
     assert found.obsolete == ()
-    found = judge([*old, f"{T2}#0.data", f"{T2}#1#d.data"])
+    found = resolve_versions([*old, f"{T2}#0.data", f"{T2}#1#d.data"])
     assert [file.fragment for file in found.fragments] == [0, 1]
     assert found.obsolete == tuple(old)
 
 
 def test_a_mark_left_half_done_by_a_crash() -> None:
-    found = judge([f"{T1}#3.data", f"{T1}#3#d.data"])
+    found = resolve_versions([f"{T1}#3.data", f"{T1}#3#d.data"])
     assert [file.name for file in found.fragments] == [f"{T1}#3#d.data"]
     assert found.obsolete == (f"{T1}#3.data",)
 
@@ -62,9 +62,9 @@ def test_a_mark_left_half_done_by_a_crash() -> None:
 )
 def test_strange_names(name: str) -> None:
     assert parse_name(name) is None
-    assert judge([name, f"{T1}.data"]).unknown == (name,)
+    assert resolve_versions([name, f"{T1}.data"]).unknown == (name,)
 
 
 def test_nothing_is_nothing() -> None:
-    assert judge([]) is EMPTY
+    assert resolve_versions([]) is EMPTY
     assert EMPTY.timestamp == EMPTY.newest_timestamp == ""

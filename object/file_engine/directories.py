@@ -1,7 +1,7 @@
 """Which directories hold names that are not durable yet, so that nobody builds on them unknowingly.
 
 A writer that finds a hash directory does not know whether the one who made it has flushed the directory above. This
-ledger does, within one process; between processes the order in which a filesystem's journal commits has to do.
+dirty does, within one process; between processes the order in which a filesystem's journal commits has to do.
 """
 
 from collections.abc import Iterable
@@ -11,37 +11,37 @@ from itertools import count
 LEVELS_ABOVE = 4
 
 
-class DirectoryLedger:
+class DirtyDirectories:
     """Directories with new names, each with the number of the newest one."""
 
     def __init__(self) -> None:
-        self._unsettled: dict[str, int] = {}
-        self._numbers = count()
+        self._numbers_of: dict[str, int] = {}
+        self._next_number = count()
 
     def note(self, changed: Iterable[str]) -> None:
         """These directories have got new names."""
         for path in changed:
-            self._unsettled[path] = next(self._numbers)
+            self._numbers_of[path] = next(self._next_number)
 
     def above(self, path: str) -> list[str]:
         """The directories above a hash directory that have names not durable yet."""
         found = []
         for _ in range(LEVELS_ABOVE):
             path = path.rpartition("/")[0]
-            if path in self._unsettled:
+            if path in self._numbers_of:
                 found.append(path)
         return found
 
     def below(self, path: str) -> list[str]:
         """The directories below one, such as a device, that have names not durable yet."""
-        return [each for each in list(self._unsettled) if each.startswith(f"{path}/")]
+        return [each for each in list(self._numbers_of) if each.startswith(f"{path}/")]
 
-    def marks(self, paths: Iterable[str]) -> dict[str, int]:
+    def snapshot(self, paths: Iterable[str]) -> dict[str, int]:
         """The newest name of each, to be kept over a flush."""
-        return {path: self._unsettled[path] for path in paths if path in self._unsettled}
+        return {path: self._numbers_of[path] for path in paths if path in self._numbers_of}
 
-    def settle(self, marks: dict[str, int]) -> None:
-        """A flush that began after `marks` was taken has ended: forget those that got no newer name since."""
-        for path, number in marks.items():
-            if self._unsettled.get(path) == number:
-                del self._unsettled[path]
+    def mark_durable(self, snapshot: dict[str, int]) -> None:
+        """A flush that began after the snapshot has ended: forget those that got no newer name since."""
+        for path, number in snapshot.items():
+            if self._numbers_of.get(path) == number:
+                del self._numbers_of[path]
