@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from objstore.bench.growth import Growth
 from objstore.object.part_power import partition_of
-from objstore.object.versions import resolve_versions, live_names
+from objstore.object.versions import live_names, resolve_versions
 from objstore.ring.format import read_ring
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.servers import Cluster, run_all
