@@ -36,16 +36,19 @@ def _receive_stream(body: BodyReader, upload: Upload, size_max: int) -> None:
     filling, writing = _buffers.take(), _buffers.take()
     write: Task[None] | None = None
     size = 0
-    while count := _fill(body, filling):
+    try:
+        while count := _fill(body, filling):
+            if write is not None:
+                write.wait()
+            size += count
+            if size > size_max:
+                raise HttpError(413, "Your request is too large.")
+            write = spawn(upload.write, filling[:count])
+            filling, writing = writing, filling
+    finally:
+        # Also after an error: the upload is aborted then, and no write may still be under way.
         if write is not None:
             write.wait()
-        size += count
-        if size > size_max:
-            raise HttpError(413, "Your request is too large.")
-        write = spawn(upload.write, filling[:count])
-        filling, writing = writing, filling
-    if write is not None:
-        write.wait()
     # Only here: after an error the buffers are dropped, since a thread may still be reading one.
     _buffers.give(filling)
     _buffers.give(writing)
