@@ -21,7 +21,7 @@ LISTING_BYTES_MAX: Final = 64 * 1024 * 1024
 Headers = Mapping[str, str]
 
 
-class Placement(Protocol):
+class RingView(Protocol):
     """What is needed of a ring."""
 
     def partition_of(self, digest: bytes) -> int: ...
@@ -84,14 +84,14 @@ class Direct:
         self._hasher = hasher
         self.timeout_seconds = timeout_seconds
 
-    def primaries(self, ring: Placement, path: ResourcePath) -> tuple[int, tuple[Device, ...]]:
+    def primaries(self, ring: RingView, path: ResourcePath) -> tuple[int, tuple[Device, ...]]:
         """The partition of a path, and the devices that should hold it."""
         partition = ring.partition_of(self._hasher.digest(path))
         return partition, ring.primaries(partition)
 
     def send(
         self,
-        ring: Placement,
+        ring: RingView,
         method: str,
         path: ResourcePath,
         headers: Headers,
@@ -106,7 +106,7 @@ class Direct:
             exchanges.append((node, self._start(BackendRequest(method, node, partition, path, sent), body)))
         return Replies(tuple(_reply(node, exchange) for node, exchange in exchanges))
 
-    def get(self, ring: Placement, path: ResourcePath, headers: Headers, query: str = "") -> BackendResponse | None:
+    def get(self, ring: RingView, path: ResourcePath, headers: Headers, query: str = "") -> BackendResponse | None:
         """The newest of the answers that say it is there, None if there is none. The caller closes it."""
         partition, nodes = self.primaries(ring, path)
         requests = [BackendRequest("GET", node, partition, path, headers, query) for node in nodes]
@@ -124,7 +124,7 @@ class Direct:
                 response.close()
         return newest
 
-    def page(self, ring: Placement, path: ResourcePath, marker: str = "") -> Page | None:
+    def page(self, ring: RingView, path: ResourcePath, marker: str = "") -> Page | None:
         """A page of a listing that follows `marker`, of the newest replica; None if none answers, or it is gone."""
         query = f"format=json&limit={PAGE_NAMES}&marker={quote(marker, safe='')}"
         response = self.get(ring, path, {Backend.ALLOW_RESERVED_NAMES: "true"}, query)
@@ -136,7 +136,7 @@ class Direct:
             return None
         return Page(int(response.headers.get(Backend.POLICY_INDEX, "0")), entries)
 
-    def pages(self, ring: Placement, path: ResourcePath) -> Iterator[Page]:
+    def pages(self, ring: RingView, path: ResourcePath) -> Iterator[Page]:
         """A listing, page by page, as far as servers answer."""
         marker = ""
         while (page := self.page(ring, path, marker)) is not None and page.entries:

@@ -28,7 +28,7 @@ from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary, peek_all, read_summary
 from objstore.db.syncing import DatabaseReplicationClient, LocalReplica, ReplicaFailed, Sync, SyncResult
 from objstore.devices import Device
-from objstore.direct import Placement
+from objstore.direct import RingView
 from objstore.http.transport import Transport
 from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
@@ -60,7 +60,7 @@ class DatabaseReplicator(Generic[Row]):
         schema: TableSchema[Row],
         cluster: Cluster,
         devices: DeviceRoot,
-        ring: Callable[[], Placement],
+        ring: Callable[[], RingView],
         transport: Transport,
         runtime: Runtime,
         recon: Recon,

@@ -59,7 +59,7 @@ class OpenedAccount(Struct, frozen=True):
     body: bytes | Body | None
 
 
-class AccountService:
+class AccountOperations:
     """Operations on accounts; one for each process. Authorization is the edge's."""
 
     def __init__(

@@ -25,7 +25,7 @@ from objstore.timestamps import Timestamp
 if TYPE_CHECKING:
     from objstore.cluster import Cluster
     from objstore.config.proxy import AccountsConfig
-    from objstore.proxy.core.accounts import AccountService
+    from objstore.proxy.core.accounts import AccountOperations
     from objstore.proxy.core.lookup import Lookup
     from objstore.proxy.core.quorum_request import QuorumResult, Writer
     from objstore.proxy.core.reading import Reader
@@ -70,7 +70,7 @@ class OpenedContainer(Struct, frozen=True):
     body: bytes | Body
 
 
-class ContainerService:
+class ContainerOperations:
     """Operations on containers; one for each process. Authorization is the edge's."""
 
     def __init__(
@@ -80,7 +80,7 @@ class ContainerService:
         reader: Reader,
         writer: Writer,
         lookup: Lookup,
-        accounts: AccountService,
+        accounts: AccountOperations,
         config: AccountsConfig,
     ) -> None:
         self._cluster: Final = cluster

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from objstore.cluster import Cluster
 from objstore.config.proxy import ProxyConfig
 from objstore.http.transport import Transport
-from objstore.proxy.core.accounts import AccountService
-from objstore.proxy.core.containers import ContainerService
+from objstore.proxy.core.accounts import AccountOperations
+from objstore.proxy.core.containers import ContainerOperations
 from objstore.proxy.core.lookup import Cache, Lookup
 from objstore.proxy.core.nodes import NodeSelector
-from objstore.proxy.core.objects import ObjectService
+from objstore.proxy.core.objects import ObjectOperations
 from objstore.proxy.core.quorum_request import Writer
 from objstore.proxy.core.reading import Reader
 from objstore.ring.rings import Rings
@@ -27,9 +27,9 @@ class ProxyContext:
     runtime: Runtime
     nodes: NodeSelector
     lookup: Lookup
-    objects: ObjectService
-    containers: ContainerService
-    accounts: AccountService
+    objects: ObjectOperations
+    containers: ContainerOperations
+    accounts: AccountOperations
 
 
 def make_context(
@@ -43,7 +43,7 @@ def make_context(
     reader = Reader(transport, nodes, backend.node_timeout)
     writer = Writer(transport, nodes, backend.node_timeout, backend.post_quorum_timeout)
     lookup = Lookup(cluster, rings, reader, cache, config.cache)
-    accounts = AccountService(cluster, rings, reader, writer, lookup, config.accounts, runtime.clock)
-    containers = ContainerService(cluster, rings, reader, writer, lookup, accounts, config.accounts)
-    objects = ObjectService(cluster, rings, reader, writer, runtime.threads)
+    accounts = AccountOperations(cluster, rings, reader, writer, lookup, config.accounts, runtime.clock)
+    containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts)
+    objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads)
     return ProxyContext(config, cluster, runtime, nodes, lookup, objects, containers, accounts)

@@ -29,30 +29,28 @@ class CoreError(StoreError):
 
 
 @dataclass(eq=False)
-class AccountNotFound(CoreError):
+class PathError(CoreError):
+    """The base of errors that are about one account, container or object."""
+
+    path: ResourcePath
+
+
+class AccountNotFound(PathError):
     """There is no such account, and accounts are not made on demand."""
 
     message: ClassVar[str] = "no account {path}"
 
-    path: ResourcePath
 
-
-@dataclass(eq=False)
-class AccountDeleted(CoreError):
+class AccountDeleted(PathError):
     """The account was deleted, and what it held is still being removed."""
 
     message: ClassVar[str] = "account {path} is deleted"
 
-    path: ResourcePath
 
-
-@dataclass(eq=False)
-class AccountNotReaped(CoreError):
+class AccountNotReaped(PathError):
     """A deleted account can be created again only when everything it held is removed."""
 
     message: ClassVar[str] = "The account is deleted, and not emptied yet"
-
-    path: ResourcePath
 
 
 @dataclass(eq=False)
@@ -64,31 +62,22 @@ class ContainerLimitReached(CoreError):
     limit: int
 
 
-@dataclass(eq=False)
-class ContainerNotFound(CoreError):
+class ContainerNotFound(PathError):
     """There is no such container, or its account is gone."""
 
     message: ClassVar[str] = "no container {path}"
 
-    path: ResourcePath
 
-
-@dataclass(eq=False)
-class ContainerNotEmpty(CoreError):
+class ContainerNotEmpty(PathError):
     """Only an empty container can be deleted."""
 
     message: ClassVar[str] = "The container is not empty"
 
-    path: ResourcePath
 
-
-@dataclass(eq=False)
-class PolicyConflict(CoreError):
+class PolicyConflict(PathError):
     """A container keeps the storage policy it was created with."""
 
     message: ClassVar[str] = "The container has another storage policy"
-
-    path: ResourcePath
 
 
 @dataclass(eq=False)
@@ -122,13 +111,10 @@ class InvalidRange(CoreError):
     facts: ObjectFacts
 
 
-@dataclass(eq=False)
-class NewerStored(CoreError):
+class NewerStored(PathError):
     """The servers hold something newer than the write."""
 
     message: ClassVar[str] = "something newer is stored at {path}"
-
-    path: ResourcePath
 
 
 @dataclass(eq=False)
@@ -151,13 +137,10 @@ class IncompleteBody(CoreError):
     received: int
 
 
-@dataclass(eq=False)
-class WriteRefused(CoreError):
+class WriteRefused(PathError):
     """The servers call the write itself wrong."""
 
     message: ClassVar[str] = "the servers refuse the write to {path}"
-
-    path: ResourcePath
 
 
 @dataclass(eq=False)
@@ -173,13 +156,10 @@ class MetadataRefused(CoreError):
     limits: Limits
 
 
-@dataclass(eq=False)
-class QuorumNotReached(CoreError):
+class QuorumNotReached(PathError):
     """Too few servers answered, or they do not agree: trying again may help."""
 
     message: ClassVar[str] = "too few servers agree about {path}"
-
-    path: ResourcePath
 
 
 @dataclass(eq=False)

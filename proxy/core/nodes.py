@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from random import Random
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from msgspec import Struct
 
@@ -16,14 +16,9 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend.codes import DEVICE_FULL, DISK_GONE
 from objstore.quorum import quorum_size
 from objstore.ring.ring import Ring
+from objstore.system.clock import Clock
 
 NodeKey = tuple[str, int, str]
-
-
-class MonotonicClock(Protocol):
-    """The part of a clock that measures intervals."""
-
-    def monotonic(self) -> float: ...
 
 
 class Placement(Struct, frozen=True):
@@ -60,7 +55,7 @@ class NodeSelector:
     Limited nodes are asked last of all: a request that no other node can serve still tries them.
     """
 
-    def __init__(self, clock: MonotonicClock, random: Random, interval_seconds: float, limit: int) -> None:
+    def __init__(self, clock: Clock, random: Random, interval_seconds: float, limit: int) -> None:
         self._clock: Final = clock
         self._random: Final = random
         self._interval: Final = interval_seconds

@@ -6,6 +6,7 @@ from contextlib import closing
 from hashlib import md5
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec import Struct
 
 from objstore.http.conditional import range_applies
@@ -127,7 +128,7 @@ class DeleteObject(Struct, frozen=True):
     transaction_id: str = ""
 
 
-class StoredObject(Struct, frozen=True):
+class PutResult(Struct, frozen=True):
     """What became of a PUT. superseded: newer data was there, and the write changes nothing."""
 
     etag: str
@@ -159,7 +160,7 @@ class OpenedObject(Struct, frozen=True):
             body.close()
 
 
-class ObjectService:
+class ObjectOperations:
     """Operations on objects; one for each process. Authorization is the edge's: it knows the container."""
 
     def __init__(self, cluster: Cluster, rings: Rings, reader: Reader, writer: Writer, threads: ThreadGroup) -> None:
@@ -170,7 +171,7 @@ class ObjectService:
         self._writer: Final = writer
         self._threads: Final = threads
 
-    def put(self, command: PutObject) -> StoredObject:
+    def put(self, command: PutObject) -> PutResult:
         """Store an object on a quorum of its nodes. Raises CoreError: then nothing is acknowledged."""
         scheme = self._policies.by_index(command.policy_index).scheme
         placement, container, queue = self._placements(command.path, command.policy_index, command.delete_at)
@@ -184,7 +185,7 @@ class ObjectService:
             etag = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
             result = sending.result
         stored = backend.put_outcome(command, result)
-        return StoredObject(etag, command.timestamp, superseded=not stored)
+        return PutResult(etag, command.timestamp, superseded=not stored)
 
     def _send_whole(
         self,
@@ -209,15 +210,14 @@ class ObjectService:
         quorum = scheme.write_quorum(len(headers))
         return etag, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces], quorum)
 
-    def copy(self, command: CopyObject) -> StoredObject:
+    def copy(self, command: CopyObject) -> PutResult:
         """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
         source, target = command.source, command.target
         with closing(source):
             length = source.length
             if length is None or length > target.length_max:
                 raise ObjectTooLarge(target.length_max)
-            fields = {name: getattr(target, name) for name in PutObject.__struct_fields__}
-            return self.put(PutObject(**fields | {"body": BodyOfResponse(source.body), "length": length}))
+            return self.put(msgspec.structs.replace(target, body=BodyOfResponse(source.body), length=length))
 
     def post(self, command: PostObject) -> None:
         """Replace the metadata of an object. Raises CoreError."""

@@ -13,7 +13,7 @@ from objstore.errors import StoreError
 from objstore.http.errors import VALUE_ERRORS, HttpError
 from objstore.http.messages import Response
 from objstore.policies import UnknownPolicy
-from objstore.proxy.core.errors import CoreError
+from objstore.proxy.core.errors import CoreError, PathError
 from objstore.proxy.swift.errors import ANSWERS
 from objstore.system.concurrency import WaitTimeout
 from tests.unit.proxy.swift.features.harness import Proxy
@@ -51,7 +51,7 @@ def test_every_error_that_reaches_the_edge_has_a_status() -> None:
         if error.__module__.startswith("objstore.")
         and not error.__module__.startswith(ELSEWHERE)
         and not issubclass(error, HttpError)
-        and error is not CoreError
+        and error not in (CoreError, PathError)
         and error.__name__ not in NOT_HERE
         and not any(issubclass(error, kind) and kind.__name__ in NOT_HERE for kind in all_errors())
         and error not in ANSWERS
