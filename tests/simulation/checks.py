@@ -6,21 +6,27 @@ import os
 from collections.abc import Set
 from typing import Final
 
-from objstore.object.metadata import PostedMetadata
-from objstore.object.versions import ObjectVersions, resolve_versions
 from tests.simulation.clients import CHECK_NUMBER, Clients
-from tests.simulation.copy_inventory import Copy, CopyInventory, read_metadata
+from tests.simulation.copy_inventory import Copy, CopyInventory
 from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
+from tests.simulation.stored_forms import (
+    ATTRIBUTE,
+    TIMESTAMP_LENGTH,
+    StoredMetadata,
+    StoredVersions,
+    path_digest,
+    read_metadata,
+    read_versions,
+)
 from tests.simulation.world import AFTERMATH_SECONDS, World
 
 WRITES_MIN: Final = 20  # of so many some must succeed
 QUORUM: Final = 2  # of three replicas
-TIMESTAMP_LENGTH: Final = len("1234567890.12345")
 
 
 class Checks:
@@ -67,7 +73,7 @@ class Checks:
     def _stored(self, model: ObjectModel) -> None:
         candidates = model.candidates()
         said = ", ".join(str(each) for each in candidates)
-        digest = self._world.hasher.hexdigest(path_of(model.name))
+        digest = path_digest(str(path_of(model.name))).hex()
         merged = self._merged(model, digest)
         if merged.data is None:
             self.findings.objects[model.name] = None
@@ -102,7 +108,7 @@ class Checks:
                 content_type = typed.content_type
         self._metadata(model, data, headers, content_type)
 
-    def _merged(self, model: ObjectModel, digest: str) -> ObjectVersions:
+    def _merged(self, model: ObjectModel, digest: str) -> StoredVersions:
         """What the object will be once every device has heard of everything.
 
         A write that was not acknowledged, of which no copy is whole, will be found out and set aside.
@@ -110,7 +116,7 @@ class Checks:
         acknowledged = {write.timestamp for write in model.writes if write.acknowledged}
         names = {name for copy in self._copies.get(digest, ()) for name in copy.names}
         while True:
-            merged = resolve_versions(names)
+            merged = read_versions(names)
             data = merged.data
             if data is None or data.timestamp in acknowledged:
                 return merged
@@ -122,7 +128,7 @@ class Checks:
         """A client has just heard that a write is stored: then a quorum of devices must have it, or something newer."""
         if self._world.hub.now - self._world.destroyed_at < AFTERMATH_SECONDS:
             return
-        path = path_of(write.name)
+        path = str(path_of(write.name))
         held = [copy.names for copy in self._inventory.copies_of(path)]
         # The damage of a copy may have come to light when it had just got the write.
         held += self._inventory.set_aside(path)
@@ -130,11 +136,10 @@ class Checks:
         if having < QUORUM:
             self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
 
-    def _posted(self, digest: str, name: str) -> PostedMetadata | None:
+    def _posted(self, digest: str, name: str) -> StoredMetadata | None:
         for copy in self._copies[digest]:
-            if name in copy.names and (found := read_metadata(PostedMetadata, f"{copy.directory}/{name}")):
-                posted: PostedMetadata = found[0]
-                return posted
+            if name in copy.names and (found := read_metadata(f"{copy.directory}/{name}")):
+                return found[0]
         return None
 
     def _metadata(self, model: ObjectModel, data: Write, headers: dict[str, str], content_type: str) -> None:
@@ -223,7 +228,7 @@ class Checks:
                 if set(copy.names) != set(copy.wanted):
                     self.findings.wrong(f"{copy.disk} keeps obsolete files of {digest}: {copy.names}")
             held = {copy.disk: copy for copy in copies if copy.disk in primaries}
-            live = any(copy.current.data is not None for copy in held.values())
+            live = any(copy.versions.data is not None for copy in held.values())
             names = {held[disk].wanted if disk in held else () for disk in primaries}
             if len(names) > 1 and (live or not self._only_traces(names)):
                 shown = {disk: held[disk].wanted if disk in held else () for disk in primaries}
@@ -242,7 +247,7 @@ class Checks:
                 path = f"{copy.directory}/{name}"
                 if os.path.exists(path):
                     with open(path, "rb") as file:
-                        contents.add((file.read(), os.getxattr(path, "user.objstore.metadata")))
+                        contents.add((file.read(), os.getxattr(path, ATTRIBUTE)))
             if len(contents) > 1:
                 self.findings.wrong(f"replicas of {digest} have different bytes in {name}")
 

@@ -9,13 +9,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xxhash import xxh3_128_hexdigest
-
-from objstore.object.metadata import ATTRIBUTE, MetadataCorrupt, ObjectMetadata, Trailer, decode, decode_trailer
-from objstore.object.versions import ObjectVersions, resolve_versions
-from objstore.paths import ResourcePath
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.world import FOLDERS, OBJECT_KINDS, POLICIES, World
+from tests.simulation.stored_forms import StoredMetadata, StoredVersions, path_digest, read_data, read_versions
+from tests.simulation.world import FOLDERS, OBJECT_KINDS, PENDING_FOLDERS, World
 
 DATABASE_KINDS: Final = ("container", "account")
 _ROWS: Final = "SELECT name, deleted, max(timestamp, content_type_timestamp, meta_timestamp) FROM row"
@@ -33,14 +29,14 @@ class Copy:
     names: tuple[str, ...]
 
     @property
-    def current(self) -> ObjectVersions:
-        return resolve_versions(self.names)
+    def versions(self) -> StoredVersions:
+        """What its files amount to."""
+        return read_versions(self.names)
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """The names that are not obsolete."""
-        current = self.current
-        return tuple(sorted(set(current.names) - set(current.obsolete)))
+        return self.versions.wanted
 
 
 class CopyInventory:
@@ -63,9 +59,9 @@ class CopyInventory:
                 if os.path.isdir(directory) and len(digest) == 32:
                     yield Copy(kind, disk.name, partition, directory, tuple(_names(directory)))
 
-    def copies_of(self, path: ResourcePath) -> list[Copy]:
+    def copies_of(self, path: str) -> list[Copy]:
         """What each device holds of one object, under the present ring's partition or another one."""
-        digest = self.world.hasher.hexdigest(path)
+        digest = path_digest(path).hex()
         found = []
         for kind in OBJECT_KINDS:
             partition = str(self.partition(kind, path))
@@ -75,9 +71,9 @@ class CopyInventory:
                     found.append(Copy(kind, disk.name, partition, directory, tuple(names)))
         return found
 
-    def set_aside(self, path: ResourcePath) -> list[tuple[str, ...]]:
+    def set_aside(self, path: str) -> list[tuple[str, ...]]:
         """The names of the files of one object in each directory in quarantine."""
-        digest, found = self.world.hasher.hexdigest(path), []
+        digest, found = path_digest(path).hex(), []
         for kind in OBJECT_KINDS:
             for disk in self.world.disks.values():
                 folder = f"{disk.place}/quarantined/{FOLDERS[kind]}"
@@ -86,7 +82,7 @@ class CopyInventory:
 
     def good_body(
         self, digest: str, name: str, everything: dict[str, list[Copy]]
-    ) -> tuple[ObjectMetadata, bytes] | None:
+    ) -> tuple[StoredMetadata, bytes] | None:
         """A data file that is whole, wherever it lies."""
         for copy in everything.get(digest, ()):
             found = read_data(f"{copy.directory}/{name}") if name in copy.names else None
@@ -115,9 +111,10 @@ class CopyInventory:
         """The devices a partition belongs on."""
         return [device.device for device in self.world.rings[kind].primaries(partition)]
 
-    def partition(self, kind: str, path: ResourcePath) -> int:
+    def partition(self, kind: str, path: str) -> int:
         """Where a path belongs."""
-        return self.world.rings[kind].partition_of(self.world.hasher.digest(path))
+        part_power = self.world.rings[kind].part_power
+        return int.from_bytes(path_digest(path)[:4], "big") >> (32 - part_power)
 
     # The budget of faults
 
@@ -173,28 +170,6 @@ def _as_good(copy: Copy, others: list[Copy], damaged: set[str]) -> bool:
     return True
 
 
-def read_metadata(kind: type[Any], path: str) -> tuple[Any, bytes] | None:
-    """The metadata of a file, and its body; None if it is damaged."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-        metadata = decode(kind, os.getxattr(path, ATTRIBUTE))
-        if isinstance(metadata, Trailer):
-            body, trailer = content[: metadata.body_length], content[metadata.body_length :]
-            return decode_trailer(kind, metadata, trailer), body
-    except (OSError, MetadataCorrupt):
-        return None
-    return metadata, content
-
-
-def read_data(path: str) -> tuple[ObjectMetadata, bytes] | None:
-    """A data file's metadata and body; None if either is damaged."""
-    found = read_metadata(ObjectMetadata, path)
-    if found is None or len(found[1]) != found[0].size or xxh3_128_hexdigest(found[1]) != found[0].checksum:
-        return None
-    return found
-
-
 def read_rows(path: str, kind: str) -> dict[str, str]:
     """The newest timestamp of every row, and of the database itself under ""."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
@@ -229,7 +204,7 @@ def _hashes(top: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _pending(disk: SimulatedDisk) -> list[str]:
-    return [path for policy in POLICIES for path in _walk(f"{disk.place}/{policy.async_dir}")]
+    return [path for folder in PENDING_FOLDERS for path in _walk(f"{disk.place}/{folder}")]
 
 
 def _walk(top: str) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from objstore.paths import ResourcePath
 from objstore.system import concurrency
 from tests.simulation.clients import CHECK_NUMBER, Clients
 from tests.simulation.copy_inventory import CopyInventory, read_table
@@ -16,6 +15,7 @@ from tests.simulation.findings import Findings
 from tests.simulation.model import Kind, Model, Write
 from tests.simulation.network import Answer
 from tests.simulation.services import ACCOUNTS, INTERVAL_SECONDS, OTHER_ACCOUNT, path_of
+from tests.simulation.stored_forms import path_digest
 from tests.simulation.world import World
 
 LOOKS: Final = 3
@@ -143,7 +143,7 @@ class Listings:
 
     def _unreaped(self) -> str:
         """What is left in a deleted account."""
-        digest = self._world.hasher.hexdigest(ResourcePath(OTHER_ACCOUNT))
+        digest = path_digest(f"/{OTHER_ACCOUNT}").hex()
         for disk, path in self._inventory.databases("account").get(digest, ()):
             if rows := read_table(path, "SELECT name FROM row WHERE NOT deleted"):
                 return f"{disk} still has {rows} in the deleted account"

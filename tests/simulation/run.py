@@ -8,16 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from objstore.object.metadata import ObjectMetadata
 from objstore.system import concurrency
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
-from tests.simulation.copy_inventory import read_metadata
 from tests.simulation.faults import Faults
 from tests.simulation.hub import spawn_for
 from tests.simulation.model import Model
 from tests.simulation.plan import SECONDS_PER_HOUR, Event, Plan
 from tests.simulation.services import make_services, make_token
+from tests.simulation.stored_forms import read_metadata
 from tests.simulation.world import World
 
 HEALING_HOURS: Final = 4.5
@@ -104,7 +103,7 @@ def _events(world: World, plan: Plan, clients: Clients, faults: Faults, checks: 
 
 def _read_again(clients: Clients, path: str) -> None:
     """Clients happen to read what has just been damaged: else it is too seldom that they are the first to see it."""
-    found = read_metadata(ObjectMetadata, path)
+    found = read_metadata(path)
     if found is not None:
         spawn_for(None, None, clients.curious, found[0].name.split("/", 2)[2])
 

@@ -29,6 +29,7 @@ from tests.simulation.hub import Crashed, VirtualHub, current_owner, install
 from tests.simulation.network import Network
 from tests.simulation.node import EPOCH, Node
 from tests.simulation.patching import SimulatedTime, patch
+from tests.simulation.stored_forms import HASH_PREFIX
 
 STORAGE_NODES: Final = 5
 DEVICES_PER_NODE: Final = 2
@@ -37,7 +38,8 @@ PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
 POLICIES: Final = (Policy(0, "gold", default=True), Policy(1, "silver"))
 # By the kind of ring, of which each policy has one.
 FOLDERS: Final = {"object": "objects", "object-1": "objects-1", "container": "containers", "account": "accounts"}
-OBJECT_KINDS: Final = ("object", "object-1")
+OBJECT_KINDS: Final = ("object", "object-1")  # by the index of the policy
+PENDING_FOLDERS: Final = ("async_pending", "async_pending-1")
 PART_POWERS: Final = {"object": 4, "object-1": 3, "container": 3, "account": 2}
 FILES: Final = {
     "object": object_file(0),
@@ -71,7 +73,7 @@ class World:
         clock = SimulatedTime(self._time_here, lambda: self.hub.now)
         patch(self.calls, self.databases, clock, self.stream("modules"))
         SINK.configure("error", write=lambda line: None)
-        self.cluster = Cluster.from_config(ClusterConfig(HashConfig(prefix="simulation"), POLICIES))
+        self.cluster = Cluster.from_config(ClusterConfig(HashConfig(prefix=HASH_PREFIX), POLICIES))
         self.network = Network(self.stream("network"), self.note)
         self._make_nodes(skews)
         self.builders: dict[str, RingBuilder] = {}

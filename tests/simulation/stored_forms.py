@@ -1,0 +1,185 @@
+"""How the checks read what the store has written: their own account of names, metadata and queues.
+
+Nothing of the program is used here: a mistake in the program's rules must not be the checks' mistake, too. All
+policies of the simulation keep whole replicas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from xxhash import xxh3_64_digest, xxh3_64_hexdigest, xxh3_128_hexdigest
+
+HASH_PREFIX: Final = "simulation"
+EXPIRING_ACCOUNT: Final = ".expiring_objects"
+MISPLACED_ACCOUNT: Final = ".misplaced_objects"
+ATTRIBUTE: Final = "user.objstore.metadata"
+TIMESTAMP_LENGTH: Final = len("1234567890.12345")
+_NOT_YET: Final = "9999999999.99999"
+_HEAD_BYTES: Final = 10  # version, form, and a checksum of what follows
+_STAMP: Final = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
+_NAME: Final = re.compile(rf"({_STAMP})(?:\+({_STAMP}))?\.(data|meta|ts)", re.ASCII)
+
+
+def path_digest(path: str) -> bytes:
+    """The hash of "/account[/container[/object]]" by which everything is found."""
+    return hashlib.md5(f"{HASH_PREFIX}{path}".encode(), usedforsecurity=False).digest()
+
+
+@dataclass(frozen=True, order=True)
+class StoredFile:
+    """A file of an object; `type_timestamp` is "" unless it is a .meta file with a content type."""
+
+    timestamp: str
+    type_timestamp: str
+    ending: str
+    name: str
+
+
+@dataclass(frozen=True)
+class StoredVersions:
+    """What the files of an object amount to; `wanted` are the names that nothing newer has made obsolete."""
+
+    data: StoredFile | None
+    meta: StoredFile | None
+    type_meta: StoredFile | None
+    wanted: tuple[str, ...]
+    written_at: str  # the newest content or deletion; "" if there is none
+
+    @property
+    def newest_timestamp(self) -> str:
+        """When the object, its metadata included, last changed."""
+        return self.meta.timestamp if self.data is not None and self.meta is not None else self.written_at
+
+
+def read_versions(names: Iterable[str]) -> StoredVersions:
+    """The newest content or deletion counts, at the same moment the deletion; and of the metadata set after it the
+    newest, beside the newest content type if that was set earlier.
+    """
+    files, wanted = [], set()
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is None:
+            wanted.add(name)  # nobody removes what nobody knows
+        else:
+            files.append(StoredFile(match[1], match[2] or "", match[3], name))
+    contents = sorted((file.timestamp, file.ending == "ts", file) for file in files if file.ending != "meta")
+    winner = contents[-1][2] if contents else None
+    since = winner.timestamp if winner is not None else ""
+    metas = sorted(file for file in files if file.ending == "meta" and file.timestamp > since)
+    meta = metas[-1] if metas else None
+    type_meta = max(metas, key=lambda file: (file.type_timestamp, file.timestamp), default=None)
+    if type_meta is meta or (
+        type_meta is not None and meta is not None and type_meta.type_timestamp <= max(meta.type_timestamp, since)
+    ):
+        type_meta = None
+    wanted |= {file.name for file in (winner, meta, type_meta) if file is not None}
+    data = winner if winner is not None and winner.ending == "data" else None
+    return StoredVersions(data, meta, type_meta, tuple(sorted(wanted)), since)
+
+
+@dataclass(frozen=True)
+class StoredMetadata:
+    """What is stored with a body, by a POST, or with a tombstone."""
+
+    name: str
+    timestamp: str
+    size: int = 0
+    etag: str = ""
+    checksum: str = ""
+    content_type: str = ""
+    content_type_timestamp: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    sysmeta: dict[str, str] = field(default_factory=dict)
+
+
+_FIELDS: Final = {each.name for each in fields(StoredMetadata)}
+
+
+def read_metadata(path: str) -> tuple[StoredMetadata, bytes] | None:
+    """The metadata of a file, and its body; None if a checksum or the form of the metadata is wrong."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        attribute = os.getxattr(path, ATTRIBUTE)
+        head, text = attribute[:_HEAD_BYTES], attribute[_HEAD_BYTES:]
+        if head not in (b"\x01I" + xxh3_64_digest(text), b"\x01T" + xxh3_64_digest(text)):
+            return None
+        if head[1:2] == b"T":
+            where = json.loads(text)
+            text = content[where["body_length"] :]
+            content = content[: where["body_length"]]
+            if len(text) != where["length"] or xxh3_64_hexdigest(text) != where["checksum"]:
+                return None
+        stored = json.loads(text)
+        if not stored.keys() <= _FIELDS:
+            return None
+        return StoredMetadata(**stored), content
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_data(path: str) -> tuple[StoredMetadata, bytes] | None:
+    """A data file's metadata and body; None if either is damaged."""
+    found = read_metadata(path)
+    if found is None or len(found[1]) != found[0].size or xxh3_128_hexdigest(found[1]) != found[0].checksum:
+        return None
+    return found
+
+
+def read_pending_update(path: str) -> str:
+    """ "container/object" of the row in a file of a container update that waits."""
+    with open(path, "rb") as file:
+        update: dict[str, Any] = json.load(file)
+    return f"{update['container']}/{update['row']['name']}"
+
+
+@dataclass(frozen=True)
+class Incarnation:
+    """One existence of a container: deleted before at the one time, created at the other, with a policy."""
+
+    deleted_at: str
+    created_at: str
+    policy_index: int
+
+    def replaces(self, other: Incarnation) -> bool:
+        """Whether replicas that know both go on in this one: the later deletion counts, then the earlier creation."""
+        if self.deleted_at != other.deleted_at:
+            return self.deleted_at > other.deleted_at
+        if self.created_at != other.created_at:
+            return self.created_at < other.created_at
+        return self.policy_index > other.policy_index
+
+
+def current_incarnation(put: str, deleted: str, changed: str, policy_index: int) -> Incarnation:
+    """The one a container's database is in; of a deleted container the next one, which has not begun."""
+    return Incarnation(deleted, _NOT_YET if deleted > put else changed, policy_index)
+
+
+@dataclass(frozen=True)
+class MisplacedEntry:
+    """An entry of the queue of misplaced objects; the version lies in the policy of that index."""
+
+    policy_index: int
+    account: str
+    container: str
+    path: str
+    incarnation: Incarnation
+    timestamp: str
+    queued_at: float
+
+
+def read_misplaced_entry(name: str, etag: str, last_modified: str) -> MisplacedEntry:
+    """POLICY:DELETED_AT:CREATED_AT:CONTAINER_POLICY:PUT-or-DELETE:WRITTEN_AT:/ACCOUNT/CONTAINER/OBJECT."""
+    index, deleted_at, created_at, policy_index, _, _, path = name.split(":", 6)
+    _, account, container, _ = path.split("/", 3)
+    incarnation = Incarnation(deleted_at, created_at, int(policy_index))
+    queued_at = datetime.fromisoformat(last_modified).replace(tzinfo=UTC).timestamp()
+    return MisplacedEntry(int(index), account, container, path, incarnation, etag[:TIMESTAMP_LENGTH], queued_at)
