@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.object.fileset import judge
 from objstore.object.metadata import ObjectMetadata, encode
+from objstore.object.versions import resolve_versions
 from tests.simulation.stored_forms import (
     ATTRIBUTE,
     Incarnation,
@@ -32,7 +32,7 @@ NAMES = st.one_of(
 
 @given(st.sets(NAMES, max_size=8))
 def test_versions_are_those_of_the_program(names: set[str]) -> None:
-    mine, theirs = read_versions(names), judge(names)
+    mine, theirs = read_versions(names), resolve_versions(names)
     assert (mine.data and mine.data.name) == (theirs.data and theirs.data.name)
     assert set(mine.wanted) == names - set(theirs.obsolete)
     assert mine.written_at == theirs.timestamp
