@@ -35,12 +35,12 @@ def names_are_not_flushed() -> None:
 def settled_after_the_answer() -> None:
     """What a write replaces is removed before the new name is durable."""
 
-    def settle(self: Any) -> None:
+    def make_durable(self: Any) -> None:
         self._directory.close()
         for obsolete in versions.resolve_versions((*self._standing.names, self._name)).obsolete:
             self._disk.unlink(f"{hash_directory(self._location)}/{obsolete}")
 
-    replace("make_durable", settle, writing.PendingName)
+    replace("make_durable", make_durable, writing.PendingName)
 
 
 def one_is_a_quorum() -> None:
@@ -110,7 +110,7 @@ def oldest_data_wins() -> None:
 
 def types_go_with_their_metadata() -> None:
     """A POST without a content type makes obsolete the one that has set it, and does not carry it on."""
-    judge_metas, merge_post = versions._judge_metas, post.merge_post
+    resolve_metas, merge_post = versions._resolve_metas, post.merge_post
 
     def merge(before: Any, timestamp: str, headers: Any, content_type: str) -> Any:
         after = merge_post(before, timestamp, headers, content_type)
@@ -120,7 +120,7 @@ def types_go_with_their_metadata() -> None:
         return msgspec.structs.replace(after, content_type=data.content_type, content_type_timestamp=data.timestamp)
 
     replace("merge_post", merge, post)
-    replace("_judge_metas", lambda metas, winner: (judge_metas(metas, winner)[0], None), versions)
+    replace("_resolve_metas", lambda metas, winner: (resolve_metas(metas, winner)[0], None), versions)
 
 
 def _exchanging_all_but(ending: str) -> None:
@@ -170,14 +170,14 @@ def new_rings_go_unnoticed() -> None:
 
 def tombstones_are_dropped_early() -> None:
     """A deletion is forgotten as soon as it has removed the data, though another node may still have it."""
-    real = writing.PendingName.settle
+    real = writing.PendingName.make_durable
 
-    def settle(self: Any) -> None:
+    def make_durable(self: Any) -> None:
         real(self)
         if self._name.endswith(".ts"):
             self._disk.unlink(f"{hash_directory(self._location)}/{self._name}")
 
-    replace("make_durable", settle, writing.PendingName)
+    replace("make_durable", make_durable, writing.PendingName)
 
 
 def tombstones_are_reclaimed_early() -> None:
