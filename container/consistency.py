@@ -81,7 +81,7 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         A deleted container has none: its next incarnation, maybe under their policy, looks at all rows again.
         """
         summary, path = replica.summary, replica.location.path
-        gone = self._schema.is_gone(summary.status, summary.row_count)
+        gone = self.schema.is_gone(summary.status, summary.row_count)
         all_queued = summary.queued >= summary.sequence or set(summary.policies) <= {summary.status.policy_index}
         if gone or all_queued or path.account == ACCOUNT:
             return

@@ -7,14 +7,14 @@ and a sweep of all databases finds those whose mark was lost in a crash.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
 
-from objstore.db.location import DatabaseLocation
+from objstore.container.rows import ContainerSchema
+from objstore.db.location import DatabaseLocation, leave_mark, marked_locations
 from objstore.db.status import Status
 from objstore.devices import Device
 from objstore.headers import Backend, Client
@@ -165,32 +165,19 @@ class AccountReporter:
         return response.status, response.headers.get(Backend.STATS_TIMESTAMP, "")
 
 
-FOLDER: Final = "container_reports"
+MARKS: Final = "container_reports"  # folder of a device
 
 
-def _mark_of(place: DatabaseLocation) -> str:
-    return f"{place.root}/{FOLDER}/{place.partition}-{place.hash}"
-
-
-def leave_report_mark(place: DatabaseLocation) -> None:
+def leave_report_mark(location: DatabaseLocation) -> None:
     """Leave a mark, after the change is committed. Raises OSError."""
-    path = _mark_of(place)
-    if os.path.exists(path):
-        return
-    files.make_directories(os.path.dirname(path))
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, files.FILE_MODE))
+    leave_mark(location.mark(MARKS))
 
 
-def clear_report_mark(place: DatabaseLocation) -> None:
-    """Remove the mark, before the figures are read: a later change then leaves a new one."""
-    files.unlink_quietly(_mark_of(place))
+def clear_report_mark(location: DatabaseLocation) -> None:
+    """Remove the mark, before the totals are read: a later change then leaves a new one."""
+    files.unlink_quietly(location.mark(MARKS))
 
 
-def marked_containers(root: str, folder: str) -> list[DatabaseLocation]:
+def marked_containers(root: str) -> list[DatabaseLocation]:
     """The databases marked on a device. Blocks; raises OSError."""
-    places = []
-    for name in files.list_directory(f"{root}/{FOLDER}"):
-        partition, dash, digest = name.partition("-")
-        if dash and partition.isdecimal():
-            places.append(DatabaseLocation(root, folder, partition, digest))
-    return places
+    return marked_locations(root, MARKS, ContainerSchema.folder)

@@ -136,7 +136,7 @@ class ContainerUpdater:
     def _marked_containers(self) -> Iterator[DatabaseLocation]:
         for root in self._runtime.threads.call(device_roots, self._devices):
             try:
-                yield from self._runtime.threads.call(marked_containers, root, ContainerSchema.folder)
+                yield from self._runtime.threads.call(marked_containers, root)
             except OSError as error:  # the other devices have their turn all the same
                 self._report.count("failed")
                 self._runtime.log.error("device failed", path=root, error=str(error))

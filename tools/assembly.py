@@ -159,6 +159,7 @@ def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> l
     from objstore.container.consistency import ContainerAuditor, ContainerReplicator
     from objstore.container.reconciler import ContainerReconciler
     from objstore.container.updater import ContainerUpdater
+    from objstore.db.repair import DatabaseRepairer
 
     timeout_seconds = config.backend.node_timeout
     replicator = ContainerReplicator(config.replicator, context)
@@ -168,6 +169,7 @@ def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> l
         Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),
         _paced(replicator, config.replicator),
+        Job(repairer := DatabaseRepairer(replicator), repairer.interval_seconds),
         _paced(ContainerAuditor(context), config.auditor),
     ]
 
@@ -176,11 +178,14 @@ def make_account_daemons(config: AccountConfig, context: DaemonContext) -> list[
     """All daemons of an account server."""
     from objstore.account.consistency import AccountAuditor, AccountReplicator
     from objstore.account.reaper import AccountReaper
+    from objstore.db.repair import DatabaseRepairer
 
     reaper = AccountReaper(config.reaper, context, config.backend.node_timeout)
+    replicator = AccountReplicator(config.replicator, context)
     return [
         Job(reaper, config.reaper.interval),
-        _paced(AccountReplicator(config.replicator, context), config.replicator),
+        _paced(replicator, config.replicator),
+        Job(repairer := DatabaseRepairer(replicator), repairer.interval_seconds),
         _paced(AccountAuditor(context), config.auditor),
     ]
 

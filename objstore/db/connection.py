@@ -70,6 +70,13 @@ class DatabaseFailed(StoreError):
     reason: str
 
 
+class DatabaseAwaitsRepair(DatabaseFailed):
+    """It was damaged and quarantined: until a replica has taken its place, nothing is known of it here."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file, "quarantined; to be fetched from another replica")
+
+
 def translation(file: str, error: sqlite3.Error) -> Exception:
     """What an error of SQLite means; itself where it means a mistake of ours."""
     # The low byte is the primary code, the rest says more (sqlite.org/rescode.html).
@@ -80,7 +87,8 @@ def translation(file: str, error: sqlite3.Error) -> Exception:
             return DatabaseCorrupt(file, str(error))
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
             return DatabaseFailed(file, str(error))
-    return error
+    # The module itself raises this one, without a code.
+    return DatabaseCorrupt(file, str(error)) if str(error).startswith("Could not decode to UTF-8") else error
 
 
 def open_connection(file: str, upgrade: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:

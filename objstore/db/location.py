@@ -43,6 +43,20 @@ class DatabaseLocation(Struct, frozen=True, gc=False):
         """Where its folder goes when it is corrupt."""
         return f"{self.root}/{QUARANTINED}/{self.folder}/{self.hash}"
 
+    @property
+    def device_name(self) -> str:
+        """The name of its device, which is that of the folder."""
+        return self.root.rpartition("/")[2]
+
+    @property
+    def repair_mark(self) -> str:
+        """The mark that it was quarantined here, and is to be fetched from another replica."""
+        return self.mark(f"{self.folder}_to_repair")
+
+    def mark(self, folder: str) -> str:
+        """The empty file that marks it, in a folder of the device."""
+        return f"{self.root}/{folder}/{self.partition}-{self.hash}"
+
 
 class ResourceLocation(DatabaseLocation, frozen=True, gc=False):
     """The place of the database of a resource that is known by name."""
@@ -59,6 +73,24 @@ class DatabaseWorker(Worker, Protocol):
 
     @property
     def databases_per_step(self) -> int: ...
+
+
+def leave_mark(path: str) -> None:
+    """Mark a database. Blocks; raises OSError."""
+    if os.path.exists(path):
+        return
+    files.make_directories(os.path.dirname(path))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, files.FILE_MODE))
+
+
+def marked_locations(root: str, marks: str, folder: str) -> list[DatabaseLocation]:
+    """The databases of a kind that are marked in a folder of a device. Blocks; raises OSError."""
+    found = []
+    for name in files.list_directory(f"{root}/{marks}"):
+        partition, dash, digest = name.partition("-")
+        if dash and partition.isdecimal():
+            found.append(DatabaseLocation(root, folder, partition, digest))
+    return found
 
 
 def device_roots(devices: DeviceRoot) -> list[str]:

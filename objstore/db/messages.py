@@ -8,6 +8,8 @@ The `step` of the query says what is asked:
 `rows`     the same path: the RowBatch of rows `after` a sequence, `limit` of them at most.
 `whole`    the same path: a snapshot of the database file; its xxh3-128 follows as a trailer. 201 when it was put in
            place, 202 when there was one by then and its rows were merged.
+`snapshot` /DEVICE/PARTITION/.replication: answered with a snapshot of the database of a `hash`; its xxh3-128 stands in
+           a header. 404 when there is none.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class SyncStep(Enum):
     MERGE = "merge"
     ROWS = "rows"
     WHOLE = "whole"
+    SNAPSHOT = "snapshot"
 
 
 class SummaryRequest(Struct, frozen=True, gc=False):

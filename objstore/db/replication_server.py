@@ -10,7 +10,7 @@ from typing import Final, Generic
 from msgspec.structs import replace
 
 from objstore.contact_record import read_contact_record
-from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
+from objstore.db.connection import DatabaseAbsent, DatabaseAwaitsRepair, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import Database
 from objstore.db.location import DatabaseLocation, ResourceLocation
 from objstore.db.merging import BatchReader, Merger
@@ -77,13 +77,15 @@ class DatabaseReplicationServer(Generic[Row]):
                 return self._rows(request, locate(request))
             case SyncStep.WHOLE:
                 return self._whole(request, locate(request))
+            case SyncStep.SNAPSHOT:
+                return self._snapshot(request)
 
     def _compare(self, request: Request) -> Response:
         root = self._devices.path(request.path.split("/", 2)[1])
         questions = decode(SUMMARY_REQUESTS, _body_of(request))
         if len(questions) > SUMMARIES_MAX:
             raise HttpError(413, f"At most {SUMMARIES_MAX} databases")
-        places = [self._place(root, question) for question in questions]
+        places = [self._place(root, question.partition, question.hash) for question in questions]
         found = self._runtime.threads.call(peek_all, [place.file for place in places])
         answers = [
             self._answer(place, question, summary)
@@ -91,13 +93,17 @@ class DatabaseReplicationServer(Generic[Row]):
         ]
         if any(answer.is_absent for answer in answers):
             note = self._runtime.threads.call(read_contact_record, root, self._schema.folder)
-            answers = [replace(answer, note=note) if answer.is_absent else answer for answer in answers]
+            answers = [
+                # A database that was quarantined is no evidence that the others' was deleted.
+                replace(answer, note=note) if answer.is_absent and not self._store.awaits_repair(place) else answer
+                for place, answer in zip(places, answers, strict=True)
+            ]
         return _json(answers)
 
-    def _place(self, root: str, question: SummaryRequest) -> DatabaseLocation:
-        if not _HASH(question.hash) or question.partition < 0:
+    def _place(self, root: str, partition: int, digest: str) -> DatabaseLocation:
+        if not _HASH(digest) or partition < 0:
             raise HttpError(400, "Bad hash or partition")
-        return DatabaseLocation(root, self._schema.folder, str(question.partition), question.hash)
+        return DatabaseLocation(root, self._schema.folder, str(partition), digest)
 
     def _answer(
         self, place: DatabaseLocation, question: SummaryRequest, summary: Summary | Exception | None
@@ -117,10 +123,8 @@ class DatabaseReplicationServer(Generic[Row]):
                 with self._store.opened(place) as database:
                     summary = self._merger.agree(database, theirs)
             return SummaryResponse(summary, clock=now)
-        except (DatabaseAbsent, DatabaseCorrupt):
-            return SummaryResponse(
-                clock=now
-            )  # what is corrupt has been moved to quarantine: a new one can be put in its place
+        except (DatabaseAbsent, DatabaseAwaitsRepair, DatabaseCorrupt):
+            return SummaryResponse(clock=now)  # a corrupt one is in quarantine by now: the peer may send its own
         except (DatabaseBusy, DatabaseFailed, OSError) as error:
             return SummaryResponse(trouble=str(error), clock=now)
 
@@ -135,7 +139,7 @@ class DatabaseReplicationServer(Generic[Row]):
             raise HttpError(413, f"At most {BATCH_ROWS_MAX} rows")
         try:
             return _json(self._merge_into(location, batch))
-        except DatabaseAbsent:
+        except (DatabaseAbsent, DatabaseAwaitsRepair):
             if not batch.create or batch.after:
                 raise
             self._store.create(location, batch.status, batch.items, partial(self._merger.fill, batch))
@@ -162,6 +166,16 @@ class DatabaseReplicationServer(Generic[Row]):
         installed = self._snapshots.receive(location, request.body, int(length))
         self._totals_changed(location)
         return Response(201 if installed else 202)
+
+    def _snapshot(self, request: Request) -> Response:
+        _, device, partition, _ = request.path.split("/", 3)
+        root = self._devices.path(device)
+        location = self._place(root, int(partition) if partition.isdecimal() else -1, request.query.get("hash", ""))
+        try:
+            body, digest = self._snapshots.offer(location)
+        except DatabaseAwaitsRepair:
+            raise HttpError(404) from None
+        return Response(200, {Backend.BODY_CHECKSUM: digest}, body)
 
 
 def _body_of(request: Request) -> bytes:

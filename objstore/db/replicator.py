@@ -69,14 +69,15 @@ class DatabaseReplicator(Generic[Row]):
         self.config = config
         self.runtime = runtime
         self.store = DatabaseStore(schema, cluster, devices, runtime, open_max=config.concurrency)
-        self._schema = schema
-        self._devices = devices
-        self._ring = ring
-        self._is_mine = is_mine
-        self._peers = DatabaseReplicationClient(schema, transport, config.node_timeout)
-        self._sync = Sync(config, schema, self.store, devices, self._peers, runtime)
+        self.schema = schema
+        self.devices = devices
+        self.ring = ring
+        self.is_mine = is_mine
+        self.client = DatabaseReplicationClient(schema, transport, config.node_timeout)
+        self._sync = Sync(config, schema, self.store, devices, self.client, runtime)
         self._remover = Remover(self.store, runtime)
         self._reclaimer = Reclaimer(schema, config.reclaim_age)
+        self.recon = recon
         self._report = PassReport(self.name, recon, runtime)
         self._at_once = Semaphore(config.concurrency)
         self._walk: Walk | None = None
@@ -119,10 +120,10 @@ class DatabaseReplicator(Generic[Row]):
         self._report.begin()
         self._cut_off.clear()
         call = self.runtime.threads.call
-        walk = self._walk = call(Walk, self._devices, self._schema.folder, self.runtime)
+        walk = self._walk = call(Walk, self.devices, self.schema.folder, self.runtime)
         oldest = self.runtime.clock.now() - self.config.reclaim_age
         for root in walk.roots:
-            note = call(read_contact_record, root, self._schema.folder)
+            note = call(read_contact_record, root, self.schema.folder)
             if note is not None and note.last < oldest:
                 self._away[root] = note.last
             call(self._remover.clean, root, self.runtime.clock.now())
@@ -142,7 +143,7 @@ class DatabaseReplicator(Generic[Row]):
                 self.runtime.threads.call(
                     write_contact_record,
                     root,
-                    self._schema.folder,
+                    self.schema.folder,
                     self.runtime.clock.now(),
                     self.config.reclaim_age,
                 )
@@ -173,11 +174,11 @@ class DatabaseReplicator(Generic[Row]):
             with self.store.opened(place) as database:
                 found = database.read(read_summary)
                 database.flush()
-        ring = self._ring()
+        ring = self.ring()
         device = place.root.rpartition("/")[2]
         partition = ring.partition_of(bytes.fromhex(place.hash))
         primaries = ring.primaries(partition)
-        mine = next((node for node in primaries if node.device == device and self._is_mine(node)), None)
+        mine = next((node for node in primaries if node.device == device and self.is_mine(node)), None)
         if int(place.partition) != partition:
             mine = None
         path = ResourcePath(found.account, found.container)
@@ -195,7 +196,7 @@ class DatabaseReplicator(Generic[Row]):
         def ask(node: Device, numbers: list[int]) -> None:
             requests = [_summary_request(replicas[number]) for number in numbers]
             try:
-                found: Sequence[SummaryResponse | ReplicaFailed] = self._peers.compare(node, requests)
+                found: Sequence[SummaryResponse | ReplicaFailed] = self.client.compare(node, requests)
             except ReplicaFailed as failure:
                 found = [failure] * len(numbers)
             for number, response in zip(numbers, found, strict=True):
@@ -264,13 +265,13 @@ class DatabaseReplicator(Generic[Row]):
 
     def _sync_to_handoff(self, replica: LocalReplica, gone: Device, limit: str) -> None:
         """A handoff holds the replica of a device that is gone."""
-        handoffs = list(islice(self._ring().handoffs(replica.partition), len(replica.primaries)))
+        handoffs = list(islice(self.ring().handoffs(replica.partition), len(replica.primaries)))
         if not handoffs:
             return
         # All peers choose the same one for the same device, and another for another where there are enough.
         node = handoffs[replica.primaries.index(gone) % len(handoffs)]
         try:
-            (response,) = self._peers.compare(node, [_summary_request(replica)])
+            (response,) = self.client.compare(node, [_summary_request(replica)])
             self._count(replica, self._sync.run(replica, node, response, limit))
         except ReplicaFailed as failure:
             self._failed(replica.location, failure)
@@ -284,7 +285,7 @@ class DatabaseReplicator(Generic[Row]):
         """This replica lies where it should not, and every primary has all of it: once they promise, it goes."""
         if not all(self._sync.give_up(replica, node) for node in replica.primaries):
             return
-        now = self._ring().primaries(replica.partition)
+        now = self.ring().primaries(replica.partition)
         if now != replica.primaries or not replica.primaries:
             return  # the ring has just changed
         if self._remover.remove(replica.location, same_as(replica.summary)):

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from objstore.batching import BatchAbandoned, BatcherFull
 from objstore.cluster import Cluster
-from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
+from objstore.db.connection import DatabaseAbsent, DatabaseAwaitsRepair, DatabaseBusy, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import BUSY_TIMEOUT_SECONDS, Database
 from objstore.db.info import Info, items_at, merge_metadata, read_info, read_metadata, read_status, read_totals
 from objstore.db.listing import CONTENT_TYPES, Format, Listing, Query, parse_query, xml_document
@@ -167,6 +167,8 @@ class DatabaseServer(WsgiServer, Generic[Row]):
             raise HttpError(404) from None
         except (BatcherFull, BatchAbandoned, DatabaseBusy) as error:
             raise HttpError(503, str(error), {Client.RETRY_AFTER: "1"}) from error
+        except DatabaseAwaitsRepair as error:
+            raise HttpError(503, "The database is being repaired", {Client.RETRY_AFTER: "5"}) from error
         except DatabaseCorrupt as error:
             raise HttpError(500, "The database is corrupt") from error
         except (DatabaseFailed, OSError) as error:

@@ -12,10 +12,10 @@ from typing import Any, Final, Generic
 import xxhash
 
 from objstore.cluster import Cluster
-from objstore.db.connection import DatabaseAbsent, DatabaseCorrupt
+from objstore.db.connection import DatabaseAbsent, DatabaseAwaitsRepair, DatabaseCorrupt
 from objstore.db.database import Database
 from objstore.db.info import Item
-from objstore.db.location import DatabaseLocation, ResourceLocation
+from objstore.db.location import DatabaseLocation, ResourceLocation, leave_mark
 from objstore.db.schema import Row, TableSchema
 from objstore.db.status import Status
 from objstore.db.tables import new_image, upgrade
@@ -62,11 +62,11 @@ class DatabaseStore(Generic[Row]):
 
     @contextmanager
     def opened(self, place: DatabaseLocation) -> Iterator[Database]:
-        """The database while it is used. Raises DatabaseAbsent.
+        """The database while it is used. Raises DatabaseAbsent, DatabaseAwaitsRepair.
 
-        One that turns out to be corrupt is moved to quarantine before DatabaseCorrupt goes on.
+        Whoever finds it corrupt has it quarantined, and marked for repair, before DatabaseCorrupt goes on.
         """
-        database = self._database(place.file)
+        database = self._database(place)
         database.users += 1
         try:
             yield database
@@ -103,7 +103,7 @@ class DatabaseStore(Generic[Row]):
             return self.install(location, temporary)
 
     @contextmanager
-    def temporary_file(self, location: ResourceLocation) -> Iterator[str]:
+    def temporary_file(self, location: DatabaseLocation) -> Iterator[str]:
         """The name of a file on the same device, which is removed in the end."""
         folder = f"{location.root}/{TEMPORARY_FOLDER}"
         files.make_directories(folder)
@@ -113,7 +113,7 @@ class DatabaseStore(Generic[Row]):
         finally:
             files.unlink_quietly(name)
 
-    def install(self, location: ResourceLocation, temporary: str) -> bool:
+    def install(self, location: DatabaseLocation, temporary: str) -> bool:
         """Give a flushed file its place; durable on return. False if there is a database already. Raises OSError."""
         try:
             os.link(temporary, location.file)
@@ -121,7 +121,17 @@ class DatabaseStore(Generic[Row]):
             return False
         with files.opened_directory(location.directory) as directory:
             self._runtime.flusher.flush(directory)
+        files.unlink_quietly(location.repair_mark)
         return True
+
+    def is_of(self, location: DatabaseLocation, account: str, container: str) -> bool:
+        """Whether the database of this resource belongs there."""
+        return self._hasher.hexdigest(ResourcePath(account, container)) == location.hash
+
+    @staticmethod
+    def awaits_repair(location: DatabaseLocation) -> bool:
+        """Whether a damaged one was quarantined, and none has taken its place yet."""
+        return os.path.exists(location.repair_mark) and not os.path.exists(location.file)
 
     def _flush_file(self, name: str, content: bytes, changed: list[str]) -> None:
         """Write a file and make it durable, and the folders that have new entries with it."""
@@ -132,7 +142,8 @@ class DatabaseStore(Generic[Row]):
             files.write_all(descriptor, content)
             self._runtime.flusher.flush(descriptor, everything=bool(changed))
 
-    def _database(self, file: str) -> Database:
+    def _database(self, location: DatabaseLocation) -> Database:
+        file = location.file
         if self._owner != os.getpid():
             # Connections must not be used, nor even closed, on the other side of a fork: the parent's are kept.
             self._owner = os.getpid()
@@ -144,6 +155,8 @@ class DatabaseStore(Generic[Row]):
         except FileNotFoundError:
             if database is not None:
                 self._forget(file, database)
+            if self.awaits_repair(location):
+                raise DatabaseAwaitsRepair(file) from None
             raise DatabaseAbsent(file) from None
         if database is not None:
             if database.inode == inode:
@@ -174,10 +187,17 @@ class DatabaseStore(Generic[Row]):
     def _quarantine(self, place: DatabaseLocation, error: DatabaseCorrupt) -> None:
         log = self._runtime.log
         try:
-            target = self._runtime.threads.call(files.move_aside, place.directory, place.quarantine)
+            target = self._runtime.threads.call(_quarantine, place)
             log.error("database quarantined", file=place.file, target=target, reason=error.reason)
         except OSError as trouble:
             log.error("database not quarantined", file=place.file, reason=error.reason, error=str(trouble))
+
+
+def _quarantine(location: DatabaseLocation) -> str:
+    # Marked first: a crash in between leaves a damaged database, which the next reader finds damaged again.
+    leave_mark(location.repair_mark)
+    files.fsync_directory(os.path.dirname(location.repair_mark))
+    return files.move_aside(location.directory, location.quarantine)
 
 
 AnyStore = DatabaseStore[Any]

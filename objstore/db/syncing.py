@@ -38,7 +38,7 @@ from objstore.devices import Device
 from objstore.errors import StoreError
 from objstore.headers import Client
 from objstore.http.errors import HttpError
-from objstore.http.transport import BackendRequest, NodeFailure, Transport
+from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure, Transport
 from objstore.mounts import DeviceFull, DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
@@ -139,6 +139,21 @@ class DatabaseReplicationClient(Generic[Row]):
     def whole(self, node: Device, partition: int, path: ResourcePath) -> BackendRequest:
         """The head of a request that brings a snapshot."""
         return self._request(SyncStep.WHOLE, node, partition, path)
+
+    def snapshot(self, node: Device, partition: int, digest: str) -> BackendResponse | None:
+        """The database of a hash, None if the peer has none. The caller closes it. Raises ReplicaFailed."""
+        path = ResourcePath(COMPARED_ACCOUNT)
+        request = self._request(SyncStep.SNAPSHOT, node, partition, path, f"&hash={digest}")
+        try:
+            response = self.transport.request(request, b"", WHOLE_TIMEOUT_SECONDS)
+        except NodeFailure as failure:
+            raise ReplicaFailed(node, 0, failure.reason) from failure
+        if response.status == 200:
+            return response
+        response.close()
+        if response.status == 404:
+            return None
+        raise ReplicaFailed(node, response.status, f"a snapshot was refused with {response.status}")
 
     def _request(
         self, kind: SyncStep, node: Device, partition: int, path: ResourcePath, more: str = ""

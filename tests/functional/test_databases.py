@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, run_daemons, wait_until_healthy
+from tests.functional.servers import Cluster, environment, objstore, run_daemons, wait_until_healthy
 
 OBJECTS = 30
+Damage = Callable[[Path], None]
 
 
 @pytest.fixture
@@ -98,6 +100,46 @@ def test_a_bad_page_is_found_and_the_replica_restored(whole: Cluster) -> None:
     replicate(whole)
     assert damaged.exists()
     check_replicas(whole, "page")
+
+
+def torn(path: Path) -> None:
+    """The file cut in half."""
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def overwritten(path: Path) -> None:
+    """A page of garbage, the one that leads to all rows."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'row'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+
+
+@pytest.mark.parametrize("damage", [torn, overwritten])
+def test_a_listing_that_meets_damage_has_it_repaired_within_a_minute(whole: Cluster, damage: Damage) -> None:
+    """By the node's own repairer, at its usual pace; no other daemon runs meanwhile."""
+    name = damage.__name__
+    client = filled(whole, name)
+    damaged = databases_of(whole, name)[1]
+    node = node_of(whole, damaged)
+    inode = damaged.stat().st_ino
+    whole.run("kill-node", str(node))
+    with closing(sqlite3.connect(damaged)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    damage(damaged)
+    whole.run("start", "--node", str(node))
+    wait_until_healthy(*whole.endpoint(node, "container"))
+    with subprocess.Popen(objstore(*whole.daemon_words(node, "container", "repairer")), env=environment()) as repairer:
+        deadline = time.monotonic() + 60
+        while not damaged.exists() or damaged.stat().st_ino == inode:  # each request may read another replica
+            assert len(client.names(name)) == OBJECTS - 1
+            assert time.monotonic() < deadline
+        repairer.terminate()
+    assert client.put(f"{name}/after", b"x").status == 201
+    replicate(whole)
+    check_replicas(whole, name)
 
 
 def test_a_wiped_device_is_refilled(whole: Cluster) -> None:

@@ -268,7 +268,7 @@ def test_changed_figures_leave_a_mark(servers: Servers) -> None:
     (mark,) = marks.iterdir()
     mark.unlink()
     servers.update([row("o")])
-    (place,) = marked_containers(str(servers.device), "containers")
+    (place,) = marked_containers(str(servers.device))
     assert place.file == str(servers.database_file())
     mark.unlink()
     servers.update([row("o")])

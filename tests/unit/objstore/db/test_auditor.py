@@ -78,7 +78,7 @@ def test_damage_is_found_and_set_aside(servers: Servers, statement: str) -> None
     filled(servers)
     damage(servers, statement)
     assert audit(servers) == {"quarantined": 1}
-    assert servers.to_container("HEAD").status == 404
+    assert servers.to_container("HEAD").status == 503
     assert len(list((servers.device / "quarantined" / "containers").iterdir())) == 1
     assert audit(servers) == {}
 
@@ -92,7 +92,7 @@ def test_a_bad_page_is_found(servers: Servers) -> None:
         opened.seek(file.stat().st_size - 4096)
         opened.write(b"\xff" * 4096)
     assert audit(servers) == {"quarantined": 1}
-    assert servers.to_container("HEAD").status == 404
+    assert servers.to_container("HEAD").status == 503
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_damaged_replica_is_restored_from_the_others(tmp_path: Path) -> None:
     recon = Counting()
     run_once(ContainerAuditor(replace(node.context, recon=recon)))
     assert recon.figures["counts"] == {"quarantined": 1}
-    assert node.request("HEAD").status == 404
+    assert node.request("HEAD").status == 503
     replicas.replicate(1)
     assert replicas.agree()
     assert len(node.names()) == 50

@@ -148,6 +148,9 @@ def test_a_corrupt_database_goes_to_quarantine(servers: Servers, damage: bytes) 
     file.unlink()
     file.write_bytes(damage)
     assert servers.to_container("HEAD").status == 500
+    assert servers.to_container("HEAD").status == servers.to_container("PUT", 5).status == 503
+    (mark,) = (servers.device / "containers_to_repair").iterdir()
+    mark.unlink()
     assert servers.to_container("HEAD").status == 404
     assert (servers.device / "quarantined/containers" / file.stem / file.name).exists()
     assert any(b"quarantined" in line for line in servers.lines)
@@ -177,7 +180,7 @@ def test_a_page_that_is_damaged_is_found_when_it_is_read(servers: Servers) -> No
     file.unlink()
     file.write_bytes(content)
     assert servers.to_container("GET").status == 500
-    assert servers.to_container("GET").status == 404
+    assert servers.to_container("GET").status == 503
 
 
 def test_a_file_that_was_replaced_or_removed_is_noticed(servers: Servers) -> None:
