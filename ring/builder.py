@@ -169,9 +169,13 @@ class RingBuilder:
         return np.greater(self.moved_at, max(unlocked_before, 0))
 
     def plan(self, seed: int, now_seconds: float) -> RebalancePlan:
-        """What a rebalance would do. The same builder, seed and locked partitions give the same plan."""
+        """What a rebalance would do. The same builder, seed and locked partitions give the same plan.
+
+        Raises BuilderError while the part power is increased, or when devices with weight are fewer than replicas.
+        """
         self._expect_no_increase()
         tiers, random = self.tiers, np.random.default_rng(seed)
+        self._expect_a_device_for_each_replica(tiers.usable_count)
         if self.layout is None:
             layout = first_layout(self.settings, tiers, random)
             return RebalancePlan(layout, arrivals(None, layout), None, quality_of(layout, tiers))
@@ -221,6 +225,15 @@ class RingBuilder:
     def _expect_no_increase(self) -> None:
         if self.next_part_power is not None:
             raise BuilderError("the part power is being increased: finish or cancel that first")
+
+    def _expect_a_device_for_each_replica(self, usable: int) -> None:
+        """Two replicas of a partition on one device are lost together, so no rebalance may place them there."""
+        replicas = self.settings.replicas
+        require(
+            not usable or usable >= replicas,  # without any, `shares` has a reason of its own
+            f"{replicas:g} replicas need {math.ceil(replicas)} devices with weight, and the ring has {usable}: "
+            "add devices, give them weight, or set fewer replicas",
+        )
 
 
 def _place(device: Device) -> tuple[str, int, str]:

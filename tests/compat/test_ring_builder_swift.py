@@ -194,6 +194,11 @@ WORDS = [
     ["create 6 3", "create x 3 1", "create 6 0 1", "create 6 3 -1", "search d0"],
     [*BALANCED, "search r1z2-10.0.0.2:6200R10.1.0.2:6300/sd2_shelf", "search :1", "search R:6300", "search"],
     [*BALANCED, "write_ring --format-version 2 --dev-id-bytes 4", "version", "write_ring --format-version 9"],
+    [*BALANCED, "set_replicas 5", "pretend_min_part_hours_passed", "rebalance"],
+    [*BALANCED, "set_replicas 4.25", "pretend_min_part_hours_passed", "rebalance"],
+    [*BALANCED, "remove d0", "remove d1", "rebalance"],
+    [*BALANCED, "set_weight d0 0", "set_weight d1 0", "pretend_min_part_hours_passed", "rebalance"],
+    ["create 6 3 1", "add r1z1-10.0.0.1:6200/sda 100 r1z2-10.0.0.2:6200/sda 100", "rebalance"],
 ]
 
 

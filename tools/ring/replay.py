@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from objstore.devices import Device
 from objstore.ring.builder import new_builder
+from objstore.ring.errors import BuilderError
 from objstore.ring.quality import quality_of
 from objstore.ring.settings import RingSettings
 from objstore.ring.tiers import Bools, Floats, Ids
@@ -220,7 +221,11 @@ class Replay:
         """Rebalance, and let the copies begin."""
         now = FIRST_DAY_SECONDS + self._day * DAY_SECONDS
         before = self._ids().copy()
-        plan = self._builder.plan(self._seed(), now)
+        try:
+            plan = self._builder.plan(self._seed(), now)
+        except BuilderError as error:
+            self._note(f"{what}; no rebalance: {error}", 0, 0.0)
+            return
         if not plan.moved_count and not self._builder.removed and what == "rebalance":
             return
         self._builder.adopt(plan, now)
@@ -278,8 +283,8 @@ class Replay:
 
     def _exposures(self) -> list[Exposure]:
         return [
-            Exposure(replicas, hours, int(most), live_names)
-            for replicas, (hours, most, live_names) in sorted(self._lost_hours.items())
+            Exposure(replicas, partition_hours, int(most), hours)
+            for replicas, (partition_hours, most, hours) in sorted(self._lost_hours.items())
         ]
 
     def _note(self, what: str, moved: int, moved_bytes: float) -> None:
@@ -287,7 +292,9 @@ class Replay:
         assert layout is not None
         tiers = self._builder.tiers
         quality = quality_of(layout, tiers)
-        held = layout.held(len(tiers.weights))[tiers.usable] * self._replica_bytes
+        held = (
+            layout.held(len(tiers.weights))[tiers.usable] if tiers.usable_count else np.zeros(1)
+        ) * self._replica_bytes
         lost = np.count_nonzero(self._whole_at > self._day, axis=0)
         self._steps.append(
             ReplayStep(

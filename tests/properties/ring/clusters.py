@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from random import Random
@@ -23,14 +24,19 @@ START = 1_000_000_000
 
 @st.composite
 def clusters(draw: st.DrawFn) -> RingBuilder:
-    """A builder that was never balanced: 1 to 40 devices, up to 1,024 partitions, 1 to 4 replicas."""
+    """A builder that was never balanced: up to 40 devices, up to 1,024 partitions, 1 to 4 replicas."""
     random = Random(draw(st.integers(0, 2**32)))
     weights = draw(st.sampled_from([(100.0,), (50.0, 100.0, 200.0), (1.0, 10.0, 1000.0)]))
-    devices = random_devices(random, draw(st.integers(1, 40)), weights)
     replicas = draw(st.sampled_from([1.0, 2.0, 2.25, 3.0, 3.5, 4.0]))
+    devices = random_devices(random, draw(st.integers(math.ceil(replicas), 40)), weights)
     part_power = draw(st.integers(3, 10))
     settings = RingSettings(part_power, replicas, 1, draw(st.sampled_from([0.0, 0.1, 1.0])))
     return new_builder(settings, devices)
+
+
+def has_enough_devices(builder: RingBuilder) -> bool:
+    """Whether each replica of a partition can be on a device of its own."""
+    return builder.tiers.usable_count >= builder.settings.replicas
 
 
 def places_of(tiers: Tiers, layout: Layout) -> Iterable[tuple[str, int, Counter[int], int]]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from random import Random
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from tests.properties.ring.clusters import (
     change_something,
     clusters,
     crowding,
+    has_enough_devices,
     imbalance,
     moves_by_partition,
 )
@@ -41,7 +44,7 @@ def changed(builder: RingBuilder, seed: int) -> None:
     builder.rebalance(seed, START)
     for _ in range(2):
         change_something(builder, Random(seed))
-    assume(builder.tiers.usable_count)
+    assume(has_enough_devices(builder))
 
 
 @some
@@ -105,6 +108,7 @@ def test_the_same_seed_gives_the_same_layout(builder: RingBuilder, seed: int) ->
 def test_the_replica_count_can_change(builder: RingBuilder, seed: int, replicas: float) -> None:
     builder.rebalance(seed, START)
     builder.set(dataclasses.replace(builder.settings, replicas=replicas))
+    assume(has_enough_devices(builder))
     layout = settled(builder, seed)
     assert builder.ring().replica_count == replicas
     assert not crowding(builder.tiers, layout)
@@ -122,7 +126,7 @@ def test_no_limit_is_ever_exceeded(builder: RingBuilder, seed: int, tightness: f
         try:
             layout = builder.rebalance(seed, START + hours * HOUR).layout
         except BuilderError as error:
-            assert "leave no place" in str(error) or "no device has weight" in str(error)
+            assert re.search("leave no place|no device has weight|replicas need", str(error))
             return
         held = layout.held(builder.next_id)
         assert all(held[device_id] <= limit for device_id, limit in builder.limits.items())
@@ -159,3 +163,21 @@ def test_draining_everything_is_refused(builder: RingBuilder, seed: int) -> None
     except BuilderError as error:
         assert "no device has weight" in str(error)
     assert builder.layout is before
+
+
+@some
+@given(clusters(), seeds)
+def test_fewer_devices_than_replicas_are_refused_whatever_took_them_away(builder: RingBuilder, seed: int) -> None:
+    assume(builder.settings.replicas > 1)
+    builder.rebalance(seed, START)
+    random = Random(seed)
+    match random.randrange(3):
+        case 0:
+            builder.set(dataclasses.replace(builder.settings, replicas=len(builder.devices) + 0.25))
+        case way:
+            for device_id in random.sample(list(builder.devices), len(builder.devices) - 1):
+                builder.set_weight(device_id, 0.0) if way == 1 else builder.remove(device_id)
+    before, version = builder.layout, builder.version
+    with pytest.raises(BuilderError, match="replicas need"):
+        builder.rebalance(seed, START + 2 * HOUR)
+    assert (builder.layout, builder.version) == (before, version)

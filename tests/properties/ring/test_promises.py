@@ -13,7 +13,7 @@ from objstore.ring.builder import RingBuilder
 from objstore.ring.quality import shares_by_weight
 from objstore.ring.ring import compose
 from objstore.ring.settings import RingSettings
-from tests.properties.ring.clusters import HOUR, START, change_something, clusters
+from tests.properties.ring.clusters import HOUR, START, change_something, clusters, has_enough_devices
 
 seeds = st.integers(0, 2**32)
 some = settings(max_examples=25, deadline=None)
@@ -35,7 +35,7 @@ def test_a_partition_that_lost_a_device_moves_nothing_else(builder: RingBuilder,
         change_something(builder, random)
     assume(len(builder.remaining) > 1)
     builder.remove(random.choice([device.id for device in builder.remaining]))
-    assume(builder.tiers.usable_count)
+    assume(has_enough_devices(builder))
     removed = list(builder.removed)
     after = builder.rebalance(seed, START + 2 * HOUR).layout
     lost = np.isin(before.ids, removed)
@@ -47,7 +47,7 @@ def test_a_partition_that_lost_a_device_moves_nothing_else(builder: RingBuilder,
 @given(clusters(), seeds, st.integers(1, 5))
 def test_devices_without_weight_are_drained_wholly(builder: RingBuilder, seed: int, count: int) -> None:
     builder.rebalance(seed, START)
-    assume(count < len(builder.devices))
+    assume(count <= len(builder.devices) - builder.settings.replicas)
     drained = Random(seed).sample(list(builder.devices), count)
     for device_id in drained:
         builder.set_weight(device_id, 0.0)
@@ -61,7 +61,7 @@ def test_devices_without_weight_are_drained_wholly(builder: RingBuilder, seed: i
 def test_no_device_gets_more_than_weight_and_overload_entitle_it_to(builder: RingBuilder, seed: int) -> None:
     builder.rebalance(seed, START)
     change_something(builder, Random(seed))
-    assume(builder.tiers.usable_count)
+    assume(has_enough_devices(builder))
     settle(builder, seed)
     assert builder.layout
     most = shares_by_weight(builder.settings, builder.tiers) * (1 + builder.settings.overload)

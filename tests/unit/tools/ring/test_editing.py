@@ -118,6 +118,30 @@ def test_what_cannot_be_is_refused_in_one_line(shell: Shell, line: str, reason: 
     assert reason in shell.refused(line)
 
 
+TOO_FEW = "3 replicas need 3 devices with weight, and the ring has 2"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("remove object.builder 0 1 2 3", TOO_FEW),
+        ("set object.builder --weight 0=0 --weight 1=0 --weight 2=0 --weight 3=0", TOO_FEW),
+        ("set object.builder --replicas 7", "7 replicas need 7 devices with weight, and the ring has 6"),
+    ],
+)
+def test_fewer_devices_than_replicas_are_refused_and_the_plan_says_so_before(
+    shell: Shell, change: str, reason: str
+) -> None:
+    shell.build()
+    if change.startswith("set"):
+        assert reason in shell.refused(change.replace("set", "plan", 1))
+    else:
+        assert reason in shell.refused("plan object.builder --remove 0 --remove 1 --remove 2 --remove 3")
+    shell.done(change)
+    assert reason in shell.refused("plan object.builder")
+    assert reason in shell.refused("rebalance object.builder")
+
+
 @pytest.mark.parametrize("name", ["object.builder", "object.ring.gz"])
 @pytest.mark.parametrize("command", ["show {}", "verify {}", "plot {} -o x.svg", "diff {} {}"])
 def test_damaged_files_are_refused(shell: Shell, name: str, command: str) -> None:

@@ -76,6 +76,13 @@ def test_a_device_removed_from_the_ring_is_rebuilt_by_others(tmp_path: Path) -> 
     assert outcome.rebuilt_bytes == pytest.approx(1e12 / 12, rel=0.01)
 
 
+def test_a_ring_left_with_fewer_devices_than_replicas_is_not_rebalanced(tmp_path: Path) -> None:
+    events = '[[events]]\nday = 2\nwhat = "lose"\ndevices = 10\n[[events]]\nday = 3\nwhat = "remove"\n'
+    outcome = replay(tmp_path, events).run(lambda days: None)
+    assert outcome.steps[-2].what.startswith("rebalance; no rebalance: 3 replicas need 3 devices")
+    assert outcome.rebalances == 0
+
+
 def test_all_replicas_can_be_lost(tmp_path: Path) -> None:
     events = '[[events]]\nday = 2\nwhat = "lose"\ndevices = 12\n'
     outcome = replay(tmp_path, events).run(lambda days: None)

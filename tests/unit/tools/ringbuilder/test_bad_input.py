@@ -197,6 +197,30 @@ def test_a_builder_without_devices_gives_no_ring(shell: Shell) -> None:
     assert "never balanced" in shell.refused("object.builder write_ring")
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (["remove d0", "remove d1"], "3 replicas need 3 devices with weight, and the ring has 2"),
+        (["set_weight d0 0 d1 0"], "3 replicas need 3 devices with weight, and the ring has 2"),
+        (["set_replicas 4.5"], "4.5 replicas need 5 devices with weight, and the ring has 4"),
+    ],
+)
+def test_fewer_devices_than_replicas_give_no_ring(shell: Shell, changes: list[str], reason: str) -> None:
+    shell.build(devices=4)
+    for line in changes:
+        shell.done(f"object.builder {line}")
+    for line in ("rebalance", "rebalance --force"):
+        assert reason in shell.refused(f"object.builder {line}")
+
+
+def test_a_new_ring_needs_a_device_for_each_replica(shell: Shell) -> None:
+    shell.done("object.builder create 6 3 1")
+    shell.done("object.builder add r1z1-10.0.0.1:6200/sda 100 r1z2-10.0.0.2:6200/sda 100")
+    assert "3 replicas need 3 devices" in shell.refused("object.builder rebalance")
+    shell.done("object.builder add r1z3-10.0.0.3:6200/sda 100")
+    shell.done("object.builder rebalance")
+
+
 def test_two_builders_at_once(shell: Shell) -> None:
     shell.build()
     with patch.object(builderfile, "LOCK_TIMEOUT_SECONDS", 0.0), builder_lock("object.builder"):
