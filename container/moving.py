@@ -9,9 +9,9 @@ import xxhash
 from msgspec import Struct
 
 from objstore.container.queue import moved_at
-from objstore.direct import Direct, Replies, container_headers
+from objstore.direct import Direct, NodeResponses, container_headers
 from objstore.headers import Backend, Client
-from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure, Transport, Upload
+from objstore.http.transport import BackendRequest, BackendResponse, BackendUpload, NodeFailure, Transport
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
 from objstore.ring.rings import Rings
@@ -49,7 +49,7 @@ class Mover:
         self._rings = rings
         self._transport = transport
 
-    def look(self, path: ResourcePath, policy_index: int) -> Replies:
+    def look(self, path: ResourcePath, policy_index: int) -> NodeResponses:
         """What all primaries of a policy say of the object."""
         headers = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
         return self._direct.send(self._rings.object(policy_index), "HEAD", path, headers)
@@ -77,7 +77,7 @@ class Mover:
             Backend.POLICY_INDEX: str(policy_index),
             Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}",
         }
-        uploads: list[Upload] = []
+        uploads: list[BackendUpload] = []
         statuses: list[int] = []
         for number, node in enumerate(nodes):
             request = BackendRequest("PUT", node, partition, path, headers | dict(each(number)))
@@ -133,7 +133,7 @@ def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _send_body(source: BackendResponse, uploads: list[Upload]) -> list[int]:
+def _send_body(source: BackendResponse, uploads: list[BackendUpload]) -> list[int]:
     """To all that keep up; what they answered. Breaking off leaves nothing behind."""
     digest = xxhash.xxh3_128()
     try:
@@ -158,7 +158,7 @@ def _send_body(source: BackendResponse, uploads: list[Upload]) -> list[int]:
     return statuses
 
 
-def _sent(upload: Upload, piece: bytes) -> bool:
+def _sent(upload: BackendUpload, piece: bytes) -> bool:
     try:
         upload.write(piece)
     except NodeFailure:

@@ -19,7 +19,7 @@ from objstore.container.queue import ACCOUNT, Misplaced, is_mark, parse_entry, r
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.db.status import NEVER, Status, merge_status
-from objstore.direct import Direct, Replies, Reply, account_headers
+from objstore.direct import Direct, NodeResponse, NodeResponses, account_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
@@ -150,7 +150,7 @@ class ContainerReconciler:
             return "failed"
         return self._take_out(entry, "deleted")
 
-    def _move(self, entry: Misplaced, policy_index: int, there: Replies) -> str:
+    def _move(self, entry: Misplaced, policy_index: int, there: NodeResponses) -> str:
         path = entry.path
         here = self._mover.look(path, entry.policy_index)
         if here.answered < here.quorum:
@@ -178,7 +178,7 @@ class ContainerReconciler:
             return "not_there_yet"
         return self._clear(entry, found.data, "superseded" if is_superseded else "moved")
 
-    def _miss(self, entry: Misplaced, there: Replies, here: Replies) -> str:
+    def _miss(self, entry: Misplaced, there: NodeResponses, here: NodeResponses) -> str:
         """The version is not there, or cannot be read."""
         if here.with_status(2):
             return "unreachable"
@@ -202,11 +202,11 @@ class ContainerReconciler:
     def _is_young(self, entry: Misplaced) -> bool:
         return self._runtime.clock.now() - entry.queued_at.seconds < self._config.reclaim_age
 
-    def _give_up(self, entry: Misplaced, replies: Replies) -> str:
+    def _give_up(self, entry: Misplaced, replies: NodeResponses) -> str:
         """The container is gone, or its incarnation is not known."""
         return self._kept(entry, replies) or self._take_out(entry, "given_up")
 
-    def _kept(self, entry: Misplaced, replies: Replies) -> str:
+    def _kept(self, entry: Misplaced, replies: NodeResponses) -> str:
         """Why an entry is kept of what may turn up: it is young, or a server that may know is away; "" if it is not."""
         if self._is_young(entry):
             return "waiting"
@@ -222,14 +222,14 @@ class ContainerReconciler:
         return len(replies.with_status(2)) >= replies.quorum
 
 
-def known_statuses(replies: Replies) -> list[Status]:
+def known_statuses(replies: NodeResponses) -> list[Status]:
     """How each of the replicas that answered and have it knows it."""
     return [
         status_of(reply) for reply in replies.replies if reply.status < 500 and Backend.PUT_TIMESTAMP in reply.headers
     ]
 
 
-def status_of(reply: Reply) -> Status:
+def status_of(reply: NodeResponse) -> Status:
     """The incarnation of a container as one of its replicas answers for it."""
     headers = reply.headers
     return Status(
@@ -241,23 +241,23 @@ def status_of(reply: Reply) -> Status:
     )
 
 
-def _written(replies: Replies) -> list[Timestamp]:
+def _written(replies: NodeResponses) -> list[Timestamp]:
     """When the contents that servers have were written, or deleted; metadata does not count."""
     answered = [reply.headers for reply in replies.replies if reply.status < 500]
     found = [headers.get(Backend.DATA_TIMESTAMP) or headers.get(Backend.TIMESTAMP) for headers in answered]
     return [Timestamp.parse(moment) for moment in found if moment]
 
 
-def _has_as_new(replies: Replies, timestamp: Timestamp) -> bool:
+def _has_as_new(replies: NodeResponses, timestamp: Timestamp) -> bool:
     """Whether a quorum has content that is so new, or a deletion."""
     return sum(written >= timestamp for written in _written(replies)) >= replies.quorum
 
 
-def _is_outdated(version: VersionTimes, replies: Replies) -> bool:
+def _is_outdated(version: VersionTimes, replies: NodeResponses) -> bool:
     """Whether any server has something newer, be it content or metadata."""
     held = [version_of(reply.headers) for reply in replies.with_status(2)]
     return any(each.data > version.data or each.newest > version.newest or each.typed > version.typed for each in held)
 
 
-def _have_all_answered(replies: Replies) -> bool:
+def _have_all_answered(replies: NodeResponses) -> bool:
     return replies.answered == len(replies.replies)

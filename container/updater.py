@@ -30,9 +30,9 @@ from objstore.db.info import read_status, read_totals
 from objstore.db.location import DatabaseLocation, Walk, device_roots
 from objstore.db.reports import PassReport
 from objstore.db.store import DatabaseStore
-from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
+from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow
 from objstore.system import concurrency
@@ -89,7 +89,7 @@ class ContainerUpdater:
         )
         self._reporter = AccountReporter(context.transport, timeout_seconds, runtime.log)
         self._report = PassReport(self.name, context.recon, runtime, "containers")
-        self._pace = Pace(config.containers_per_second, runtime.clock)
+        self._rate = RateLimiter(config.containers_per_second, runtime.clock)
         self._pass: _Pass | None = None
         self._next_sweep = 0.0
         self._suppressed: dict[str, float] = {}  # account -> until when it is left alone, of the monotonic clock
@@ -106,7 +106,7 @@ class ContainerUpdater:
             self._report.end()
             return Step.IDLE
         again = current.sweep is not None
-        self._pace.spend(len(places))
+        self._rate.acquire(len(places))
         tasks: list[Task[None]] = [concurrency.spawn(self._look, place, again) for place in places]
         for task in tasks:
             task.wait()

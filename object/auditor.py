@@ -24,9 +24,9 @@ from objstore.object.metadata import ObjectMetadata
 from objstore.object.part_power import is_place, partition_of, relink_to_current, resolve_location
 from objstore.object.versions import ObjectVersions
 from objstore.object.watchers import Watcher
-from objstore.pacing import Pace
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
+from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.system import concurrency, files
 
@@ -74,10 +74,10 @@ class ObjectAuditor:
         self._engine = engine
         self._watchers = watchers or {}
         self._report = PassReport(self.name, context.recon, runtime, "files")
-        self._files = Pace(
+        self._files = RateLimiter(
             config.files_per_second if self._is_full else config.zero_byte_files_per_second, runtime.clock
         )
-        self._bytes = Pace(config.bytes_per_second, runtime.clock)
+        self._bytes = RateLimiter(config.bytes_per_second, runtime.clock)
         self._waiting: list[str] | None = None
         self._under_way: list[DevicePass] = []
         self._total = 0
@@ -213,8 +213,8 @@ class ObjectAuditor:
         for name in current.names:
             if name in obsolete:
                 continue
-            self._files.spend()
-            spend = self._bytes.spend if self._is_full else None
+            self._files.acquire()
+            spend = self._bytes.acquire if self._is_full else None
             found = self._engine.verify(device, policy, partition, digest, name, spend)
             if found is None:
                 continue

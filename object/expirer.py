@@ -23,7 +23,7 @@ from msgspec import Struct
 from objstore.config.object import DelayConfig, ExpirerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
-from objstore.direct import Direct, Reply, account_headers, container_headers
+from objstore.direct import Direct, NodeResponse, account_headers, container_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.object.container_updates.sender import EXPIRING_ACCOUNT
@@ -86,7 +86,7 @@ def parse_entry(queue: ResourcePath, listed: Mapping[str, Any]) -> QueueEntry | 
     return QueueEntry(queue, match[0], int(match["due"]), path, listed_at)
 
 
-def decide(entry: QueueEntry, replies: Sequence[Reply], now: float, reclaim_seconds: float) -> ExpiryDecision:
+def decide(entry: QueueEntry, replies: Sequence[NodeResponse], now: float, reclaim_seconds: float) -> ExpiryDecision:
     """Decide from the answers of all primaries of the object to HEAD with X-Backend-Open-Expired.
 
     - A primary does not answer: it may hold a newer write than the others, so wait for it.
@@ -114,7 +114,7 @@ def decide(entry: QueueEntry, replies: Sequence[Reply], now: float, reclaim_seco
     return _DROP if seen >= asked or now > entry.due + reclaim_seconds else _WAIT
 
 
-def _version(reply: Reply) -> tuple[str, str]:
+def _version(reply: NodeResponse) -> tuple[str, str]:
     """When the object was written, and when it was last posted to."""
     return reply.headers.get(Backend.DATA_TIMESTAMP, ""), reply.headers.get(Backend.TIMESTAMP, "")
 

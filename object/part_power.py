@@ -26,10 +26,10 @@ from msgspec import structs
 
 from objstore.object.engine import Location, ObjectCorrupt, PendingCommit, StorageEngine
 from objstore.object.versions import ObjectVersions, is_held, resolve_versions
-from objstore.pacing import Monotonic
 from objstore.policies import Policy
 from objstore.ring.errors import RingFileError
 from objstore.ring.ring import HASH_BITS, PART_POWER_MAX, Ring
+from objstore.system.clock import Clock
 from objstore.system.threads import ThreadGroup
 
 HASH_DIGITS: Final = 32
@@ -83,7 +83,7 @@ def resolve_location(location: Location, ring: Ring | None) -> Location:
 class LocationResolver:
     """Says where an object lies, and sees to it that what was written lies there even if the ring changes meanwhile."""
 
-    def __init__(self, engine: StorageEngine, ring_of: RingOf, threads: ThreadGroup, clock: Monotonic) -> None:
+    def __init__(self, engine: StorageEngine, ring_of: RingOf, threads: ThreadGroup, clock: Clock) -> None:
         """`ring_of` may raise RingFileError: then the partitions of requests are taken as they are."""
         self._engine = engine
         self._ring_of = ring_of

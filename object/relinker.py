@@ -17,10 +17,10 @@ from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import StorageEngine
-from objstore.object.relinkstate import Note, Task, is_to_be_noted, load, save, task_of
+from objstore.object.relinkstate import Note, RelinkTask, is_to_be_noted, load, save, task_of
 from objstore.object.relinkwork import DeviceWork, Means
-from objstore.pacing import Pace
 from objstore.policies import Policy
+from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.errors import RingFileError
 from objstore.ring.ring import Ring
@@ -34,7 +34,7 @@ SETTLING_SECONDS: Final = 30.0
 class Choice(Struct, frozen=True):
     """What an operator wants done: one task, on some devices, policies by index, partitions; empty is all of them."""
 
-    task: Task
+    task: RelinkTask
     devices: frozenset[str] = frozenset()
     policies: frozenset[int] = frozenset()
     partitions: frozenset[int] = frozenset()
@@ -52,9 +52,9 @@ class ObjectRelinker:
         runtime = context.runtime
         self._runtime = runtime
         self._report = PassReport(NAME, context.recon, runtime, "files")
-        pace = Pace(config.files_per_second, runtime.clock)
+        rate = RateLimiter(config.files_per_second, runtime.clock)
         chosen = frozenset[int]() if choice is None else choice.partitions
-        self._means = Means(engine, runtime, pace, self._report, chosen)
+        self._means = Means(engine, runtime, rate, self._report, chosen)
         self._cluster = context.cluster
         self._devices = context.devices
         self._rings = context.rings
@@ -104,7 +104,7 @@ class ObjectRelinker:
 
     def _needs(self) -> dict[str, int]:
         """How many devices still need what, after a pass: nothing more to be done is all 0."""
-        needs = dict.fromkeys((task.value for task in Task), 0)
+        needs = dict.fromkeys((task.value for task in RelinkTask), 0)
         for name, path, policy, ring in self._places():
             task = task_of(ring, self._runtime.threads.call(load, path, policy))
             if task is not None:
@@ -140,7 +140,7 @@ class ObjectRelinker:
                 self._note_rest(path, policy, ring)
 
     @staticmethod
-    def _chosen(choice: Choice, name: str, policy: Policy, ring: Ring, note: Note | None) -> Task | None:
+    def _chosen(choice: Choice, name: str, policy: Policy, ring: Ring, note: Note | None) -> RelinkTask | None:
         if choice.devices and name not in choice.devices:
             return None
         if choice.policies and policy.index not in choice.policies:

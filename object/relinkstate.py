@@ -17,7 +17,7 @@ from objstore.ring.ring import Ring
 from objstore.system import files
 
 
-class Task(Enum):
+class RelinkTask(Enum):
     """What a pass does: links all objects into the partitions they will belong to, or takes them out of wrong ones."""
 
     RELINK = "relink"
@@ -37,16 +37,16 @@ class Note(Struct, frozen=True):
         return (self.part_power, self.next_part_power) == (ring.part_power, ring.next_part_power)
 
 
-def task_of(ring: Ring, note: Note | None) -> Task | None:
+def task_of(ring: Ring, note: Note | None) -> RelinkTask | None:
     """What a device needs; `note` is its own, None if it has none."""
     power, following = ring.part_power, ring.next_part_power
     if note is not None and note.is_of(ring) and (note.ended or following is None):
         return None
     if following is not None:
-        return Task.RELINK if following > power else Task.CLEANUP
+        return RelinkTask.RELINK if following > power else RelinkTask.CLEANUP
     if note is None or (note.ended and note.part_power == power == note.next_part_power):
         return None
-    return Task.CLEANUP  # it has missed the end, or all of it
+    return RelinkTask.CLEANUP  # it has missed the end, or all of it
 
 
 def state_of(ring: Ring) -> str:
@@ -56,9 +56,9 @@ def state_of(ring: Ring) -> str:
     return "prepared" if ring.next_part_power > ring.part_power else "increased, or cancelled"
 
 
-def partition_end(ring: Ring, task: Task) -> int:
+def partition_end(ring: Ring, task: RelinkTask) -> int:
     """The number after the last partition that a task looks through: a cleanup, also those of a cancelled increase."""
-    return ring.partition_count if task is Task.RELINK else 2 * ring.partition_count
+    return ring.partition_count if task is RelinkTask.RELINK else 2 * ring.partition_count
 
 
 def is_to_be_noted(ring: Ring, note: Note | None) -> bool:

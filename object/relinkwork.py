@@ -10,10 +10,10 @@ from msgspec import Struct
 from objstore.db.reports import PassReport
 from objstore.object.engine import StorageEngine
 from objstore.object.part_power import Names, is_place, link_home, partition_of, remove_linked
-from objstore.object.relinkstate import Note, Task, save
+from objstore.object.relinkstate import Note, RelinkTask, save
 from objstore.object.versions import ObjectVersions
-from objstore.pacing import Pace
 from objstore.policies import Policy
+from objstore.rate_limiter import RateLimiter
 from objstore.ring.ring import Ring
 from objstore.runtime import Runtime
 
@@ -27,7 +27,7 @@ class Means(Struct, frozen=True):
 
     engine: StorageEngine
     runtime: Runtime
-    pace: Pace
+    rate: RateLimiter
     report: PassReport
     chosen: frozenset[int]
 
@@ -35,7 +35,9 @@ class Means(Struct, frozen=True):
 class DeviceWork:
     """One task on the objects of one policy on one device."""
 
-    def __init__(self, means: Means, name: str, path: str, policy: Policy, ring: Ring, task: Task, note: Note) -> None:
+    def __init__(
+        self, means: Means, name: str, path: str, policy: Policy, ring: Ring, task: RelinkTask, note: Note
+    ) -> None:
         self.name, self.path, self.policy, self.task = name, path, policy, task
         self._means = means
         self._ring = ring
@@ -63,7 +65,7 @@ class DeviceWork:
                     call(save, self.path, self.policy, self._note)
                 return False
             self.handled += 1
-            if self._relink(partition) if self.task is Task.RELINK else self._clean_up(partition):
+            if self._relink(partition) if self.task is RelinkTask.RELINK else self._clean_up(partition):
                 self._done.add(int(partition))
             else:
                 self._whole = False
@@ -84,7 +86,7 @@ class DeviceWork:
             chosen = self._means.chosen
             engine, call = self._means.engine, self._means.runtime.threads.call
             found = sorted(call(engine.partitions, self.path, self.policy), key=int, reverse=True)
-            if self.task is Task.RELINK:
+            if self.task is RelinkTask.RELINK:
                 found = [number for number in found if int(number) < self._ring.partition_count]
             self.total = len(found)
             self._left = iter([n for n in found if int(n) not in self._done and (not chosen or int(n) in chosen)])
@@ -97,7 +99,7 @@ class DeviceWork:
         assert following is not None
         for suffix in call(engine.suffixes, self.path, self.policy, partition):
             found = call(engine.objects, self.path, self.policy, partition, suffix, power)
-            means.pace.spend(sum(len(current.names) for current in found.values()))
+            means.rate.acquire(sum(len(current.names) for current in found.values()))
             for digest, current in found.items():
                 target = partition_of(digest, following)
                 wanted = [name for name in current.names if name not in current.obsolete]
@@ -120,7 +122,7 @@ class DeviceWork:
                 if not found:
                     continue
                 is_clean = False
-                means.pace.spend(sum(len(current.names) for current in found.values()))
+                means.rate.acquire(sum(len(current.names) for current in found.values()))
                 result = link_home(engine, means.runtime.threads, self.path, self.policy, partition, found, homes)
                 removable += result.removable
                 means.report.count("linked", result.linked)

@@ -31,7 +31,7 @@ class RingView(Protocol):
     def handoffs(self, partition: int) -> Iterator[Device]: ...
 
 
-class Reply(Struct, frozen=True):
+class NodeResponse(Struct, frozen=True):
     """What one primary answered; 503 when it did not."""
 
     node: Device
@@ -39,10 +39,10 @@ class Reply(Struct, frozen=True):
     headers: dict[str, str]
 
 
-class Replies(Struct, frozen=True):
+class NodeResponses(Struct, frozen=True):
     """What all primaries of a path answered."""
 
-    replies: tuple[Reply, ...]
+    replies: tuple[NodeResponse, ...]
 
     @property
     def statuses(self) -> list[int]:
@@ -64,7 +64,7 @@ class Replies(Struct, frozen=True):
         """On what a quorum agrees, 503 if on nothing. Found here and gone there is gone, as for a DELETE."""
         return best_status(self.statuses, self.quorum, {404: 204})
 
-    def with_status(self, status_class: int) -> list[Reply]:
+    def with_status(self, status_class: int) -> list[NodeResponse]:
         """Those of a class (2 for 2xx)."""
         return [reply for reply in self.replies if reply.status // 100 == status_class]
 
@@ -97,14 +97,14 @@ class Direct:
         headers: Headers,
         body: bytes = b"",
         each: Callable[[int], Headers] | None = None,
-    ) -> Replies:
+    ) -> NodeResponses:
         """Send a request to every primary and wait for all; `each` gives further headers to the nth of them."""
         partition, nodes = self.primaries(ring, path)
         exchanges: list[tuple[Device, Exchange | None]] = []
         for number, node in enumerate(nodes):
             sent = {**headers, **each(number)} if each is not None else headers
             exchanges.append((node, self._start(BackendRequest(method, node, partition, path, sent), body)))
-        return Replies(tuple(_reply(node, exchange) for node, exchange in exchanges))
+        return NodeResponses(tuple(_reply(node, exchange) for node, exchange in exchanges))
 
     def get(self, ring: RingView, path: ResourcePath, headers: Headers, query: str = "") -> BackendResponse | None:
         """The newest of the answers that say it is there, None if there is none. The caller closes it."""
@@ -180,12 +180,12 @@ def account_headers(partition: int, nodes: Sequence[Device]) -> dict[str, str]:
     }
 
 
-def _reply(node: Device, exchange: Exchange | None) -> Reply:
+def _reply(node: Device, exchange: Exchange | None) -> NodeResponse:
     if exchange is None:
-        return Reply(node, 503, {})
+        return NodeResponse(node, 503, {})
     try:
         response = exchange.response()
         response.close()
     except NodeFailure:
-        return Reply(node, 503, {})
-    return Reply(node, response.status, response.headers)
+        return NodeResponse(node, 503, {})
+    return NodeResponse(node, response.status, response.headers)

@@ -9,7 +9,7 @@ import prometheus_client
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from objstore.figures import Family, Kind
+from objstore.metrics_folder import Family, MetricType
 
 
 def exposition(families: Iterable[Family], bounds: tuple[float, ...]) -> bytes:
@@ -32,12 +32,12 @@ class _Collected(Collector):
             yield self._converted(family)
 
     def _converted(self, family: Family) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
-        if family.kind is Kind.HISTOGRAM:
+        if family.kind is MetricType.HISTOGRAM:
             histogram = HistogramMetricFamily(family.name, family.description, labels=family.labels)
             for labels, (total, *counts) in family.series:
                 histogram.add_metric(labels, list(zip(self._bounds, accumulate(counts), strict=True)), total)
             return histogram
-        make = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
+        make = CounterMetricFamily if family.kind is MetricType.COUNTER else GaugeMetricFamily
         plain: CounterMetricFamily | GaugeMetricFamily = make(family.name, family.description, labels=family.labels)
         for labels, numbers in family.series:
             plain.add_metric(labels, numbers[0])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import ClassVar, Final, Self, TypeVar
 
-from objstore.figures import Family, FiguresFolder, Kind, added
+from objstore.metrics_folder import Family, MetricsFolder, MetricType, added
 from objstore.statsd import StatsD
 from objstore.system import concurrency
 
@@ -30,7 +30,7 @@ class _Series:
     """All series of one name, by their label values. Of each the numbers that `figures.Family` describes."""
 
     __slots__ = ("_metrics", "_numbers", "_statsd", "description", "labels", "name")
-    kind: ClassVar[Kind]
+    kind: ClassVar[MetricType]
     numbers_of_series: ClassVar[int]
 
     def __init__(self, name: str, description: str, labels: tuple[str, ...], metrics: Metrics) -> None:
@@ -70,7 +70,7 @@ class Counter(_Series):
     """Something that only grows."""
 
     __slots__ = ()
-    kind = Kind.COUNTER
+    kind = MetricType.COUNTER
     numbers_of_series = 1
 
     def add(self, *labels: str, amount: float = 1) -> None:
@@ -84,7 +84,7 @@ class Gauge(_Series):
     """Something that goes up and down. Processes are summed."""
 
     __slots__ = ()
-    kind = Kind.GAUGE
+    kind = MetricType.GAUGE
     numbers_of_series = 1
 
     def set(self, value: float, *labels: str) -> None:
@@ -98,7 +98,7 @@ class Histogram(_Series):
     """How often something took how long, in seconds."""
 
     __slots__ = ()
-    kind = Kind.HISTOGRAM
+    kind = MetricType.HISTOGRAM
     numbers_of_series = 2 + len(DURATION_BUCKETS)
 
     def observe(self, seconds: float, *labels: str) -> None:
@@ -113,7 +113,7 @@ class Histogram(_Series):
 class Metrics:
     """The figures of one process. Asking for a name again gives the same figure."""
 
-    def __init__(self, folder: FiguresFolder | None = None, statsd: StatsD | None = None) -> None:
+    def __init__(self, folder: MetricsFolder | None = None, statsd: StatsD | None = None) -> None:
         """With a `folder`, of a service whose processes count together: each then calls `join`."""
         self.statsd = statsd
         self.shared_soon = True  # nobody to share with
@@ -126,7 +126,7 @@ class Metrics:
 
         Services that use one directory are rendered together.
         """
-        folder = FiguresFolder(directory, service)
+        folder = MetricsFolder(directory, service)
         folder.prepare()
         metrics = cls(folder, statsd)
         metrics.join()

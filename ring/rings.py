@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -14,6 +14,9 @@ from objstore.ring.ring import Ring
 from objstore.system import files
 from objstore.system.generations import shared_generations
 
+if TYPE_CHECKING:
+    from objstore.system.clock import Clock
+
 CHECK_INTERVAL_SECONDS: Final = 15.0
 # For so long what a new ring has moved is also looked for where it was: replication has moved it by then.
 YOUNG_SECONDS: Final = 86_400.0
@@ -23,14 +26,6 @@ FORMER_RINGS_MAX: Final = 4
 PREVIOUS: Final = ".previous"
 
 log = get_logger(__name__)
-
-
-class MonotonicClock(Protocol):
-    """The part of a clock that measures intervals, and the time of files."""
-
-    def monotonic(self) -> float: ...
-
-    def now(self) -> float: ...
 
 
 class RingUse(Struct, frozen=True):
@@ -57,7 +52,7 @@ class RingFile:
     def __init__(
         self,
         path: str,
-        clock: MonotonicClock,
+        clock: Clock,
         check_interval_seconds: float = CHECK_INTERVAL_SECONDS,
     ) -> None:
         """Reads the file. Blocks; raises RingFileError."""
@@ -157,9 +152,7 @@ class Rings:
     Asking for a ring whose file is missing raises RingMissing, for a bad one RingFileError; ask again at any time.
     """
 
-    def __init__(
-        self, ring_dir: str, clock: MonotonicClock, check_interval_seconds: float = CHECK_INTERVAL_SECONDS
-    ) -> None:
+    def __init__(self, ring_dir: str, clock: Clock, check_interval_seconds: float = CHECK_INTERVAL_SECONDS) -> None:
         self._ring_dir: Final = ring_dir
         self._clock: Final = clock
         self._check_interval_seconds: Final = check_interval_seconds

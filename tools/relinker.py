@@ -25,7 +25,7 @@ from objstore.tools.serve import config_option
 
 if TYPE_CHECKING:
     from objstore.object.relinker import Choice
-    from objstore.object.relinkstate import Task
+    from objstore.object.relinkstate import RelinkTask
 
 # What swift-object-relinker ends with; 2, when there is nothing to do, is that of every OperatorProblem.
 DONE: Final = 0
@@ -55,12 +55,12 @@ def relinker(
     in the state for it.
     """
     from objstore.object.relinker import Choice
-    from objstore.object.relinkstate import Task, task_of
+    from objstore.object.relinkstate import RelinkTask, task_of
 
     config = load(path, ObjectConfig)
     cluster = Cluster.load(config.cluster)
     indexes = frozenset(_policy_index(cluster, policy) for policy in policies)
-    choice = Choice(Task(task), frozenset(devices), indexes, frozenset(partitions))
+    choice = Choice(RelinkTask(task), frozenset(devices), indexes, frozenset(partitions))
     runtime = assembly.make_runtime("object", "object-relinker", config.log, config.metrics)
     daemon_context = assembly.make_context(config, cluster, runtime)
     mine = daemon_context.is_mine
@@ -127,7 +127,7 @@ def _unusable(devices: DeviceRoot, names: Collection[str]) -> list[str]:
     return found
 
 
-def _nothing_to_do(task: Task, rings: Mapping[Policy, Ring], names: Collection[str]) -> tuple[str, str]:
+def _nothing_to_do(task: RelinkTask, rings: Mapping[Policy, Ring], names: Collection[str]) -> tuple[str, str]:
     """The reason and what to do about it."""
     from objstore.object.relinkstate import state_of
 

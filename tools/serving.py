@@ -22,11 +22,11 @@ from objstore.config.proxy import ProxyConfig
 from objstore.config.sections import MetricsConfig, ServerConfig
 from objstore.config.units import Address
 from objstore.daemon import Job, Runner
-from objstore.http.access import Observed, RequestFigures
+from objstore.http.access import Observed, RequestMetrics
 from objstore.http.client import HttpTransport
 from objstore.http.heads import HeadLimits
 from objstore.http.messages import WsgiApplication
-from objstore.http.operations import Sides, proxy_sides, storage_sides
+from objstore.http.operations import ServiceApps, proxy_apps, storage_apps
 from objstore.http.probes import HealthChecked, MetricsPage
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.workers import ConnectionBalance, Master, Server, listen, run_servers
@@ -47,7 +47,7 @@ DESCRIPTORS_WANTED: Final = 65_536
 
 Report = Callable[[str, BaseException], None]
 # Makes the application afresh, from configuration read afresh. May raise StoreError.
-MakeSides = Callable[[], Sides]
+MakeApps = Callable[[], ServiceApps]
 
 
 def open_socket(address: Address) -> socket.socket:
@@ -124,11 +124,11 @@ class BackgroundWork:
 
 
 class Service:
-    """One application, the sockets its two sides answer on, and the socket on which Prometheus is answered."""
+    """One application, the sockets its two apps answer on, and the socket on which Prometheus is answered."""
 
     def __init__(
         self,
-        make: MakeSides,
+        make: MakeApps,
         runtime: Runtime,
         options: ServerOptions,
         listener: socket.socket,
@@ -196,7 +196,7 @@ class Service:
 
 
 Config = TypeVar("Config", AccountConfig, ContainerConfig, ObjectConfig, ProxyConfig)
-Make = Callable[[Config, Cluster, Runtime], Sides]
+Make = Callable[[Config, Cluster, Runtime], ServiceApps]
 StorageConfig = TypeVar("StorageConfig", AccountConfig, ContainerConfig, ObjectConfig)
 MakeDaemons = Callable[[StorageConfig, DaemonContext], list[daemon.Job]]
 
@@ -221,26 +221,26 @@ def run_account(path: Path) -> None:
     _run("account", path, AccountConfig, _account)
 
 
-def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> Sides:
+def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     rings = Rings(config.ring_dir, runtime.clock)
     application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
     routes = assembly.make_routes("proxy", config, None, cluster, rings, runtime)
-    return proxy_sides(application, routes, runtime.log)
+    return proxy_apps(application, routes, runtime.log)
 
 
-def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> Sides:
+def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     rings = Rings(config.ring_dir, runtime.clock)
     transport = HttpTransport(config.backend.conn_timeout)
     server = assembly.make_object_server(config, cluster, rings, transport, runtime, is_mine(config.server.bind))
     return _operated("object", server, config, cluster, rings, runtime)
 
 
-def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> Sides:
+def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     server = assembly.make_container_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
     return _operated("container", server, config, cluster, Rings(config.ring_dir, runtime.clock), runtime)
 
 
-def _account(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> Sides:
+def _account(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     server = assembly.make_account_server(config, cluster, runtime)
     return _operated("account", server, config, cluster, Rings(config.ring_dir, runtime.clock), runtime)
 
@@ -252,14 +252,14 @@ def _operated(
     cluster: Cluster,
     rings: Rings,
     runtime: Runtime,
-) -> Sides:
+) -> ServiceApps:
     """A storage server with what its operators need."""
     if config.metrics.wanted or config.log.has_access_lines:
-        figures = RequestFigures(runtime.metrics, name) if config.metrics.wanted else None
+        figures = RequestMetrics(runtime.metrics, name) if config.metrics.wanted else None
         server = Observed(server, runtime, figures)
     server = HealthChecked(server, config.healthcheck.disable_path)
     routes = assembly.make_routes(name, config, config.devices, cluster, rings, runtime)
-    return storage_sides(server, routes, config.replication.bind is not None, runtime.log)
+    return storage_apps(server, routes, config.replication.bind is not None, runtime.log)
 
 
 def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
@@ -270,7 +270,7 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     if isinstance(config, ProxyConfig):
         _look_at_rings(config.ring_dir, cluster, runtime)
 
-    def make_again() -> Sides:
+    def make_again() -> ServiceApps:
         fresh = load(path, kind)
         return make(fresh, Cluster.load(fresh.cluster), runtime)
 

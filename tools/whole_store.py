@@ -17,7 +17,7 @@ from objstore.config.units import Address
 from objstore.daemon import Job
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
-from objstore.http.operations import Sides
+from objstore.http.operations import ServiceApps
 from objstore.http.transport import BackendRequest
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
@@ -56,7 +56,7 @@ class WholeStore:
         cluster = Cluster.load(folder.cluster_file)
         options = options_of(config.server, cluster.limits)
         self._service = Service(
-            self.make_sides, self._runtime, options, listener, config.metrics, self._daemons(cluster)
+            self.make_apps, self._runtime, options, listener, config.metrics, self._daemons(cluster)
         )
 
     def run(self, workers: int) -> None:
@@ -93,7 +93,7 @@ class WholeStore:
         """The storage server behind an address of the rings."""
         return self._servers.get(request.node.port)
 
-    def make_sides(self) -> Sides:
+    def make_apps(self) -> ServiceApps:
         """All servers afresh; the proxy, which uses the others, is the one that answers."""
         cluster, runtime, transport = Cluster.load(self._folder.cluster_file), self._runtime, self._transport
         self._servers[PORTS["account"]] = assembly.make_account_server(self._account_config, cluster, runtime)
@@ -103,4 +103,4 @@ class WholeStore:
         self._servers[PORTS["object"]] = assembly.make_object_server(
             self._object_config, cluster, self._rings(), transport, runtime, lambda _device: True
         )
-        return Sides(assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime))
+        return ServiceApps(assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime))

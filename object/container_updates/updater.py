@@ -29,12 +29,13 @@ from objstore.object.container_updates.pending import (
 )
 from objstore.object.engine import Location, StorageEngine
 from objstore.object.part_power import LocationResolver
-from objstore.pacing import Monotonic, Pace
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
+from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import encode_rows
 from objstore.system import concurrency, files
+from objstore.system.clock import Clock
 from objstore.system.concurrency import Task
 
 
@@ -44,7 +45,7 @@ class ContainerRateLimiter:
     Containers share a fixed number of buckets by hash, so that memory does not grow with their number.
     """
 
-    def __init__(self, config: UpdaterConfig, clock: Monotonic) -> None:
+    def __init__(self, config: UpdaterConfig, clock: Clock) -> None:
         self._per_second = config.max_objects_per_container_per_second
         self._clock = clock
         self._free_at = [0.0] * config.per_container_ratelimit_buckets
@@ -101,7 +102,7 @@ class Updater:
         self._runtime = runtime
         self._recon = context.recon
         self._report = PassReport(self.name, context.recon, runtime, "updates")
-        self._pace = Pace(config.objects_per_second, runtime.clock)
+        self._rate = RateLimiter(config.objects_per_second, runtime.clock)
         self._rate_limiter = ContainerRateLimiter(config, runtime.clock)
         self._deferred: deque[QueuedUpdate] = deque()
         self._left: Iterator[str] | None = None
@@ -237,7 +238,7 @@ class Updater:
                 task.wait()
 
     def _deliver_group(self, container: ResourcePath, policy_index: int, group: Sequence[QueuedUpdate]) -> None:
-        self._pace.spend(len(group))
+        self._rate.acquire(len(group))
         statuses = self._send(container, policy_index, group)
         for found in group:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from objstore.pacing import Pace
+from objstore.rate_limiter import RateLimiter
 from objstore.system.concurrency import Queue, Semaphore
 
 
@@ -18,8 +18,8 @@ class DeviceReplicationPass:
     name: str
     path: str
     places: Semaphore
-    bytes: Pace
-    files: Pace
+    bytes: RateLimiter
+    files: RateLimiter
     away_since: str = ""
     done: int = 0
     total: int = 0

@@ -24,8 +24,8 @@ from objstore.object.replication.passes import DeviceReplicationPass, Replicatio
 from objstore.object.replication.planning import reclaimable
 from objstore.object.replication.receiving import DevicePartition
 from objstore.object.replication.server import digest_of, reclaim_before
-from objstore.pacing import Pace
 from objstore.policies import Policy
+from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.ring import Ring
 from objstore.system import concurrency
@@ -100,7 +100,7 @@ class ObjectReplicator:
         config, clock = self._config, self._runtime.clock
         places = Semaphore(config.concurrency)
         return DeviceReplicationPass(
-            name, path, places, Pace(config.bandwidth, clock), Pace(config.objects_per_second, clock)
+            name, path, places, RateLimiter(config.bandwidth, clock), RateLimiter(config.objects_per_second, clock)
         )
 
     def _device_names(self) -> list[str]:
@@ -209,8 +209,8 @@ class ObjectReplicator:
                 place,
                 before,
                 device.away_since,
-                device.bytes.spend,
-                device.files.spend,
+                device.bytes.acquire,
+                device.files.acquire,
                 self._locations,
                 self._report,
             )

@@ -19,7 +19,7 @@ METHODS: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPT
 OPTIONAL_FIELDS: Final = (("query", "QUERY_STRING"), ("received", "CONTENT_LENGTH"), ("agent", "HTTP_USER_AGENT"))
 
 
-class RequestFigures:
+class RequestMetrics:
     """How many requests a service answered, how, and how fast."""
 
     __slots__ = ("_durations", "_received", "_requests", "_sent")
@@ -73,7 +73,7 @@ class Observed:
 
     __slots__ = ("_application", "_figures", "_log", "_monotonic", "_writes")
 
-    def __init__(self, application: WsgiApplication, runtime: Runtime, figures: RequestFigures | None) -> None:
+    def __init__(self, application: WsgiApplication, runtime: Runtime, figures: RequestMetrics | None) -> None:
         self._application = application
         self._figures = figures
         self._log = runtime.log

@@ -19,10 +19,10 @@ from objstore.http.transport import (
     BackendBody,
     BackendRequest,
     BackendResponse,
+    BackendUpload,
     Exchange,
     NodeFailure,
     Transport,
-    Upload,
 )
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, WaitTimeout
@@ -55,7 +55,7 @@ class HttpTransport(Transport):
 
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
-    ) -> Upload:
+    ) -> BackendUpload:
         """See Transport."""
         framing = ["Transfer-Encoding: chunked", "Expect: 100-continue"]
         if length is not None:
@@ -282,7 +282,7 @@ class HttpExchange(Exchange):
             self._failure = self._fail("given up")
 
 
-class HttpUpload(HttpExchange, Upload):
+class HttpUpload(HttpExchange, BackendUpload):
     """A request whose body goes out in chunks, with trailers."""
 
     __slots__ = ("_leave",)
@@ -302,7 +302,7 @@ class HttpUpload(HttpExchange, Upload):
         return super().ready or (self._leave and bool(self._head))
 
     def expect(self) -> BackendResponse | None:
-        """See Upload."""
+        """See BackendUpload."""
         if self._failure is not None:
             raise self._failure
         while not self._leave and self._answer is None:
@@ -315,12 +315,12 @@ class HttpUpload(HttpExchange, Upload):
         return self._answer
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """See Upload."""
+        """See BackendUpload."""
         if len(chunk):
             self._write((chunk_head(len(chunk)), chunk, b"\r\n"))
 
     def finish(self, trailers: Mapping[str, str]) -> None:
-        """See Upload."""
+        """See BackendUpload."""
         self._write((last_chunk(trailers),))
         self._sent = True
 

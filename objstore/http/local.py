@@ -16,10 +16,10 @@ from objstore.http.transport import (
     BackendBody,
     BackendRequest,
     BackendResponse,
+    BackendUpload,
     Exchange,
     NodeFailure,
     Transport,
-    Upload,
 )
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, WaitTimeout
@@ -143,7 +143,7 @@ class LocalTransport(Transport):
 
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
-    ) -> Upload:
+    ) -> BackendUpload:
         """See Transport."""
         application = self._application(request)
         upload = LocalUpload(request, timeout_seconds)
@@ -259,7 +259,7 @@ class LocalExchange(Exchange):
         self._done.set()  # for whoever else waits
 
 
-class LocalUpload(LocalExchange, Upload):
+class LocalUpload(LocalExchange, BackendUpload):
     """A call whose body is handed over piece by piece."""
 
     __slots__ = ("_welcome", "body")
@@ -286,7 +286,7 @@ class LocalUpload(LocalExchange, Upload):
             self.body.stop_reading()
 
     def expect(self) -> BackendResponse | None:
-        """See Upload."""
+        """See BackendUpload."""
         if self._answer is None:
             try:
                 self.body.wanted.wait(self._timeout)
@@ -296,11 +296,11 @@ class LocalUpload(LocalExchange, Upload):
         return self.response() if self._answer is not None else None
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """See Upload."""
+        """See BackendUpload."""
         self._hand_over(lambda: self.body.put(memoryview(chunk), self._timeout))
 
     def finish(self, trailers: Mapping[str, str]) -> None:
-        """See Upload."""
+        """See BackendUpload."""
         self._hand_over(lambda: self.body.end(trailers, self._timeout))
 
     def _hand_over(self, give: Callable[[], None]) -> None:

@@ -30,7 +30,7 @@ Handler = Callable[[Request], Response]
 
 
 @dataclass(frozen=True)
-class Sides:
+class ServiceApps:
     """The applications of a service: what clients reach, and what its replication address answers, None without one."""
 
     public: WsgiApplication
@@ -64,7 +64,7 @@ class Operations(WsgiServer):
         self._log.exception("request failed", method=request.method, path=request.path, error=repr(error))
 
 
-class Guarded:
+class ReplicationGuard:
     """The side of clients, where a replication address answers what is not for them."""
 
     __slots__ = ("_application", "_routes")
@@ -80,19 +80,19 @@ class Guarded:
         return self._application(environ, start_response)
 
 
-def storage_sides(
+def storage_apps(
     application: WsgiApplication, routes: Mapping[str, Handler], has_replication_address: bool, log: Logger
-) -> Sides:
+) -> ServiceApps:
     """A storage server's sides."""
     operated = Operations(application, routes, log)
     if has_replication_address:
-        return Sides(Guarded(application, routes), operated)
-    return Sides(operated)
+        return ServiceApps(ReplicationGuard(application, routes), operated)
+    return ServiceApps(operated)
 
 
-def proxy_sides(application: WsgiApplication, routes: Mapping[str, Handler], log: Logger) -> Sides:
+def proxy_apps(application: WsgiApplication, routes: Mapping[str, Handler], log: Logger) -> ServiceApps:
     """A proxy's sides; the second is for a replication address, if it has one."""
-    return Sides(application, Operations(None, routes, log))
+    return ServiceApps(application, Operations(None, routes, log))
 
 
 def _first_segment(environ: Environ) -> str:

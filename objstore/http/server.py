@@ -21,7 +21,7 @@ from objstore.http.bodies import EMPTY_BODY, BadFraming, ChunkedBody, ClientDisc
 from objstore.http.errors import HttpError
 from objstore.http.heads import HEAD_BYTES_MAX, HeadLimits, parse_request
 from objstore.http.messages import Environ, WsgiApplication, error_response
-from objstore.http.reply import Reply
+from objstore.http.response_writer import ResponseWriter
 from objstore.http.sockets import Connection, TlsConnection
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
@@ -293,8 +293,8 @@ class Session:
 
     def _refuse(self, error: HttpError) -> None:
         """Answer what could not even be parsed, and end the connection."""
-        reply = Reply(self.connection, {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1"}, False)
-        reply.send_body(error_response(error)({}, reply.start))
+        writer = ResponseWriter(self.connection, {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1"}, False)
+        writer.send_body(error_response(error)({}, writer.start))
         self._linger()
 
     def _answer(self, head: bytes) -> bool:
@@ -307,50 +307,50 @@ class Session:
             return False
         body = self._body_of(environ)
         environ["wsgi.input"] = body
-        reply = Reply(self.connection, environ, keep_alive and not self.server.draining)
+        writer = ResponseWriter(self.connection, environ, keep_alive and not self.server.draining)
         result: Iterable[bytes] = ()
         try:
-            result = self._apply(environ, reply)
+            result = self._apply(environ, writer)
             if not body.ended and not body.drainable:
-                reply.keep_alive = False
+                writer.keep_alive = False
             try:
-                reply.send_body(result)
+                writer.send_body(result)
             except Exception as error:
-                if reply.started:
+                if writer.started:
                     raise
-                self._excuse(error, environ, reply)
+                self._excuse(error, environ, writer)
         finally:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
             # Taken out, since they refer to the environ: a cycle would keep the response until the next collection.
             for told in environ.pop("objstore.sent", ()):
-                told(reply.body_sent, reply.complete)
+                told(writer.body_sent, writer.complete)
         if body.ended:
-            return reply.keep_alive
+            return writer.keep_alive
         try:
-            if reply.keep_alive and body.drain():
+            if writer.keep_alive and body.drain():
                 return True
         except BadFraming:
             pass
         self._linger()
         return False
 
-    def _apply(self, environ: Environ, reply: Reply) -> Iterable[bytes]:
+    def _apply(self, environ: Environ, writer: ResponseWriter) -> Iterable[bytes]:
         """Call the application; its bugs become a 500."""
         try:
-            return self.server.application(environ, reply.start)
+            return self.server.application(environ, writer.start)
         except Exception as error:
             self.server.report("the application failed", error)
-            reply.keep_alive = False
-            return error_response(HttpError(500))(environ, reply.start)
+            writer.keep_alive = False
+            return error_response(HttpError(500))(environ, writer.start)
 
-    def _excuse(self, error: Exception, environ: Environ, reply: Reply) -> None:
+    def _excuse(self, error: Exception, environ: Environ, writer: ResponseWriter) -> None:
         """The application's answer turned out wrong before any of it was sent."""
         self.server.report("the application's answer is wrong", error)
-        reply.keep_alive = False
-        reply.body_sent = 0
-        reply.send_body(error_response(HttpError(500))(environ, reply.start))
+        writer.keep_alive = False
+        writer.body_sent = 0
+        writer.send_body(error_response(HttpError(500))(environ, writer.start))
 
     def _body_of(self, environ: Environ) -> Any:
         timeout = self.server.options.client_timeout_seconds

@@ -8,21 +8,16 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from objstore.headers import Backend
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
+from objstore.system.wallclock import WallClock
 
 VALID_SECONDS: Final = 300.0
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 TIME: Final = re.compile(r"[0-9]{1,12}")
-
-
-class Clock(Protocol):
-    """The part of a clock that tells the time."""
-
-    def now(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Signer:
     """Signs and checks; both sides derive the key from the cluster's secrets."""
 
     key: bytes
-    clock: Clock
+    clock: WallClock
 
     def headers(self, method: str, path: str, body_digest: str) -> dict[str, str]:
         """What a request carries; `body_digest` is the body's SHA-256 in hex."""

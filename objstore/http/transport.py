@@ -127,7 +127,7 @@ class Exchange(ABC):
         """What to wait for until it is ready: a descriptor to become readable, or an event."""
 
 
-class Upload(Exchange):
+class BackendUpload(Exchange):
     """A request whose body is sent piece by piece, with trailers after it."""
 
     __slots__ = ()
@@ -160,7 +160,7 @@ class Transport(ABC):
     @abstractmethod
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
-    ) -> Upload:
+    ) -> BackendUpload:
         """Send the head of a request whose body follows; `length` is a hint, None if not known. Raises NodeFailure."""
 
     def request(
@@ -187,7 +187,7 @@ class RoutedTransport(Transport):
 
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
-    ) -> Upload:
+    ) -> BackendUpload:
         """By the node's address."""
         transport = self._local if self._is_local(request.node) else self._remote
         return transport.start_upload(request, length, timeout_seconds)

@@ -7,7 +7,7 @@ from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final
 
 from objstore.devices import Device
-from objstore.http.transport import BackendRequest, Exchange, NodeFailure, Upload, wait_any
+from objstore.http.transport import BackendRequest, BackendUpload, Exchange, NodeFailure, wait_any
 from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.objects import TRAILERS, Headers, proof
@@ -97,7 +97,7 @@ class StreamingUpload:
         self._placement = placement
         self._headers = headers
         self._length = length
-        self._uploads: dict[int, Upload] = {}  # by index: nodes that want the body
+        self._uploads: dict[int, BackendUpload] = {}  # by index: nodes that want the body
         self._handoffs: Iterator[Device] = iter(())
         self._collector = ResponseCollector(writer, quorum)
 
@@ -142,7 +142,7 @@ class StreamingUpload:
 
     def _on_continue(self, exchange: Exchange, index: int, pending: dict[Exchange, int]) -> None:
         """A node lets us send, or says why not."""
-        assert isinstance(exchange, Upload)
+        assert isinstance(exchange, BackendUpload)
         try:
             refusal = exchange.expect()
         except NodeFailure:
@@ -195,7 +195,7 @@ class StreamingUpload:
         if len(stored) >= self.result.quorum:
             reassign_container_updates(self._writer, self._placement, self._headers, stored)
 
-    def _each(self, act: Callable[[int, Upload], None]) -> None:
+    def _each(self, act: Callable[[int, BackendUpload], None]) -> None:
         for index, exchange in list(self._uploads.items()):
             try:
                 act(index, exchange)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 from objstore.headers import Backend, Client, is_internal
-from objstore.http.access import CLIENT_LEFT, SENT, RequestFigures, access_fields
+from objstore.http.access import CLIENT_LEFT, SENT, RequestMetrics, access_fields
 from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, Response, StartResponse, title_of, variable_of
 from objstore.proxy.swift import errors
@@ -241,7 +241,7 @@ class AccessLog:
         self._writes = runtime.log.writes_access
         self.monotonic = runtime.clock.monotonic
         self._reveal = context.config.log.reveal_sensitive_prefix
-        self._figures = RequestFigures(runtime.metrics, "proxy", ("kind",)) if context.config.metrics.wanted else None
+        self._figures = RequestMetrics(runtime.metrics, "proxy", ("kind",)) if context.config.metrics.wanted else None
 
     def expect(self, request: SwiftRequest, response: Response, method: str, path: str | None, begun: float) -> None:
         """Log the request once its response has been sent, or could not be."""

@@ -24,7 +24,7 @@ class InProcess:
         folder.prepare(AskedShape(None, None), loopback=True)
         whole = WholeStore(folder, Address("127.0.0.1", 0), loopback=True)
         self._listener = whole._service._listener  # nobody is accepted on it
-        self._application = whole.make_sides().public
+        self._application = whole.make_apps().public
         login = {"HTTP_X_AUTH_USER": "test:tester", "HTTP_X_AUTH_KEY": "testing"}
         _, headers = self.call("GET", "/auth/v1.0", **login)
         self._token = headers["X-Auth-Token"]

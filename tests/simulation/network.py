@@ -15,10 +15,10 @@ from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
     BackendRequest,
     BackendResponse,
+    BackendUpload,
     Exchange,
     NodeFailure,
     Transport,
-    Upload,
 )
 from objstore.system import concurrency
 from objstore.system.hub import GreenletExit
@@ -133,7 +133,7 @@ class SimulatedTransport(Transport):
 
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
-    ) -> Upload:
+    ) -> BackendUpload:
         """See Transport."""
         host = self._connect(request)
         network = self._network
@@ -261,7 +261,7 @@ class SimulatedUpload(LocalUpload, _Settling):
         self._pieces = 0
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """See Upload."""
+        """See BackendUpload."""
         self._pieces += 1
         if self._breaks_after is not None and self._pieces > self._breaks_after:
             self._give_up("disconnect")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -18,17 +18,12 @@ from objstore.ring.builderfile import FILE_MODE, back_up, builder_lock, load_bui
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.ring.format import RingForm
 from objstore.system import files
+from objstore.system.wallclock import WallClock
 
 BUILDER_SUFFIX: Final = ".builder"
 RING_SUFFIX: Final = ".ring.gz"
 DONE: Final = 0
 WARNING: Final = 1  # it was done, but there is something to know; or there was nothing to do
-
-
-class Clock(Protocol):
-    """The part of a clock that tells the time."""
-
-    def now(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class BuilderSession:
     """`words` are the subcommand and what was said to it; the history of the builder tells them."""
 
     name: str
-    clock: Clock
+    clock: WallClock
     random: Random = field(default_factory=SystemRandom)
     words: Sequence[str] = ()
 

@@ -262,7 +262,7 @@ def test_as_many_at_a_time_and_in_a_second_as_it_is_told(
 ) -> None:
     updater = new_updater(servers, concurrency=3, containers_per_second=20)
     spent: list[float] = []
-    monkeypatch.setattr(updater._pace, "spend", spent.append)
+    monkeypatch.setattr(updater._rate, "acquire", spent.append)
     if not sweep:
         run_once(updater)
     for partition in range(1, 8):

@@ -15,7 +15,7 @@ from objstore.http.messages import Response
 from objstore.object.engine import make_engine
 from objstore.object.part_power import partition_of
 from objstore.object.relinker import Choice, ObjectRelinker
-from objstore.object.relinkstate import Task
+from objstore.object.relinkstate import RelinkTask
 from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
@@ -75,7 +75,7 @@ class GrowingStore(Store):
 
     def run(self, task: str, partitions: Sequence[int] = ()) -> ObjectRelinker:
         """As the command does."""
-        worker = self.relinker(Choice(Task(task), partitions=frozenset(partitions)))
+        worker = self.relinker(Choice(RelinkTask(task), partitions=frozenset(partitions)))
         run_once(worker)
         return worker
 

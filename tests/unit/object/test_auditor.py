@@ -281,7 +281,7 @@ def test_it_goes_on_where_it_was(bench: Bench) -> None:
 
 def test_limits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("objstore.pacing.concurrency.sleep", slept.append)
+    monkeypatch.setattr("objstore.rate_limiter.concurrency.sleep", slept.append)
     monkeypatch.setattr(store.clock, "monotonic", lambda: 1000.0)
     bench = Bench(store, {}, bytes_per_second=1_000_000)
     bench.put("o", b"x" * 5_000_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objstore.devices import Device
-from objstore.direct import Reply
+from objstore.direct import NodeResponse
 from objstore.object.expirer import Action, decide, parse_entry
 from objstore.paths import ResourcePath
 from objstore.timestamps import Timestamp
@@ -22,7 +22,7 @@ def at(seconds_before_due: int) -> str:
     return Timestamp((DUE - seconds_before_due) * 100_000).internal
 
 
-def holds(written: int = 100, due: int | None = DUE, posted: int | None = None, expired: bool = True) -> Reply:
+def holds(written: int = 100, due: int | None = DUE, posted: int | None = None, expired: bool = True) -> NodeResponse:
     """A server that has the object, as written so many seconds before DUE."""
     headers = {
         "X-Backend-Data-Timestamp": at(written),
@@ -32,17 +32,17 @@ def holds(written: int = 100, due: int | None = DUE, posted: int | None = None, 
         headers["X-Delete-At"] = str(due)
         if expired:
             headers["X-Backend-Expired"] = "true"
-    return Reply(NODE, 200, headers)
+    return NodeResponse(NODE, 200, headers)
 
 
-def gone(deleted: int | None = None) -> Reply:
-    return Reply(NODE, 404, {} if deleted is None else {"X-Backend-Timestamp": at(deleted)})
+def gone(deleted: int | None = None) -> NodeResponse:
+    return NodeResponse(NODE, 404, {} if deleted is None else {"X-Backend-Timestamp": at(deleted)})
 
 
-SILENT = Reply(NODE, 503, {})
+SILENT = NodeResponse(NODE, 503, {})
 
 
-def action(*replies: Reply, now: float = DUE + 10) -> Action:
+def action(*replies: NodeResponse, now: float = DUE + 10) -> Action:
     assert ENTRY is not None
     return decide(ENTRY, replies, now, WEEK).action
 

@@ -8,7 +8,7 @@ from xxhash import xxh3_128_hexdigest
 
 from objstore.devices import Device
 from objstore.http.local import LocalTransport
-from objstore.http.transport import BackendRequest, NodeFailure, Upload
+from objstore.http.transport import BackendRequest, BackendUpload, NodeFailure
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.system import concurrency
@@ -24,7 +24,7 @@ def transport(store: Store) -> LocalTransport:
     return LocalTransport(lambda _: store.server)
 
 
-def begin(transport: LocalTransport, second: int, **headers: str) -> Upload:
+def begin(transport: LocalTransport, second: int, **headers: str) -> BackendUpload:
     plain = {"X-Timestamp": at(second), "Content-Type": "text/plain"} | headers
     return transport.start_upload(BackendRequest("PUT", NODE, 7, OBJECT, plain), len(BODY))
 

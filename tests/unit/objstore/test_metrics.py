@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from objstore import metrics
-from objstore.figures import FiguresFolder
 from objstore.metrics import Metrics
+from objstore.metrics_folder import MetricsFolder
 from objstore.statsd import StatsD
 from objstore.system import concurrency, files
 
@@ -123,7 +123,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def worker(folder: Path, process: list[int], process_id: int, service: str = "object") -> Metrics:
     """What a process just forked has."""
     process[0] = process_id
-    figures = Metrics(FiguresFolder(str(folder), service))
+    figures = Metrics(MetricsFolder(str(folder), service))
     figures.join()
     return figures
 
@@ -206,7 +206,7 @@ def test_changes_are_shared_within_a_second(tmp_path: Path, monkeypatch: pytest.
         assert seconds == metrics.SHARE_SECONDS
         timers.clear()
         callback()
-    assert "a_total 6.0" in Metrics(FiguresFolder(str(tmp_path), "other")).render().decode()
+    assert "a_total 6.0" in Metrics(MetricsFolder(str(tmp_path), "other")).render().decode()
 
 
 def test_what_is_not_figures_is_stepped_over(tmp_path: Path) -> None:

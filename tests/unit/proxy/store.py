@@ -20,10 +20,10 @@ from objstore.http.messages import Response, variable_of
 from objstore.http.transport import (
     BackendRequest,
     BackendResponse,
+    BackendUpload,
     Exchange,
     NodeFailure,
     Transport,
-    Upload,
 )
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
@@ -152,7 +152,7 @@ class FakeExchange(Exchange):
         self.call.abandoned = True
 
 
-class FakeUpload(FakeExchange, Upload):
+class FakeUpload(FakeExchange, BackendUpload):
     """Takes a body piece by piece."""
 
     def expect(self) -> BackendResponse | None:
@@ -182,7 +182,7 @@ class FakeTransport(Transport):
         self.calls.append(call)
         return FakeExchange(call, reply)
 
-    def start_upload(self, request: BackendRequest, length: int | None, timeout_seconds: float = 10.0) -> Upload:
+    def start_upload(self, request: BackendRequest, length: int | None, timeout_seconds: float = 10.0) -> BackendUpload:
         reply = self._reply(request)
         call = Call(request, complete=False)
         self.calls.append(call)

@@ -15,8 +15,8 @@ from objstore.config.object import ObjectConfig
 from objstore.config.sections import DevicesConfig
 from objstore.daemon import Job, Runner, run_once
 from objstore.devices import Device
-from objstore.figures import Kind
-from objstore.http.access import RequestFigures
+from objstore.http.access import RequestMetrics
+from objstore.metrics_folder import MetricType
 from objstore.operators.reports import DAEMONS
 from objstore.recon import ReconFolder
 from objstore.ring.builder import build_ring
@@ -79,10 +79,10 @@ def figures_of_documents() -> set[str]:
 def test_every_figure_is_documented_and_no_other(node: Node) -> None:
     metrics = node.runtime.metrics
     for service in ("proxy", "object", "container", "account"):
-        RequestFigures(metrics, service)
+        RequestMetrics(metrics, service)
     Runner(node.jobs, node.runtime)
     for job in node.jobs:
         run_once(job.worker)
     kept = [series.family() for series in metrics._series.values()]
-    names = {f"{family.name}_total" if family.kind is Kind.COUNTER else family.name for family in kept}
+    names = {f"{family.name}_total" if family.kind is MetricType.COUNTER else family.name for family in kept}
     assert figures_of_documents() == names

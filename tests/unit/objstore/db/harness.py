@@ -20,7 +20,7 @@ from objstore.hashing import PathHasher
 from objstore.http.bodies import BytesBody
 from objstore.http.local import WholeBody
 from objstore.http.messages import Response, WsgiApplication, variable_of
-from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, Upload
+from objstore.http.transport import BackendRequest, BackendResponse, BackendUpload, Exchange, NodeFailure, Transport
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
@@ -98,7 +98,7 @@ class KeepingTransport(Transport):
             raise NodeFailure(request.node, "connect")
         return KeptExchange(request.node, status, self.answering(request, body))
 
-    def start_upload(self, request: BackendRequest, length: int | None, timeout_seconds: float = 1.0) -> Upload:
+    def start_upload(self, request: BackendRequest, length: int | None, timeout_seconds: float = 1.0) -> BackendUpload:
         raise AssertionError
 
     @property

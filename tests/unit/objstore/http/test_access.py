@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from objstore.http.access import SENT, Observed, RequestFigures
+from objstore.http.access import SENT, Observed, RequestMetrics
 from objstore.http.messages import Environ, Response, StartResponse
 from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
@@ -19,7 +19,7 @@ class Server:
     def __init__(self, level: str, counted: bool) -> None:
         self.lines: list[str] = []
         self.runtime = Runtime(Logger("object", Sink(level, write=lambda line: self.lines.append(line.decode()))))
-        figures = RequestFigures(self.runtime.metrics, "object") if counted else None
+        figures = RequestMetrics(self.runtime.metrics, "object") if counted else None
         self.observed = Observed(self.application, self.runtime, figures)
 
     def application(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

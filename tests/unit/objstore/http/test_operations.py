@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from objstore.http.messages import Environ, Request, Response, StartResponse, WsgiApplication
-from objstore.http.operations import Handler, proxy_sides, storage_sides
+from objstore.http.operations import Handler, proxy_apps, storage_apps
 from objstore.logs import Logger, Sink
 
 LOG = Logger("test", Sink())
@@ -37,27 +37,27 @@ def answer(side: WsgiApplication | None, method: str, path: str) -> tuple[int, b
 
 
 def test_a_storage_server_with_one_address_answers_everything_there() -> None:
-    sides = storage_sides(service, ROUTES, False, LOG)
-    assert sides.replication is None
-    assert answer(sides.public, "GET", "/recon/mem") == (200, b"recon")
-    assert answer(sides.public, "REPLICATE", "/sda/7") == (200, b"service")
-    assert answer(sides.public, "GET", "/sda/7/a/c/o") == (200, b"service")
+    apps = storage_apps(service, ROUTES, False, LOG)
+    assert apps.replication is None
+    assert answer(apps.public, "GET", "/recon/mem") == (200, b"recon")
+    assert answer(apps.public, "REPLICATE", "/sda/7") == (200, b"service")
+    assert answer(apps.public, "GET", "/sda/7/a/c/o") == (200, b"service")
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/recon/mem"), ("GET", "/recon"), ("REPLICATE", "/sda/7")])
 def test_with_a_replication_address_clients_are_refused(method: str, path: str) -> None:
-    sides = storage_sides(service, ROUTES, True, LOG)
-    assert answer(sides.public, method, path)[0] == 403
-    assert answer(sides.replication, method, path)[0] == 200
-    assert answer(sides.public, "PUT", "/sda/7/a/c/o") == (200, b"service")
+    apps = storage_apps(service, ROUTES, True, LOG)
+    assert answer(apps.public, method, path)[0] == 403
+    assert answer(apps.replication, method, path)[0] == 200
+    assert answer(apps.public, "PUT", "/sda/7/a/c/o") == (200, b"service")
 
 
 def test_clients_of_a_proxy_never_reach_its_operations() -> None:
-    sides = proxy_sides(service, ROUTES, LOG)
-    assert answer(sides.public, "GET", "/recon/mem") == (200, b"service")
-    assert answer(sides.replication, "GET", "/recon/mem") == (200, b"recon")
-    assert answer(sides.replication, "GET", "/v1/a/c/o")[0] == 404
+    apps = proxy_apps(service, ROUTES, LOG)
+    assert answer(apps.public, "GET", "/recon/mem") == (200, b"service")
+    assert answer(apps.replication, "GET", "/recon/mem") == (200, b"recon")
+    assert answer(apps.replication, "GET", "/v1/a/c/o")[0] == 404
 
 
 def test_what_nobody_foresaw_is_answered_and_logged() -> None:
-    assert answer(storage_sides(service, ROUTES, False, LOG).public, "GET", "/recon/bad")[0] == 500
+    assert answer(storage_apps(service, ROUTES, False, LOG).public, "GET", "/recon/bad")[0] == 500

@@ -9,7 +9,7 @@ import pytest
 from objstore.http.bodies import ClientTimeout
 from objstore.http.heads import HeadLimits
 from objstore.http.messages import Environ, Response
-from objstore.http.reply import Reply
+from objstore.http.response_writer import ResponseWriter
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.sockets import Connection
 from objstore.http.workers import listen
@@ -267,9 +267,9 @@ def test_start_response_may_be_called_again_until_something_was_sent() -> None:
 
 
 def test_write_of_old_is_refused() -> None:
-    reply = Reply(None, {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1"}, True)  # type: ignore[arg-type]
+    writer = ResponseWriter(None, {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.1"}, True)  # type: ignore[arg-type]
     with pytest.raises(NotImplementedError):
-        reply.start("200 OK", [])(b"")
+        writer.start("200 OK", [])(b"")
 
 
 class Balanced:

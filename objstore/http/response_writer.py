@@ -27,7 +27,7 @@ def _http_date() -> str:
     return _date[1]
 
 
-class Reply:
+class ResponseWriter:
     """A response on its way out."""
 
     __slots__ = (

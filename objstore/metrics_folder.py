@@ -24,7 +24,7 @@ PAST: Final = "past"
 FOLDED_MAX: Final = 100
 
 
-class Kind(Enum):
+class MetricType(Enum):
     """How a figure behaves."""
 
     COUNTER = "counter"
@@ -40,7 +40,7 @@ class Family(Struct):
     """
 
     name: str
-    kind: Kind
+    kind: MetricType
     description: str
     labels: tuple[str, ...]
     series: list[tuple[tuple[str, ...], list[float]]]
@@ -53,7 +53,7 @@ class Snapshot(Struct):
     folded: tuple[str, ...] = ()
 
 
-class FiguresFolder:
+class MetricsFolder:
     """Where processes put their figures together. `service` is the name of this process's kind among them."""
 
     def __init__(self, path: str, service: str) -> None:
@@ -83,7 +83,7 @@ class FiguresFolder:
         for name in self._names():
             if name.startswith(f"{self._service}.{process_id}."):
                 snapshots = [found for found in (self._read(past), self._read(name)) if found is not None]
-                lasting = [family for family in added(snapshots) if family.kind is not Kind.GAUGE]
+                lasting = [family for family in added(snapshots) if family.kind is not MetricType.GAUGE]
                 folded = (*(each for snapshot in snapshots for each in snapshot.folded), name)
                 self._write(past, Snapshot(lasting, folded[-FOLDED_MAX:]))
                 files.unlink_quietly(os.path.join(self._path, name))
