@@ -270,7 +270,7 @@ def test_as_many_at_a_time_and_in_a_second_as_it_is_told(
     run_once(updater)
     assert spent == [3, 3, 1]
     assert len(told(servers)) == 7 * 3
-    assert updater._pace._per_second == 20
+    assert updater._rate._per_second == 20
 
 
 def test_a_device_that_fails_holds_no_other_back(
