@@ -1,1 +1,1 @@
-"""Identities, what they may do, and how they prove who they are. Knows neither the core nor an API."""
+"""Authentication and authorization: identities, tokens, access lists. Knows neither the core nor an API."""

@@ -99,7 +99,7 @@ class Access(Enum):
 
 
 class Attempt(Struct, frozen=True):
-    """What somebody wants to do with a resource.
+    """A request for access to a resource.
 
     identity: None for anybody without a token. reading: nothing is changed. managing: the resource itself is created
     or deleted. granted: the container's access list for this, as `acl.clean` makes it. account_granted: gives the

@@ -25,7 +25,7 @@ class AccountAccess(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Right(IntEnum):
-    """What one may do; each includes the ones before."""
+    """A right in an account; each includes the ones before."""
 
     NOTHING = 0
     READ = 1

@@ -2,11 +2,11 @@
 
 The elements of a list, separated by commas, grant access:
 
-    .r:*                    everybody who comes by any web page, and everybody who names none
-    .r:host                 who comes by a page of this host (the Referer header)
+    .r:*                    every client, with any Referer header or none
+    .r:host                 clients whose Referer header names this host
     .r:.domain  .r:*.domain the same for all hosts of a domain
     .r:-host  .r:-.domain   denies what an earlier element granted; the last one that fits decides
-    .rlistings              those whom .r elements let in may list the container as well
+    .rlistings              clients that .r elements admit may list the container as well
     account                 every user of an account, by its own name or by that in its storage URL ("AUTH_account")
     account:user            one user
     *:user  account:*  *:*  the same with any account, any user
@@ -30,7 +30,7 @@ from objstore.proxy.auth.identity import Identity
 REFERRER: Final = ".r"
 REFERRER_SPELLINGS: Final = frozenset({".r", ".ref", ".referer", ".referrer"})
 LISTINGS: Final = ".rlistings"
-# Stands for the host of who names no referrer, or one that is no URL. No host can be called so: it has no dot.
+# The host of a request without a Referer header, or with one that is no URL. No host can be called so: it has no dot.
 UNKNOWN_HOST: Final = "unknown"
 _HOST_OR_DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 
@@ -103,7 +103,7 @@ def parse(text: str) -> AccessList:
 
 
 def admits_referrer(referrers: tuple[str, ...], referer: str | None) -> bool:
-    """Whether who comes by this page (a Referer header; None without one) is let in."""
+    """Whether a request with this Referer header (None without one) is admitted."""
     if not referrers:
         return False
     host = _host_of(referer)

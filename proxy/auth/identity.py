@@ -1,4 +1,4 @@
-"""Who a request comes from."""
+"""The identity that a token proves."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ REMEMBERED_MAX: Final = 10_000
 
 
 class LoginThrottle:
-    """Counts failed logins. After FAILURES_MAX within WINDOW_SECONDS, who failed has to wait for the window's end.
+    """Counts failed logins. After FAILURES_MAX within WINDOW_SECONDS, a client has to wait for the window's end.
 
-    Who: a pair of address and user, so that a stranger who fails on purpose does not lock the user out.
+    A client is a pair of address and user, so that a stranger who fails on purpose does not lock the user out.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -23,7 +23,7 @@ class LoginThrottle:
         self._failures: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
 
     def seconds_to_wait(self, address: str, user: str) -> float:
-        """0 for who may try."""
+        """How long the client has to wait; 0 if it may try."""
         count, until = self._failures.get((address, user), (0, 0.0))
         left = until - self._clock.monotonic()
         return left if count >= FAILURES_MAX and left > 0 else 0.0

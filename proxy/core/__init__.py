@@ -1,1 +1,1 @@
-"""Typed operations on the store: what every API's edge stands on. Nothing in here knows an API."""
+"""Typed operations on the store, shared by all APIs: commands, results, domain errors. Knows no API."""

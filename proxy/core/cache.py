@@ -1,4 +1,4 @@
-"""What all proxies of a cluster remember of accounts and containers together, in memcached.
+"""The cache of accounts and containers that all proxies of a cluster share, in memcached.
 
 `objstore.proxy.core.lookup.Cache` says what it promises.
 """
@@ -33,7 +33,7 @@ KEY_PREFIX: Final = b"objstore-2:"
 
 
 class Memcached(Protocol):
-    """What is used of pymemcache's client; a server that is away counts as an empty one."""
+    """The part of pymemcache's client that is used; a server that is away counts as an empty one."""
 
     def get(self, key: str) -> bytes | None: ...
 
@@ -60,7 +60,7 @@ class SharedCache:
         self._near = near
 
     def get(self, key: str, kind: type[T]) -> T | None:
-        """As the near cache, else what memcached holds."""
+        """The value from the near cache, or from memcached."""
         known = self._near.get(key, kind)
         if known is not None:
             return known
@@ -76,7 +76,7 @@ class SharedCache:
         return value
 
     def generation(self, key: str) -> int:
-        """What memcached numbers what lies there with; if nothing does, the time in milliseconds, negative."""
+        """The number memcached gives to the key's value; without a value the time in milliseconds, negative."""
         _, number = self._client.gets(_short(key))
         return int(number) if number else -int(self._clock.monotonic() * 1000)
 

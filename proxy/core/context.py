@@ -1,4 +1,4 @@
-"""What every edge, and every part of one, is handed."""
+"""The context that every edge, and every part of one, is given."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ProxyContext:
 def make_context(
     config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime, cache: Cache
 ) -> ProxyContext:
-    """What everything in one proxy process shares."""
+    """The context of one proxy process."""
     backend = config.backend
     nodes = NodeSelector(
         runtime.clock, runtime.random, backend.error_suppression_interval, backend.error_suppression_limit

@@ -1,4 +1,4 @@
-"""What can go wrong with an operation on the store. Each API's edge renders these in its own words."""
+"""Errors of operations on the store. Each API's edge renders them in its own words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from objstore.paths import ResourcePath
 
 
 class ObjectFacts(Struct, frozen=True):
-    """What an error about an object that is there says of it; a field that is not known is empty."""
+    """Facts about an existing object that an error carries; a field that is not known is empty."""
 
     etag: str = ""
     timestamp: str = ""  # when it was written or its metadata changed, in its normal form

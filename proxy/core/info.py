@@ -1,4 +1,4 @@
-"""What the core says of accounts, containers and objects."""
+"""Descriptions of accounts, containers and objects."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PolicyStats(Struct, frozen=True):
 
 
 class StoredMetadata(Struct, frozen=True):
-    """What is stored beside an object's bytes, by name.
+    """The metadata of an object, by name.
 
     user: what clients attach. system: what an edge keeps with the data. transient: what an edge keeps until the next
     POST. given: what is given back with the body as it came, such as the encoding and the language of the content.

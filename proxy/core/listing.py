@@ -49,7 +49,7 @@ class ListedContainer(Struct, frozen=True, rename={"object_count": "count", "siz
 
 
 class ListedPrefix(Struct, frozen=True, rename={"name": "subdir"}):
-    """What names up to the delimiter have in common."""
+    """One entry for all names that share this prefix."""
 
     name: str
 

@@ -44,7 +44,7 @@ class InfoSource(Protocol):
 
 
 class Cache(Protocol):
-    """What this process, and others that share it, remember for a while and forget together.
+    """A cache that several processes share: they remember for a while, and forget together.
 
     A value is set with the generation its key had before the value was fetched: if the key was invalidated
     meanwhile, by any process, the value is not kept. Values are msgspec Structs, shared and never changed.

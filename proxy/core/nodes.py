@@ -1,4 +1,4 @@
-"""Which storage servers to ask, in which order, and which to leave alone for a while because they fail."""
+"""Node selection: which storage servers to ask, in which order, and which to avoid for a while because they fail."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class NodeSelector:
         return [node for node in placement.ring.former_primaries(placement.partition) if not self.error_limited(node)]
 
     def for_writing(self, placement: Placement) -> tuple[list[Device], Iterator[Device]]:
-        """One node for each replica: its primary or, where that is limited, a handoff; and who may stand in for them.
+        """One node for each replica: its primary or, where that is error-limited, a handoff; then the handoffs left.
 
         Fewer than there are replicas only if there are not enough devices.
         """
@@ -135,7 +135,7 @@ class NodeSelector:
         return [node for node in placement.primaries if self.error_limited(node)]
 
     def handoffs(self, placement: Placement) -> Iterator[Device]:
-        """As many as there are replicas: beyond these an item would have to be very lost."""
+        """As many handoffs as there are replicas; no item is expected farther away."""
         left = placement.replicas
         for node in placement.ring.handoffs(placement.partition):
             if not self.error_limited(node):

@@ -129,7 +129,7 @@ class DeleteObject(Struct, frozen=True):
 
 
 class PutResult(Struct, frozen=True):
-    """What became of a PUT. superseded: newer data was there, and the write changes nothing."""
+    """The result of a PUT. superseded: newer data was there, and the write changes nothing."""
 
     etag: str
     timestamp: Timestamp

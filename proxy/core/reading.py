@@ -65,7 +65,7 @@ class Reader:
         return response
 
     def answer_of(self, exchange: Exchange) -> BackendResponse | None:
-        """As `ask`, for an exchange under way."""
+        """The answer of an exchange under way, a small body read; None if the node fails."""
         try:
             return self._settled(exchange.node, exchange.response())
         except NodeFailure:
@@ -126,7 +126,7 @@ class Read:
         return best
 
     def _answers(self) -> Iterator[tuple[BackendResponse, Device]]:
-        """The answers of all primaries, and of those that lately were; a handoff stands in for each that fails."""
+        """The answers of all primaries, present and former; a handoff replaces each one that fails."""
         reader, placement = self._reader, self._placement
         nodes, spares = reader.nodes.for_writing(placement)
         pending: list[Exchange] = []

@@ -25,7 +25,7 @@ Answer = int | Callable[[Any], HttpError]
 
 
 def _facts(status: int) -> Answer:
-    """The status, with the headers that tell of the object what the error knows of it."""
+    """The status, with headers for the facts that the error has about the object."""
 
     def answer(error: core.NotModified | core.PreconditionFailed | core.InvalidRange) -> HttpError:
         facts = error.facts
@@ -42,7 +42,7 @@ def _facts(status: int) -> Answer:
 
 
 def _told(status: int) -> Answer:
-    """The status, and the error's own words."""
+    """The status, with the error's message as the reason."""
     return lambda error: HttpError(status, str(error))
 
 
@@ -78,7 +78,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
 
 
 def is_foreseen(error: BaseException) -> bool:
-    """Whether it happens in a healthy store; the rest are bugs or mistakes of operators, and are logged."""
+    """Whether the error happens in a healthy store; others are bugs or mistakes of operators, and are logged."""
     if not isinstance(error, StoreError):
         return False
     return http_error_of(error) is not None or ANSWERS.get(type(error), 500) != 500

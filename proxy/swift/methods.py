@@ -1,4 +1,4 @@
-"""What may be done with each kind of resource, as answers tell it (RFC 9110, section 10.2.1)."""
+"""The methods that each kind of resource takes, for Allow headers (RFC 9110, section 10.2.1)."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def methods_of(resource: ResourcePath | None, accounts: AccountsConfig) -> tuple
 
 
 def allow(resource: ResourcePath | None, accounts: AccountsConfig) -> str:
-    """The same as the value of an Allow header."""
+    """The methods as the value of an Allow header."""
     return ", ".join(methods_of(resource, accounts))

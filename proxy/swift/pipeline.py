@@ -51,7 +51,7 @@ PIPELINE: Final = (
     Stage(InfoEndpoint, "public too"),
     Stage(Cors, "before authentication: preflights carry no token, and refusals have to be readable by scripts"),
     Stage(Unsupported, "after CORS, so that scripts can read the refusal; before anything is looked up or stored"),
-    Stage(FormUploads, "the same"),
+    Stage(FormUploads, "beside Unsupported: a form looks like a POST of metadata"),
     Stage(NameCheck, "before anything that spends disk or network"),
     Stage(TempAuth, "before anything that spends disk or network"),
     Stage(Quotas, "last before the handlers, which have it weigh uploads once they know the container"),
@@ -80,7 +80,7 @@ class Application(Protocol):
     """The far end of the pipeline."""
 
     def handler(self, method: str, kind: str) -> Handler:
-        """What answers such requests."""
+        """The function that answers the requests of one method and one kind of path."""
 
 
 class ProxyApplication:

@@ -1,4 +1,4 @@
-"""A request at the edge of the store: what the pipeline's features and the handlers are given, and whose it is."""
+"""A request at the edge of the store: given to features and handlers; and its authentication."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
             raise HttpError(400, f"Bad {Client.TIMESTAMP}: {given}") from None
 
     def check_access(self, acl: str | None = None, path: ResourcePath | None = None, method: str = "") -> None:
-        """Whether the request may do what it wants, by the container's list. Raises HttpError 401, 403.
+        """Authorize the request by the container's access list. Raises HttpError 401, 403.
 
         A copy asks twice, with the path and the method of each of its sides.
         """
@@ -181,7 +181,7 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
 
 
 class Authentication:
-    """Whose a request is, and whether it may do what it wants."""
+    """Identifies requests by their tokens, and authorizes them."""
 
     def __init__(self, users: UserTable, rights: Rights, info: InfoSource) -> None:
         self._users = users
@@ -206,7 +206,7 @@ class Authentication:
         request.identity = identity
 
     def authorize(self, request: SwiftRequest) -> None:
-        """Let the request pass, as an owner's or not, or raise HttpError 401 (who?) or 403 (you may not)."""
+        """Let the request pass, as an owner's or not, or raise HttpError 401 (not identified) or 403."""
         path, method = request.accessed or request.storage_resource, request.access_method
         acl = request.acl
         attempt = Attempt(

@@ -30,7 +30,7 @@ _stats: Final = msgspec.json.Decoder(dict[int, PolicyStats])
 
 
 def read_headers(transaction_id: str) -> Headers:
-    """What every read carries."""
+    """The headers of every read."""
     return {Client.TRANS_ID: transaction_id}
 
 

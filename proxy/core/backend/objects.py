@@ -151,7 +151,7 @@ def write_headers(
 
 
 def proof(etag: str, checksum: str) -> Headers:
-    """What proves that a piece arrived whole: headers ahead of a small body, trailers after a large one."""
+    """Checksums of a piece: headers ahead of a small body, trailers after a large one."""
     return {Client.ETAG: etag, Backend.BODY_CHECKSUM: checksum}
 
 
@@ -308,7 +308,7 @@ def given_range(response: BackendResponse) -> ByteRange | None:
 
 
 def identity(response: BackendResponse) -> tuple[str | None, str | None]:
-    """What two answers have in common only if they are about the same bytes."""
+    """A value that two answers share only if they are about the same bytes."""
     headers = response.headers
     # A POST changes the object's timestamp but not its data's.
     return headers.get(Client.ETAG), headers.get(Backend.DATA_TIMESTAMP) or headers.get(Client.TIMESTAMP)

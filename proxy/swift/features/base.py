@@ -1,4 +1,4 @@
-"""What every feature of the pipeline is."""
+"""The base of all features of the pipeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from objstore.proxy.swift.request import SwiftRequest
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
 
-# What /info tells of one feature.
+# One section of /info.
 Section = Mapping[str, object]
 
 
@@ -34,15 +34,15 @@ class Feature:
 
     @classmethod
     def wanted(cls, config: ProxyConfig) -> bool:
-        """Whether it belongs into the pipeline at all."""
+        """Whether the configuration asks for the feature."""
         return True
 
     def sections(self) -> Mapping[str, Section]:
-        """What /info tells of it, by section."""
+        """The feature's sections of /info, by name."""
         return {}
 
     def handler_for(self, kind: str) -> Callable[[SwiftRequest], Response | None]:
-        """What requests of one kind call: the feature itself, unless a part of it is all that concerns them."""
+        """The function that requests of one kind call: the feature, unless they need only a part of it."""
         return self
 
     def __call__(self, request: SwiftRequest) -> Response | None:

@@ -179,7 +179,7 @@ def quota_headers(sysmeta: Mapping[str, str], policies: Policies) -> dict[str, s
 
 
 def quota_of_container(container: ContainerInfo) -> Quota:
-    """What its owner has set."""
+    """The quota that the container's owner has set."""
     metadata = container.metadata
     return Quota(
         parse_quota(metadata.get(BYTES_KEY)),

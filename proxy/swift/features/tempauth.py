@@ -1,4 +1,4 @@
-"""Users of a file get tokens, and tokens say who asks: authentication without a service of its own."""
+"""Authentication without a service of its own: users of a file log in at /auth/v1.0 and get tokens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET_NAME: Final = ResourcePath("\0token-secret")
 
 
 class TempAuth(Feature):
-    """Logs users in, knows whose a request is, and keeps access lists in the one spelling that `auth` reads."""
+    """Logs users in, identifies requests by their tokens, and stores access lists in the one spelling that is read."""
 
     def __init__(self, context: ProxyContext) -> None:
         """Raises ConfigError if the file of users cannot be read."""
@@ -46,7 +46,7 @@ class TempAuth(Feature):
         self._log = runtime.log
 
     def sections(self) -> Mapping[str, Section]:
-        """What /info tells: accounts have access lists."""
+        """Accounts have access lists."""
         return {"tempauth": {"account_acls": True}}
 
     def handler_for(self, kind: str) -> Callable[[SwiftRequest], Response | None]:

@@ -15,7 +15,7 @@ from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import variable_of
 from objstore.proxy.swift.features.base import Feature
-from objstore.proxy.swift.request import SwiftRequest
+from objstore.proxy.swift.request import READING, SwiftRequest
 
 
 class MissingFeature(Struct, frozen=True):
@@ -62,6 +62,8 @@ MISSING_FEATURES: Final = (
         "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
     ),
 )
+# Clients read so what may be a link or a manifest, to see that itself. No object is either, so it is the object.
+PLAIN_READS: Final = frozenset({("symlink", "get"), ("multipart-manifest", "get")})
 FORM_UPLOADS: Final = MissingFeature("Uploads by HTML forms", ("formpost",))
 
 _BY_VARIABLE: Final = {variable_of(header): feature for feature in MISSING_FEATURES for header in feature.headers}
@@ -89,8 +91,9 @@ def missing_feature(request: SwiftRequest) -> MissingFeature | None:
     """The missing feature that a request to the storage API asks for, None if it asks for none."""
     environ = request.environ
     if environ["QUERY_STRING"]:
-        for name in request.params:
-            if name in _BY_PARAMETER:
+        reading = request.method in READING
+        for name, value in request.params.items():
+            if name in _BY_PARAMETER and not (reading and (name, value) in PLAIN_READS):
                 return _BY_PARAMETER[name]
     if request.method not in _STORING:
         return None

@@ -35,7 +35,7 @@ class StorageApplication:
         }
 
     def handler(self, method: str, kind: str) -> Handler:
-        """What answers the requests of one method and one kind of path."""
+        """The function that answers the requests of one method and one kind of path."""
         return self._verbs.get(kind, {}).get(method, self._refuse)
 
     def _refuse(self, request: SwiftRequest) -> Response:

@@ -1,7 +1,7 @@
 """Copies inside the store: COPY with a Destination, or PUT with X-Copy-From.
 
 Bodies pass through piece by piece; nothing is kept in memory. With `?heartbeat=on` the answer begins as soon as the
-source is opened: see `heartbeat`.
+source is opened (`features/heartbeat.py`).
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class ObjectHandler:
 def authorize(
     request: SwiftRequest, info: ContainerInfo, path: ResourcePath, acl: str | None, method: str = ""
 ) -> None:
-    """Raises HttpError 401, 403, and CoreError if there is no container that could say who may use it."""
+    """Check access by the container's list. Raises HttpError 401, 403, and CoreError without a container."""
     existence = info.existence
     if existence is UNKNOWN:
         raise QuorumNotReached(path)
