@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.loading import ConfigError, load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
+from objstore.config.units import Address
 from objstore.config.users import UsersConfig
 
 # The file's name says what it configures: proxy.toml, also proxy-west.toml.
@@ -28,6 +30,10 @@ KINDS: Final[dict[str, type[Struct]]] = {
     "proxy": ProxyConfig,
     "users": UsersConfig,
 }
+EXPOSED: Final = (
+    "can be reached from other networks, and this port answers anyone who reaches it: "
+    "bind it to an address of a network that only this cluster's machines are in"
+)
 
 
 @click.command("check-config")
@@ -39,12 +45,24 @@ def check_config(context: Context, files: tuple[Path, ...], kind: str | None) ->
     faults = 0
     for file in files:
         try:
-            load(file, KINDS[kind or _kind_of(file)])
+            config = load(file, KINDS[kind or _kind_of(file)])
             click.echo(f"{file}: ok")
+            for option, address in _public_binds(config):
+                click.echo(f"objstore: warning: {file}: {option}: {address} {EXPOSED}", err=True)
         except ConfigError as error:
             faults += 1
             click.echo(f"objstore: {error}", err=True)
     context.exit(2 if faults else 0)
+
+
+def _public_binds(config: Struct) -> Iterator[tuple[str, Address]]:
+    """The addresses, with their options, on which a service trusts its peers, and which strangers may reach."""
+    if isinstance(config, AccountConfig | ContainerConfig | ObjectConfig) and config.server.bind.is_public:
+        yield "server.bind", config.server.bind
+    if isinstance(config, AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig):
+        replication = config.replication.bind
+        if replication is not None and replication.is_public:
+            yield "replication.bind", replication
 
 
 def _kind_of(file: Path) -> str:

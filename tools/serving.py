@@ -9,6 +9,7 @@ import socket
 import ssl
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -124,7 +125,7 @@ class BackgroundWork:
 
 
 class Service:
-    """One application, the sockets its two apps answer on, and the socket on which Prometheus is answered."""
+    """The apps of one service, the sockets they answer on, and the socket on which Prometheus is answered."""
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class Service:
         self._report = reporter(runtime.log)
         self._balance = ConnectionBalance()
         self._replication_listener = replication_listener
-        self._sides = make()
+        self._apps = make()
 
     def run(self, workers: int, drain_seconds: float) -> None:
         """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process."""
@@ -168,7 +169,7 @@ class Service:
         log.info("stopped")
 
     def _reload(self) -> None:
-        self._sides = self._make()
+        self._apps = self._make()
         self._runtime.log.info("configuration reloaded")
 
     def _ended(self, process: int, expected: bool) -> None:
@@ -182,11 +183,12 @@ class Service:
         self._runtime.random.seed()
         self._runtime.metrics.join()
         servers: list[Server] = [
-            HttpServer(self._sides.public, [self._listener], self._options, self._report, self._balance)
+            HttpServer(self._apps.public, [self._listener], self._options, self._report, self._balance)
         ]
-        if self._replication_listener is not None and self._sides.replication is not None:
-            application, listeners = self._sides.replication, [self._replication_listener]
-            servers.append(HttpServer(application, listeners, self._options, self._report))
+        if self._replication_listener is not None and self._apps.replication is not None:
+            # Operators and other servers ask there without TLS, also where clients need it.
+            application, listeners = self._apps.replication, [self._replication_listener]
+            servers.append(HttpServer(application, listeners, replace(self._options, tls=None), self._report))
         if self._metrics_listener is not None:
             page = MetricsPage(self._runtime)
             servers.append(HttpServer(page, [self._metrics_listener], ServerOptions(), self._report))
@@ -255,8 +257,8 @@ def _operated(
 ) -> ServiceApps:
     """A storage server with what its operators need."""
     if config.metrics.wanted or config.log.has_access_lines:
-        figures = RequestMetrics(runtime.metrics, name) if config.metrics.wanted else None
-        server = Observed(server, runtime, figures)
+        counted = RequestMetrics(runtime.metrics, name) if config.metrics.wanted else None
+        server = Observed(server, runtime, counted)
     server = HealthChecked(server, config.healthcheck.disable_path)
     routes = assembly.make_routes(name, config, config.devices, cluster, rings, runtime)
     return storage_apps(server, routes, config.replication.bind is not None, runtime.log)

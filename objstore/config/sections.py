@@ -28,33 +28,44 @@ class ServerConfig(Struct, frozen=True):
     tls_cert: str = ""
     tls_key: str = ""
 
-    def __post_init__(self) -> None:
-        if bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("tls_cert and tls_key come together: give both or neither")
-
 
 class ProxyServerConfig(ServerConfig, frozen=True):
     """[server] of a proxy."""
 
     bind: Bind = Address("0.0.0.0", 8080)
 
+    def __post_init__(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key come together: give both or neither")
 
-class ObjectServerConfig(ServerConfig, frozen=True):
+
+class StorageServerConfig(ServerConfig, frozen=True):
+    """[server] of a storage server. It answers whoever reaches it, so by default it listens on loopback alone."""
+
+    def __post_init__(self) -> None:
+        if self.tls_cert or self.tls_key:
+            raise ValueError(
+                "tls_cert and tls_key are for proxies: proxies and daemons speak plain HTTP to storage servers, "
+                "so with TLS none of them could reach this one"
+            )
+
+
+class ObjectServerConfig(StorageServerConfig, frozen=True):
     """[server] of an object server."""
 
-    bind: Bind = Address("0.0.0.0", 6200)
+    bind: Bind = Address("127.0.0.1", 6200)
 
 
-class ContainerServerConfig(ServerConfig, frozen=True):
+class ContainerServerConfig(StorageServerConfig, frozen=True):
     """[server] of a container server."""
 
-    bind: Bind = Address("0.0.0.0", 6201)
+    bind: Bind = Address("127.0.0.1", 6201)
 
 
-class AccountServerConfig(ServerConfig, frozen=True):
+class AccountServerConfig(StorageServerConfig, frozen=True):
     """[server] of an account server."""
 
-    bind: Bind = Address("0.0.0.0", 6202)
+    bind: Bind = Address("127.0.0.1", 6202)
 
 
 class DevicesConfig(Struct, frozen=True):
@@ -103,9 +114,9 @@ class ReconConfig(Struct, frozen=True):
 
 
 class MetricsConfig(Struct, frozen=True):
-    """[metrics]: figures for Prometheus, and their mirror for StatsD.
+    """[metrics]: where Prometheus reads them, and their mirror for StatsD.
 
-    The processes of a service put the figures that `bind` serves together in `directory`.
+    The processes of a service put the metrics that `bind` serves together in `directory`.
     """
 
     bind: Bind | None = None
@@ -115,5 +126,5 @@ class MetricsConfig(Struct, frozen=True):
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody sees the figures."""
+        """Whether anybody reads the metrics."""
         return self.bind is not None or self.statsd is not None

@@ -3,6 +3,7 @@
 Each is a plain type to the program and a readable text in the file; a Unit turns the one into the other.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -60,6 +61,15 @@ class Address(Struct, frozen=True):
         if int(port) > 65535:
             raise ValueError(f"no such port: {port}")
         return cls(host, int(port))
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it is reached from networks the operator may not think of: all interfaces, or a global address."""
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False  # a name, which is not looked up
+        return address.is_unspecified or address.is_global
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

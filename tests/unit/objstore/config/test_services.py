@@ -1,7 +1,12 @@
 """What the types of the service files refuse beyond types and units; samples and defaults: tests/tidy."""
 
-import pytest
+from typing import Any
 
+import pytest
+from msgspec import Struct
+
+from objstore.config.account import AccountConfig
+from objstore.config.container import ContainerConfig
 from objstore.config.loading import ConfigError, loads
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -11,7 +16,7 @@ from objstore.config.users import User, UsersConfig
 
 def test_each_service_has_its_own_port_and_timeouts() -> None:
     proxy, storage = loads("", ProxyConfig), loads("", ObjectConfig)
-    assert (proxy.server.bind, storage.server.bind) == (Address("0.0.0.0", 8080), Address("0.0.0.0", 6200))
+    assert (proxy.server.bind, storage.server.bind) == (Address("0.0.0.0", 8080), Address("127.0.0.1", 6200))
     assert (proxy.backend.node_timeout, storage.backend.node_timeout) == (10.0, 3.0)
     assert storage.devices.reserve == Reserve(percent=1.0)
 
@@ -21,6 +26,20 @@ def test_certificate_and_key_come_together(line: str) -> None:
     with pytest.raises(ConfigError, match=r":1: server: tls_cert and tls_key come together"):
         loads(f"[server]\n{line}", ProxyConfig)
     assert loads('[server]\ntls_cert = "a"\ntls_key = "b"', ProxyConfig).server.tls_key == "b"
+
+
+@pytest.mark.parametrize("kind", [AccountConfig, ContainerConfig, ObjectConfig])
+@pytest.mark.parametrize("line", ['tls_cert = "a.pem"', 'tls_key = "a.pem"', 'tls_cert = "a"\ntls_key = "b"'])
+def test_tls_would_cut_a_storage_server_off(kind: type[Struct], line: str) -> None:
+    with pytest.raises(ConfigError, match=r":1: server: .* are for proxies: .* speak plain HTTP to storage servers"):
+        loads(f"[server]\n{line}", kind)
+    assert loads('[server]\ntls_cert = ""\ntls_key = ""', kind) == loads("", kind)
+
+
+@pytest.mark.parametrize("kind", [AccountConfig, ContainerConfig, ObjectConfig])
+def test_a_storage_server_listens_on_loopback_unless_an_address_is_given(kind: Any) -> None:
+    assert loads("", kind).server.bind.host == "127.0.0.1"
+    assert loads('[server]\nbind = "0.0.0.0:7000"', kind).server.bind == Address("0.0.0.0", 7000)
 
 
 def test_users() -> None:

@@ -101,6 +101,25 @@ def test_no_address(value: object) -> None:
         Address.parse(value)
 
 
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("0.0.0.0", True),
+        ("::", True),
+        ("8.8.8.8", True),
+        ("2a00:1450::1", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("10.1.2.3", False),
+        ("192.168.0.7", False),
+        ("fd00::1", False),
+        ("store1", False),
+    ],
+)
+def test_addresses_that_strangers_may_reach(host: str, public: bool) -> None:
+    assert Address(host, 6200).is_public is public
+
+
 def test_workers() -> None:
     assert parse_workers("auto") == len(os.sched_getaffinity(0))
     assert parse_workers(3) == 3
