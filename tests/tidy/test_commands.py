@@ -77,7 +77,10 @@ def printed_lines() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("document", "line"), printed_lines())
-def test_printed_commands_are_understood(document: str, line: str, tmp_path: Path) -> None:
+def test_printed_commands_are_understood(
+    document: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OBJSTORE_DISPERSION_KEY", "testing")
     command: click.Command = objstore
     words = shlex.split(line, comments=True)
     while isinstance(command, click.Group):
