@@ -19,7 +19,7 @@ from objstore.config.object import AuditorConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.mounts import DeviceUnavailable
-from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
+from objstore.object.engine import DeviceStorage, Location, ObjectCorrupt, StorageEngine
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.part_power import is_place, partition_of, relink_to_current, resolve_location
 from objstore.object.versions import ObjectVersions
@@ -116,7 +116,7 @@ class ObjectAuditor:
 
     def _enter(self, device: str) -> None:
         try:
-            path = self._devices.path(device)
+            path = self._engine.in_service(self._devices, device).path
         except DeviceUnavailable:
             return
         note = f"{path}/{self.name}.json"
@@ -126,21 +126,21 @@ class ObjectAuditor:
 
     def _suffixes(self, path: str, since: Position) -> Iterator[tuple[Policy, str, str]]:
         """All suffixes of a device from a position on, in order. Raises OSError and DeviceUnavailable."""
-        call, engine = self._runtime.threads.call, self._engine
+        call, storage = self._runtime.threads.call, self._engine.device(path)
         for policy in sorted(self._cluster.policies, key=lambda each: each.index):
             if policy.index < since.policy_index:
                 continue
             oldest = self._runtime.clock.now() - ABANDONED_SECONDS
             try:
-                self._report.count("uploads_removed", call(engine.forget_uploads, path, policy, oldest))
+                self._report.count("uploads_removed", call(storage.forget_uploads, policy, oldest))
             except OSError as error:
                 self._passed_over(path, f"{path}/{policy.tmp_dir}", error)
             first = since.partition if policy.index == since.policy_index else 0
-            for partition in sorted(call(engine.partitions, path, policy), key=int):
+            for partition in sorted(call(storage.partitions, policy), key=int):
                 if int(partition) < first:
                     continue
                 try:
-                    suffixes = sorted(call(engine.suffixes, path, policy, partition))
+                    suffixes = sorted(call(storage.suffixes, policy, partition))
                 except OSError as error:
                     self._passed_over(path, f"{path}/{policy.data_dir}/{partition}", error)
                     continue
@@ -181,65 +181,66 @@ class ObjectAuditor:
     # Objects
 
     def _audit_suffix(self, device: str, policy: Policy, partition: str, suffix: str) -> None:
-        call, engine = self._runtime.threads.call, self._engine
-        for name in call(engine.strays, device, policy, partition, suffix):
-            self._report.count("quarantined")
-            engine.quarantine_stray(device, policy, partition, suffix, name)
-        for digest, current in sorted(call(engine.objects, device, policy, partition, suffix).items()):
-            location = Location(device, policy, partition, digest, "")
+        call, storage = self._runtime.threads.call, self._engine.device(device)
+        if strays := call(storage.set_strays_aside, policy, partition, suffix):
+            self._report.count("quarantined", strays)
+        for digest, current in sorted(call(storage.objects, policy, partition, suffix).items()):
+            location = Location(policy, partition, digest, "")
             try:
                 if not is_place(digest, partition):
-                    self._quarantine_if_current(location, "it lies in a wrong partition")
+                    self._quarantine(storage, location, "it lies in a wrong partition")
                     continue
                 ring = self._rings.object(policy.index)
                 place = resolve_location(
                     structs.replace(location, partition=partition_of(digest, ring.part_power)), ring
                 )
                 if partition == place.partition:
-                    self._audit_object(location, current, place)
+                    self._audit_object(storage, location, current, place)
                 elif partition in place.others:
-                    self._audit_object(location, current, None)
+                    self._audit_object(storage, location, current, None)
                 else:
-                    self._bring_home(location)
+                    self._bring_home(storage, location)
             except ObjectCorrupt:
                 self._report.count("quarantined")  # by the engine, which has logged why
             except OSError as error:
                 self._passed_over(device, f"{device}/{policy.data_dir}/{partition}/{suffix}/{digest}", error)
 
-    def _audit_object(self, location: Location, current: ObjectVersions, place: Location | None) -> None:
+    def _audit_object(
+        self, storage: DeviceStorage, location: Location, current: ObjectVersions, place: Location | None
+    ) -> None:
         """Raises ObjectCorrupt once it is in quarantine. Watchers are told of its `place`, once for each object."""
-        device, policy, partition, digest = location.device, location.policy, location.partition, location.hash
+        policy, partition, digest = location.policy, location.partition, location.hash
         obsolete = {*current.obsolete, *current.unknown}
         for name in current.names:
             if name in obsolete:
                 continue
             self._files.acquire()
             spend = self._bytes.acquire if self._is_full else None
-            found = self._engine.verify(device, policy, partition, digest, name, spend)
+            found = storage.verify(policy, partition, digest, name, spend)
             if found is None:
                 continue
-            location = Location(device, policy, partition, digest, found.name)
+            location = Location(policy, partition, digest, found.name)
             if self._cluster.hasher.hexdigest(ResourcePath.parse(found.name)) != digest:
-                self._quarantine_if_current(location, f"{name} is another object's")
+                self._quarantine(storage, location, f"{name} is another object's")
                 return
             self._report.count("sound")
             if isinstance(found, ObjectMetadata) and current.data is not None and name == current.data.name:
                 for watching, watcher in self._watchers.items() if place is not None else ():
                     assert place is not None
-                    self._guarded(watching, watcher.see_object, found, structs.replace(place, name=found.name))
+                    self._guarded(watching, watcher.see_object, found, storage, structs.replace(place, name=found.name))
 
-    def _bring_home(self, location: Location) -> None:
+    def _bring_home(self, storage: DeviceStorage, location: Location) -> None:
         """Move an object to its partition: the device was away, or full, when a part power was increased."""
         ring = self._runtime.threads.call(self._rings.refreshed_object, location.policy.index)
         home = resolve_location(structs.replace(location, partition=partition_of(location.hash, ring.part_power)), ring)
         if location.partition in (home.partition, *home.others):
             return  # the ring has changed meanwhile
-        relink_to_current(self._engine, self._runtime.threads, home, location.partition)
+        relink_to_current(storage, self._runtime.threads, home, location.partition)
         self._runtime.log.warning("object brought home", hash=home.hash, former=location.partition, now=home.partition)
         self._report.count("brought_home")
 
-    def _quarantine_if_current(self, location: Location, reason: str) -> None:
-        self._engine.quarantine(location, reason)
+    def _quarantine(self, storage: DeviceStorage, location: Location, reason: str) -> None:
+        storage.quarantine(location, reason)
         self._report.count("quarantined")
 
     def _guarded(self, name: str, function: Callable[..., object], *arguments: object) -> None:

@@ -21,7 +21,7 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     update_targets = update_targets_of(request, target)
     guard = request.header(Client.IF_DELETE_AT)
     expected = None if guard is None else parse_delete_at(Client.IF_DELETE_AT, guard)
-    current = service.engine.look(target.location)
+    current = target.storage.look(target.location)
     stored = service.stored(target, current)
     was_live = False
     if stored is not None:
@@ -34,7 +34,7 @@ def delete_object(service: ObjectService, request: Request) -> Response:
 
     tombstone = TombstoneMetadata(target.location.name, timestamp)
     try:
-        pending_commit = service.engine.write_tombstone(target.location, current, tombstone)
+        pending_commit = target.storage.write_tombstone(target.location, current, tombstone)
     except AlreadyStored:
         return conflict(timestamp)
     in_flight = service.update_sender.deleted(target, update_targets, timestamp)

@@ -1,7 +1,11 @@
-"""What a storage engine is: the one interface between the object server and its daemons, and bytes on a disk.
+"""What a storage engine is: the interface between the object server and its daemons, and bytes on a device.
 
-An engine decides how objects lie on a device. Whatever it does, a name that has been settled survives a crash, one that
-has not is there whole or not at all, and nothing that is needed is removed before what replaces it is settled.
+An engine decides how objects lie on a device. Whatever it does, a version that has been made durable survives a crash,
+one that has not is there whole or not at all, and nothing that is needed is removed before what replaces it is durable.
+
+A device is opened once in each process and used through three interfaces: `ServingStore` answers requests,
+`ReplicationStore` compares and exchanges versions, `MaintenanceStore` verifies and tidies. A version is known by its
+name, such as "1234567890.12345.data" (see `versions`): a value that devices compare, however an engine stores it.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +16,7 @@ from msgspec import Struct
 
 from objstore.errors import StoreError
 from objstore.http.messages import Body
+from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.versions import ObjectVersions
 from objstore.policies import Policy
@@ -19,15 +24,14 @@ from objstore.runtime import Runtime
 
 
 class Location(Struct, frozen=True, gc=False):
-    """Where one object lies: the device's folder, the policy, the partition, the path's hash in hex.
+    """Where one object lies on a device: the policy, the partition, the path's hash in hex.
 
     `name` is the object's path, "/account/container/object", which must be the one in its metadata.
 
-    While the ring's part power is increased, files of the object may also lie in the partitions `others`, and every new
-    one gets a name in `linked`, too, if that is not empty: see `powers`.
+    While the ring's part power is increased, versions of the object may also lie in the partitions `others`, and every
+    new one is stored in `linked` as well, if that is not empty: see `part_power`.
     """
 
-    device: str
     policy: Policy
     partition: str
     hash: str
@@ -114,7 +118,7 @@ class PendingCommit(Protocol):
         """Make it durable, then remove what it replaces. Raises OSError: then it may or may not last."""
 
 
-class Upload(Protocol):
+class ObjectUpload(Protocol):
     """A body on its way in. Nothing of it is kept unless it is committed."""
 
     size: int
@@ -133,8 +137,10 @@ class Upload(Protocol):
         """Forget it; does nothing after `commit`."""
 
 
-class StorageEngine(Protocol):
-    """How objects lie on a device. All methods may wait; all raise OSError when the device fails."""
+class ServingStore(Protocol):
+    """What requests of clients need. All methods may wait; all raise OSError when the device fails."""
+
+    path: str
 
     def look(self, location: Location) -> ObjectVersions:
         """What is stored of the object, without opening it."""
@@ -142,7 +148,7 @@ class StorageEngine(Protocol):
     def open(self, location: Location, current: ObjectVersions | None = None) -> StoredObject | Missing:
         """The newest version for reading, given `current` if the caller has just looked; raises ObjectCorrupt."""
 
-    def create(self, location: Location, current: ObjectVersions, length: int | None) -> Upload:
+    def create(self, location: Location, current: ObjectVersions, length: int | None) -> ObjectUpload:
         """Begin a new version that will replace `current`; `length` is announced, None if not known."""
 
     def write_tombstone(
@@ -153,17 +159,21 @@ class StorageEngine(Protocol):
     def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingCommit:
         """Lay new metadata over the object. Raises AlreadyStored."""
 
-    def partitions(self, device: str, policy: Policy) -> list[str]:
-        """The numbers of the partitions a device holds anything of, in no order. Blocks, as the next three do."""
+    def quarantine(self, location: Location, reason: str) -> None:
+        """Move all versions of the object to where nothing but an operator finds them."""
 
-    def suffix_digests(
-        self,
-        device: str,
-        policy: Policy,
-        partition: str,
-        now: float,
-        reclaim_before: str,
-        part_power: int | None = None,
+
+class ReplicationStore(Protocol):
+    """What devices compare and exchange. Methods block, but for `export` and `make_durable`; all raise OSError."""
+
+    def partitions(self, policy: Policy) -> list[str]:
+        """The numbers of the partitions that hold anything, in no order."""
+
+    def suffixes(self, policy: Policy, partition: str) -> list[str]:
+        """The suffixes (last three digits of hashes) of which a partition may hold anything."""
+
+    def digests(
+        self, policy: Policy, partition: str, now: float, reclaim_before: str, part_power: int | None = None
     ) -> PartitionDigests:
         """A digest for each suffix of a partition; equal exactly where two devices hold the same versions.
 
@@ -171,55 +181,87 @@ class StorageEngine(Protocol):
         in the partition by another power than `part_power`, if that is given. `now` is in seconds since the epoch.
         """
 
-    def suffixes(self, device: str, policy: Policy, partition: str) -> list[str]:
-        """The suffixes of which a partition may hold anything."""
-
     def objects(
-        self, device: str, policy: Policy, partition: str, suffix: str, part_power: int | None = None
+        self, policy: Policy, partition: str, suffix: str, part_power: int | None = None
     ) -> dict[str, ObjectVersions]:
         """What there is of each object of a suffix, by the hash of its path; of those that belong to the partition by
         this part power, if one is given."""
 
-    def link(
-        self, device: str, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]
-    ) -> list[str]:
-        """Give files of an object that lie in one partition their names in another as well, not durably yet.
+    def export(self, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
+        """One version of an object as it is stored, None when it is not there; raises ObjectCorrupt."""
 
-        Those that are gone by now are passed over. Returns those whose names stand for other files there. Blocks.
-        """
+    def remove(self, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
+        """Remove versions of an object that other devices hold, or that nobody needs."""
 
-    def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
-        """One file of an object as it is stored, None when it is not there; raises ObjectCorrupt."""
+    def make_durable(self, policy: Policy, partition: str) -> None:
+        """Make durable all versions that can be seen now on the device, if it has the partition."""
+
+
+class MaintenanceStore(Protocol):
+    """What the auditor and the relinker need. Methods block, but for `verify`; all raise OSError."""
 
     def verify(
-        self, device: str, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
+        self, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
     ) -> ObjectMetadata | PostedMetadata | TombstoneMetadata | None:
-        """The metadata of a file whose every byte has been read and found right, None when it is not there.
+        """The metadata of a version whose every byte has been read and found right, None when it is not there.
 
         `spend` is told how many bytes come next and may wait; without it the body is not read, only measured. What was
         not in the page cache is not left there. Raises ObjectCorrupt.
         """
 
-    def strays(self, device: str, policy: Policy, partition: str, suffix: str) -> list[str]:
-        """What lies in a suffix and cannot be found by anybody. Blocks."""
+    def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:
+        """Quarantine what lies in a suffix and cannot be found by anybody; how many."""
 
-    def quarantine_stray(self, device: str, policy: Policy, partition: str, suffix: str, name: str) -> None:
-        """Move one of `strays` aside."""
+    def forget_uploads(self, policy: Policy, before: float) -> int:
+        """Remove what uploads have left that were broken off before a moment, in seconds; how many."""
 
-    def forget_uploads(self, device: str, policy: Policy, before: float) -> int:
-        """Remove what uploads have left that were broken off before a moment, in seconds; how many. Blocks."""
+    def link(self, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]) -> list[str]:
+        """Let versions of an object that one partition holds be found in another as well, not durably yet.
 
-    def remove(self, device: str, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
-        """Remove files of an object that others hold, or that nobody needs; and folders that are empty then. Blocks."""
-
-    def make_durable(self, device: str, policy: Policy, partition: str) -> None:
-        """Make all names of a device durable that can be seen now, if it has the partition."""
-
-    def quarantine(self, location: Location, reason: str) -> None:
-        """Move all versions of the object to where nothing but an operator finds them."""
+        Those that are gone by now are passed over. Returns those whose names stand for other versions there.
+        """
 
 
-EngineFactory = Callable[[Runtime, int], StorageEngine]
+class DeviceStorage(ServingStore, ReplicationStore, MaintenanceStore, Protocol):
+    """An open device, `path` being its folder."""
+
+    def close(self) -> None:
+        """Let go of the device, which goes out of service or is unmounted; nothing of it is used afterwards."""
+
+
+OpenDevice = Callable[[str], DeviceStorage]
+
+
+class StorageEngine:
+    """The devices of one process, by their folders; each is opened when it is first used, and again after `close`."""
+
+    def __init__(self, open_device: OpenDevice) -> None:
+        self._open_device = open_device
+        self._opened: dict[str, DeviceStorage] = {}
+
+    def device(self, path: str) -> DeviceStorage:
+        """The storage of a device that is in service. Raises OSError."""
+        storage = self._opened.get(path)
+        if storage is None:
+            storage = self._opened[path] = self._open_device(path)
+        return storage
+
+    def in_service(self, devices: DeviceRoot, name: str) -> DeviceStorage:
+        """The storage of a device by its name; one that has gone out of service is closed. Raises DeviceUnavailable."""
+        try:
+            return self.device(devices.path(name))
+        except DeviceUnavailable:
+            self.close(f"{devices.root}/{name}")
+            raise
+
+    def close(self, path: str) -> None:
+        """Close a device if it is open."""
+        storage = self._opened.pop(path, None)
+        if storage is not None:
+            storage.close()
+
+
+EngineFactory = Callable[[Runtime, int], OpenDevice]
 
 _factories: dict[str, EngineFactory] = {}
 
@@ -231,4 +273,4 @@ def register_engine(name: str, factory: EngineFactory) -> None:
 
 def make_engine(name: str, runtime: Runtime, keep_cache_size: int) -> StorageEngine:
     """Bodies longer than `keep_cache_size` bytes do not stay in the page cache. Raises KeyError on unknown names."""
-    return _factories[name](runtime, keep_cache_size)
+    return StorageEngine(_factories[name](runtime, keep_cache_size))

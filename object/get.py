@@ -63,7 +63,7 @@ def head_object(service: ObjectService, request: Request) -> Response:
 def _readable(service: ObjectService, request: Request) -> StoredObject | Response:
     """The object, opened, or the 404."""
     target = service.target(request)
-    stored = service.engine.open(target.location)
+    stored = target.storage.open(target.location)
     if isinstance(stored, Missing):
         return not_found(stored.timestamp)
     if Client.DELETE_AT in stored.info.headers and service.expired(stored) and not ignores_expiry(request):

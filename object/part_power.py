@@ -24,7 +24,7 @@ from typing import Final
 
 from msgspec import structs
 
-from objstore.object.engine import Location, ObjectCorrupt, PendingCommit, StorageEngine
+from objstore.object.engine import DeviceStorage, Location, ObjectCorrupt, PendingCommit
 from objstore.object.versions import ObjectVersions, is_held, resolve_versions
 from objstore.policies import Policy
 from objstore.ring.errors import RingFileError
@@ -83,9 +83,8 @@ def resolve_location(location: Location, ring: Ring | None) -> Location:
 class LocationResolver:
     """Says where an object lies, and sees to it that what was written lies there even if the ring changes meanwhile."""
 
-    def __init__(self, engine: StorageEngine, ring_of: RingOf, threads: ThreadGroup, clock: Clock) -> None:
+    def __init__(self, ring_of: RingOf, threads: ThreadGroup, clock: Clock) -> None:
         """`ring_of` may raise RingFileError: then the partitions of requests are taken as they are."""
-        self._engine = engine
         self._ring_of = ring_of
         self._threads = threads
         self._clock = clock
@@ -105,7 +104,7 @@ class LocationResolver:
         """Where the object is to be looked for and written now."""
         return resolve_location(location, self.ring(location.policy.index))
 
-    def make_durable(self, location: Location, pending_commit: PendingCommit) -> None:
+    def make_durable(self, storage: DeviceStorage, location: Location, pending_commit: PendingCommit) -> None:
         """Make a write to a location durable. Raises OSError.
 
         An upload may take hours. If the ring has changed since it began, the object may be looked for elsewhere now.
@@ -115,10 +114,10 @@ class LocationResolver:
         if now is location or now == location:
             return
         if now.partition != location.partition:
-            relink_to_current(self._engine, self._threads, now, location.partition)
+            relink_to_current(storage, self._threads, now, location.partition)
         elif now.linked and now.linked != location.linked:
-            self._threads.call(link_ahead, self._engine, now)
-            self._engine.make_durable(now.device, now.policy, now.linked)
+            self._threads.call(link_ahead, storage, now)
+            storage.make_durable(now.policy, now.linked)
 
 
 @dataclass(frozen=True)
@@ -139,21 +138,20 @@ class Linked:
     failed: int = 0
 
 
-def link_ahead(engine: StorageEngine, location: Location) -> int:
+def link_ahead(storage: DeviceStorage, location: Location) -> int:
     """Link what counts of an object into the partition it will belong to; how many files lie there that are others.
 
     Not durable yet. Blocks; raises OSError.
     """
     own = structs.replace(location, others=(), linked="")
-    current = engine.look(own)
+    current = storage.look(own)
     wanted = [name for name in current.names if name not in current.obsolete]
-    return len(engine.link(own.device, own.policy, own.partition, location.linked, own.hash, wanted))
+    return len(storage.link(own.policy, own.partition, location.linked, own.hash, wanted))
 
 
 def link_home(
-    engine: StorageEngine,
+    storage: DeviceStorage,
     threads: ThreadGroup,
-    device: str,
     policy: Policy,
     source: str,
     found: dict[str, ObjectVersions],
@@ -162,14 +160,14 @@ def link_home(
     """Link files of objects that `source` holds into their `homes`, by the hash. Not durable yet. Raises OSError."""
     result = Linked()
     for digest, current in found.items():
-        home = Location(device, policy, homes[digest], digest, "")
-        there = threads.call(engine.look, home)
+        home = Location(policy, homes[digest], digest, "")
+        there = threads.call(storage.look, home)
         together = resolve_versions({*current.names, *there.names})
         wanted = [name for name in current.names if name not in together.obsolete]
-        others = threads.call(engine.link, device, policy, source, home.partition, digest, wanted)
-        bad = {name for name in others if not _is_whole(engine, home, name)}
+        others = threads.call(storage.link, policy, source, home.partition, digest, wanted)
+        bad = {name for name in others if not _is_whole(storage, home, name)}
         if bad:  # what was at home is in quarantine, all of it
-            again = threads.call(engine.link, device, policy, source, home.partition, digest, wanted)
+            again = threads.call(storage.link, policy, source, home.partition, digest, wanted)
             bad = set(again)
         result.linked += sum(name not in there.names for name in wanted)
         result.failed += len(bad)
@@ -177,31 +175,31 @@ def link_home(
     return result
 
 
-def remove_linked(engine: StorageEngine, device: str, policy: Policy, source: str, objects: Iterable[Names]) -> int:
+def remove_linked(storage: DeviceStorage, policy: Policy, source: str, objects: Iterable[Names]) -> int:
     """Take names away from `source`, if what is at home, durably, still stands for them; how many. Blocks."""
     count = 0
     for each in objects:
-        there = engine.look(Location(device, policy, each.home, each.digest, ""))
+        there = storage.look(Location(policy, each.home, each.digest, ""))
         names = [name for name in each.names if is_held(name, there)]
-        engine.remove(device, policy, source, each.digest, names)
+        storage.remove(policy, source, each.digest, names)
         count += len(names)
     return count
 
 
-def relink_to_current(engine: StorageEngine, threads: ThreadGroup, location: Location, source: str) -> None:
+def relink_to_current(storage: DeviceStorage, threads: ThreadGroup, location: Location, source: str) -> None:
     """Move what another partition has of an object to where it belongs. Raises OSError."""
-    device, policy = location.device, location.policy
-    current = threads.call(engine.look, structs.replace(location, partition=source, others=(), linked=""))
+    policy = location.policy
+    current = threads.call(storage.look, structs.replace(location, partition=source, others=(), linked=""))
     found = {location.hash: current} if current.names else {}
-    result = link_home(engine, threads, device, policy, source, found, {location.hash: location.partition})
-    engine.make_durable(device, policy, location.partition)
-    threads.call(remove_linked, engine, device, policy, source, result.removable)
+    result = link_home(storage, threads, policy, source, found, {location.hash: location.partition})
+    storage.make_durable(policy, location.partition)
+    threads.call(remove_linked, storage, policy, source, result.removable)
 
 
-def _is_whole(engine: StorageEngine, home: Location, name: str) -> bool:
+def _is_whole(storage: DeviceStorage, home: Location, name: str) -> bool:
     """Read a file to the end; if it is damaged, all of the object is quarantined."""
     try:
-        found = engine.verify(home.device, home.policy, home.partition, home.hash, name, lambda _bytes: None)
+        found = storage.verify(home.policy, home.partition, home.hash, name, lambda _bytes: None)
     except ObjectCorrupt:
         return False
     return found is not None

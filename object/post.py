@@ -16,7 +16,7 @@ def post_object(service: ObjectService, request: Request) -> Response:
     timestamp = timestamp_of(request)
     update_targets = update_targets_of(request, target)
     headers = stored_headers(request, service.allowed_headers)
-    current = service.engine.look(target.location)
+    current = target.storage.look(target.location)
     stored = (service.stored if ignores_expiry(request) else service.live)(target, current)
     if stored is None:
         return not_found(current.timestamp)
@@ -27,7 +27,7 @@ def post_object(service: ObjectService, request: Request) -> Response:
     if after is before:
         return conflict(before.timestamp)
     try:
-        pending_commit = service.engine.write_metadata(target.location, current, posted_metadata(after))
+        pending_commit = target.storage.write_metadata(target.location, current, posted_metadata(after))
     except AlreadyStored:
         return conflict(timestamp)
 

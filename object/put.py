@@ -5,7 +5,7 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.limits import check_upload_size
 from objstore.object.container_updates.sender import update_targets_of
-from objstore.object.engine import AlreadyStored, ObjectInfo, Upload
+from objstore.object.engine import AlreadyStored, ObjectInfo, ObjectUpload
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.receive import agreed_etag, receive
 from objstore.object.requests import StoredHeaders, Target, sorted_metadata, stored_headers, timestamp_of
@@ -24,14 +24,14 @@ def put_object(service: ObjectService, request: Request) -> Response:
     content_type = request.header(Client.CONTENT_TYPE)
     if not content_type:
         raise HttpError(400, "Missing Content-Type header")
-    current = service.engine.look(target.location)
+    current = target.storage.look(target.location)
     if request.header(Client.IF_NONE_MATCH) is not None:
         _refuse_if_present(service, request, target, current)
     if current.timestamp >= timestamp:
         return conflict(current.timestamp)
 
     service.devices.check_space(target.device, length or 0)
-    upload = service.engine.create(target.location, current, length)
+    upload = target.storage.create(target.location, current, length)
     try:
         receive(request.body, upload, request.content_length, service.cluster.limits.max_file_size)
         metadata = _metadata(request, target, timestamp, content_type, headers, upload)
@@ -76,7 +76,7 @@ def _metadata(
     timestamp: str,
     content_type: str,
     headers: StoredHeaders,
-    upload: Upload,
+    upload: ObjectUpload,
 ) -> ObjectMetadata:
     """What to store with a body that has been received. Raises HttpError 400 and 422."""
     trailers = request.trailers

@@ -7,7 +7,7 @@ from objstore.http.bodies import ClientDisconnected
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader, Request
 from objstore.object.buffers import BufferPool
-from objstore.object.engine import Upload
+from objstore.object.engine import ObjectUpload
 from objstore.system.concurrency import Task, spawn
 
 # A body announced as no longer than this is taken in one piece.
@@ -18,7 +18,7 @@ IDLE_BUFFERS: Final = 8
 _buffers: Final = BufferPool(CHUNK_BYTES, IDLE_BUFFERS)
 
 
-def receive(body: BodyReader, upload: Upload, length: int | None, size_max: int) -> None:
+def receive(body: BodyReader, upload: ObjectUpload, length: int | None, size_max: int) -> None:
     """Write the body to the upload. Raises HttpError (408, 413, 499) and OSError.
 
     `length` is what Content-Length says, None for a chunked body.
@@ -31,7 +31,7 @@ def receive(body: BodyReader, upload: Upload, length: int | None, size_max: int)
         raise ClientDisconnected
 
 
-def _receive_stream(body: BodyReader, upload: Upload, size_max: int) -> None:
+def _receive_stream(body: BodyReader, upload: ObjectUpload, size_max: int) -> None:
     """In chunks: while one is hashed and written, the next is received."""
     filling, writing = _buffers.take(), _buffers.take()
     write: Task[None] | None = None

@@ -54,7 +54,8 @@ class ObjectRelinker:
         self._report = PassReport(NAME, context.recon, runtime, "files")
         rate = RateLimiter(config.files_per_second, runtime.clock)
         chosen = frozenset[int]() if choice is None else choice.partitions
-        self._means = Means(engine, runtime, rate, self._report, chosen)
+        self._engine = engine
+        self._means = Means(runtime, rate, self._report, chosen)
         self._cluster = context.cluster
         self._devices = context.devices
         self._rings = context.rings
@@ -121,7 +122,7 @@ class ObjectRelinker:
                 continue
             for name in sorted({device.device for device in ring.devices if self._is_mine(device)}):
                 try:
-                    yield name, self._devices.path(name), policy, ring
+                    yield name, self._engine.in_service(self._devices, name).path, policy, ring
                 except DeviceUnavailable:
                     self._report.count("unavailable")
 
@@ -135,7 +136,15 @@ class ObjectRelinker:
             if task is not None:
                 going_on = note is not None and note.is_of(ring) and not note.ended
                 fresh = Note(ring.part_power, ring.next_part_power)
-                yield DeviceWork(self._means, name, path, policy, ring, task, note if note and going_on else fresh)
+                yield DeviceWork(
+                    self._means,
+                    name,
+                    self._engine.device(path),
+                    policy,
+                    ring,
+                    task,
+                    note if note and going_on else fresh,
+                )
             elif self._choice is None and is_to_be_noted(ring, note):
                 self._note_rest(path, policy, ring)
 

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from objstore.db.reports import PassReport
-from objstore.object.engine import StorageEngine
+from objstore.object.engine import DeviceStorage
 from objstore.object.part_power import Names, is_place, link_home, partition_of, remove_linked
 from objstore.object.relinkstate import Note, RelinkTask, save
 from objstore.object.versions import ObjectVersions
@@ -25,7 +25,6 @@ CLEANUP_ATTEMPTS: Final = 5
 class Means(Struct, frozen=True):
     """What all work shares; only the partitions `chosen` are looked through, all if there are none."""
 
-    engine: StorageEngine
     runtime: Runtime
     rate: RateLimiter
     report: PassReport
@@ -36,9 +35,10 @@ class DeviceWork:
     """One task on the objects of one policy on one device."""
 
     def __init__(
-        self, means: Means, name: str, path: str, policy: Policy, ring: Ring, task: RelinkTask, note: Note
+        self, means: Means, name: str, storage: DeviceStorage, policy: Policy, ring: Ring, task: RelinkTask, note: Note
     ) -> None:
-        self.name, self.path, self.policy, self.task = name, path, policy, task
+        self.name, self.path, self.policy, self.task = name, storage.path, policy, task
+        self._storage = storage
         self._means = means
         self._ring = ring
         self._note = note
@@ -84,8 +84,8 @@ class DeviceWork:
     def _partitions(self) -> Iterator[str]:
         if self._left is None:
             chosen = self._means.chosen
-            engine, call = self._means.engine, self._means.runtime.threads.call
-            found = sorted(call(engine.partitions, self.path, self.policy), key=int, reverse=True)
+            storage, call = self._storage, self._means.runtime.threads.call
+            found = sorted(call(storage.partitions, self.policy), key=int, reverse=True)
             if self.task is RelinkTask.RELINK:
                 found = [number for number in found if int(number) < self._ring.partition_count]
             self.total = len(found)
@@ -94,51 +94,51 @@ class DeviceWork:
 
     def _relink(self, partition: str) -> bool:
         """Link what belongs to a partition into the one or two that it becomes; durable afterwards."""
-        means, engine, call = self._means, self._means.engine, self._means.runtime.threads.call
+        means, storage, call = self._means, self._storage, self._means.runtime.threads.call
         power, following = self._ring.part_power, self._ring.next_part_power
         assert following is not None
-        for suffix in call(engine.suffixes, self.path, self.policy, partition):
-            found = call(engine.objects, self.path, self.policy, partition, suffix, power)
+        for suffix in call(storage.suffixes, self.policy, partition):
+            found = call(storage.objects, self.policy, partition, suffix, power)
             means.rate.acquire(sum(len(current.names) for current in found.values()))
             for digest, current in found.items():
                 target = partition_of(digest, following)
                 wanted = [name for name in current.names if name not in current.obsolete]
                 if target != partition:
-                    taken = call(engine.link, self.path, self.policy, partition, target, digest, wanted)
+                    taken = call(storage.link, self.policy, partition, target, digest, wanted)
                     means.report.count("linked", len(wanted) - len(taken))
                     # What lies there instead is held against this one in the cleanup, when that is its home.
                     means.report.count("differing", len(taken))
-        engine.make_durable(self.path, self.policy, partition)
+        storage.make_durable(self.policy, partition)
         return True
 
     def _clean_up(self, partition: str) -> bool:
         """Bring home what does not belong to a partition; whether nothing of that is left."""
-        means, engine, call = self._means, self._means.engine, self._means.runtime.threads.call
+        means, storage, call = self._means, self._storage, self._means.runtime.threads.call
         for _ in range(CLEANUP_ATTEMPTS):
             removable: list[Names] = []
             is_clean = True
-            for suffix in call(engine.suffixes, self.path, self.policy, partition):
+            for suffix in call(storage.suffixes, self.policy, partition):
                 found, homes = self._misplaced(partition, suffix)
                 if not found:
                     continue
                 is_clean = False
                 means.rate.acquire(sum(len(current.names) for current in found.values()))
-                result = link_home(engine, means.runtime.threads, self.path, self.policy, partition, found, homes)
+                result = link_home(storage, means.runtime.threads, self.policy, partition, found, homes)
                 removable += result.removable
                 means.report.count("linked", result.linked)
                 means.report.count("failed", result.failed)
             if is_clean:
                 return True
-            engine.make_durable(self.path, self.policy, partition)
-            count = call(remove_linked, engine, self.path, self.policy, partition, removable)
+            storage.make_durable(self.policy, partition)
+            count = call(remove_linked, storage, self.policy, partition, removable)
             means.report.count("removed", count)
         means.report.count("failed")
         return False
 
     def _misplaced(self, partition: str, suffix: str) -> tuple[dict[str, ObjectVersions], dict[str, str]]:
         """The objects of a suffix that do not belong to the partition, though once they did or may; and their homes."""
-        engine, call = self._means.engine, self._means.runtime.threads.call
-        found = call(engine.objects, self.path, self.policy, partition, suffix)
+        storage, call = self._storage, self._means.runtime.threads.call
+        found = call(storage.objects, self.policy, partition, suffix)
         homes = {each: partition_of(each, self._ring.part_power) for each in found if is_place(each, partition)}
         homes = {digest: home for digest, home in homes.items() if home != partition}
         return {digest: found[digest] for digest in homes}, homes

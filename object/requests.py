@@ -11,7 +11,7 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import text_of
 from objstore.mounts import DeviceRoot
-from objstore.object.engine import Location
+from objstore.object.engine import DeviceStorage, Location, StorageEngine
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
 from objstore.timestamps import Timestamp
@@ -27,6 +27,7 @@ class Target(Struct, frozen=True, gc=False):
 
     device: str
     path: ResourcePath
+    storage: DeviceStorage
     location: Location
 
 
@@ -37,7 +38,7 @@ class StoredHeaders(Struct, gc=False):
     kept: dict[str, str]
 
 
-def target_of(request: Request, cluster: Cluster, devices: DeviceRoot) -> Target:
+def target_of(request: Request, cluster: Cluster, devices: DeviceRoot, engine: StorageEngine) -> Target:
     """Read /device/partition/account/container/object. Raises HttpError 400, 412, 503 and 507."""
     parts = request.path.split("/", 5)
     if len(parts) < 6 or not (parts[3] and parts[4] and parts[5]):
@@ -52,7 +53,8 @@ def target_of(request: Request, cluster: Cluster, devices: DeviceRoot) -> Target
     except (UnknownPolicy, ValueError):
         raise HttpError(503, f"No storage policy {index!r} here") from None
     digest = cluster.hasher.hexdigest(path)
-    return Target(device, path, Location(devices.path(device), policy, partition, digest, str(path)))
+    storage = engine.in_service(devices, device)
+    return Target(device, path, storage, Location(policy, partition, digest, str(path)))
 
 
 def timestamp_of(request: Request) -> str:

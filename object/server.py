@@ -66,7 +66,7 @@ class ObjectServer(WsgiServer):
         """
         storage = config.storage
         engine = make_engine(storage.engine, runtime, storage.keep_cache_size)
-        locations = LocationResolver(engine, ring_in_use or ring_of, runtime.threads, runtime.clock)
+        locations = LocationResolver(ring_in_use or ring_of, runtime.threads, runtime.clock)
         updates = UpdateBatcher(transport, runtime.log, config.backend.container_update_timeout)
         self._service = ObjectService(
             cluster=cluster,

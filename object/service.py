@@ -28,20 +28,20 @@ class ObjectService(Struct, frozen=True):
 
     def target(self, request: Request) -> Target:
         """The object a request is about. Raises HttpError 400, 412, 503 and 507."""
-        asked = target_of(request, self.cluster, self.devices)
+        asked = target_of(request, self.cluster, self.devices, self.engine)
         location = self.locations.resolve(asked.location)
-        return asked if location is asked.location else Target(asked.device, asked.path, location)
+        return asked if location is asked.location else Target(asked.device, asked.path, asked.storage, location)
 
     def make_durable(self, target: Target, pending_commit: PendingCommit) -> None:
         """Make a write durable where it will be looked for from now on. Raises OSError."""
-        self.locations.make_durable(target.location, pending_commit)
+        self.locations.make_durable(target.storage, target.location, pending_commit)
 
     def stored(self, target: Target, current: ObjectVersions) -> StoredObject | None:
         """What `current` stands for, opened; None when that is nothing, or damaged beyond use."""
         if current.data is None:
             return None
         try:
-            stored = self.engine.open(target.location, current)
+            stored = target.storage.open(target.location, current)
         except ObjectCorrupt:
             return None
         return None if isinstance(stored, Missing) else stored

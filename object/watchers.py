@@ -18,7 +18,7 @@ from msgspec import Struct
 from objstore.config.object import AuditorConfig
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
-from objstore.object.engine import Location, StorageEngine
+from objstore.object.engine import DeviceStorage, Location
 from objstore.object.metadata import ObjectMetadata
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
@@ -34,7 +34,7 @@ class Watcher(Protocol):
     def start(self) -> None:
         """A pass begins."""
 
-    def see_object(self, metadata: ObjectMetadata, location: Location) -> None:
+    def see_object(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:
         """An object as it was stored, and where it lies."""
 
     def end(self) -> dict[str, int]:
@@ -46,7 +46,6 @@ class WatcherParts(Struct, frozen=True):
 
     config: AuditorConfig
     context: DaemonContext
-    engine: StorageEngine
 
 
 WatcherFactory = Callable[[WatcherParts], Watcher]
@@ -90,7 +89,7 @@ class DarkData:
         """Count anew."""
         self._counts.clear()
 
-    def see_object(self, metadata: ObjectMetadata, location: Location) -> None:
+    def see_object(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:
         """Ask the container for the object, unless it is younger than `dark_data_grace_age`."""
         age = self._context.runtime.clock.now() - Timestamp.parse(metadata.timestamp).seconds
         if age < self._parts.config.dark_data_grace_age:
@@ -99,7 +98,7 @@ class DarkData:
         outcome = {True: "listed", False: "dark", None: "unknown"}[listed]
         self._counts[outcome] += 1
         if listed is False:
-            self._handle(metadata, location)
+            self._handle(metadata, storage, location)
 
     def end(self) -> dict[str, int]:
         """How many objects were listed, dark, or of unknown state."""
@@ -125,17 +124,16 @@ class DarkData:
                 return True
         return False if complete else None
 
-    def _handle(self, metadata: ObjectMetadata, location: Location) -> None:
-        engine, runtime = self._parts.engine, self._context.runtime
+    def _handle(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:
+        runtime = self._context.runtime
         action = self._parts.config.dark_data_action
         runtime.log.warning("dark data", name=metadata.name, timestamp=metadata.timestamp, action=action)
         if action == "quarantine":
-            engine.quarantine(location, "no container lists it")
+            storage.quarantine(location, "no container lists it")
         elif action == "delete":
-            names = engine.look(location).names
+            names = storage.look(location).names
             for partition in (location.partition, *location.others):
-                arguments = (location.device, location.policy, partition, location.hash, names)
-                runtime.threads.call(engine.remove, *arguments)
+                runtime.threads.call(storage.remove, location.policy, partition, location.hash, names)
 
 
 def _names(response: BackendResponse, policy: Policy) -> list[str] | None:

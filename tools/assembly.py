@@ -110,7 +110,7 @@ def make_object_auditors(config: ObjectConfig, context: DaemonContext, engine: S
     from objstore.object.auditor import ObjectAuditor
     from objstore.object.watchers import DarkData, WatcherParts, make_watchers
 
-    parts = WatcherParts(config.auditor, context, engine)
+    parts = WatcherParts(config.auditor, context)
     watchers = make_watchers(config.auditor.watchers, {"dark_data": DarkData}, parts)
     full = ObjectAuditor(config.auditor, context, engine, watchers)
     quick = ObjectAuditor(config.auditor, context, engine, None)

@@ -96,7 +96,7 @@ def places_of(
         ReplicaPlace(device, number, _curl(device, partition, path, policy), _ls(device, root, below))
         for device, number in chosen_devices(ring, partition, handoffs)
     ]
-    also = resolve_location(Location("", policy, str(partition), hash_, ""), ring).others if path.is_object else ()
+    also = resolve_location(Location(policy, str(partition), hash_, ""), ring).others if path.is_object else ()
     return ReplicaPlaces(partition, hash_, places, tuple(map(int, also)))
 
 

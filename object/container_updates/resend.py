@@ -10,7 +10,7 @@ def resend_container_update(service: ObjectService, request: Request) -> Respons
     """202 when the container servers in the headers have the update, or it is queued; 404 without such an object."""
     target = service.target(request)
     update_targets = update_targets_of(request, target)
-    current = service.engine.look(target.location)
+    current = target.storage.look(target.location)
     stored = service.stored(target, current)
     if stored is not None:
         stored.close()

@@ -165,5 +165,4 @@ class ContainerUpdateSender(Struct, frozen=True):
         return in_flight
 
     def _in_flight(self, target: Target) -> InFlightUpdates:
-        location = target.location
-        return InFlightUpdates(self, f"{location.device}/{location.policy.async_dir}")
+        return InFlightUpdates(self, f"{target.storage.path}/{target.location.policy.async_dir}")

@@ -97,7 +97,7 @@ class Updater:
         self._devices = context.devices
         self._rings = context.rings
         self._engine = engine
-        self._locations = LocationResolver(engine, context.rings.object, runtime.threads, runtime.clock)
+        self._locations = LocationResolver(context.rings.object, runtime.threads, runtime.clock)
         self._transport = context.transport
         self._runtime = runtime
         self._recon = context.recon
@@ -305,9 +305,9 @@ class Updater:
         if ring is None:
             return False
         device, digest = found.paths[0].rpartition("/async_pending")[0], self._cluster.hasher.digest(path)
-        location = Location(device, policy, str(ring.partition_of(digest)), digest.hex(), str(path))
+        location = Location(policy, str(ring.partition_of(digest)), digest.hex(), str(path))
         try:
-            current = self._runtime.threads.call(self._engine.look, self._locations.resolve(location))
+            current = self._runtime.threads.call(self._engine.device(device).look, self._locations.resolve(location))
         except OSError as error:
             self._failed(device, error)
             return False

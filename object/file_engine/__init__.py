@@ -1,15 +1,19 @@
 """One file per object: the engine registered as "file"."""
 
-from objstore.object.engine import register_engine
+from objstore.object.engine import OpenDevice, register_engine
 from objstore.object.file_engine.disk import Disk
-from objstore.object.file_engine.engine import FileEngine
+from objstore.object.file_engine.engine import FileDevice
 from objstore.runtime import Runtime
 
 
-def _make(runtime: Runtime, keep_cache_size: int) -> FileEngine:
+def _make(runtime: Runtime, keep_cache_size: int) -> OpenDevice:
     unlinked = runtime.metrics.counter("objects_not_linked_ahead", "New files without a name in their next partition")
-    disk = Disk(runtime.flusher, runtime.threads)
-    return FileEngine(disk, runtime.log, keep_cache_size, runtime.random, unlinked.add)
+
+    def open_device(path: str) -> FileDevice:
+        disk = Disk(path, runtime.flusher, runtime.threads)
+        return FileDevice(disk, runtime.log, keep_cache_size, runtime.random, unlinked.add)
+
+    return open_device
 
 
 register_engine("file", _make)

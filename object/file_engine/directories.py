@@ -4,11 +4,23 @@ A writer that finds a hash directory does not know whether the one who made it h
 dirty does, within one process; between processes the order in which a filesystem's journal commits has to do.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 from itertools import count
+from typing import Final
+
+from msgspec import structs
+
+from objstore.logs import Logger
+from objstore.object.engine import Location
+from objstore.object.file_engine.disk import Disk, OpenFile
+from objstore.object.file_engine.layout import hash_directory, suffix_directory
 
 # DEVICE, DATA_DIR, PARTITION, SUFFIX: what lies above a hash directory on its device.
-LEVELS_ABOVE = 4
+LEVELS_ABOVE: Final = 4
+# The relinker removes directories that it finds empty; losing that race this often is not chance.
+LINK_ATTEMPTS: Final = 3
 
 
 class DirtyDirectories:
@@ -45,3 +57,46 @@ class DirtyDirectories:
         for path, number in snapshot.items():
             if self._numbers_of.get(path) == number:
                 del self._numbers_of[path]
+
+
+class NextPartitionLinker:
+    """Gives new files a second name in the partition where they will belong once the part power has been increased.
+
+    A write does not fail for want of it: until the increase the file is found by its first name, and after it in the
+    former partition until the relinker has brought it home. What could not be linked is counted.
+    """
+
+    def __init__(self, disk: Disk, dirty: DirtyDirectories, log: Logger, count_failure: Callable[[], None]) -> None:
+        self._disk = disk
+        self._dirty = dirty
+        self._log = log
+        self._count_failure = count_failure
+
+    def link(self, file: OpenFile, location: Location, name: str) -> str:
+        """Name a file in `location.linked` as well; the directory that got the name, "" if none did."""
+        if not location.linked:
+            return ""
+        ahead = structs.replace(location, partition=location.linked, others=(), linked="")
+        path = hash_directory(self._disk.path, ahead)
+        try:
+            self._link(file, path, suffix_directory(self._disk.path, ahead), name)
+        except OSError as error:
+            self._log.warning("not linked into the next partition", name=location.name, path=path, error=str(error))
+            self._count_failure()
+            return ""
+        return path
+
+    def _link(self, file: OpenFile, path: str, above: str, name: str) -> None:
+        for attempt in range(1, LINK_ATTEMPTS + 1):
+            made = self._disk.make_directories(path)
+            self._dirty.note(made)
+            if not made:
+                self._disk.touch(above)  # what digests go by: see `suffixes`
+            try:
+                self._disk.link(file, self._disk.open_directory(path), name)
+                return
+            except FileExistsError:
+                return  # the relinker was faster
+            except FileNotFoundError:
+                if attempt == LINK_ATTEMPTS:
+                    raise

@@ -52,9 +52,10 @@ class OpenFile:
 
 
 class Disk:
-    """The calls, on whatever device a path leads to. All raise OSError."""
+    """The calls on one device, `path` being its folder. All raise OSError."""
 
-    def __init__(self, flusher: Flusher, threads: ThreadGroup) -> None:
+    def __init__(self, path: str, flusher: Flusher, threads: ThreadGroup) -> None:
+        self.path: Final = path
         self._flusher = flusher
         self._threads = threads
         self._scratch = memoryview(bytearray(INLINE_BYTES_MAX))
@@ -287,8 +288,12 @@ class Disk:
 
     def move_aside(self, path: str, target: str) -> str:
         """Move a directory, durably; returns where it went, "" when it was not there."""
+        return self._threads.call(self.move_aside_here, path, target)
+
+    def move_aside_here(self, path: str, target: str) -> str:
+        """As `move_aside`, for callers that are on a thread already."""
         try:
-            return self._threads.call(files.move_aside, path, target)
+            return files.move_aside(path, target)
         except FileNotFoundError:
             return ""
 

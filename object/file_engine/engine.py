@@ -7,6 +7,8 @@ from functools import partial
 from random import Random
 from typing import Final, TypeVar
 
+from msgspec import structs
+
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM
 from objstore.object.engine import (
@@ -18,9 +20,7 @@ from objstore.object.engine import (
     PartitionDigests,
     PendingCommit,
 )
-from objstore.object.file_engine.ahead import NextPartitionLinker
-from objstore.object.file_engine.converting import convert
-from objstore.object.file_engine.directories import DirtyDirectories
+from objstore.object.file_engine.directories import DirtyDirectories, NextPartitionLinker
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import (
     digests_record,
@@ -31,7 +31,7 @@ from objstore.object.file_engine.layout import (
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
-from objstore.object.file_engine.writing import FileUpload, NewFile, PendingName
+from objstore.object.file_engine.writing import FileUpload, NewFile, PendingName, convert
 from objstore.object.metadata import (
     MetadataCorrupt,
     ObjectMetadata,
@@ -65,8 +65,8 @@ READ_ATTEMPTS: Final = 3
 T = TypeVar("T")
 
 
-class FileEngine:
-    """See StorageEngine for what each method does."""
+class FileDevice:
+    """A device on which each object is a file of its own. DeviceStorage says what each method does."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class FileEngine:
 
         `count_unlinked` is called when a new file could not be linked into the partition it will belong to.
         """
+        self.path = disk.path
         self._disk = disk
         self._log = log
         self._keep_cache_size = keep_cache_size
@@ -88,15 +89,15 @@ class FileEngine:
         self._ahead = NextPartitionLinker(disk, self._dirty, log, count_unlinked)
 
     def look(self, location: Location) -> ObjectVersions:
-        """See StorageEngine."""
+        """See DeviceStorage."""
         if not location.others:
-            return resolve_versions(self._disk.names(hash_directory(location)))
-        own, *others = hash_directories(location)
+            return resolve_versions(self._disk.names(hash_directory(self._disk.path, location)))
+        own, *others = hash_directories(self._disk.path, location)
         # The relinker may move a file meanwhile, from any of them to another: it is seen before or afterwards.
         return resolve_versions({name for directory in (*others, own, *others) for name in self._disk.names(directory)})
 
     def open(self, location: Location, current: ObjectVersions | None = None) -> FileObject | Missing:
-        """See StorageEngine."""
+        """See DeviceStorage."""
         for _ in range(OPEN_ATTEMPTS):
             if current is None:
                 current = self.look(location)
@@ -128,7 +129,7 @@ class FileEngine:
 
     def _opened(self, location: Location, name: str) -> OpenFile:
         """One file of an object, wherever it lies. Raises FileNotFoundError when that is nowhere, OSError."""
-        own, *others = hash_directories(location)
+        own, *others = hash_directories(self._disk.path, location)
         try:
             return self._disk.open(f"{own}/{name}")
         except FileNotFoundError:
@@ -183,7 +184,7 @@ class FileEngine:
         return decode_trailer(kind, decoded, content), decoded.length
 
     def create(self, location: Location, current: ObjectVersions, length: int | None) -> FileUpload:
-        """See StorageEngine."""
+        """See DeviceStorage."""
         return FileUpload(self._disk, self._new(location, current), length)
 
     def _new(self, location: Location, current: ObjectVersions) -> NewFile:
@@ -192,7 +193,7 @@ class FileEngine:
     def write_tombstone(
         self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
     ) -> PendingCommit:
-        """See StorageEngine."""
+        """See DeviceStorage."""
         try:
             new = self._new(location, current)
             self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
@@ -206,7 +207,7 @@ class FileEngine:
             return converted
 
     def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingName:
-        """See StorageEngine."""
+        """See DeviceStorage."""
         new = self._new(location, current)
         encoded = encode(posted, 0)
         if encoded.trailer:
@@ -215,49 +216,46 @@ class FileEngine:
         self._disk.flush(new.file)
         return new.publish(meta_name(posted.timestamp, posted.content_type_timestamp))
 
-    def partitions(self, device: str, policy: Policy) -> list[str]:
-        """See StorageEngine."""
-        return self._inventory.partitions(f"{device}/{policy.data_dir}")
+    def partitions(self, policy: Policy) -> list[str]:
+        """See DeviceStorage."""
+        return self._inventory.partitions(f"{self.path}/{policy.data_dir}")
 
-    def suffix_digests(
+    def digests(
         self,
-        device: str,
         policy: Policy,
         partition: str,
         now: float,
         reclaim_before: str,
         part_power: int | None = None,
     ) -> PartitionDigests:
-        """See StorageEngine."""
-        record = digests_record(device, policy, partition)
-        directory = f"{device}/{policy.data_dir}/{partition}"
+        """See DeviceStorage."""
+        record = digests_record(self.path, policy, partition)
+        directory = f"{self.path}/{policy.data_dir}/{partition}"
         return self._inventory.digests(directory, record, now, reclaim_before, part_power)
 
-    def suffixes(self, device: str, policy: Policy, partition: str) -> list[str]:
-        """See StorageEngine."""
-        return self._inventory.suffixes(f"{device}/{policy.data_dir}/{partition}")
+    def suffixes(self, policy: Policy, partition: str) -> list[str]:
+        """See DeviceStorage."""
+        return self._inventory.suffixes(f"{self.path}/{policy.data_dir}/{partition}")
 
     def objects(
-        self, device: str, policy: Policy, partition: str, suffix: str, part_power: int | None = None
+        self, policy: Policy, partition: str, suffix: str, part_power: int | None = None
     ) -> dict[str, ObjectVersions]:
-        """See StorageEngine."""
-        return self._inventory.objects(f"{device}/{policy.data_dir}/{partition}", suffix, part_power)
+        """See DeviceStorage."""
+        return self._inventory.objects(f"{self.path}/{policy.data_dir}/{partition}", suffix, part_power)
 
-    def link(
-        self, device: str, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]
-    ) -> list[str]:
-        """See StorageEngine."""
-        top = f"{device}/{policy.data_dir}"
+    def link(self, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]) -> list[str]:
+        """See DeviceStorage."""
+        top = f"{self.path}/{policy.data_dir}"
         return self._inventory.link(f"{top}/{source}", f"{top}/{target}", digest, names)
 
-    def remove(self, device: str, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
-        """See StorageEngine."""
-        self._inventory.remove(f"{device}/{policy.data_dir}/{partition}", digest, names)
+    def remove(self, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
+        """See DeviceStorage."""
+        self._inventory.remove(f"{self.path}/{policy.data_dir}/{partition}", digest, names)
 
-    def make_durable(self, device: str, policy: Policy, partition: str) -> None:
-        """See StorageEngine."""
-        directory = f"{device}/{policy.data_dir}/{partition}"
-        snapshot = self._dirty.snapshot(self._dirty.below(device))
+    def make_durable(self, policy: Policy, partition: str) -> None:
+        """See DeviceStorage."""
+        directory = f"{self.path}/{policy.data_dir}/{partition}"
+        snapshot = self._dirty.snapshot(self._dirty.below(self.path))
         try:
             opened = self._disk.open_directory(directory)
         except FileNotFoundError:
@@ -265,11 +263,11 @@ class FileEngine:
         self._disk.flush_all(opened)
         self._dirty.mark_durable(snapshot)
 
-    def export(self, device: str, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
-        """See StorageEngine."""
+    def export(self, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
+        """See DeviceStorage."""
         file_name = parse_name(name)
-        location = Location(device, policy, partition, digest, "")
-        directory = hash_directory(location)
+        location = Location(policy, partition, digest, "")
+        directory = hash_directory(self._disk.path, location)
 
         def read() -> Exported | None:
             if isinstance(file_name, DataFile):
@@ -289,43 +287,42 @@ class FileEngine:
 
     def _exported_data(self, location: Location, directory: str, data_file: DataFile) -> Exported:
         named, _ = self._metadata(ObjectMetadata, self._disk.open(f"{directory}/{data_file.name}"))
-        known = Location(location.device, location.policy, location.partition, location.hash, named.name)
+        known = structs.replace(location, name=named.name)
         body = self._open(known, ObjectVersions(data=data_file, names=(data_file.name,)))
         return Exported(body.info.data, body)
 
     def verify(
-        self, device: str, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
+        self, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
     ) -> AnyMetadata | None:
-        """See StorageEngine."""
-        location = Location(device, policy, partition, digest, "")
-        path = f"{hash_directory(location)}/{name}"
+        """See DeviceStorage."""
+        location = Location(policy, partition, digest, "")
+        path = f"{hash_directory(self._disk.path, location)}/{name}"
         verify = partial(Scrub(self._disk, self._metadata).verify, path, parse_name(name), spend)
         try:
             return self._read_with_retry(verify, location, name)
         except FileNotFoundError:
             return None
 
-    def strays(self, device: str, policy: Policy, partition: str, suffix: str) -> list[str]:
-        """See StorageEngine."""
-        directory = f"{device}/{policy.data_dir}/{partition}/{suffix}"
-        return [name for name in self._disk.names(directory) if not is_hash_of(suffix, name)]
+    def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:
+        """See DeviceStorage."""
+        directory = f"{self.path}/{policy.data_dir}/{partition}/{suffix}"
+        strays = [name for name in self._disk.names(directory) if not is_hash_of(suffix, name)]
+        for name in strays:
+            path = f"{directory}/{name}"
+            went = self._disk.move_aside_here(path, f"{self.path}/quarantined/{policy.data_dir}/{name}")
+            if went:
+                self._log.error("object quarantined", name=path, reason="it lies in a wrong place", moved_to=went)
+        return len(strays)
 
-    def quarantine_stray(self, device: str, policy: Policy, partition: str, suffix: str, name: str) -> None:
-        """See StorageEngine."""
-        path = f"{device}/{policy.data_dir}/{partition}/{suffix}/{name}"
-        went = self._disk.move_aside(path, f"{device}/quarantined/{policy.data_dir}/{name}")
-        if went:
-            self._log.error("object quarantined", name=path, reason="it lies in a wrong place", moved_to=went)
-
-    def forget_uploads(self, device: str, policy: Policy, before: float) -> int:
-        """See StorageEngine."""
-        directory = f"{device}/{policy.tmp_dir}"
+    def forget_uploads(self, policy: Policy, before: float) -> int:
+        """See DeviceStorage."""
+        directory = f"{self.path}/{policy.tmp_dir}"
         return self._disk.remove_older(directory, before)
 
     def quarantine(self, location: Location, reason: str) -> None:
-        """See StorageEngine."""
-        for directory in hash_directories(location):
-            went = self._disk.move_aside(directory, quarantine_directory(location))
+        """See DeviceStorage."""
+        for directory in hash_directories(self._disk.path, location):
+            went = self._disk.move_aside(directory, quarantine_directory(self._disk.path, location))
             if went:
                 self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
 
@@ -335,3 +332,6 @@ class FileEngine:
         if not name or name in live_names(self.look(location)):
             self.quarantine(location, reason)
         return ObjectCorrupt(location.name, reason)
+
+    def close(self) -> None:
+        """See DeviceStorage. Files that are being read or written stay open until that has ended."""

@@ -8,14 +8,16 @@ The directories above that are new are flushed with the name, whoever made them;
 has while the part power is increased.
 """
 
+from __future__ import annotations
+
 import errno
+from contextlib import suppress
 from typing import Final
 
 from xxhash import xxh3_128
 
 from objstore.object.engine import AlreadyStored, Location
-from objstore.object.file_engine.ahead import NextPartitionLinker
-from objstore.object.file_engine.directories import DirtyDirectories
+from objstore.object.file_engine.directories import DirtyDirectories, NextPartitionLinker
 from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import (
     hash_directories,
@@ -23,8 +25,8 @@ from objstore.object.file_engine.layout import (
     suffix_directory,
     temporary_directory,
 )
-from objstore.object.metadata import ObjectMetadata, encode
-from objstore.object.versions import ObjectVersions, data_name, resolve_versions
+from objstore.object.metadata import ObjectMetadata, TombstoneMetadata, encode
+from objstore.object.versions import ObjectVersions, data_name, resolve_versions, tombstone_name
 from objstore.system.concurrency import monotonic
 
 # Other processes remove directories they find empty; losing that race this often is not chance.
@@ -63,7 +65,7 @@ class PendingName:
 
     def make_durable(self) -> None:
         """See PendingCommit."""
-        above, ahead = self._dirty.above(hash_directory(self._location)), self._ahead
+        above, ahead = self._dirty.above(hash_directory(self._disk.path, self._location)), self._ahead
         snapshot = self._dirty.snapshot((*above, *self._dirty.above(ahead)) if ahead else above)
         self._disk.flush_names(self._directory, [*snapshot, ahead] if ahead else snapshot)
         self._dirty.mark_durable(snapshot)
@@ -71,7 +73,7 @@ class PendingName:
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
             for obsolete in resolve_versions((*self._standing.names, self._name)).obsolete:
-                for path in hash_directories(self._location):
+                for path in hash_directories(self._disk.path, self._location):
                     self._disk.discard(f"{path}/{obsolete}")
 
 
@@ -97,7 +99,7 @@ class NewFile:
         self.file = self._create()
 
     def _create(self) -> OpenFile:
-        directory = suffix_directory(self._location)
+        directory = suffix_directory(self._disk.path, self._location)
         for _ in range(RACE_ATTEMPTS):
             try:
                 unnamed = self._disk.create_unnamed(directory)
@@ -106,17 +108,17 @@ class NewFile:
                 self._dirty.note(self._disk.make_directories(directory))
         else:
             raise FileNotFoundError(errno.ENOENT, "it is removed again and again", directory)
-        return unnamed or self._disk.create_named(temporary_directory(self._location))
+        return unnamed or self._disk.create_named(temporary_directory(self._disk.path, self._location))
 
     def publish(self, name: str) -> PendingName:
         """Link the finished file into the hash directory, made if need be. Raises AlreadyStored and OSError."""
-        disk, path = self._disk, hash_directory(self._location)
+        disk, path = self._disk, hash_directory(self._disk.path, self._location)
         made: list[str] = []
         if not self._standing.names:
             made = disk.make_directories(path)
             self._dirty.note(made)
         if not made:
-            disk.touch(suffix_directory(self._location))
+            disk.touch(suffix_directory(self._disk.path, self._location))
         announced = monotonic()
         for _ in range(RACE_ATTEMPTS):
             try:
@@ -133,7 +135,7 @@ class NewFile:
         ahead = self._ahead.link(self.file, self._location, name)
         self.file.close()
         if monotonic() - announced > ANNOUNCED_SECONDS:
-            disk.touch(suffix_directory(self._location))
+            disk.touch(suffix_directory(self._disk.path, self._location))
         return PendingName(disk, self._dirty, self._location, directory, ahead, name, self._standing)
 
 
@@ -152,7 +154,7 @@ class FileUpload:
             disk.preallocate(new.file, length)
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """See Upload."""
+        """See ObjectUpload."""
         assert self._new is not None
         self._writing = True
         self._disk.write(self._new.file, chunk, self.size, self._hasher)
@@ -161,11 +163,11 @@ class FileUpload:
 
     @property
     def checksum(self) -> str:
-        """See Upload."""
+        """See ObjectUpload."""
         return self._hasher.hexdigest()
 
     def commit(self, metadata: ObjectMetadata) -> PendingName:
-        """See Upload."""
+        """See ObjectUpload."""
         new, self._new = self._new, None
         assert new is not None
         encoded = encode(metadata, self.size)
@@ -179,8 +181,48 @@ class FileUpload:
         return new.publish(data_name(metadata.timestamp))
 
     def abort(self) -> None:
-        """See Upload."""
+        """See ObjectUpload."""
         # A write that was broken off may go on in its thread: then the file goes with the last reference to it.
         if self._new is not None and not self._writing:
             self._new.file.close()
         self._new = None
+
+
+class ConvertedFile:
+    """A data file that has become a tombstone, since there is no room for one: its new name is not yet durable.
+
+    A file needs an inode, and a name of some length in its attribute a block; a full filesystem has neither. Renaming
+    needs nothing, and the name of a tombstone says all. Once that is durable, emptying the file gives its room back.
+    """
+
+    __slots__ = ("_disk", "_path", "_pending_commit", "_tombstone")
+
+    def __init__(self, disk: Disk, pending_commit: PendingName, path: str, tombstone: TombstoneMetadata) -> None:
+        self._disk = disk
+        self._pending_commit = pending_commit
+        self._path = path
+        self._tombstone = tombstone
+
+    def make_durable(self) -> None:
+        """See PendingCommit. Who still reads the body that is deleted finds it cut off."""
+        self._pending_commit.make_durable()
+        # It is a tombstone already: a newer write may have removed it, and who reads it knows what it was.
+        with suppress(OSError):
+            self._disk.replace_content(self._path, encode(self._tombstone, 0).attribute)
+
+
+def convert(
+    disk: Disk, dirty: DirtyDirectories, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+) -> ConvertedFile | None:
+    """Make a tombstone of the data file; None where there is none, or it has other names. Raises OSError."""
+    if current.data is None or location.others or location.linked:
+        return None
+    path, name = hash_directory(disk.path, location), tombstone_name(tombstone.timestamp)
+    disk.touch(suffix_directory(disk.path, location))
+    try:
+        directory = disk.open_directory(path)
+        disk.rename(f"{path}/{current.data.name}", f"{path}/{name}")
+    except FileNotFoundError:
+        return None  # replaced meanwhile
+    pending_commit = PendingName(disk, dirty, location, directory, "", name, current)
+    return ConvertedFile(disk, pending_commit, f"{path}/{name}", tombstone)

@@ -13,7 +13,7 @@ from objstore.http.errors import HttpError
 from objstore.http.transport import NodeFailure
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
-from objstore.object.engine import Location, ObjectCorrupt, StorageEngine
+from objstore.object.engine import DeviceStorage, Location, ObjectCorrupt
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.client import ReplicaFailed, ReplicationClient, Spend
 from objstore.object.replication.messages import FILES_MAX, Names, TransferResult
@@ -70,7 +70,7 @@ class Partition:
     deleted meanwhile it then `defers`, as long as some primary cannot be asked.
     """
 
-    engine: StorageEngine
+    storage: DeviceStorage
     cluster: Cluster
     devices: DeviceRoot
     runtime: Runtime
@@ -154,7 +154,7 @@ class Partition:
                     continue
             self.spend_files(len(some))
             sent: Files = []
-            stream = frames(self.engine, place.device, place.policy, place.partition, some, self._log)
+            stream = frames(self.storage, place.policy, place.partition, some, self._log)
 
             def pieces(stream: object = stream, sent: Files = sent) -> Iterator[bytes | memoryview]:
                 for file, content in stream:  # type: ignore[attr-defined]
@@ -178,7 +178,7 @@ class Partition:
             for digest, name in some:
                 names.setdefault(digest, []).append(name)
             body = self.peers.pull(node, self.number, names)
-            receiver = Receiver(self.engine, self.cluster, self.devices, self._log, self.place, self.locations)
+            receiver = Receiver(self.storage, self.cluster, self.devices, self._log, self.place, self.locations)
             try:
                 outcomes = receiver.receive(body)
             except HttpError as error:
@@ -209,7 +209,7 @@ class Partition:
         obsolete = {digest: current.obsolete for digest, current in objects.items() if current.obsolete}
         if obsolete:
             # What makes a file obsolete may be another's name that is not durable yet.
-            self.engine.make_durable(self.place.device, self.place.policy, self.place.partition)
+            self.storage.make_durable(self.place.policy, self.place.partition)
             self._remove_all(obsolete)
 
     def _remove_all(self, names: Mapping[str, Sequence[str]]) -> None:
@@ -217,7 +217,7 @@ class Partition:
 
         def remove() -> None:
             for digest, group in names.items():
-                self.engine.remove(place.device, place.policy, place.partition, digest, group)
+                self.storage.remove(place.policy, place.partition, digest, group)
 
         self.runtime.threads.call(remove)
 
@@ -227,7 +227,7 @@ class Partition:
         if not objects:
             return
         # What makes a file obsolete may be another's name that is not durable yet.
-        self.engine.make_durable(self.place.device, self.place.policy, self.place.partition)
+        self.storage.make_durable(self.place.policy, self.place.partition)
         old = [digest for digest, current in objects.items() if is_forgettable(current, self.reclaim_before)]
         lingering = self.runtime.threads.call(self._lingering, old)
         forgotten: dict[str, Sequence[str]] = {}
@@ -248,7 +248,7 @@ class Partition:
         found = set()
         for digest in digests:
             numbers = {partition_of(digest, each) for each in adjacent_powers(power)} - {place.partition}
-            if any(self.engine.look(Location(place.device, place.policy, n, digest, "")).names for n in numbers):
+            if any(self.storage.look(Location(place.policy, n, digest, "")).names for n in numbers):
                 found.add(digest)
         return found
 
@@ -279,14 +279,14 @@ class Partition:
         for digest, current in self._objects(every).items():
             others = [known_names(listing.names, digest) for listing in listings]
             if digest in strange and is_stale(current, others, self.away_since):
-                location = Location(place.device, place.policy, place.partition, digest, digest)
-                self.engine.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")
+                location = Location(place.policy, place.partition, digest, digest)
+                self.storage.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")
                 self.report.count("stranded")
         return True
 
     def _suffixes(self) -> list[str]:
         place = self.place
-        return self.runtime.threads.call(self.engine.suffixes, place.device, place.policy, place.partition)
+        return self.runtime.threads.call(self.storage.suffixes, place.policy, place.partition)
 
     def _objects(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
         return self.runtime.threads.call(self._look, suffixes)
@@ -294,7 +294,7 @@ class Partition:
     def _look(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
         place, found = self.place, {}
         for suffix in suffixes:
-            found.update(self.engine.objects(place.device, place.policy, place.partition, suffix, place.part_power))
+            found.update(self.storage.objects(place.policy, place.partition, suffix, place.part_power))
         return found
 
 

@@ -14,7 +14,7 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
-from objstore.object.engine import AlreadyStored, Location, PendingCommit, StorageEngine
+from objstore.object.engine import AlreadyStored, DeviceStorage, Location, PendingCommit
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.frames import Head, read_head, read_piece
@@ -60,7 +60,7 @@ class DevicePartition:
 class Receiver:
     """Stores frames in one partition."""
 
-    engine: StorageEngine
+    storage: DeviceStorage
     cluster: Cluster
     devices: DeviceRoot
     log: Logger
@@ -141,11 +141,13 @@ class Receiver:
             posted = self._metadata(head, PostedMetadata, file.timestamp)
             if head.name != meta_name(posted.timestamp, posted.content_type_timestamp):
                 raise ValueError("name and metadata differ")
-            return self._settled(head, posted.name, lambda at, current: self.engine.write_metadata(at, current, posted))
+            return self._settled(
+                head, posted.name, lambda at, current: self.storage.write_metadata(at, current, posted)
+            )
         if isinstance(file, Tombstone):
             tombstone = self._metadata(head, TombstoneMetadata, file.timestamp)
             return self._settled(
-                head, tombstone.name, lambda at, current: self.engine.write_tombstone(at, current, tombstone)
+                head, tombstone.name, lambda at, current: self.storage.write_tombstone(at, current, tombstone)
             )
         raise ValueError("no such file name")
 
@@ -154,18 +156,18 @@ class Receiver:
         if metadata.size != head.size:
             raise ValueError("the size differs from its metadata")
         location = self._location(head, metadata.name)
-        current = self.engine.look(location)
+        current = self.storage.look(location)
         if is_held(head.name, current):
             return self._held(head, current)
         self.devices.check_space(self.place.device_name, head.size)
-        upload = self.engine.create(location, current, head.size)
+        upload = self.storage.create(location, current, head.size)
         try:
             feed(upload.write)
             if upload.checksum != metadata.checksum:
                 raise ValueError("the body does not match its checksum")
-            self.locations.make_durable(location, upload.commit(metadata))
+            self.locations.make_durable(self.storage, location, upload.commit(metadata))
         except AlreadyStored:
-            self.engine.make_durable(location.device, location.policy, location.partition)
+            self.storage.make_durable(location.policy, location.partition)
         finally:
             upload.abort()
         return TransferResult.STORED
@@ -174,13 +176,13 @@ class Receiver:
         self, head: Head, name: str, write: Callable[[Location, ObjectVersions], PendingCommit]
     ) -> TransferResult:
         location = self._location(head, name)
-        current = self.engine.look(location)
+        current = self.storage.look(location)
         if is_held(head.name, current):
             return self._held(head, current)
         try:
-            self.locations.make_durable(location, write(location, current))
+            self.locations.make_durable(self.storage, location, write(location, current))
         except AlreadyStored:
-            self.engine.make_durable(location.device, location.policy, location.partition)
+            self.storage.make_durable(location.policy, location.partition)
         return TransferResult.STORED
 
     @staticmethod
@@ -200,7 +202,7 @@ class Receiver:
             partition_of(head.hash, each) != place.partition for each in (power, *adjacent_powers(power))
         ):
             raise ValueError("it belongs to another partition")
-        return self.locations.resolve(Location(place.device, place.policy, place.partition, head.hash, name))
+        return self.locations.resolve(Location(place.policy, place.partition, head.hash, name))
 
     @staticmethod
     def _metadata(head: Head, kind: type[Metadata], timestamp: str) -> Metadata:

@@ -60,7 +60,7 @@ class ObjectReplicator:
         self._recon = context.recon
         self._is_mine = context.is_mine
         self._engine = engine
-        self._locations = LocationResolver(engine, rings.object, runtime.threads, runtime.clock)
+        self._locations = LocationResolver(rings.object, runtime.threads, runtime.clock)
         self._report = PassReport(NAME, context.recon, runtime, "files")
         self._pass: ReplicationPass | None = None
 
@@ -148,7 +148,7 @@ class ObjectReplicator:
             )
         batches = []
         for policy in self._cluster.policies:
-            partitions = sorted(self._runtime.threads.call(self._engine.partitions, device.path, policy))
+            partitions = sorted(self._runtime.threads.call(self._engine.device(device.path).partitions, policy))
             device.total += len(partitions)
             self._runtime.random.shuffle(partitions)
             for start in range(0, len(partitions), PARTITIONS_AT_ONCE):
@@ -201,7 +201,7 @@ class ObjectReplicator:
         for number in known:
             place = DevicePartition(device.name, device.path, policy, number, ring.part_power)
             partition = Partition(
-                self._engine,
+                self._engine.device(device.path),
                 self._cluster,
                 self._devices,
                 self._runtime,
@@ -229,10 +229,10 @@ class ObjectReplicator:
     ) -> dict[str, PartitionDigests | OSError]:
         """Those of the first partitions, or why there are none of one."""
         found: dict[str, PartitionDigests | OSError] = {}
-        suffixes = 0
+        suffixes, storage = 0, self._engine.device(path)
         for number in partitions:
             try:
-                found[number] = digests = self._engine.suffix_digests(path, policy, number, now, before, part_power)
+                found[number] = digests = storage.digests(policy, number, now, before, part_power)
             except OSError as error:
                 found[number] = error
                 continue

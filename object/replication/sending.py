@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from objstore.logs import Logger
-from objstore.object.engine import ObjectCorrupt, StorageEngine
+from objstore.object.engine import ObjectCorrupt, ReplicationStore
 from objstore.object.replication.frames import head_of
 from objstore.policies import Policy
 
 
 def frames(
-    engine: StorageEngine, device: str, policy: Policy, partition: str, wanted: Iterable[tuple[str, str]], log: Logger
+    storage: ReplicationStore, policy: Policy, partition: str, wanted: Iterable[tuple[str, str]], log: Logger
 ) -> Iterator[tuple[tuple[str, str], Iterator[bytes | memoryview]]]:
     """For each (hash, name) that can be read: it, and its frame in pieces, each valid until the next is asked for.
 
@@ -20,7 +20,7 @@ def frames(
     """
     for digest, name in wanted:
         try:
-            exported = engine.export(device, policy, partition, digest, name)
+            exported = storage.export(policy, partition, digest, name)
         except ObjectCorrupt as corrupt:
             log.warning("damaged object is not sent", object=corrupt.name, reason=corrupt.reason)
             continue

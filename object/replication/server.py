@@ -90,7 +90,7 @@ class ReplicationServer:
         self._receiving: dict[str, Semaphore] = {}
 
     def handle(self, request: Request) -> Response:
-        """CompareResponse one request. Raises HttpError and OSError."""
+        """Answer one request. Raises HttpError and OSError."""
         try:
             kind = ReplicationStep(request.query.get("step", ""))
         except ValueError:
@@ -118,7 +118,7 @@ class ReplicationServer:
         except (UnknownPolicy, ValueError):
             raise HttpError(503, f"No storage policy {index!r} here") from None
         power = self._part_power(request, policy)
-        return DevicePartition(parts[1], self._devices.path(parts[1]), policy, parts[2], power)
+        return DevicePartition(parts[1], self._engine.in_service(self._devices, parts[1]).path, policy, parts[2], power)
 
     def _part_power(self, request: Request, policy: Policy) -> int | None:
         """By which the partitions of a request are numbered, None if nobody knows. Raises HttpError 409."""
@@ -137,10 +137,10 @@ class ReplicationServer:
     def _answers(self, place: DevicePartition, questions: list[CompareRequest]) -> list[CompareResponse]:
         now = self._runtime.clock.now()
         before = reclaim_before(now, self._reclaim_seconds)
-        answers = []
+        answers, storage = [], self._engine.device(place.device)
         for question in questions:
             partition = str(question.partition)
-            digests = self._engine.suffix_digests(place.device, place.policy, partition, now, before, place.part_power)
+            digests = storage.digests(place.policy, partition, now, before, place.part_power)
             same = digest_of(digests.suffixes) == question.digest
             answers.append(CompareResponse(None if same else digests.suffixes))
         return answers
@@ -159,14 +159,17 @@ class ReplicationServer:
 
     def _listed(self, place: DevicePartition, suffixes: list[str]) -> Names:
         found: Names = {}
+        storage = self._engine.device(place.device)
         for suffix in suffixes:
-            objects = self._engine.objects(place.device, place.policy, place.partition, suffix, place.part_power)
+            objects = storage.objects(place.policy, place.partition, suffix, place.part_power)
             for digest, current in objects.items():
                 found[digest] = list(live_names(current))
         return found
 
     def _push(self, request: Request, place: DevicePartition) -> Response:
-        receiver = Receiver(self._engine, self._cluster, self._devices, self._log, place, self._locations)
+        receiver = Receiver(
+            self._engine.device(place.device), self._cluster, self._devices, self._log, place, self._locations
+        )
         turn = self._receiving.setdefault(place.device_name, Semaphore(RECEIVERS_MAX))
         try:
             turn.acquire(RECEIVER_WAIT_SECONDS)
@@ -179,7 +182,7 @@ class ReplicationServer:
 
     def _pull(self, request: Request, place: DevicePartition) -> Response:
         wanted = flattened(self._names(request))
-        stream = frames(self._engine, place.device, place.policy, place.partition, wanted, self._log)
+        stream = frames(self._engine.device(place.device), place.policy, place.partition, wanted, self._log)
         return Response(200, {Client.CONTENT_TYPE: "application/octet-stream"}, FrameBody(stream))
 
     def _confirm(self, request: Request, place: DevicePartition) -> Response:
@@ -187,7 +190,7 @@ class ReplicationServer:
         asked = self._names(request)
         held = self._runtime.threads.call(self._held, place, asked)
         # What is seen may be about to be settled by another process.
-        self._engine.make_durable(place.device, place.policy, place.partition)
+        self._engine.device(place.device).make_durable(place.policy, place.partition)
         return _json(held)
 
     def _held(self, place: DevicePartition, asked: Names) -> Names:

@@ -38,7 +38,7 @@ def settled_after_the_answer() -> None:
     def make_durable(self: Any) -> None:
         self._directory.close()
         for obsolete in versions.resolve_versions((*self._standing.names, self._name)).obsolete:
-            self._disk.unlink(f"{hash_directory(self._location)}/{obsolete}")
+            self._disk.unlink(f"{hash_directory(self._disk.path, self._location)}/{obsolete}")
 
     replace("make_durable", make_durable, writing.PendingName)
 
@@ -53,7 +53,7 @@ def checksums_are_not_checked() -> None:
     """Whatever lies on the disk is sent."""
 
     def read(self: Any) -> bytes:
-        body: bytes = self._disk.read(self._file, self.description.data.size, 0)
+        body: bytes = self._disk.read(self._file, self.info.data.size, 0)
         self.close()
         return body
 
@@ -175,7 +175,7 @@ def tombstones_are_dropped_early() -> None:
     def make_durable(self: Any) -> None:
         real(self)
         if self._name.endswith(".ts"):
-            self._disk.unlink(f"{hash_directory(self._location)}/{self._name}")
+            self._disk.unlink(f"{hash_directory(self._disk.path, self._location)}/{self._name}")
 
     replace("make_durable", make_durable, writing.PendingName)
 

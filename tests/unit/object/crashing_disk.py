@@ -51,6 +51,7 @@ class CrashingDisk:
     """Stands for Disk; crashes before its call number `crash_at` that changes something."""
 
     def __init__(self, crash_at: int | None = None) -> None:
+        self.path = "/srv/d1"
         self.root = Directory()
         self.crash_at = crash_at
         self.is_full = False  # then there is room for no new file

@@ -96,7 +96,7 @@ class GrowingStore(Store):
 
     def places(self, name: str) -> dict[str, list[str]]:
         """The files of an object by the partition they lie in."""
-        wait_for_discards(self.server._service.engine)
+        wait_for_discards(self.server._service.engine.device(str(self.root / "sda")))
         digest = self.cluster.hasher.hexdigest(ResourcePath("a", "c", name))
         found = (self.root / "sda").glob(f"objects/*/{digest[-3:]}/{digest}/*")
         places: dict[str, list[str]] = {}

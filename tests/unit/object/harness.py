@@ -179,7 +179,7 @@ class Store:
 
     def names(self, path: str = PATH) -> list[str]:
         """What stands in the hash directory, once what is obsolete has gone."""
-        wait_for_discards(self.server._service.engine)
+        wait_for_discards(self.server._service.engine.device(str(self.root / "sda")))
         return sorted(os.listdir(self.directory(path)))
 
     def files(self, below: str = "sda") -> list[str]:
@@ -189,9 +189,9 @@ class Store:
         )
 
 
-def wait_for_discards(engine: object) -> None:
-    """Until the engine has removed what it has replaced."""
-    while engine._disk.is_discarding:  # type: ignore[attr-defined]
+def wait_for_discards(device: object) -> None:
+    """Until a device of the file engine has removed what was replaced."""
+    while device._disk.is_discarding:  # type: ignore[attr-defined]
         concurrency.sleep(0)
 
 

@@ -19,7 +19,7 @@ from objstore.headers import Backend
 from objstore.http.local import WholeBody
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.object.auditor import ObjectAuditor
-from objstore.object.engine import Location, make_engine
+from objstore.object.engine import DeviceStorage, Location, make_engine
 from objstore.object.metadata import ATTRIBUTE, ObjectMetadata
 from objstore.object.watchers import DarkData, UnknownWatcher, Watcher, WatcherParts, make_watchers
 from objstore.paths import ResourcePath
@@ -59,7 +59,7 @@ class Seen:
     def start(self) -> None:
         self.names.clear()
 
-    def see_object(self, metadata: ObjectMetadata, location: Location) -> None:
+    def see_object(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:
         self.names.append(metadata.name)
 
     def end(self) -> dict[str, int]:
@@ -231,14 +231,15 @@ def test_a_file_named_like_a_hash_is_passed_over(bench: Bench) -> None:
 
 def test_an_object_that_cannot_be_judged_is_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *_ = sorted((bench.put(str(number)).name for number in range(5)), key=lambda digest: int(digest[:2], 16))
-    verify = bench.engine.verify
+    storage = bench.engine.device(str(bench.store.root / "sda"))
+    verify = storage.verify
 
-    def fail(device: str, policy: Any, partition: str, digest: str, *arguments: Any) -> Any:
+    def fail(policy: Any, partition: str, digest: str, *arguments: Any) -> Any:
         if digest == first:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        return verify(device, policy, partition, digest, *arguments)
+        return verify(policy, partition, digest, *arguments)
 
-    monkeypatch.setattr(bench.engine, "verify", fail)
+    monkeypatch.setattr(storage, "verify", fail)
     assert bench.run() == {"sound": 4, "failed": 1}
 
 
@@ -319,7 +320,7 @@ class Listings:
 def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: str, policy_index: int = 0) -> Bench:
     bench = Bench(store, {}, dark_data_action=action)
     context = store.context(rings=FakeRings(), transport=Listings(answers, policy_index))
-    parts = WatcherParts(bench.config, context, bench.engine)
+    parts = WatcherParts(bench.config, context)
     watchers = make_watchers(["dark_data"], {"dark_data": DarkData}, parts)
     made = Bench(store, watchers, dark_data_action=action)
     made.put()
@@ -374,14 +375,14 @@ def test_young_objects_are_not_asked_about(store: Store) -> None:
 
 
 def test_an_unknown_watcher(store: Store, bench: Bench) -> None:
-    parts = WatcherParts(bench.config, store.context(), bench.engine)
+    parts = WatcherParts(bench.config, store.context())
     with pytest.raises(UnknownWatcher, match="nobody"):
         make_watchers(["nobody"], {}, parts)
 
 
 def test_a_watcher_that_fails_stops_nothing(store: Store) -> None:
     class Failing(Seen):
-        def see_object(self, metadata: ObjectMetadata, location: Location) -> None:
+        def see_object(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:
             raise RuntimeError("no")
 
     bench = Bench(store, {"failing": Failing()})

@@ -8,21 +8,21 @@ from xxhash import xxh3_128_hexdigest
 
 from objstore.logs import Logger, Sink
 from objstore.object.engine import Location, Missing
-from objstore.object.file_engine.engine import FileEngine
+from objstore.object.file_engine.engine import FileDevice
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.policies import Policy
 from objstore.system import concurrency
 from tests.unit.object.crashing_disk import Crashed, CrashingDisk
 
 DIGEST = "0123456789abcdef0123456789abcdef"
-LOCATION = Location("/srv/d1", Policy(0, "gold"), "7", DIGEST, "/a/c/o")
+LOCATION = Location(Policy(0, "gold"), "7", DIGEST, "/a/c/o")
 SEEDS = range(40)
 
-Action = Callable[[FileEngine], None]
+Action = Callable[[FileDevice], None]
 
 
 def put(second: int, body: bytes, color: str = "") -> Action:
-    def act(engine: FileEngine) -> None:
+    def act(engine: FileDevice) -> None:
         upload = engine.create(LOCATION, engine.look(LOCATION), len(body))
         upload.write(body)
         headers = {"X-Object-Meta-Color": color} if color else {}
@@ -35,7 +35,7 @@ def put(second: int, body: bytes, color: str = "") -> Action:
 
 
 def post(second: int, color: str) -> Action:
-    def act(engine: FileEngine) -> None:
+    def act(engine: FileDevice) -> None:
         posted = PostedMetadata(LOCATION.name, at(second), {"X-Object-Meta-Color": color})
         engine.write_metadata(LOCATION, engine.look(LOCATION), posted).make_durable()
 
@@ -43,14 +43,14 @@ def post(second: int, color: str) -> Action:
 
 
 def delete(second: int) -> Action:
-    def act(engine: FileEngine) -> None:
+    def act(engine: FileDevice) -> None:
         tombstone = TombstoneMetadata(LOCATION.name, at(second))
         engine.write_tombstone(LOCATION, engine.look(LOCATION), tombstone).make_durable()
 
     return named(act, at(second))
 
 
-def fill(engine: FileEngine) -> None:
+def fill(engine: FileDevice) -> None:
     engine._disk.is_full = True  # type: ignore[attr-defined]
 
 
@@ -64,7 +64,7 @@ def at(second: int) -> str:
     return f"{second:010d}.00000"
 
 
-def seen(engine: FileEngine) -> tuple[object, ...]:
+def seen(engine: FileDevice) -> tuple[object, ...]:
     """What a reader gets; a corrupt object would be quarantined, which the disk takes as a failure."""
     stored = engine.open(LOCATION)
     if isinstance(stored, Missing):
@@ -73,8 +73,8 @@ def seen(engine: FileEngine) -> tuple[object, ...]:
     return (stored.read(), info.timestamp, info.headers, info.data.timestamp)
 
 
-def engine_on(disk: CrashingDisk) -> FileEngine:
-    return FileEngine(disk, Logger("test", Sink()), 2**20, Random(0))
+def engine_on(disk: CrashingDisk) -> FileDevice:
+    return FileDevice(disk, Logger("test", Sink()), 2**20, Random(0))
 
 
 SCENARIOS = {
@@ -137,7 +137,7 @@ def test_an_action_repeated_after_a_crash_gets_through(name: str) -> None:
 
 def prepared(history: list[Action]) -> CrashingDisk:
     disk = CrashingDisk()
-    disk.make_directories(LOCATION.device)
+    disk.make_directories(disk.path)
     for action in history:
         action(engine_on(disk))
     disk.settle_everything()
@@ -188,7 +188,7 @@ def test_writers_side_by_side_lose_nothing_that_was_settled(name: str, history: 
         seen(engine_on(disk))
 
 
-def _run(action: Action, engine: FileEngine, settled: list[str]) -> None:
+def _run(action: Action, engine: FileDevice, settled: list[str]) -> None:
     try:
         action(engine)
     except Crashed:

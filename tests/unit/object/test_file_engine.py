@@ -11,7 +11,7 @@ from xxhash import xxh3_128_hexdigest
 
 from objstore.object.engine import AlreadyStored, Location, Missing, ObjectCorrupt, make_engine
 from objstore.object.file_engine.disk import INLINE_BYTES_MAX, Disk, OpenFile
-from objstore.object.file_engine.engine import READ_ATTEMPTS, FileEngine
+from objstore.object.file_engine.engine import READ_ATTEMPTS, FileDevice
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
 from objstore.object.versions import EMPTY
@@ -23,20 +23,20 @@ DIGEST = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def engine(store: Store) -> FileEngine:
-    return make_engine("file", store.runtime, 2**20)  # type: ignore[return-value]
+def engine(store: Store) -> FileDevice:
+    return make_engine("file", store.runtime, 2**20).device(str(store.root / "sda"))  # type: ignore[return-value]
 
 
 @pytest.fixture
 def location(store: Store) -> Location:
-    return Location(str(store.root / "sda"), Policy(0, "gold"), "7", DIGEST, "/a/c/o")
+    return Location(Policy(0, "gold"), "7", DIGEST, "/a/c/o")
 
 
 def metadata(second: int, body: bytes) -> ObjectMetadata:
     return ObjectMetadata("/a/c/o", at(second), len(body), "etag", xxh3_128_hexdigest(body), "text/plain")
 
 
-def write(engine: FileEngine, location: Location, second: int, body: bytes = b"body") -> None:
+def write(engine: FileDevice, location: Location, second: int, body: bytes = b"body") -> None:
     upload = engine.create(location, engine.look(location), len(body))
     upload.write(body)
     assert (upload.size, upload.checksum) == (len(body), xxh3_128_hexdigest(body))
@@ -44,14 +44,14 @@ def write(engine: FileEngine, location: Location, second: int, body: bytes = b"b
     wait_for_discards(engine)
 
 
-def body_of(engine: FileEngine, location: Location) -> bytes:
+def body_of(engine: FileDevice, location: Location) -> bytes:
     stored = engine.open(location)
     assert not isinstance(stored, Missing)
     return stored.read()
 
 
 def test_engines_are_found_by_name(store: Store) -> None:
-    assert isinstance(make_engine("file", store.runtime, 0), FileEngine)
+    assert isinstance(make_engine("file", store.runtime, 0).device(str(store.root / "sda")), FileDevice)
     with pytest.raises(KeyError):
         make_engine("tape", store.runtime, 0)
 
@@ -59,7 +59,7 @@ def test_engines_are_found_by_name(store: Store) -> None:
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
 @pytest.mark.parametrize("size", [4, INLINE_BYTES_MAX + 1])
 def test_without_unnamed_files(
-    store: Store, engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch, code: int, size: int
+    store: Store, engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch, code: int, size: int
 ) -> None:
     def refuse(directory: str) -> int:
         raise OSError(code, "no O_TMPFILE here")
@@ -78,7 +78,7 @@ def test_without_unnamed_files(
     assert body_of(engine, location) == b"x" * size
 
 
-def test_two_writers_of_one_timestamp(engine: FileEngine, location: Location) -> None:
+def test_two_writers_of_one_timestamp(engine: FileDevice, location: Location) -> None:
     first, second = engine.create(location, EMPTY, 1), engine.create(location, EMPTY, 1)
     first.write(b"1")
     second.write(b"2")
@@ -88,7 +88,7 @@ def test_two_writers_of_one_timestamp(engine: FileEngine, location: Location) ->
     assert body_of(engine, location) == b"1"
 
 
-def test_an_older_writer_that_ends_last_does_not_win(engine: FileEngine, location: Location) -> None:
+def test_an_older_writer_that_ends_last_does_not_win(engine: FileDevice, location: Location) -> None:
     old, new = engine.create(location, EMPTY, 3), engine.create(location, EMPTY, 3)
     old.write(b"old")
     new.write(b"new")
@@ -97,7 +97,7 @@ def test_an_older_writer_that_ends_last_does_not_win(engine: FileEngine, locatio
     assert body_of(engine, location) == b"new"
 
 
-def test_a_writer_removes_only_what_was_there_before_it(engine: FileEngine, location: Location) -> None:
+def test_a_writer_removes_only_what_was_there_before_it(engine: FileDevice, location: Location) -> None:
     write(engine, location, 1)
     upload = engine.create(location, engine.look(location), 0)
     tombstone = TombstoneMetadata("/a/c/o", at(2))
@@ -113,7 +113,7 @@ def test_a_writer_removes_only_what_was_there_before_it(engine: FileEngine, loca
 
 
 def test_directories_that_vanish_meanwhile_are_made_again(
-    store: Store, engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+    store: Store, engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suffix = store.root / "sda/objects/7" / DIGEST[-3:]
     real_link, real_make = Disk.link, files.make_directories
@@ -137,7 +137,7 @@ def test_directories_that_vanish_meanwhile_are_made_again(
 
 
 def test_a_directory_that_always_vanishes_is_an_error(
-    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+    engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object) -> None:
         raise FileNotFoundError
@@ -147,7 +147,7 @@ def test_a_directory_that_always_vanishes_is_an_error(
         write(engine, location, 1)
 
 
-def test_a_version_replaced_between_looking_and_opening(engine: FileEngine, location: Location) -> None:
+def test_a_version_replaced_between_looking_and_opening(engine: FileDevice, location: Location) -> None:
     write(engine, location, 1)
     stale = engine.look(location)
     write(engine, location, 2, b"new")
@@ -156,7 +156,7 @@ def test_a_version_replaced_between_looking_and_opening(engine: FileEngine, loca
     assert stored.read() == b"new"
 
 
-def test_an_open_version_stays_whole(engine: FileEngine, location: Location) -> None:
+def test_an_open_version_stays_whole(engine: FileDevice, location: Location) -> None:
     write(engine, location, 1, b"a" * 600_000)
     stored = engine.open(location)
     assert not isinstance(stored, Missing)
@@ -168,7 +168,7 @@ def test_an_open_version_stays_whole(engine: FileEngine, location: Location) -> 
 
 
 def test_who_finds_damage_in_a_replaced_version_leaves_the_new_one_alone(
-    store: Store, engine: FileEngine, location: Location
+    store: Store, engine: FileDevice, location: Location
 ) -> None:
     write(engine, location, 1, b"a" * 600_000)
     (path,) = store.root.rglob("*.data")
@@ -184,7 +184,7 @@ def test_who_finds_damage_in_a_replaced_version_leaves_the_new_one_alone(
         write(engine, location, 2, b"new")
 
     with pytest.raises(ObjectCorrupt):
-        engine.verify(location.device, location.policy, location.partition, DIGEST, path.name, overwrite)
+        engine.verify(location.policy, location.partition, DIGEST, path.name, overwrite)
     with pytest.raises(ObjectCorrupt):
         list(chunks)
     assert body_of(engine, location) == b"new"
@@ -192,7 +192,7 @@ def test_who_finds_damage_in_a_replaced_version_leaves_the_new_one_alone(
 
 
 def test_a_filesystem_that_cannot_say_what_it_has_cached(
-    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+    engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.preadv
 
@@ -207,7 +207,7 @@ def test_a_filesystem_that_cannot_say_what_it_has_cached(
 
 
 def test_a_failing_disk_condemns_what_it_cannot_read(
-    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch
+    engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(engine, location, 1)
 
@@ -222,7 +222,7 @@ def test_a_failing_disk_condemns_what_it_cannot_read(
 
 @pytest.mark.parametrize("read", ["open", "export", "verify"])
 def test_an_error_that_does_not_come_again_condemns_nothing(
-    engine: FileEngine, location: Location, monkeypatch: pytest.MonkeyPatch, read: str
+    engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
     write(engine, location, 1)
     (name,) = engine.look(location).names
@@ -234,7 +234,7 @@ def test_an_error_that_does_not_come_again_condemns_nothing(
         return real(self, file)
 
     monkeypatch.setattr(Disk, "attribute", fail_now_and_then)
-    at = location.device, location.policy, location.partition, location.hash, name
+    at = location.policy, location.partition, location.hash, name
     if read == "open":
         assert isinstance(engine.open(location), FileObject)
     elif read == "export":
@@ -245,7 +245,7 @@ def test_an_error_that_does_not_come_again_condemns_nothing(
     assert engine.look(location).names == (name,)
 
 
-def test_two_quarantined_versions_of_one_object(store: Store, engine: FileEngine, location: Location) -> None:
+def test_two_quarantined_versions_of_one_object(store: Store, engine: FileDevice, location: Location) -> None:
     for second in (1, 2):
         write(engine, location, second)
         engine.quarantine(location, "test")
@@ -262,8 +262,8 @@ def test_digests_are_equal_exactly_when_the_versions_are(tmp_path: Path) -> None
     left, right = stores
 
     def digests(store: Store) -> dict[str, str]:
-        engine = make_engine("file", store.runtime, 0)
-        return engine.suffix_digests(str(store.root / "sda"), Policy(0, "gold"), "7", 0.0, "").suffixes
+        engine = make_engine("file", store.runtime, 0).device(str(store.root / "sda"))
+        return engine.digests(Policy(0, "gold"), "7", 0.0, "").suffixes
 
     assert digests(left) == {}
     left.put(1)
@@ -292,9 +292,9 @@ def test_a_kept_digest_is_not_believed_after_a_writer_was_killed_with_its_name_i
         pass
 
     def digests() -> dict[str, str]:
-        engine = make_engine("file", store.runtime, 0)
+        engine = make_engine("file", store.runtime, 0).device(str(store.root / "sda"))
         later = time.time() + 60  # so that they are old enough to be kept
-        return engine.suffix_digests(str(store.root / "sda"), Policy(0, "gold"), "7", later, "").suffixes
+        return engine.digests(Policy(0, "gold"), "7", later, "").suffixes
 
     def link_and_die(disk: Disk, *what: Any) -> None:
         link(disk, *what)
@@ -355,21 +355,21 @@ def test_deletions_on_a_full_disk_free_space(
     assert store.call("GET").status == 404
     assert store.put(1, body).status == 409
     monkeypatch.undo()
-    location = Location(str(store.root / "sda"), Policy(0, "gold"), "7", path.parent.name, "/a/c/o")
-    engine = make_engine("file", store.runtime, 0)
-    args = (location.device, location.policy, location.partition, location.hash, path.name)
+    location = Location(Policy(0, "gold"), "7", path.parent.name, "/a/c/o")
+    engine = make_engine("file", store.runtime, 0).device(str(store.root / "sda"))
+    args = (location.policy, location.partition, location.hash, path.name)
     assert engine.verify(*args, None) == TombstoneMetadata("/a/c/o", at(2))
     exported = engine.export(*args)
     assert exported is not None and exported.metadata == TombstoneMetadata("/a/c/o", at(2))
 
 
-def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: Store, engine: FileEngine) -> None:
+def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: Store, engine: FileDevice) -> None:
     """The data file has got the tombstone's name when the power goes: nobody takes it for damaged."""
     assert store.put(1, b"body").status == 201
     (path,) = store.root.rglob("*.data")
     path.rename(path.with_name(at(2) + ".ts"))
     assert store.call("GET").status == 404
-    args = (str(store.root / "sda"), Policy(0, "gold"), "7", path.parent.name, at(2) + ".ts")
+    args = (Policy(0, "gold"), "7", path.parent.name, at(2) + ".ts")
     assert engine.verify(*args, None) == TombstoneMetadata("/a/c/o", at(2))
     exported = engine.export(*args)
     assert exported is not None and exported.metadata == TombstoneMetadata("/a/c/o", at(2))

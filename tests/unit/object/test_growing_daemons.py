@@ -10,7 +10,7 @@ import pytest
 from objstore.config.object import AuditorConfig
 from objstore.daemon import run_once
 from objstore.object.auditor import ObjectAuditor
-from objstore.object.engine import Location
+from objstore.object.engine import DeviceStorage, Location
 from objstore.object.metadata import ObjectMetadata
 from objstore.ring.ring import Ring
 from tests.unit.object.growing import POWER, GrowingStore
@@ -27,7 +27,7 @@ class Seen:
     def start(self) -> None:
         self.locations.clear()
 
-    def see_object(self, metadata: ObjectMetadata, location: Location) -> None:
+    def see_object(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:
         self.locations.append(location)
 
     def end(self) -> dict[str, int]:

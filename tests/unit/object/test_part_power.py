@@ -20,7 +20,7 @@ def ring(power: int, following: int | None = None) -> Ring:
 
 
 def at(partition: str, digest: str = HASH) -> Location:
-    return Location("/srv/sda", Policy(0, "gold"), partition, digest, "/a/c/o")
+    return Location(Policy(0, "gold"), partition, digest, "/a/c/o")
 
 
 def test_the_partition_is_the_top_bits_of_the_hash() -> None:

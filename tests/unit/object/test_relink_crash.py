@@ -11,7 +11,7 @@ import pytest
 from xxhash import xxh3_128_hexdigest
 
 from objstore.object.engine import Location, Missing
-from objstore.object.file_engine.engine import FileEngine
+from objstore.object.file_engine.engine import FileDevice
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.part_power import link_ahead, relink_to_current
 from objstore.policies import Policy
@@ -21,18 +21,18 @@ from tests.unit.object.test_crash import at, engine_on
 
 DIGEST = "f0000000" + "0" * 24
 OLD, NEW = "7", "15"  # by the powers 3 and 4
-AT_REST = Location("/srv/d1", Policy(0, "gold"), OLD, DIGEST, "/a/c/o")
-PREPARED = Location("/srv/d1", Policy(0, "gold"), OLD, DIGEST, "/a/c/o", (NEW,), NEW)
-INCREASED = Location("/srv/d1", Policy(0, "gold"), NEW, DIGEST, "/a/c/o", (OLD,))
-HOME = Location("/srv/d1", Policy(0, "gold"), NEW, DIGEST, "/a/c/o")
+AT_REST = Location(Policy(0, "gold"), OLD, DIGEST, "/a/c/o")
+PREPARED = Location(Policy(0, "gold"), OLD, DIGEST, "/a/c/o", (NEW,), NEW)
+INCREASED = Location(Policy(0, "gold"), NEW, DIGEST, "/a/c/o", (OLD,))
+HOME = Location(Policy(0, "gold"), NEW, DIGEST, "/a/c/o")
 THREADS = cast(ThreadGroup, SimpleNamespace(call=lambda function, *arguments: function(*arguments)))
 SEEDS = range(25)
 
-Action = Callable[[FileEngine], None]
+Action = Callable[[FileDevice], None]
 
 
 def put(place: Location, second: int, body: bytes) -> Action:
-    def act(engine: FileEngine) -> None:
+    def act(engine: FileDevice) -> None:
         upload = engine.create(place, engine.look(place), len(body))
         upload.write(body)
         checksum = xxh3_128_hexdigest(body)
@@ -52,16 +52,16 @@ def delete(place: Location, second: int) -> Action:
     return lambda engine: engine.write_tombstone(place, engine.look(place), tombstone).make_durable()
 
 
-def relink(engine: FileEngine) -> None:
+def relink(engine: FileDevice) -> None:
     link_ahead(engine, PREPARED)
-    engine.make_durable(PREPARED.device, PREPARED.policy, OLD)
+    engine.make_durable(PREPARED.policy, OLD)
 
 
-def clean_up(engine: FileEngine) -> None:
+def clean_up(engine: FileDevice) -> None:
     relink_to_current(engine, THREADS, INCREASED, OLD)
 
 
-def seen(engine: FileEngine, place: Location) -> tuple[Any, ...]:
+def seen(engine: FileDevice, place: Location) -> tuple[Any, ...]:
     """What a reader gets; a corrupt object would be quarantined, which the disk takes as a failure."""
     stored = engine.open(place)
     if isinstance(stored, Missing):
@@ -89,7 +89,7 @@ SCENARIOS: dict[str, tuple[list[Action], Action, Location]] = {
 
 def prepared(history: list[Action]) -> CrashingDisk:
     disk = CrashingDisk()
-    disk.make_directories(AT_REST.device)
+    disk.make_directories(disk.path)
     for action in history:
         action(engine_on(disk))
     disk.settle_everything()

@@ -209,7 +209,7 @@ class TestRelinking:
         store.put(1, path=store.path(name))
         old, new = store.partition(name), store.partition(name, POWER + 1)
         linked = Names(new, store.directory(store.path(name)).name, (at(1) + ".data",))
-        count = remove_linked(store.engine, str(store.root / "sda"), Policy(0, "gold"), old, [linked])
+        count = remove_linked(store.engine.device(str(store.root / "sda")), Policy(0, "gold"), old, [linked])
         assert count == 0
         assert list(store.places(name)) == [old]
 

@@ -193,8 +193,8 @@ class Replicas:
         """An object on a device."""
         server, path = self.servers[number], ResourcePath("a", "c", name)
         digest = self.cluster.hasher.hexdigest(path)
-        location = Location(str(server.root / "sda"), Policy(0, "gold"), str(PARTITION), digest, str(path))
-        found = make_engine("file", server.runtime, 0).open(location)
+        location = Location(Policy(0, "gold"), str(PARTITION), digest, str(path))
+        found = make_engine("file", server.runtime, 0).device(str(server.root / "sda")).open(location)
         return None if isinstance(found, Missing) else found
 
     def pass_time(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ class Machine:
         self.seen: list[str] = []
         monkeypatch.setattr(replicator, "PARTITIONS_AT_ONCE", 1)
         monkeypatch.setattr(self.worker, "_device_names", lambda: ["sda", "sdb"])
-        monkeypatch.setattr(self.worker._engine, "partitions", self.partitions)
+        for name in ("sda", "sdb"):
+            storage = self.worker._engine.device(str(self.root / name))
+            monkeypatch.setattr(storage, "partitions", partial(self.partitions, name))
         monkeypatch.setattr(self.worker, "_compare", self.compare)
 
-    def partitions(self, path: str, _policy: Policy) -> list[str]:
-        if path.endswith(self.broken or "none"):
+    def partitions(self, device: str, _policy: Policy) -> list[str]:
+        if device == self.broken:
             raise OSError(errno.EIO, "broken")
         return ["0", "1"]
 

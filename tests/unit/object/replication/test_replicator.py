@@ -90,11 +90,11 @@ def test_only_so_many_digests_are_held_at_a_time(
         found.append(list(made._digests(device.path, policy, partitions, 0.0, "", 1)))
         return len(found[-1])
 
-    def suffix_digests(_path: str, _policy: Policy, partition: str, *_: object) -> PartitionDigests:
+    def digests(_policy: Policy, partition: str, *_: object) -> PartitionDigests:
         return PartitionDigests({"abc": "1", "def": "2"}, frozenset())
 
     monkeypatch.setattr(replicator, "SUFFIXES_AT_ONCE", at_once)
-    monkeypatch.setattr(made._engine, "suffix_digests", suffix_digests)
+    monkeypatch.setattr(made._engine.device("d"), "digests", digests)
     monkeypatch.setattr(made, "_compare_some", compare_some)
     made._compare(SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
     assert found == held
