@@ -92,7 +92,7 @@ class _RequestTarget:
     def on_headers_complete(self) -> None:
         self.done = True
         if self.count > self.limits.headers:
-            raise HttpError(431, "Too many headers")
+            raise HttpError(400, "Too many headers")
 
 
 def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:

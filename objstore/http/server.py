@@ -288,7 +288,7 @@ class Session:
         if len(whole) - last > limits.header_bytes + 2:
             return HttpError(431, "Header line too long")
         if len(whole) > HEAD_BYTES_MAX or lines > limits.headers + 1:
-            return HttpError(431, "Too many headers")
+            return HttpError(400, "Too many headers")
         return None
 
     def _refuse(self, error: HttpError) -> None:

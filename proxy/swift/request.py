@@ -146,11 +146,6 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         self._query = dict(parameters)
         self.environ["QUERY_STRING"] = urlencode(self._query)
 
-    @property
-    def remote_user(self) -> str:
-        """The user's name for logs; empty for anyone."""
-        return self.identity.user if self.identity is not None else ""
-
     def set_header(self, name: str, value: str | None) -> None:
         """Change a header, or take it away with None."""
         if value is None:
