@@ -18,7 +18,7 @@ RETRY_FIRST_SECONDS: Final = 1.0
 RETRY_LONGEST_SECONDS: Final = 60.0
 # How long a step may go on once the process has been told to stop.
 DRAIN_SECONDS: Final = 30.0
-# What figures call a step that raised.
+# The outcome, in metrics, of a step that raised.
 FAILED: Final = "failed"
 
 
@@ -79,7 +79,7 @@ class Runner:
         self._monotonic = runtime.clock.monotonic
         metrics = runtime.metrics
         self._steps = metrics.counter("daemon_steps", "Steps of background work", ("worker", "outcome"))
-        self._durations = metrics.histogram("daemon_step_seconds", "How long a step took", ("worker",))
+        self._durations = metrics.histogram("daemon_step_duration_seconds", "How long a step took", ("worker",))
         self._stop: Event[None] = Event()
         self._ended: Event[None] = Event()
         self._running = 0

@@ -1,4 +1,7 @@
-"""Prometheus's text of figures. In a module of its own, since prometheus_client takes memory in each process."""
+"""Metrics in Prometheus's text format.
+
+A module of its own, imported on the first scrape alone: prometheus_client takes memory in each process.
+"""
 
 from __future__ import annotations
 

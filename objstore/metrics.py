@@ -1,6 +1,6 @@
-"""Figures for operators: kept for Prometheus and, if configured, mirrored to StatsD as they change.
+"""Metrics for operators: kept for Prometheus and, if configured, mirrored to StatsD as they change.
 
-Counting is a look-up and an addition. Processes of one service put their figures together in a folder, at most once a
+Counting is a look-up and an addition. Processes of one service put their metrics together in a folder, at most once a
 second each, so that any of them can answer for all.
 
 Keep label values few (a method, a status, a policy; never a path or an account): each combination is a
@@ -9,11 +9,13 @@ series that every process holds for ever. Count in greenlets only: real threads 
 
 from __future__ import annotations
 
+import socket
 from bisect import bisect_left
 from typing import ClassVar, Final, Self, TypeVar
 
+from msgspec.structs import replace
+
 from objstore.metrics_folder import Family, MetricsFolder, MetricType, added
-from objstore.statsd import StatsD
 from objstore.system import concurrency
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,12 +24,47 @@ DURATION_BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 300.0
 # Beyond this many series of one name, further ones are counted together under this label value.
 SERIES_MAX: Final = 1000
 OTHER: Final = "other"
-# How old figures of other processes may be.
+# New names and the former ones, which the release after this one no longer exports.
+FORMER_NAMES: Final = {
+    "proxy_request_duration_seconds": "proxy_request_seconds",
+    "object_request_duration_seconds": "object_request_seconds",
+    "container_request_duration_seconds": "container_request_seconds",
+    "account_request_duration_seconds": "account_request_seconds",
+    "daemon_step_duration_seconds": "daemon_step_seconds",
+    "object_missing_next_partition_links": "objects_not_linked_ahead",
+}
+# How old metrics of other processes may be.
 SHARE_SECONDS: Final = 1.0
 
 
+class StatsD:
+    """Sends every change to a StatsD server, by UDP and without waiting; what gets lost is lost."""
+
+    def __init__(self, host: str, port: int, prefix: str = "") -> None:
+        """Raises OSError if the host is unknown."""
+        self._prefix = f"{prefix}." if prefix else ""
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        self._socket = socket.socket(family, kind, protocol)
+        self._socket.setblocking(False)
+        self._socket.connect(address)
+
+    def close(self) -> None:
+        """Send no more."""
+        self._socket.close()
+
+    def send(self, name: str, labels: tuple[str, ...], value: str) -> None:
+        """`value` carries its type, as in "1|c"; labels follow the name, separated by dots."""
+        values = "".join("." + label.replace(".", "_").replace(":", "_") for label in labels)
+        for each in (name, FORMER_NAMES.get(name)):
+            if each is not None:
+                try:
+                    self._socket.send(f"{self._prefix}{each}{values}:{value}".encode())
+                except OSError:
+                    pass  # a server that is away must not harm the request
+
+
 class _Series:
-    """All series of one name, by their label values. Of each the numbers that `figures.Family` describes."""
+    """All series of one name, by their label values, with the numbers that Family describes."""
 
     __slots__ = ("_metrics", "_numbers", "_statsd", "description", "labels", "name")
     kind: ClassVar[MetricType]
@@ -111,7 +148,7 @@ class Histogram(_Series):
 
 
 class Metrics:
-    """The figures of one process. Asking for a name again gives the same figure."""
+    """The metrics of one process. Asking for a name again gives the same metric."""
 
     def __init__(self, folder: MetricsFolder | None = None, statsd: StatsD | None = None) -> None:
         """With a `folder`, of a service whose processes count together: each then calls `join`."""
@@ -137,7 +174,7 @@ class Metrics:
         return self._known(Counter, name, description, labels)
 
     def gauge(self, name: str, description: str, labels: tuple[str, ...] = ()) -> Gauge:
-        """A figure of now."""
+        """A value that goes up and down."""
         return self._known(Gauge, name, description, labels)
 
     def histogram(self, name: str, description: str, labels: tuple[str, ...] = ()) -> Histogram:
@@ -168,13 +205,17 @@ class Metrics:
             pass  # a full disk must not harm the request; the next change tries again
 
     def render(self) -> bytes:
-        """The figures of all processes in Prometheus's text format, of content type CONTENT_TYPE. Raises OSError."""
+        """The metrics of all processes in Prometheus's text format, of content type CONTENT_TYPE. Raises OSError."""
         from objstore.exposition import exposition
 
-        if self._folder is None:
-            return exposition(self._families(), DURATION_BUCKETS)
         self.share()
-        return exposition(added(self._folder.snapshots()), DURATION_BUCKETS)
+        families = self._families() if self._folder is None else added(self._folder.snapshots())
+        former = [
+            replace(family, name=FORMER_NAMES[family.name], description=f"Deprecated: is now {family.name}")
+            for family in families
+            if family.name in FORMER_NAMES
+        ]
+        return exposition(families + former, DURATION_BUCKETS)
 
     def forget_process(self, process_id: int) -> None:
         """A worker has ended: its gauges no longer count. Its counters do. Raises OSError."""

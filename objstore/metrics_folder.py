@@ -1,6 +1,6 @@
-"""Figures of several processes added up, from what each wrote into a folder they share.
+"""Sums the metrics of several processes, from the files that they write into a folder they share.
 
-A process writes all its figures into one file, whole or not at all. When it has ended, what it counted is folded into
+A process writes all its metrics into one file, whole or not at all. When it has ended, what it counted is folded into
 the service's file of former processes, so that the folder holds as many files as there are processes, and no counter
 ever goes back.
 """
@@ -25,7 +25,7 @@ FOLDED_MAX: Final = 100
 
 
 class MetricType(Enum):
-    """How a figure behaves."""
+    """Counters only grow, gauges go up and down, histograms count what was observed by its size."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -47,14 +47,14 @@ class Family(Struct):
 
 
 class Snapshot(Struct):
-    """The figures of a process; of former processes with the names of the files that were folded in."""
+    """The metrics of a process; of former processes with the names of the files that were folded in."""
 
     families: list[Family]
     folded: tuple[str, ...] = ()
 
 
 class MetricsFolder:
-    """Where processes put their figures together. `service` is the name of this process's kind among them."""
+    """Where processes put their metrics together. `service` is the name of this process's kind among them."""
 
     def __init__(self, path: str, service: str) -> None:
         self._path = path

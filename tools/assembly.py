@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from objstore.daemon import Job
 from objstore.http.operations import Handler
 from objstore.logs import SINK, get_logger
-from objstore.metrics import Metrics
+from objstore.metrics import Metrics, StatsD
 from objstore.mounts import DeviceRoot
 from objstore.runtime import Runtime
-from objstore.statsd import StatsD
 
 if TYPE_CHECKING:
     from objstore.cluster import Cluster
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 def make_runtime(server: str, service: str, log: LogConfig, metrics: MetricsConfig) -> Runtime:
     """What every part of a service is handed; also sets up where its log lines go.
 
-    The `server` answers for the figures of all services of its name: its own and its daemons'.
+    The `server` answers for the metrics of all services of its name: its own and its daemons'.
     """
     SINK.configure(log.level, log.max_line_length)
     statsd = None

@@ -13,14 +13,14 @@ REPORT_SECONDS: Final = 15.0  # while a pass goes on
 
 
 class PassReport:
-    """Counts what one daemon does, for operators and for the figures of the process."""
+    """Counts what one daemon does, for operators and for the metrics of the process."""
 
     def __init__(self, daemon: str, recon: Recon, runtime: Runtime, of: str = "databases") -> None:
         """`of` is what it counts."""
         self._daemon = daemon
         self._recon = recon
         self._clock = runtime.clock
-        self._figures = runtime.metrics.counter(
+        self._metrics = runtime.metrics.counter(
             f"{daemon.replace('-', '_')}_{of}", f"What the {daemon} did", ("outcome",)
         )
         self._counts: Counter[str] = Counter()
@@ -39,7 +39,7 @@ class PassReport:
         """Something was done."""
         if times:
             self._counts[outcome] += times
-            self._figures.add(outcome, amount=times)
+            self._metrics.add(outcome, amount=times)
 
     @property
     def counts(self) -> dict[str, int]:

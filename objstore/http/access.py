@@ -1,4 +1,4 @@
-"""One line in the log for each request, and figures of all of them, alike for every server."""
+"""Logs each request in one line and counts it, alike for every server."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ class RequestMetrics:
     __slots__ = ("_durations", "_received", "_requests", "_sent")
 
     def __init__(self, metrics: Metrics, service: str, kinds: tuple[str, ...] = ()) -> None:
-        """`kinds` are names of labels that divide all figures further."""
+        """`kinds` are names of labels that divide all metrics further."""
         self._requests = metrics.counter(f"{service}_requests", "Requests answered", (*kinds, "method", "status"))
         self._durations = metrics.histogram(
-            f"{service}_request_seconds", "From a request's head to the last byte of its response", (*kinds, "method")
+            f"{service}_request_duration_seconds",
+            "From a request's head to the last byte of its response",
+            (*kinds, "method"),
         )
         self._sent = metrics.counter(f"{service}_sent_bytes", "Bytes of bodies sent to clients", kinds)
         self._received = metrics.counter(f"{service}_received_bytes", "Bytes of bodies announced by clients", kinds)
@@ -69,13 +71,13 @@ def access_fields(
 
 
 class Observed:
-    """A storage server whose requests are logged and, if somebody reads the figures, counted."""
+    """A storage server whose requests are logged and, if somebody reads the metrics, counted."""
 
-    __slots__ = ("_application", "_figures", "_log", "_monotonic", "_writes")
+    __slots__ = ("_application", "_log", "_metrics", "_monotonic", "_writes")
 
-    def __init__(self, application: WsgiApplication, runtime: Runtime, figures: RequestMetrics | None) -> None:
+    def __init__(self, application: WsgiApplication, runtime: Runtime, metrics: RequestMetrics | None) -> None:
         self._application = application
-        self._figures = figures
+        self._metrics = metrics
         self._log = runtime.log
         self._writes = runtime.log.writes_access
         self._monotonic = runtime.clock.monotonic
@@ -96,8 +98,8 @@ class Observed:
         def sent(size: int, complete: bool) -> None:
             code = status if complete else CLIENT_LEFT
             duration = monotonic() - begun
-            if self._figures is not None:
-                self._figures.count(environ, environ["REQUEST_METHOD"], code, duration, size)
+            if self._metrics is not None:
+                self._metrics.count(environ, environ["REQUEST_METHOD"], code, duration, size)
             if writes:
                 self._write(environ, code, size, answered - begun, duration)
 

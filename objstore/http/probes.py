@@ -1,4 +1,4 @@
-"""What operators' programs ask a server besides its proper work: whether it is well, and its figures."""
+"""What operators' programs ask a server besides its proper work: whether it is well, and its metrics."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def _remember(harmless: set[str], name: str) -> None:
 class AccessLog:
     """One line in the log for each request, and metrics of all of them."""
 
-    __slots__ = ("_figures", "_log", "_reveal", "_writes", "monotonic")
+    __slots__ = ("_log", "_metrics", "_reveal", "_writes", "monotonic")
 
     def __init__(self, context: ProxyContext) -> None:
         runtime = context.runtime
@@ -241,7 +241,7 @@ class AccessLog:
         self._writes = runtime.log.writes_access
         self.monotonic = runtime.clock.monotonic
         self._reveal = context.config.log.reveal_sensitive_prefix
-        self._figures = RequestMetrics(runtime.metrics, "proxy", ("kind",)) if context.config.metrics.wanted else None
+        self._metrics = RequestMetrics(runtime.metrics, "proxy", ("kind",)) if context.config.metrics.wanted else None
 
     def expect(self, request: SwiftRequest, response: Response, method: str, path: str | None, begun: float) -> None:
         """Log the request once its response has been sent, or could not be."""
@@ -250,8 +250,8 @@ class AccessLog:
         def sent(size: int, complete: bool) -> None:
             status = str(response.status) if complete else CLIENT_LEFT
             duration = self.monotonic() - begun
-            if self._figures is not None:
-                self._figures.count(request.environ, method, status, duration, size, request.kind)
+            if self._metrics is not None:
+                self._metrics.count(request.environ, method, status, duration, size, request.kind)
             if self._writes:
                 self._write(request, method, path, status, size, answered - begun, duration)
 

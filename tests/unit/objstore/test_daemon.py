@@ -109,7 +109,7 @@ def test_steps_are_counted(lines: list[bytes], monkeypatch: pytest.MonkeyPatch) 
     assert 'daemon_steps_total{outcome="busy",worker="scripted"} 2.0' in text
     assert 'daemon_steps_total{outcome="failed",worker="scripted"} 1.0' in text
     assert 'daemon_steps_total{outcome="done",worker="scripted"} 1.0' in text
-    assert 'daemon_step_seconds_count{worker="scripted"} 4.0' in text
+    assert 'daemon_step_duration_seconds_count{worker="scripted"} 4.0' in text
 
 
 def test_stopping_ends_a_pause(lines: list[bytes]) -> None:

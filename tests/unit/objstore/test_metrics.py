@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from objstore import metrics
-from objstore.metrics import Metrics
+from objstore.metrics import Metrics, StatsD
 from objstore.metrics_folder import MetricsFolder
-from objstore.statsd import StatsD
 from objstore.system import concurrency, files
 
 
@@ -79,6 +78,22 @@ def test_changes_are_mirrored_to_statsd(server: socket.socket) -> None:
         b"proxy.clients:1.5|g",
         b"proxy.seconds.10_0_0_1_80:12.500|ms",
     ]
+    statsd.close()
+
+
+def test_former_names_are_exported_for_one_release(server: socket.socket, tmp_path: Path) -> None:
+    statsd = StatsD("127.0.0.1", server.getsockname()[1])
+    for kept in (Metrics(statsd=statsd), Metrics.shared(str(tmp_path), "object", statsd)):
+        kept.histogram("daemon_step_duration_seconds", "Time.", ("worker",)).observe(0.25, "auditor")
+        lines = kept.render().decode().splitlines()
+        for name in ("daemon_step_duration_seconds", "daemon_step_seconds"):
+            assert f'{name}_count{{worker="auditor"}} 1.0' in lines
+            assert f'{name}_sum{{worker="auditor"}} 0.25' in lines
+        assert "# HELP daemon_step_seconds Deprecated: is now daemon_step_duration_seconds" in lines
+        assert [server.recv(1000) for _ in range(2)] == [
+            b"daemon_step_duration_seconds.auditor:250.000|ms",
+            b"daemon_step_seconds.auditor:250.000|ms",
+        ]
     statsd.close()
 
 

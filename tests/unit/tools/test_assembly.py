@@ -16,7 +16,8 @@ from objstore.config.sections import DevicesConfig
 from objstore.daemon import Job, Runner, run_once
 from objstore.devices import Device
 from objstore.http.access import RequestMetrics
-from objstore.metrics_folder import MetricType
+from objstore.metrics import FORMER_NAMES
+from objstore.metrics_folder import Family, MetricType
 from objstore.operators.reports import DAEMONS
 from objstore.recon import ReconFolder
 from objstore.ring.builder import build_ring
@@ -69,14 +70,18 @@ def test_each_daemon_has_a_page_with_the_time_of_its_last_pass(node: Node) -> No
         assert page["report"]["pass_seconds"] >= 0, (kind, server)
 
 
-def figures_of_documents() -> set[str]:
-    """Those of the table of figures."""
+def documented(heading: str) -> list[str]:
+    """The names in the first column of a table of the metrics' page."""
     text = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
-    table = text.partition("| figure | labels | what |")[2].partition("\n\n")[0]
-    return {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.partition(" | ")[0])}
+    table = text.partition(heading)[2].partition("\n\n")[0]
+    return [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.partition(" | ")[0])]
 
 
-def test_every_figure_is_documented_and_no_other(node: Node) -> None:
+def exported(family: Family, name: str) -> str:
+    return f"{name}_total" if family.kind is MetricType.COUNTER else name
+
+
+def test_every_metric_is_documented_and_no_other(node: Node) -> None:
     metrics = node.runtime.metrics
     for service in ("proxy", "object", "container", "account"):
         RequestMetrics(metrics, service)
@@ -84,5 +89,7 @@ def test_every_figure_is_documented_and_no_other(node: Node) -> None:
     for job in node.jobs:
         run_once(job.worker)
     kept = [series.family() for series in metrics._series.values()]
-    names = {f"{family.name}_total" if family.kind is MetricType.COUNTER else family.name for family in kept}
-    assert figures_of_documents() == names
+    assert sorted(documented("| metric | labels | what |")) == sorted(exported(family, family.name) for family in kept)
+    former = {exported(family, FORMER_NAMES[family.name]) for family in kept if family.name in FORMER_NAMES}
+    assert len(former) == len(FORMER_NAMES), "a metric that has a former name is gone"
+    assert set(documented("| former name | name |")) == former

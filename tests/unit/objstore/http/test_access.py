@@ -79,7 +79,7 @@ def test_requests_are_counted() -> None:
     assert 'object_requests_total{method="GET",status="201"} 1.0' in lines
     assert 'object_requests_total{method="GET",status="499"} 1.0' in lines
     assert 'object_requests_total{method="other",status="201"} 1.0' in lines
-    assert 'object_request_seconds_count{method="GET"} 2.0' in lines
+    assert 'object_request_duration_seconds_count{method="GET"} 2.0' in lines
     assert "object_received_bytes_total 12.0" in lines
     assert "object_sent_bytes_total 9.0" in lines
 
