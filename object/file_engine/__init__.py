@@ -7,7 +7,9 @@ from objstore.runtime import Runtime
 
 
 def _make(runtime: Runtime, keep_cache_size: int) -> OpenDevice:
-    unlinked = runtime.metrics.counter("objects_not_linked_ahead", "New files without a name in their next partition")
+    unlinked = runtime.metrics.counter(
+        "object_missing_next_partition_links", "New files without a name in their next partition"
+    )
 
     def open_device(path: str) -> FileDevice:
         disk = Disk(path, runtime.flusher, runtime.threads)
