@@ -58,11 +58,10 @@ class AccountReaper:
         """The next piece; IDLE at the end of a pass."""
         if next(self._work, self) is None:
             return Step.BUSY
-        call = self._runtime.threads.call
         if self._walk is None:
             self._report.begin()
-            self._walk = call(Walk, self._devices, AccountSchema.folder, self._runtime)
-        places = call(self._walk.some, ACCOUNTS_PER_STEP)
+            self._walk = Walk(self._devices, AccountSchema.folder, self._runtime)
+        places = self._walk.some(ACCOUNTS_PER_STEP)
         if not places:
             self._walk = None
             self._report.end()
@@ -85,7 +84,7 @@ class AccountReaper:
                 self._runtime.log.warning("account not reaped", file=place.file, reason=str(error))
 
     def _summary(self, place: DatabaseLocation) -> Summary:
-        found: Summary | None = self._runtime.threads.call(peek, place.file, read_summary)
+        found: Summary | None = self._store.threads_of(place).call(peek, place.file, read_summary)
         if found is not None:
             return found
         with self._store.opened(place) as database:

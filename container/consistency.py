@@ -37,7 +37,7 @@ class ContainerAuditor(DatabaseAuditor[ObjectRow]):
 
     def totals_changed(self, place: DatabaseLocation) -> None:
         """Have the updater report it."""
-        leave_report_mark(place)
+        leave_report_mark(place, self._runtime.threads)
 
 
 # Of one container in one pass: memory and the queue's own container are spared, the rest comes in the next.
@@ -73,7 +73,7 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
 
     def totals_changed(self, place: DatabaseLocation) -> None:
         """Have the updater report it."""
-        leave_report_mark(place)
+        leave_report_mark(place, self.runtime.threads)
 
     def synced(self, replica: LocalReplica) -> None:
         """Queue the rows of other policies than the container's that have not been queued yet.

@@ -7,6 +7,7 @@ and a sweep of all databases finds those whose mark was lost in a crash.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -25,6 +26,7 @@ from objstore.logs import Logger
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, encode_rows
 from objstore.system import files
+from objstore.system.threads import HUNG_SECONDS, ThreadGroup
 
 ACCOUNT_SERVERS_MAX: Final = 16  # in one request
 _PASSED_ON: Final = (Client.TRANS_ID, Backend.ACCOUNT_AUTOCREATE)
@@ -168,9 +170,11 @@ class AccountReporter:
 MARKS: Final = "container_reports"  # folder of a device
 
 
-def leave_report_mark(location: DatabaseLocation) -> None:
-    """Leave a mark, after the change is committed. Raises OSError."""
-    leave_mark(location.mark(MARKS))
+def leave_report_mark(location: DatabaseLocation, threads: ThreadGroup) -> None:
+    """Leave a mark, after the change is committed. Raises OSError, WaitTimeout."""
+    path = location.mark(MARKS)
+    if not os.path.exists(path):  # the kernel remembers that of a mark that was left, or removed, a while ago
+        threads.of(location.root).call_within(HUNG_SECONDS, leave_mark, path)
 
 
 def clear_report_mark(location: DatabaseLocation) -> None:

@@ -133,7 +133,7 @@ class ContainerServer(DatabaseServer[ObjectRow]):
 
     def totals_changed(self, location: ResourceLocation) -> None:
         """Have the updater report it."""
-        leave_report_mark(location)
+        leave_report_mark(location, self.runtime.threads)
 
     def _put_existing(
         self,

@@ -36,7 +36,8 @@ from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow
 from objstore.system import concurrency
-from objstore.system.concurrency import Task
+from objstore.system.concurrency import Task, WaitTimeout
+from objstore.system.threads import HUNG_SECONDS
 from objstore.timestamps import Timestamp
 
 # All databases are looked into when the daemon starts and so often after: marks may be lost in a crash. Their accounts
@@ -118,14 +119,14 @@ class ContainerUpdater:
         now = self._runtime.clock.now()
         if now < self._next_sweep:
             return _Pass(None)
-        sweep = self._runtime.threads.call(Walk, self._devices, ContainerSchema.folder, self._runtime)
+        sweep = Walk(self._devices, ContainerSchema.folder, self._runtime)
         self._next_sweep = now + SWEEP_INTERVAL_SECONDS
         return _Pass(sweep)
 
     def _next(self, current: _Pass) -> list[DatabaseLocation]:
         """The next ones of the pass, [] at its end."""
         if (sweep := current.sweep) is not None:
-            if places := self._runtime.threads.call(sweep.some, self._config.concurrency):
+            if places := sweep.some(self._config.concurrency):
                 return places
             current.sweep, current.swept = None, sweep.total
         if current.marked is None:
@@ -134,10 +135,10 @@ class ContainerUpdater:
         return [current.marked.popleft() for _ in range(min(len(current.marked), self._config.concurrency))]
 
     def _marked_containers(self) -> Iterator[DatabaseLocation]:
-        for root in self._runtime.threads.call(device_roots, self._devices):
+        for root in device_roots(self._devices):
             try:
-                yield from self._runtime.threads.call(marked_containers, root)
-            except OSError as error:  # the other devices have their turn all the same
+                yield from self._runtime.threads.of(root).call_within(HUNG_SECONDS, marked_containers, root)
+            except (OSError, WaitTimeout) as error:  # the other devices have their turn all the same
                 self._report.count("failed")
                 self._runtime.log.error("device failed", path=root, error=str(error))
 
@@ -158,7 +159,7 @@ class ContainerUpdater:
             self._report.count("kept")
             told = False
         if not told:
-            leave_report_mark(place)
+            leave_report_mark(place, self._runtime.threads)
 
     def _is_primary(self, place: DatabaseLocation) -> bool:
         ring, device = self._rings.container, place.root.rpartition("/")[2]

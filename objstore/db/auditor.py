@@ -114,11 +114,10 @@ class DatabaseAuditor(Generic[Row]):
 
     def step(self) -> Step:
         """The next few databases; IDLE at the end of a pass."""
-        call = self._runtime.threads.call
         if self._walk is None:
             self._report.begin()
-            self._walk = call(Walk, self._devices, self._folder, self._runtime)
-        places = call(self._walk.some, DATABASES_PER_STEP)
+            self._walk = Walk(self._devices, self._folder, self._runtime)
+        places = self._walk.some(DATABASES_PER_STEP)
         if not places:
             self._walk = None
             self._report.end()
@@ -143,7 +142,7 @@ class DatabaseAuditor(Generic[Row]):
         """Whether nothing had to be corrected. Raises DatabaseCorrupt once it is in quarantine."""
         check = partial(self._audit.check, place)
         try:
-            right = self._runtime.threads.call(peek, place.file, check)
+            right = self._store.threads_of(place).call(peek, place.file, check)
         except DatabaseCorrupt:
             right = None  # once more, with the locks that others respect
         if right:

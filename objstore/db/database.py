@@ -20,7 +20,8 @@ POSIX locks of this process (sqlite.org/howtocorrupt.html, 2.2). The log carries
 Where work runs. sqlite3 gives up the interpreter's lock around every step, so a short transaction on a thread would
 wait for the hub many times over. It runs in the hub instead, without waiting: a lock held by another process is tried
 again after a pause that lets others run, and while a database has recently had to read from its disk its work goes
-to a thread, until it is warm again. Long reads always run on a thread, each as one step.
+to a thread of the device, until it is warm again; so it does while the device is stalled, since even appending to the
+log may block then. Long reads always run on a thread, each as one step.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from objstore.db.tables import Upgrade
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Semaphore, WaitTimeout
+from objstore.system.threads import HUNG_SECONDS, ThreadGroup
 from objstore.system.usage import blocks_read
 
 T = TypeVar("T")
@@ -56,14 +58,15 @@ PAGES_PER_ROW: Final = 2
 class Database:
     """An open database. Used between `DatabaseStore.opened` and its end, never after `close`."""
 
-    def __init__(self, file: str, inode: int, runtime: Runtime, upgrade: Upgrade) -> None:
-        """`upgrade` brings it to the present format when it is opened."""
+    def __init__(self, file: str, inode: int, runtime: Runtime, threads: ThreadGroup, upgrade: Upgrade) -> None:
+        """`threads` are those of its device; `upgrade` brings it to the present format when it is opened."""
         self.file = file
         self._upgrade = upgrade
         self.inode = inode
         self.users = 0
         self.failed = False  # something went wrong with it: the next user opens it anew
         self._runtime = runtime
+        self.threads = threads
         self._idle: list[sqlite3.Connection] = []
         self._log_descriptor = -1
         self._opening = threading.Lock()
@@ -127,9 +130,14 @@ class Database:
         deadline = 0.0
         while True:
             try:
-                if long or self._cold_operations or not self._idle:
-                    return self._runtime.threads.call(run, operation)
+                if long:
+                    return self.threads.call(run, operation)
+                if self._cold_operations or not self._idle or self.threads.is_stalled:
+                    return self.threads.call_within(HUNG_SECONDS, run, operation)
                 return run(operation)
+            except WaitTimeout:
+                self.failed = True
+                raise DatabaseFailed(self.file, "the disk does not answer") from None
             except DatabaseBusy:
                 now = self._runtime.clock.monotonic()
                 deadline = deadline or now + BUSY_TIMEOUT_SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, Protocol
 
@@ -15,6 +15,8 @@ from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
 from objstore.system import files
+from objstore.system.concurrency import WaitTimeout
+from objstore.system.threads import HUNG_SECONDS
 
 SUFFIX_LENGTH: Final = 3  # of a hash: the name of the folder that gathers those that end alike
 QUARANTINED: Final = "quarantined"
@@ -107,17 +109,19 @@ def device_roots(devices: DeviceRoot) -> list[str]:
 class Walk:
     """One pass, from device to device in turns, the partitions of each in a random order.
 
-    A pass that is broken off and begins anew so comes to other databases first.
+    A pass that is broken off and begins anew so comes to other databases first. A device that fails, or hangs, leaves
+    the pass (and `roots`), and holds up no other.
     """
 
     def __init__(self, devices: DeviceRoot, folder: str, runtime: Runtime) -> None:
-        """Blocks; raises OSError."""
+        """Raises OSError."""
         self._folder = folder
+        self._runtime = runtime
         self.roots = device_roots(devices)
         self._partitions: deque[tuple[str, str]] = deque()
-        for root in self.roots:
-            names = sorted(name for name in files.list_directory(f"{root}/{folder}") if name.isdecimal())
-            self._partitions.extend((root, name) for name in names)
+        for root in [*self.roots]:
+            names = self._ask(root, files.list_directory, f"{root}/{folder}")
+            self._partitions.extend((root, name) for name in sorted(names) if name.isdecimal())
         runtime.random.shuffle(self._partitions)
         self.total = len(self._partitions)
         self._places = self._all()
@@ -128,17 +132,28 @@ class Walk:
         return self.total - len(self._partitions)
 
     def some(self, count: int) -> list[DatabaseLocation]:
-        """The next databases, [] at the end. Blocks; what cannot be read is left out."""
+        """The next databases, [] at the end; what cannot be read is left out."""
         return list(islice(self._places, count))
 
     def _all(self) -> Iterator[DatabaseLocation]:
         while self._partitions:
             root, partition = self._partitions.popleft()
-            top = f"{root}/{self._folder}/{partition}"
-            for suffix in _names(top):
-                for digest in _names(f"{top}/{suffix}"):
-                    if len(digest) == HASH_LENGTH:
-                        yield DatabaseLocation(root, self._folder, partition, digest)
+            if root in self.roots:
+                for digest in self._ask(root, _hashes, f"{root}/{self._folder}/{partition}"):
+                    yield DatabaseLocation(root, self._folder, partition, digest)
+
+    def _ask(self, root: str, list_names: Callable[[str], list[str]], path: str) -> list[str]:
+        try:
+            return self._runtime.threads.of(root).call_within(HUNG_SECONDS, list_names, path)
+        except (OSError, WaitTimeout) as error:
+            self._runtime.log.error("device failed", path=path, error=str(error) or "it does not answer")
+            self.roots.remove(root)
+            return []
+
+
+def _hashes(partition: str) -> list[str]:
+    names = (name for suffix in _names(partition) for name in _names(f"{partition}/{suffix}"))
+    return [name for name in names if len(name) == HASH_LENGTH]
 
 
 def _names(path: str) -> list[str]:

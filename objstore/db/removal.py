@@ -107,7 +107,7 @@ class Remover:
 
     def _move_away(self, place: DatabaseLocation) -> None:
         target = f"{place.root}/{TEMPORARY_FOLDER}/{REMOVED_PREFIX}{place.hash}"
-        self._runtime.threads.call(_move_away, place.directory, target)
+        self._store.threads_of(place).call(_move_away, place.directory, target)
         self._runtime.log.info("database removed", file=place.file)
 
 

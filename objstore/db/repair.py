@@ -24,6 +24,8 @@ from objstore.headers import Backend
 from objstore.http.errors import HttpError
 from objstore.http.transport import NodeFailure
 from objstore.system import files
+from objstore.system.concurrency import WaitTimeout
+from objstore.system.threads import HUNG_SECONDS
 
 TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, HttpError, NodeFailure, OSError, ReplicaFailed)
 LOOKS_PER_PASS: Final = 6  # so much more often than the replicator begins a pass
@@ -54,11 +56,12 @@ class DatabaseRepairer(Generic[Row]):
         return Step.IDLE
 
     def _marked(self) -> list[DatabaseLocation]:
-        call, folder, found = self._runtime.threads.call, self._replicator.schema.folder, []
-        for root in call(device_roots, self._replicator.devices):
+        folder, found = self._replicator.schema.folder, []
+        for root in device_roots(self._replicator.devices):
+            call = self._runtime.threads.of(root).call_within
             try:
-                found += call(marked_locations, root, f"{folder}_to_repair", folder)
-            except OSError as error:  # the other devices have their turn all the same
+                found += call(HUNG_SECONDS, marked_locations, root, f"{folder}_to_repair", folder)
+            except (OSError, WaitTimeout) as error:  # the other devices have their turn all the same
                 self._runtime.log.error("device failed", path=root, error=str(error))
         return found
 

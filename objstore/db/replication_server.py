@@ -86,13 +86,13 @@ class DatabaseReplicationServer(Generic[Row]):
         if len(questions) > SUMMARIES_MAX:
             raise HttpError(413, f"At most {SUMMARIES_MAX} databases")
         places = [self._place(root, question.partition, question.hash) for question in questions]
-        found = self._runtime.threads.call(peek_all, [place.file for place in places])
+        found = self._runtime.threads.of(root).call(peek_all, [place.file for place in places])
         answers = [
             self._answer(place, question, summary)
             for place, question, summary in zip(places, questions, found, strict=True)
         ]
         if any(answer.is_absent for answer in answers):
-            note = self._runtime.threads.call(read_contact_record, root, self._schema.folder)
+            note = self._runtime.threads.of(root).call(read_contact_record, root, self._schema.folder)
             answers = [
                 # A database that was quarantined is no evidence that the others' was deleted.
                 replace(answer, note=note) if answer.is_absent and not self._store.awaits_repair(place) else answer

@@ -25,7 +25,7 @@ from objstore.db.removal import Reclaimer, Remover, same_as
 from objstore.db.reports import PassReport
 from objstore.db.schema import Row, TableSchema
 from objstore.db.store import DatabaseStore
-from objstore.db.summary import Summary, peek_all, read_summary
+from objstore.db.summary import Summary, peek_by_device, read_summary
 from objstore.db.syncing import DatabaseReplicationClient, LocalReplica, ReplicaFailed, Sync, SyncResult
 from objstore.devices import Device
 from objstore.direct import RingView
@@ -102,7 +102,7 @@ class DatabaseReplicator(Generic[Row]):
         if self._walk is None:
             self._begin()
         assert self._walk is not None
-        places = self.runtime.threads.call(self._walk.some, DATABASES_PER_STEP)
+        places = self._walk.some(DATABASES_PER_STEP)
         if not places:
             self._end(self._walk)
             return Step.IDLE
@@ -119,10 +119,10 @@ class DatabaseReplicator(Generic[Row]):
     def _begin(self) -> None:
         self._report.begin()
         self._cut_off.clear()
-        call = self.runtime.threads.call
-        walk = self._walk = call(Walk, self.devices, self.schema.folder, self.runtime)
+        walk = self._walk = Walk(self.devices, self.schema.folder, self.runtime)
         oldest = self.runtime.clock.now() - self.config.reclaim_age
         for root in walk.roots:
+            call = self.runtime.threads.of(root).call
             note = call(read_contact_record, root, self.schema.folder)
             if note is not None and note.last < oldest:
                 self._away[root] = note.last
@@ -140,7 +140,7 @@ class DatabaseReplicator(Generic[Row]):
                 continue
             self._away.pop(root, None)
             try:
-                self.runtime.threads.call(
+                self.runtime.threads.of(root).call(
                     write_contact_record,
                     root,
                     self.schema.folder,
@@ -154,9 +154,7 @@ class DatabaseReplicator(Generic[Row]):
     def _replicas(self, places: Sequence[DatabaseLocation]) -> list[LocalReplica]:
         """Those of them that can be read, with what the ring says of them."""
         replicas = []
-        for place, found in zip(
-            places, self.runtime.threads.call(peek_all, [place.file for place in places]), strict=True
-        ):
+        for place, found in zip(places, peek_by_device(places, self.runtime.threads), strict=True):
             try:
                 replicas.append(self._replica(place, found))
             except DatabaseRemoved:
@@ -349,7 +347,7 @@ class DatabaseReplicator(Generic[Row]):
 
     def _quarantine_stale(self, replica: LocalReplica) -> None:
         location = replica.location
-        target = self.runtime.threads.call(files.move_aside, location.directory, location.quarantine)
+        target = self.store.threads_of(location).call(files.move_aside, location.directory, location.quarantine)
         self._report.count("set_aside")
         self.runtime.log.error("database unknown to all others since its device was away", target=target)
 

@@ -30,6 +30,7 @@ from objstore.http.transport import BackendBody, BackendRequest, Transport
 from objstore.mounts import DeviceRoot
 from objstore.runtime import Runtime
 from objstore.system import files
+from objstore.system.threads import ThreadGroup
 
 CHUNK_BYTES: Final = 1024 * 1024
 ROWS_READ_AT_ONCE: Final = 512
@@ -38,9 +39,9 @@ ROWS_READ_AT_ONCE: Final = 512
 class SnapshotBody:
     """A snapshot on its way out."""
 
-    def __init__(self, file: FileIO, runtime: Runtime) -> None:
+    def __init__(self, file: FileIO, threads: ThreadGroup) -> None:
         self.file = file
-        self._call = runtime.threads.call
+        self._call = threads.call
         self.length: int | None = os.fstat(file.fileno()).st_size
 
     def __iter__(self) -> Iterator[bytes]:
@@ -80,7 +81,7 @@ class Snapshots(Generic[Row]):
 
         Raises NodeFailure, DeviceFull, OSError, and as Database.read.
         """
-        call = self._runtime.threads.call
+        call = self._store.threads_of(location).call
         with self._copied(database, location) as copy, open(copy, "rb", buffering=0) as file:
             length = os.fstat(file.fileno()).st_size
             upload = transport.start_upload(request, length, timeout)
@@ -102,7 +103,7 @@ class Snapshots(Generic[Row]):
         """
         with self._store.opened(location) as database, self._copied(database, location) as copy:
             # The file has no name any more when this returns: it goes when the body is closed.
-            body = SnapshotBody(FileIO(copy), self._runtime)
+            body = SnapshotBody(FileIO(copy), self._store.threads_of(location))
         digest = xxhash.xxh3_128()
         for chunk in body:
             digest.update(chunk)
@@ -113,7 +114,7 @@ class Snapshots(Generic[Row]):
         """Take in a snapshot that a peer offered. Raises as `receive`, and NodeFailure."""
         self._devices.check_space(location.device_name, body.length or 0)
         with self._store.temporary_file(location) as copy:
-            if self._save(copy, body) != digest:
+            if self._save(location, copy, body) != digest:
                 raise HttpError(422, "The snapshot does not match its checksum")
             self._install(location, copy)
 
@@ -133,15 +134,15 @@ class Snapshots(Generic[Row]):
         """
         self._devices.check_space(location.device, length)
         with self._store.temporary_file(location) as copy:
-            if self._save(copy, body) != body.trailers.get(Backend.BODY_CHECKSUM):
+            if self._save(location, copy, body) != body.trailers.get(Backend.BODY_CHECKSUM):
                 raise HttpError(422, "The snapshot does not match its checksum")
             return self._install(location, copy)
 
     def _install(self, location: DatabaseLocation, copy: str) -> bool:
         try:
-            source = self._runtime.threads.call(self._adopt, location, copy)
+            source = self._store.threads_of(location).call(self._adopt, location, copy)
             with open(copy, "rb") as file:
-                changed = self._runtime.threads.call(files.make_directories, location.directory)
+                changed = self._store.threads_of(location).call(files.make_directories, location.directory)
                 self._runtime.flusher.flush(file.fileno(), everything=bool(changed))
             if self._store.install(location, copy):
                 return True
@@ -150,13 +151,13 @@ class Snapshots(Generic[Row]):
             raise HttpError(422, f"Not a database of this resource: {error}") from error
         return False
 
-    def _save(self, copy: str, body: BodyReader) -> str:
+    def _save(self, location: DatabaseLocation, copy: str, body: BodyReader) -> str:
         """Write what arrives to a file; its xxh3-128."""
         digest = xxhash.xxh3_128()
         with open(copy, "wb", buffering=0) as file:
             while chunk := body.read(CHUNK_BYTES):
                 digest.update(chunk)
-                self._runtime.threads.call(files.write_all, file.fileno(), chunk)
+                self._store.threads_of(location).call(files.write_all, file.fileno(), chunk)
         return digest.hexdigest()
 
     def _adopt(self, location: DatabaseLocation, copy: str) -> Summary:
@@ -179,7 +180,7 @@ class Snapshots(Generic[Row]):
 
     def _merge(self, location: DatabaseLocation, copy: str, source: Summary) -> None:
         """Merge the copy into the database that is there."""
-        call = self._runtime.threads.call
+        call = self._store.threads_of(location).call
         # Nobody else knows of the copy, and it changes no more.
         with closing(_opened(copy, "ro&immutable=1")) as connection, self._store.opened(location) as database:
             for deleted in (True, False):

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic
 import xxhash
 
 from objstore.cluster import Cluster
-from objstore.db.connection import DatabaseAbsent, DatabaseAwaitsRepair, DatabaseCorrupt
+from objstore.db.connection import DatabaseAbsent, DatabaseAwaitsRepair, DatabaseCorrupt, DatabaseFailed
 from objstore.db.database import Database
 from objstore.db.info import Item
 from objstore.db.location import DatabaseLocation, ResourceLocation, leave_mark
@@ -24,6 +24,8 @@ from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
 from objstore.system import concurrency, files
+from objstore.system.concurrency import WaitTimeout
+from objstore.system.threads import HUNG_SECONDS, ThreadGroup
 
 # Each takes four descriptors or more; beyond this the one that was used longest ago is closed.
 OPEN_DATABASES_MAX: Final = 128
@@ -75,8 +77,8 @@ class DatabaseStore(Generic[Row]):
             raise
         finally:
             database.users -= 1
-            if database.failed:
-                self._forget(place.file, database)
+            if database.failed and self._open.get(place.file) is database:
+                self._forget(place.file)
 
     def new_id(self, file: str) -> str:
         """What tells a database file from all other replicas of that resource, before and after it.
@@ -98,48 +100,53 @@ class DatabaseStore(Generic[Row]):
         image = new_image(self.schema, location.path, status, items, self.new_id(location.file), fill)
         self._devices.check_space(location.device, len(image))
         with self.temporary_file(location) as temporary:
-            changed = self._runtime.threads.call(files.make_directories, location.directory)
-            self._flush_file(temporary, image, changed)
+            changed = self.threads_of(location).call(files.make_directories, location.directory)
+            self._flush_file(location, temporary, image, changed)
             return self.install(location, temporary)
 
     @contextmanager
     def temporary_file(self, location: DatabaseLocation) -> Iterator[str]:
         """The name of a file on the same device, which is removed in the end."""
         folder = f"{location.root}/{TEMPORARY_FOLDER}"
-        files.make_directories(folder)
+        threads = self.threads_of(location)
+        threads.call(files.make_directories, folder)
         name = files.temporary_name(f"{folder}/{location.hash}.db")
         try:
             yield name
         finally:
-            files.unlink_quietly(name)
+            threads.call(files.unlink_quietly, name)
 
     def install(self, location: DatabaseLocation, temporary: str) -> bool:
         """Give a flushed file its place; durable on return. False if there is a database already. Raises OSError."""
+        call = self.threads_of(location).call
         try:
-            os.link(temporary, location.file)
+            call(os.link, temporary, location.file)
         except FileExistsError:
             return False
         with files.opened_directory(location.directory) as directory:
             self._runtime.flusher.flush(directory)
-        files.unlink_quietly(location.repair_mark)
+        call(files.unlink_quietly, location.repair_mark)
         return True
 
     def is_of(self, location: DatabaseLocation, account: str, container: str) -> bool:
         """Whether the database of this resource belongs there."""
         return self._hasher.hexdigest(ResourcePath(account, container)) == location.hash
 
+    def threads_of(self, location: DatabaseLocation) -> ThreadGroup:
+        """Those of its device, for whatever may block on it."""
+        return self._runtime.threads.of(location.root)
+
     @staticmethod
     def awaits_repair(location: DatabaseLocation) -> bool:
         """Whether a damaged one was quarantined, and none has taken its place yet."""
         return os.path.exists(location.repair_mark) and not os.path.exists(location.file)
 
-    def _flush_file(self, name: str, content: bytes, changed: list[str]) -> None:
+    def _flush_file(self, location: DatabaseLocation, name: str, content: bytes, changed: list[str]) -> None:
         """Write a file and make it durable, and the folders that have new entries with it."""
         with ExitStack() as opened:
-            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, files.FILE_MODE)
+            descriptor = self.threads_of(location).call(_written, name, content)
             # Closed before the file gets its final name: see `database` on locks.
             opened.callback(os.close, descriptor)
-            files.write_all(descriptor, content)
             self._runtime.flusher.flush(descriptor, everything=bool(changed))
 
     def _database(self, location: DatabaseLocation) -> Database:
@@ -149,21 +156,25 @@ class DatabaseStore(Generic[Row]):
             self._owner = os.getpid()
             self._inherited = self._open
             self._open = OrderedDict()
-        database = self._open.get(file)
+        threads = self.threads_of(location)
         try:
-            inode = os.stat(file).st_ino
-        except FileNotFoundError:
-            if database is not None:
-                self._forget(file, database)
-            if self.awaits_repair(location):
-                raise DatabaseAwaitsRepair(file) from None
-            raise DatabaseAbsent(file) from None
+            # The kernel has all that this asks for of an open file; of another it may have to read the disk.
+            if file in self._open and not threads.is_stalled:
+                inode = _inode(location)
+            else:
+                inode = threads.call_within(HUNG_SECONDS, _inode, location)
+        except (DatabaseAbsent, DatabaseAwaitsRepair):
+            self._forget(file)
+            raise
+        except WaitTimeout:
+            raise DatabaseFailed(file, "the disk does not answer") from None
+        database = self._open.get(file)
         if database is not None:
             if database.inode == inode:
                 self._open.move_to_end(file)
                 return database
-            self._forget(file, database)
-        database = self._open[file] = Database(file, inode, self._runtime, self._upgrade)
+            self._forget(file)
+        database = self._open[file] = Database(file, inode, self._runtime, threads, self._upgrade)
         if len(self._open) > self._open_max:
             self._close_oldest()
         return database
@@ -171,26 +182,47 @@ class DatabaseStore(Generic[Row]):
     def _close_oldest(self) -> None:
         for file, database in self._open.items():
             if not database.users:
-                self._forget(file, database)
+                self._forget(file)
                 return
 
-    def _forget(self, file: str, database: Database) -> None:
-        if self._open.get(file) is database:
-            del self._open[file]
+    def _forget(self, file: str) -> None:
+        if (database := self._open.pop(file, None)) is not None:
             concurrency.spawn(self._close, database)
 
-    def _close(self, database: Database) -> None:
+    @staticmethod
+    def _close(database: Database) -> None:
         while database.users:
             concurrency.sleep(0.1)
-        self._runtime.threads.call(database.close)
+        database.threads.call(database.close)
 
     def _quarantine(self, place: DatabaseLocation, error: DatabaseCorrupt) -> None:
         log = self._runtime.log
         try:
-            target = self._runtime.threads.call(_quarantine, place)
+            target = self.threads_of(place).call(_quarantine, place)
             log.error("database quarantined", file=place.file, target=target, reason=error.reason)
         except OSError as trouble:
             log.error("database not quarantined", file=place.file, reason=error.reason, error=str(trouble))
+
+
+def _written(name: str, content: bytes) -> int:
+    """A descriptor of a new file with this content."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, files.FILE_MODE)
+    try:
+        files.write_all(descriptor, content)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _inode(location: DatabaseLocation) -> int:
+    """Raises DatabaseAbsent, DatabaseAwaitsRepair."""
+    try:
+        return os.stat(location.file).st_ino
+    except FileNotFoundError:
+        if os.path.exists(location.repair_mark):
+            raise DatabaseAwaitsRepair(location.file) from None
+        raise DatabaseAbsent(location.file) from None
 
 
 def _quarantine(location: DatabaseLocation) -> str:

@@ -15,9 +15,13 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from objstore.db.connection import FORMAT_VERSION, DatabaseAbsent, DatabaseRemoved
+from objstore.db.connection import FORMAT_VERSION, DatabaseAbsent, DatabaseFailed, DatabaseRemoved
+from objstore.db.location import DatabaseLocation
 from objstore.db.schema import items_digest
 from objstore.db.status import Status
+from objstore.system import concurrency
+from objstore.system.concurrency import Task, WaitTimeout
+from objstore.system.threads import HUNG_SECONDS, ThreadGroup
 
 T = TypeVar("T")
 
@@ -134,6 +138,24 @@ def peek_all(names: Sequence[str]) -> list[Summary | Exception | None]:
         except (DatabaseAbsent, OSError) as error:
             found.append(error)
     return found
+
+
+def peek_by_device(locations: Sequence[DatabaseLocation], threads: ThreadGroup) -> list[Summary | Exception | None]:
+    """`peek_all` for databases of several devices, side by side; of a device that hangs DatabaseFailed."""
+    found: dict[DatabaseLocation, Summary | Exception | None] = {}
+
+    def look(root: str) -> None:
+        there = [location for location in locations if location.root == root]
+        try:
+            summaries = threads.of(root).call_within(HUNG_SECONDS, peek_all, [each.file for each in there])
+        except WaitTimeout:
+            summaries = [DatabaseFailed(each.file, "the disk does not answer") for each in there]
+        found.update(zip(there, summaries, strict=True))
+
+    tasks: list[Task[None]] = [concurrency.spawn(look, root) for root in sorted({each.root for each in locations})]
+    for task in tasks:
+        task.wait()
+    return [found[location] for location in locations]
 
 
 # Replicas come and go with their devices. Beyond this the points that were moved longest ago are forgotten, which

@@ -57,6 +57,14 @@ class SimulatedThreads:
     def __init__(self, random: Random) -> None:
         self._random = random
 
+    is_stalled = False
+
+    def of(self, _device: str) -> SimulatedThreads:
+        return self
+
+    def call_within(self, _seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self.call(function, *arguments)
+
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         owner = current_owner()
         if owner is not None:

@@ -275,7 +275,7 @@ def test_a_database_of_another_format_is_not_touched(servers: Servers) -> None:
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    database = Database(str(file), file.stat().st_ino, servers.runtime, lambda _: None)
+    database = Database(str(file), file.stat().st_ino, servers.runtime, servers.runtime.threads, lambda _: None)
     with pytest.raises(DatabaseFailed, match="format 99"):
         database.read(count)
     other = servers.new_container_server()

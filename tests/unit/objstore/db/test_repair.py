@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,9 +161,8 @@ def test_a_damaged_snapshot_is_refused(filled: Replicas, monkeypatch: pytest.Mon
     repairer = DatabaseRepairer(node.replicator)
     write, broken = repairer._snapshots._save, []
 
-    def save(copy: str, body: object) -> str:
-        write(copy, body)  # type: ignore[arg-type]
-        broken.append(copy)
+    def save(*arguments: Any) -> str:
+        broken.append(write(*arguments))
         return "0" * 32
 
     monkeypatch.setattr(repairer._snapshots, "_save", save)
