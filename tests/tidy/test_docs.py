@@ -190,6 +190,14 @@ def test_the_index_leads_to_every_page() -> None:
     assert set(DOCUMENTS) - reached - decisions - {ROOT / "README.md"} == set()
 
 
+def test_alerts_are_on_metrics_that_exist() -> None:
+    names = set(re.findall(r"`(\w+)`", (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")))
+    text = (ROOT / "docs/operate/monitoring.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"\b(\w+_(?:total|seconds))(?:_bucket)?\{", text))
+    assert len(used) > 5
+    assert used - names == set()
+
+
 def test_the_architecture_walks_through_functions() -> None:
     assert sum(map(len, named_files((ROOT / "docs/develop/architecture.md").read_text(encoding="utf-8")).values())) > 20
 
