@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from objstore.http.server import HttpServer, ServerOptions
-from objstore.http.workers import listen, run_servers
 from objstore.system.concurrency import green_socket
+from objstore.system.workers import listen, run_servers
 
 CONNECTIONS: Final = 16
 BODY: Final = b"x" * 100

@@ -30,7 +30,6 @@ from objstore.http.messages import WsgiApplication
 from objstore.http.operations import ServiceApps, proxy_apps, storage_apps
 from objstore.http.probes import HealthChecked, MetricsPage
 from objstore.http.server import HttpServer, ServerOptions
-from objstore.http.workers import ConnectionBalance, Master, Server, listen, run_servers
 from objstore.limits import Limits
 from objstore.logs import Logger
 from objstore.ring.daemon_context import DaemonContext
@@ -40,6 +39,7 @@ from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, Rings, object_file
 from objstore.runtime import Runtime
 from objstore.system.addresses import is_mine
 from objstore.system.processes import give_memory_back
+from objstore.system.workers import ConnectionBalance, Master, Server, listen, run_servers
 from objstore.tools import assembly
 from objstore.tools.commands import OperatorProblem
 

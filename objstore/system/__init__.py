@@ -1,1 +1,1 @@
-"""Where the real world is touched: time, disk, locks, threads and greenlets."""
+"""The real world: time, flushing, locks, threads, processes and greenlets. tests/tidy names who else touches it."""

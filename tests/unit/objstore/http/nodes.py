@@ -10,9 +10,9 @@ from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.transport import BackendRequest, Transport
-from objstore.http.workers import listen
 from objstore.paths import ResourcePath
 from objstore.system import concurrency
+from objstore.system.workers import listen
 
 
 def node_at(sock: socket.socket) -> Device:

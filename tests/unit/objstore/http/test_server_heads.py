@@ -12,8 +12,8 @@ from objstore.http.messages import Environ, Response
 from objstore.http.response_writer import ResponseWriter
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.sockets import Connection
-from objstore.http.workers import listen
 from objstore.system import concurrency
+from objstore.system.workers import listen
 from tests.unit.objstore.http.wire import Echo, Served, Wire, plain, serving
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.sockets import TlsConnection
-from objstore.http.workers import listen
 from objstore.system import concurrency
+from objstore.system.workers import listen
 from tests.unit.objstore.http.wire import Echo, Wire, settle
 
 

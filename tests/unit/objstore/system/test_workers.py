@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from objstore.http.workers import ConnectionBalance, listen
+from objstore.system.workers import ConnectionBalance, listen
 
 MASTER = """
 import os, sys
 from objstore.http.server import HttpServer, ServerOptions
-from objstore.http.workers import ConnectionBalance, Master, listen
+from objstore.system.workers import ConnectionBalance, Master, listen
 from objstore.system import concurrency
 
 listener = listen("127.0.0.1", 0)
