@@ -29,7 +29,6 @@ from objstore.proxy.core.errors import (
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.upload import StreamingUpload, upload
-from objstore.quorum import quorum_size
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
@@ -174,14 +173,13 @@ class ObjectOperations:
     def put(self, command: PutObject) -> PutResult:
         """Store an object on a quorum of its nodes. Raises CoreError: then nothing is acknowledged."""
         scheme = self._policies.by_index(command.policy_index).scheme
-        placement, container, queue = self._placements(command.path, command.policy_index, command.delete_at)
+        placement, container, queue = self._placements(command, scheme, command.delete_at)
         headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
         content, whole = _receive(command)
         if whole:
             etag, result = self._send_whole(command, content, scheme, placement, headers)
         else:
-            quorum = scheme.write_quorum(len(headers))
-            sending = StreamingUpload(self._writer, placement, headers, quorum, command.length)
+            sending = StreamingUpload(self._writer, placement, headers, command.length)
             etag = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
             result = sending.result
         stored = backend.put_outcome(command, result)
@@ -207,8 +205,7 @@ class ObjectOperations:
             pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)]
         for each, checksum in zip(headers, encoder.checksums(), strict=True):
             each.update(backend.proof(etag, checksum))
-        quorum = scheme.write_quorum(len(headers))
-        return etag, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces], quorum)
+        return etag, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces])
 
     def copy(self, command: CopyObject) -> PutResult:
         """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
@@ -221,13 +218,15 @@ class ObjectOperations:
 
     def post(self, command: PostObject) -> None:
         """Replace the metadata of an object. Raises CoreError."""
-        placement, container, queue = self._placements(command.path, command.policy_index, command.delete_at)
+        scheme = self._policies.by_index(command.policy_index).scheme
+        placement, container, queue = self._placements(command, scheme, command.delete_at)
         headers = backend.write_headers(command, backend.post_fields(command), placement, container, queue)
         backend.post_outcome(command, self._writer.send("POST", placement, headers))
 
     def delete(self, command: DeleteObject) -> None:
         """Delete an object. Raises CoreError."""
-        placement, container, _ = self._placements(command.path, command.policy_index, None)
+        scheme = self._policies.by_index(command.policy_index).scheme
+        placement, container, _ = self._placements(command, scheme, None)
         headers = backend.write_headers(command, backend.delete_fields(command), placement, container)
         backend.delete_outcome(command, self._writer.send("DELETE", placement, headers))
 
@@ -248,7 +247,8 @@ class ObjectOperations:
         if found.status > codes.SUCCESS_MAX:
             found.close()
             raise backend.read_error(command, found)
-        info, part, body = backend.object_info(found.headers), backend.given_range(found), found.body
+        scheme = self._policies.by_index(command.policy_index).scheme
+        info, part, body = backend.object_info(found.headers), backend.given_range(found), scheme.decode((found.body,))
         if isinstance(body, WholeBody):
             return OpenedObject(info, body.read(), part)
         if body.length is None:
@@ -286,17 +286,18 @@ class ObjectOperations:
         ring, path = self._rings.object(command.policy_index), command.path
         partition = ring.partition_of(self._hasher.digest(path))
         primaries = ring.primaries(partition)
-        return Placement(ring, partition, path, primaries, quorum_size(len(primaries)))
+        scheme = self._policies.by_index(command.policy_index).scheme
+        return Placement(ring, partition, path, primaries, scheme.write_quorum(len(primaries)))
 
     def _placements(
-        self, path: ResourcePath, policy_index: int, delete_at: int | None
+        self, command: PutObject | PostObject | DeleteObject, scheme: Scheme, delete_at: int | None
     ) -> tuple[Placement, Placement, Placement | None]:
         """Where an object is written, and the container, and the expiry queue if it expires, that its nodes inform."""
-        ring, digest_of = self._rings.object(policy_index), self._hasher.digest
+        ring, path, digest_of = self._rings.object(command.policy_index), command.path, self._hasher.digest
         digest = digest_of(path)
         partition = ring.partition_of(digest)
         primaries = ring.primaries(partition)
-        placement = Placement(ring, partition, path, primaries, quorum_size(len(primaries)))
+        placement = Placement(ring, partition, path, primaries, scheme.write_quorum(len(primaries)))
         ring, path = self._rings.container, path.container_path
         partition = ring.partition_of(digest_of(path))
         container = Placement(ring, partition, path, ring.primaries(partition), 0)

@@ -35,14 +35,13 @@ class Writer:
         placement: Placement,
         headers: Sequence[Mapping[str, str]],
         bodies: Sequence[bytes] | None = None,
-        quorum: int | None = None,
     ) -> QuorumResult:
         """Send a request to each primary, `headers[i]` and `bodies[i]` to the i-th, and collect the answers.
 
-        Waits for all, but no longer than the post-quorum timeout once `quorum` of them (the placement's, by default)
-        agree. Never raises.
+        Waits for all, but no longer than the post-quorum timeout once the placement's quorum of them agrees. Never
+        raises.
         """
-        result = QuorumRequest(self, method, placement, headers, bodies, quorum or placement.quorum).run()
+        result = QuorumRequest(self, method, placement, headers, bodies).run()
         if method in CHANGING and codes.NOT_FOUND in result.statuses and not _succeeded(result):
             self._ask_others(method, placement, headers[0], result)
         return result
@@ -175,9 +174,8 @@ class QuorumRequest(ResponseCollector):
         placement: Placement,
         headers: Sequence[Mapping[str, str]],
         bodies: Sequence[bytes] | None,
-        quorum: int,
     ) -> None:
-        super().__init__(writer, quorum)
+        super().__init__(writer, placement.quorum)
         self._method: Final = method
         self._placement: Final = placement
         self._headers: Final = headers

@@ -164,7 +164,8 @@ class Read:
 
     def _accepts(self, response: BackendResponse, node: Device) -> bool:
         """Whether to answer with it; remembers what it says otherwise."""
-        if _is_good(response.status):
+        status = response.status
+        if status <= codes.SUCCESS_MAX or status in codes.CONDITION_ANSWERS:
             # Older data than a deletion we have seen must not come back to life.
             if stamp_of(response) >= self._gone:
                 return True

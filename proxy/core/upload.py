@@ -87,9 +87,7 @@ class StreamingUpload:
     `result` says why, and nothing has been acknowledged.
     """
 
-    def __init__(
-        self, writer: Writer, placement: Placement, headers: Sequence[Headers], quorum: int, length: int | None
-    ) -> None:
+    def __init__(self, writer: Writer, placement: Placement, headers: Sequence[Headers], length: int | None) -> None:
         """`headers[i]` go to the i-th node; `length` is a hint."""
         for each in headers:
             each.update(TRAILERS)
@@ -99,7 +97,7 @@ class StreamingUpload:
         self._length = length
         self._uploads: dict[int, BackendUpload] = {}  # by index: nodes that want the body
         self._handoffs: Iterator[Device] = iter(())
-        self._collector = ResponseCollector(writer, quorum)
+        self._collector = ResponseCollector(writer, placement.quorum)
 
     @property
     def result(self) -> QuorumResult:

@@ -14,7 +14,7 @@ from objstore.object.file_engine import disk, engine, reading, scrubbing, suffix
 from objstore.object.file_engine.layout import hash_directory
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata
 from objstore.object.replication import partitions, planning, receiving
-from objstore.proxy.core import objects, quorum_request
+from objstore.proxy.core import quorum_request
 from objstore.ring import rings
 from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
@@ -45,7 +45,7 @@ def settled_after_the_answer() -> None:
 
 def one_is_a_quorum() -> None:
     """A write is acknowledged as soon as one node has it."""
-    replace("quorum_size", always(1), scheme, objects)
+    replace("quorum_size", always(1), scheme)
     replace("has_quorum", lambda statuses, needed: any(status < 300 for status in statuses), quorum_request)
 
 
