@@ -1,6 +1,7 @@
 """One runner for all background work: it owns loops, pauses, rates, retries and signals.
 
-A worker only says what one step is, and after each step whether there is more to do.
+A worker only says what one step is, and after each step whether there is more to do. What has not changed costs next to
+nothing: a pass over it is spread over a longer time (`Spread`), or left out (`UnchangedPasses`).
 """
 
 import enum
@@ -12,10 +13,13 @@ from typing import Final, Protocol
 
 from objstore.runtime import Runtime
 from objstore.system import concurrency
+from objstore.system.clock import Clock
 from objstore.system.concurrency import Event, WaitTimeout
 
 RETRY_FIRST_SECONDS: Final = 1.0
 RETRY_LONGEST_SECONDS: Final = 60.0
+# Passes over what does not change are never farther apart, unless the interval between two passes is.
+LONGEST_REST_SECONDS: Final = 300.0
 # How long a step may go on once the process has been told to stop.
 DRAIN_SECONDS: Final = 30.0
 # The outcome, in metrics, of a step that raised.
@@ -40,6 +44,73 @@ class Worker(Protocol):
         ...
 
 
+class Spread:
+    """Makes each pass of a worker last at least `seconds`, so that a pass over little data costs little."""
+
+    def __init__(self, seconds: float, progress: Callable[[], float]) -> None:
+        """`progress` says how much of the pass is over, from 0 to 1."""
+        self._seconds = seconds
+        self._progress = progress
+        self._began: tuple[float, float] | None = None
+
+    def pause_seconds(self, now: float, outcome: Step) -> float:
+        """How long the next step has to wait, after a step with this outcome; `now` is of a monotonic clock."""
+        if outcome is not Step.BUSY:
+            self._began = None
+            return 0.0
+        progress = self._progress()
+        if self._began is None:  # a pass that goes on where an earlier process ended does not begin at 0
+            self._began = now, progress
+        began, first = self._began
+        return max(began + (progress - first) * self._seconds - now, 0.0)
+
+
+class ComparingWorker(Worker, Protocol):
+    """A worker that can tell whether a pass found what the pass before has found."""
+
+    def surface(self) -> object:
+        """What shows without a pass that there is something to do, at next to no cost. Raises OSError."""
+        ...
+
+    @property
+    def contents(self) -> object:
+        """A digest of all that the last pass has found; None if there was something to do."""
+        ...
+
+
+class UnchangedPasses:
+    """Decides which passes of a worker are left out because nothing changes.
+
+    The pause between two passes doubles with each pass that finds the contents of the one before and nothing to do, up
+    to LONGEST_REST_SECONDS. A pass that finds anything else, or a change of the surface, ends that.
+    """
+
+    def __init__(self, worker: ComparingWorker, interval_seconds: float, clock: Clock) -> None:
+        self._worker = worker
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._surface: object = None
+        self._contents: object = None
+        self._unchanged = 0
+        self._due = 0.0
+
+    def may_skip(self) -> bool:
+        """Whether the pass that would begin now may be left out. Raises OSError."""
+        surface = self._worker.surface()
+        is_same, self._surface = surface == self._surface, surface
+        # A wake-up up to half an interval early counts as due.
+        is_due = self._clock.monotonic() + self._interval_seconds / 2 >= self._due
+        return is_same and self._unchanged > 0 and not is_due
+
+    def ended(self) -> None:
+        """A pass has ended."""
+        contents = self._worker.contents
+        is_same, self._contents = contents is not None and contents == self._contents, contents
+        self._unchanged = self._unchanged + 1 if is_same else 0
+        rest = min(self._interval_seconds * 2.0 ** min(self._unchanged, 10), LONGEST_REST_SECONDS)
+        self._due = self._clock.monotonic() + max(rest, self._interval_seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A worker and its pace: the pause when it is idle, and how many steps a second it may take (0 = any)."""
@@ -47,6 +118,8 @@ class Job:
     worker: Worker
     interval_seconds: float
     steps_per_second: float = 0.0
+    spread: Spread | None = None
+    unchanged: UnchangedPasses | None = None
 
 
 def pause_seconds(job: Job, outcome: Step, took_seconds: float, failures: int) -> float | None:
@@ -117,13 +190,14 @@ class Runner:
 
     def _step_until_stopped(self, job: Job) -> None:
         failures = 0
+        outcome = Step.IDLE
         while not self._stop.is_set:
             started = self._monotonic()
-            outcome = Step.BUSY
             try:
-                outcome = job.worker.step()
+                outcome = self._step(job, outcome)
                 failures = 0
             except Exception:
+                outcome = Step.BUSY
                 failures += 1
                 self._log.exception("step failed", worker=job.worker.name, failures=failures)
             took = self._monotonic() - started
@@ -132,7 +206,21 @@ class Runner:
             pause = pause_seconds(job, outcome, took, failures)
             if pause is None:
                 return
+            if job.spread is not None and not failures:
+                pause = max(pause, job.spread.pause_seconds(self._monotonic(), outcome))
             self._pause(pause)
+
+    @staticmethod
+    def _step(job: Job, before: Step) -> Step:
+        """The next step; where a pass begins that may be left out, none."""
+        if job.unchanged is None:
+            return job.worker.step()
+        if before is Step.IDLE and job.unchanged.may_skip():
+            return Step.IDLE
+        outcome = job.worker.step()
+        if outcome is Step.IDLE:
+            job.unchanged.ended()
+        return outcome
 
     def _pause(self, seconds: float) -> None:
         if seconds == 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from objstore.daemon import Job
+from objstore.daemon import ComparingWorker, Job, UnchangedPasses
 from objstore.http.operations import Handler
 from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics, StatsD
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from objstore.config.account import AccountConfig
     from objstore.config.container import ContainerConfig
     from objstore.config.databases import DatabaseAuditorConfig, DatabaseReplicatorConfig
-    from objstore.config.object import ObjectConfig
+    from objstore.config.object import ObjectConfig, ReplicatorConfig
     from objstore.config.proxy import ProxyConfig
     from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
     from objstore.db.location import DatabaseWorker
@@ -99,9 +99,19 @@ def make_context(
     )
 
 
-def _paced(worker: DatabaseWorker, config: DatabaseReplicatorConfig | DatabaseAuditorConfig) -> Job:
+def _paced(
+    worker: DatabaseWorker,
+    config: DatabaseReplicatorConfig | DatabaseAuditorConfig,
+    unchanged: UnchangedPasses | None = None,
+) -> Job:
     """At the pace of its configuration, which counts databases."""
-    return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step)
+    return Job(worker, config.interval, config.databases_per_second / worker.databases_per_step, unchanged=unchanged)
+
+
+def _unchanged(
+    worker: ComparingWorker, config: DatabaseReplicatorConfig | ReplicatorConfig, context: DaemonContext
+) -> UnchangedPasses:
+    return UnchangedPasses(worker, config.interval, context.runtime.clock)
 
 
 def make_object_auditors(config: ObjectConfig, context: DaemonContext, engine: StorageEngine) -> list[Job]:
@@ -146,7 +156,7 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
     relinker = make_relinker(config, context, engine)
     return [
         Job(Updater(config.updater, context, engine), config.updater.interval),
-        Job(replicator, config.replicator.interval),
+        Job(replicator, config.replicator.interval, unchanged=_unchanged(replicator, config.replicator, context)),
         Job(relinker, config.relinker.interval),
         *make_object_auditors(config, context, engine),
         make_object_expirer(config, context),
@@ -167,7 +177,7 @@ def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> l
     return [
         Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),
-        _paced(replicator, config.replicator),
+        _paced(replicator, config.replicator, _unchanged(replicator, config.replicator, context)),
         Job(repairer := DatabaseRepairer(replicator), repairer.interval_seconds),
         _paced(ContainerAuditor(context), config.auditor),
     ]
@@ -179,11 +189,11 @@ def make_account_daemons(config: AccountConfig, context: DaemonContext) -> list[
     from objstore.account.reaper import AccountReaper
     from objstore.db.repair import DatabaseRepairer
 
-    reaper = AccountReaper(config.reaper, context, config.backend.node_timeout)
     replicator = AccountReplicator(config.replicator, context)
+    reaper = AccountReaper(config.reaper, context, config.backend.node_timeout)
     return [
         Job(reaper, config.reaper.interval),
-        _paced(replicator, config.replicator),
+        _paced(replicator, config.replicator, _unchanged(replicator, config.replicator, context)),
         Job(repairer := DatabaseRepairer(replicator), repairer.interval_seconds),
         _paced(AccountAuditor(context), config.auditor),
     ]

@@ -69,6 +69,7 @@ class ReplicationClient:
     """Asks peers about one policy's partitions, as they are numbered by a part power."""
 
     def __init__(self, transport: Transport, policy: Policy, part_power: int, timeout_seconds: float) -> None:
+        self.policy_index = policy.index
         self._transport = transport
         self._timeout_seconds = timeout_seconds
         self._headers = {

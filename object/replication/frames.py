@@ -11,6 +11,7 @@ The body's own checksum is part of the object's metadata, which travels as it is
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -20,7 +21,10 @@ from xxhash import xxh3_64_digest
 from objstore.http.bodies import ClientDisconnected
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
+from objstore.logs import Logger
+from objstore.object.engine import ObjectCorrupt, ReplicationStore
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
+from objstore.policies import Policy
 
 HEAD_BYTES_MAX: Final = 1024 * 1024 + 4096
 
@@ -85,3 +89,56 @@ def _read(body: BodyReader, size: int, may_end: bool = False) -> bytes:
         parts.append(part)
         missing -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def frames(
+    storage: ReplicationStore, policy: Policy, partition: str, wanted: Iterable[tuple[str, str]], log: Logger
+) -> Iterator[tuple[tuple[str, str], Iterator[bytes | memoryview]]]:
+    """For each (hash, name) that can be read: it, and its frame in pieces, each valid until the next is asked for.
+
+    A small body is verified before its frame begins; damage that shows later in a large one raises ObjectCorrupt, and
+    the receiver, who misses its end, keeps nothing of it. What is damaged is in quarantine by then.
+    """
+    for digest, name in wanted:
+        try:
+            exported = storage.export(policy, partition, digest, name)
+        except ObjectCorrupt as corrupt:
+            log.warning("damaged object is not sent", object=corrupt.name, reason=corrupt.reason)
+            continue
+        if exported is None:
+            continue
+        size = 0 if exported.body is None else exported.body.info.data.size
+        body = None if exported.body is None else exported.body.stream(0, size)
+        head = head_of(digest, name, size, exported.metadata)
+        yield (digest, name), _pieces(head, () if body is None else body)
+        if body is not None:
+            body.close()
+
+
+def _pieces(head: bytes, body: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    yield head
+    yield from body
+
+
+class FrameBody:
+    """Frames as the body of an answer."""
+
+    length: int | None = None
+
+    def __init__(self, frames: Iterator[tuple[tuple[str, str], Iterator[bytes | memoryview]]]) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        for _, pieces in self._frames:
+            yield from pieces
+
+    def close(self) -> None:
+        """Send no more."""
+        close = getattr(self._frames, "close", None)
+        if close is not None:
+            close()
+
+
+def flattened(names: dict[str, Sequence[str]] | dict[str, list[str]]) -> list[tuple[str, str]]:
+    """(hash, name) of each file."""
+    return [(digest, name) for digest, group in names.items() for name in group]

@@ -1,4 +1,4 @@
-"""Bringing one partition of a device together with its primaries."""
+"""Syncing one partition of a device with its other primaries."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from objstore.mounts import DeviceRoot
 from objstore.object.engine import DeviceStorage, Location, ObjectCorrupt
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.client import ReplicaFailed, ReplicationClient, Spend
+from objstore.object.replication.frames import frames
 from objstore.object.replication.messages import FILES_MAX, Names, TransferResult
 from objstore.object.replication.planning import (
-    exchange,
     handoff_names,
     is_stale,
     known_names,
+    plan_transfer,
     removable,
+    should_hold,
     tombstones_to_pull,
 )
 from objstore.object.replication.receiving import DevicePartition, Receiver
-from objstore.object.replication.sending import frames
 from objstore.object.versions import EMPTY, ObjectVersions, is_forgettable, live_names, tombstone_name
 from objstore.runtime import Runtime
 from objstore.timestamps import Timestamp
@@ -40,19 +41,19 @@ TOMBSTONE: Final = tombstone_name("")
 
 @dataclass
 class NotTransferred:
-    """Files that an exchange should have brought to where they are not: how many, and the hashes of those for which
-    the peer has no room."""
+    """Files that an exchange should have transferred and did not: how many, and the hashes of those for which the
+    peer has no room."""
 
     count: int = 0
     no_room: set[str] = field(default_factory=set)
 
-    def note(self, sent: Files, outcomes: Sequence[TransferResult]) -> None:
-        """What became of each file that was sent."""
-        self.count += outcomes.count(TransferResult.FAILED)
-        self.skip(file for file, outcome in zip(sent, outcomes, strict=True) if outcome is TransferResult.FULL)
+    def add(self, sent: Files, results: Sequence[TransferResult]) -> None:
+        """Take in the result of each file that was sent."""
+        self.count += results.count(TransferResult.FAILED)
+        self.skip(file for file, result in zip(sent, results, strict=True) if result is TransferResult.FULL)
 
     def skip(self, files: Iterable[File]) -> None:
-        """There is no room for these."""
+        """Take in files for which there is no room."""
         digests = [digest for digest, _ in files]
         self.count += len(digests)
         self.no_room.update(digests)
@@ -64,18 +65,23 @@ Synced = dict[Device, NotTransferred]
 
 @dataclass
 class Partition:
-    """One partition on a device of this machine, under sync.
+    """One partition on a device of this machine, and the sync of it.
 
-    `away_since` is a timestamp if the device was away for longer than tombstones last, else "". What may have been
-    deleted meanwhile it then `defers`, as long as some primary cannot be asked.
+    `primaries` are all primaries of the partition, in the ring's order; the i-th holds the i-th piece of each object if
+    the policy's scheme makes different ones. `own_piece` is the number of this device among them, None for a handoff.
+
+    `away_since` is a timestamp if the device was away for longer than tombstones are kept, else "". What may have been
+    deleted meanwhile is then not sent (`defers`) as long as some primary does not answer.
     """
 
     storage: DeviceStorage
     cluster: Cluster
     devices: DeviceRoot
     runtime: Runtime
-    peers: ReplicationClient
+    client: ReplicationClient
     place: DevicePartition
+    primaries: Sequence[Device]
+    own_piece: int | None
     reclaim_before: str
     away_since: str
     spend_bytes: Spend
@@ -93,21 +99,27 @@ class Partition:
     def _log(self) -> Logger:
         return self.runtime.log
 
-    def sync(self, suffixes: Mapping[Device, Sequence[str]], primaries: Sequence[Device], pulls: bool) -> Synced:
+    def piece_of(self, primary: Device) -> int | None:
+        """The number of the piece that a primary holds; None for another device."""
+        return next((number for number, node in enumerate(self.primaries) if node == primary), None)
+
+    def sync(self, suffixes: Mapping[Device, Sequence[str]], others: Sequence[Device], pulls: bool) -> Synced:
         """Exchange with each node what differs in these suffixes.
 
-        Unless it `pulls`, the device only gives, and learns of deletions: it is no primary.
+        A device that does not pull is a handoff: it only gives, and takes tombstones of objects that it holds.
 
-        `primaries` are all others that hold the partition, whether they could be reached or not.
+        `others` are all other primaries of the partition, whether they answer or not.
         """
         synced: Synced = {}
         deferred = self._possibly_deleted(suffixes) if self.away_since else frozenset()
-        if deferred and self._quarantine_stale(primaries, deferred):
+        if deferred and self._quarantine_stale(others, deferred):
             deferred = frozenset()
         self.defers = bool(deferred)
         for node, differing in suffixes.items():
             try:
-                synced[node] = left = self.exchange(node, differing, lambda digest: digest not in deferred, pulls)
+                piece = self.piece_of(node)
+                left = self.exchange(node, differing, lambda digest: digest not in deferred, pulls, piece)
+                synced[node] = left
                 if left.count:
                     raise ReplicaFailed(node, 0, f"{left.count} files were not stored")
             except (ReplicaFailed, NodeFailure) as failure:
@@ -116,30 +128,44 @@ class Partition:
         return synced
 
     def exchange(
-        self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool = False
+        self,
+        node: Device,
+        suffixes: Sequence[str],
+        travels: Callable[[str], bool],
+        pulls: bool = False,
+        piece: int | None = None,
     ) -> NotTransferred:
-        """Exchange what differs in these suffixes, of objects whose hash `travels`; returns what did not arrive.
+        """Exchange what differs in these suffixes; returns what was not transferred.
 
-        A file that is refused holds nothing else up. Raises ReplicaFailed and NodeFailure when the peer fails.
+        An object is sent if its hash `travels`, with that `piece` of it which the node should hold. A file that is
+        refused holds nothing else up. Raises ReplicaFailed and NodeFailure when the peer fails.
         """
         left = NotTransferred()
         for some in _parts(suffixes, SUFFIXES_AT_ONCE):
-            self._exchange(node, some, travels, pulls, left)
+            self._exchange(node, some, travels, pulls, piece, left)
         return left
 
     def _exchange(
-        self, node: Device, suffixes: Sequence[str], travels: Callable[[str], bool], pulls: bool, left: NotTransferred
+        self,
+        node: Device,
+        suffixes: Sequence[str],
+        travels: Callable[[str], bool],
+        pulls: bool,
+        piece: int | None,
+        left: NotTransferred,
     ) -> None:
-        theirs = self.peers.versions(node, self.number, suffixes).names
+        scheme = self.place.policy.scheme
+        theirs = self.client.versions(node, self.number, suffixes).names
         mine = self._objects(suffixes)
         push: Files = []
         pull: Files = []
         for digest in sorted({*mine, *theirs}):
             current = mine.get(digest, EMPTY)
-            plan = exchange(current, known_names(theirs, digest), self.reclaim_before)
+            plan = plan_transfer(current, known_names(theirs, digest), self.reclaim_before)
             if travels(digest):
-                push += [(digest, name) for name in plan.push]
-            pull += [(digest, name) for name in (plan.pull if pulls else tombstones_to_pull(current, plan.pull))]
+                push += [(digest, name) for name in plan.push if should_hold(name, piece, scheme)]
+            wanted = plan.pull if pulls else tombstones_to_pull(current, plan.pull)
+            pull += [(digest, name) for name in wanted if should_hold(name, self.own_piece, scheme)]
         self._push(node, sorted(push, key=_frees_no_space), left)
         self._pull(node, sorted(pull, key=_frees_no_space), left)
 
@@ -163,13 +189,13 @@ class Partition:
                     yield from map(bytes, content)
 
             try:
-                outcomes = self.peers.push(node, self.number, pieces(), self.spend_bytes)
+                results = self.client.push(node, self.number, pieces(), self.spend_bytes)
             except ObjectCorrupt as corrupt:
                 raise ReplicaFailed(node, 0, f"broken off: {corrupt}") from corrupt
-            if len(outcomes) != len(sent):
-                raise ReplicaFailed(node, 0, f"{len(outcomes)} answers to {len(sent)} files")
-            self.report.count("pushed", outcomes.count(TransferResult.STORED))
-            left.note(sent, outcomes)
+            if len(results) != len(sent):
+                raise ReplicaFailed(node, 0, f"{len(results)} answers to {len(sent)} files")
+            self.report.count("pushed", results.count(TransferResult.STORED))
+            left.add(sent, results)
 
     def _pull(self, node: Device, wanted: Files, left: NotTransferred) -> None:
         for some in _parts(wanted, FILES_MAX):
@@ -177,30 +203,30 @@ class Partition:
             names: Names = {}
             for digest, name in some:
                 names.setdefault(digest, []).append(name)
-            body = self.peers.pull(node, self.number, names)
+            body = self.client.pull(node, self.number, names)
             receiver = Receiver(self.storage, self.cluster, self.devices, self._log, self.place, self.locations)
             try:
-                outcomes = receiver.receive(body)
+                results = receiver.receive(body)
             except HttpError as error:
                 raise ReplicaFailed(node, error.status, error.reason) from error
             finally:
                 body.close()
-            self.report.count("pulled", outcomes.count(TransferResult.STORED))
-            left.count += outcomes.count(TransferResult.FAILED) + outcomes.count(TransferResult.FULL)
+            self.report.count("pulled", results.count(TransferResult.STORED))
+            left.count += results.count(TransferResult.FAILED) + results.count(TransferResult.FULL)
 
-    def give_up(self, primaries: Sequence[Device], ring_version: int) -> bool:
-        """Remove what every primary confirms to hold, from a device that is none; says whether nothing is left."""
+    def give_up(self, ring_version: int) -> bool:
+        """Remove from a handoff what every primary confirms to hold; returns whether nothing is left."""
         for suffix in self._suffixes():
             objects = self._objects([suffix])
             self._drop_obsolete(objects)
             mine = {digest: handoff_names(current) for digest, current in objects.items()}
             for asked in _whole_objects(mine, FILES_MAX):
                 try:
-                    answers = [self.peers.confirm(node, self.number, asked, ring_version) for node in primaries]
+                    answers = [self.client.confirm(node, self.number, asked, ring_version) for node in self.primaries]
                 except ReplicaFailed as failure:
                     self._log.info("handoff keeps its partition", partition=self.number, reason=str(failure))
                     return False
-                confirmed = removable(asked, answers)
+                confirmed = removable(asked, answers, self.place.policy.scheme)
                 self._remove_all(confirmed)
                 self.report.count("removed", sum(map(len, confirmed.values())))
         return not self._suffixes()
@@ -219,7 +245,7 @@ class Partition:
             for digest, group in names.items():
                 self.storage.remove(place.policy, place.partition, digest, group)
 
-        self.runtime.threads.call(remove)
+        self.runtime.threads.of(self.place.device).call(remove)
 
     def reclaim(self, suffixes: Sequence[str]) -> None:
         """Forget old traces of objects, and obsolete files, of suffixes in which all primaries agree."""
@@ -229,7 +255,7 @@ class Partition:
         # What makes a file obsolete may be another's name that is not durable yet.
         self.storage.make_durable(self.place.policy, self.place.partition)
         old = [digest for digest, current in objects.items() if is_forgettable(current, self.reclaim_before)]
-        lingering = self.runtime.threads.call(self._lingering, old)
+        lingering = self.runtime.threads.of(self.place.device).call(self._lingering, old)
         forgotten: dict[str, Sequence[str]] = {}
         for digest, current in objects.items():
             names = list(current.obsolete)
@@ -268,7 +294,7 @@ class Partition:
         """
         every = sorted({digest[-3:] for digest in strange})
         try:
-            listings = [self.peers.versions(node, self.number, every) for node in primaries]
+            listings = [self.client.versions(node, self.number, every) for node in primaries]
         except ReplicaFailed as failure:
             self._log.warning("replication failed", partition=self.number, reason=str(failure))
             return False
@@ -286,10 +312,10 @@ class Partition:
 
     def _suffixes(self) -> list[str]:
         place = self.place
-        return self.runtime.threads.call(self.storage.suffixes, place.policy, place.partition)
+        return self.runtime.threads.of(self.place.device).call(self.storage.suffixes, place.policy, place.partition)
 
     def _objects(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
-        return self.runtime.threads.call(self._look, suffixes)
+        return self.runtime.threads.of(self.place.device).call(self._look, suffixes)
 
     def _look(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
         place, found = self.place, {}

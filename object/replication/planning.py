@@ -1,4 +1,6 @@
-"""What two devices have to tell each other about one object, and what a device may give up: pure decisions."""
+"""What replication transfers and what a device may give up: pure decisions over the names of files.
+
+Names are all that is compared: two devices that hold the same names of an object hold the same object."""
 
 from __future__ import annotations
 
@@ -17,10 +19,11 @@ from objstore.object.versions import (
     parse_name,
     resolve_versions,
 )
+from objstore.scheme import Scheme
 
 
 class TransferPlan(Struct, frozen=True):
-    """Names of files of one object: those the other lacks, and those I lack."""
+    """Names of files of one object: those that the peer lacks, and those that this device lacks."""
 
     push: tuple[str, ...] = ()
     pull: tuple[str, ...] = ()
@@ -29,8 +32,18 @@ class TransferPlan(Struct, frozen=True):
 NOTHING = TransferPlan()
 
 
-def exchange(mine: ObjectVersions, theirs: ObjectVersions, reclaim_before: str) -> TransferPlan:
-    """What has to travel until both hold the same. Old traces travel only to who has something of the object."""
+def should_hold(name: str, piece: int | None, scheme: Scheme) -> bool:
+    """Whether a device should hold a file: of a primary, `piece` is its number among the primaries of the partition.
+
+    Every device holds metadata and tombstones. Of data, a primary holds every file if the scheme gives all places the
+    same piece, and else only the fragment of its own number. A handoff, None, takes whatever it is given.
+    """
+    file = parse_name(name)
+    return scheme.replicates_to_all or piece is None or not isinstance(file, DataFile) or file.fragment == piece
+
+
+def plan_transfer(mine: ObjectVersions, theirs: ObjectVersions, reclaim_before: str) -> TransferPlan:
+    """What has to travel until both hold the same. Old tombstones travel only to a device that holds some version."""
     if mine.names == theirs.names:
         return NOTHING
     needed = set(live_names(resolve_versions({*mine.names, *theirs.names})))
@@ -44,10 +57,11 @@ def exchange(mine: ObjectVersions, theirs: ObjectVersions, reclaim_before: str) 
 
 
 def tombstones_to_pull(mine: ObjectVersions, pull: Iterable[str]) -> tuple[str, ...]:
-    """The names among those of `pull` that a device takes that otherwise only gives: deletions of what it has.
+    """The names among `pull` that a handoff takes: tombstones of what it holds.
 
-    It may be away from a primary for longer than the others remember a deletion, and then give that primary what was
-    deleted. It needs no newer data or metadata: these are there to stay, and make its files obsolete whenever it asks.
+    A handoff that cannot reach one primary keeps its files. Should the others forget the tombstone meanwhile, the
+    handoff would give that primary a deleted object. It needs no newer data or metadata: primaries keep these, and say
+    that the handoff's files are obsolete whenever it asks.
     """
     return tuple(
         name
@@ -58,27 +72,30 @@ def tombstones_to_pull(mine: ObjectVersions, pull: Iterable[str]) -> tuple[str, 
 
 
 def handoff_names(current: ObjectVersions) -> list[str]:
-    """The names of a handoff that primaries have to confirm: what its own files make obsolete goes before these do.
+    """The names of a handoff that primaries have to confirm: all but the obsolete ones, which are removed first.
 
-    Else a primary that has forgotten an object would confirm the tombstone, and not what lies beneath it here.
+    A primary that has forgotten an object confirms its tombstone, but not an obsolete data file: the data file would
+    outlive the tombstone here, and be live again.
     """
     return [name for name in current.names if name not in current.obsolete]
 
 
 def removable(
-    mine: Mapping[str, Sequence[str]], confirmations: Iterable[Mapping[str, Sequence[str]]]
+    mine: Mapping[str, Sequence[str]], confirmations: Sequence[Mapping[str, Sequence[str]]], scheme: Scheme
 ) -> dict[str, tuple[str, ...]]:
-    """Of the files of a handoff, by hash: those that every primary has confirmed; none without any primary.
+    """Of the files of a handoff, by hash: those confirmed by every primary that should hold them, and by one at least.
 
-    `confirmations` are what each primary confirmed, likewise by hash. Metadata go no sooner than the data they belong
-    to: a primary that has neither may say that it has no need of the metadata alone.
+    `confirmations[i]` is what the i-th primary has confirmed, likewise by hash. Metadata are removed no sooner than the
+    data they belong to: a primary that has neither may confirm the metadata alone, since it does not need them.
     """
-    answers = list(confirmations)
-    if not answers:
-        return {}
+
+    def is_confirmed(digest: str, name: str) -> bool:
+        answers = [answer for number, answer in enumerate(confirmations) if should_hold(name, number, scheme)]
+        return bool(answers) and all(name in answer.get(digest, ()) for answer in answers)
+
     found = {}
     for digest, names in mine.items():
-        confirmed = [name for name in names if all(name in answer.get(digest, ()) for answer in answers)]
+        confirmed = [name for name in names if is_confirmed(digest, name)]
         if any(isinstance(parse_name(name), DataFile) for name in names if name not in confirmed):
             confirmed = [name for name in confirmed if not isinstance(parse_name(name), MetaFile)]
         if confirmed:
@@ -89,10 +106,10 @@ def removable(
 def reclaimable(
     untidy: Iterable[str], mine: Mapping[str, str], others: Iterable[Mapping[str, str] | None]
 ) -> list[str]:
-    """Those of the `untidy` suffixes in which all primaries agree, so that what digests leave out may be forgotten.
+    """The `untidy` suffixes in which all primaries agree, so that what digests leave out may be forgotten.
 
-    `mine` and each of `others` are digests by suffix, None of who was not reached. Digests leave out forgettable
-    traces alone: who still has what such a tombstone deletes, has another digest.
+    `mine` and each of `others` are digests by suffix; None stands for a primary that did not answer. Digests leave out
+    only forgettable tombstones and metadata: a primary that still has what such a tombstone deletes has another digest.
     """
     answers = list(others)
     if any(answer is None for answer in answers):
@@ -105,15 +122,15 @@ def reclaimable(
 
 
 def is_stale(mine: ObjectVersions, others: Sequence[ObjectVersions], away_since: str) -> bool:
-    """Whether an object of a device that was away for longer than tombstones last may have been deleted meanwhile.
+    """Whether an object of a device that was away for longer than tombstones are kept was probably deleted meanwhile.
 
-    So it may if nobody else knows of it, and nothing has happened to it here since `away_since`. That takes a witness
-    among the others.
+    So it was if no other primary knows it, and nothing has happened to it here since `away_since`. The caller sees to
+    it that one of the others was in service then, and can vouch for the deletion.
     """
     return bool(others) and not any(other.names for other in others) and mine.newest_timestamp < away_since
 
 
 def known_names(listing: Mapping[str, Sequence[str]], digest: str) -> ObjectVersions:
-    """The file set of a hash in a list of versions; names of no known form do not count."""
+    """The versions of an object by what a peer lists; names of no known form do not count."""
     names = listing.get(digest)
     return EMPTY if not names else resolve_versions(name for name in names if parse_name(name) is not None)

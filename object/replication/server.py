@@ -19,6 +19,7 @@ from objstore.mounts import DeviceRoot
 from objstore.object.engine import StorageEngine
 from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.part_power import LocationResolver, RingOf
+from objstore.object.replication.frames import FrameBody, flattened, frames
 from objstore.object.replication.messages import (
     COMPARE_REQUESTS,
     CONTACT_RECORD,
@@ -40,7 +41,6 @@ from objstore.object.replication.messages import (
     encode,
 )
 from objstore.object.replication.receiving import DevicePartition, Receiver
-from objstore.object.replication.sending import FrameBody, flattened, frames
 from objstore.object.versions import is_held, live_names, resolve_versions
 from objstore.policies import Policy, UnknownPolicy
 from objstore.runtime import Runtime
@@ -132,7 +132,7 @@ class ReplicationServer:
         questions = decode(COMPARE_REQUESTS, _body_of(request))
         if len(questions) > PARTITIONS_MAX:
             raise HttpError(413, f"At most {PARTITIONS_MAX} partitions")
-        return _json(self._runtime.threads.call(self._answers, place, questions))
+        return _json(self._runtime.threads.of(place.device).call(self._answers, place, questions))
 
     def _answers(self, place: DevicePartition, questions: list[CompareRequest]) -> list[CompareResponse]:
         now = self._runtime.clock.now()
@@ -153,7 +153,7 @@ class ReplicationServer:
         def look() -> Versions:
             return Versions(self._listed(place, suffixes), read_contact_record(place.device, OBJECTS))
 
-        versions = self._runtime.threads.call(look)
+        versions = self._runtime.threads.of(place.device).call(look)
         headers = {} if versions.note is None else {CONTACT_RECORD: encode(versions.note).decode()}
         return _json(versions.names, headers)
 
@@ -188,7 +188,7 @@ class ReplicationServer:
     def _confirm(self, request: Request, place: DevicePartition) -> Response:
         self._expect_primary(request, place)
         asked = self._names(request)
-        held = self._runtime.threads.call(self._held, place, asked)
+        held = self._runtime.threads.of(place.device).call(self._held, place, asked)
         # What is seen may be about to be settled by another process.
         self._engine.device(place.device).make_durable(place.policy, place.partition)
         return _json(held)

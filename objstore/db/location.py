@@ -123,6 +123,10 @@ class Walk:
             names = self._ask(root, files.list_directory, f"{root}/{folder}")
             self._partitions.extend((root, name) for name in sorted(names) if name.isdecimal())
         runtime.random.shuffle(self._partitions)
+        quarantined = [
+            (root, name) for root in [*self.roots] for name in self._ask(root, _names, f"{root}/{QUARANTINED}/{folder}")
+        ]
+        self.surface = frozenset((*self._partitions, *quarantined))  # changes when one comes or goes as a whole
         self.total = len(self._partitions)
         self._places = self._all()
 

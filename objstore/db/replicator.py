@@ -44,6 +44,7 @@ DATABASES_PER_STEP: Final = 50
 RECLAIM_LOOKS: Final = 168
 LOOKS_REMEMBERED_MAX: Final = 20_000  # of databases that have tombstones; beyond this all are looked through again
 
+UNCHANGED_OUTCOMES: Final = frozenset({"looked_at", "unchanged"})  # of a pass that finds all replicas equal
 PeerResponses = Mapping[Device, SummaryResponse | ReplicaFailed]
 TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, LockTimeout, OSError, ReplicaFailed)
 
@@ -84,6 +85,8 @@ class DatabaseReplicator(Generic[Row]):
         self._next_looks: dict[str, float] = {}
         self._away: dict[str, float] = {}  # devices that come back after so long that it may be obsolete; since when
         self._cut_off: set[str] = set()  # devices with a database of which in this pass not one peer answered
+        self.contents: int | None = None  # a digest of all that a pass has found; None if it had something to do
+        self._found = 0
 
     @abstractmethod
     def settled(self, connection: sqlite3.Connection) -> bool:
@@ -116,9 +119,14 @@ class DatabaseReplicator(Generic[Row]):
         self._report.progress(self._walk.done, self._walk.total)
         return Step.BUSY
 
+    def surface(self) -> object:
+        """Which partitions there are, which databases in quarantine, and the ring."""
+        return Walk(self.devices, self.schema.folder, self.runtime).surface, self.ring()
+
     def _begin(self) -> None:
         self._report.begin()
         self._cut_off.clear()
+        self._found = 0
         walk = self._walk = Walk(self.devices, self.schema.folder, self.runtime)
         oldest = self.runtime.clock.now() - self.config.reclaim_age
         for root in walk.roots:
@@ -140,15 +148,12 @@ class DatabaseReplicator(Generic[Row]):
                 continue
             self._away.pop(root, None)
             try:
-                self.runtime.threads.of(root).call(
-                    write_contact_record,
-                    root,
-                    self.schema.folder,
-                    self.runtime.clock.now(),
-                    self.config.reclaim_age,
-                )
+                now, age = self.runtime.clock.now(), self.config.reclaim_age
+                self.runtime.threads.of(root).call(write_contact_record, root, self.schema.folder, now, age)
             except OSError as error:
                 self.runtime.log.warning("device cannot be written to", device=root, reason=str(error))
+        is_unchanged = not self._away and self._report.counts.keys() <= UNCHANGED_OUTCOMES
+        self.contents = self._found if is_unchanged else None
         self._report.end()
 
     def _replicas(self, places: Sequence[DatabaseLocation]) -> list[LocalReplica]:
@@ -180,6 +185,7 @@ class DatabaseReplicator(Generic[Row]):
         if int(place.partition) != partition:
             mine = None
         path = ResourcePath(found.account, found.container)
+        self._found ^= hash((place.file, found.sequence, found.status, found.metadata_digest))
         location = ResourceLocation(place.root, place.folder, place.partition, place.hash, device, path)
         return LocalReplica(location, partition, primaries, mine, found)
 

@@ -124,14 +124,14 @@ def types_go_with_their_metadata() -> None:
 
 
 def _exchanging_all_but(ending: str) -> None:
-    real = planning.exchange
+    real = planning.plan_transfer
 
-    def exchange(*arguments: Any) -> Any:
+    def plan_transfer(*arguments: Any) -> Any:
         plan = real(*arguments)
         push, pull = ([name for name in names if not name.endswith(ending)] for names in (plan.push, plan.pull))
         return planning.TransferPlan(tuple(push), tuple(pull))
 
-    replace("exchange", exchange, partitions)
+    replace("plan_transfer", plan_transfer, partitions)
 
 
 def metadata_is_not_replicated() -> None:
@@ -152,7 +152,7 @@ def digests_are_never_out_of_date() -> None:
 def handoffs_are_emptied_too_soon() -> None:
     """A handoff forgets a partition once it has tried to push it, whatever the primaries confirm."""
 
-    def removable(mine: Any, _confirmations: Any) -> Any:
+    def removable(mine: Any, *_: Any) -> Any:
         return {digest: tuple(names) for digest, names in mine.items()}
 
     replace("removable", removable, partitions)

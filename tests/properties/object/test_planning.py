@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from objstore.object.replication.planning import exchange, handoff_names, removable, tombstones_to_pull
+from objstore.object.replication.planning import handoff_names, plan_transfer, removable, tombstones_to_pull
 from objstore.object.versions import (
     MetaFile,
     ObjectVersions,
@@ -19,6 +19,7 @@ from objstore.object.versions import (
     resolve_versions,
     tombstone_name,
 )
+from objstore.scheme import WHOLE_REPLICAS
 from objstore.timestamps import Timestamp
 
 # Few moments, so that files of one timestamp meet on several replicas.
@@ -37,8 +38,8 @@ def resolved(files: set[str], before: str = "") -> tuple[str, ...]:
 
 
 def sync(mine: set[str], theirs: set[str], before: str) -> None:
-    """Both directions of one exchange; each side drops what is obsolete by then."""
-    plan = exchange(resolve_versions(mine), resolve_versions(theirs), before)
+    """Both directions of one plan_transfer; each side drops what is obsolete by then."""
+    plan = plan_transfer(resolve_versions(mine), resolve_versions(theirs), before)
     mine |= set(plan.pull)
     theirs |= set(plan.push)
     for side in (mine, theirs):
@@ -72,7 +73,7 @@ def test_three_replicas_agree_after_a_pass_of_each(holders: list[set[str]], befo
     assert {resolved(files, before) for files in holders} == {resolved(union, before)}
     for mine in holders:
         for theirs in holders:
-            plan = exchange(resolve_versions(mine), resolve_versions(theirs), before)
+            plan = plan_transfer(resolve_versions(mine), resolve_versions(theirs), before)
             assert not plan.push and not plan.pull
 
 
@@ -89,7 +90,7 @@ def test_one_replica_that_is_behind_has_all_after_its_own_passes(holders: list[s
 
 @given(replicas, replicas, forgotten_before)
 def test_nothing_obsolete_travels_and_nothing_twice(mine: set[str], theirs: set[str], before: str) -> None:
-    plan = exchange(resolve_versions(mine), resolve_versions(theirs), before)
+    plan = plan_transfer(resolve_versions(mine), resolve_versions(theirs), before)
     needed = set(live_names(resolve_versions(mine | theirs)))
     assert set(plan.push) <= (mine - theirs) & needed
     assert set(plan.pull) <= (theirs - mine) & needed
@@ -108,7 +109,7 @@ def test_a_handoff_learns_of_what_deletes_its_files_and_of_nothing_else(
     handoff: set[str], primary: set[str], before: str
 ) -> None:
     taken = tombstones_to_pull(
-        resolve_versions(handoff), exchange(resolve_versions(handoff), resolve_versions(primary), before).pull
+        resolve_versions(handoff), plan_transfer(resolve_versions(handoff), resolve_versions(primary), before).pull
     )
     assert all(name in primary and isinstance(parse_name(name), Tombstone) for name in taken)
     after, union = resolve_versions(handoff | set(taken)), resolve_versions(handoff | primary)
@@ -128,7 +129,9 @@ def test_a_handoff_gives_up_only_what_no_primary_needs(
     handoff: set[str], primaries: list[set[str]], before: str
 ) -> None:
     asked = handoff_names(resolve_versions(handoff))
-    removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
+    removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries], WHOLE_REPLICAS).get(
+        "hash", ()
+    )
     assert set(removed) <= handoff
     assert primaries or not removed
     for name in removed:
@@ -167,8 +170,10 @@ def test_nothing_is_lost_when_a_handoff_is_emptied(handoff: set[str], primaries:
     """After it has pushed, all that it has is confirmed, and what was known before is known without it."""
     union = handoff.union(*primaries)
     for files in primaries:
-        files |= set(exchange(resolve_versions(handoff), resolve_versions(files), before).push)
+        files |= set(plan_transfer(resolve_versions(handoff), resolve_versions(files), before).push)
     asked = handoff_names(resolve_versions(handoff))
-    removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries]).get("hash", ())
+    removed = removable({"hash": asked}, [confirmed(files, asked, before) for files in primaries], WHOLE_REPLICAS).get(
+        "hash", ()
+    )
     assert set(removed) == handoff - set(resolve_versions(handoff).obsolete)
     assert resolved(set().union(*primaries), before) == resolved(union, before)

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from objstore import daemon
-from objstore.daemon import Job, Runner, Step, pause_seconds, run, run_once
+from objstore.daemon import Job, Runner, Spread, Step, UnchangedPasses, pause_seconds, run, run_once
 from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
 from objstore.system import concurrency
+from objstore.system.clock import Clock
 
 
 class Scripted:
@@ -164,3 +165,109 @@ def test_signals_stop_it(lines: list[bytes], handlers: None, number: signal.Sign
     worker = Scripted(signalled, Step.IDLE)
     run([Job(worker, interval_seconds=3600.0)], runtime_of(lines))
     assert worker.steps == 1
+
+
+def test_a_spread_pass_lasts_so_long() -> None:
+    done = [0.25]
+    spread = Spread(1000.0, lambda: done[0])
+    assert spread.pause_seconds(50.0, Step.BUSY) == 0.0  # goes on at a quarter: three quarters of the time are left
+    done[0] = 0.5
+    assert spread.pause_seconds(60.0, Step.BUSY) == 240.0
+    done[0] = 0.6
+    assert spread.pause_seconds(900.0, Step.BUSY) == 0.0  # behind
+    assert spread.pause_seconds(950.0, Step.IDLE) == 0.0
+    done[0] = 0.0
+    assert spread.pause_seconds(2000.0, Step.BUSY) == 0.0
+    done[0] = 0.1
+    assert spread.pause_seconds(2000.0, Step.BUSY) == 100.0
+
+
+def test_the_runner_waits_for_a_spread_pass(lines: list[bytes]) -> None:
+    worker = Scripted(*[Step.BUSY] * 10)
+    daemons = runner(lines, Job(worker, 30.0, spread=Spread(3600.0, lambda: worker.steps / 10)))
+    concurrency.call_later(0.01, daemons.stop)
+    daemons.run()
+    assert worker.steps == 1 + 1  # the first says where the pass begins
+
+
+LOOKS = 10  # at the surface, until the runner is stopped
+
+
+class HandClock(Clock):
+    """A clock that is set by hand."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Comparing(Scripted):
+    """A worker whose passes are one step, over contents that a test changes."""
+
+    def __init__(self) -> None:
+        super().__init__(*[Step.IDLE] * 100)
+        self.clock = HandClock()
+        self.contents: object = "contents"
+        self.outside: object = "surface"
+        self.looks = 0
+        self.stop: Callable[[], None] = lambda: None
+
+    def surface(self) -> object:
+        self.looks += 1
+        if self.looks == LOOKS:
+            self.stop()
+        return self.outside
+
+
+def passes(worker: Comparing, unchanged: UnchangedPasses, seconds: float, interval: float = 30.0) -> list[float]:
+    """When passes begin, if the daemon wakes up at these intervals."""
+    begun = []
+    end = worker.clock.seconds + seconds
+    while worker.clock.seconds < end:
+        if not unchanged.may_skip():
+            begun.append(worker.clock.seconds)
+            unchanged.ended()
+        worker.clock.seconds += interval
+    return begun
+
+
+@pytest.fixture
+def comparing() -> Comparing:
+    return Comparing()
+
+
+def test_passes_over_what_does_not_change_come_less_often(comparing: Comparing) -> None:
+    unchanged = UnchangedPasses(comparing, 30.0, comparing.clock)
+    assert passes(comparing, unchanged, 1200.0) == [0.0, 30.0, 90.0, 210.0, 450.0, 750.0, 1050.0]
+
+
+def test_a_change_of_the_contents_brings_the_interval_back(comparing: Comparing) -> None:
+    unchanged = UnchangedPasses(comparing, 30.0, comparing.clock)
+    passes(comparing, unchanged, 750.0)
+    comparing.contents = "others"
+    assert passes(comparing, unchanged, 150.0) == [750.0, 780.0, 840.0]
+
+
+@pytest.mark.parametrize("is_surface", [True, False])
+def test_no_pass_is_left_out_when_something_is_to_be_done(comparing: Comparing, is_surface: bool) -> None:
+    unchanged = UnchangedPasses(comparing, 30.0, comparing.clock)
+    for number in range(20):
+        if is_surface:
+            comparing.outside = number
+        else:
+            comparing.contents = None
+        assert len(passes(comparing, unchanged, 30.0)) == 1
+
+
+def test_a_long_interval_stays_as_it_is(comparing: Comparing) -> None:
+    unchanged = UnchangedPasses(comparing, 3600.0, comparing.clock)
+    assert len(passes(comparing, unchanged, 36_000.0, 3600.0)) == 10
+
+
+def test_the_runner_leaves_out_passes(lines: list[bytes], comparing: Comparing) -> None:
+    daemons = runner(lines, Job(comparing, 0.001, unchanged=UnchangedPasses(comparing, 30.0, comparing.clock)))
+    comparing.stop = daemons.stop
+    daemons.run()
+    assert comparing.looks == LOOKS
+    assert comparing.steps == 2  # the second finds what the first has found, and time stands still

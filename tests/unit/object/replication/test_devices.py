@@ -12,7 +12,7 @@ import pytest
 
 from objstore.daemon import Step, run_once
 from objstore.object.replication import replicator
-from objstore.object.replication.passes import DeviceReplicationPass
+from objstore.object.replication.comparison import DeviceReplicationPass
 from objstore.object.replication.replicator import ObjectReplicator
 from objstore.policies import Policy
 from objstore.system import concurrency
@@ -36,7 +36,7 @@ class Machine:
         for name in ("sda", "sdb"):
             storage = self.worker._engine.device(str(self.root / name))
             monkeypatch.setattr(storage, "partitions", partial(self.partitions, name))
-        monkeypatch.setattr(self.worker, "_compare", self.compare)
+        monkeypatch.setattr(self.worker._comparison, "compare", self.compare)
 
     def partitions(self, device: str, _policy: Policy) -> list[str]:
         if device == self.broken:
@@ -83,7 +83,7 @@ def test_a_bug_is_raised_and_the_pass_has_an_end_all_the_same(tmp_path: Path, mo
         if device.name == "sda":
             raise ValueError
 
-    monkeypatch.setattr(machine.worker, "_compare", compare)
+    monkeypatch.setattr(machine.worker._comparison, "compare", compare)
     outcomes = [outcome_of(machine.worker) for _ in range(6)]
     assert outcomes.count(ValueError) == 2
     assert outcomes[-1] is Step.IDLE

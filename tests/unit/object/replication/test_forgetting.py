@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from objstore.object.replication.planning import removable
 from objstore.object.versions import is_forgettable, is_held, newest_marker, resolve_versions
+from objstore.scheme import WHOLE_REPLICAS
 from tests.unit.object.replication.cluster import DAY, Replicas, at
 
 
@@ -94,4 +95,4 @@ def test_traces_are_as_old_as_the_newest_of_them() -> None:
     assert is_held(meta, resolve_versions([tombstone]), at(10))
     assert not is_held(meta, resolve_versions([tombstone]), at(9))
     assert not is_held(meta, resolve_versions([data]), at(10))
-    assert removable({"h": [data, meta]}, [{"h": [meta]}]) == {}
+    assert removable({"h": [data, meta]}, [{"h": [meta]}], WHOLE_REPLICAS) == {}

@@ -13,7 +13,7 @@ from objstore.http.transport import BackendRequest
 from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.metadata import ATTRIBUTE
-from objstore.object.replication import replicator
+from objstore.object.replication import comparison
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.system import concurrency
@@ -83,20 +83,20 @@ def test_nothing_is_asked_for_twice_when_all_agree(replicas: Replicas) -> None:
 def test_only_so_many_digests_are_held_at_a_time(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch, at_once: int, held: list[list[str]]
 ) -> None:
-    made: Any = replicas.replicator(0)
+    made: Any = replicas.replicator(0)._comparison
     found: list[list[str]] = []
 
     def compare_some(device: Any, policy: Policy, partitions: Sequence[str], _ring: Ring) -> int:
-        found.append(list(made._digests(device.path, policy, partitions, 0.0, "", 1)))
+        found.append(list(made._digests(device.path, policy, partitions, "", 1)))
         return len(found[-1])
 
     def digests(_policy: Policy, partition: str, *_: object) -> PartitionDigests:
         return PartitionDigests({"abc": "1", "def": "2"}, frozenset())
 
-    monkeypatch.setattr(replicator, "SUFFIXES_AT_ONCE", at_once)
+    monkeypatch.setattr(comparison, "SUFFIXES_AT_ONCE", at_once)
     monkeypatch.setattr(made._engine.device("d"), "digests", digests)
     monkeypatch.setattr(made, "_compare_some", compare_some)
-    made._compare(SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
+    made.compare(SimpleNamespace(path="d"), Policy(0, "gold"), ["0", "1"])
     assert found == held
 
 
