@@ -1,7 +1,8 @@
-"""Bodies of messages that come in over a connection, and what can go wrong with them."""
+"""Bodies of messages: one way to read them, wherever their bytes come from, and what can go wrong with them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -9,18 +10,22 @@ from objstore.http.chunked import BadFraming, ChunkedDecoder
 from objstore.http.errors import HttpError
 
 if TYPE_CHECKING:
+    from objstore.devices import Device
     from objstore.http.sockets import Connection
 
 __all__ = [
     "EMPTY_BODY",
     "BadFraming",
+    "ByteStream",
     "BytesBody",
     "ChunkedBody",
     "ClientDisconnected",
     "ClientTimeout",
+    "IterableBody",
     "LengthBody",
 ]
 
+NOTHING: Final = memoryview(b"")
 READ_SIZE: Final = 65536
 DRAIN_MAX: Final = 65536  # what is left of a body that nobody read is skipped up to here, else the connection ends
 
@@ -47,54 +52,90 @@ class ClientTimeout(HttpError):
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class EmptyBody:
-    """No body at all."""
+class ByteStream:
+    """Bytes that come in pieces, read in whatever portions the reader likes; a subclass says where they come from.
 
-    __slots__ = ()
-    trailers: ClassVar[dict[str, str]] = {}
-    ended: ClassVar[bool] = True
-    drainable: ClassVar[bool] = True
+    `_ready` is what has come and is not read yet.
+    """
+
+    __slots__ = ("_ready", "length", "trailers")
+
+    def __init__(self, length: int | None = None) -> None:
+        """`length` is None when it was not announced."""
+        self._ready: memoryview = NOTHING
+        self.length = length
+        self.trailers: dict[str, str] = {}
+
+    def _advance(self) -> bool:
+        """Have something ready, waiting for it if need be; False at the end."""
+        raise NotImplementedError
+
+    def _used_up(self) -> None:
+        """All that was ready has been read: its memory may be used again."""
+
+    def _take(self, size: int) -> memoryview:
+        part = self._ready[:size]
+        self._ready = self._ready[size:]
+        return part
 
     def read(self, size: int = -1) -> bytes:
-        """Nothing."""
-        return b""
+        """Up to `size` bytes, b"" at the end; everything for -1."""
+        parts: list[bytes] = []
+        while size and (size < 0 or not parts) and self._advance():
+            parts.append(bytes(self._take(len(self._ready) if size < 0 else size)))
+            if not self._ready:
+                self._used_up()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Nothing."""
-        return 0
+        """Fill the buffer; less only at the end."""
+        filled = 0
+        while filled < len(buffer) and self._advance():
+            filled += self._give(buffer[filled:])
+        return filled
 
-    def drain(self) -> bool:
-        """Nothing is left."""
-        return True
+    def _give(self, buffer: memoryview) -> int:
+        part = self._take(len(buffer))
+        buffer[: len(part)] = part
+        if not self._ready:
+            self._used_up()
+        return len(part)
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        while self._advance():
+            part, self._ready = self._ready, NOTHING
+            yield part
+            self._used_up()
+
+    def close(self) -> None:
+        """Let go of it, read or not."""
+        self._ready = NOTHING
 
 
-EMPTY_BODY: Final = EmptyBody()
-
-
-class BytesBody:
+class BytesBody(ByteStream):
     """A body that is at hand as a whole."""
 
-    __slots__ = ("_content", "_position", "trailers")
+    __slots__ = ("_content", "_position", "ended")
+    drainable: ClassVar[bool] = True
 
     def __init__(self, content: bytes, trailers: dict[str, str] | None = None) -> None:
         self._content = content
         self._position = 0
+        self.length = len(content)
+        self.ended = not content  # whether all of it has been read
         self.trailers = {} if trailers is None else trailers
-
-    @property
-    def ended(self) -> bool:
-        """Whether all of it has been read."""
-        return self._position >= len(self._content)
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, or all that is left."""
         start = self._position
         if start == 0 and (size < 0 or size >= len(self._content)):
             self._position = len(self._content)
+            self.ended = True
             return self._content
         end = len(self._content) if size < 0 else start + size
         part = self._content[start:end]
         self._position = start + len(part)
+        self.ended = self._position >= len(self._content)
         return part
 
     def readinto(self, buffer: memoryview) -> int:
@@ -102,6 +143,56 @@ class BytesBody:
         part = self.read(len(buffer))
         buffer[: len(part)] = part
         return len(part)
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        part = self.read()
+        if part:
+            yield part
+
+    def drain(self) -> bool:
+        """Nothing is left on the connection."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+EMPTY_BODY: Final = BytesBody(b"")
+
+
+class IterableBody(ByteStream):
+    """A body that somebody makes piece by piece; closing it closes what makes it, if that can be closed."""
+
+    __slots__ = ("_chunks", "_close", "node")
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes | memoryview],
+        length: int | None = None,
+        close: Callable[[], None] | None = None,
+        node: Device | None = None,
+    ) -> None:
+        """`node` is the storage server that makes it."""
+        super().__init__(length)
+        self._chunks = iter(chunks)
+        self._close = close
+        self.node = node
+
+    def _advance(self) -> bool:
+        while not self._ready:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return False
+            self._ready = memoryview(chunk)
+        return True
+
+    def close(self) -> None:
+        """Tell the maker that no more is wanted."""
+        self._ready = NOTHING
+        self._chunks = iter(())
+        close, self._close = self._close, None
+        if close is not None:
+            close()
 
 
 class LengthBody:
@@ -182,19 +273,18 @@ class LengthBody:
         return True
 
 
-class ChunkedBody:
+class ChunkedBody(ByteStream):
     """A chunked body with trailers (RFC 9112, section 7.1), read from its connection."""
 
-    __slots__ = ("_connection", "_continue", "_decoder", "_failed", "_ready", "timeout_seconds", "trailers")
+    __slots__ = ("_connection", "_continue", "_decoder", "_failed", "timeout_seconds")
 
     def __init__(self, connection: Connection, timeout_seconds: float, expects: bool = False) -> None:
+        super().__init__()
         self._connection = connection
         self._decoder = ChunkedDecoder()
-        self._ready: memoryview = memoryview(b"")
         self._continue = expects
         self._failed = False  # as in LengthBody
         self.timeout_seconds = timeout_seconds
-        self.trailers: dict[str, str] = {}
 
     @property
     def ended(self) -> bool:
@@ -229,20 +319,6 @@ class ChunkedBody:
             self._ready = memoryview(content)
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes, b"" at the end; everything for -1."""
-        if size < 0:
-            parts = []
-            while self._advance():
-                parts.append(bytes(self._ready))
-                self._ready = memoryview(b"")
-            return b"".join(parts)
-        if not size or not self._advance():
-            return b""
-        part = bytes(self._ready[:size])
-        self._ready = self._ready[size:]
-        return part
-
     def readinto(self, buffer: memoryview) -> int:
         """Fill the buffer as far as the body goes; less only at its end."""
         filled = 0
@@ -254,10 +330,7 @@ class ChunkedBody:
                 continue
             if not self._advance():
                 break
-            part = self._ready[: len(buffer) - filled]
-            buffer[filled : filled + len(part)] = part
-            filled += len(part)
-            self._ready = self._ready[len(part) :]
+            filled += self._give(buffer[filled:])
         return filled
 
     def _receive_direct(self, target: memoryview) -> int:
@@ -276,10 +349,10 @@ class ChunkedBody:
         if not self.drainable:
             return False
         skipped = len(self._ready)
-        self._ready = memoryview(b"")
+        self._ready = NOTHING
         while skipped <= DRAIN_MAX:
             if not self._advance():
                 return True
             skipped += len(self._ready)
-            self._ready = memoryview(b"")
+            self._ready = NOTHING
         return False

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from objstore.http.bodies import ChunkedBody, LengthBody
+from objstore.http.bodies import BytesBody, ChunkedBody, LengthBody
 from objstore.http.chunked import chunk_head, last_chunk
 from objstore.http.heads import ResponseHead, parse_response
-from objstore.http.local import WholeBody
 from objstore.http.pool import ConnectionPool
 from objstore.http.streamed import StreamedBody
 from objstore.http.transport import (
@@ -269,7 +268,7 @@ class HttpExchange(Exchange):
             self._release()
         else:
             self._connection.close()
-        return WholeBody(content)
+        return BytesBody(content)
 
     def _release(self) -> None:
         self._pool.give_back(self._connection)

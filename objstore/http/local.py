@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from objstore.devices import Device
-from objstore.http.bodies import EMPTY_BODY, BytesBody
+from objstore.http.bodies import (
+    EMPTY_BODY,
+    NOTHING,
+    BytesBody,
+    ByteStream,
+    ClientDisconnected,
+    ClientTimeout,
+    IterableBody,
+)
 from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, WsgiApplication, error_response, variable_of
-from objstore.http.pipe import PipeBody
 from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
     BackendBody,
@@ -24,94 +31,94 @@ from objstore.http.transport import (
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, WaitTimeout
 
-
-class WholeBody(BytesBody):
-    """The body of an answer that is at hand as a whole."""
-
-    __slots__ = ("_content", "length")
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self.length: int | None = len(content)
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        part = self.read()
-        if part:
-            yield part
-
-    def close(self) -> None:
-        """Nothing is held."""
+WRITER_TIMEOUT_SECONDS: Final = 60.0  # as a server waits for a client over the network
 
 
-class IterableBody:
-    """The body of an answer that its server makes piece by piece."""
+class PipeBody(ByteStream):
+    """The body of an upload on its way from the greenlet that writes it to the one that reads it, without a copy."""
 
-    __slots__ = ("_chunks", "_close", "_given", "_left", "length", "node", "trailers")
+    __slots__ = ("_emptied", "_filled", "_unread", "broken", "ended", "wanted")
 
-    def __init__(self, result: Iterable[bytes | memoryview], length: int | None, node: Device) -> None:
-        self._chunks = iter(result)
-        self._close = getattr(result, "close", None)
-        self._left: memoryview = memoryview(b"")
-        self.node = node
-        self._given = 0
-        self.length = length
-        self.trailers: dict[str, str] = {}
+    def __init__(self) -> None:
+        super().__init__()
+        self._filled: Event[None] = Event()
+        self._emptied: Event[None] = Event()
+        self._emptied.set()
+        self.wanted: Event[None] = Event()  # the reader has asked for the body: it will not refuse it unseen
+        self.ended = False
+        self.broken = False
+        self._unread = False  # the reader has gone: what still comes is dropped
 
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        return self
+    def put(self, chunk: memoryview, timeout_seconds: float) -> None:
+        """Hand over a chunk once the one before is used up; raises WaitTimeout."""
+        self._emptied.wait(timeout_seconds)
+        if len(chunk) and not self._unread and not self.broken:
+            self._ready = chunk
+            self._emptied = Event()
+            self._filled.set()
 
-    def __next__(self) -> bytes | memoryview:
-        if self._left:
-            part, self._left = self._left, memoryview(b"")
-            return part
-        try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            if self.length is not None and self._given < self.length:
-                raise NodeFailure(self.node, "disconnect") from None
-            raise
-        except Exception as error:
-            raise NodeFailure(self.node, f"the answer broke off: {error}") from error
-        self._given += len(chunk)
-        if self.length is not None and self._given > self.length:
-            raise NodeFailure(self.node, "the answer is longer than announced")
-        return chunk
+    def end(self, trailers: Mapping[str, str], timeout_seconds: float) -> None:
+        """Nothing more comes; raises WaitTimeout when the last chunk is not taken in time."""
+        self._emptied.wait(timeout_seconds)
+        self.trailers = dict(trailers)
+        self.ended = True
+        self._filled.set()
 
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes, b"" at the end; everything for -1."""
-        if size < 0:
-            return b"".join(bytes(chunk) for chunk in self)
-        while not self._left:
+    def break_off(self) -> None:
+        """The writer has given up; a body that was whole by then stays whole."""
+        if self.ended:
+            return
+        self.broken = True
+        self._ready = NOTHING
+        self._filled.set()
+        self._emptied.set()
+
+    def stop_reading(self) -> None:
+        """The reader has answered and takes no more: let the writer go on."""
+        self._unread = True
+        self._ready = NOTHING
+        self.wanted.set()
+        self._emptied.set()
+
+    def _advance(self) -> bool:
+        self.wanted.set()
+        while not self._ready:
+            if self.broken:
+                raise ClientDisconnected
+            if self.ended:
+                return False
             try:
-                self._left = memoryview(next(self))
-            except StopIteration:
-                return b""
-        part = bytes(self._left[:size])
-        self._left = self._left[size:]
-        return part
+                self._filled.wait(WRITER_TIMEOUT_SECONDS)
+            except WaitTimeout:
+                raise ClientTimeout from None
+        return True
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer; less only at the end."""
-        filled = 0
-        while filled < len(buffer):
-            if not self._left:
-                chunk = next(self, None)
-                if chunk is None:
-                    break
-                self._left = memoryview(chunk)
-            part = self._left[: len(buffer) - filled]
-            buffer[filled : filled + len(part)] = part
-            filled += len(part)
-            self._left = self._left[len(part) :]
-        return filled
+    def _used_up(self) -> None:
+        if not self._emptied.is_set:
+            if not self.ended and not self.broken:
+                self._filled = Event()
+            self._emptied.set()
 
-    def close(self) -> None:
-        """Tell the server that no more is wanted."""
-        self._left = memoryview(b"")
-        close, self._close = self._close, None
-        if close is not None:
-            self._chunks, self.length = iter(()), None
-            close()
+
+def streamed(result: Iterable[bytes | memoryview], length: int | None, node: Device) -> IterableBody:
+    """The body of an answer that a server of this process makes piece by piece; breaking off raises NodeFailure."""
+    return IterableBody(_checked(result, length, node), length, getattr(result, "close", None), node)
+
+
+def _checked(result: Iterable[bytes | memoryview], length: int | None, node: Device) -> Iterator[bytes | memoryview]:
+    given = 0
+    try:
+        for chunk in result:
+            given += len(chunk)
+            if length is not None and given > length:
+                raise NodeFailure(node, "the answer is longer than announced")
+            yield chunk
+    except NodeFailure:
+        raise
+    except Exception as error:
+        raise NodeFailure(node, f"the answer broke off: {error}") from error
+    if length is not None and given < length:
+        raise NodeFailure(node, "disconnect")
 
 
 class LocalTransport(Transport):
@@ -219,12 +226,12 @@ class LocalExchange(Exchange):
     def _body_of(self, status: int, result: Iterable[bytes], headers: dict[str, str]) -> BackendBody:
         if self._bodiless or status in (204, 304):
             if not isinstance(result, tuple):
-                IterableBody(result, None, self.node).close()
-            return WholeBody(b"")
+                streamed(result, None, self.node).close()
+            return BytesBody(b"")
         if isinstance(result, tuple):
-            return WholeBody(result[0] if len(result) == 1 else b"".join(result))
+            return BytesBody(result[0] if len(result) == 1 else b"".join(result))
         length = headers.get("Content-Length")
-        return IterableBody(result, None if length is None else int(length), self.node)
+        return streamed(result, None if length is None else int(length), self.node)
 
     @property
     def ready(self) -> bool:

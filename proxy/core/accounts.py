@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from objstore.http.local import WholeBody
+from objstore.http.bodies import BytesBody
 from objstore.http.messages import Body
 from objstore.http.transport import BackendResponse
 from objstore.limits import check_path
@@ -89,7 +89,7 @@ class AccountOperations:
         info, found = self._read(command, "GET", backend.listing_query(command.query, rendering))
         if found is None:
             return OpenedAccount(info, None)
-        return OpenedAccount(info, found.body.read() if isinstance(found.body, WholeBody) else found.body)
+        return OpenedAccount(info, found.body.read() if isinstance(found.body, BytesBody) else found.body)
 
     def list(self, command: GetAccount) -> list[ListedEntry]:
         """The containers. Raises CoreError."""

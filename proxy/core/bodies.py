@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from objstore.devices import Device
-from objstore.http.messages import Body
 from objstore.http.ranges import ByteRange
 from objstore.http.sockets import SEND_TIMEOUT_SECONDS, Connection
 from objstore.http.transport import BackendBody, BackendResponse, NodeFailure
@@ -141,47 +140,3 @@ class ResumingBody:
         body, self._body = self._body, None
         if body is not None:
             body.close()
-
-
-class BodyOfResponse:
-    """The body of an answer, read as the body of a request. Closing stays with the owner of the answer."""
-
-    def __init__(self, body: bytes | Body) -> None:
-        self._chunks = iter((body,) if isinstance(body, bytes) else body)
-        self._left = memoryview(b"")
-        self.trailers: dict[str, str] = {}
-        self.ended = False
-
-    def _advance(self) -> bool:
-        """Have something left to give; False at the end."""
-        while not self._left:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                self.ended = True
-                return False
-            self._left = memoryview(chunk)
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes, b"" at the end; everything for -1."""
-        if size < 0:
-            parts = []
-            while self._advance():
-                parts.append(bytes(self._left))
-                self._left = memoryview(b"")
-            return b"".join(parts)
-        if size == 0 or not self._advance():
-            return b""
-        part = bytes(self._left[:size])
-        self._left = self._left[size:]
-        return part
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer; less only at the end."""
-        filled = 0
-        while filled < len(buffer) and self._advance():
-            part = self._left[: len(buffer) - filled]
-            buffer[filled : filled + len(part)] = part
-            filled += len(part)
-            self._left = self._left[len(part) :]
-        return filled

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from objstore.http.local import WholeBody
+from objstore.http.bodies import BytesBody
 from objstore.http.messages import Body
 from objstore.http.transport import BackendResponse
 from objstore.paths import ResourcePath
@@ -98,7 +98,7 @@ class ContainerOperations:
     def open(self, command: GetContainer, rendering: str = RENDERED_AS_ROWS) -> OpenedContainer:
         """The container and its listing. Raises CoreError."""
         info, found = self._read(command, "GET", backend.listing_query(command.query, rendering))
-        return OpenedContainer(info, found.body.read() if isinstance(found.body, WholeBody) else found.body)
+        return OpenedContainer(info, found.body.read() if isinstance(found.body, BytesBody) else found.body)
 
     def list(self, command: GetContainer) -> list[ListedEntry]:
         """The objects. Raises CoreError."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from objstore.http.bodies import BytesBody, IterableBody
 from objstore.http.conditional import range_applies
-from objstore.http.local import WholeBody
 from objstore.http.messages import Body
 from objstore.http.ranges import ByteRange, parse_ranges, resolve_ranges
 from objstore.http.transport import BackendResponse
@@ -18,7 +18,7 @@ from objstore.limits import ObjectTooLarge
 from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend import objects as backend
-from objstore.proxy.core.bodies import BodyOfResponse, ResumingBody, Source
+from objstore.proxy.core.bodies import ResumingBody, Source
 from objstore.proxy.core.errors import (
     ChecksumMismatch,
     IncompleteBody,
@@ -214,7 +214,8 @@ class ObjectOperations:
             length = source.length
             if length is None or length > target.length_max:
                 raise ObjectTooLarge(target.length_max)
-            return self.put(msgspec.structs.replace(target, body=BodyOfResponse(source.body), length=length))
+            body = BytesBody(source.body) if isinstance(source.body, bytes) else IterableBody(source.body)
+            return self.put(msgspec.structs.replace(target, body=body, length=length))
 
     def post(self, command: PostObject) -> None:
         """Replace the metadata of an object. Raises CoreError."""
@@ -249,7 +250,7 @@ class ObjectOperations:
             raise backend.read_error(command, found)
         scheme = self._policies.by_index(command.policy_index).scheme
         info, part, body = backend.object_info(found.headers), backend.given_range(found), scheme.decode((found.body,))
-        if isinstance(body, WholeBody):
+        if isinstance(body, BytesBody):
             return OpenedObject(info, body.read(), part)
         if body.length is None:
             found.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from objstore.devices import Device
-from objstore.http.local import WholeBody
+from objstore.http.bodies import BytesBody
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.objects import NEVER, gone_stamp, refusal_headers, stamp_of
@@ -56,12 +56,12 @@ class Reader:
             self.nodes.record_error(node, response)
             return None
         body = response.body
-        if not isinstance(body, WholeBody) and body.length is not None and body.length <= SMALL_BODY_MAX:
+        if not isinstance(body, BytesBody) and body.length is not None and body.length <= SMALL_BODY_MAX:
             length = body.length
             content = response.read_all(SMALL_BODY_MAX)
             if len(content) != length:
                 raise NodeFailure(node, "disconnect")
-            response.body = WholeBody(content)
+            response.body = BytesBody(content)
         return response
 
     def answer_of(self, exchange: Exchange) -> BackendResponse | None:
@@ -191,9 +191,9 @@ class Read:
     def _failure(self) -> BackendResponse:
         status = self._decided()
         if status is None:
-            return BackendResponse(codes.UNAVAILABLE, {}, WholeBody(b""))
+            return BackendResponse(codes.UNAVAILABLE, {}, BytesBody(b""))
         headers = {} if self._refusal is None else refusal_headers(self._refusal)
-        return BackendResponse(status, headers, WholeBody(b""))
+        return BackendResponse(status, headers, BytesBody(b""))
 
 
 def _is_good(status: int) -> bool:

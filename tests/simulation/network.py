@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from objstore.devices import Device
 from objstore.http.bodies import EMPTY_BODY, BytesBody
-from objstore.http.local import IterableBody, LocalExchange, LocalUpload, WholeBody, environ_of
+from objstore.http.local import LocalExchange, LocalUpload, environ_of, streamed
 from objstore.http.messages import Environ, WsgiApplication
 from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
@@ -232,12 +232,12 @@ class _Settling(LocalExchange):
 
     def _received(self, answer: Answer) -> Any:
         if self._bodiless or answer.status in (204, 304):
-            return WholeBody(b"")
+            return BytesBody(b"")
         broken = answer.broken_at is not None or answer.failed_at
         if not broken and len(answer.body) <= SMALL_BODY_BYTES:
-            return WholeBody(answer.body)
+            return BytesBody(answer.body)
         length = answer.headers.get("Content-Length")
-        return IterableBody(_pieces(answer, self.node), None if length is None else int(length), self.node)
+        return streamed(_pieces(answer, self.node), None if length is None else int(length), self.node)
 
 
 def _pieces(answer: Answer, node: Device) -> Iterator[bytes]:

@@ -18,7 +18,6 @@ from objstore.config.units import Reserve
 from objstore.devices import Device
 from objstore.hashing import PathHasher
 from objstore.http.bodies import BytesBody
-from objstore.http.local import WholeBody
 from objstore.http.messages import Response, variable_of
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.limits import Limits
@@ -68,7 +67,7 @@ class KeptExchange:
     status: int
 
     def response(self) -> BackendResponse:
-        return BackendResponse(self.status, {}, WholeBody(b""))
+        return BackendResponse(self.status, {}, BytesBody(b""))
 
 
 @dataclass

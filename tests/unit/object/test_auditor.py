@@ -16,7 +16,7 @@ from objstore.config.object import AuditorConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
 from objstore.headers import Backend
-from objstore.http.local import WholeBody
+from objstore.http.bodies import BytesBody
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.object.auditor import ObjectAuditor
 from objstore.object.engine import DeviceStorage, Location, make_engine
@@ -313,8 +313,8 @@ class Listings:
         if answer is None:
             raise NodeFailure(request.node, "connect")
         if isinstance(answer, int):
-            return BackendResponse(answer, self.headers, WholeBody(b""))
-        return BackendResponse(200, self.headers, WholeBody(msgspec.json.encode([{"name": name} for name in answer])))
+            return BackendResponse(answer, self.headers, BytesBody(b""))
+        return BackendResponse(200, self.headers, BytesBody(msgspec.json.encode([{"name": name} for name in answer])))
 
 
 def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: str, policy_index: int = 0) -> Bench:

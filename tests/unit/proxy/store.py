@@ -15,7 +15,6 @@ from objstore.devices import Device
 from objstore.errors import StoreError
 from objstore.hashing import PathHasher
 from objstore.http.bodies import EMPTY_BODY, BytesBody
-from objstore.http.local import WholeBody
 from objstore.http.messages import Response, variable_of
 from objstore.http.transport import (
     BackendRequest,
@@ -118,7 +117,7 @@ class BrokenBody:
 
 def refusal(status: int, headers: dict[str, str] | None = None) -> BackendResponse:
     """What a storage server answers that does not do what it is asked."""
-    return BackendResponse(status, headers or {}, WholeBody(b""))
+    return BackendResponse(status, headers or {}, BytesBody(b""))
 
 
 class FakeExchange(Exchange):
@@ -143,9 +142,9 @@ class FakeExchange(Exchange):
         headers = dict(reply.headers)
         if self.call.request.method == "HEAD":
             headers.setdefault("Content-Length", str(len(reply.body)))
-            return BackendResponse(reply.status, headers, WholeBody(b""))
+            return BackendResponse(reply.status, headers, BytesBody(b""))
         headers["Content-Length"] = str(len(reply.body))
-        body = BrokenBody(self.node, reply) if reply.streamed else WholeBody(reply.body)
+        body = BrokenBody(self.node, reply) if reply.streamed else BytesBody(reply.body)
         return BackendResponse(reply.status, headers, body)
 
     def abandon(self) -> None:

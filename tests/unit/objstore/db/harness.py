@@ -18,7 +18,6 @@ from objstore.container.server import ContainerServer
 from objstore.devices import Device
 from objstore.hashing import PathHasher
 from objstore.http.bodies import BytesBody
-from objstore.http.local import WholeBody
 from objstore.http.messages import Response, WsgiApplication, variable_of
 from objstore.http.transport import BackendRequest, BackendResponse, BackendUpload, Exchange, NodeFailure, Transport
 from objstore.limits import Limits
@@ -73,7 +72,7 @@ class KeptExchange(Exchange):
         return True
 
     def response(self) -> BackendResponse:
-        return BackendResponse(self.status, self.headers, WholeBody(b""))
+        return BackendResponse(self.status, self.headers, BytesBody(b""))
 
     def abandon(self) -> None:
         raise AssertionError

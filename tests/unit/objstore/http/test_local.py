@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from objstore.devices import Device
-from objstore.http import pipe as pipes
-from objstore.http.bodies import ClientDisconnected, ClientTimeout
-from objstore.http.local import LocalTransport, WholeBody
+from objstore.http import local
+from objstore.http.bodies import BytesBody, ClientDisconnected, ClientTimeout
+from objstore.http.local import LocalTransport, PipeBody
 from objstore.http.messages import Environ
-from objstore.http.pipe import PipeBody
 from objstore.http.transport import NodeFailure
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
@@ -28,8 +27,8 @@ def test_a_server_that_is_not_here() -> None:
 
 
 def test_whole_bodies() -> None:
-    assert list(WholeBody(b"ab")) == [b"ab"]
-    assert list(WholeBody(b"")) == []
+    assert list(BytesBody(b"ab")) == [b"ab"]
+    assert list(BytesBody(b"")) == []
 
 
 def test_a_chunk_is_handed_over_without_a_copy_and_free_after_the_next_write() -> None:
@@ -94,7 +93,7 @@ def test_a_whole_body_stays_whole() -> None:
 
 
 def test_a_writer_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "WRITER_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(local, "WRITER_TIMEOUT_SECONDS", 0.01)
     with pytest.raises(ClientTimeout):
         PipeBody().read(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +10,6 @@ import pytest
 from objstore.http.messages import Response
 from objstore.http.ranges import ranges_of
 from objstore.http.transport import BackendRequest
-from objstore.proxy.core.bodies import BodyOfResponse
 from objstore.proxy.core.errors import BodyBrokenOff
 from tests.unit.proxy.store import Reply, Store
 
@@ -208,42 +207,3 @@ def test_ranges_of_what_has_changed_since_get_the_whole() -> None:
 def test_what_is_no_list_of_ranges_gets_the_whole() -> None:
     answer = Holders().get(Range="bytes=1-2,x")
     assert (answer.status, chunks_of(answer)) == (200, CONTENT)
-
-
-class Pieces:
-    """A body that comes in parts, and notices when it is closed."""
-
-    def __init__(self, *parts: bytes, length: int | None = None) -> None:
-        self.parts = parts
-        self.length = length
-        self.closed = False
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        # Each part is gone once the next is asked for, as with a buffer that is used again.
-        buffer = bytearray(max(map(len, self.parts), default=0))
-        for part in self.parts:
-            buffer[: len(part)] = part
-            yield memoryview(buffer)[: len(part)]
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.mark.parametrize("size", [-1, 1, 2, 100])
-def test_bodies_are_read_in_any_size(size: int) -> None:
-    reader = BodyOfResponse(Pieces(b"abc", b"", b"defg"))
-    content = b""
-    while part := reader.read(size):
-        content += part
-    assert content == b"abcdefg"
-    assert reader.ended
-
-
-def test_bodies_fill_buffers() -> None:
-    reader = BodyOfResponse(Pieces(b"abc", b"defg"))
-    buffer = bytearray(5)
-    assert reader.readinto(memoryview(buffer)) == 5
-    assert bytes(buffer) == b"abcde"
-    assert reader.readinto(memoryview(buffer)) == 2
-    assert reader.readinto(memoryview(buffer)) == 0
-    assert BodyOfResponse(b"whole").read() == b"whole"
