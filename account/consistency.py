@@ -15,7 +15,7 @@ from objstore.rows import ContainerRow
 
 
 class AccountAuditor(DatabaseAuditor[ContainerRow]):
-    """See DatabaseAuditor."""
+    """Audits the databases of accounts."""
 
     name: str = "account-auditor"
 
@@ -25,11 +25,11 @@ class AccountAuditor(DatabaseAuditor[ContainerRow]):
         super().__init__(schema, cluster, context.devices, context.runtime, context.recon)
 
     def totals_changed(self, place: DatabaseLocation) -> None:
-        """Nobody is told: an account stands above all."""
+        """Nothing: no database lists accounts."""
 
 
 class AccountReplicator(DatabaseReplicator[ContainerRow]):
-    """See DatabaseReplicator."""
+    """Replicates the databases of accounts."""
 
     name: str = "account-replicator"
 
@@ -48,11 +48,11 @@ class AccountReplicator(DatabaseReplicator[ContainerRow]):
         )
 
     def settled(self, connection: sqlite3.Connection) -> bool:
-        """Nobody has to hear of it: what it held was deleted first."""
+        """True: the account's containers were deleted first, and no database lists accounts."""
         return True
 
     def totals_changed(self, place: DatabaseLocation) -> None:
-        """Nobody is told: an account stands above all."""
+        """Nothing: no database lists accounts."""
 
     def synced(self, replica: LocalReplica) -> None:
         """Nothing more is to be done."""

@@ -150,7 +150,7 @@ class AccountReaper:
         yield
 
     def _tell_account(self, path: ResourcePath) -> bool:
-        """That a container is gone, and empty; whether a quorum of its servers has heard it."""
+        """Report a container as deleted and empty; whether a quorum of the account's servers has taken it."""
         now = self._runtime.clock.timestamp().internal
         row = ContainerRow(path.container, put_timestamp="0", delete_timestamp=now, stats_timestamp=now)
         headers = {Client.CONTENT_TYPE: "application/json"}

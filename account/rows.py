@@ -81,23 +81,23 @@ class AccountSchema(TableSchema[ContainerRow]):
         return row.name, 0
 
     def merge(self, one: ContainerRow, other: ContainerRow) -> ContainerRow:
-        """See `merge_container_rows`."""
+        """Merge two versions of a container's row."""
         return merge_container_rows(one, other)
 
     def is_deleted(self, row: ContainerRow) -> bool:
-        """As the container itself decides it."""
+        """Deleted after it was put, and empty: as the container itself decides it."""
         return row.delete_timestamp > row.put_timestamp and row.object_count == 0
 
     def amounts(self, row: ContainerRow) -> tuple[int, ...]:
-        """One container, its objects, its bytes."""
+        """One container, and the numbers of its objects and bytes."""
         return 1, row.object_count, row.bytes_used
 
     def policy_of(self, row: ContainerRow) -> int:
-        """That of the container."""
+        """The policy of the container."""
         return row.policy_index
 
     def values(self, row: ContainerRow) -> Values:
-        """In the order of `columns`."""
+        """The values of `columns`, in their order."""
         return (
             row.put_timestamp,
             row.delete_timestamp,
@@ -114,5 +114,5 @@ class AccountSchema(TableSchema[ContainerRow]):
         return ContainerRow(name, put_timestamp, delete_timestamp, objects, used, policy_index, stats_timestamp)
 
     def is_gone(self, status: Status, row_count: int) -> bool:
-        """Its containers are left to be reaped."""
+        """A deleted account is gone at once; the reaper deletes its containers later."""
         return status.deleted

@@ -93,7 +93,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
         return True
 
     def merged(self, location: ResourceLocation, rows: Sequence[ContainerRow]) -> dict[str, str]:
-        """Of the figures of one container: of which moment those are that were newer, if they were not the newest."""
+        """The timestamp of newer totals of the container, if the row that was sent did not have the newest."""
         if len(rows) != 1:
             return {}
         (row,) = rows
@@ -102,7 +102,7 @@ class AccountServer(DatabaseServer[ContainerRow]):
         return {Backend.STATS_TIMESTAMP: newest} if newest > row.stats_timestamp else {}
 
     def describe(self, info: Info) -> dict[str, str]:
-        """Its totals, and those of each policy."""
+        """Headers of the totals, in all and by policy."""
         names = ("containers", "objects", "bytes")
         stats = {str(policy): dict(zip(names, figures, strict=True)) for policy, figures in info.totals.items()}
         return {
@@ -113,17 +113,17 @@ class AccountServer(DatabaseServer[ContainerRow]):
         }
 
     def absent(self, info: Info) -> HttpError:
-        """One that is deleted and not yet reaped says so."""
+        """404, with a header that tells a deleted account from one that never existed."""
         error = super().absent(info)
         error.headers |= DELETED
         return error
 
     def totals_changed(self, location: ResourceLocation) -> None:
-        """Nobody is told: an account stands above all."""
+        """Nothing: no database lists accounts."""
 
 
 def _stats_timestamp(name: str, connection: sqlite3.Connection) -> str:
-    """Of which moment the figures of a container are; "" if it is not known."""
+    """The timestamp of a container's totals; "" if the container is not listed."""
     statement = "SELECT stats_timestamp FROM row WHERE deleted IN (0, 1) AND name = ?"
     found = connection.execute(statement, (name,)).fetchone()
     return "" if found is None else str(found[0])

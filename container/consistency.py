@@ -26,7 +26,7 @@ from objstore.rows import ObjectRow, encode_rows
 
 
 class ContainerAuditor(DatabaseAuditor[ObjectRow]):
-    """See DatabaseAuditor."""
+    """Audits the databases of containers."""
 
     name: str = "container-auditor"
 
@@ -46,7 +46,7 @@ ROWS_PER_REQUEST: Final = 500
 
 
 class ContainerReplicator(DatabaseReplicator[ObjectRow]):
-    """See DatabaseReplicator."""
+    """Replicates the databases of containers."""
 
     name: str = "container-replicator"
 
@@ -68,7 +68,7 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         self._row = schema.row
 
     def settled(self, connection: sqlite3.Connection) -> bool:
-        """Its account has heard of the deletion."""
+        """Whether its account has been told of the deletion."""
         return last_report(connection) == report_of(read_status(connection), read_totals(connection))
 
     def totals_changed(self, place: DatabaseLocation) -> None:

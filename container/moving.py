@@ -50,7 +50,7 @@ class Mover:
         self._transport = transport
 
     def look(self, path: ResourcePath, policy_index: int) -> NodeResponses:
-        """What all primaries of a policy say of the object."""
+        """HEAD the object at all primaries of a policy."""
         headers = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
         return self._direct.send(self._rings.object(policy_index), "HEAD", path, headers)
 
@@ -125,7 +125,7 @@ def version_of(headers: Mapping[str, str]) -> VersionTimes:
 
 
 def stored_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those of an object's answer that are stored with it."""
+    """The headers of an object's response that are stored with the object."""
     return {
         name: value
         for name, value in headers.items()

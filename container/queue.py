@@ -66,7 +66,7 @@ class Misplaced(Struct, frozen=True, gc=False):
 
     @property
     def row(self) -> ObjectRow:
-        """Its entry."""
+        """Its entry in the queue."""
         moment = self.timestamp.internal
         return ObjectRow(self.name, moment, 0, _CONTENT_TYPE, moment, meta_timestamp=self.queued_at.internal)
 

@@ -1,4 +1,4 @@
-"""The container reconciler: moves objects out of policies in which they should not be; see `queue`.
+"""The container reconciler: moves misplaced objects to their container's policy; `queue` describes entries.
 
 An entry is dealt with in this order, and stays until all of it is done: the version is written to the right policy,
 content and metadata each with the client's time and an offset, unless a quorum of its servers has as new ones; then it
@@ -117,7 +117,7 @@ class ContainerReconciler:
         self._report.count(outcome)
 
     def _reconcile(self, entry: Misplaced) -> str:
-        """What became of it, in a word for the figures."""
+        """The outcome, in a word for the metrics."""
         replies = self._direct.send(self._rings.container, "HEAD", entry.path.container_path, {})
         if replies.answered < replies.quorum:
             return "unknown_container"
@@ -160,7 +160,7 @@ class ContainerReconciler:
             return self._miss(entry, there, here)
         with closing(source):
             found = version_of(source.headers)
-            # What one server has comes to the others, unless it is lost with it.
+            # A version that one server has reaches the others, unless it is lost with that server.
             is_older = found.data < entry.written or found.newest < entry.timestamp
             is_awaited = is_older and (self._is_young(entry) or not _have_all_answered(here))
             if is_awaited or _is_outdated(found, here):

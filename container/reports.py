@@ -33,7 +33,7 @@ _PASSED_ON: Final = (Client.TRANS_ID, Backend.ACCOUNT_AUTOCREATE)
 
 
 class ContainerReport(Struct, frozen=True, gc=False):
-    """What an account is to know of a container."""
+    """The state of a container as it is reported to its account."""
 
     put_timestamp: str
     delete_timestamp: str
@@ -42,7 +42,7 @@ class ContainerReport(Struct, frozen=True, gc=False):
     policy_index: int
 
     def row(self, name: str, stats_timestamp: str) -> ContainerRow:
-        """As it is sent; `stats_timestamp` must not be later than the moment the figures were read."""
+        """The row to send; `stats_timestamp` must not be later than the moment the totals were read."""
         return ContainerRow(
             name,
             self.put_timestamp,
@@ -61,7 +61,7 @@ def report_of(status: Status, totals: Mapping[int, Sequence[int]]) -> ContainerR
 
 
 def last_report(connection: sqlite3.Connection) -> ContainerReport:
-    """What was reported last."""
+    """Read the last report."""
     return ContainerReport(
         *connection.execute(
             "SELECT put_timestamp, delete_timestamp, object_count, bytes_used, policy_index FROM report"
@@ -84,7 +84,7 @@ def store_report(connection: sqlite3.Connection, report: ContainerReport) -> Non
 
 
 class ReportResult(Struct, frozen=True, gc=False):
-    """What account servers answered: 503 where there was no answer.
+    """The responses of account servers, 503 for one that did not respond.
 
     `outdone_by` is "" or the stats timestamp of newer figures that one of them has.
     """

@@ -49,7 +49,7 @@ class ContainerSchema(TableSchema[ObjectRow]):
     key: ClassVar = ("policy_index",)
     totals: ClassVar = ("object_count", "bytes_used")
     sums: ClassVar = ("count(*)", "coalesce(sum(size), 0)")
-    # What the account was last told: see `reports`. A container that was never reported differs from every report.
+    # The last report to the account (`reports`). A container that was never reported differs from every report.
     more_tables: ClassVar = f"""
         CREATE TABLE report (
             put_timestamp TEXT NOT NULL,
@@ -100,23 +100,23 @@ class ContainerSchema(TableSchema[ObjectRow]):
         return row.name, row.policy_index
 
     def merge(self, one: ObjectRow, other: ObjectRow) -> ObjectRow:
-        """See `merge_object_rows`."""
+        """Merge two versions of an object's row."""
         return merge_object_rows(one, other)
 
     def is_deleted(self, row: ObjectRow) -> bool:
-        """As the newest write of the data says."""
+        """Whether the newest write of the data was a deletion."""
         return row.deleted
 
     def amounts(self, row: ObjectRow) -> tuple[int, ...]:
-        """One object, and its bytes."""
+        """One object, and the number of its bytes."""
         return 1, row.size
 
     def policy_of(self, row: ObjectRow) -> int:
-        """Its own."""
+        """The policy the object was written to."""
         return row.policy_index
 
     def values(self, row: ObjectRow) -> Values:
-        """In the order of `columns`. Only live rows are listed, so only they need the time as text."""
+        """The values of `columns`, in their order. Only live rows are listed, so only they need the time as text."""
         content_type, listed_size = split_listed_size(row.content_type)
         return (
             row.policy_index,

@@ -184,7 +184,7 @@ class ContainerServer(DatabaseServer[ObjectRow]):
     ) -> None:
         """Tell the account servers the request names. Raises HttpError 404 if they agree that it is not there.
 
-        Whom this does not reach the updater tells.
+        The updater reports to the servers that this does not reach.
         """
         if not targets:
             return

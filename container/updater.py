@@ -171,7 +171,7 @@ class ContainerUpdater:
         """Whether the account now knows how the container stands.
 
         The newest figures win. Were that left to the clocks alone, one that is ahead by hours would have the last word
-        for hours. So who is outdone reads again and goes beyond: what he reads then is later than what outdid him.
+        for hours. So a report that met newer totals is repeated: totals read after them get a later timestamp.
         """
         stats_timestamp = self._runtime.clock.timestamp()
         for _ in range(TELLING_ATTEMPTS):
@@ -198,7 +198,7 @@ class ContainerUpdater:
         return self._suppressed.get(account, 0.0) > self._runtime.clock.monotonic()
 
     def _suppress(self, account: str) -> None:
-        """Its servers did not take a report, so leave them alone for a while: the others are likely to fail, too."""
+        """Leave servers alone that did not take a report: other reports to them are likely to fail, too."""
         now = self._runtime.clock.monotonic()
         if len(self._suppressed) >= SUPPRESSED_MAX:
             still = {name: until for name, until in self._suppressed.items() if until > now}
@@ -214,7 +214,7 @@ class ContainerUpdater:
 
 
 def _read(connection: sqlite3.Connection) -> tuple[ResourcePath, ContainerReport, ContainerReport]:
-    """Whose database it is, how it stands, and what was reported last. Raises DatabaseRemoved."""
+    """Read the container's path, its present report and its last report. Raises DatabaseRemoved."""
     found = connection.execute("SELECT account, container FROM resource").fetchone()
     if found is None:
         raise DatabaseRemoved

@@ -14,12 +14,12 @@ FORMAT_VERSION: Final = 2  # of the tables, in the pragma `user_version`
 PAGE_CACHE_KIBIBYTES: Final = 512  # of each connection; the system's page cache holds the rest
 
 _PRAGMAS: Final = (
-    # The log is flushed by whoever commits, together with all else that waits for that disk: see `database`.
+    # A commit's caller flushes the log, together with all else that waits for that disk (`database`).
     "PRAGMA synchronous = NORMAL",
     # A checkpoint flushes twice: it is run apart from transactions, on a thread.
     "PRAGMA wal_autocheckpoint = 0",
     f"PRAGMA cache_size = -{PAGE_CACHE_KIBIBYTES}",
-    # Deleted rows need not be overwritten with zeros: what is on disk is not secret from who reads the disk.
+    # Deleted rows need not be overwritten with zeros: a reader of the disk sees live rows as well.
     "PRAGMA secure_delete = OFF",
     "PRAGMA temp_store = MEMORY",
 )
@@ -35,7 +35,7 @@ class DatabaseAbsent(StoreError):
 
 
 class DatabaseRemoved(DatabaseAbsent):
-    """It is being removed: whoever has it open must not change it any more, and finds it gone when looking again."""
+    """It is being removed: nobody may change it any more, and who looks again finds it gone."""
 
     def __init__(self) -> None:
         super().__init__("removed while it was in use")
@@ -78,7 +78,7 @@ class DatabaseAwaitsRepair(DatabaseFailed):
 
 
 def translation(file: str, error: sqlite3.Error) -> Exception:
-    """What an error of SQLite means; itself where it means a mistake of ours."""
+    """The error of ours that an error of SQLite means; the error itself if it is a mistake in our code."""
     # The low byte is the primary code, the rest says more (sqlite.org/rescode.html).
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

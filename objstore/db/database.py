@@ -1,4 +1,4 @@
-"""One open database: who uses its connections, where its work runs, and when it is durable.
+"""One open database: its connections, the threads its operations run on, and when they are durable.
 
 Durability. The database is in WAL mode with synchronous=NORMAL: a commit appends to the log file (`-wal`) without
 flushing. `write` flushes that file through the process's Flusher afterwards, together with whatever else waits for that
@@ -113,7 +113,7 @@ class Database:
         return result
 
     def flush(self) -> None:
-        """Make every commit until now durable, whoever made it. Raises OSError."""
+        """Make every commit until now durable, also those of others. Raises OSError."""
         self._runtime.flusher.flush(self._log_descriptor)
 
     def close(self) -> None:

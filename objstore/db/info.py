@@ -1,4 +1,4 @@
-"""What is known of a resource besides its rows: its life, its totals, its metadata."""
+"""A resource besides its rows: its status, its totals, its metadata."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Info(Struct, frozen=True, gc=False):
 
 
 def read_status(connection: sqlite3.Connection) -> Status:
-    """Its life alone. Every operation begins with it: raises DatabaseRemoved if the database is being removed."""
+    """Read the status. Every operation begins with it: raises DatabaseRemoved if the database is being removed."""
     found = connection.execute(_STATUS).fetchone()
     if found is None:
         raise DatabaseRemoved
@@ -64,17 +64,17 @@ def read_status(connection: sqlite3.Connection) -> Status:
 
 
 def read_totals(connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
-    """Its totals alone, by policy."""
+    """Read the totals, by policy."""
     return {policy: tuple(figures) for policy, *figures in connection.execute("SELECT * FROM policy_stat")}
 
 
 def read_metadata(connection: sqlite3.Connection) -> dict[str, str]:
-    """Its metadata alone, without removed items."""
+    """Read the metadata, without removed items."""
     return dict(connection.execute("SELECT name, value FROM metadata WHERE value != ''").fetchall())
 
 
 def read_info(connection: sqlite3.Connection) -> Info:
-    """All of it."""
+    """Read status, totals and metadata."""
     status = read_status(connection)
     items = connection.execute("SELECT name, value, timestamp FROM metadata").fetchall()
     modified = max((timestamp for _, _, timestamp in items), default="")
@@ -83,12 +83,12 @@ def read_info(connection: sqlite3.Connection) -> Info:
 
 
 def read_items(connection: sqlite3.Connection) -> list[Item]:
-    """Its metadata with removals, in the order of the names."""
+    """Read the metadata with removals, in the order of the names."""
     return [Item(*each) for each in connection.execute("SELECT name, value, timestamp FROM metadata ORDER BY name")]
 
 
 def write_status(connection: sqlite3.Connection, status: Status) -> None:
-    """Store its timestamps and policy. In another life other rows may be misplaced: all are looked at again."""
+    """Store timestamps and policy. In another incarnation other rows may be misplaced: all are looked at again."""
     connection.execute(
         "UPDATE resource SET created_at = ?1, put_timestamp = ?2, delete_timestamp = ?3, status_changed_at = ?4,"
         " queued = CASE WHEN delete_timestamp = ?3 AND status_changed_at = ?4 AND policy_index = ?5"

@@ -20,12 +20,12 @@ from objstore.db.status import Status, merge_status
 from objstore.db.summary import Summary, advance, newer_points, read_point, read_points, summary_of
 from objstore.runtime import Runtime
 
-# As for updates: a transaction of so many rows holds the write lock, and the hub, for about a millisecond.
+# A transaction of this many rows holds the write lock, and the hub, for about a millisecond.
 ROWS_PER_TRANSACTION_MAX: Final = 64
 
 
 class MergeChanges(Struct, frozen=True, gc=False):
-    """What merging a batch came to."""
+    """The result of merging a batch."""
 
     merged: MergeResult
     totals_changed: bool
@@ -118,7 +118,7 @@ class Merger(Generic[Row]):
             advance(connection, newer_points(read_points(connection), offered), self._clock.timestamp().internal)
         held = read_point(connection, batch.sender) >= batch.upto
         if batch.leaving and held:
-            # From now on the sender relies on this replica: see `removal`.
+            # A promise: the sender is about to be removed and relies on this replica (`removal`).
             connection.execute("UPDATE resource SET promises = promises + 1")
         return MergeResult(summary_of(connection), read_items(connection), held), changed
 
@@ -139,7 +139,7 @@ class BatchReader(Generic[Row]):
         self._columns = ", ".join(("name", "deleted", "sequence", *schema.columns))
 
     def read(self, database: Database, after: int, limit: int) -> RowBatch[Row]:
-        """All of one moment, and durable: what is not could be lost in a crash, and its sequence given out again.
+        """All rows are of one moment, and durable: a crash could otherwise give their sequences to other rows.
 
         Raises as Database.read, DatabaseRemoved, OSError.
         """

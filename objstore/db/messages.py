@@ -1,4 +1,4 @@
-"""What replicas say to each other: the bodies of REPLICATE requests and of their answers, JSON unless said otherwise.
+"""Messages between replicas: the bodies of REPLICATE requests and of their responses, in JSON unless said otherwise.
 
 The `step` of the query says what is asked:
 
@@ -46,7 +46,7 @@ class SyncStep(Enum):
 
 
 class SummaryRequest(Struct, frozen=True, gc=False):
-    """A database of the one who asks."""
+    """A database of the requesting replicator, and how it stands there."""
 
     partition: int
     hash: str
@@ -54,9 +54,9 @@ class SummaryRequest(Struct, frozen=True, gc=False):
 
 
 class SummaryResponse(Struct, frozen=True, gc=False):
-    """The other's replica: None when there is none. With `trouble` it is not known. `clock` is the other's.
+    """The peer's replica, None if it has none; with `trouble` that is not known. `clock` is the peer's time.
 
-    `note` is that of its device if there is no replica, None if the device has none.
+    `note` is the contact record of the peer's device if there is no replica, None if the device has no record.
     """
 
     summary: Summary | None = None
@@ -71,11 +71,11 @@ class SummaryResponse(Struct, frozen=True, gc=False):
 
 
 class RowBatch(Struct, Generic[Row], frozen=True):
-    """Rows of a database, of the sequences after `after` up to and including `upto`, and what it knows besides.
+    """Rows of the sequences after `after` up to and including `upto`, and the sender's status and metadata.
 
-    `points` are the sender's own if the batch brings all the sender holds, else {}. With `create` the database is to
-    be made if it is absent. With `leaving` the sender wants to give up its own: see `removal`. Tombstones from before
-    `forgotten_before` are merged only where there is a row for them to delete: see `removal`.
+    `points` are the sender's own if the batch brings all the sender holds, else {}. With `create` an absent database
+    is to be created. With `leaving` the sender is about to remove its replica (`removal`). Tombstones from before
+    `forgotten_before` are merged only where there is a row for them to delete (`removal`).
     """
 
     sender: str

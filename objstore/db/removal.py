@@ -100,7 +100,7 @@ class Remover:
                 files.unlink_quietly(path)
 
     def _lock(self, place: DatabaseLocation) -> str:
-        """Of the device: one that was marked is moved by one process, and no new one in its place by another."""
+        """One lock a device: otherwise a process could move away a new database in the place of a marked one."""
         folder = f"{place.root}/{TEMPORARY_FOLDER}"
         files.make_directories(folder)
         return f"{folder}/{LOCK_NAME}"
@@ -154,7 +154,7 @@ class Reclaimer(Generic[Row]):
         return connection.execute(self._find_since, (moment,)).fetchone() is not None
 
     def limit(self, now: float) -> str:
-        """What was written before this moment is old; in the internal form."""
+        """The moment before which tombstones are old; in the internal form."""
         return Timestamp.from_seconds(max(now - self._reclaim_age_seconds, 0.0)).internal
 
     def run(self, database: Database, agreed_sequence: int, limit: str, resend: Callable[[Sequence[Row]], None]) -> int:
@@ -181,7 +181,7 @@ class Reclaimer(Generic[Row]):
         return database.write(partial(self._drop_rows, rows))
 
     def _drop_rows(self, rows: list[Row], connection: sqlite3.Connection) -> int:
-        """What has changed since it was read is left alone."""
+        """Drop these rows, except those that have changed since they were read."""
         read_status(connection)
         digest, dropped = 0, 0
         key_of, with_number = self._schema.key_of, bool(self._schema.key)

@@ -108,7 +108,7 @@ class DatabaseReplicationServer(Generic[Row]):
     def _answer(
         self, place: DatabaseLocation, question: SummaryRequest, summary: Summary | Exception | None
     ) -> SummaryResponse:
-        """What is known of one database; that its rows are equal is noted, if that is news."""
+        """How the database stands here; if its rows equal the peer's, the sync point moves."""
         now = self._runtime.clock.now()
         try:
             if isinstance(summary, Exception):

@@ -1,8 +1,8 @@
 """The replicator of databases: a worker that brings all replicas of each database to the same state, pass after pass.
 
 It looks at some databases at a time and asks each peer about all of them in one request; most have not changed, and are
-done with that. The rest are synced one by one. See `removal` on how replicas in the wrong place are given up, and
-`removal` also says when old tombstones are dropped.
+done with that. The rest are synced one by one. `removal` says how replicas in the wrong place are removed, and
+when old tombstones are dropped.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class DatabaseReplicator(Generic[Row]):
 
     @abstractmethod
     def settled(self, connection: sqlite3.Connection) -> bool:
-        """Whether a deleted one may be forgotten: whoever had to hear of the deletion has."""
+        """Whether a deleted database may be removed: all that must know of the deletion have been told."""
 
     @abstractmethod
     def totals_changed(self, place: DatabaseLocation) -> None:
@@ -137,10 +137,10 @@ class DatabaseReplicator(Generic[Row]):
             call(self._remover.clean, root, self.runtime.clock.now())
 
     def _end(self, walk: Walk) -> None:
-        """A device that was away stays so until a pass in which some peer has answered for each of its databases.
+        """A device counts as away until a pass in which some peer has answered for each of its databases.
 
-        One, not all: a dead disk elsewhere must not make the others seem to be away. Primaries forget nothing while one
-        of them does not response.
+        One peer is enough: a dead disk elsewhere must not make all devices seem isolated. Nothing is forgotten while a
+        primary does not answer.
         """
         self._walk = None
         for root in walk.roots:
@@ -157,7 +157,7 @@ class DatabaseReplicator(Generic[Row]):
         self._report.end()
 
     def _replicas(self, places: Sequence[DatabaseLocation]) -> list[LocalReplica]:
-        """Those of them that can be read, with what the ring says of them."""
+        """The databases that can be read, and where the ring places them."""
         replicas = []
         for place, found in zip(places, peek_by_device(places, self.runtime.threads), strict=True):
             try:
@@ -190,7 +190,7 @@ class DatabaseReplicator(Generic[Row]):
         return LocalReplica(location, partition, primaries, mine, found)
 
     def _ask_peers(self, replicas: Sequence[LocalReplica]) -> list[dict[Device, SummaryResponse | ReplicaFailed]]:
-        """What each peer of each replica says, with one request to a peer for all that concern it."""
+        """Every peer's response for each replica, with one request to a peer for all that concern it."""
         responses: list[dict[Device, SummaryResponse | ReplicaFailed]] = [{} for _ in replicas]
         wanted: dict[Device, list[int]] = {}
         for number, replica in enumerate(replicas):
@@ -243,7 +243,7 @@ class DatabaseReplicator(Generic[Row]):
         self.synced(replica)
 
     def _slowest_clock(self, responses: PeerResponses) -> float:
-        """What is not old yet for one of them it would bring back to those that have forgotten it."""
+        """The earliest clock of all peers: a tombstone is old only if it is old by every clock."""
         clocks = [response.clock for response in responses.values() if isinstance(response, SummaryResponse)]
         return min([self.runtime.clock.now(), *clocks])
 
@@ -322,12 +322,12 @@ class DatabaseReplicator(Generic[Row]):
         return status.deleted and summary.row_count == 0 and status.delete_timestamp < limit
 
     def _defer_stale(self, replica: LocalReplica, responses: PeerResponses) -> bool:
-        """Hold it back, or set it aside, if its device was away for so long that the primaries may have forgotten it.
+        """Do not sync a database that may have been deleted while its device was away; whether that is so.
 
-        Says whether it was. So they may if none knows it, and nothing has happened to it here since. It is set aside
-        when all say so, and held back until then. One at least must have been in service when this device was in touch
-        last: others know nothing anyway, and get what may be the last replica. In the partition of a former ring it may
-        just be that they have not moved theirs.
+        It may if no peer has it and nothing was written to it since. It goes to quarantine once all peers say that they
+        have none, and one of them was in service when this device was last in contact; until all answer it is deferred.
+        If none of them was in service, they get what may be the last replica. A database in a partition of a former
+        ring is synced: the peers may just not have moved theirs.
         """
         away_since = self._away.get(replica.location.root)
         if away_since is None or int(replica.location.partition) != replica.partition:

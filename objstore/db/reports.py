@@ -1,4 +1,4 @@
-"""What a daemon tells of its passes."""
+"""Reports of a daemon's passes, for recon and metrics."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PassReport:
         self.progress_side_by_side([(done, total)])
 
     def progress_side_by_side(self, parts: Sequence[tuple[int, int]]) -> None:
-        """The same for parts that go on side by side, (done, total) of each: the slowest tells how long it will be."""
+        """`progress` for parts that run side by side, (done, total) of each: the slowest gives the remaining time."""
         now = self._clock.monotonic()
         if now - self._reported < REPORT_SECONDS:
             return

@@ -17,7 +17,7 @@ from objstore.db.location import ResourceLocation
 from objstore.db.schema import Key, Row, TableSchema, row_digest
 from objstore.db.store import DatabaseStore
 
-# Names are looked up so many at a time; a batch is filled up to a power of two, so that few statements are prepared.
+# Names looked up at a time; a batch is padded to a power of two, so that few statements are prepared.
 LOOKUP_NAMES_MAX: Final = 64
 # SQLite has no exclusive or: the bits of either less those of both.
 CHANGE: Final = """
@@ -69,7 +69,7 @@ class RowTable(Generic[Row]):
         return self._recount(connection, changed)
 
     def find(self, connection: sqlite3.Connection, names: Sequence[str]) -> dict[Key, Row]:
-        """All versions of all rows of these names, tombstones too."""
+        """Find all rows of these names, in all policies, tombstones too."""
         found: dict[Key, Row] = {}
         make, key_of = self._schema.row, self._schema.key_of
         for start in range(0, len(names), LOOKUP_NAMES_MAX):
@@ -102,7 +102,7 @@ class RowTable(Generic[Row]):
         connection.executemany(self._insert, inserts)
 
     def _digests(self, changed: Sequence[tuple[Row | None, Row]]) -> tuple[int, int]:
-        """What goes into the digests of the live rows and of the tombstones, and out of them."""
+        """The changes of the digests of live rows and of tombstones: the exclusive or of all old and new rows."""
         digests = [0, 0]
         for pair in changed:
             for row in pair:
@@ -117,7 +117,7 @@ class RowTable(Generic[Row]):
             for row, sign in ((old, -1), (new, 1)):
                 if row is None:
                     continue
-                # A policy of which there are tombstones only is counted too, with zeros: see `misplaced_rows`.
+                # A policy with nothing but tombstones has zeros: the container replicator thus sees that it has rows.
                 delta = deltas.setdefault(schema.policy_of(row), [0] * len(schema.totals))
                 if not schema.is_deleted(row):
                     for position, amount in enumerate(schema.amounts(row)):
@@ -129,12 +129,12 @@ class RowTable(Generic[Row]):
 # Rows of one database that may wait: beyond this it is behind; stop accepting.
 QUEUED_UPDATES_MAX: Final = 20_000
 REQUESTS_PER_BATCH_MAX: Final = 256
-# A transaction of so many rows takes about a millisecond, for which it holds the hub and the lock.
+# A transaction of this many rows holds the write lock, and the hub, for about a millisecond.
 ROWS_PER_TRANSACTION_MAX: Final = 64
 
 
 class _RowQueue(Generic[Row]):
-    """What waits for one database."""
+    """Rows that wait to be merged into one database."""
 
     __slots__ = ("batcher", "rows_waiting")
 

@@ -1,4 +1,4 @@
-"""What differs between the databases of containers and of accounts, and what every row has: checks and a digest."""
+"""The schema of one kind of database, container or account; checks and digests of rows."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class TableSchema(ABC, Generic[Row]):
 
     @abstractmethod
     def key_of(self, row: Row) -> Key:
-        """Its name and a number: rows with the same key are versions of one thing."""
+        """The row's key, a name and a number: rows with equal keys are versions of one thing."""
 
     @abstractmethod
     def merge(self, one: Row, other: Row) -> Row:
-        """What both amount to: commutative, associative and idempotent, so that replicas converge."""
+        """Two versions of a row as one: commutative, associative and idempotent, so that replicas converge."""
 
     @abstractmethod
     def is_deleted(self, row: Row) -> bool:
@@ -60,7 +60,7 @@ class TableSchema(ABC, Generic[Row]):
 
     @abstractmethod
     def amounts(self, row: Row) -> tuple[int, ...]:
-        """What a live row adds to each of `totals`."""
+        """The amounts that a live row adds to `totals`."""
 
     @abstractmethod
     def policy_of(self, row: Row) -> int:
@@ -68,7 +68,7 @@ class TableSchema(ABC, Generic[Row]):
 
     @abstractmethod
     def values(self, row: Row) -> Values:
-        """What is stored in `columns`, in their order."""
+        """The values of `columns`, in their order."""
 
     @abstractmethod
     def row(self, name: str, deleted: bool, values: Sequence[Any]) -> Row:
@@ -93,7 +93,7 @@ def row_digest(row: Row) -> int:
 
 
 def rows_digest(rows: Iterable[Row]) -> int:
-    """That of a set of rows."""
+    """The digest of a set of rows."""
     digest = 0
     for row in rows:
         digest ^= row_digest(row)
@@ -101,7 +101,7 @@ def rows_digest(rows: Iterable[Row]) -> int:
 
 
 def items_digest(items: Iterable[tuple[str, str, str]]) -> str:
-    """That of metadata: names, values and timestamps, in the order of the names."""
+    """The digest of metadata: names, values and timestamps, in the order of the names."""
     return xxhash.xxh3_64_hexdigest(_encode(list(items)))
 
 

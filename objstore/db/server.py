@@ -95,7 +95,7 @@ class Totals(Struct, frozen=True, gc=False):
 
     @property
     def row_count(self) -> int:
-        """Its live rows, of all policies."""
+        """The number of live rows, of all policies."""
         return sum(figures[0] for figures in self.figures.values())
 
 
@@ -153,7 +153,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
 
     @abstractmethod
     def totals_changed(self, location: ResourceLocation) -> None:
-        """Its totals, or whether it is there, have just changed."""
+        """The database's totals, or its existence, have just changed."""
 
     def handle(self, request: Request) -> Response:
         """See WsgiServer."""
@@ -184,7 +184,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         self.runtime.log.exception("request failed", method=request.method, path=request.path, error=repr(error))
 
     def head(self, _request: Request, location: ResourceLocation) -> Response:
-        """What is known of it besides its rows."""
+        """Answer HEAD: status, totals and metadata, without rows."""
         with self.store.opened(location) as database:
             return Response(204, self._headers(self._existing(database)))
 
@@ -225,7 +225,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         return Response(202, self.merged(location, rows))
 
     def merged(self, _location: ResourceLocation, _rows: Sequence[Row]) -> dict[str, str]:
-        """What whoever sent these rows should know of how they fared; headers of the answer."""
+        """Headers that tell the sender of rows how they fared."""
         return {}
 
     def put_anew(self, location: ResourceLocation, status: Status, metadata: Mapping[str, str], timestamp: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whole databases on their way from one server to another."""
+"""Transfer of whole databases between servers, as snapshots of one moment."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class DatabaseStore(Generic[Row]):
                 self._forget(place.file)
 
     def new_id(self, file: str) -> str:
-        """What tells a database file from all other replicas of that resource, before and after it.
+        """A new id, which no other file of that resource has, has had, or will have.
 
         Workers that were forked from one process may draw the same numbers, but not in the same place at a time.
         """
@@ -93,7 +93,7 @@ class DatabaseStore(Generic[Row]):
     ) -> bool:
         """Make a database, with the rows that `fill` puts in; durable on return. False if there is one already.
 
-        Its content and the folders above it are durable before it gets its name, so whoever sees it may rely on
+        Its content and the folders above it are durable before it gets its name, so a reader may rely on
         it; its name is flushed by the log that its first writer makes beside it, and here before returning. A crash
         leaves at most a file in the device's temporary folder. Raises DeviceFull, OSError.
         """
@@ -133,7 +133,7 @@ class DatabaseStore(Generic[Row]):
         return self._hasher.hexdigest(ResourcePath(account, container)) == location.hash
 
     def threads_of(self, location: DatabaseLocation) -> ThreadGroup:
-        """Those of its device, for whatever may block on it."""
+        """The threads of its device, for calls that may block on it."""
         return self._runtime.threads.of(location.root)
 
     @staticmethod
@@ -145,7 +145,7 @@ class DatabaseStore(Generic[Row]):
         """Write a file and make it durable, and the folders that have new entries with it."""
         with ExitStack() as opened:
             descriptor = self.threads_of(location).call(_written, name, content)
-            # Closed before the file gets its final name: see `database` on locks.
+            # Closed before the file gets its final name: closing it later would drop SQLite's locks (`database`).
             opened.callback(os.close, descriptor)
             self._runtime.flusher.flush(descriptor, everything=bool(changed))
 

@@ -1,8 +1,8 @@
 """What replicas compare: a summary of a few hundred bytes shows whether two replicas of a database differ.
 
 A sync point says up to which sequence of another replica all rows are merged here. Replicas pass their sync points on:
-who has merged everything of a replica has also merged everything that replica had merged. Otherwise a row that reached
-three replicas by different ways would be sent around in a circle.
+a replica that has merged all rows of another has also merged all that the other had merged. Otherwise a row that
+reached three replicas by different ways would be sent around in a circle.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RESOURCE: Final = (
 
 
 class Summary(Struct, frozen=True, gc=False):
-    """One replica of a database at one moment. `queued` and `promises` are its own affair."""
+    """One replica of a database at one moment. Peers do not look at `queued` and `promises`."""
 
     id: str
     sequence: int
@@ -58,7 +58,7 @@ class Summary(Struct, frozen=True, gc=False):
 
 
 def read_summary(connection: sqlite3.Connection) -> Summary:
-    """All of one moment; not inside a transaction. Raises DatabaseRemoved."""
+    """Read a summary of one moment; not inside a transaction. Raises DatabaseRemoved."""
     connection.execute("BEGIN")
     try:
         return summary_of(connection)
@@ -67,7 +67,7 @@ def read_summary(connection: sqlite3.Connection) -> Summary:
 
 
 def summary_of(connection: sqlite3.Connection) -> Summary:
-    """The same inside a transaction."""
+    """Read a summary inside a transaction. Raises DatabaseRemoved."""
     found = connection.execute(_RESOURCE).fetchone()
     if found is None:
         raise DatabaseRemoved
@@ -98,7 +98,8 @@ def peek(file: str, operation: Callable[[sqlite3.Connection], T]) -> T | None:
     that only wants to know that nothing has changed. While there is no log nobody has it open, and all that was ever
     committed is flushed in the file itself. If somebody opens it meanwhile, what was read is thrown away.
 
-    Raises DatabaseAbsent, OSError, and what the operation does. Corruption is for who opens it properly to find.
+    Raises DatabaseAbsent, OSError, and what the operation does. For a corrupt file too the result is
+    None: opening it properly finds the damage.
     """
     log = f"{file}-wal"
     try:
@@ -169,12 +170,12 @@ _FORGET: Final = "DELETE FROM sync_point WHERE id NOT IN (SELECT id FROM sync_po
 
 
 def read_points(connection: sqlite3.Connection) -> dict[str, int]:
-    """By the replicas' ids."""
+    """Sync points by the ids of the replicas."""
     return dict(connection.execute("SELECT id, sequence FROM sync_point").fetchall())
 
 
 def read_point(connection: sqlite3.Connection, database_id: str) -> int:
-    """That of one replica, 0 if there is none."""
+    """The sync point of one replica, 0 if there is none."""
     found = connection.execute("SELECT sequence FROM sync_point WHERE id = ?", (database_id,)).fetchone()
     return 0 if found is None else int(found[0])
 
@@ -187,5 +188,5 @@ def advance(connection: sqlite3.Connection, points: Mapping[str, int], at: str) 
 
 
 def newer_points(known: Mapping[str, int], offered: Mapping[str, int]) -> dict[str, int]:
-    """Those offered that are farther than the known ones."""
+    """The offered sync points that are beyond the known ones."""
     return {name: sequence for name, sequence in offered.items() if known.get(name, 0) < sequence}

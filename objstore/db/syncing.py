@@ -45,7 +45,7 @@ from objstore.runtime import Runtime
 
 
 class SyncPlan(Struct, frozen=True):
-    """What is to be done about one peer.
+    """The steps of a sync with one peer.
 
     `push_from` and `pull_from` are sequences after which rows are missing there or here. With `create` the peer has no
     replica. `agree` means that the rows are equal, and that this is not noted here yet. `strayed` means that rows
@@ -66,7 +66,7 @@ class SyncPlan(Struct, frozen=True):
 
 
 def decide(mine: Summary, theirs: Summary | None, both_ways: bool) -> SyncPlan:
-    """What one pass does; a replica that is to be given up only gives (`both_ways` is false)."""
+    """Decide what one pass does; a handoff that is to be removed only sends (`both_ways` is false)."""
     if theirs is None:
         return SyncPlan(create=True, push_from=0)
     known_there, known_here = theirs.points.get(mine.id, 0), mine.points.get(theirs.id, 0)
@@ -117,7 +117,7 @@ class DatabaseReplicationClient(Generic[Row]):
         self._batches = batch_decoder(schema)
 
     def compare(self, node: Device, requests: Sequence[SummaryRequest]) -> list[SummaryResponse]:
-        """What a device has of some databases. Raises ReplicaFailed."""
+        """Ask a device for the summaries of some databases. Raises ReplicaFailed."""
         request = self._request(SyncStep.COMPARE, node, 0, ResourcePath(COMPARED_ACCOUNT))
         body = self._ask(request, encode(requests))
         responses = self._read(SUMMARY_RESPONSES, node, body)
@@ -338,7 +338,7 @@ class Sync(Generic[Row]):
         return False, changed
 
     def _batches_max(self, plan: SyncPlan) -> int:
-        """The rest follows in the next pass; but who has strayed begins anew each time, and would never see the end."""
+        """More batches follow in the next pass; but strayed replicas begin anew each time, and need all at once."""
         return sys.maxsize if plan.strayed else self._config.max_diffs
 
     def _merge(self, replica: LocalReplica, node: Device, batch: RowBatch[Row]) -> MergeResult:

@@ -132,7 +132,7 @@ _COLUMNS_OF_2 = (
 
 
 def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
-    """What `open_connection` takes. Format 1 had no ids, digests and sync points: it could not be replicated."""
+    """The upgrade for `open_connection`. Format 1 had no ids, digests and sync points, and was not replicated."""
 
     def run(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -167,7 +167,7 @@ def _from_1_to_2(connection: sqlite3.Connection, schema: TableSchema[Row], datab
 
 
 def stored_rows(connection: sqlite3.Connection, schema: TableSchema[Row], deleted: bool) -> Iterator[Row]:
-    """All live rows, or all tombstones, one at a time."""
+    """Read all live rows, or all tombstones, one at a time."""
     columns = ", ".join(("name", *schema.columns))
     for name, *values in connection.execute(f"SELECT {columns} FROM row WHERE deleted = ?", (deleted,)):
         yield schema.row(name, deleted, values)
