@@ -10,7 +10,7 @@ from objstore.config.proxy import AccountsConfig, CorsConfig, ProxyConfig
 from objstore.http.messages import Response
 from objstore.proxy.core.info import PRESENT, ContainerInfo
 from tests.unit.proxy.store import Store
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 ORIGIN = "http://a.example"
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"}

@@ -12,7 +12,7 @@ import pytest
 from objstore.config.proxy import CapabilitiesConfig, NameCheckConfig, ProxyConfig
 from objstore.config.sections import HealthcheckConfig
 from objstore.proxy.swift.features.info import admin_signature
-from tests.unit.proxy.swift.features.harness import NOW, Proxy
+from tests.unit.proxy.swift.harness import NOW, Proxy
 
 
 def read(proxy: Proxy, query: str = "") -> dict[str, Any]:

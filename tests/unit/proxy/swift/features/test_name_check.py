@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from objstore.config.proxy import NameCheckConfig, ProxyConfig
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 
 @pytest.mark.parametrize(

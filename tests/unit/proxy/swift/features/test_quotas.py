@@ -6,7 +6,7 @@ import pytest
 
 from objstore.limits import Limits
 from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo, PolicyStats
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 FILE_SIZE_MAX = Limits().max_file_size
 

@@ -7,7 +7,7 @@ import pytest
 
 from objstore.proxy.core.info import PRESENT, ContainerInfo
 from objstore.proxy.swift.features.unsupported import FORM_UPLOADS, MISSING_FEATURES
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 PATHS = ("/v1/AUTH_test", "/v1/AUTH_test/c", "/v1/AUTH_test/c/o")
 HEADERS = [header for feature in MISSING_FEATURES for header in feature.headers]

@@ -8,7 +8,7 @@ from objstore.config.proxy import ProxyConfig, ProxyLogConfig
 from objstore.config.sections import MetricsConfig
 from objstore.config.units import Address
 from objstore.proxy.swift.request import SwiftRequest
-from tests.unit.proxy.swift.features.harness import Proxy, environ_of
+from tests.unit.proxy.swift.harness import Proxy, environ_of
 
 
 def test_a_line_tells_the_request(proxy: Proxy) -> None:

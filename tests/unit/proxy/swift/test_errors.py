@@ -16,7 +16,7 @@ from objstore.policies import UnknownPolicy
 from objstore.proxy.core.errors import CoreError, PathError
 from objstore.proxy.swift.errors import ANSWERS
 from objstore.system.concurrency import WaitTimeout
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 # Modules whose errors cannot happen while a proxy answers: they read files at start, build rings or serve disks.
 ELSEWHERE = (

@@ -1,10 +1,10 @@
-"""Fixtures of the authentication's tests."""
+"""Fixtures of the proxy's tests."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 KEYS = {
     "test:tester": "testing",

@@ -6,7 +6,7 @@ import pytest
 
 from objstore.headers import INTERNAL_NAMES
 from objstore.http.messages import Response
-from tests.unit.proxy.swift.features.harness import Proxy
+from tests.unit.proxy.swift.harness import Proxy
 
 INTERNAL = [
     "X-Backend-Storage-Policy-Index",

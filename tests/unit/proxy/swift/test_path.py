@@ -16,7 +16,7 @@ from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.swift.pipeline import ProxyApplication
 from objstore.proxy.swift.request import SwiftRequest
 from tests.unit.proxy.store import Reply, Store
-from tests.unit.proxy.swift.features.harness import USERS, environ_of
+from tests.unit.proxy.swift.harness import USERS, environ_of
 
 PROXY = Path(objstore.proxy.__file__).resolve().parent
 FILES_MAX = {"PUT": 8, "GET": 9}
