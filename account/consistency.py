@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from objstore.account.rows import AccountSchema
-from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.config.sections import DatabaseReplicatorConfig
 from objstore.db.auditor import DatabaseAuditor
 from objstore.db.location import DatabaseLocation
 from objstore.db.replicator import DatabaseReplicator

@@ -31,8 +31,7 @@ from typing import Final
 
 from objstore.bench.endpoint import Endpoint
 from objstore.cluster import Cluster
-from objstore.hashing import PathHasher
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.ring.format import read_ring
 
 PEER_HOME: Final = Path.home() / ".cache/objstore-peers/swift-bench"

@@ -19,8 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from objstore.devices import Device
-from objstore.hashing import PathHasher
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.builderfile import load_builder, save_builder
 from objstore.ring.format import read_ring, write_ring

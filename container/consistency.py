@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.config.sections import DatabaseReplicatorConfig
 from objstore.container.queue import ACCOUNT, Misplaced, misplaced
 from objstore.container.reports import last_report, leave_report_mark, report_of
 from objstore.container.rows import ContainerSchema

@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from objstore.config.cluster import ClusterConfig
 from objstore.config.loading import load
-from objstore.hashing import PathHasher
 from objstore.limits import Limits
+from objstore.paths import PathHasher
 from objstore.policies import Policies
 
 

@@ -10,10 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from objstore.devices import Device
-from objstore.hashing import PathHasher
 from objstore.headers import Backend
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.quorum import best_status, quorum_size
 
 PAGE_NAMES: Final = 1000

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from objstore.cluster import Cluster
     from objstore.config.account import AccountConfig
     from objstore.config.container import ContainerConfig
-    from objstore.config.databases import DatabaseAuditorConfig, DatabaseReplicatorConfig
     from objstore.config.object import ObjectConfig, ReplicatorConfig
     from objstore.config.proxy import ProxyConfig
-    from objstore.config.sections import DevicesConfig, LogConfig, MetricsConfig
+    from objstore.config.sections import (
+        DatabaseAuditorConfig,
+        DatabaseReplicatorConfig,
+        DevicesConfig,
+        LogConfig,
+        MetricsConfig,
+    )
     from objstore.db.location import DatabaseWorker
     from objstore.http.messages import WsgiApplication
     from objstore.http.transport import Transport

@@ -27,8 +27,7 @@ from objstore.http.access import Observed, RequestMetrics
 from objstore.http.client import HttpTransport
 from objstore.http.heads import HeadLimits
 from objstore.http.messages import WsgiApplication
-from objstore.http.operations import ServiceApps, proxy_apps, storage_apps
-from objstore.http.probes import HealthChecked, MetricsPage
+from objstore.http.operations import HealthChecked, MetricsPage, ServiceApps, proxy_apps, storage_apps
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.limits import Limits
 from objstore.logs import Logger

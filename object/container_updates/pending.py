@@ -16,8 +16,7 @@ from msgspec import Struct
 from xxhash import xxh3_64_hexdigest
 
 from objstore.errors import StoreError
-from objstore.hashing import PathHasher
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.rows import ObjectRow, merge_object_rows
 from objstore.system import files
 

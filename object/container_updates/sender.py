@@ -8,7 +8,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from objstore.hashing import PathHasher
 from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
@@ -17,7 +16,7 @@ from objstore.object.container_updates.batcher import Destination, PendingAcknow
 from objstore.object.container_updates.pending import PendingUpdate, pending_path, save
 from objstore.object.engine import ObjectInfo
 from objstore.object.requests import Target, delete_at_of, parse_delete_at
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.rows import ObjectRow
 from objstore.system.threads import ThreadGroup
 

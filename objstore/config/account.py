@@ -2,10 +2,11 @@
 
 from msgspec import Struct
 
-from objstore.config.databases import DatabaseAuditorConfig, DatabaseReplicatorConfig
 from objstore.config.sections import (
     AccountServerConfig,
     BackendConfig,
+    DatabaseAuditorConfig,
+    DatabaseReplicatorConfig,
     DevicesConfig,
     HealthcheckConfig,
     LogConfig,

@@ -37,8 +37,8 @@ from objstore.db.tables import Upgrade
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.concurrency import Semaphore, WaitTimeout
+from objstore.system.processes import blocks_read
 from objstore.system.threads import HUNG_SECONDS, ThreadGroup
-from objstore.system.usage import blocks_read
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final, Generic
 
 from objstore.cluster import Cluster
-from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.config.sections import DatabaseReplicatorConfig
 from objstore.contact_record import read_contact_record, write_contact_record
 from objstore.daemon import Step
 from objstore.db.connection import DatabaseAbsent, DatabaseBusy, DatabaseCorrupt, DatabaseFailed, DatabaseRemoved

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from objstore.config.databases import DatabaseReplicatorConfig
+from objstore.config.sections import DatabaseReplicatorConfig
 from objstore.db.database import Database
 from objstore.db.location import ResourceLocation
 from objstore.db.merging import BatchReader, Merger

@@ -10,9 +10,8 @@ from typing import Final, Self
 from msgspec import Struct
 
 from objstore.devices import Device
-from objstore.hashing import PathHasher
 from objstore.http.transport import BackendResponse
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.proxy.core.backend.codes import DEVICE_FULL, DISK_GONE
 from objstore.quorum import quorum_size
 from objstore.ring.ring import Ring

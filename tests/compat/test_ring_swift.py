@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 
 from objstore.devices import Device
-from objstore.hashing import PathHasher
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.ring.builder import RingBuilder, build_ring, increase, new_builder, prepare_increase
 from objstore.ring.format import RingForm, read_ring, write_ring
 from objstore.ring.layout import Layout

@@ -13,8 +13,8 @@ from typing import Any, Final
 from objstore.cluster import Cluster
 from objstore.config.cluster import ClusterConfig, HashConfig
 from objstore.devices import Device
-from objstore.hashing import PathHasher
 from objstore.logs import SINK
+from objstore.paths import PathHasher
 from objstore.policies import Policy
 from objstore.ring.builder import RingBuilder, new_builder
 from objstore.ring.format import write_ring

@@ -12,7 +12,6 @@ VALUES: Final = (
     "objstore/cluster.py",
     "objstore/devices.py",
     "objstore/errors.py",
-    "objstore/hashing.py",
     "objstore/headers.py",
     "objstore/limits.py",
     "objstore/mounts.py",

@@ -59,7 +59,7 @@ TOUCHED: Final = {
     "objstore/recon.py": ({"disk"}, "one small file for each daemon"),
     "objstore/operators/disks.py": ({"disk"}, "operators ask how disks are"),
     "objstore/operators/recon.py": ({"disk"}, "operators ask about files of this machine"),
-    "objstore/http/probes.py": ({"disk"}, "a file takes a server out of service"),
+    "objstore/http/operations.py": ({"disk"}, "a file takes a server out of service"),
     "objstore/http/response_writer.py": (
         {"time"},
         "the Date header, made once a second; a call more would cost each response",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from objstore.headers import Client
 from objstore.http.messages import Response, variable_of
-from objstore.http.probes import HEALTHCHECK
+from objstore.http.operations import HEALTHCHECK
 from objstore.proxy.core.info import ABSENT, ContainerInfo
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.methods import methods_of

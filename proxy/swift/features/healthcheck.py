@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from objstore.http.messages import Response
-from objstore.http.probes import HEALTHCHECK, health
+from objstore.http.operations import HEALTHCHECK, health
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.request import SwiftRequest
 

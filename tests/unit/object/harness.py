@@ -16,7 +16,6 @@ from objstore.cluster import Cluster
 from objstore.config.object import ObjectConfig
 from objstore.config.units import Reserve
 from objstore.devices import Device
-from objstore.hashing import PathHasher
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Response, variable_of
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
@@ -24,7 +23,7 @@ from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
 from objstore.object.server import ObjectServer
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, decode_object_rows

@@ -4,8 +4,7 @@ import pytest
 
 from objstore.cluster import Cluster
 from objstore.config.loading import ConfigError
-from objstore.hashing import PathHasher
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 
 TEXT = """
 [hash]

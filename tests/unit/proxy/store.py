@@ -13,7 +13,6 @@ from objstore.cluster import Cluster
 from objstore.config.proxy import AccountsConfig, ObjectsConfig, ProxyBackendConfig, ProxyConfig
 from objstore.devices import Device
 from objstore.errors import StoreError
-from objstore.hashing import PathHasher
 from objstore.http.bodies import EMPTY_BODY, BytesBody
 from objstore.http.messages import Response, variable_of
 from objstore.http.transport import (
@@ -26,6 +25,7 @@ from objstore.http.transport import (
 )
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
+from objstore.paths import PathHasher
 from objstore.policies import Policies, Policy
 from objstore.proxy.core.context import make_context
 from objstore.proxy.swift import errors

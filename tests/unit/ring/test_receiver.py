@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from objstore.hashing import PathHasher
 from objstore.headers import Backend
 from objstore.http.bodies import BytesBody
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response, variable_of
 from objstore.http.signing import VALID_SECONDS, Signer
 from objstore.logs import Logger, Sink
+from objstore.paths import PathHasher
 from objstore.ring import receiver
 from objstore.ring.builder import build_ring
 from objstore.ring.format import format_ring, read_ring

@@ -5,8 +5,7 @@ from array import array
 
 import pytest
 
-from objstore.hashing import PathHasher
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.ring.builder import build_ring
 from objstore.ring.ring import Ring
 from tests.unit.ring.factories import make_device, make_devices

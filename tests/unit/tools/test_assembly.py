@@ -18,7 +18,7 @@ from objstore.devices import Device
 from objstore.http.access import RequestMetrics
 from objstore.metrics import FORMER_NAMES
 from objstore.metrics_folder import Family, MetricType
-from objstore.operators.reports import DAEMONS
+from objstore.operators.recon import DAEMONS
 from objstore.recon import ReconFolder
 from objstore.ring.builder import build_ring
 from objstore.runtime import Runtime

@@ -1,6 +1,6 @@
 """Names spread over partitions."""
 
-from objstore.hashing import PathHasher
+from objstore.paths import PathHasher
 from objstore.policies import Policy
 from objstore.tools.dispersion import container_names, object_names, partitions_wanted, spread
 

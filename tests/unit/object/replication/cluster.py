@@ -16,7 +16,6 @@ from objstore.config.object import ObjectConfig, ReplicatorConfig
 from objstore.config.units import Reserve
 from objstore.daemon import run_once
 from objstore.devices import Device
-from objstore.hashing import PathHasher
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.transport import BackendRequest, BackendResponse
@@ -26,7 +25,7 @@ from objstore.mounts import DeviceRoot
 from objstore.object.engine import Location, Missing, StoredObject, make_engine
 from objstore.object.replication.replicator import ObjectReplicator
 from objstore.object.server import ObjectServer
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.recon import NoRecon
 from objstore.ring.daemon_context import DaemonContext

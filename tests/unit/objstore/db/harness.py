@@ -16,13 +16,13 @@ from objstore.config.container import ContainerConfig
 from objstore.config.units import Reserve
 from objstore.container.server import ContainerServer
 from objstore.devices import Device
-from objstore.hashing import PathHasher
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Response, WsgiApplication, variable_of
 from objstore.http.transport import BackendRequest, BackendResponse, BackendUpload, Exchange, NodeFailure, Transport
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
+from objstore.paths import PathHasher
 from objstore.policies import Policies, Policy
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow, ObjectRow, decode_container_rows, encode_rows

@@ -15,8 +15,8 @@ from objstore.account.server import AccountServer
 from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
-from objstore.config.databases import DatabaseReplicatorConfig
 from objstore.config.object import ObjectConfig
+from objstore.config.sections import DatabaseReplicatorConfig
 from objstore.config.units import Reserve
 from objstore.container.consistency import ContainerReplicator
 from objstore.container.server import ContainerServer
@@ -26,7 +26,6 @@ from objstore.db.location import ResourceLocation
 from objstore.db.rows import RowTable
 from objstore.db.summary import Summary, read_summary
 from objstore.devices import Device
-from objstore.hashing import PathHasher
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
@@ -34,7 +33,7 @@ from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
 from objstore.object.server import ObjectServer
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.recon import ReconFolder
 from objstore.ring.builder import build_ring

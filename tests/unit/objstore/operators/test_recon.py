@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from objstore.cluster import Cluster
 from objstore.config.units import Reserve
-from objstore.hashing import PathHasher
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import Limits
 from objstore.logs import get_logger
 from objstore.mounts import DeviceRoot, out_of_service_file
 from objstore.operators.recon import ReconPages, Subject
+from objstore.paths import PathHasher
 from objstore.policies import Policies, Policy
 from objstore.recon import ReconFolder
 from objstore.runtime import Runtime

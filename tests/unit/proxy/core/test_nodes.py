@@ -5,8 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import cast
 
-from objstore.hashing import PathHasher
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.proxy.core.nodes import NodeSelector, Placement
 from tests.unit.proxy.store import FirstPartition, StillClock, make_ring, refusal
 

@@ -10,13 +10,12 @@ from typing import Any, cast
 
 from objstore.cluster import Cluster
 from objstore.config.proxy import AuthConfig, ProxyConfig
-from objstore.hashing import PathHasher
 from objstore.http.bodies import EMPTY_BODY, BytesBody
 from objstore.http.messages import Response, variable_of
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.metrics import Metrics
-from objstore.paths import ResourcePath
+from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import ABSENT, AccountInfo, ContainerInfo

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from objstore.http.messages import Environ, Response, StartResponse, WsgiApplication
-from objstore.http.probes import HealthChecked, MetricsPage
+from objstore.http.operations import HealthChecked, MetricsPage
 from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
 
