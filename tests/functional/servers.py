@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import cache
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from tests.functional.preloaded import START_SERVERS
 from tests.programs import Outcome, Program
+from tests.waiting import wait_until
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
@@ -94,19 +94,18 @@ def claim_ports() -> int:
 
 def wait_until_healthy(host: str, port: int, process: subprocess.Popen[bytes] | None = None) -> None:
     """Wait for /healthcheck to answer 200; fails when the process ends or START_SECONDS pass."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+
+    def is_healthy() -> bool:
         if process is not None and process.poll() is not None:
             raise AssertionError(f"the store ended with status {process.returncode} instead of coming up")
         try:
             with closing(http.client.HTTPConnection(host, port, timeout=5)) as connection:
                 connection.request("GET", "/healthcheck")
-                if connection.getresponse().status == 200:
-                    return
+                return connection.getresponse().status == 200
         except OSError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"nothing healthy on {host}:{port} after {START_SECONDS:.0f} s")
+            return False
+
+    wait_until(is_healthy, f"something healthy on {host}:{port}", START_SECONDS)
 
 
 class Store:

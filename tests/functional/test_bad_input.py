@@ -12,6 +12,7 @@ import pytest
 
 from tests.functional.client import Answer, Client, Wire
 from tests.functional.servers import Store
+from tests.waiting import wait_until
 
 MANY_SECONDS = 90.0
 
@@ -27,10 +28,7 @@ def nothing_stays(client: Client, container: str, store: Store) -> Iterator[None
     """After each test: no object in the container, no unfinished file on any device."""
     yield
     assert client.names(container) == []
-    deadline = time.monotonic() + 10
-    while (left := unfinished(store)) and time.monotonic() < deadline:
-        time.sleep(0.05)  # a server may notice only now that its client has gone
-    assert left == []
+    wait_until(lambda: not unfinished(store), "servers notice that their clients have gone")
 
 
 def unfinished(store: Store) -> list[str]:
@@ -55,8 +53,8 @@ def exchange(client: Client, request: bytes) -> Answer:
         return wire.answer()
 
 
-def assert_refused(answer: Answer, *statuses: int) -> None:
-    assert answer.status in statuses, f"{answer.status} {answer.body!r}"
+def assert_refused(answer: Answer, status: int) -> None:
+    assert answer.status == status, answer.body
     assert len(answer.body.decode().strip().splitlines()) <= 1, answer.body
 
 
@@ -67,59 +65,51 @@ def assert_refused(answer: Answer, *statuses: int) -> None:
         ("/v1/{account}/{container}/%C3%28", 412),
         ("/v1/{account}/%ff/o", 412),
         ("/v1/{account}/{container}/a%00b", 412),
-        ("/v1/{account}/{container}/%", 412),
-        ("/v1/{account}/{container}/%zz", 412),
+        ("/v1/{account}/{container}/%", 400),
+        ("/v1/{account}/{container}/%zz", 400),
         ("/v1/{account}/{container}/" + "x" * 1025, 400),
         ("/v1/{account}/" + "x" * 257 + "/o", 400),
         ("/v1/{account}/{container}/" + "x" * 9000, 414),
-        ("/v2/{account}/{container}/o", 400),
+        ("/v2/{account}/{container}/o", 412),
     ],
 )
 def test_bad_targets(client: Client, container: str, target: str, status: int) -> None:
     full = target.format(account=client.account, container=container)
-    answer = client.raw("PUT", full, {"Content-Length": "0"})
-    # Bad escapes may be read literally, as some servers do, but never as something else.
-    allowed = {412: (400, 412), 400: (400, 412, 404), 414: (414,)}[status]
-    if target.endswith(("%", "%zz")) and answer.status == 201:
-        name = target.rpartition("/")[2]
-        assert client.names(container) == [name]
-        client.delete(f"{container}/{name}")
-    else:
-        assert_refused(answer, *allowed)
+    assert_refused(client.raw("PUT", full, {"Content-Length": "0"}), status)
     client.close()
 
 
 @pytest.mark.parametrize(
-    ("fields", "statuses"),
+    ("fields", "status"),
     [
-        ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", (400,)),
-        ("Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", (400,)),
-        ("Content-Length: 3, 4\r\n\r\nabcd", (400,)),
-        ("Content-Length: -1\r\n\r\n", (400,)),
-        ("Content-Length: abc\r\n\r\nabc", (400,)),
-        ("Content-Length: +3\r\n\r\nabc", (400,)),
-        ("Content-Length: 0x3\r\n\r\nabc", (400,)),
-        ("Content-Length: " + "9" * 30 + "\r\n\r\n", (400, 413)),
-        ("\r\n", (411,)),
-        ("Transfer-Encoding: gzip\r\n\r\n", (400, 501)),
-        ("Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", (400, 501)),
-        ("Transfer-Encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n", (400,)),
-        ("Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n", (400,)),
-        ("Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n", (400,)),
-        ("Transfer-Encoding: chunked\r\n\r\n3 ;" + "x" * 20000 + "\r\nabc\r\n0\r\n\r\n", (400,)),
-        ("Transfer-Encoding: chunked\r\n\r\n" + "f" * 40 + "\r\nabc\r\n0\r\n\r\n", (400,)),
-        ("Content-Length: 3\r\nBad Header: x\r\n\r\nabc", (400,)),
-        ("Content-Length: 3\r\n: x\r\n\r\nabc", (400,)),
-        ("Content-Length: 3\r\nNoColon\r\n\r\nabc", (400,)),
-        ("Content-Length: 3\r\nX-Object-Meta-A: a\0b\r\n\r\nabc", (400,)),
-        ("Content-Length: 3\r\nX-Object-Meta-A: a\r\n folded\r\n\r\nabc", (400,)),
-        ("Content-Length: 3\r\nX-Object-Meta-A: " + "x" * 9000 + "\r\n\r\nabc", (400, 431)),
-        ("Content-Length: 3\r\n" + "".join(f"A{n}: x\r\n" for n in range(10_000)) + "\r\nabc", (400, 431)),
-        ("Content-Length: 3\r\n" + "".join(f"A{n}: x\r\n" for n in range(130)) + "\r\nabc", (400, 431)),
+        ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 400),
+        ("Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+        ("Content-Length: 3, 4\r\n\r\nabcd", 400),
+        ("Content-Length: -1\r\n\r\n", 400),
+        ("Content-Length: abc\r\n\r\nabc", 400),
+        ("Content-Length: +3\r\n\r\nabc", 400),
+        ("Content-Length: 0x3\r\n\r\nabc", 400),
+        ("Content-Length: " + "9" * 30 + "\r\n\r\n", 400),
+        ("\r\n", 411),
+        ("Transfer-Encoding: gzip\r\n\r\n", 501),
+        ("Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n3 ;" + "x" * 20000 + "\r\nabc\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n" + "f" * 40 + "\r\nabc\r\n0\r\n\r\n", 400),
+        ("Content-Length: 3\r\nBad Header: x\r\n\r\nabc", 400),
+        ("Content-Length: 3\r\n: x\r\n\r\nabc", 400),
+        ("Content-Length: 3\r\nNoColon\r\n\r\nabc", 400),
+        ("Content-Length: 3\r\nX-Object-Meta-A: a\0b\r\n\r\nabc", 400),
+        ("Content-Length: 3\r\nX-Object-Meta-A: a\r\n folded\r\n\r\nabc", 400),
+        ("Content-Length: 3\r\nX-Object-Meta-A: " + "x" * 9000 + "\r\n\r\nabc", 431),
+        ("Content-Length: 3\r\n" + "".join(f"A{n}: x\r\n" for n in range(10_000)) + "\r\nabc", 431),
+        ("Content-Length: 3\r\n" + "".join(f"A{n}: x\r\n" for n in range(130)) + "\r\nabc", 431),
     ],
 )
-def test_bad_heads_and_framing(client: Client, head: str, fields: str, statuses: tuple[int, ...]) -> None:
-    assert_refused(exchange(client, (head + fields).encode("latin-1")), *statuses)
+def test_bad_heads_and_framing(client: Client, head: str, fields: str, status: int) -> None:
+    assert_refused(exchange(client, (head + fields).encode("latin-1")), status)
 
 
 @pytest.mark.parametrize(
@@ -138,17 +128,17 @@ def test_the_answer_says_what_is_wrong(client: Client, head: str, fields: str, r
 
 
 @pytest.mark.parametrize(
-    "request_line",
+    ("request_line", "status"),
     [
-        "GET\r\n\r\n",
-        "GET / HTTP/9.9\r\n\r\n",
-        "\x16\x03\x01\x02\r\n\r\n",
-        "GET /\x01 HTTP/1.1\r\n\r\n",
-        "get / http\r\n\r\n",
+        ("GET\r\n\r\n", 400),
+        ("GET / HTTP/9.9\r\n\r\n", 400),
+        ("\x16\x03\x01\x02\r\n\r\n", 400),
+        ("GET /\x01 HTTP/1.1\r\n\r\n", 400),
+        ("get / http\r\n\r\n", 400),
     ],
 )
-def test_bad_request_lines(client: Client, request_line: str) -> None:
-    assert_refused(exchange(client, request_line.encode("latin-1") + b"\r\n\r\n"), 400, 405, 412, 414, 501, 505)
+def test_bad_request_lines(client: Client, request_line: str, status: int) -> None:
+    assert_refused(exchange(client, request_line.encode("latin-1") + b"\r\n\r\n"), status)
 
 
 def test_a_body_shorter_than_announced(client: Client, container: str, head: str) -> None:
@@ -156,10 +146,7 @@ def test_a_body_shorter_than_announced(client: Client, container: str, head: str
         with Wire(client.host, client.port) as wire:
             wire.send((head + fields).encode() + b"x" * 50_000)
             wire.socket.shutdown(1)
-            try:
-                assert wire.answer().status in (400, 499)
-            except OSError:
-                pass  # it may as well just close: the client has gone
+            assert wire.answer().status == 499
         assert client.get(f"{container}/bad").status == 404
 
 
@@ -172,18 +159,21 @@ def test_a_body_longer_than_announced_is_the_next_request(client: Client, contai
     client.delete(f"{container}/bad")
 
 
-def test_a_client_that_vanishes(client: Client, container: str, head: str) -> None:
+def test_a_client_that_vanishes(client: Client, container: str, store: Store, head: str) -> None:
     for fields in ("Content-Length: 10000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\nf00000\r\n"):
         with Wire(client.host, client.port) as wire:
             wire.send((head + fields).encode() + b"x" * 3_000_000)
-        time.sleep(0.1)
+        wait_until(lambda: not unfinished(store), "the server notices that its client has gone")
         assert client.get(f"{container}/bad").status == 404
 
 
-@pytest.mark.parametrize("value", ["bytes=-99999999999999999999-5", "bytes=" + "9" * 400 + "-", "bytes=5-" + "9" * 400])
-def test_absurd_ranges(client: Client, container: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [("bytes=-99999999999999999999-5", 200), ("bytes=" + "9" * 400 + "-", 416), ("bytes=5-" + "9" * 400, 206)],
+)
+def test_absurd_ranges(client: Client, container: str, value: str, status: int) -> None:
     client.put(f"{container}/bad", b"0123456789")
-    assert client.get(f"{container}/bad", {"Range": value}).status in (200, 206, 416)
+    assert client.get(f"{container}/bad", {"Range": value}).status == status
     client.delete(f"{container}/bad")
 
 
@@ -253,7 +243,4 @@ def test_no_descriptors_are_lost(client: Client, store: Store, head: str) -> Non
     for _ in range(100):
         with Wire(client.host, client.port) as wire:
             wire.send((head + "Content-Length: 100\r\n\r\nabc").encode())
-    deadline = time.monotonic() + 10
-    while open_files() > before + 20 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert open_files() <= before + 20
+    wait_until(lambda: open_files() <= before + 20, "servers close what clients have left")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.servers import Cluster, environment, objstore, run_daemons, wait_until_healthy
+from tests.waiting import elapse
 
 OBJECTS = 30
 Damage = Callable[[Path], None]
@@ -179,6 +180,6 @@ def test_a_handoff_is_emptied_while_rows_arrive(whole: Cluster) -> None:
         assert client.put(f"handoff/late{number:02}", b"x").status == 201
     replicate(whole)
     assert not target.exists()
-    time.sleep(0.5)
+    elapse(0.5, "the last rows reach their third server after the answer")
     replicate(whole)
     check_replicas(whole, "handoff")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from tests.functional.servers import Cluster, call
+from tests.waiting import wait_until
 
 
 def run(cluster: Cluster, *arguments: str) -> tuple[int, str]:
@@ -27,7 +27,7 @@ def test_copies_are_found_and_missed(cluster: Cluster) -> None:
     status, text = run(cluster, "populate")
     assert status == 0, text
     assert "container: 26 of 256 partitions" in text
-    time.sleep(0.5)
+    wait_until(lambda: report(cluster)[0] == 0, "the third copies of all")
     status, found = report(cluster)
     assert status == 0, found
     assert found.keys() == {"container", "object gold", "object silver"}

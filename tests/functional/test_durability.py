@@ -15,6 +15,7 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.servers import Store, free_port, resident_bytes, wait_until_healthy
+from tests.waiting import elapse, wait_until
 
 MIB = 1024 * 1024
 
@@ -53,18 +54,17 @@ def test_what_was_acknowledged_survives_a_kill(own_store: Store, dying: str) -> 
                 if client.put(name, content).status == 201:
                     acknowledged[name] = hashlib.md5(content).hexdigest()
             except OSError:
-                time.sleep(0.05)  # whether that one was stored nobody knows
+                stop.wait(0.05)  # whether that one was stored nobody knows
 
     master, *workers = own_store.processes()
     with ThreadPoolExecutor(4) as writers:
         for writer in range(4):
             writers.submit(write, writer)
-        time.sleep(1.5)
+        wait_until(lambda: len(acknowledged) > 100, "a hundred writes")
         for process in {"all": [master, *workers], "master": [master], "workers": workers}[dying]:
             os.kill(process, signal.SIGKILL)
-        time.sleep(0.5)
+        elapse(0.5, "clients go on writing to what is left")
         stop.set()
-    assert len(acknowledged) > 20
     first.close()
     if dying == "workers":
         wait_until_healthy(own_store.host, own_store.port)  # others have taken their places
@@ -86,16 +86,15 @@ def test_a_worker_that_dies_is_replaced(own_store: Store) -> None:
     assert len(workers) >= 2
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def answers() -> bool:
+        client.close()
         try:
-            client.close()
-            assert client.get("c").status == 204
-            break
+            return client.get("c").status == 204
         except OSError:
-            time.sleep(0.1)
-    else:
-        raise AssertionError("no worker came back")
+            return False
+
+    wait_until(answers, "a worker comes back")
     assert own_store.processes()[0] == master
 
 
@@ -157,14 +156,17 @@ def test_a_drain_lets_a_request_finish(own_store: Store) -> None:
     client = Client.login(own_store.host, own_store.port)
     client.put("c")
 
+    begun = threading.Event()
+
     def slowly() -> Iterator[bytes]:
         for _ in range(20):
-            time.sleep(0.05)
             yield b"x" * 1000
+            begun.set()
+            elapse(0.05, "a slow client, that is still sending when the drain begins")
 
     with ThreadPoolExecutor(1) as pool:
         upload = pool.submit(client.put, "c/slow", slowly())
-        time.sleep(0.3)
+        assert begun.wait(20)
         assert own_store.stop() == 0
         assert upload.result().status == 201
     own_store.start()

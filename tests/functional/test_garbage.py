@@ -11,9 +11,9 @@ import pytest
 from objstore.config.units import Address
 from objstore.http.bodies import EMPTY_BODY, BytesBody
 from objstore.http.messages import Environ
-from objstore.system import concurrency
 from objstore.tools.store_folder import AskedShape, StoreFolder
 from objstore.tools.whole_store import WholeStore
+from tests.waiting import elapse_in_hub
 
 
 class InProcess:
@@ -76,6 +76,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
     store.close()
 
 
+AFTERWARDS = "third replicas and updates are written after the answer"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -93,13 +96,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
 def test_nothing_is_left_to_the_collector(whole: InProcess, method: str, path: str, body: bytes, status: int) -> None:
     for _ in range(2):  # caches fill, connections open
         assert whole.call(method, path, body)[0] == status
-    concurrency.sleep(0.1)
+    elapse_in_hub(0.1, AFTERWARDS)
     gc.collect()
     gc.disable()
     try:
         for _ in range(5):
             whole.call(method, path, body)
-        concurrency.sleep(0.1)
+        elapse_in_hub(0.1, AFTERWARDS)
         assert gc.collect() == 0
     finally:
         gc.enable()

@@ -120,7 +120,7 @@ def test_head_ignores_ranges(client: Client, path: str) -> None:
 def test_ranges_of_an_empty_object(client: Client, container: str) -> None:
     client.put(f"{container}/empty", b"")
     assert client.get(f"{container}/empty", {"Range": "bytes=0-5"}).status == 416
-    assert client.get(f"{container}/empty", {"Range": "bytes=-5"}).status in (200, 416)
+    assert client.get(f"{container}/empty", {"Range": "bytes=-5"}).status == 416
 
 
 def modified(client: Client, path: str, seconds: int) -> str:
@@ -160,7 +160,7 @@ def test_conditions(client: Client, path: str, method: str, header: str, value: 
 
 
 def test_conditions_on_what_is_not_there(client: Client, container: str) -> None:
-    assert client.get(f"{container}/absent", {"If-Match": "*"}).status in (404, 412)
+    assert client.get(f"{container}/absent", {"If-Match": "*"}).status == 404
     assert client.get(f"{container}/absent", {"If-None-Match": "*"}).status == 404
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,15 +12,7 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.servers import Store, descendants, free_port
-
-SOON_SECONDS = 20.0
-
-
-def wait_for(what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {SOON_SECONDS:.0f} s"
-        time.sleep(0.05)
+from tests.waiting import wait_until
 
 
 def fetch(port: int, path: str = "/metrics") -> tuple[int, str]:
@@ -59,20 +49,20 @@ def test_any_worker_tells_the_figures_of_all(own_store: Store, metrics_port: int
     connections = [Client(client.host, client.port, account=client.account, token=client.token) for _ in range(8)]
     for number, each in enumerate(connections):
         assert each.put(f"c{number}").status == 201
-    wait_for("the sum of all workers", lambda: figure(metrics_port, series) == 8)
+    wait_until(lambda: figure(metrics_port, series) == 8, "the sum of all workers")
     for _ in range(4):
-        wait_for("every worker knows it", lambda: figure(metrics_port, series) == 8)
+        wait_until(lambda: figure(metrics_port, series) == 8, "every worker knows it")
     # Workers that were killed took with them at most what they had not told yet.
     _, *workers = own_store.processes()
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
-    wait_for("new workers", lambda: own_store.process is not None and fresh(own_store, workers))
-    wait_for("the sum with workers that have died", lambda: figure(metrics_port, series) == 8)
+    wait_until(lambda: own_store.process is not None and fresh(own_store, workers), "new workers")
+    wait_until(lambda: figure(metrics_port, series) == 8, "the sum with workers that have died")
     assert "a worker died" in own_store.log
     assert own_store.process is not None
     own_store.process.send_signal(signal.SIGHUP)
-    wait_for("the end of the old workers", lambda: len(own_store.processes()) == 3)
-    wait_for("the sum after a reload", lambda: figure(metrics_port, series) == 8)
+    wait_until(lambda: len(own_store.processes()) == 3, "the end of the old workers")
+    wait_until(lambda: figure(metrics_port, series) == 8, "the sum after a reload")
     assert fetch(metrics_port, "/healthcheck")[0] == 404
     assert fetch(own_store.port)[0] != 200
 
@@ -87,11 +77,11 @@ def test_background_work_is_done(own_store: Store, metrics_port: int) -> None:
     client = Client.login(own_store.host, own_store.port)
     client.put("c")
     client.put("c/o", b"12345")
-    wait_for("the account hears of it", lambda: client.head().headers["x-account-bytes-used"] == "5")
+    wait_until(lambda: client.head().headers["x-account-bytes-used"] == "5", "the account hears of it")
     assert client.head().headers["x-account-object-count"] == "1"
-    wait_for(
-        "it is counted",
+    wait_until(
         lambda: figure(metrics_port, 'daemon_steps_total{outcome="idle",worker="container-updater"}') >= 1,
+        "it is counted",
     )
 
 

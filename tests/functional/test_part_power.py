@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from objstore.bench.growth import Growth
@@ -12,6 +11,7 @@ from objstore.object.versions import live_names, resolve_versions
 from objstore.ring.format import read_ring
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.servers import Cluster, run_all
+from tests.waiting import elapse
 
 RINGS = ("object", "object-1")
 NODES = range(1, 5)
@@ -52,15 +52,15 @@ def test_the_partitions_are_doubled_under_load_and_nobody_notices(cluster: Clust
     with load._undo, ThreadPoolExecutor(WORKERS) as pool:
         running = [pool.submit(worker.run, ended) for worker in load.workers]
         try:
-            time.sleep(LOAD_SECONDS)
+            elapse(LOAD_SECONDS, "clients read and write in this phase")
             enter(cluster, "prepare")
-            time.sleep(LOAD_SECONDS)
+            elapse(LOAD_SECONDS, "clients read and write in this phase")
             on_all_nodes(cluster, "relinker", "relink")
             enter(cluster, "increase")
-            time.sleep(LOAD_SECONDS)
+            elapse(LOAD_SECONDS, "clients read and write in this phase")
             on_all_nodes(cluster, "relinker", "cleanup")
             enter(cluster, "finish")
-            time.sleep(LOAD_SECONDS)
+            elapse(LOAD_SECONDS, "clients read and write in this phase")
         finally:
             ended.set()
         for each in running:

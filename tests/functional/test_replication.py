@@ -7,7 +7,6 @@ import http.client
 import os
 import shutil
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +17,7 @@ import pytest
 from tests.functional.client import Client
 from tests.functional.servers import Cluster, run_daemons, wait_until_healthy
 from tests.functional.test_faults import flip, strip, truncate
+from tests.waiting import elapse
 
 NODES = range(1, 5)
 PASSES_MAX = 4
@@ -106,7 +106,7 @@ def slow_upload(client: Client, name: str, content: bytes, begun: threading.Even
         for start in range(0, len(content), 1024 * 1024):
             yield content[start : start + 1024 * 1024]
             begun.set()
-            time.sleep(0.1)
+            elapse(0.1, "a slow client")
 
     with closing(http.client.HTTPConnection(client.host, client.port, timeout=60)) as connection:
         headers = {"X-Auth-Token": client.token, "Transfer-Encoding": "chunked"}

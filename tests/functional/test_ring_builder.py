@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from objstore.ring.builderfile import load_builder
 from objstore.ring.format import read_ring
 from tests.tidy.repository import ROOT
+from tests.waiting import elapse
 
 COMMAND = (sys.executable, "-m", "objstore.tools.ring_builder", "object.builder")
 
@@ -44,7 +44,7 @@ def test_a_builder_killed_at_any_moment_leaves_whole_files(tmp_path: Path) -> No
     assert finish(start(tmp_path, "rebalance")) == (0, "")
     for number in range(12):
         process = start(tmp_path, "rebalance", "--force", "--seed", str(number))
-        time.sleep(0.12 + 0.03 * number)
+        elapse(0.12 + 0.03 * number, "each time another moment of the command")
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         load_builder(str(tmp_path / "object.builder"))

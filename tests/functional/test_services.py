@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import threading
-import time
 from contextlib import closing
+from operator import gt
 from pathlib import Path
 
 from objstore.tools.loopback import ClusterPlan, LoopbackCluster
 from tests.functional.client import Client
 from tests.functional.servers import call, claim_ports, wait_until_healthy
+from tests.waiting import elapse, wait_until
 
 
 class Machine:
@@ -79,10 +80,11 @@ def reload_under_load(machine: Machine, client: Client) -> tuple[list[object], i
     for thread in threads:
         thread.start()
     for _ in range(2):
-        time.sleep(1.0)
+        counted = list(counts)
+        wait_until(lambda counted=counted: all(map(gt, counts, counted)), "every client is served")  # type: ignore[misc]
         status, text = machine.run("reload", "main")
         assert (status, text.count("reloads")) == (0, 4)
-    time.sleep(2.0)
+    elapse(2.0, "the old workers end, the new ones serve")
     ended.set()
     for thread in threads:
         thread.join()

@@ -10,6 +10,8 @@ from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.clock import Clock
+from objstore.system.concurrency import Event
+from tests.waiting import elapse_in_hub
 
 
 class Scripted:
@@ -126,7 +128,7 @@ def test_a_step_under_way_is_finished(lines: list[bytes]) -> None:
 
     def slow() -> Step:
         daemons.stop()
-        concurrency.sleep(0.01)
+        elapse_in_hub(0.01, "the step takes its time")
         finished.append(True)
         return Step.BUSY
 
@@ -140,7 +142,7 @@ def test_a_step_under_way_is_finished(lines: list[bytes]) -> None:
 def test_a_step_that_does_not_end_is_cut_off(lines: list[bytes]) -> None:
     def endless() -> Step:
         daemons.stop()
-        concurrency.sleep(3600)
+        Event[None]().wait()
         return Step.BUSY
 
     daemons = runner(lines, Job(Scripted(endless), 30.0))

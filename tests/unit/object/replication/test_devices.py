@@ -18,6 +18,7 @@ from objstore.policies import Policy
 from objstore.system import concurrency
 from objstore.system.concurrency import Event
 from tests.unit.object.replication.cluster import Replicas
+from tests.waiting import wait_in_hub
 
 
 class Machine:
@@ -102,10 +103,7 @@ def test_limits_are_of_each_device(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     machine = Machine(tmp_path, monkeypatch, concurrency=1, bandwidth=1000, objects_per_second=10)
     machine.gates |= {"sda": Event(), "sdb": Event()}
     task = concurrency.spawn(machine.worker.step)
-    for _ in range(1000):
-        if len(machine.seen) == 2:
-            break
-        concurrency.sleep(0.001)
+    wait_in_hub(lambda: len(machine.seen) == 2, "both devices")
     assert sorted(machine.seen) == ["sda", "sdb"]
     first, second = machine.worker._pass.devices
     assert first.bytes is not second.bytes

@@ -21,6 +21,7 @@ from objstore.paths import ResourcePath
 from objstore.system import concurrency
 from objstore.system.concurrency import Event
 from tests.unit.objstore.db.harness import Servers, at, row
+from tests.waiting import elapse_in_hub, wait_in_hub
 
 
 def location_of(servers: Servers) -> ResourceLocation:
@@ -36,7 +37,7 @@ def test_a_writer_waits_for_another_processes_lock(servers: Servers) -> None:
     other = sqlite3.connect(servers.database_file(), isolation_level=None, timeout=0)
     other.execute("BEGIN IMMEDIATE")
     task = concurrency.spawn(servers.update, [row("o")])
-    concurrency.sleep(0.02)
+    elapse_in_hub(0.02, "the writer tries several times")
     assert not task.dead
     assert servers.to_container("HEAD").status == 204  # readers do not wait
     other.execute("COMMIT")
@@ -81,7 +82,7 @@ def test_the_log_is_copied_back_in_time(servers: Servers) -> None:
     log = Path(f"{servers.database_file()}-wal")
     for start in range(0, CHECKPOINT_PAGES * 2, 50):
         servers.update([row(f"{number:06}") for number in range(start, start + 50)])
-        concurrency.sleep(0.001)
+        elapse_in_hub(0.001, "a checkpoint may run")
     assert log.stat().st_size < CHECKPOINT_PAGES * 3 * 4096
     assert servers.database_file().stat().st_size > 100_000
 
@@ -165,8 +166,7 @@ def test_a_corrupt_database_goes_to_quarantine(servers: Servers, damage: bytes) 
 def copied_back(file: Path) -> None:
     """Put all that is in the log into the database, once no checkpoint of the server is under way."""
     connection = sqlite3.connect(file)
-    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        concurrency.sleep(0.001)
+    wait_in_hub(lambda: not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0], "a checkpoint")
     connection.close()
 
 
@@ -209,8 +209,8 @@ def test_only_so_many_databases_stay_open(servers: Servers) -> None:
     for path in paths:
         servers.to_container("PUT", path=path)
         servers.to_container("HEAD", path=path)
-    concurrency.sleep(0.05)
     opened = servers.container.store._open
+    wait_in_hub(lambda: len(opened) == OPEN_DATABASES_MAX, "the others are closed")
     assert len(opened) == OPEN_DATABASES_MAX
     assert all(servers.to_container("HEAD", path=path).status == 204 for path in paths)
     assert sum(name.endswith("-wal") for name in os.listdir(servers.device)) == 0

@@ -13,6 +13,7 @@ from objstore.http.transport import NodeFailure, wait_any
 from objstore.system import concurrency
 from tests.unit.objstore.http.nodes import Script, node_at, over_the_network, request
 from tests.unit.objstore.http.wire import Echo, Wire, descriptors, settle
+from tests.waiting import elapse_in_hub
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -104,7 +105,7 @@ def test_a_request_is_sent_once_more_if_the_kept_connection_closes(
         assert wait_any([exchange], 0.01) == []
     else:
         task = concurrency.spawn(exchange.response)
-        concurrency.sleep(0.01)
+        elapse_in_hub(0.01, "the task waits for the answer")
     with script.accept() as server:
         assert receive(server).startswith(b"PUT")
         server.sendall(OK)
@@ -254,12 +255,12 @@ def test_the_answer_to_a_body_not_wanted_is_read_though_sending_fails(
         wire = Wire(server)
         wire.until(b"\r\n\r\n")
         wire.send(b"HTTP/1.1 507 Full\r\nContent-Length: 4\r\n\r\nfull")
-        concurrency.sleep(0.005)
+        elapse_in_hub(0.005, "the client sees the answer before the end")
         wire.close()
 
     if whole:
         task = concurrency.spawn(transport.start, request(script.node, "PUT"), b"x" * 50_000_000)
-        concurrency.sleep(0.005)
+        elapse_in_hub(0.005, "the client is in the middle of its body")
         concurrency.spawn(answer, script.accept())
         exchange = task.wait()
     else:

@@ -10,6 +10,7 @@ from objstore.http.chunked import BadFraming
 from objstore.http.messages import Environ
 from objstore.system import concurrency
 from tests.unit.objstore.http.wire import Echo, Served, descriptors, plain, serving, settle
+from tests.waiting import elapse_in_hub
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -257,7 +258,7 @@ def test_drain_lets_busy_requests_finish() -> None:
         wire.send(GET)
         wire.answer()
     busy.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-    concurrency.sleep(0.002)
+    elapse_in_hub(0.002, "the server reads what has come")
     waiting.send(GET)  # not read yet when the drain begins
     served.server.drain()
     assert idle.rest() == b""

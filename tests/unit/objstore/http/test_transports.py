@@ -14,6 +14,7 @@ from objstore.system import concurrency
 from tests.unit.objstore.http.nodes import in_process, over_the_network, request
 from tests.unit.objstore.http.storage import TEXT, Pieces, Server, essence
 from tests.unit.objstore.http.wire import descriptors, settle
+from tests.waiting import elapse_in_hub
 
 Reach = Callable[[WsgiApplication], AbstractContextManager[tuple[Transport, Device]]]
 
@@ -250,7 +251,7 @@ def test_an_abandoned_answer_is_let_go(reach: Reach) -> None:
     with reach(server) as (transport, node):
         early, late = (transport.start(request(node, "SLOW")) for _ in range(2))
         early.abandon()
-        concurrency.sleep(0.002)
+        elapse_in_hub(0.002, "the server may notice that nobody waits")
         server.go.set()
         late.response()
         late.abandon()

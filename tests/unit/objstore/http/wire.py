@@ -11,7 +11,7 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, Request, Response, WsgiApplication, WsgiServer
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.sockets import Connection
-from objstore.system import concurrency
+from tests.waiting import wait_in_hub
 
 PATIENCE_SECONDS = 5.0
 
@@ -107,11 +107,7 @@ class Served:
 
 def settle(condition: Callable[[], bool]) -> None:
     """Let the others run until it holds."""
-    for _ in range(2000):
-        if condition():
-            return
-        concurrency.sleep(0.001)
-    raise AssertionError("it never came to that")
+    wait_in_hub(condition, "what the others bring about")
 
 
 @contextmanager

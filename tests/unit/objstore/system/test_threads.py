@@ -14,6 +14,7 @@ from objstore.system import threads as threads_module
 from objstore.system.concurrency import Task, WaitTimeout, spawn
 from objstore.system.flush import Flusher
 from objstore.system.threads import ThreadGroup
+from tests.waiting import elapse, elapse_in_hub, wait_in_hub
 
 
 def settle_task(task: Task[None]) -> BaseException | None:
@@ -48,7 +49,7 @@ def test_the_others_run_meanwhile_and_no_more_than_the_threads() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.002)  # blocks its own thread, which is what the threads are for
+        elapse(0.002, "blocks its own thread, which is what the threads are for")
         with lock:
             running -= 1
 
@@ -64,9 +65,9 @@ def test_a_killed_caller_harms_nobody() -> None:
     threads = ThreadGroup(1)
     gate = threading.Event()
     task = spawn(threads.call, gate.wait, 5)
-    concurrency.sleep(0.001)
+    elapse_in_hub(0.001, "the thread has begun")
     task.kill()
-    concurrency.sleep(0.001)
+    elapse_in_hub(0.001, "the caller ends")
     gate.set()
     assert threads.call(int) == 0
 
@@ -79,9 +80,7 @@ def test_an_idle_thread_keeps_nothing_alive() -> None:
     argument = Large()
     alive = [weakref.ref(argument), weakref.ref(threads.call(lambda given: Large(), argument))]
     del argument
-    concurrency.sleep(0.002)
-    gc.collect()
-    assert [reference() for reference in alive] == [None, None]
+    wait_in_hub(lambda: gc.collect() is None or not any(reference() for reference in alive), "nothing is kept")
 
 
 def test_a_call_that_hangs_fails_its_caller_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +139,7 @@ def test_an_error_reaches_all_who_waited_and_none_after(descriptor: int, monkeyp
         patched.setattr(os, "fsync", fail)
         patched.setattr(flush, "_syncfs", fail)
         tasks = [spawn(flusher.flush, descriptor) for _ in range(10)]
-        concurrency.sleep(0.002)
+        elapse_in_hub(0.002, "all wait for the flush")
         gate.set()
         errors = [settle_task(task) for task in tasks]
     assert all(isinstance(error, OSError) and error.errno == 5 for error in errors)
@@ -167,6 +166,5 @@ def test_a_killed_waiter_and_its_closed_file_harm_nobody(descriptor: int, tmp_pa
     for task in tasks[1::2]:
         assert settle_task(task) is None
     flusher.flush(descriptor)
-    concurrency.sleep(0.002)
-    assert len(os.listdir("/proc/self/fd")) == before
+    wait_in_hub(lambda: len(os.listdir("/proc/self/fd")) == before, "descriptors of killed callers are closed")
     os.close(descriptor)

@@ -6,12 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from objstore.system.workers import ConnectionBalance, listen
+from tests.waiting import elapse, wait_until
 
 MASTER = """
 import os, sys
@@ -91,20 +91,12 @@ def master() -> Iterator[Running]:
     running.process.communicate()
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Poll: other processes have clocks of their own."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_slow_request_is_finished(master: Running, number: signal.Signals) -> None:
     answers: list[tuple[int, int]] = []
     asking = threading.Thread(target=lambda: answers.append(master.get("/slow")))
     asking.start()
-    time.sleep(0.1)
+    elapse(0.1, "the request, which takes three times as long, has begun")
     assert master.stop(number) == ("ended\n", "")
     asking.join()
     assert answers[0][0] > 0
@@ -119,7 +111,7 @@ def test_a_dead_worker_is_replaced(master: Running) -> None:
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    eventually(lambda: len({master.get()[0] for _ in range(20)} - {victim, 0}) == 2)
+    wait_until(lambda: len({master.get()[0] for _ in range(20)} - {victim, 0}) == 2)
     assert master.stop() == ("ended\n", "")
 
 
@@ -136,9 +128,9 @@ def test_replacing_all_fails_no_request(master: Running) -> None:
         thread.start()
     for generation in (1, 2):
         master.process.send_signal(signal.SIGHUP)
-        eventually(lambda generation=generation: answers[-1:] != [] and answers[-1][1] == generation)  # type: ignore[misc]
+        wait_until(lambda generation=generation: answers[-1:] != [] and answers[-1][1] == generation)  # type: ignore[misc]
     master.process.send_signal(signal.SIGHUP)  # whose configuration is bad: the workers stay
-    time.sleep(0.1)
+    elapse(0.1, "a worker that ended would be seen")
     stop.set()
     for thread in threads:
         thread.join()

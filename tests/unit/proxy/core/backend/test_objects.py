@@ -87,5 +87,5 @@ def test_nothing_is_acknowledged_without_a_quorum(statuses: list[int]) -> None:
     quorum = quorum_size(len(statuses))
     status = put_status(statuses, quorum)
     if status < 300:
-        assert sum(each in (201, 409) for each in statuses) >= quorum
+        assert statuses.count(201) + statuses.count(409) >= quorum
     assert (status == 201) == (statuses.count(201) >= quorum)
