@@ -17,6 +17,7 @@ from objstore.system import concurrency
 from objstore.system import threads as threads_module
 from objstore.system.concurrency import Task
 from tests.unit.objstore.db.harness import Servers, row
+from tests.waiting import wait_in_hub
 
 SEVERAL = 40  # more than there are threads for one device, or for all
 
@@ -79,8 +80,7 @@ def test_its_own_requests_end(servers: Servers, hung: HungDisk, monkeypatch: pyt
     assert servers.to_container("PUT", path="/sda/5/a/c").status == 507
     assert servers.update([row("p")], path="/sda/5/a/c").status == 507
     hung.back.set()
-    while servers.runtime.threads.of(str(servers.device))._running:
-        concurrency.sleep(0.001)
+    wait_in_hub(lambda: not servers.runtime.threads.of(str(servers.device))._running)
     assert servers.to_container("HEAD", path="/sda/5/a/c").status == 204
 
 
@@ -102,15 +102,13 @@ def test_what_is_open_goes_to_threads_while_the_device_is_stalled(
     monkeypatch.setattr(database_module.Database, "_used", used)
     stall = threading.Event()
     stalled = concurrency.spawn(group.call, stall.wait)
-    while not group.is_stalled:
-        concurrency.sleep(0.001)
+    wait_in_hub(lambda: group.is_stalled)
     servers.update([row("a")], path=path)
     assert ran == {False}
     ran.clear()
     stall.set()
     stalled.wait(5)
-    while group._running:
-        concurrency.sleep(0.001)
+    wait_in_hub(lambda: not group._running)
     servers.update([row("b")], path=path)
     assert True in ran
 
