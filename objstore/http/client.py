@@ -6,13 +6,13 @@ A small request leaves in one send, and no greenlet is spent on it: whoever want
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from objstore.http.bodies import BytesBody, ChunkedBody, LengthBody
+from objstore.http.bodies import BytesBody
 from objstore.http.chunked import chunk_head, last_chunk
 from objstore.http.heads import ResponseHead, parse_response
 from objstore.http.pool import ConnectionPool
-from objstore.http.streamed import StreamedBody
+from objstore.http.received import ChunkedBody, LengthBody
 from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
     BackendBody,
@@ -243,6 +243,7 @@ class HttpExchange(Exchange):
         keep = head.keep_alive and self._sent
         if self._bodiless or head.status in (204, 304):
             return BackendResponse(head.status, headers, self._whole(b"", keep and not received))
+        release = self._release if keep else connection.close
         coding = headers.get("Transfer-Encoding")
         if coding is None:
             length = headers.get("Content-Length", "")
@@ -252,16 +253,14 @@ class HttpExchange(Exchange):
             if size <= len(received):
                 whole = self._whole(received[:size], keep and size == len(received))
                 return BackendResponse(head.status, headers, whole)
-            body: Any = LengthBody(connection, size, self._timeout)
+            body: LengthBody | ChunkedBody = LengthBody(connection, size, self._timeout, release=release)
         elif coding.lower() == "chunked":
-            size = None
-            body = ChunkedBody(connection, self._timeout)
+            body = ChunkedBody(connection, self._timeout, release=release)
         else:
             raise self._fail("the answer has an unknown Transfer-Encoding")
         if received:
             connection.push_back(received)
-        release = self._release if keep else connection.close
-        return BackendResponse(head.status, headers, StreamedBody(connection, body, size, release))
+        return BackendResponse(head.status, headers, body)
 
     def _whole(self, content: bytes, keep: bool) -> BackendBody:
         if keep:

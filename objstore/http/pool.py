@@ -8,6 +8,7 @@ import socket
 from typing import Final
 
 from objstore.devices import Device
+from objstore.http.chunked import BadFraming
 from objstore.http.sockets import Connection
 from objstore.http.transport import NodeFailure
 from objstore.system import concurrency
@@ -35,6 +36,10 @@ class NodeConnection(Connection):
     def stalled(self) -> Exception:
         """The error for a server that is silent."""
         return NodeFailure(self.node, "timeout")
+
+    def malformed(self, error: BadFraming) -> Exception:
+        """The error for a server whose chunks are malformed."""
+        return NodeFailure(self.node, error.reason)
 
 
 class ConnectionPool:

@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from objstore.http.bodies import EMPTY_BODY, BadFraming, ChunkedBody, ClientDisconnected, ClientTimeout, LengthBody
+from objstore.http.bodies import EMPTY_BODY, ClientDisconnected, ClientTimeout
+from objstore.http.chunked import BadFraming
 from objstore.http.errors import HttpError
 from objstore.http.heads import HEAD_BYTES_MAX, HeadLimits, parse_request
 from objstore.http.messages import Environ, WsgiApplication, error_response
+from objstore.http.received import ChunkedBody, LengthBody
 from objstore.http.response_writer import ResponseWriter
 from objstore.http.sockets import Connection, TlsConnection
 from objstore.system import concurrency

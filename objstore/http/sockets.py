@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from objstore.http.bodies import ClientDisconnected, ClientTimeout
+from objstore.http.chunked import BadFraming
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
 
@@ -43,6 +44,10 @@ class Connection:
     def stalled(self) -> Exception:
         """The error for a peer that sent nothing for too long."""
         return ClientTimeout()
+
+    def malformed(self, error: BadFraming) -> Exception:
+        """The error for a peer whose chunks are malformed."""
+        return error
 
     @property
     def buffered(self) -> bool:

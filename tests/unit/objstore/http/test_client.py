@@ -346,13 +346,9 @@ class TestSplicing:
         exchange = transport.start(request(script.node))
         with script.accept() as server:
             server.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
-            body: Any = exchange.response().body
-            here, there = socket.socketpair()
-            target = Wire(there)
-            assert body.splice_to(target.connection, 5.0) == 0
+            body = exchange.response().body
+            assert not hasattr(body, "splice_to")
             assert body.read() == b"ok"
-            here.close()
-            target.close()
 
     def test_a_source_that_breaks_off(self, script: Script, transport: HttpTransport) -> None:
         before = descriptors()
