@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -170,3 +171,27 @@ def test_draining(pair: Pair) -> None:
 def test_errors_say_what_happened() -> None:
     assert (ClientDisconnected().status, ClientTimeout().status, BadFraming().status) == (499, 408, 400)
     assert str(ClientTimeout()) == "the peer stalled"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_connection_of_a_response_is_given_back_at_the_end_or_closed(pair: Pair, chunked: bool) -> None:
+    near, far = pair
+    given_back: list[bool] = []
+
+    def body() -> ChunkedBody | LengthBody:
+        far.send(b"3\r\nabc\r\n0\r\n\r\n" if chunked else b"abc")
+        release = partial(given_back.append, True)
+        return ChunkedBody(near, 1.0, release=release) if chunked else LengthBody(near, 3, 1.0, release=release)
+
+    assert body().read() == b"abc"
+    assert [bytes(part) for part in body()] == [b"abc"]
+    into = body()
+    assert into.readinto(memoryview(bytearray(3))) == 3
+    into.close()
+    assert given_back == [True, True, True]
+    unread = body()
+    assert unread.read(1) == b"a"
+    unread.close()
+    assert given_back == [True, True, True]
+    with pytest.raises(ClientDisconnected):
+        near.send(b"x", 1.0)
