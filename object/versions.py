@@ -17,11 +17,12 @@ POSTs then have different names, and comparing names is all that replication doe
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
+from xxhash import xxh3_128
 
 _TIMESTAMP = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
 _NAME: Final = re.compile(
@@ -33,6 +34,8 @@ _NAME: Final = re.compile(
 )
 _PLAIN_DATA_LENGTH: Final = len("1234567890.12345.data")
 _WHOLE: Final = -1
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_NEVER: Final = "9" * 10  # after every timestamp
 
 
 class DataFile(Struct, frozen=True, order=True):
@@ -257,3 +260,38 @@ def is_held(name: str, by: ObjectVersions, reclaim_before: str = "") -> bool:
     if isinstance(file, Tombstone):
         return not together.obsolete
     return isinstance(file, MetaFile) and together.data is None
+
+
+class SuffixDigest(Struct, frozen=True):
+    """What is compared of all objects with hashes of one suffix, the last three digits.
+
+    digest: xxh3-128 in hex, equal exactly where two devices hold the same versions; "" if there is nothing that counts.
+    forgets: the first timestamp at which something that counts becomes forgettable.
+    untidy: whether something could be forgotten or removed now.
+    """
+
+    digest: str
+    forgets: str
+    untidy: bool
+
+
+def is_suffix(text: str) -> bool:
+    """Whether it is the suffix of some hash."""
+    return len(text) == 3 and _HEX_DIGITS.issuperset(text)
+
+
+def suffix_digest(objects: Mapping[str, ObjectVersions], reclaim_before: str) -> SuffixDigest:
+    """The digest of the objects of a suffix by their hashes; every engine computes the same."""
+    hasher, empty, forgets, untidy = xxh3_128(), True, _NEVER, False
+    for digest in sorted(objects):
+        current = objects[digest]
+        if is_forgettable(current, reclaim_before):
+            untidy = True
+            continue
+        untidy = untidy or bool(current.obsolete)
+        if newest := newest_marker(current):
+            forgets = min(forgets, newest)
+        if lines := "".join(f"{digest} {name}\n" for name in live_names(current)):
+            hasher.update(lines.encode())
+            empty = False
+    return SuffixDigest("" if empty else hasher.hexdigest(), forgets, untidy)

@@ -17,13 +17,13 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
-from xxhash import xxh3_64_digest, xxh3_128
+from xxhash import xxh3_64_digest
 
 from objstore.object.engine import PartitionDigests
 from objstore.object.file_engine.directories import DirtyDirectories
 from objstore.object.file_engine.disk import Disk
 from objstore.object.part_power import partition_of
-from objstore.object.versions import ObjectVersions, is_forgettable, live_names, newest_marker, resolve_versions
+from objstore.object.versions import ObjectVersions, is_suffix, resolve_versions, suffix_digest
 from objstore.system import files
 
 # Two changes within one tick of the filesystem's clock have the same time: a digest so young is not kept.
@@ -35,7 +35,6 @@ RACE_ATTEMPTS: Final = 10
 
 _HASH_LENGTH: Final = 32
 _DIGITS: Final = frozenset("0123456789abcdef")
-_NEVER: Final = "9" * 10
 
 
 class Entry(Struct, frozen=True, array_like=True, gc=False):
@@ -108,7 +107,8 @@ class Inventory:
                 continue
             until = now + BELIEVED_SECONDS * self._random.uniform(0.5, 1.0)
             objects = self.objects(partition_directory, suffix, part_power)
-            fresh[suffix] = self._entry(objects, modified, until, reclaim_before)
+            found = suffix_digest(objects, reclaim_before)
+            fresh[suffix] = Entry(modified, found.digest, found.forgets, until, found.untidy)
             changed = changed or now * 1e9 - modified > RACY_NANOSECONDS
         if changed or len(kept) != len(fresh):
             settled = {name: entry for name, entry in fresh.items() if now * 1e9 - entry.modified > RACY_NANOSECONDS}
@@ -117,21 +117,6 @@ class Inventory:
             {suffix: entry.digest for suffix, entry in fresh.items() if entry.digest},
             frozenset(suffix for suffix, entry in fresh.items() if entry.untidy),
         )
-
-    def _entry(self, objects: dict[str, ObjectVersions], modified: int, until: float, reclaim_before: str) -> Entry:
-        hasher, empty, forgets, untidy = xxh3_128(), True, _NEVER, False
-        for digest in sorted(objects):
-            current = objects[digest]
-            if is_forgettable(current, reclaim_before):
-                untidy = True
-                continue
-            untidy = untidy or bool(current.obsolete)
-            if newest := newest_marker(current):
-                forgets = min(forgets, newest)
-            if lines := versions(digest, current):
-                hasher.update(lines)
-                empty = False
-        return Entry(modified, "" if empty else hasher.hexdigest(), forgets, until, untidy)
 
     def _load(self, record: str, part_power: int | None) -> dict[str, Entry]:
         try:
@@ -193,18 +178,8 @@ class Inventory:
                 return
 
 
-def is_suffix(name: str) -> bool:
-    """Whether a name in a partition is that of a suffix's directory."""
-    return len(name) == 3 and _DIGITS.issuperset(name)
-
-
 def _is_hash(name: str) -> bool:
     return len(name) == _HASH_LENGTH and _DIGITS.issuperset(name)
-
-
-def versions(digest: str, current: ObjectVersions) -> bytes:
-    """What of one object is compared: the names that last, one a line."""
-    return "".join(f"{digest} {name}\n" for name in live_names(current)).encode()
 
 
 def _is_good(entry: Entry, modified: int, now: float, reclaim_before: str) -> bool:

@@ -14,7 +14,6 @@ from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.transport import BackendBody, BackendRequest, BackendResponse, NodeFailure, Transport
-from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.replication.messages import (
     ACCOUNT,
     COMPARE_RESPONSES,
@@ -35,6 +34,7 @@ from objstore.object.replication.messages import (
     Versions,
     encode,
 )
+from objstore.object.versions import is_suffix
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 

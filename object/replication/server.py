@@ -17,7 +17,6 @@ from objstore.http.messages import Request, Response
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import StorageEngine
-from objstore.object.file_engine.suffixes import is_suffix
 from objstore.object.part_power import LocationResolver, RingOf
 from objstore.object.replication.frames import FrameBody, flattened, frames
 from objstore.object.replication.messages import (
@@ -41,7 +40,7 @@ from objstore.object.replication.messages import (
     encode,
 )
 from objstore.object.replication.receiving import DevicePartition, Receiver
-from objstore.object.versions import is_held, live_names, resolve_versions
+from objstore.object.versions import is_held, is_suffix, live_names, resolve_versions
 from objstore.policies import Policy, UnknownPolicy
 from objstore.runtime import Runtime
 from objstore.system.concurrency import Semaphore, WaitTimeout

@@ -12,7 +12,7 @@ from typing import Any, cast
 from xxhash import xxh3_128_hexdigest
 
 from objstore.cluster import Cluster
-from objstore.config.object import ObjectConfig, ReplicatorConfig
+from objstore.config.object import ObjectConfig, ReplicatorConfig, StorageConfig
 from objstore.config.units import Reserve
 from objstore.daemon import run_once
 from objstore.devices import Device
@@ -65,6 +65,7 @@ class Replicas:
     folder: Path
     count: int = 4
     replicas: int = 3
+    engine: str = "file"
     clock: StoppedClock = field(default_factory=StoppedClock)
     lines: list[bytes] = field(default_factory=list)
     requests: list[BackendRequest] = field(default_factory=list)
@@ -96,7 +97,7 @@ class Replicas:
         runtime = Runtime(log=Logger(f"server{number}", Sink(write=self.lines.append)), clock=self.clock)
         devices = DeviceRoot(str(root), False, Reserve())
         application = ObjectServer(
-            ObjectConfig(),
+            ObjectConfig(storage=StorageConfig(engine=self.engine)),
             self.cluster,
             devices,
             self.transport,
@@ -127,7 +128,7 @@ class Replicas:
             recon=NoRecon(),
             is_mine=lambda device: device.id == number,
         )
-        return ObjectReplicator(ReplicatorConfig(**options), context, make_engine("file", server.runtime, 0))
+        return ObjectReplicator(ReplicatorConfig(**options), context, make_engine(self.engine, server.runtime, 0))
 
     def replicate(self, *numbers: int, **options: Any) -> None:
         """One pass of these servers, or of all."""
@@ -194,7 +195,7 @@ class Replicas:
         server, path = self.servers[number], ResourcePath("a", "c", name)
         digest = self.cluster.hasher.hexdigest(path)
         location = Location(Policy(0, "gold"), str(PARTITION), digest, str(path))
-        found = make_engine("file", server.runtime, 0).device(str(server.root / "sda")).open(location)
+        found = make_engine(self.engine, server.runtime, 0).device(str(server.root / "sda")).open(location)
         return None if isinstance(found, Missing) else found
 
     def pass_time(self, seconds: float) -> None:

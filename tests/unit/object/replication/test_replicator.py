@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 
 from objstore.http.transport import BackendRequest
 from objstore.object.engine import PartitionDigests
-from objstore.object.file_engine.suffixes import Inventory
+from objstore.object.file_engine import suffixes
 from objstore.object.metadata import ATTRIBUTE
 from objstore.object.replication import comparison
+from objstore.object.versions import SuffixDigest
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.system import concurrency
+from tests.unit.object import memory_engine
 from tests.unit.object.replication.cluster import DAY, PARTITION, Replicas, at
 
 
@@ -314,7 +317,9 @@ def test_obsolete_files_on_a_handoff_do_not_outlive_the_tombstone(replicas: Repl
     assert all(replicas.stored(number, "o") is None for number in range(4))
 
 
-def test_digest_cache_invalidated_between_reading_and_writing_it(replicas: Replicas) -> None:
+def test_digest_cache_invalidated_between_reading_and_writing_it(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that comes while digests are computed is in no digest, and the next pass sees it."""
     for number in range(3):
         replicas.put(number, "o", 1)
@@ -322,23 +327,39 @@ def test_digest_cache_invalidated_between_reading_and_writing_it(replicas: Repli
     old = 1_600_000_000
     for path in [*engine_root.rglob("*"), engine_root]:
         os.utime(path, (old, old))
-    original = Inventory._entry
+    original = suffixes.suffix_digest
     written = []
 
-    def entry(self: Inventory, *arguments: object) -> object:
-        made = original(self, *arguments)  # type: ignore[arg-type]
+    def digest_and_write(*arguments: Any) -> SuffixDigest:
+        made = original(*arguments)
         if not written:
             written.append(1)
-            digest = replicas.directory(0, "o")
-            (digest / (at(2) + ".ts")).write_bytes(b"")
-            os.utime(digest.parent)
+            directory = replicas.directory(0, "o")
+            (directory / (at(2) + ".ts")).write_bytes(b"")
+            os.utime(directory.parent)
         return made
 
-    Inventory._entry = entry  # type: ignore[method-assign, assignment]
-    try:
-        replicas.replicate(0)
-    finally:
-        Inventory._entry = original  # type: ignore[method-assign]
+    monkeypatch.setattr(suffixes, "suffix_digest", digest_and_write)
+    replicas.replicate(0)
+    monkeypatch.undo()
     before = len(replicas.requests)
     replicas.replicate(0)
     assert "step=versions" in [request.query for request in replicas.requests[before:]]
+
+
+def test_replicas_in_another_engine_agree_too(tmp_path: Path) -> None:
+    replicas = Replicas(tmp_path, engine=memory_engine.NAME)
+    replicas.put(0, "pushed", 1, os.urandom(200_000))
+    replicas.post(0, "pushed", 2, colour="blue")
+    replicas.put(1, "pulled", 1)
+    replicas.delete(2, "pulled", 3)
+    replicas.put(3, "given up by the handoff", 1)
+    replicas.replicate()
+    replicas.replicate()
+    devices = [memory_engine.device_at(str(server.root / "sda")).objects_held for server in replicas.servers]
+    held = [{key: set(versions) for key, versions in device.items()} for device in devices]
+    assert held[0] == held[1] == held[2]
+    assert sorted(map(len, held[0].values())) == [1, 1, 2]
+    assert held[3] == {}
+    stored = replicas.stored(2, "pushed")
+    assert stored is not None and stored.info.headers == {"X-Object-Meta-Colour": "blue"}
