@@ -1,4 +1,4 @@
-"""What all servers of a cluster share."""
+"""What all servers of a cluster share: secrets, policies and limits."""
 
 import os
 from typing import Self
@@ -26,6 +26,6 @@ class Cluster(Struct, frozen=True):
 
     @classmethod
     def from_config(cls, config: ClusterConfig) -> Self:
-        """The same from a file already read."""
+        """The cluster that a file already read describes."""
         hasher = PathHasher(config.hash.prefix, config.hash.suffix)
         return cls(hasher, Policies(config.policies), config.limits)

@@ -31,7 +31,7 @@ class Device(Struct, frozen=True, gc=False):
 
     @property
     def on_replication(self) -> Self:
-        """The same device, as reached at its server's replication address."""
+        """The device as reached at its server's replication address."""
         return replace(self, ip=self.replication_ip, port=self.replication_port)
 
     @property

@@ -1,4 +1,4 @@
-"""Requests straight to the storage servers of a path, for daemons that act as a client does: no proxy in between."""
+"""Requests of daemons straight to the storage servers of a path, without a proxy in between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Headers = Mapping[str, str]
 
 
 class RingView(Protocol):
-    """What is needed of a ring."""
+    """The part of a ring that is needed here."""
 
     def partition_of(self, digest: bytes) -> int: ...
 
@@ -55,12 +55,12 @@ class NodeResponses(Struct, frozen=True):
 
     @property
     def answered(self) -> int:
-        """How many primaries know what they say: who has failed says nothing of the resource."""
+        """How many primaries have answered; one that failed says nothing of the resource."""
         return sum(status < 500 for status in self.statuses)
 
     @property
     def best(self) -> int:
-        """On what a quorum agrees, 503 if on nothing. Found here and gone there is gone, as for a DELETE."""
+        """The status that a quorum agrees on, 503 if there is none. A 404 beside a 204 counts as deleted."""
         return best_status(self.statuses, self.quorum, {404: 204})
 
     def with_status(self, status_class: int) -> list[NodeResponse]:
@@ -106,7 +106,7 @@ class Direct:
         return NodeResponses(tuple(_reply(node, exchange) for node, exchange in exchanges))
 
     def get(self, ring: RingView, path: ResourcePath, headers: Headers, query: str = "") -> BackendResponse | None:
-        """The newest of the answers that say it is there, None if there is none. The caller closes it."""
+        """The newest of the successful responses, None if there is none. The caller closes it."""
         partition, nodes = self.primaries(ring, path)
         requests = [BackendRequest("GET", node, partition, path, headers, query) for node in nodes]
         newest: BackendResponse | None = None
@@ -157,7 +157,7 @@ def age_of(response: BackendResponse) -> tuple[str, str]:
 
 
 def container_headers(partition: int, nodes: Sequence[Device]) -> Callable[[int], Headers]:
-    """Tells the nth server of an object which of its container's servers it is to tell."""
+    """Headers that name to the nth object server the container server it is to update."""
 
     def of(number: int) -> Headers:
         node = nodes[number % len(nodes)]
@@ -171,7 +171,7 @@ def container_headers(partition: int, nodes: Sequence[Device]) -> Callable[[int]
 
 
 def account_headers(partition: int, nodes: Sequence[Device]) -> dict[str, str]:
-    """Tells the servers of a container which servers of its account they are to tell."""
+    """Headers that name to container servers the account servers they are to update."""
     return {
         Backend.ACCOUNT_HOST: ",".join(node.address for node in nodes),
         Backend.ACCOUNT_DEVICE: ",".join(node.device for node in nodes),

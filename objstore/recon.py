@@ -1,7 +1,7 @@
 """What daemons report of themselves for operators: the last pass, its counts, how far the present one is.
 
-Each daemon has one small file of JSON, replaced as a whole. It is read by who answers operators' questions, and may be
-lost with the machine: nothing depends on it.
+Each daemon has one small file of JSON, replaced as a whole. The recon pages of the servers read it. It may be lost with the
+machine: nothing depends on it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,8 @@ from objstore.system import files
 class Recon(Protocol):
     """Where a daemon reports."""
 
-    def report(self, daemon: str, **figures: Any) -> None:
-        """Replace these figures, values of JSON, among those the daemon has reported before."""
-
-
-class NoRecon:
-    """Nobody wants to know."""
-
-    def report(self, daemon: str, **figures: Any) -> None:
-        """Forget it."""
+    def report(self, daemon: str, **values: Any) -> None:
+        """Replace these values, which JSON can hold, among those the daemon has reported before."""
 
 
 class ReconFolder:
@@ -34,9 +27,9 @@ class ReconFolder:
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
-    def report(self, daemon: str, **figures: Any) -> None:
-        """See Recon. Raises OSError."""
-        merged = self.read(daemon) | figures
+    def report(self, daemon: str, **values: Any) -> None:
+        """Replace these values in the daemon's file. Raises OSError."""
+        merged = self.read(daemon) | values
         path = self._path(daemon)
         temporary = files.temporary_name(path)
         files.make_directories(self._directory)

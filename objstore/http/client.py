@@ -43,7 +43,7 @@ class HttpTransport(Transport):
     def start(
         self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = NODE_TIMEOUT_SECONDS
     ) -> Exchange:
-        """See Transport."""
+        """Send a whole request without waiting for its answer. Raises NodeFailure."""
         if body or request.method not in ("GET", "HEAD"):
             head = _encode_head(request, f"Content-Length: {len(body)}")
         else:
@@ -55,7 +55,7 @@ class HttpTransport(Transport):
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
     ) -> BackendUpload:
-        """See Transport."""
+        """Send the head of a request whose body follows. Raises NodeFailure."""
         framing = ["Transfer-Encoding: chunked", "Expect: 100-continue"]
         if length is not None:
             framing.append(f"X-Backend-Obj-Content-Length: {length}")
@@ -163,7 +163,7 @@ class HttpExchange(Exchange):
         return self._connection.descriptor
 
     def response(self) -> BackendResponse:
-        """See Exchange."""
+        """Wait for the answer. Raises NodeFailure."""
         if self._failure is not None:
             raise self._failure
         while self._answer is None:
@@ -273,7 +273,7 @@ class HttpExchange(Exchange):
         self._pool.give_back(self._connection)
 
     def abandon(self) -> None:
-        """See Exchange."""
+        """Give up on the answer."""
         if self._answer is not None:
             self._answer.close()
         elif self._failure is None:
@@ -300,7 +300,7 @@ class HttpUpload(HttpExchange, BackendUpload):
         return super().ready or (self._leave and bool(self._head))
 
     def expect(self) -> BackendResponse | None:
-        """See BackendUpload."""
+        """Wait for leave to send the body, or the final answer if the node refuses. Raises NodeFailure."""
         if self._failure is not None:
             raise self._failure
         while not self._leave and self._answer is None:
@@ -313,12 +313,12 @@ class HttpUpload(HttpExchange, BackendUpload):
         return self._answer
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """See BackendUpload."""
+        """Send a piece of the body. Raises NodeFailure."""
         if len(chunk):
             self._write((chunk_head(len(chunk)), chunk, b"\r\n"))
 
     def finish(self, trailers: Mapping[str, str]) -> None:
-        """See BackendUpload."""
+        """End the body with its trailers. Raises NodeFailure."""
         self._write((last_chunk(trailers),))
         self._sent = True
 

@@ -136,7 +136,7 @@ class LocalTransport(Transport):
     def start(
         self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = NODE_TIMEOUT_SECONDS
     ) -> Exchange:
-        """See Transport."""
+        """Send a whole request without waiting for its answer. Raises NodeFailure."""
         application = self._application(request)
         environ = environ_of(request, BytesBody(body) if body else EMPTY_BODY)
         if body or request.method not in ("GET", "HEAD"):
@@ -151,7 +151,7 @@ class LocalTransport(Transport):
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
     ) -> BackendUpload:
-        """See Transport."""
+        """Send the head of a request whose body follows. Raises NodeFailure."""
         application = self._application(request)
         upload = LocalUpload(request, timeout_seconds)
         environ = environ_of(request, upload.body)
@@ -243,7 +243,7 @@ class LocalExchange(Exchange):
         return self._done
 
     def response(self) -> BackendResponse:
-        """See Exchange."""
+        """Wait for the answer. Raises NodeFailure."""
         if self._answer is None:
             try:
                 self._done.wait(self._timeout)
@@ -255,7 +255,7 @@ class LocalExchange(Exchange):
         raise self._answer
 
     def abandon(self) -> None:
-        """See Exchange. A call that still runs goes on to its end, as it would on another machine."""
+        """Give up on the answer. A call that still runs goes on to its end, as it would on another machine."""
         if isinstance(self._answer, BackendResponse):
             self._answer.close()
         elif self._answer is None:
@@ -286,14 +286,14 @@ class LocalUpload(LocalExchange, BackendUpload):
         return super().watched() if self._welcome else self.body.wanted
 
     def run(self, application: WsgiApplication, environ: Environ) -> None:
-        """See LocalExchange."""
+        """Call the application; when it returns, the body is no longer read."""
         try:
             super().run(application, environ)
         finally:
             self.body.stop_reading()
 
     def expect(self) -> BackendResponse | None:
-        """See BackendUpload."""
+        """Wait for leave to send the body, or the final answer if the node refuses. Raises NodeFailure."""
         if self._answer is None:
             try:
                 self.body.wanted.wait(self._timeout)
@@ -303,11 +303,11 @@ class LocalUpload(LocalExchange, BackendUpload):
         return self.response() if self._answer is not None else None
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """See BackendUpload."""
+        """Send a piece of the body. Raises NodeFailure."""
         self._hand_over(lambda: self.body.put(memoryview(chunk), self._timeout))
 
     def finish(self, trailers: Mapping[str, str]) -> None:
-        """See BackendUpload."""
+        """End the body with its trailers. Raises NodeFailure."""
         self._hand_over(lambda: self.body.end(trailers, self._timeout))
 
     def _hand_over(self, give: Callable[[], None]) -> None:

@@ -57,14 +57,14 @@ class Operations(WsgiServer):
         return super().__call__(environ, start_response)
 
     def handle(self, request: Request) -> Response:
-        """See WsgiServer."""
+        """Answer by the route that the path begins with. Raises HttpError."""
         handler = self._routes.get(_first_segment(request.environ))
         if handler is None:
             raise HttpError(404)
         return handler(request)
 
     def report(self, request: Request, error: Exception) -> None:
-        """See WsgiServer."""
+        """Log an error that nobody foresaw."""
         self._log.exception("request failed", method=request.method, path=request.path, error=repr(error))
 
 

@@ -47,7 +47,7 @@ class ResponseWriter:
         self._connection = connection
         self._bodiless = environ["REQUEST_METHOD"] == "HEAD"
         self._old = environ["SERVER_PROTOCOL"] == "HTTP/1.0"
-        # Clients of HTTP/1.0 have to be told, and who asks for it is answered.
+        # Clients of HTTP/1.0 must be told; one that sends a Connection header expects one in the response.
         self._tells_keep_alive = self._old or "HTTP_CONNECTION" in environ
         self._head: tuple[str, list[tuple[str, str]]] | None = None
         self._length: int | None = None

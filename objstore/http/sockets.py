@@ -228,7 +228,7 @@ def _widen(pipe: int) -> None:
 
 
 class TlsConnection(Connection):
-    """The same over TLS."""
+    """A connection over TLS."""
 
     __slots__ = ()
     sock: ssl.SSLSocket

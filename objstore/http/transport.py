@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 from urllib.parse import quote
@@ -168,29 +168,6 @@ class Transport(ABC):
     ) -> BackendResponse:
         """Send a whole request and wait for its answer; raises NodeFailure."""
         return self.start(request, body, timeout_seconds).response()
-
-
-class RoutedTransport(Transport):
-    """Takes the short way to the nodes of this process, and the network to all others."""
-
-    def __init__(self, local: Transport, remote: Transport, is_local: Callable[[Device], bool]) -> None:
-        self._local = local
-        self._remote = remote
-        self._is_local = is_local
-
-    def start(
-        self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = NODE_TIMEOUT_SECONDS
-    ) -> Exchange:
-        """By the node's address."""
-        transport = self._local if self._is_local(request.node) else self._remote
-        return transport.start(request, body, timeout_seconds)
-
-    def start_upload(
-        self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
-    ) -> BackendUpload:
-        """By the node's address."""
-        transport = self._local if self._is_local(request.node) else self._remote
-        return transport.start_upload(request, length, timeout_seconds)
 
 
 def wait_any(exchanges: Sequence[Exchange], timeout_seconds: float | None) -> list[Exchange]:

@@ -103,7 +103,7 @@ def call_later(seconds: float, callback: Callable[..., object], *arguments: obje
 
 
 def call_soon_from_thread(hub: ChannelHub, callback: Callable[..., object], *arguments: object) -> None:
-    """The same from another thread; `hub` is the one that thread works for (`current_hub()` of its owner)."""
+    """As `call_soon`, from another thread; `hub` is the one that thread works for (`current_hub()` of its owner)."""
     hub.foreign.append((callback, arguments))
     if not hub.signalled:
         hub.signalled = True

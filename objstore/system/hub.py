@@ -221,7 +221,7 @@ class ChannelHub:
                     self.squelch_exception(descriptor, sys.exc_info())
 
     def start_sweeping(self) -> None:
-        """See to it that deadlines are looked at."""
+        """Begin to look at deadlines regularly."""
         self.sweeping = True
         self.schedule_call_global(SWEEP_SECONDS, self._sweep)
 

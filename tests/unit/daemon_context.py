@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from objstore.recon import NoRecon
 from objstore.ring.daemon_context import DaemonContext
 
 
+class NoRecon:
+    """Forgets what daemons report."""
+
+    def report(self, daemon: str, **values: Any) -> None:
+        pass
+
+
 def make_context(machine: Any, others: Mapping[str, Any]) -> DaemonContext:
-    """Those of a daemon on a machine whose devices all are; without rings unless these are among `others`."""
+    """The context of a daemon on a machine that owns all devices; without rings unless they are among `others`."""
     standard: dict[str, Any] = {
         "cluster": machine.cluster,
         "devices": machine.devices,

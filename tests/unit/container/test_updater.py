@@ -14,9 +14,10 @@ from objstore.container import updater as updater_module
 from objstore.container.updater import SWEEP_INTERVAL_SECONDS, TELLING_ATTEMPTS, ContainerUpdater
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
-from objstore.recon import NoRecon, Recon, ReconFolder
+from objstore.recon import Recon, ReconFolder
 from objstore.ring.builder import build_ring
 from objstore.rows import ContainerRow, decode_container_rows
+from tests.unit.daemon_context import NoRecon
 from tests.unit.objstore.db.harness import Servers, at, row
 
 RING = build_ring(

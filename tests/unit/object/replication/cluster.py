@@ -27,11 +27,11 @@ from objstore.object.replication.replicator import ObjectReplicator
 from objstore.object.server import ObjectServer
 from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
-from objstore.recon import NoRecon
 from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
+from tests.unit.daemon_context import NoRecon
 from tests.unit.object.harness import NOW, StoppedClock, at
 
 PARTITION = 0

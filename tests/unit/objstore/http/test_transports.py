@@ -9,7 +9,7 @@ import pytest
 from objstore.devices import Device
 from objstore.http.bodies import ClientDisconnected
 from objstore.http.messages import Environ, WsgiApplication
-from objstore.http.transport import NodeFailure, RoutedTransport, Transport, wait_any
+from objstore.http.transport import NodeFailure, Transport, wait_any
 from objstore.system import concurrency
 from tests.unit.objstore.http.nodes import in_process, over_the_network, request
 from tests.unit.objstore.http.storage import TEXT, Pieces, Server, essence
@@ -281,15 +281,15 @@ def test_waiting_for_any(reach: Reach) -> None:
 def test_waiting_for_a_mixture() -> None:
     near, far = Server(), Server()
     with in_process(near) as (local, here), over_the_network(far) as (remote, there):
-        transport = RoutedTransport(local, remote, lambda node: node is here)
-        exchanges = [transport.start(request(node, "SLOW")) for node in (here, there)]
+        ways = ((local, here), (remote, there))
+        exchanges = [transport.start(request(node, "SLOW")) for transport, node in ways]
         assert wait_any(exchanges, 0.005) == []
         near.go.set()
         assert wait_any(exchanges, 5.0) == exchanges[:1]
         concurrency.call_later(0.005, far.go.set)
         assert wait_any(exchanges[1:], 5.0) == exchanges[1:]
         assert [exchange.response().read_all() for exchange in exchanges] == [b"onetwo", b"onetwo"]
-        uploads = [transport.start_upload(request(node, "PUT"), None) for node in (here, there)]
+        uploads = [transport.start_upload(request(node, "PUT"), None) for transport, node in ways]
         for upload in uploads:
             upload.finish({})
             assert upload.response().status == 201
