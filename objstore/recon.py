@@ -1,7 +1,7 @@
 """What daemons report of themselves for operators: the last pass, its counts, how far the present one is.
 
-Each daemon has one small file of JSON, replaced as a whole. The recon pages of the servers read it. It may be lost with the
-machine: nothing depends on it.
+Each daemon has one small file of JSON, replaced as a whole. The recon pages of the servers read it. It may be
+lost with the machine: nothing depends on it.
 """
 
 from __future__ import annotations
