@@ -29,6 +29,7 @@ from objstore.policies import Policy
 from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.system import concurrency, files
+from objstore.system.concurrency import WaitTimeout
 
 # What an upload has left is certainly abandoned then.
 ABANDONED_SECONDS: Final = 86_400.0
@@ -81,9 +82,11 @@ class ObjectAuditor:
         self._waiting: list[str] | None = None
         self._under_way: list[DevicePass] = []
         self._total = 0
+        self._partitions = 0  # of all devices
+        self._partitions_begun = 0
 
     def step(self) -> Step:
-        """See Worker."""
+        """Audit the next suffix of each device under way; IDLE at the end of the pass."""
         if self._waiting is None:
             self._begin()
         assert self._waiting is not None
@@ -97,12 +100,18 @@ class ObjectAuditor:
         self._report.progress(self._total - len(self._waiting) - len(self._under_way), self._total)
         return Step.BUSY
 
+    @property
+    def progress(self) -> float:
+        """How much of the pass is over, from 0 to 1."""
+        return min(self._partitions_begun / max(self._partitions, 1), 1.0)
+
     # A pass
 
     def _begin(self) -> None:
         self._report.begin()
         self._waiting = sorted(files.list_directory(self._devices.root))
         self._total = len(self._waiting)
+        self._partitions, self._partitions_begun = sum(map(self._count_partitions, self._waiting)), 0
         for name, watcher in self._watchers.items():
             self._guarded(name, watcher.start)
 
@@ -113,6 +122,14 @@ class ObjectAuditor:
                 for outcome, count in watcher.end().items():
                     self._report.count(f"{name}_{outcome}", count)
         self._report.end()
+
+    def _count_partitions(self, device: str) -> int:
+        try:
+            storage = self._engine.in_service(self._devices, device)
+            call = self._runtime.threads.of(storage.path).call
+            return sum(len(call(storage.partitions, policy)) for policy in self._cluster.policies)
+        except (OSError, DeviceUnavailable, WaitTimeout):
+            return 0  # the audit of the device says why
 
     def _enter(self, device: str) -> None:
         try:
@@ -137,6 +154,7 @@ class ObjectAuditor:
                 self._passed_over(path, f"{path}/{policy.tmp_dir}", error)
             first = since.partition if policy.index == since.policy_index else 0
             for partition in sorted(call(storage.partitions, policy), key=int):
+                self._partitions_begun += 1
                 if int(partition) < first:
                     continue
                 try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from objstore.daemon import ComparingWorker, Job, UnchangedPasses
+from objstore.daemon import ComparingWorker, Job, Spread, UnchangedPasses
 from objstore.http.operations import Handler
 from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics, StatsD
@@ -128,7 +128,9 @@ def make_object_auditors(config: ObjectConfig, context: DaemonContext, engine: S
     watchers = make_watchers(config.auditor.watchers, {"dark_data": DarkData}, parts)
     full = ObjectAuditor(config.auditor, context, engine, watchers)
     quick = ObjectAuditor(config.auditor, context, engine, None)
-    return [Job(full, config.auditor.interval), Job(quick, config.auditor.interval)]
+    interval, spread = config.auditor.interval, Spread(config.auditor.shortest_pass, lambda: full.progress)
+    quick_spread = Spread(config.auditor.shortest_quick_pass, lambda: quick.progress)
+    return [Job(full, interval, spread=spread), Job(quick, interval, spread=quick_spread)]
 
 
 def make_object_expirer(config: ObjectConfig, context: DaemonContext) -> Job:

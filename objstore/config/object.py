@@ -65,6 +65,9 @@ class AuditorConfig(Struct, frozen=True):
     """[auditor]: reads what is stored and sets aside what is damaged; 0 is without limit.
 
     `zero_byte_files_per_second` is of the quick pass, which reads metadata only. `watchers` see every object.
+
+    A pass over few files does not go as fast as it may: it is spread over `shortest_pass`, a quick one over
+    `shortest_quick_pass`.
     """
 
     interval: Seconds = 30.0
@@ -72,6 +75,8 @@ class AuditorConfig(Struct, frozen=True):
     bytes_per_second: Bytes = 10_000_000
     files_per_second: Count = 20
     zero_byte_files_per_second: Count = 50
+    shortest_pass: Seconds = 6 * 3600.0
+    shortest_quick_pass: Seconds = 2 * 3600.0
     watchers: tuple[str, ...] = ()
     dark_data_action: Literal["log", "delete", "quarantine"] = "log"
     dark_data_grace_age: Seconds = 7 * 86_400.0

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct, structs
 
+from objstore import daemon
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.object import ObjectConfig
@@ -55,6 +56,8 @@ PER_DIFF: Final = 3
 MAX_DIFFS: Final = 4
 # A small cluster has few objects that expire, and so needs few queues of them.
 objects.EXPIRY_QUEUES_PER_DAY = 2  # type: ignore[misc]
+# Replicators leave out passes over what does not change, for all that they come seldom.
+daemon.LONGEST_REST_SECONDS = 3 * INTERVAL_SECONDS["replicator"]  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)
 
 
@@ -64,7 +67,13 @@ def paced(config: Config) -> Config:
     for name, seconds in INTERVAL_SECONDS.items():
         section = getattr(config, name, None)
         if section is not None and hasattr(section, "interval"):
-            wanted = {"reclaim_age": RECLAIM_SECONDS, "per_diff": PER_DIFF, "max_diffs": MAX_DIFFS}
+            wanted = {
+                "reclaim_age": RECLAIM_SECONDS,
+                "per_diff": PER_DIFF,
+                "max_diffs": MAX_DIFFS,
+                "shortest_pass": 0.0,
+                "shortest_quick_pass": 0.0,
+            }
             changes = {option: value for option, value in wanted.items() if hasattr(section, option)}
             sections[name] = structs.replace(section, interval=seconds, **changes)
     return structs.replace(config, **sections)

@@ -389,3 +389,14 @@ def test_a_watcher_that_fails_stops_nothing(store: Store) -> None:
     bench.put()
     assert bench.run()["sound"] == 1
     assert at(1) in str(store.files())
+
+
+def test_progress_grows_with_the_partitions(bench: Bench) -> None:
+    for number in range(12):
+        bench.put(f"o{number}")
+    seen = []
+    while bench.auditor.step() is Step.BUSY:
+        seen.append(bench.auditor.progress)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 3
+    assert (0.0 < seen[0] < 0.5, seen[-1]) == (True, 1.0)
