@@ -1,6 +1,7 @@
-"""How long a device was away, and how far back goes what it knows: its note of the passes in which it was in touch.
+"""Contact records: since when, and until when, a device was in contact with its peers.
 
-What counts as being in touch, each replicator says for its own kind of things.
+A device that was isolated, empty or offline cannot vouch that something was deleted. Each replicator decides in which of
+its passes a device was in contact.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from objstore.system import files
 
 
 class ContactRecord(Struct, frozen=True, array_like=True):
-    """When the first and the last such pass ended, in seconds since the epoch; not longer apart than deletions last.
+    """When the first and the last pass in contact ended, in seconds since the epoch.
 
-    A disk that is new or was emptied has no note, and one that was away too long begins a new one.
+    A new or emptied disk has no record. A device that was away for longer than tombstones are kept begins a new one.
     """
 
     since: float
     last: float
 
     def was_in_service_at(self, moment: float) -> bool:
-        """Whether the device was in service then: what others had, it would know, or know that it was deleted."""
+        """Whether the device was in service then, and so knows what other replicas held, or that it was deleted."""
         return self.since <= moment < self.last
 
 
@@ -30,7 +31,7 @@ def _path(device: str, kind: str) -> str:
 
 
 def read_contact_record(device: str, kind: str) -> ContactRecord | None:
-    """That of a device, for things of a kind ("objects"); None for a device that is new. Blocks."""
+    """The record of a device for one kind of data ("objects"); None for a device that is new. Blocks."""
     try:
         with open(_path(device, kind), "rb") as file:
             noted = msgspec.json.decode(file.read(), type=ContactRecord | float)

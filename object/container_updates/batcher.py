@@ -1,7 +1,4 @@
-"""Telling containers what was stored: a row to each of their servers, or a record that it is still to be acknowledged.
-
-Rows for one container on one server travel together: while a request is under way, the next rows gather.
-"""
+"""Batches container updates: rows for one container on one server that arrive during a request go into the next one."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,13 +14,13 @@ from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system.concurrency import Event, WaitTimeout, monotonic, spawn
 
-# So many rows waiting for one server mean that it is far behind: the next go to the updater at once.
+# So many rows waiting for one server mean that it is far behind: further ones are left to the updater at once.
 ROWS_MAX: Final = 10_000
 DESTINATIONS_REMEMBERED_MAX: Final = 10_000
 
 
 class Destination(Struct, frozen=True, eq=False, gc=False):
-    """A container on one of its servers; the same object for the same place."""
+    """A container on one of its servers; compared by identity, since `destinations` gives one object for one place."""
 
     node: Device
     partition: int
@@ -36,7 +33,7 @@ _remembered: dict[tuple[str, str | None, str | None, ResourcePath], tuple[Destin
 def destinations(
     hosts: str | None, devices: str | None, partition: str | None, container: ResourcePath
 ) -> tuple[Destination, ...]:
-    """From headers that list one "ip:port" and one device for each replica to be acknowledged; [] without hosts.
+    """Read from headers that list an "ip:port" and a device for each replica of the container; [] without hosts.
 
     Raises HttpError 400 when the lists do not match.
     """
@@ -60,7 +57,7 @@ def destinations(
 
 
 class _Batch:
-    """The rows that wait for one destination, and the event that says whether they have been taken."""
+    """The rows that wait for one destination, and the event that says whether the server has acknowledged them."""
 
     __slots__ = ("acknowledged", "rows")
 
@@ -70,7 +67,7 @@ class _Batch:
 
 
 class PendingAcknowledgements:
-    """Rows under way."""
+    """One row that was sent to several servers."""
 
     __slots__ = ("_deadline", "_events")
 
@@ -79,7 +76,7 @@ class PendingAcknowledgements:
         self._deadline = deadline
 
     def all_acknowledged(self) -> bool:
-        """Wait until every server has taken its row; False if one has not by the deadline."""
+        """Wait until every server has acknowledged the row; False if one has not by the deadline."""
         return all(self._taken(event) for event in self._events)
 
     def _taken(self, event: Event[bool]) -> bool:
@@ -90,7 +87,7 @@ class PendingAcknowledgements:
 
 
 class UpdateBatcher:
-    """Sends rows; one for a whole process."""
+    """Sends rows in batches; one for a whole process."""
 
     def __init__(self, transport: Transport, log: Logger, timeout_seconds: float) -> None:
         self._transport = transport
@@ -99,7 +96,7 @@ class UpdateBatcher:
         self._batches: dict[Destination, _Batch] = {}
 
     def start(self, targets: Sequence[Destination], row: ObjectRow) -> PendingAcknowledgements:
-        """Send the row to all targets without waiting."""
+        """Send the row to all targets, without waiting."""
         deadline = monotonic() + self._timeout_seconds
         return PendingAcknowledgements([self._enqueue(target, row) for target in targets], deadline)
 
@@ -116,7 +113,7 @@ class UpdateBatcher:
         return batch.acknowledged
 
     def _drive(self, target: Destination, batch: _Batch) -> None:
-        """Send what has gathered until nothing has."""
+        """Send one batch after the other until no row waits."""
         try:
             while batch.rows:
                 rows, acknowledged = batch.rows, batch.acknowledged
@@ -126,7 +123,7 @@ class UpdateBatcher:
             del self._batches[target]
 
     def _send(self, target: Destination, rows: list[ObjectRow]) -> bool:
-        """Whether the server has taken the rows."""
+        """Send one request; returns whether the server has acknowledged the rows."""
         headers = {"Content-Type": "application/json", Backend.POLICY_INDEX: str(rows[0].policy_index)}
         request = BackendRequest("UPDATE", target.node, target.partition, target.container, headers)
         try:

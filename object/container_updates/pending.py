@@ -35,7 +35,7 @@ class PendingUpdateCorrupt(StoreError):
 
 
 class PendingUpdate(Struct, frozen=True, forbid_unknown_fields=True):
-    """A row some server of its container has still to hear of; `delivered` lists devices of the ring that have."""
+    """A row that some server of its container still lacks; `delivered` lists the ring's devices that have it."""
 
     account: str
     container: str
@@ -81,7 +81,7 @@ def load(path: str) -> PendingUpdate:
 
 
 def outdoes(row: ObjectRow, other: ObjectRow) -> bool:
-    """Whether a container that has the one row learns nothing from the other, which is of the same object."""
+    """Whether the other row changes nothing in a container that has this one; both are of the same object."""
     return row.policy_index == other.policy_index and merge_object_rows(row, other) == row
 
 

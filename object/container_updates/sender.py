@@ -1,7 +1,7 @@
-"""Who hears of a write: the object's container, and the queue of objects that will expire.
+"""Container updates: every write of an object sends a row to the servers of its container, and queues what expires.
 
-A row of the queue says when to delete which object. It is not taken back when the object is deleted or given another
-time: the expirer asks for "delete if it expires at", is refused, and drops the row.
+A row of the expiry queue says when to delete which object. It stays when the object is deleted, or gets another time of
+expiry: the expirer's "delete if it expires at this time" is refused then, and the expirer drops the row.
 """
 
 from typing import Final
@@ -29,9 +29,9 @@ DELETED_ETAG: Final = "noetag"
 
 
 class UpdateTargets(Struct, frozen=True, gc=False):
-    """Servers to be told of a write, each with the container it is to tell of.
+    """The servers that get rows about a write: those of the object's container (`listing`), and of the expiry `queue`.
 
-    The queue is that of what expires at `delete_at`, in seconds since the epoch; None without a queue.
+    The queue is the one for objects that expire at `delete_at`, in seconds since the epoch; None without a queue.
     """
 
     listing: tuple[Destination, ...]
@@ -40,7 +40,7 @@ class UpdateTargets(Struct, frozen=True, gc=False):
 
 
 def update_targets_of(request: Request, target: Target) -> UpdateTargets:
-    """Read from a request's headers. Raises HttpError 400 when they contradict each other."""
+    """Read the targets from a request's headers. Raises HttpError 400 when these contradict each other."""
     header = request.header
     listing: tuple[Destination, ...] = ()
     if hosts := header(Backend.CONTAINER_HOST):
@@ -71,7 +71,7 @@ def _container_at(text: str) -> ResourcePath:
 
 
 def object_row(target: Target, info: ObjectInfo) -> ObjectRow:
-    """The object as its container should list it."""
+    """The row that lists the object in its container."""
     data = info.data
     size, etag, content_type = data.size, data.etag, info.content_type
     if data.sysmeta:
@@ -98,7 +98,7 @@ def _listed_size(text: str | None, size: int) -> int:
 
 
 def tombstone_row(target: Target, timestamp: str) -> ObjectRow:
-    """The row that takes the object out of its container's listing."""
+    """The row that deletes the object from its container's listing."""
     return ObjectRow(
         name=target.path.object,
         timestamp=timestamp,
@@ -111,13 +111,13 @@ def tombstone_row(target: Target, timestamp: str) -> ObjectRow:
 
 
 def queue_row(target: Target, delete_at: int, timestamp: str) -> ObjectRow:
-    """The row that tells the expirer when to delete the object."""
+    """The row by which the expirer deletes the object."""
     name = f"{delete_at:010d}-{str(target.path)[1:]}"
     return ObjectRow(name, timestamp, 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
 
 
 class InFlightUpdates:
-    """Rows on their way, and where those that do not arrive are put on record."""
+    """The rows of one write that are being sent; those that are not acknowledged are queued on the object's device."""
 
     __slots__ = ("_directory", "_sender", "_sent")
 
@@ -132,7 +132,7 @@ class InFlightUpdates:
             self._sent.append((targets[0].container, row, self._sender.updates.start(targets, row)))
 
     def wait(self) -> None:
-        """Return when every row is with its servers or durably on record. Raises OSError."""
+        """Return when every row is acknowledged by its servers, or durably queued. Raises OSError."""
         for container, row, answers in self._sent:
             if not answers.all_acknowledged():
                 update = PendingUpdate(container.account, container.container, row)
@@ -141,24 +141,24 @@ class InFlightUpdates:
 
 
 class ContainerUpdateSender(Struct, frozen=True):
-    """Tells others of a write."""
+    """Sends container updates; one for a whole process."""
 
     hasher: PathHasher
     updates: UpdateBatcher
     threads: ThreadGroup
 
     def stored(self, target: Target, update_targets: UpdateTargets, info: ObjectInfo) -> InFlightUpdates:
-        """The object was written or got new metadata: begin to tell of it, without waiting."""
+        """Begin to send the row of an object that was written or got new metadata, without waiting."""
         in_flight = self._in_flight(target)
         in_flight.send(update_targets.listing, object_row(target, info))
         delete_at = delete_at_of(info.headers)
-        # A later POST may have changed it, and filled the queue of the other moment.
+        # A later POST may have changed the time, and sent a row to the queue of the other time.
         if delete_at is not None and delete_at == update_targets.delete_at:
             in_flight.send(update_targets.queue, queue_row(target, delete_at, info.timestamp))
         return in_flight
 
     def deleted(self, target: Target, update_targets: UpdateTargets, timestamp: str) -> InFlightUpdates:
-        """The object was deleted: begin to tell of it, without waiting."""
+        """Begin to send the row of an object that was deleted, without waiting."""
         in_flight = self._in_flight(target)
         in_flight.send(update_targets.listing, tombstone_row(target, timestamp))
         return in_flight

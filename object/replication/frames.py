@@ -96,8 +96,8 @@ def frames(
 ) -> Iterator[tuple[tuple[str, str], Iterator[bytes | memoryview]]]:
     """For each (hash, name) that can be read: it, and its frame in pieces, each valid until the next is asked for.
 
-    A small body is verified before its frame begins; damage that shows later in a large one raises ObjectCorrupt, and
-    the receiver, who misses its end, keeps nothing of it. What is damaged is in quarantine by then.
+    A small body is verified before its frame begins; damage that shows later in a large one raises ObjectCorrupt:
+    the frame stays incomplete, and the receiver keeps nothing of it. The damaged object is in quarantine by then.
     """
     for digest, name in wanted:
         try:

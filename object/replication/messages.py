@@ -1,4 +1,4 @@
-"""What object servers say to each other: the bodies of REPLICATE requests and answers.
+"""The REPLICATE requests that object servers send to each other, and the bodies of requests and responses.
 
 The `step` of the query says what is asked, X-Backend-Storage-Policy-Index of which policy:
 
@@ -7,7 +7,7 @@ The `step` of the query says what is asked, X-Backend-Storage-Policy-Index of wh
             and in X-Backend-Device-Note with the device's ContactRecord, JSON, if it has one.
 `push`      the same path: frames (see `frames`); answered with a TransferResult for each, JSON.
 `pull`      the same path: the files wanted, by hash; answered with frames.
-`confirm`   the same path: files by hash that the sender, who is no primary, wants to remove; answered with those
+`confirm`   the same path: files by hash that the sender, a handoff, wants to remove; answered with those
             that are held here, durably. 409 if the server is no primary of the partition by its own ring, or has
             a newer ring than the sender.
 

@@ -46,7 +46,7 @@ Metadata = TypeVar("Metadata", ObjectMetadata, PostedMetadata, TombstoneMetadata
 class DevicePartition:
     """A partition on a device; `device_name` is how servers call the device.
 
-    What lies there by another part power than `part_power`, None if that is not known, does not belong to it.
+    An object in it that belongs there only by another part power than `part_power` (None if not known) does not count.
     """
 
     device_name: str
@@ -69,7 +69,7 @@ class Receiver:
     _settling: Semaphore = field(default_factory=lambda: Semaphore(SETTLING_MAX))
 
     def receive(self, body: BodyReader) -> list[TransferResult]:
-        """All frames of a body. Raises HttpError when they cannot be read; what came before is stored all the same."""
+        """Store all frames of a body. Raises HttpError at one that cannot be read; those before it are stored."""
         tasks: list[Task[TransferResult]] = []
         try:
             while (head := read_head(body)) is not None:
@@ -197,7 +197,7 @@ class Receiver:
         if not (account and container and object_name) or self.cluster.hasher.hexdigest(path) != head.hash:
             raise ValueError("path and hash differ")
         place, power = self.place, self.place.part_power
-        # By its own power, or one beside that: while the power is increased, whoever pushed may not know yet.
+        # By its own power, or an adjacent one: while the power is increased, the sender may not have the new ring.
         if power is not None and all(
             partition_of(head.hash, each) != place.partition for each in (power, *adjacent_powers(power))
         ):

@@ -58,7 +58,7 @@ def digest_of(suffixes: Mapping[str, str]) -> str:
 
 
 def reclaim_before(now: float, reclaim_seconds: float) -> str:
-    """Traces of objects that are older than this timestamp are forgotten: see `is_forgettable`."""
+    """The timestamp before which tombstones, and metadata without data, may be forgotten: see `is_forgettable`."""
     return Timestamp.from_seconds(max(now - reclaim_seconds, 0.0)).internal
 
 
@@ -120,7 +120,7 @@ class ReplicationServer:
         return DevicePartition(parts[1], self._engine.in_service(self._devices, parts[1]).path, policy, parts[2], power)
 
     def _part_power(self, request: Request, policy: Policy) -> int | None:
-        """By which the partitions of a request are numbered, None if nobody knows. Raises HttpError 409."""
+        """The part power that numbers the partitions of a request; None without a ring. Raises HttpError 409."""
         ring = self._locations.ring(policy.index)
         theirs = request.header(PART_POWER)
         if ring is not None and theirs is not None and theirs != str(ring.part_power):
@@ -188,7 +188,7 @@ class ReplicationServer:
         self._expect_primary(request, place)
         asked = self._names(request)
         held = self._runtime.threads.of(place.device).call(self._held, place, asked)
-        # What is seen may be about to be settled by another process.
+        # Another process may have named a file and not flushed it yet.
         self._engine.device(place.device).make_durable(place.policy, place.partition)
         return _json(held)
 
@@ -205,7 +205,7 @@ class ReplicationServer:
         return found
 
     def _expect_primary(self, request: Request, place: DevicePartition) -> None:
-        """Whoever confirms must be going to keep what it confirms. Raises HttpError 409."""
+        """Only a primary, which keeps what it confirms, may confirm. Raises HttpError 409."""
         ring = self._ring_of(place.policy.index)
         if ring is None:
             raise HttpError(409, "No ring here")
