@@ -1,7 +1,7 @@
 """Contact records: since when, and until when, a device was in contact with its peers.
 
-A device that was isolated, empty or offline cannot vouch that something was deleted. Each replicator decides in which of
-its passes a device was in contact.
+A device that was isolated, empty or offline cannot vouch that something was deleted. Each replicator decides in which
+of its passes a device was in contact.
 """
 
 from __future__ import annotations
@@ -34,16 +34,15 @@ def read_contact_record(device: str, kind: str) -> ContactRecord | None:
     """The record of a device for one kind of data ("objects"); None for a device that is new. Blocks."""
     try:
         with open(_path(device, kind), "rb") as file:
-            noted = msgspec.json.decode(file.read(), type=ContactRecord | float)
+            found = msgspec.json.decode(file.read(), type=ContactRecord | float)
     except (OSError, msgspec.DecodeError):
         return None
-    # The first version has the last pass alone.
-    return noted if isinstance(noted, ContactRecord) else ContactRecord(noted, noted)
+    # The first version of the file has the last pass alone.
+    return found if isinstance(found, ContactRecord) else ContactRecord(found, found)
 
 
 def write_contact_record(device: str, kind: str, now: float, reclaim_seconds: float) -> None:
-    """Such a pass has ended; deletions are remembered for `reclaim_seconds`. Blocks; raises OSError."""
+    """Record a pass in contact; tombstones are kept for `reclaim_seconds`. Blocks; raises OSError."""
     known = read_contact_record(device, kind)
     since = now if known is None or now - known.last > reclaim_seconds else known.since
-    note = ContactRecord(since, now)
-    files.write_atomically(_path(device, kind), msgspec.json.encode(note))
+    files.write_atomically(_path(device, kind), msgspec.json.encode(ContactRecord(since, now)))
