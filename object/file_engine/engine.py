@@ -297,7 +297,7 @@ class FileDevice:
         """See DeviceStorage."""
         location = Location(policy, partition, digest, "")
         path = f"{hash_directory(self._disk.path, location)}/{name}"
-        verify = partial(Scrub(self._disk, self._metadata).verify, path, parse_name(name), spend)
+        verify = partial(Scrub(self._disk, self._metadata, policy.scheme).verify, path, parse_name(name), spend)
         try:
             return self._read_with_retry(verify, location, name)
         except FileNotFoundError:

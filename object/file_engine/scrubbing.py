@@ -13,6 +13,7 @@ from objstore.object.file_engine.disk import Disk, OpenFile
 from objstore.object.file_engine.layout import SUFFIX_LENGTH
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
 from objstore.object.versions import DataFile, MetaFile, Tombstone
+from objstore.scheme import Scheme
 
 PIECE_BYTES: Final = 1024 * 1024
 IDLE_BUFFERS: Final = 2
@@ -34,9 +35,11 @@ class ReadMetadata(Protocol):
 class Scrub:
     """Verifies files on a disk."""
 
-    def __init__(self, disk: Disk, metadata: ReadMetadata) -> None:
+    def __init__(self, disk: Disk, metadata: ReadMetadata, scheme: Scheme) -> None:
+        """`scheme` is the one of the files' policy: it says how many bytes a device stores of an object."""
         self._disk = disk
         self._metadata = metadata
+        self._scheme = scheme
 
     def verify(
         self, path: str, name: DataFile | MetaFile | Tombstone | None, spend: Spend | None
@@ -59,21 +62,21 @@ class Scrub:
         if isinstance(name, Tombstone):
             return read_tombstone(self._metadata, file, name.timestamp)
         data, extra = self._metadata(ObjectMetadata, file)
-        size = self._disk.size(file)
-        if size != data.size + extra:
-            raise MetadataCorrupt(f"the file has {size} bytes, its body should have {data.size}")
+        size, expected = self._disk.size(file), self._scheme.piece_size(data.size)
+        if size != expected + extra:
+            raise MetadataCorrupt(f"the file has {size} bytes, its body should have {expected}")
         if spend is not None:
-            self._read(file, data, spend)
+            self._read(file, expected, data.checksum, spend)
         return data
 
-    def _read(self, file: OpenFile, data: ObjectMetadata, spend: Spend) -> None:
+    def _read(self, file: OpenFile, size: int, checksum: str, spend: Spend) -> None:
         """Compare the body with its checksum, and leave the page cache to those who serve clients."""
         was_cached = self._disk.is_cached(file)
         if not was_cached:
             self._disk.read_sequentially(file)
         buffer, hasher, offset = _buffers.take(), xxh3_128(), 0
-        while offset < data.size:
-            piece = buffer[: data.size - offset]
+        while offset < size:
+            piece = buffer[: size - offset]
             spend(len(piece))
             if self._disk.read_hashed(file, piece, offset, hasher) < len(piece):
                 raise MetadataCorrupt("the file is shorter than its body")
@@ -82,7 +85,7 @@ class Scrub:
         _buffers.give(buffer)
         if not was_cached:
             self._disk.drop_cached(file)
-        if hasher.hexdigest() != data.checksum:
+        if hasher.hexdigest() != checksum:
             raise MetadataCorrupt("the body does not match its checksum")
 
 

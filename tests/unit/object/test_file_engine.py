@@ -16,6 +16,7 @@ from objstore.object.file_engine.reading import FileObject
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
 from objstore.object.versions import EMPTY
 from objstore.policies import Policy
+from objstore.scheme import WholeReplicas
 from objstore.system import files
 from tests.unit.object.harness import Store, at, wait_for_discards
 
@@ -374,3 +375,14 @@ def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: Store, engi
     exported = engine.export(*args)
     assert exported is not None and exported.metadata == TombstoneMetadata("/a/c/o", at(2))
     assert not (store.root / "sda/quarantined").exists()
+
+
+def test_the_policys_scheme_says_how_much_of_an_object_a_device_holds(
+    engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(engine, location, 1, b"body")
+    at_one = (location.policy, location.partition, DIGEST, at(1) + ".data")
+    assert engine.verify(*at_one, None) is not None
+    monkeypatch.setattr(WholeReplicas, "piece_size", lambda _scheme, size: size // 2)
+    with pytest.raises(ObjectCorrupt, match="should have 2"):
+        engine.verify(*at_one, None)
