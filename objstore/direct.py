@@ -45,12 +45,12 @@ class NodeResponses(Struct, frozen=True):
 
     @property
     def statuses(self) -> list[int]:
-        """One for each primary."""
+        """The status of each primary's response."""
         return [reply.status for reply in self.replies]
 
     @property
     def quorum(self) -> int:
-        """How many of them a quorum is."""
+        """How many primaries are a quorum."""
         return quorum_size(len(self.replies))
 
     @property
@@ -64,7 +64,7 @@ class NodeResponses(Struct, frozen=True):
         return best_status(self.statuses, self.quorum, {404: 204})
 
     def with_status(self, status_class: int) -> list[NodeResponse]:
-        """Those of a class (2 for 2xx)."""
+        """The responses of a class (2 for 2xx)."""
         return [reply for reply in self.replies if reply.status // 100 == status_class]
 
 

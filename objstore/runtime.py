@@ -14,7 +14,7 @@ from objstore.system.threads import ThreadGroup
 class Runtime:
     """Time, chance, disk flushing, threads, and where to report. A simulation passes its own.
 
-    Without arguments beside the log: the real ones.
+    Made with nothing but a log, it holds the real ones.
     """
 
     log: Logger

@@ -49,7 +49,7 @@ class ReplicatorConfig(Struct, frozen=True):
     """[replicator]: brings replicas together, and empties handoffs.
 
     `bandwidth` in bytes and `objects_per_second` limit what it sends and fetches; 0 is without limit. These and
-    `concurrency` are of each device.
+    `concurrency` apply to each device.
     """
 
     interval: Seconds = 30.0
@@ -118,7 +118,8 @@ class DelayConfig(Struct, frozen=True):
 class ExpirerConfig(Struct, frozen=True):
     """[expirer]: deletes objects whose time is over.
 
-    `processes` share the work by hand, of which this is number `process`; at 0 all object servers share it.
+    With `processes`, so many expirers set up by hand share the work, and this one is number `process`; with 0 all
+    object servers share it.
     """
 
     interval: Seconds = 300.0

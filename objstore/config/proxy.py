@@ -26,7 +26,7 @@ class AccountsConfig(Struct, frozen=True):
 
 
 class ObjectsConfig(Struct, frozen=True):
-    """[objects]: what may be done with them."""
+    """[objects]: which requests objects accept."""
 
     allow_open_expired: bool = False
 
@@ -34,8 +34,8 @@ class ObjectsConfig(Struct, frozen=True):
 class AuthConfig(Struct, frozen=True):
     """[auth]: users kept in a file, and the tokens they get.
 
-    The accounts of `service_prefix` belong to services: who uses them shows, beside a token of the same account,
-    one of a user in `service_group`.
+    The accounts of `service_prefix` belong to services: a request to one of them carries the
+    account's token and, beside it, a token of a user in `service_group`.
     """
 
     users: str = "/etc/objstore/users.toml"

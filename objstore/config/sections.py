@@ -133,8 +133,8 @@ class MetricsConfig(Struct, frozen=True):
 class DatabaseReplicatorConfig(Struct, frozen=True):
     """[replicator]: brings all replicas of each database to the same state.
 
-    Rows go in batches of `per_diff`, `max_diffs` of them to one peer in one pass; who is farther behind gets the whole
-    database.
+    Rows go in batches of `per_diff`, `max_diffs` of them to one peer in one pass; a peer that is farther
+    behind gets the whole database.
     """
 
     interval: Seconds = 30.0

@@ -1,6 +1,6 @@
 """The transport to storage servers over the network: HTTP/1.1 on pooled, kept-alive connections.
 
-A small request leaves in one send, and no greenlet is spent on it: whoever wants the answer reads it.
+A small request leaves in one send, and no greenlet is spent on it: the caller that wants the answer reads it.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Operations(WsgiServer):
 
 
 class ReplicationGuard:
-    """The side of clients, where a replication address answers what is not for them."""
+    """What clients reach of a server with a replication address: it refuses what only that address answers."""
 
     __slots__ = ("_application", "_routes")
 
@@ -87,7 +87,7 @@ class ReplicationGuard:
 def storage_apps(
     application: WsgiApplication, routes: Mapping[str, Handler], has_replication_address: bool, log: Logger
 ) -> ServiceApps:
-    """A storage server's sides."""
+    """A storage server's applications."""
     operated = Operations(application, routes, log)
     if has_replication_address:
         return ServiceApps(ReplicationGuard(application, routes), operated)
@@ -95,7 +95,7 @@ def storage_apps(
 
 
 def proxy_apps(application: WsgiApplication, routes: Mapping[str, Handler], log: Logger) -> ServiceApps:
-    """A proxy's sides; the second is for a replication address, if it has one."""
+    """A proxy's applications; the second one is for a replication address, if it has one."""
     return ServiceApps(application, Operations(None, routes, log))
 
 

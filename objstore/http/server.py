@@ -55,10 +55,10 @@ class Balance(Protocol):
     """What workers know of each other's connections."""
 
     def changed(self, count: int) -> None:
-        """This worker has so many now."""
+        """This worker has `count` connections now."""
 
     def may_accept(self, count: int) -> bool:
-        """Whether a worker with so many should take the next."""
+        """Whether a worker with `count` connections should take the next one."""
 
 
 class HttpServer:
@@ -93,7 +93,7 @@ class HttpServer:
         self._drained.wait()
         for acceptor in acceptors:
             acceptor.kill()
-        # Until all have let go of their sockets, whoever closes these would have them let go of another's number.
+        # A listening socket may be closed only when no greenlet waits on it: its number could be another socket's by then.
         while self._tasks or not all(acceptor.dead for acceptor in acceptors):
             concurrency.sleep(0.02)
 

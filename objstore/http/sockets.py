@@ -253,7 +253,7 @@ class TlsConnection(Connection):
                 self._wait_writable(timeout_seconds)
 
     def receive(self, size: int, timeout_seconds: float) -> bytes:
-        """As in the clear."""
+        """As Connection does."""
         if self._buffer:
             part, self._buffer = self._buffer[:size], self._buffer[size:]
             return part
@@ -264,7 +264,7 @@ class TlsConnection(Connection):
         return received
 
     def receive_into(self, buffer: memoryview, timeout_seconds: float) -> int:
-        """As in the clear."""
+        """As Connection does."""
         filled = 0
         while filled < len(buffer):
             part = self.receive(len(buffer) - filled, timeout_seconds)
@@ -275,7 +275,7 @@ class TlsConnection(Connection):
         return filled
 
     def send(self, content: bytes | memoryview, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
-        """As in the clear."""
+        """As Connection does."""
         rest = memoryview(content)
         while rest:
             try:
@@ -284,6 +284,6 @@ class TlsConnection(Connection):
                 raise self.left() from None
 
     def send_parts(self, parts: Sequence[bytes | memoryview], timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
-        """As in the clear, one record after the other."""
+        """As Connection does, one TLS record after the other."""
         for part in parts:
             self.send(part, timeout_seconds)

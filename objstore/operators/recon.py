@@ -138,7 +138,7 @@ Report = dict[str, Any]
 
 
 def replication(server: str, report: Report) -> Report:
-    """The last pass of a replicator. Of objects also under names of their own, in minutes as ever."""
+    """The last pass of a replicator; that of objects also by the older names of Swift's, in minutes."""
     shown: Report = {
         "replication_last": report.get("ended"),
         "replication_time": report.get("pass_seconds"),
@@ -178,7 +178,7 @@ def expirer(server: str, report: Report) -> Report:
 
 
 def plain(server: str, report: Report) -> Report:
-    """As the daemon has it."""
+    """The daemon's report, unchanged."""
     return {"report": report}
 
 
