@@ -93,7 +93,7 @@ class HttpServer:
         self._drained.wait()
         for acceptor in acceptors:
             acceptor.kill()
-        # A listening socket may be closed only when no greenlet waits on it: its number could be another socket's by then.
+        # A socket may be closed only when no greenlet waits on it: its number could be that of another one by then.
         while self._tasks or not all(acceptor.dead for acceptor in acceptors):
             concurrency.sleep(0.02)
 
