@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from objstore.bench.endpoint import Endpoint, ProcessTree, Run
-from objstore.errors import reason_of
+from objstore.client.errors import ClientError
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.units import TIMEOUT
 
@@ -176,9 +176,9 @@ def bench(
     """Measure a Swift endpoint: all FIGURES, or those named. Needs wrk."""
     try:
         endpoint = Endpoint(auth, user, key)
-    except (OSError, ValueError) as error:
+    except (ClientError, ValueError) as error:
         raise OperatorProblem(
-            f"no token from {auth}: {reason_of(error)}", "start the store, or give --auth, --user, --key"
+            f"no token from {auth}: {error}", "start the store, or give --auth, --user, --key"
         ) from None
     roots = [*pids, *ProcessTree.of_pid_files(pid_dirs).roots]
     container = f"bench-{os.getpid()}-{int(time.time())}"

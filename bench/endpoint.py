@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+
+from objstore.client.connections import ClientResponse, ConnectionPool, Timeouts
+from objstore.client.requests import HttpClient
+from objstore.client.store import StoreClient
 
 LOAD_SCRIPT: Final = Path(__file__).with_name("load.lua")
 COUNTED_SECONDS_MAX: Final = 600
+SILENCE_SECONDS: Final = 600.0
 BLOCK: Final = os.urandom(1024 * 1024)
 
 
@@ -38,17 +42,13 @@ class Endpoint:
     """One store and a token for it."""
 
     def __init__(self, auth_url: str, user: str, key: str) -> None:
-        """Raises OSError or ValueError when there is no token to be had."""
-        where = urlsplit(auth_url)
-        self.host, self.port = where.hostname or "127.0.0.1", where.port or 80
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
-        connection.request("GET", where.path, headers={"X-Auth-User": user, "X-Auth-Key": key})
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ValueError(f"{auth_url} refuses {user} with status {response.status}")
-        self.token = response.headers["X-Auth-Token"]
-        self.account = urlsplit(response.headers["X-Storage-Url"]).path
-        connection.close()
+        """Raises ClientError or ValueError when there is no token to be had."""
+        store = StoreClient(auth_url, user, key, HttpClient.with_limits(SILENCE_SECONDS))
+        with store.http:
+            given = store.log_in()
+        self.server, self.account, self.token = given.server, given.path, given.text
+        self.host = given.server.host
+        self._pool = ConnectionPool(Timeouts(SILENCE_SECONDS, SILENCE_SECONDS))
 
     def wrk(
         self,
@@ -75,58 +75,47 @@ class Endpoint:
             }
             duration = f"{COUNTED_SECONDS_MAX if count else max(round(seconds), 1)}s"
             command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}", "--timeout", "60s", "-s", str(LOAD_SCRIPT)]
-            done = subprocess.run(
-                [*command, f"http://{self.host}:{self.port}"], env=environment, capture_output=True, text=True
-            )
+            done = subprocess.run([*command, f"http://{self.server}"], env=environment, capture_output=True, text=True)
             if not result.exists():
                 raise ValueError(f"wrk gave no result: {done.stdout}{done.stderr}")
             answers, took, refused, median, slowest = result.read_text().split()
         return Run(int(answers), float(took), int(refused), float(median), float(slowest))
 
-    def request(self, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Iterable[bytes] | None = None
+    ) -> ClientResponse:
+        """One request, never repeated; `path` begins below the account. Raises ServerUnreachable."""
+        sent = {"X-Auth-Token": self.token, **(headers or {})}
+        return self._pool.send(self.server, method, self.account + path, sent, body)
+
+    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """One small request: status and body."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
-        sent = {"X-Auth-Token": self.token, "Content-Length": "0", **(headers or {})}
-        connection.request(method, self.account + path, headers=sent)
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
-        return response.status, body
+        with self.send(method, path, headers) as response:
+            return response.status, response.read()
 
     def upload(self, path: str, mebibytes: int) -> Run:
         """PUT one object over one connection; `answers` counts MB (10**6 bytes)."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=600)
-        connection.putrequest("PUT", self.account + path)
-        connection.putheader("X-Auth-Token", self.token)
-        connection.putheader("Content-Length", str(mebibytes * len(BLOCK)))
+        size = mebibytes * len(BLOCK)
         began = time.perf_counter()
-        connection.endheaders()
-        for _ in range(mebibytes):
-            connection.send(BLOCK)
-        status = connection.getresponse().status
-        took = time.perf_counter() - began
-        connection.close()
-        return Run(round(mebibytes * len(BLOCK) / 1e6), took, int(status != 201))
+        with self.send("PUT", path, {"Content-Length": str(size)}, repeat(BLOCK, mebibytes)) as response:
+            took = time.perf_counter() - began
+            return Run(round(size / 1e6), took, int(response.status != 201))
 
     def download(self, path: str, take: Callable[[memoryview], object] = len) -> Run:
         """GET one object over one connection; `answers` counts MB (10**6 bytes). `take` is given what comes."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=600)
-        began = time.perf_counter()
-        connection.request("GET", self.account + path, headers={"X-Auth-Token": self.token})
-        response = connection.getresponse()
         buffer = memoryview(bytearray(1024 * 1024))
         size = 0
-        while taken := response.readinto(buffer):
-            take(buffer[:taken])
-            size += taken
+        began = time.perf_counter()
+        with self.send("GET", path) as response:
+            while taken := response.readinto(buffer):
+                take(buffer[:taken])
+                size += taken
         took = time.perf_counter() - began
-        connection.close()
-        return Run(round(size / 1e6), took, int(response.status != 200 or size != response_length(response)))
+        return Run(round(size / 1e6), took, int(response.status != 200))
 
-
-def response_length(response: http.client.HTTPResponse) -> int:
-    """What the answer announced."""
-    return int(response.headers["Content-Length"])
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._pool.close()
 
 
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")

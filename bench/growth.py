@@ -46,10 +46,12 @@ class Growth:
         ]
 
     def _endpoint(self, node: Node) -> Endpoint:
-        return Endpoint(f"http://{node.address('proxy')}/auth/v1.0", "test:tester", "testing")
+        endpoint = Endpoint(f"http://{node.address('proxy')}/auth/v1.0", "test:tester", "testing")
+        self._undo.callback(endpoint.close)
+        return endpoint
 
     def _session(self, endpoint: Endpoint) -> LoadSession:
-        session = LoadSession((endpoint.host, endpoint.port), endpoint.account, endpoint.token)
+        session = LoadSession(endpoint.server, endpoint.account, endpoint.token)
         self._undo.callback(session.close)
         return session
 

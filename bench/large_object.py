@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import http.client
 import sys
 import threading
 from typing import Final, Self
@@ -79,21 +78,14 @@ def main() -> None:
         runs = [_show("up", endpoint.upload("/large/object", mebibytes))]
         runs.append(_show("down", endpoint.download("/large/object")))
         runs.append(_show("down, hashed by the client", endpoint.download("/large/object", came.update)))
-    etag = _etag(endpoint, "/large/object")
+    with endpoint.send("HEAD", "/large/object") as response:
+        etag = response.headers.get("etag", "")
     same = etag == expected.hexdigest() == came.hexdigest()
     print(watch.table())
     print(f"grew by {watch.growth / 2**20:.1f} MiB; ETag {etag} is {'' if same else 'NOT '}that of what went and came")
     for name in ("warm", "object"):
         endpoint.request("DELETE", f"/large/{name}")
     sys.exit(int(watch.growth >= GROWTH_MAX or not same or any(run.refused for run in runs)))
-
-
-def _etag(endpoint: Endpoint, path: str) -> str:
-    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=60)
-    connection.request("HEAD", endpoint.account + path, headers={"X-Auth-Token": endpoint.token})
-    etag = connection.getresponse().headers.get("Etag", "")
-    connection.close()
-    return etag
 
 
 def _show(name: str, run: Run) -> Run:

@@ -48,6 +48,8 @@ class Outage:
         self._survivors = [each for place, each in enumerate(self._endpoints, 1) if place != victim]
         self.findings = LoadFindings()
         self._undo = ExitStack()
+        for endpoint in self._endpoints:
+            self._undo.callback(endpoint.close)
         doomed = [self._session(self._endpoints[victim - 1])]
         self.workers = [
             LoadWorker(f"w{number}", self._container, [self._session(each) for each in self._survivors], self.findings)
@@ -56,7 +58,7 @@ class Outage:
         self.workers.append(LoadWorker("doomed", self._container, doomed, self.findings, doomed=True))
 
     def _session(self, endpoint: Endpoint) -> LoadSession:
-        session = LoadSession((endpoint.host, endpoint.port), endpoint.account, endpoint.token)
+        session = LoadSession(endpoint.server, endpoint.account, endpoint.token)
         self._undo.callback(session.close)
         return session
 

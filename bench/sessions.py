@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-Address = tuple[str, int]
+from objstore.client.connections import ClientResponse, ConnectionPool, ServerAddress, Timeouts
+from objstore.client.errors import ServerUnreachable
 
 ANSWER_SECONDS: Final = 60.0
 
@@ -37,7 +37,7 @@ class ExpectedContent:
 
 @dataclass(frozen=True)
 class LoadAnswer:
-    """Status, headers and body of one answer."""
+    """Status, headers (by name in lower case) and body of one answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -60,13 +60,14 @@ class LoadFindings:
 
 
 class LoadSession:
-    """One connection to one proxy, opened again after an error."""
+    """Requests through one proxy, none of them ever repeated; for one thread."""
 
-    def __init__(self, address: Address, account: str, token: str) -> None:
-        self.address = address
+    def __init__(self, server: ServerAddress, account: str, token: str) -> None:
+        """`account` is its path."""
+        self.server = server
         self._account = account
         self._token = token
-        self._connection: http.client.HTTPConnection | None = None
+        self._pool = ConnectionPool(Timeouts(ANSWER_SECONDS, ANSWER_SECONDS))
 
     def request(
         self,
@@ -74,30 +75,19 @@ class LoadSession:
         path: str,
         body: bytes | Iterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
-        read: Callable[[http.client.HTTPResponse], bytes] = http.client.HTTPResponse.read,
+        read: Callable[[ClientResponse], bytes] = ClientResponse.read,
     ) -> LoadAnswer:
-        """One request, never repeated; `path` begins below the account. Raises OSError and HTTPException."""
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(*self.address, timeout=ANSWER_SECONDS)
-        try:
-            sent = {"X-Auth-Token": self._token, **(headers or {})}
-            if body is None and method in ("PUT", "POST"):
-                sent["Content-Length"] = "0"
-            self._connection.request(method, self._account + path, body, sent)
-            response = self._connection.getresponse()
-            answer = LoadAnswer(response.status, dict(response.headers.items()), read(response))
-        except BaseException:
-            self.close()
-            raise
-        if response.will_close:
-            self.close()
-        return answer
+        """One request; `path` begins below the account. Raises ServerUnreachable."""
+        sent = {"X-Auth-Token": self._token, **(headers or {})}
+        if isinstance(body, bytes):
+            sent["Content-Length"] = str(len(body))
+            body = iter((body,))
+        with self._pool.send(self.server, method, self._account + path, sent, body) as response:
+            return LoadAnswer(response.status, response.headers, read(response))
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._pool.close()
 
 
 PIECE: Final = 1024 * 1024
@@ -124,21 +114,21 @@ class Streamer:
                 yield piece
                 time.sleep(seconds / mebibytes)
 
-        answer = self._try("PUT", pieces(), {"Content-Length": str(mebibytes * PIECE)}, http.client.HTTPResponse.read)
+        answer = self._try("PUT", pieces(), {"Content-Length": str(mebibytes * PIECE)}, ClientResponse.read)
         if answer is None:
             return
-        if answer.status == 201 and answer.headers.get("Etag") == digest.hexdigest():
+        if answer.status == 201 and answer.headers.get("etag") == digest.hexdigest():
             self.etag = digest.hexdigest()
         else:
-            self._findings.failed(f"PUT {self._path}: {answer.status} {answer.headers.get('Etag')} {answer.body!r}")
+            self._findings.failed(f"PUT {self._path}: {answer.status} {answer.headers.get('etag')} {answer.body!r}")
 
     def download(self, seconds: float) -> None:
         """GET it, taking about that long."""
 
-        def read(response: http.client.HTTPResponse) -> bytes:
+        def read(response: ClientResponse) -> bytes:
             digest = hashlib.md5(usedforsecurity=False)
-            pause = seconds * PIECE / max(int(response.headers.get("Content-Length", PIECE)), PIECE)
-            while piece := response.read(PIECE):
+            pause = seconds * PIECE / max(int(response.headers.get("content-length", PIECE)), PIECE)
+            for piece in response.chunks(PIECE):
                 digest.update(piece)
                 time.sleep(pause)
             return digest.hexdigest().encode()
@@ -152,12 +142,12 @@ class Streamer:
         method: str,
         body: Iterator[bytes] | None,
         headers: Mapping[str, str],
-        read: Callable[[http.client.HTTPResponse], bytes],
+        read: Callable[[ClientResponse], bytes],
     ) -> LoadAnswer | None:
         try:
             answer = self._session.request(method, self._path, body, headers, read)
-        except (OSError, http.client.HTTPException) as error:
-            self._findings.failed(f"{method} {self._path} through {self._session.address[0]}: {error!r}")
+        except ServerUnreachable as error:
+            self._findings.failed(f"{method} {self._path}: {error}")
             return None
         self._findings.answered += 1
         return answer

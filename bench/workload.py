@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import threading
@@ -12,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from objstore.bench.sessions import ExpectedContent, LoadAnswer, LoadFindings, LoadSession
+from objstore.client.errors import ServerUnreachable
 
 SIZES: Final = (0, 1, 4096, 60_000, 200_000, 3_000_000)
 SIZE_WEIGHTS: Final = (6, 6, 6, 6, 6, 1)
@@ -71,13 +71,13 @@ class LoadWorker:
         path = f"/{self.container}" + (f"/{quote(name)}" if name else query)
         try:
             answer = session.request(method, path, body, headers)
-        except (OSError, http.client.HTTPException) as error:
+        except ServerUnreachable as error:
             self.known.pop(name, None)
             if self._doomed:
                 self._findings.tolerated += 1
                 time.sleep(PAUSE_SECONDS)
             else:
-                self._findings.failed(f"{method} {name} through {session.address[0]}: {error!r}")
+                self._findings.failed(f"{method} {name}: {error}")
             return None
         self._findings.answered += 1
         return answer
@@ -98,8 +98,8 @@ class LoadWorker:
         self.known[name] = version
         if not self._check(answer, 201, f"PUT {name} of {version.size} bytes"):
             del self.known[name]
-        elif answer.headers.get("Etag") != version.etag:
-            self._findings.failed(f"PUT {name}: ETag {answer.headers.get('Etag')}")
+        elif answer.headers.get("etag") != version.etag:
+            self._findings.failed(f"PUT {name}: ETag {answer.headers.get('etag')}")
 
     def _put_new(self) -> None:
         if len(self.known) >= OBJECTS_MAX:
@@ -199,7 +199,7 @@ def difference(method: str, version: ExpectedContent | None, answer: LoadAnswer)
         return f"{answer.status} instead of {expected}: {answer.body[:80]!r}"
     if version is None:
         return ""
-    if answer.headers.get("Etag") != version.etag or (method == "GET" and answer.body != version.content):
+    if answer.headers.get("etag") != version.etag or (method == "GET" and answer.body != version.content):
         return "not what was stored last"
-    mark = answer.headers.get("X-Object-Meta-Mark")
+    mark = answer.headers.get("x-object-meta-mark")
     return "" if mark == version.meta else f"metadata {mark} instead of {version.meta}"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import click
 from click import Context
 from msgspec import Struct, field
 
+from objstore.client.connections import ServerAddress
+from objstore.client.errors import ClientError, RequestFailed
+from objstore.client.requests import HttpClient, RetryPolicy
+from objstore.client.store import StoreClient
 from objstore.cluster import Cluster
 from objstore.devices import Device
-from objstore.errors import reason_of
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
 from objstore.policies import Policy, UnknownPolicy
@@ -124,69 +124,39 @@ def object_names(account: str, policy: Policy) -> Callable[[int], ResourcePath]:
     return lambda number: container.with_object(f"{CONTAINER_PREFIX}_{number}")
 
 
-class DispersionSession(Struct, frozen=True):
-    """What a login gives."""
-
-    host: str
-    port: int
-    account: str
-    token: str
-    timeout_seconds: float
-
-    def put(self, path: ResourcePath, headers: Mapping[str, str], body: bytes = b"") -> str:
-        """What was wrong, "" if nothing."""
-        sent = {"X-Auth-Token": self.token, **headers}
-        try:
-            status = _request(self.host, self.port, "PUT", f"/v1{path.quoted}", sent, self.timeout_seconds, body)[0]
-        except (OSError, http.client.HTTPException) as error:
-            return f"{path}: {reason_of(error)}"
-        return "" if status in (201, 202) else f"{path}: {status}"
-
-
-def log_in(auth: str, user: str, key: str, timeout_seconds: float) -> DispersionSession:
-    """Raises OperatorProblem."""
+def log_in(options: DispersionOptions) -> StoreClient:
+    """A client that has a token. Raises OperatorProblem."""
+    store = StoreClient(options.auth, options.user, options.key, HttpClient.with_limits(options.timeout))
     try:
-        headers = {"X-Auth-User": user, "X-Auth-Key": key}
-        where = urlsplit(auth)
-        host, port = where.hostname, where.port or 80
-        if where.scheme != "http" or not host:
-            raise ValueError("no address as http://HOST:PORT/auth/v1.0")
-        status, answered = _request(host, port, "GET", where.path, headers, timeout_seconds)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise OperatorProblem(f"{auth}: {reason_of(error)}", "check --auth") from error
-    if status != 200:
-        raise OperatorProblem(f"{auth}: the login of {user} was answered with {status}", "check --user and --key")
-    storage = urlsplit(answered["x-storage-url"])
-    account = unquote(storage.path.rpartition("/")[2])
-    return DispersionSession(
-        storage.hostname or host, storage.port or port, account, answered["x-auth-token"], timeout_seconds
-    )
+        store.log_in()
+    except RequestFailed as error:
+        reason = f"{options.auth}: the login of {options.user} was answered with {error.status}"
+        raise OperatorProblem(reason, "check --user and --key") from error
+    except (ClientError, ValueError) as error:
+        brief = error.brief if isinstance(error, ClientError) else str(error)
+        raise OperatorProblem(f"{options.auth}: {brief}", "check --auth") from error
+    store.http.retries = RetryPolicy()
+    return store
 
 
-def has_copy(node: Device, partition: int, path: ResourcePath, policy_index: int, timeout_seconds: float) -> bool:
-    """Whether a storage server has it. Raises OSError, HTTPException, also for answers that say neither."""
+def put(store: StoreClient, path: ResourcePath, headers: Mapping[str, str] | None = None) -> str:
+    """Create a container or an empty object; what was wrong, "" if nothing."""
+    try:
+        if path.is_object:
+            store.put_object(path.container, path.object, b"")
+        else:
+            store.create_container(path.container, headers)
+    except ClientError as error:
+        return f"{path}: {error.brief}"
+    return ""
+
+
+def has_copy(http: HttpClient, node: Device, partition: int, path: ResourcePath, policy_index: int) -> bool:
+    """Whether a storage server has it. Raises ClientError, also for responses that say neither."""
     headers = {Backend.POLICY_INDEX: str(policy_index)} if path.is_object else {}
-    target = f"/{node.device}/{partition}{path.quoted}"
-    status, _ = _request(node.ip, node.port, "HEAD", target, headers, timeout_seconds)
-    if status not in (200, 204, 404):
-        raise http.client.HTTPException(f"it answered {status}")
-    return status != 404
-
-
-def _request(
-    host: str,
-    port: int,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    timeout_seconds: float,
-    body: bytes = b"",
-) -> tuple[int, dict[str, str]]:
-    with closing(http.client.HTTPConnection(host, port, timeout=timeout_seconds)) as link:
-        link.request(method, target, body, dict(headers))
-        response = link.getresponse()
-        response.read()
-        return response.status, {name.lower(): value for name, value in response.getheaders()}
+    server, target = ServerAddress(node.ip, node.port), f"/{node.device}/{partition}{path.quoted}"
+    with http.request(server, "HEAD", target, headers=headers, accept={404}) as response:
+        return response.status != 404
 
 
 class Sample(Struct, frozen=True):
@@ -236,14 +206,14 @@ def populate(context: Context, /, quiet: bool, **given: Any) -> None:
     """Put containers and objects into a share of the partitions. The exit status is 1 when one failed."""
     settings = DispersionOptions(**given)
     cluster = settings.open_cluster()
-    session = log_in(settings.auth, settings.user, settings.key, settings.timeout)
+    store = log_in(settings)
     wrong = []
-    for sample in samples(settings, cluster, session.account):
+    for sample in samples(settings, cluster, store.account):
         if sample.policy is not None:
-            container = objects_container(session.account, sample.policy)
-            wrong.append(session.put(container, {Client.STORAGE_POLICY: sample.policy.name}))
+            container = objects_container(store.account, sample.policy)
+            wrong.append(put(store, container, {Client.STORAGE_POLICY: sample.policy.name}))
         with ThreadPoolExecutor(settings.concurrency) as pool, progress(sample.title, len(sample.paths), quiet) as step:
-            for reason in pool.map(lambda path: session.put(path, {}, b""), sample.paths.values()):
+            for reason in pool.map(lambda path: put(store, path), sample.paths.values()):
                 wrong.append(reason)
                 step(1)
         click.echo(f"{sample.title}: {len(sample.paths)} of {sample.ring.partition_count} partitions")
@@ -270,9 +240,9 @@ def report(context: Context, /, as_json: bool, quiet: bool, **given: Any) -> Non
     """Ask the storage servers for their copies. The exit status is 1 when one is missing or cannot be asked for."""
     settings = DispersionOptions(**given)
     cluster = settings.open_cluster()
-    session = log_in(settings.auth, settings.user, settings.key, settings.timeout)
+    store = log_in(settings)
     results = {}
-    for sample in samples(settings, cluster, session.account):
+    for sample in samples(settings, cluster, store.account):
         results[sample.title] = _look(sample, settings, quiet)
     if as_json:
         echo_json({title: _data(found) for title, found in results.items()})
@@ -296,13 +266,14 @@ def report(context: Context, /, as_json: bool, quiet: bool, **given: Any) -> Non
 def _look(sample: Sample, settings: DispersionOptions, quiet: bool) -> DispersionFindings:
     findings = DispersionFindings(missing_copies=Counter(), failures=[])
     index = 0 if sample.policy is None else sample.policy.index
+    http = HttpClient.with_limits(settings.timeout)
 
     def ask(place: tuple[int, ResourcePath, Device]) -> tuple[int, bool, str]:
         partition, path, node = place
         try:
-            return partition, has_copy(node, partition, path, index, settings.timeout), ""
-        except (OSError, http.client.HTTPException) as error:
-            return partition, False, f"{node.address}/{node.device}: {reason_of(error)}"
+            return partition, has_copy(http, node, partition, path, index), ""
+        except ClientError as error:
+            return partition, False, f"{node.address}/{node.device}: {error.brief}"
 
     places = [(number, path, node) for number, path in sample.paths.items() for node in sample.ring.primaries(number)]
     missing: Counter[int] = Counter()

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from objstore.client.connections import ServerAddress
+from objstore.client.errors import ClientError
+from objstore.client.requests import HttpClient
 from objstore.config.units import Address
 from objstore.devices import Device
-from objstore.errors import reason_of
 
 AT_A_TIME: Final = 64
-ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
-REASON_CHARACTERS: Final = 200
 
 
 class ReconServer(Struct, frozen=True, order=True):
@@ -61,24 +59,18 @@ def servers_of(kind: str, devices: Iterable[Device], region: int | None, zone: i
 
 
 def ask_all(servers: Sequence[ReconServer], page: str, timeout_seconds: float) -> list[ReconAnswer]:
-    """GET /recon/PAGE of all; the answers in the order of the servers."""
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return list(pool.map(lambda server: _ask(server, page, timeout_seconds), servers))
+    """GET /recon/PAGE of all, once each; the answers in the order of the servers."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool, HttpClient.with_limits(timeout_seconds) as http:
+        return list(pool.map(lambda server: _ask(http, server, page), servers))
 
 
-def _ask(server: ReconServer, page: str, timeout_seconds: float) -> ReconAnswer:
+def _ask(http: HttpClient, server: ReconServer, page: str) -> ReconAnswer:
     asked = time.time()
     try:
-        with closing(http.client.HTTPConnection(server.host, server.port, timeout=timeout_seconds)) as link:
-            link.request("GET", f"/recon/{page}")
-            response = link.getresponse()
-            content = response.read(ANSWER_BYTES_MAX)
-    except (OSError, http.client.HTTPException) as error:
-        return ReconAnswer(server, failure=reason_of(error))
-    if response.status != 200:
-        reason = content.decode("utf-8", "replace").strip()[:REASON_CHARACTERS]
-        return ReconAnswer(server, failure=f"{response.status} {reason}")
-    try:
+        with http.request(ServerAddress(server.host, server.port), "GET", f"/recon/{page}") as response:
+            content = response.read()
         return ReconAnswer(server, msgspec.json.decode(content), asked=asked, answered=time.time())
+    except ClientError as error:
+        return ReconAnswer(server, failure=error.brief)
     except msgspec.DecodeError:
         return ReconAnswer(server, failure="its answer is not understood")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
+from objstore.client.connections import ServerAddress
+from objstore.client.errors import ClientError
+from objstore.client.requests import HttpClient, RequestBody
 from objstore.cluster import Cluster
 from objstore.config.units import Address
-from objstore.errors import StoreError, reason_of
+from objstore.errors import StoreError
 from objstore.http.signing import Signer
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import read_ring
@@ -28,7 +29,6 @@ from objstore.tools.output import progress, quiet_option
 from objstore.tools.units import TIMEOUT
 
 AT_A_TIME: Final = 16
-REASON_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ def servers_of(rings: Iterable[RingToPublish]) -> list[Address]:
 
 @dataclass(frozen=True)
 class Pusher:
-    """Sends signed requests; `timeout_seconds` is for each step of each."""
+    """Sends signed requests, each once: an operator who repeats the command does no harm."""
 
     signer: Signer
-    timeout_seconds: float
+    http: HttpClient
 
     def stage(self, server: Address, ring: RingToPublish) -> int | None:
         """Let a server keep a ring without using it; the version it uses now. Raises ServerRefused."""
@@ -99,21 +99,12 @@ class Pusher:
 
     def _send(self, server: Address, method: str, path: str, body: bytes) -> dict[str, Any]:
         headers = self.signer.headers(method, path, hashlib.sha256(body).hexdigest())
+        where = ServerAddress(server.host, server.port)
         try:
-            with closing(http.client.HTTPConnection(server.host, server.port, timeout=self.timeout_seconds)) as link:
-                try:
-                    link.request(method, path, body, headers)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # it may have refused before it had read everything: its answer says why
-                answer = link.getresponse()
-                text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerRefused(server, reason_of(error)) from error
-        if answer.status not in (200, 201):
-            reason = text.decode("utf-8", "replace").strip()[:REASON_CHARACTERS]
-            raise ServerRefused(server, f"{answer.status} {reason}")
-        try:
-            parsed: dict[str, Any] = json.loads(text)
+            with self.http.request(where, method, path, headers=headers, body=RequestBody(body)) as response:
+                parsed: dict[str, Any] = json.loads(response.read())
+        except ClientError as error:
+            raise ServerRefused(server, error.brief) from error
         except ValueError as error:
             raise ServerRefused(server, "its answer is not understood") from error
         return parsed
@@ -181,7 +172,7 @@ def publish(
         raise click.UsageError("two of the rings have the same name")
     signer = Signer(Cluster.load(cluster).hasher.derived_key(KEY_PURPOSE), WallClock())
     servers = [server for server in dict.fromkeys([*servers_of(opened), *to]) if server not in without]
-    pusher = Pusher(signer, timeout)
+    pusher = Pusher(signer, HttpClient.with_limits(timeout))
     _stage(pusher, servers, opened, older, quiet)
     with progress("activating", len(servers), quiet) as advance:
         failures = everywhere(servers, lambda server: pusher.activate(server, opened), advance)
