@@ -77,8 +77,9 @@ def test_refusals_are_errors_of_their_kind(store: Store, library: StoreClient, c
         library.delete_container(container)
     with pytest.raises(ConditionFailed):
         library.put_object(container, "o", b"y", headers={"If-None-Match": "*"})
-    with pytest.raises(Unauthorized):
-        client_of(store, "test:tester", "wrong").account_headers()
+    wrong = client_of(store, "test:tester", "wrong")
+    with wrong.http, pytest.raises(Unauthorized):
+        wrong.account_headers()
     stranger = client_of(store, "test:tester3", "testing3")
     with stranger.http, pytest.raises(Forbidden):
         stranger.read_object(container, "o")
