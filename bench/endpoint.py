@@ -12,7 +12,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Final
 
-from objstore.client.connections import ClientResponse, ConnectionPool, Timeouts
+from objstore.client.connections import ClientResponse, KeptConnections, Timeouts
 from objstore.client.requests import HttpClient
 from objstore.client.store import StoreClient
 
@@ -48,7 +48,7 @@ class Endpoint:
             given = store.log_in()
         self.server, self.account, self.token = given.server, given.path, given.text
         self.host = given.server.host
-        self._pool = ConnectionPool(Timeouts(SILENCE_SECONDS, SILENCE_SECONDS))
+        self._pool = KeptConnections(Timeouts(SILENCE_SECONDS, SILENCE_SECONDS))
 
     def wrk(
         self,

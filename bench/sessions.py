@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from objstore.client.connections import ClientResponse, ConnectionPool, ServerAddress, Timeouts
+from objstore.client.connections import ClientResponse, KeptConnections, ServerAddress, Timeouts
 from objstore.client.errors import ServerUnreachable
 
 ANSWER_SECONDS: Final = 60.0
@@ -67,7 +67,7 @@ class LoadSession:
         self.server = server
         self._account = account
         self._token = token
-        self._pool = ConnectionPool(Timeouts(ANSWER_SECONDS, ANSWER_SECONDS))
+        self._pool = KeptConnections(Timeouts(ANSWER_SECONDS, ANSWER_SECONDS))
 
     def request(
         self,

@@ -59,7 +59,7 @@ class ClientResponse:
     `headers` are by name in lower case. As a context manager it gives up what was not read.
     """
 
-    def __init__(self, pool: ConnectionPool, connection: http.client.HTTPConnection, server: ServerAddress) -> None:
+    def __init__(self, pool: KeptConnections, connection: http.client.HTTPConnection, server: ServerAddress) -> None:
         self._pool, self._connection, self._server = pool, connection, server
         self._response = connection.getresponse()
         self.status = self._response.status
@@ -129,7 +129,7 @@ class ClientResponse:
 
 
 @dataclass
-class ConnectionPool:
+class KeptConnections:
     """Connections to any number of servers, kept between requests. Threads may share it."""
 
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 from objstore.client.connections import (
     CHUNK_BYTES,
     ClientResponse,
-    ConnectionPool,
+    KeptConnections,
     NotConnected,
     ServerAddress,
     Timeouts,
@@ -113,14 +113,14 @@ class HttpClient:
     """Sends requests and repeats those that may be repeated; its end closes its connections. Threads may share it."""
 
     retries: RetryPolicy = field(default_factory=RetryPolicy)
-    pool: ConnectionPool = field(default_factory=ConnectionPool)
+    pool: KeptConnections = field(default_factory=KeptConnections)
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
 
     @classmethod
     def with_limits(cls, timeout_seconds: float, retries: RetryPolicy = ONCE) -> HttpClient:
         """One that waits so long for a connection, and so long for each piece of a response."""
-        return cls(retries, ConnectionPool(Timeouts(timeout_seconds, timeout_seconds)))
+        return cls(retries, KeptConnections(Timeouts(timeout_seconds, timeout_seconds)))
 
     def __enter__(self) -> HttpClient:
         return self

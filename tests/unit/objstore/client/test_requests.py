@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from objstore.client.connections import ConnectionPool, ServerAddress, Timeouts
+from objstore.client.connections import KeptConnections, ServerAddress, Timeouts
 from objstore.client.errors import (
     BodyCutShort,
     ConditionFailed,
@@ -33,7 +33,7 @@ class Pauses(list[float]):
 
 def client(pauses: Pauses | None = None, attempts: int = 4, silence_seconds: float = 20.0) -> HttpClient:
     slept = Pauses() if pauses is None else pauses
-    pool = ConnectionPool(Timeouts(5.0, silence_seconds))
+    pool = KeptConnections(Timeouts(5.0, silence_seconds))
     return closed_later(HttpClient(RetryPolicy(attempts, 1.0, 20.0), pool, slept, lambda: 0.5))
 
 
