@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, BinaryIO, Final
 
 from objstore.client.connections import (
@@ -115,7 +115,7 @@ class HttpClient:
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     pool: KeptConnections = field(default_factory=KeptConnections)
     sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = random.random
+    chance: Callable[[], float] = field(default_factory=lambda: Random().random)
 
     @classmethod
     def with_limits(cls, timeout_seconds: float, retries: RetryPolicy = ONCE) -> HttpClient:

@@ -48,6 +48,9 @@ OS_PURE: Final = frozenset(
 )
 # The files outside objstore/system that touch it, and why they do so themselves.
 TOUCHED: Final = {
+    "objstore/client/connections.py": ({"network", "threads"}, "the sockets of the client, which threads share"),
+    "objstore/client/requests.py": ({"time"}, "pauses between attempts; callers can hand in a pause of their own"),
+    "objstore/client/store.py": ({"time", "threads"}, "tokens end, and threads share them; the clock can be replaced"),
     "objstore/config/loading.py": ({"disk"}, "reads configuration, before anything runs"),
     "objstore/config/units.py": ({"processes"}, "workers = auto is one for each processor"),
     "objstore/daemon.py": ({"processes"}, "a daemon that is a process of its own ends on signals"),
