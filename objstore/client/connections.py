@@ -1,6 +1,6 @@
 """Kept-alive connections to servers, and one request over one of them. Blocks the thread that calls.
 
-It stands on the standard library's http.client: docs/decisions/0013-client-library.md says why.
+It stands on the standard library's http.client: docs/decisions/0014-client-library.md says why.
 """
 
 from __future__ import annotations
