@@ -10,7 +10,8 @@ name, such as "1234567890.12345.data" (see `versions`): a value that devices com
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from importlib import import_module
+from typing import ClassVar, Final, Protocol
 
 from msgspec import Struct
 
@@ -264,6 +265,8 @@ class StorageEngine:
 EngineFactory = Callable[[Runtime, int], OpenDevice]
 
 _factories: dict[str, EngineFactory] = {}
+# The engines that come with the program; importing one registers it.
+BUILT_IN: Final = {"file": "objstore.object.file_engine"}
 
 
 def register_engine(name: str, factory: EngineFactory) -> None:
@@ -273,4 +276,6 @@ def register_engine(name: str, factory: EngineFactory) -> None:
 
 def make_engine(name: str, runtime: Runtime, keep_cache_size: int) -> StorageEngine:
     """Bodies longer than `keep_cache_size` bytes do not stay in the page cache. Raises KeyError on unknown names."""
+    if name not in _factories:
+        import_module(BUILT_IN[name])
     return StorageEngine(_factories[name](runtime, keep_cache_size))

@@ -11,7 +11,6 @@ from typing import Final
 
 from msgspec import Struct
 
-import objstore.object.file_engine  # noqa: F401  # registers itself
 from objstore.config.object import RelinkerConfig
 from objstore.daemon import Step
 from objstore.db.reports import PassReport

@@ -4,7 +4,6 @@ import errno
 from collections.abc import Callable
 from typing import Final
 
-import objstore.object.file_engine  # noqa: F401  # registers itself
 from objstore.cluster import Cluster
 from objstore.config.object import ObjectConfig
 from objstore.devices import Device
