@@ -130,7 +130,7 @@ class Service:
         self,
         make: MakeApps,
         runtime: Runtime,
-        options: ServerOptions,
+        options: Callable[[], ServerOptions],
         listener: socket.socket,
         metrics: MetricsConfig,
         jobs: Sequence[Job] = (),
@@ -142,7 +142,8 @@ class Service:
         """
         self._make = make
         self._runtime = runtime
-        self._options = options
+        self._make_options = options
+        self._options = options()
         self._listener = listener
         self._metrics_listener = None if metrics.bind is None else open_socket(metrics.bind)
         self._jobs = jobs
@@ -168,7 +169,7 @@ class Service:
         log.info("stopped")
 
     def _reload(self) -> None:
-        self._apps = self._make()
+        self._apps, self._options = self._make(), self._make_options()
         self._runtime.log.info("configuration reloaded")
 
     def _ended(self, process: int, expected: bool) -> None:
@@ -275,10 +276,14 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
         fresh = load(path, kind)
         return make(fresh, Cluster.load(fresh.cluster), runtime)
 
+    def options_again() -> ServerOptions:
+        """TLS certificates are renewed while a service runs."""
+        fresh = load(path, kind)
+        return options_of(fresh.server, Cluster.load(fresh.cluster).limits)
+
     listener = open_socket(config.server.bind)
     replication = None if config.replication.bind is None else open_socket(config.replication.bind)
-    options = options_of(config.server, cluster.limits)
-    service = Service(make_again, runtime, options, listener, config.metrics, replication_listener=replication)
+    service = Service(make_again, runtime, options_again, listener, config.metrics, replication_listener=replication)
     service.run(config.server.workers, config.server.drain_timeout)
 
 

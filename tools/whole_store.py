@@ -56,7 +56,7 @@ class WholeStore:
         cluster = Cluster.load(folder.cluster_file)
         options = options_of(config.server, cluster.limits)
         self._service = Service(
-            self.make_apps, self._runtime, options, listener, config.metrics, self._daemons(cluster)
+            self.make_apps, self._runtime, lambda: options, listener, config.metrics, self._daemons(cluster)
         )
 
     def run(self, workers: int) -> None:
