@@ -119,6 +119,13 @@ def _unchanged(
     return UnchangedPasses(worker, config.interval, context.runtime.clock)
 
 
+def _engine(config: ObjectConfig, context: DaemonContext) -> StorageEngine:
+    import objstore.object.file_engine  # noqa: F401  # registers itself
+    from objstore.object.engine import make_engine
+
+    return make_engine(config.storage.engine, context.runtime, 0)
+
+
 def make_object_auditors(config: ObjectConfig, context: DaemonContext, engine: StorageEngine) -> list[Job]:
     """The daemons that look for damage: one that reads everything, and a quick one. Raises UnknownWatcher."""
     from objstore.object.auditor import ObjectAuditor
@@ -145,20 +152,18 @@ def make_relinker(
     config: ObjectConfig, context: DaemonContext, engine: StorageEngine | None = None, choice: Choice | None = None
 ) -> ObjectRelinker:
     """What gives objects their places when a part power is increased: the daemon, or with a `choice` the command."""
-    from objstore.object.engine import make_engine
     from objstore.object.relinker import ObjectRelinker
 
-    chosen_engine = engine or make_engine(config.storage.engine, context.runtime, 0)
+    chosen_engine = engine or _engine(config, context)
     return ObjectRelinker(config.relinker, context, chosen_engine, choice)
 
 
 def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Job]:
     """All daemons of an object server."""
     from objstore.object.container_updates.updater import Updater
-    from objstore.object.engine import make_engine
     from objstore.object.replication.replicator import ObjectReplicator
 
-    engine = make_engine(config.storage.engine, context.runtime, 0)
+    engine = _engine(config, context)
     replicator = ObjectReplicator(config.replicator, context, engine)
     relinker = make_relinker(config, context, engine)
     return [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,3 +95,13 @@ def test_every_metric_is_documented_and_no_other(node: Node) -> None:
     former = {exported(family, FORMER_NAMES[family.name]) for family in kept if family.name in FORMER_NAMES}
     assert len(former) == len(FORMER_NAMES), "a metric that has a former name is gone"
     assert set(documented("| former name | name |")) == former
+
+
+def test_daemons_alone_find_the_storage_engine(tmp_path: Path) -> None:
+    script = (
+        "from types import SimpleNamespace as Of; from objstore.config.object import ObjectConfig;"
+        "from objstore.runtime import Runtime; from objstore.logs import get_logger; from objstore.tools import assembly;"
+        "print(type(assembly._engine(ObjectConfig(), Of(runtime=Runtime(get_logger('x'))))).__name__)"
+    )
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == "StorageEngine"
