@@ -100,7 +100,8 @@ def test_every_metric_is_documented_and_no_other(node: Node) -> None:
 def test_daemons_alone_find_the_storage_engine(tmp_path: Path) -> None:
     script = (
         "from types import SimpleNamespace as Of; from objstore.config.object import ObjectConfig;"
-        "from objstore.runtime import Runtime; from objstore.logs import get_logger; from objstore.tools import assembly;"
+        "from objstore.runtime import Runtime; from objstore.logs import get_logger;"
+        "from objstore.tools import assembly;"
         "print(type(assembly._engine(ObjectConfig(), Of(runtime=Runtime(get_logger('x'))))).__name__)"
     )
     made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
