@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from objstore.devices import Device
-from objstore.errors import StoreError
 from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
-from objstore.http.transport import BackendBody, BackendRequest, BackendResponse, NodeFailure, Transport
+from objstore.http.transport import BackendBody, BackendRequest, BackendResponse, NodeFailure, ReplicaFailed, Transport
 from objstore.object.replication.messages import (
     ACCOUNT,
     COMPARE_RESPONSES,
@@ -38,24 +35,7 @@ from objstore.object.versions import is_suffix
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 
-NO_DEVICE = 507
 Spend = Callable[[int], None]  # told how many bytes are sent; may wait
-
-
-@dataclass(eq=False)
-class ReplicaFailed(StoreError):
-    """A peer did not do its part; `status` is what it answered, 0 if it did not."""
-
-    message: ClassVar[str] = "{node.address}/{node.device}: {reason}"
-
-    node: Device
-    status: int
-    reason: str
-
-    @property
-    def device_gone(self) -> bool:
-        """Whether the server is there and its device is not, or full."""
-        return self.status == NO_DEVICE
 
 
 class Reply(Struct, frozen=True):

@@ -11,10 +11,10 @@ from objstore.config.object import ReplicatorConfig
 from objstore.db.reports import PassReport
 from objstore.devices import Device
 from objstore.errors import StoreError
-from objstore.http.transport import NodeFailure
+from objstore.http.transport import NodeFailure, ReplicaFailed
 from objstore.object.engine import PartitionDigests, StorageEngine
 from objstore.object.part_power import LocationResolver
-from objstore.object.replication.client import ReplicaFailed, ReplicationClient
+from objstore.object.replication.client import ReplicationClient
 from objstore.object.replication.messages import CompareRequest
 from objstore.object.replication.partition_lock import partition_lock_held
 from objstore.object.replication.partitions import Partition, Synced

@@ -10,12 +10,12 @@ from objstore.cluster import Cluster
 from objstore.db.reports import PassReport
 from objstore.devices import Device
 from objstore.http.errors import HttpError
-from objstore.http.transport import NodeFailure
+from objstore.http.transport import NodeFailure, ReplicaFailed
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import DeviceStorage, Location, ObjectCorrupt
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
-from objstore.object.replication.client import ReplicaFailed, ReplicationClient, Spend
+from objstore.object.replication.client import ReplicationClient, Spend
 from objstore.object.replication.frames import frames
 from objstore.object.replication.messages import FILES_MAX, Names, TransferResult
 from objstore.object.replication.planning import (

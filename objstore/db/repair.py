@@ -18,11 +18,10 @@ from objstore.db.replicator import DatabaseReplicator
 from objstore.db.reports import PassReport
 from objstore.db.schema import Row
 from objstore.db.snapshots import Snapshots
-from objstore.db.syncing import ReplicaFailed
 from objstore.devices import Device
 from objstore.headers import Backend
 from objstore.http.errors import HttpError
-from objstore.http.transport import NodeFailure
+from objstore.http.transport import NodeFailure, ReplicaFailed
 from objstore.system import files
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.threads import HUNG_SECONDS

@@ -26,10 +26,10 @@ from objstore.db.reports import PassReport
 from objstore.db.schema import Row, TableSchema
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary, peek_by_device, read_summary
-from objstore.db.syncing import DatabaseReplicationClient, LocalReplica, ReplicaFailed, Sync, SyncResult
+from objstore.db.syncing import DatabaseReplicationClient, LocalReplica, Sync, SyncResult
 from objstore.devices import Device
 from objstore.direct import RingView
-from objstore.http.transport import Transport
+from objstore.http.transport import ReplicaFailed, Transport
 from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.recon import Recon

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final, Generic
+from typing import Final, Generic
 
 import msgspec
 from msgspec import Struct
@@ -35,10 +34,9 @@ from objstore.db.snapshots import Snapshots
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import Summary
 from objstore.devices import Device
-from objstore.errors import StoreError
 from objstore.headers import Client
 from objstore.http.errors import HttpError
-from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure, Transport
+from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure, ReplicaFailed, Transport
 from objstore.mounts import DeviceFull, DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
@@ -90,22 +88,6 @@ def was_turned_back(mine: Summary, theirs: Summary) -> bool:
 
 
 _HEADERS: Final[Mapping[str, str]] = {Client.CONTENT_TYPE: "application/json"}
-
-
-@dataclass(eq=False)
-class ReplicaFailed(StoreError):
-    """A peer did not do its part; `status` is what it answered, 0 if it did not."""
-
-    message: ClassVar[str] = "{node.address}/{node.device}: {reason}"
-
-    node: Device
-    status: int
-    reason: str
-
-    @property
-    def device_gone(self) -> bool:
-        """Whether the server is there and its device is not."""
-        return self.status == 507
 
 
 class DatabaseReplicationClient(Generic[Row]):

@@ -29,6 +29,22 @@ class NodeFailure(StoreError):
     reason: str
 
 
+@dataclass(eq=False)
+class ReplicaFailed(StoreError):
+    """A peer did not do its part of a replication; `status` is its answer's, 0 if there was none."""
+
+    message: ClassVar[str] = "{node.address}/{node.device}: {reason}"
+
+    node: Device
+    status: int
+    reason: str
+
+    @property
+    def device_gone(self) -> bool:
+        """Whether the server is there and its device is not, or is full."""
+        return self.status == 507
+
+
 class BackendRequest:
     """One request to one storage server. Header values are native strings (Latin-1), as everywhere."""
 

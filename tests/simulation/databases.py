@@ -111,7 +111,7 @@ class SimulatedDatabases:
         return getattr(sqlite3, name)
 
     def connect(self, database: str, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        """See sqlite3.connect."""
+        """Open a database; one on a simulated device fails as the device does."""
         text = str(database)
         file = unquote(text[5:].partition("?")[0]) if text.startswith("file:") else text
         disk = self._calls.disk_of(file)

@@ -156,7 +156,7 @@ class Model:
         return write
 
     def container_candidates(self, name: str) -> list[Write | None]:
-        """See ObjectModel."""
+        """The writes of a container that may stand in the end; None if it may never have been."""
         return self.containers[name].candidates() if name in self.containers else [None]
 
     def seen_on_wire(self, number: int, method: str, path: str, timestamp: str, now: float) -> None:

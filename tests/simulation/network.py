@@ -125,7 +125,7 @@ class SimulatedTransport(Transport):
         exchange.settle(answer)
 
     def _repeat(self, host: Host, request: BackendRequest, body: bytes) -> None:
-        """The same request once more, at some other time."""
+        """Send the request a second time, later."""
         concurrency.sleep(min(self._network.delay() * self._network.random.choice((0.5, 2, 50, 1000)), 3600.0))
         if host.owner is not None:
             self._network.note(host.name, "repeated", request.method, request.path)

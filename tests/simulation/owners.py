@@ -23,7 +23,7 @@ STRIDE: Final = 10_000
 
 
 class Owners:
-    """See `Clients`, whose operations on containers and accounts these are."""
+    """What clients do with containers and accounts: create, empty, list and delete them."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients

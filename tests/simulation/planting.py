@@ -16,7 +16,7 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """That of the function which plants it."""
+        """The name of the function that plants it."""
         return self.plant.__name__
 
 

@@ -31,7 +31,7 @@ from tests.simulation.world import PORTS, World
 
 PROXY_PORT: Final = 8080
 ACCOUNT: Final = "AUTH_sim"
-# That of containers whose names begin so.
+# Containers whose names begin with this prefix belong to this account.
 OTHER_ACCOUNT: Final = "AUTH_other"
 OTHER_PREFIX: Final = "e"
 ACCOUNTS: Final = (ACCOUNT, OTHER_ACCOUNT)
@@ -62,7 +62,7 @@ Config = TypeVar("Config", bound=Struct)
 
 
 def paced(config: Config) -> Config:
-    """The same configuration with the intervals of its daemons as above."""
+    """A configuration whose daemons run at the intervals of INTERVAL_SECONDS."""
     sections = {}
     for name, seconds in INTERVAL_SECONDS.items():
         section = getattr(config, name, None)

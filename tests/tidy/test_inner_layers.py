@@ -64,8 +64,6 @@ FORBIDDEN: Final[dict[str, dict[tuple[str, ...], str]]] = {
         ("objstore.http",): "credentials are values; which header carries them is an API's",
     },
 }
-# Imports that still stand, by who imports and the module: take an entry out with its import, add none.
-STANDING: Final = {}
 
 
 def is_below(module: str, package: str) -> bool:
@@ -83,34 +81,14 @@ def reason_against(path: str, module: str) -> tuple[str, str]:
     return "", ""
 
 
-def wrong_imports() -> list[tuple[str, str, str]]:
-    """The layer, the module and a line that says all of every import against the table."""
-    found = []
-    for path in sources():
-        name = str(path.relative_to(ROOT))
-        for line, module in imported(path):
-            layer, reason = reason_against(name, module)
-            if layer:
-                found.append((layer, module, f"{place(path, line)} imports {module}: {reason}"))
-    return found
-
-
-def is_standing(layer: str, module: str) -> bool:
-    return any(layer == known and is_below(module, package) for known, package in STANDING)
-
-
 def test_no_layer_imports_what_it_must_not_know() -> None:
-    assert [line for layer, module, line in wrong_imports() if not is_standing(layer, module)] == []
-
-
-def test_imports_that_are_gone_are_not_listed() -> None:
-    found = {(layer, module) for layer, module, _ in wrong_imports()}
-    gone = {
-        (layer, package)
-        for layer, package in STANDING
-        if not any(layer == known and is_below(module, package) for known, module in found)
-    }
-    assert gone == set(), "take these out of STANDING"
+    wrong = []
+    for path in sources():
+        for line, module in imported(path):
+            layer, reason = reason_against(str(path.relative_to(ROOT)), module)
+            if layer:
+                wrong.append(f"{place(path, line)} imports {module}: {reason}")
+    assert wrong == []
 
 
 def test_every_layer_of_the_table_is_there() -> None:

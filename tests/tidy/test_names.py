@@ -2,14 +2,8 @@
 
 import ast
 from collections import defaultdict
-from typing import Final
 
 from tests.tidy.repository import ROOT, sources, tree_of
-
-# Names that still stand for more than one thing: take one out when it is renamed, add none.
-STANDING: Final = {
-    "ReplicaFailed",
-}
 
 
 def public_classes(tree: ast.Module) -> list[str]:
@@ -27,9 +21,7 @@ def places() -> dict[str, list[str]]:
 
 
 def test_a_class_name_means_one_thing() -> None:
-    double = {name: files for name, files in places().items() if len(files) > 1}
-    assert {name: files for name, files in double.items() if name not in STANDING} == {}
-    assert STANDING - double.keys() == set(), "these have one meaning now: take them out of STANDING"
+    assert {name: files for name, files in places().items() if len(files) > 1} == {}
 
 
 def test_private_and_inner_classes() -> None:
