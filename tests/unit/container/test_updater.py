@@ -169,7 +169,7 @@ def test_an_account_at_the_other_end(servers: Servers, updater: ContainerUpdater
 def test_figures_from_a_clock_that_was_ahead_are_outdone(servers: Servers, updater: ContainerUpdater) -> None:
     servers.to_account("PUT")
     servers.update_account([ContainerRow("c", at(1), object_count=9, bytes_used=9, stats_timestamp=at(7200))])
-    servers.transport.answering = lambda request, body: dict(
+    servers.transport.headers_of = lambda request, body: dict(
         servers.update_account(decode_container_rows(body)).headers
     )
     servers.to_container("PUT", 1)
@@ -182,13 +182,13 @@ def test_figures_from_a_clock_that_was_ahead_are_outdone(servers: Servers, updat
 
 
 def test_who_is_outdone_again_and_again_comes_back_later(servers: Servers, updater: ContainerUpdater) -> None:
-    servers.transport.answering = lambda request, body: {"X-Backend-Stats-Timestamp": at(9999)}
+    servers.transport.headers_of = lambda request, body: {"X-Backend-Stats-Timestamp": at(9999)}
     servers.to_container("PUT", 1)
     run_once(updater)
     told(servers)
     run_once(updater)
     assert len(told(servers)) == 3 * TELLING_ATTEMPTS
-    servers.transport.answering = lambda request, body: {}
+    servers.transport.headers_of = lambda request, body: {}
     run_once(updater)
     assert len(told(servers)) == 3
 

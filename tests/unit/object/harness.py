@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ from xxhash import xxh3_128_hexdigest
 from objstore.cluster import Cluster
 from objstore.config.object import ObjectConfig
 from objstore.config.units import Reserve
-from objstore.devices import Device
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Response, variable_of
-from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
@@ -26,10 +23,9 @@ from objstore.object.server import ObjectServer
 from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.ring.daemon_context import DaemonContext
-from objstore.rows import ObjectRow, decode_object_rows
 from objstore.runtime import Runtime
 from objstore.system import concurrency
-from objstore.system.clock import Clock
+from tests.doubles import ManualClock, RecordingTransport
 from tests.unit.daemon_context import make_context
 
 NOW = 1_700_000_000.0
@@ -49,48 +45,6 @@ QUEUE = {
 }
 
 
-class StoppedClock(Clock):
-    """Always NOW, unless moved."""
-
-    seconds = NOW
-
-    def now(self) -> float:
-        return self.seconds
-
-
-@dataclass
-class KeptExchange:
-    """Stands for Exchange."""
-
-    node: Device
-    status: int
-
-    def response(self) -> BackendResponse:
-        return BackendResponse(self.status, {}, BytesBody(b""))
-
-
-@dataclass
-class KeepingTransport:
-    """Answers every request with `status`; None means that nobody is there."""
-
-    status: int | None = 202
-    status_of: dict[int, int | None] = field(default_factory=dict)  # by the device's id, where it differs
-    requests: list[tuple[BackendRequest, bytes]] = field(default_factory=list)
-    timeouts: list[float] = field(default_factory=list)
-
-    def start(self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = 1.0) -> KeptExchange:
-        self.requests.append((request, body))
-        self.timeouts.append(timeout_seconds)
-        status = self.status_of.get(request.node.id, self.status)
-        if status is None:
-            raise NodeFailure(request.node, "connect")
-        return KeptExchange(request.node, status)
-
-    @property
-    def rows(self) -> list[ObjectRow]:
-        return [row for _, body in self.requests for row in decode_object_rows(body)]
-
-
 def at(second: int) -> str:
     """A timestamp, seconds after NOW."""
     return f"{int(NOW) + second:010d}.00000"
@@ -102,8 +56,8 @@ class Store:
     def __init__(self, root: Path, limits: Limits | None = None, **storage: object) -> None:
         self.root = root
         (root / "sda").mkdir(exist_ok=True)
-        self.transport = KeepingTransport()
-        self.clock = StoppedClock()
+        self.transport = RecordingTransport()
+        self.clock = ManualClock(running=True)
         self.cluster = Cluster(
             PathHasher("", "s"), Policies([Policy(0, "gold"), Policy(1, "silver", default=True)]), limits or Limits()
         )

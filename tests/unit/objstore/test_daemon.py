@@ -11,6 +11,7 @@ from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.clock import Clock
 from objstore.system.concurrency import Event
+from tests.doubles import ManualClock
 from tests.waiting import elapse_in_hub
 
 
@@ -195,21 +196,12 @@ def test_the_runner_waits_for_a_spread_pass(lines: list[bytes]) -> None:
 LOOKS = 10  # at the surface, until the runner is stopped
 
 
-class HandClock(Clock):
-    """A clock that is set by hand."""
-
-    seconds = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 class Comparing(Scripted):
     """A worker whose passes are one step, over contents that a test changes."""
 
     def __init__(self) -> None:
         super().__init__(*[Step.IDLE] * 100)
-        self.clock = HandClock()
+        self.clock = ManualClock(0.0)
         self.contents: object = "contents"
         self.outside: object = "surface"
         self.looks = 0

@@ -34,8 +34,8 @@ from objstore.proxy.swift.request import Authorize, SwiftRequest
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
-from objstore.system.clock import Clock
 from objstore.system.concurrency import Event
+from tests.doubles import ManualClock
 
 T = TypeVar("T")
 
@@ -216,20 +216,6 @@ class PlainCache:
         self.values.pop(key, None)
 
 
-class StillClock(Clock):
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = NOW
-
-    def now(self) -> float:
-        return self.seconds
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
 def make_ring(prefix: str, port: int, devices: int = 6, replicas: int = 3) -> Ring:
     """One partition; the first devices are its primaries, "a0" "a1" ..."""
     nodes = [
@@ -257,7 +243,7 @@ class Store:
         allow_open_expired: bool = False,
     ) -> None:
         self.transport = FakeTransport()
-        self.clock = StillClock()
+        self.clock = ManualClock(NOW)
         self.cache = PlainCache()
         self.rings = SimpleNamespace(
             account=make_ring("a", 6202),

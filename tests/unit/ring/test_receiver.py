@@ -23,22 +23,10 @@ from objstore.ring.receiver import ACTIVATE_PATH, KEY_PURPOSE, RingReceiver
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
+from tests.doubles import ManualClock
 from tests.unit.ring.factories import make_devices
 
 PUT = "/rings/object.ring.gz"
-
-
-class SetClock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def now(self) -> float:
-        return self.seconds
-
-    def monotonic(self) -> float:
-        return 0.0
 
 
 def ring_content(version: int, seed: int = 1) -> bytes:
@@ -51,7 +39,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.clock = SetClock()
+        self.clock = ManualClock(1_800_000_000.0)
         self.signer = Signer(PathHasher("prefix", "suffix").derived_key(KEY_PURPOSE), self.clock)
         runtime = Runtime(Logger("test", Sink()), clock=self.clock)  # type: ignore[arg-type]
         self.receiver = RingReceiver(str(folder), self.signer, runtime)

@@ -12,18 +12,8 @@ from objstore.ring.builder import build_ring
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.ring.format import write_ring
 from objstore.ring.rings import RingFile, Rings, object_file
+from tests.doubles import ManualClock
 from tests.unit.ring.factories import make_devices
-
-
-class StoppedClock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> float:
-        return self.seconds
 
 
 def write(path: Path, seed: int) -> None:
@@ -31,7 +21,7 @@ def write(path: Path, seed: int) -> None:
 
 
 def test_a_changed_file_is_read_after_the_interval(tmp_path: Path) -> None:
-    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    clock, path = ManualClock(0.0), tmp_path / "object.ring.gz"
     write(path, seed=1)
     follower = RingFile(str(path), clock, check_interval_seconds=15)
     first = follower.ring
@@ -43,7 +33,7 @@ def test_a_changed_file_is_read_after_the_interval(tmp_path: Path) -> None:
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
-    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    clock, path = ManualClock(0.0), tmp_path / "object.ring.gz"
     write(path, seed=1)
     follower = RingFile(str(path), clock)
     first = follower.ring
@@ -53,7 +43,7 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["truncate", "remove"])
 def test_the_last_good_ring_stays_and_the_log_says_so_once(tmp_path: Path, damage: str) -> None:
-    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    clock, path = ManualClock(0.0), tmp_path / "object.ring.gz"
     write(path, seed=1)
     follower = RingFile(str(path), clock, check_interval_seconds=15)
     first = follower.ring
@@ -73,14 +63,14 @@ def test_the_last_good_ring_stays_and_the_log_says_so_once(tmp_path: Path, damag
 def test_rings_by_what_they_place(tmp_path: Path) -> None:
     for seed, name in enumerate(("account.ring.gz", "container.ring.gz", "object.ring.gz", "object-2.ring.gz")):
         write(tmp_path / name, seed)
-    rings = Rings(str(tmp_path), StoppedClock())
+    rings = Rings(str(tmp_path), ManualClock(0.0))
     found = [rings.account, rings.container, rings.object(0), rings.object(2)]
     assert len({str(ring.rows) for ring in found}) == 4
     assert rings.account is found[0]
 
 
 def test_missing_and_bad_rings_name_their_file(tmp_path: Path) -> None:
-    rings = Rings(str(tmp_path), StoppedClock())
+    rings = Rings(str(tmp_path), ManualClock(0.0))
     with pytest.raises(RingMissing, match=r"object-1\.ring\.gz"):
         rings.object(1)
     (tmp_path / object_file(1)).write_bytes(b"nonsense")
@@ -91,7 +81,11 @@ def test_missing_and_bad_rings_name_their_file(tmp_path: Path) -> None:
 
 
 def test_what_is_told_of_rings_is_what_is_in_use(tmp_path: Path) -> None:
-    rings, path, other = Rings(str(tmp_path), StoppedClock()), tmp_path / "object.ring.gz", tmp_path / "account.ring.gz"
+    rings, path, other = (
+        Rings(str(tmp_path), ManualClock(0.0)),
+        tmp_path / "object.ring.gz",
+        tmp_path / "account.ring.gz",
+    )
     write(path, seed=1)
     other.write_bytes(b"nonsense")
     first = path.read_bytes()
@@ -111,7 +105,7 @@ def test_what_is_told_of_rings_is_what_is_in_use(tmp_path: Path) -> None:
 
 
 def test_a_young_ring_knows_what_it_replaced(tmp_path: Path) -> None:
-    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    clock, path = ManualClock(0.0), tmp_path / "object.ring.gz"
     rings = []
     for seed in range(1, 4):
         write(path, seed)
@@ -132,7 +126,7 @@ def test_a_young_ring_knows_what_it_replaced(tmp_path: Path) -> None:
 
 
 def test_the_ring_before_a_restart_is_read_while_it_counts(tmp_path: Path) -> None:
-    clock, path = StoppedClock(), tmp_path / "object.ring.gz"
+    clock, path = ManualClock(0.0), tmp_path / "object.ring.gz"
     clock.seconds = 1_700_000_000.0
     write(Path(f"{path}.previous"), seed=1)
     write(path, seed=2)

@@ -31,8 +31,9 @@ from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
+from tests.doubles import ManualClock
 from tests.unit.daemon_context import NoRecon
-from tests.unit.object.harness import NOW, StoppedClock, at
+from tests.unit.object.harness import NOW, at
 
 PARTITION = 0
 DAY = 86_400
@@ -66,7 +67,7 @@ class Replicas:
     count: int = 4
     replicas: int = 3
     engine: str = "file"
-    clock: StoppedClock = field(default_factory=StoppedClock)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(running=True))
     lines: list[bytes] = field(default_factory=list)
     requests: list[BackendRequest] = field(default_factory=list)
     before_request: Callable[[BackendRequest], None] = lambda _request: None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.units import Reserve
 from objstore.container.server import ContainerServer
-from objstore.devices import Device
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Response, WsgiApplication, variable_of
-from objstore.http.transport import BackendRequest, BackendResponse, BackendUpload, Exchange, NodeFailure, Transport
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
@@ -27,8 +24,7 @@ from objstore.policies import Policies, Policy
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow, ObjectRow, decode_container_rows, encode_rows
 from objstore.runtime import Runtime
-from objstore.system.clock import Clock
-from objstore.system.concurrency import Event
+from tests.doubles import ManualClock, RecordingTransport
 from tests.unit.daemon_context import make_context
 
 NOW = 1_700_000_000
@@ -46,65 +42,6 @@ def at(second: float) -> str:
     return f"{NOW + second:016.5f}"
 
 
-class StoppedClock(Clock):
-    """Moves only when told."""
-
-    seconds = float(NOW)
-    elapsed = 0.0  # more than has really passed: who waits for a lock must come to an end
-
-    def now(self) -> float:
-        return self.seconds
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.elapsed
-
-
-@dataclass
-class KeptExchange(Exchange):
-    """An answer that is there at once."""
-
-    node: Device
-    status: int
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def ready(self) -> bool:
-        return True
-
-    def response(self) -> BackendResponse:
-        return BackendResponse(self.status, self.headers, BytesBody(b""))
-
-    def abandon(self) -> None:
-        raise AssertionError
-
-    def watched(self) -> int | Event[None]:
-        raise AssertionError
-
-
-@dataclass
-class KeepingTransport(Transport):
-    """Answers with `status`, or that of the node's device; None means that nobody is there."""
-
-    status: int | None = 202
-    status_of: dict[str, int | None] = field(default_factory=dict)
-    answering: Callable[[BackendRequest, bytes], dict[str, str]] = lambda request, body: {}
-    requests: list[tuple[BackendRequest, bytes]] = field(default_factory=list)
-
-    def start(self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = 1.0) -> Exchange:
-        self.requests.append((request, body))
-        status = self.status_of.get(request.node.device, self.status)
-        if status is None:
-            raise NodeFailure(request.node, "connect")
-        return KeptExchange(request.node, status, self.answering(request, body))
-
-    def start_upload(self, request: BackendRequest, length: int | None, timeout_seconds: float = 1.0) -> BackendUpload:
-        raise AssertionError
-
-    @property
-    def rows(self) -> list[ContainerRow]:
-        return [row for _, body in self.requests for row in decode_container_rows(body)]
-
-
 class Servers:
     """A container server and an account server with one device, sda."""
 
@@ -112,8 +49,8 @@ class Servers:
         self.root = root
         self.device = root / "sda"
         self.device.mkdir(exist_ok=True)
-        self.transport = KeepingTransport()
-        self.clock = StoppedClock()
+        self.transport = RecordingTransport(decode=decode_container_rows)
+        self.clock = ManualClock(running=True)
         policies = Policies([Policy(0, "gold", default=True), Policy(1, "silver")])
         self.cluster = Cluster(PathHasher("", "s"), policies, Limits())
         self.lines: list[bytes] = []

@@ -42,7 +42,8 @@ from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.rows import ObjectRow, encode_rows
 from objstore.runtime import Runtime
-from tests.unit.objstore.db.harness import NOW, StoppedClock, at
+from tests.doubles import ManualClock
+from tests.unit.objstore.db.harness import NOW, at
 
 POLICIES = Policies([Policy(0, "gold", default=True), Policy(1, "silver")])
 OBJECT_PORT, CONTAINER_PORT, ACCOUNT_PORT = 6200, 6201, 6202
@@ -185,7 +186,7 @@ class Replicas:
 
     def __init__(self, folder: Path, count: int = 4) -> None:
         self.folder = folder
-        self.clock = StoppedClock()
+        self.clock = ManualClock(running=True)
         self.clock.seconds = float(NOW + 100)
         self.cluster = Cluster(PathHasher("", "s"), POLICIES, Limits())
         self.requests: list[BackendRequest] = []

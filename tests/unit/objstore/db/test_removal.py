@@ -18,7 +18,8 @@ from objstore.http.transport import BackendRequest
 from objstore.paths import ResourcePath
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, Task
-from tests.unit.objstore.db.harness import NOW, StoppedClock, row
+from tests.doubles import ManualClock
+from tests.unit.objstore.db.harness import NOW, row
 from tests.unit.objstore.db.replicas import PATH, Replicas, ring_of
 
 OTHER = ResourcePath("a", "other")
@@ -253,7 +254,7 @@ def settle(replicas: Replicas, path: ResourcePath = PATH) -> None:
 
 
 def test_what_one_clock_takes_for_recent_nobody_forgets(replicas: Replicas) -> None:
-    slow = StoppedClock()
+    slow = ManualClock(running=True)
     replicas[3].runtime = replace(replicas[3].runtime, clock=slow)
     for number in (1, 2, 3):
         replicas[number].start()

@@ -10,25 +10,14 @@ import pytest
 
 from objstore.proxy.core.cache import SharedCache
 from objstore.proxy.core.lookup import LocalCache
-from objstore.system.clock import Clock
 from objstore.system.generations import Generations
+from tests.doubles import ManualClock
 
 
 class Value(msgspec.Struct, frozen=True):
     """What is cached here."""
 
     number: int
-
-
-class ManualClock(Clock):
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class FakeMemcached:
@@ -64,7 +53,7 @@ class FakeMemcached:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    return ManualClock()
+    return ManualClock(1000.0)
 
 
 @pytest.fixture(params=["local", "shared"])

@@ -7,7 +7,8 @@ from typing import cast
 
 from objstore.paths import PathHasher, ResourcePath
 from objstore.proxy.core.nodes import NodeSelector, Placement
-from tests.unit.proxy.store import FirstPartition, StillClock, make_ring, refusal
+from tests.doubles import ManualClock
+from tests.unit.proxy.store import FirstPartition, make_ring, refusal
 
 
 def make_place(devices: int = 6) -> Placement:
@@ -15,8 +16,8 @@ def make_place(devices: int = 6) -> Placement:
     return Placement.of(ResourcePath("a", "c", "o"), ring, cast(PathHasher, FirstPartition()))
 
 
-def make_nodes() -> tuple[NodeSelector, StillClock]:
-    clock = StillClock()
+def make_nodes() -> tuple[NodeSelector, ManualClock]:
+    clock = ManualClock()
     return NodeSelector(clock, Random(1), interval_seconds=60.0, limit=3), clock
 
 

@@ -22,7 +22,7 @@ from objstore.proxy.core.info import ABSENT, AccountInfo, ContainerInfo
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.pipeline import Handler, ProxyApplication
 from objstore.proxy.swift.request import SwiftRequest
-from objstore.system.clock import Clock
+from tests.doubles import ManualClock
 
 NOW = 1_700_000_000.0
 USERS = """
@@ -35,20 +35,6 @@ users = [
     {account = "admin", name = "admin", key = "admin", groups = [".admin", ".reseller_admin"]},
 ]
 """
-
-
-class ManualClock(Clock):
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = NOW
-
-    def now(self) -> float:
-        return self.seconds
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class FakeInfo:
@@ -118,7 +104,7 @@ class Proxy:
         auth = {name: getattr(config.auth, name) for name in config.auth.__struct_fields__}
         changed["auth"] = AuthConfig(**{**auth, "users": str(users_file)})
         self.lines: list[str] = []
-        self.clock = ManualClock()
+        self.clock = ManualClock(NOW)
         sink = Sink(write=lambda line: self.lines.append(line.decode()), now=lambda: NOW)
         runtime = SimpleNamespace(
             log=Logger("proxy", sink),

@@ -12,19 +12,10 @@ import pytest
 
 from objstore.tools import main
 from objstore.tools.ring import changes, plan, show
+from tests.doubles import ManualClock
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
-
-
-class StoppedClock:
-    """Time passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = NOW
-
-    def now(self) -> float:
-        return self.seconds
 
 
 @dataclass
@@ -33,7 +24,7 @@ class Shell:
 
     folder: Path
     capture: pytest.CaptureFixture[str]
-    clock: StoppedClock = field(default_factory=StoppedClock)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
     def __call__(self, line: str) -> tuple[int, str, str]:
         """Run `objstore ring LINE`: exit status, output, errors."""

@@ -10,18 +10,9 @@ from pathlib import Path
 import pytest
 
 from objstore.tools import ring_builder
+from tests.doubles import ManualClock
 
 NOW = 1_800_000_000.0
-
-
-class StoppedClock:
-    """Time passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = NOW
-
-    def now(self) -> float:
-        return self.seconds
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class Shell:
     folder: Path
     capture: pytest.CaptureFixture[str]
     patch: pytest.MonkeyPatch
-    clock: StoppedClock = field(default_factory=StoppedClock)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
     def __call__(self, line: str, typed: str = "") -> Answer:
         """Run `objstore-ring-builder LINE`; `typed` is what the operator types."""

@@ -12,7 +12,8 @@ from objstore.config.loading import ConfigError
 from objstore.config.proxy import AuthConfig, ProxyConfig
 from objstore.proxy.auth import passwords
 from objstore.proxy.auth.login_throttle import FAILURES_MAX, REMEMBERED_MAX, WINDOW_SECONDS, LoginThrottle
-from tests.unit.proxy.swift.harness import ManualClock, Proxy
+from tests.doubles import ManualClock
+from tests.unit.proxy.swift.harness import Proxy
 
 TESTER = {"X-Auth-User": "test:tester", "X-Auth-Key": "testing"}
 
