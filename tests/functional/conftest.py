@@ -9,7 +9,15 @@ from uuid import uuid4
 import pytest
 
 from tests.functional.client import Client
+from tests.functional.logwatch import LOGS
 from tests.functional.servers import Cluster, Store
+
+
+@pytest.fixture(autouse=True)
+def no_unhandled_errors() -> Iterator[None]:
+    """Fails a test during which a server has met an error that it did not foresee."""
+    yield
+    assert LOGS.unhandled_errors() == []
 
 
 @pytest.fixture(scope="session")

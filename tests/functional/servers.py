@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+from tests.functional.logwatch import LOGS, tracebacks
 from tests.functional.preloaded import START_SERVERS
 from tests.programs import Outcome, Program
 from tests.waiting import wait_until
@@ -54,6 +55,7 @@ def run_all(commands: Sequence[Sequence[str]], folder: Path | None = None) -> li
     outcomes = _program().call_all(folder or Path.cwd(), commands)
     for words, outcome in zip(commands, outcomes, strict=True):
         assert outcome.status == 0, f"{' '.join(words)}: {outcome.stdout}{outcome.stderr[-3000:]}"
+        assert tracebacks(outcome.stderr) == [], " ".join(words)
     return [outcome.stdout for outcome in outcomes]
 
 
@@ -130,6 +132,7 @@ class Store:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        LOGS.add(self.log_path.parent, self.log_path.name)
         command = objstore("up", "--data", str(self.folder), "--bind", f"{self.host}:{self.port}", *self.options)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -200,6 +203,7 @@ class Cluster:
     def make(self) -> None:
         """Its configuration, rings and empty devices."""
         self.run("make", "--first-port", str(self.first_port))
+        LOGS.add(self.folder, "node*/log/*.log")
 
     def start(self) -> None:
         """Make it and start all nodes."""
