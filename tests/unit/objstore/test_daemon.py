@@ -9,7 +9,6 @@ from objstore.daemon import Job, Runner, Spread, Step, UnchangedPasses, pause_se
 from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
 from objstore.system import concurrency
-from objstore.system.clock import Clock
 from objstore.system.concurrency import Event
 from tests.doubles import ManualClock
 from tests.waiting import elapse_in_hub
