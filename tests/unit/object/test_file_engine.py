@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,13 @@ def test_engines_are_found_by_name(store: Store) -> None:
     assert isinstance(make_engine("file", store.runtime, 0).device(str(store.root / "sda")), FileDevice)
     with pytest.raises(KeyError):
         make_engine("tape", store.runtime, 0)
+
+
+def test_an_engine_is_loaded_when_it_is_asked_for() -> None:
+    """Whoever makes it first, a server or a daemon, need not know its module."""
+    imports = "from objstore.logs import get_logger; from objstore.object.engine import make_engine; "
+    program = imports + "from objstore.runtime import Runtime; make_engine('file', Runtime(get_logger('test')), 0)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
