@@ -15,8 +15,6 @@ from objstore.rows import ContainerRow
 
 
 class AccountAuditor(DatabaseAuditor[ContainerRow]):
-    """Audits the databases of accounts."""
-
     name: str = "account-auditor"
 
     def __init__(self, context: DaemonContext) -> None:
@@ -29,8 +27,6 @@ class AccountAuditor(DatabaseAuditor[ContainerRow]):
 
 
 class AccountReplicator(DatabaseReplicator[ContainerRow]):
-    """Replicates the databases of accounts."""
-
     name: str = "account-replicator"
 
     def __init__(self, config: DatabaseReplicatorConfig, context: DaemonContext) -> None:

@@ -77,7 +77,6 @@ class AccountSchema(TableSchema[ContainerRow]):
         )
 
     def key_of(self, row: ContainerRow) -> Key:
-        """The name alone."""
         return row.name, 0
 
     def merge(self, one: ContainerRow, other: ContainerRow) -> ContainerRow:
@@ -93,11 +92,9 @@ class AccountSchema(TableSchema[ContainerRow]):
         return 1, row.object_count, row.bytes_used
 
     def policy_of(self, row: ContainerRow) -> int:
-        """The policy of the container."""
         return row.policy_index
 
     def values(self, row: ContainerRow) -> Values:
-        """The values of `columns`, in their order."""
         return (
             row.put_timestamp,
             row.delete_timestamp,
@@ -109,7 +106,6 @@ class AccountSchema(TableSchema[ContainerRow]):
         )
 
     def row(self, name: str, deleted: bool, values: Sequence[Any]) -> ContainerRow:
-        """From the values of `columns`."""
         put_timestamp, delete_timestamp, objects, used, policy_index, stats_timestamp, _ = values
         return ContainerRow(name, put_timestamp, delete_timestamp, objects, used, policy_index, stats_timestamp)
 

@@ -87,7 +87,6 @@ def put_and_delete_4k(session: BenchSession) -> None:
 
 
 def get_4k(session: BenchSession) -> None:
-    """Small reads."""
     session.fill("/g-", 4096, READ_KEYS)
     session.measure("get-4k", "req/s", lambda _: session.load("GET", "/g-", keys=str(READ_KEYS)))
 
@@ -99,7 +98,6 @@ def head(session: BenchSession) -> None:
 
 
 def put_64k(session: BenchSession) -> None:
-    """Writes of 64 KiB."""
     session.measure("put-64k", "req/s", lambda turn: session.load("PUT", f"/q{turn}-", keys="new", size=65536))
 
 

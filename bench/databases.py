@@ -91,7 +91,6 @@ def run_pass(node: Node, daemon: str) -> str:
 
 
 def main() -> None:
-    """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--count", type=int, default=10_000)

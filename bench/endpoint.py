@@ -134,7 +134,6 @@ class ProcessTree:
         return cls(found)
 
     def process_ids(self) -> list[int]:
-        """All of them now."""
         found: list[int] = []
         waiting = list(self.roots)
         while waiting:

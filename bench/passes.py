@@ -74,11 +74,9 @@ class Store(ABC):
         """What runs one pass of a daemon, such as "object-replicator", without any limit of its speed."""
 
     def endpoint(self) -> Endpoint:
-        """As a client."""
         return Endpoint(self.auth_url, "test:tester", "testing")
 
     def run(self, daemon: str) -> Cost:
-        """One pass."""
         command = self.command(daemon)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.perf_counter()
@@ -90,8 +88,6 @@ class Store(ABC):
 
 
 class Ours(Store):
-    """A cluster of one node."""
-
     def __init__(self, directory: Path) -> None:
         """Stops its daemons."""
         self._directory = directory.resolve()
@@ -107,16 +103,13 @@ class Ours(Store):
 
     @property
     def ring(self) -> Path:
-        """See Store."""
         return self._node / "rings/object.ring.gz"
 
     @property
     def hasher(self) -> PathHasher:
-        """See Store."""
         return Cluster.load(str(self._directory / "objstore.toml")).hasher
 
     def command(self, daemon: str) -> Sequence[str]:
-        """See Store."""
         server, _, name = daemon.partition("-")
         path = self._node / f"{daemon}.toml"
         limits = {
@@ -139,16 +132,13 @@ class Peer(Store):
 
     @property
     def ring(self) -> Path:
-        """See Store."""
         return self._home / "etc/object.ring.gz"
 
     @property
     def hasher(self) -> PathHasher:
-        """See Store."""
         return PathHasher(PEER_SECRET, PEER_SECRET)
 
     def command(self, daemon: str) -> Sequence[str]:
-        """See Store."""
         options: Mapping[str, Mapping[str, int]] = {
             "object-replicator": {"concurrency": 1, "run_pause": 0},
             "object-auditor": {
@@ -194,7 +184,6 @@ def lay_out(store: Store, count: int) -> Iterator[Path]:
 
 
 def replicate(store: Store, count: int, _mebibytes: int) -> None:
-    """Object replication."""
     for device in sorted(store.devices.iterdir()):
         shutil.rmtree(device / "objects", ignore_errors=True)
     stamp = f"{time.time() - 86_400:.5f}"
@@ -220,7 +209,6 @@ def audit(store: Store, _count: int, mebibytes: int) -> None:
 
 
 def databases(store: Store, count: int, _mebibytes: int) -> None:
-    """Container replication."""
     endpoint, prefix = store.endpoint(), f"/databases-{time.time():.0f}"
     for number in range(count):
         endpoint.request("PUT", f"{prefix}-{number:06}")
@@ -229,7 +217,6 @@ def databases(store: Store, count: int, _mebibytes: int) -> None:
 
 
 def main() -> None:
-    """See the module."""
     passes = {"replicate": replicate, "audit": audit, "databases": databases}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=sorted(passes))

@@ -25,13 +25,11 @@ class ExpectedContent:
 
     @property
     def content(self) -> bytes:
-        """All of it."""
         block = hashlib.sha256(self.seed.encode()).digest() * 32
         return (block * (self.size // len(block) + 1))[: self.size]
 
     @cached_property
     def etag(self) -> str:
-        """The MD5."""
         return hashlib.md5(self.content, usedforsecurity=False).hexdigest()
 
 
@@ -86,7 +84,6 @@ class LoadSession:
             return LoadAnswer(response.status, response.headers, read(response))
 
     def close(self) -> None:
-        """Close the connection."""
         self._pool.close()
 
 

@@ -44,7 +44,6 @@ class LoadWorker:
         self._turn = 0
 
     def run(self, ended: threading.Event) -> None:
-        """Until told to stop."""
         while not ended.is_set():
             self._turn += 1
             action = self._random.choices(

@@ -26,8 +26,6 @@ from objstore.rows import ObjectRow, encode_rows
 
 
 class ContainerAuditor(DatabaseAuditor[ObjectRow]):
-    """Audits the databases of containers."""
-
     name: str = "container-auditor"
 
     def __init__(self, context: DaemonContext) -> None:
@@ -46,8 +44,6 @@ ROWS_PER_REQUEST: Final = 500
 
 
 class ContainerReplicator(DatabaseReplicator[ObjectRow]):
-    """Replicates the databases of containers."""
-
     name: str = "container-replicator"
 
     def __init__(self, config: DatabaseReplicatorConfig, context: DaemonContext) -> None:

@@ -54,19 +54,16 @@ class Misplaced(Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """The name of its entry."""
         incarnation = self.incarnation
         where = f"{self.policy_index}:{incarnation.deleted_at}:{incarnation.created_at}:{incarnation.policy_index}"
         return f"{where}:{_KINDS[self.deleted]}:{self.written.internal}:{self.path}"
 
     @property
     def queue(self) -> ResourcePath:
-        """The container that holds its entry."""
         return ResourcePath(ACCOUNT, str(int(self.timestamp.seconds) // DIVISOR * DIVISOR))
 
     @property
     def row(self) -> ObjectRow:
-        """Its entry in the queue."""
         moment = self.timestamp.internal
         return ObjectRow(self.name, moment, 0, _CONTENT_TYPE, moment, meta_timestamp=self.queued_at.internal)
 

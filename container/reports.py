@@ -61,7 +61,6 @@ def report_of(status: Status, totals: Mapping[int, Sequence[int]]) -> ContainerR
 
 
 def last_report(connection: sqlite3.Connection) -> ContainerReport:
-    """Read the last report."""
     return ContainerReport(
         *connection.execute(
             "SELECT put_timestamp, delete_timestamp, object_count, bytes_used, policy_index FROM report"

@@ -131,7 +131,6 @@ class ContainerSchema(TableSchema[ObjectRow]):
         )
 
     def row(self, name: str, deleted: bool, values: Sequence[Any]) -> ObjectRow:
-        """From the values of `columns`."""
         policy_index, timestamp, typed_at, meta_at, size, content_type, etag, listed_size, _ = values
         if listed_size is not None:
             content_type = f"{content_type}{_LISTED_SIZE}{listed_size}"

@@ -108,7 +108,6 @@ class ContainerServer(DatabaseServer[ObjectRow]):
         return Response(204 if existed else 404)
 
     def create_on_demand(self, request: Request, location: ResourceLocation) -> bool:
-        """The containers of internal accounts."""
         if not self.cluster.limits.is_internal_account(location.path.account):
             return False
         timestamp = self.runtime.clock.timestamp().internal

@@ -83,7 +83,6 @@ class ObjectRelinker:
         return f"devices {devices}, partitions {partitions}, files {counts}"
 
     def step(self) -> Step:
-        """See Worker."""
         if self._works is None:
             self._report.begin()
             self._all = list(self._begin())

@@ -51,7 +51,6 @@ class DeviceWork:
 
     @property
     def done(self) -> int:
-        """How many partitions."""
         return len(self._done)
 
     def advance(self) -> bool:

@@ -83,7 +83,6 @@ class ObjectServer(WsgiServer):
         self._log = runtime.log
 
     def handle(self, request: Request) -> Response:
-        """See WsgiServer."""
         verb = VERBS.get(request.method)
         if verb is None and request.method != METHOD:
             raise HttpError(405, headers={"Allow": ALLOW})
@@ -100,5 +99,4 @@ class ObjectServer(WsgiServer):
             raise HttpError(507, f"The device failed: {error.strerror}") from error
 
     def report(self, request: Request, error: Exception) -> None:
-        """See WsgiServer."""
         self._log.exception("request failed", method=request.method, path=request.path, error=repr(error))

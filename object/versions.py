@@ -115,7 +115,6 @@ def meta_name(timestamp: str, type_timestamp: str = "") -> str:
 
 
 def tombstone_name(timestamp: str) -> str:
-    """Name of a tombstone."""
     return timestamp + ".ts"
 
 

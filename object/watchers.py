@@ -86,7 +86,6 @@ class DarkData:
         self._counts: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Count anew."""
         self._counts.clear()
 
     def see_object(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:

@@ -103,7 +103,6 @@ class UnchangedPasses:
         return is_same and self._unchanged > 0 and not is_due
 
     def ended(self) -> None:
-        """A pass has ended."""
         contents = self._worker.contents
         is_same, self._contents = contents is not None and contents == self._contents, contents
         self._unchanged = self._unchanged + 1 if is_same else 0

@@ -49,7 +49,6 @@ class StatsD:
         self._socket.connect(address)
 
     def close(self) -> None:
-        """Send no more."""
         self._socket.close()
 
     def send(self, name: str, labels: tuple[str, ...], value: str) -> None:
@@ -95,7 +94,6 @@ class _Series:
         return self._numbers.setdefault(labels, [0.0] * self.numbers_of_series)
 
     def forget(self) -> None:
-        """Begin at zero."""
         self._numbers.clear()
 
     def family(self) -> Family:

@@ -60,7 +60,6 @@ class ResourcePath(Struct, frozen=True, order=True, gc=False):
 
     @property
     def account_path(self) -> "ResourcePath":
-        """The account this path lies in."""
         return ResourcePath(self.account)
 
     @property
@@ -71,7 +70,6 @@ class ResourcePath(Struct, frozen=True, order=True, gc=False):
         return ResourcePath(self.account, self.container)
 
     def with_object(self, name: str) -> "ResourcePath":
-        """An object of the same container."""
         return ResourcePath(self.account, self.container, name)
 
 
@@ -87,7 +85,6 @@ class PathHasher:
         self._suffix = suffix.encode()
 
     def digest(self, path: ResourcePath) -> bytes:
-        """16 bytes."""
         return md5(self._prefix + str(path).encode() + self._suffix, usedforsecurity=False).digest()
 
     def hexdigest(self, path: ResourcePath) -> str:

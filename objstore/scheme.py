@@ -91,7 +91,6 @@ class WholeReplicas:
         return quorum_size(places)
 
     def read_count(self, places: int) -> int:
-        """One."""
         return 1
 
     def encoder(self, places: int) -> Encoder:
@@ -99,7 +98,6 @@ class WholeReplicas:
         return _ReplicaEncoder(places)
 
     def piece_size(self, size: int) -> int:
-        """The object's size."""
         return size
 
     def decode(self, bodies: Sequence[BodyT]) -> BodyT:
@@ -107,11 +105,9 @@ class WholeReplicas:
         return bodies[0]
 
     def rebuild_sources(self, missing: int, held: Collection[int]) -> Sequence[int]:
-        """Any one other place."""
         return [place for place in held if place != missing][:1]
 
     def rebuild(self, missing: int, pieces: Mapping[int, Iterable[Piece]]) -> Iterator[Piece]:
-        """A copy."""
         return iter(next(iter(pieces.values())))
 
 

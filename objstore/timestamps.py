@@ -80,7 +80,6 @@ class Timestamp(Struct, frozen=True, order=True, gc=False):
 
     @property
     def seconds(self) -> float:
-        """Seconds since the epoch."""
         return self.ticks / TICKS_PER_SECOND
 
     @property

@@ -208,7 +208,6 @@ class Matcher:
         return np.concatenate(pairs_left), np.concatenate(pairs_right)
 
     def anyhow(self, givers: Ints, takers: Ints) -> tuple[Ints, Ints]:
-        """Pair at random."""
         count = min(len(givers), len(takers))
         return self._random.permutation(len(givers))[:count], self._random.permutation(len(takers))[:count]
 

@@ -33,7 +33,6 @@ def build_ring(devices: Sequence[Device], part_power: int, replicas: float, seed
 
 
 def ring_of(layout: Layout, devices: Iterable[Device], version: int, next_part_power: int | None = None) -> Ring:
-    """The ring of a layout."""
     rows = []
     for row in layout.rows():
         typecode = "H" if row.itemsize == 2 else "I"
@@ -154,7 +153,6 @@ class RingBuilder:
 
     @property
     def remaining(self) -> list[Device]:
-        """The devices that are not removed."""
         return [device for device_id, device in self.devices.items() if device_id not in self.removed]
 
     @property
@@ -189,7 +187,6 @@ class RingBuilder:
         return min(plans, key=lambda plan: (plan.after.dispersion, plan.after.balance, plan.moved_count))
 
     def adopt(self, plan: RebalancePlan, now_seconds: float) -> None:
-        """Do what was planned."""
         if self.moved_at is None:
             self.moved_at = np.zeros(self.settings.partition_count, np.uint32)
         self.moved_at[plan.moved.any(axis=0)] = math.floor(now_seconds)
@@ -200,7 +197,6 @@ class RingBuilder:
         self.version += 1
 
     def rebalance(self, seed: int, now_seconds: float) -> RebalancePlan:
-        """plan() and adopt()."""
         plan = self.plan(seed, now_seconds)
         self.adopt(plan, now_seconds)
         return plan

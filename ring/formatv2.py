@@ -158,7 +158,6 @@ class _Writer:
         self._index[name] = [compressed_start, start, self._compressed_length, self._length, CHECKSUM, digest]
 
     def finish(self) -> bytes:
-        """The whole file, with the index and the tail."""
         compressed_start, start = self._blob(json.dumps(self._index, sort_keys=True).encode("ascii"))
         self._flush()
         for place in (start, compressed_start):

@@ -181,7 +181,6 @@ class Ring:
         return 1 << self.part_power
 
     def device(self, device_id: int) -> Device | None:
-        """The device with this id, None if there is none."""
         return self._by_id[device_id] if 0 <= device_id < len(self._by_id) else None
 
     def partition_of(self, digest: bytes) -> int:

@@ -236,7 +236,7 @@ def quotas(tiers: Tiers, shares: list[Share], held: Ints, spare: int = 0) -> Int
 
 
 def _rounded(tiers: Tiers, shares: list[Share], held: Ints, spare: int, relieve: bool) -> Ints:
-    """See quotas(); `relieve` crowded places."""
+    """Whole numbers for the shares, as `quotas` promises; `relieve` crowded places."""
     goal = np.array([round(sum(share.partitions * float(share.target.sum()) for share in shares))])
     caps = [structural_caps(tiers, share.replicas) for share in shares]
     exact_by_level = [

@@ -51,7 +51,6 @@ class Tiers:
 
     @property
     def limited(self) -> bool:
-        """Whether any device has a limit."""
         return bool((self.limits < NO_LIMIT).any())
 
     def node_count(self, level: int) -> int:

@@ -21,7 +21,6 @@ class LazyGroup(click.Group):
         self._where = where
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands."""
         return sorted(self._where)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

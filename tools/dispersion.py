@@ -64,7 +64,6 @@ class DispersionOptions(Struct, frozen=True):
 
 
 def settings_options(command: Command) -> Command:
-    """All of them."""
     for decorate in (
         click.option("--objects/--no-objects", default=True, show_default=True, help="Objects of each policy."),
         click.option("--containers/--no-containers", default=True, show_default=True, help="Containers."),

@@ -67,7 +67,6 @@ def cluster_text(policies: Iterable[Policy]) -> str:
 
 
 def users_text(users: Iterable[User]) -> str:
-    """A users.toml."""
     lines = ["# Who may ask for a token. Groups: .admin of the account, .reseller_admin of all accounts."]
     for user in users:
         groups = ", ".join(quoted(group) for group in user.groups)

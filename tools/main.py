@@ -49,7 +49,6 @@ def objstore() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command of `objstore`."""
     run(objstore, "objstore", arguments)
 
 

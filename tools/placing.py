@@ -47,7 +47,6 @@ class ReplicaPlaces(Struct, frozen=True):
     also_in: tuple[int, ...] = ()
 
     def data(self) -> dict[str, Any]:
-        """For JSON."""
         shown = [
             {
                 "handoff": place.handoff,

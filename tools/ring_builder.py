@@ -50,7 +50,6 @@ class BuilderGroup(LazyGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand."""
         if args[0] not in SUBCOMMANDS:
             ctx.fail(f"unknown command: {args[0]!r}; {NAME} --help lists them all")
         return super().resolve_command(ctx, args)

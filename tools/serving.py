@@ -115,11 +115,10 @@ class BackgroundWork:
         self._runner = Runner(jobs, runtime)
 
     def serve(self) -> None:
-        """See Server."""
         self._runner.run()
 
     def drain(self, seconds: float) -> None:
-        """See Server; steps are short, so that the runner's own patience is enough."""
+        """Steps are short, so that the runner's own patience is enough."""
         self._runner.stop()
 
 
@@ -298,17 +297,14 @@ def _look_at_rings(ring_dir: str, cluster: Cluster, runtime: Runtime) -> None:
 
 
 def run_object_daemons(path: Path, only: Sequence[str], once: bool) -> None:
-    """See run_daemons."""
     _run_daemons("object", load(path, ObjectConfig), assembly.make_object_daemons, only, once)
 
 
 def run_container_daemons(path: Path, only: Sequence[str], once: bool) -> None:
-    """See run_daemons."""
     _run_daemons("container", load(path, ContainerConfig), assembly.make_container_daemons, only, once)
 
 
 def run_account_daemons(path: Path, only: Sequence[str], once: bool) -> None:
-    """See run_daemons."""
     _run_daemons("account", load(path, AccountConfig), assembly.make_account_daemons, only, once)
 
 

@@ -87,7 +87,6 @@ class Disk:
         return files.remove_empty_directory(path)
 
     def open(self, path: str) -> OpenFile:
-        """For reading."""
         return OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def open_directory(self, path: str) -> OpenFile:
@@ -114,15 +113,12 @@ class Disk:
         return OpenFile(os.open(path, flags, files.FILE_MODE), path)
 
     def size(self, file: OpenFile) -> int:
-        """In bytes."""
         return os.fstat(file.descriptor).st_size
 
     def attribute(self, file: OpenFile) -> bytes | None:
-        """The metadata attribute, None if there is none."""
         return xattrs.get(file.descriptor, ATTRIBUTE)
 
     def set_attribute(self, file: OpenFile, value: bytes) -> None:
-        """Replace the metadata attribute."""
         xattrs.set(file.descriptor, ATTRIBUTE, value)
 
     def read(self, file: OpenFile, length: int, offset: int) -> bytes:

@@ -89,7 +89,6 @@ class FileDevice:
         self._ahead = NextPartitionLinker(disk, self._dirty, log, count_unlinked)
 
     def look(self, location: Location) -> ObjectVersions:
-        """See DeviceStorage."""
         if not location.others:
             return resolve_versions(self._disk.names(hash_directory(self._disk.path, location)))
         own, *others = hash_directories(self._disk.path, location)
@@ -97,7 +96,6 @@ class FileDevice:
         return resolve_versions({name for directory in (*others, own, *others) for name in self._disk.names(directory)})
 
     def open(self, location: Location, current: ObjectVersions | None = None) -> FileObject | Missing:
-        """See DeviceStorage."""
         for _ in range(OPEN_ATTEMPTS):
             if current is None:
                 current = self.look(location)
@@ -184,7 +182,6 @@ class FileDevice:
         return decode_trailer(kind, decoded, content), decoded.length
 
     def create(self, location: Location, current: ObjectVersions, length: int | None) -> FileUpload:
-        """See DeviceStorage."""
         return FileUpload(self._disk, self._new(location, current), length)
 
     def _new(self, location: Location, current: ObjectVersions) -> NewFile:
@@ -193,7 +190,6 @@ class FileDevice:
     def write_tombstone(
         self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
     ) -> PendingCommit:
-        """See DeviceStorage."""
         try:
             new = self._new(location, current)
             self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
@@ -207,7 +203,6 @@ class FileDevice:
             return converted
 
     def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingName:
-        """See DeviceStorage."""
         new = self._new(location, current)
         encoded = encode(posted, 0)
         if encoded.trailer:
@@ -217,7 +212,6 @@ class FileDevice:
         return new.publish(meta_name(posted.timestamp, posted.content_type_timestamp))
 
     def partitions(self, policy: Policy) -> list[str]:
-        """See DeviceStorage."""
         return self._inventory.partitions(f"{self.path}/{policy.data_dir}")
 
     def digests(
@@ -228,32 +222,26 @@ class FileDevice:
         reclaim_before: str,
         part_power: int | None = None,
     ) -> PartitionDigests:
-        """See DeviceStorage."""
         record = digests_record(self.path, policy, partition)
         directory = f"{self.path}/{policy.data_dir}/{partition}"
         return self._inventory.digests(directory, record, now, reclaim_before, part_power)
 
     def suffixes(self, policy: Policy, partition: str) -> list[str]:
-        """See DeviceStorage."""
         return self._inventory.suffixes(f"{self.path}/{policy.data_dir}/{partition}")
 
     def objects(
         self, policy: Policy, partition: str, suffix: str, part_power: int | None = None
     ) -> dict[str, ObjectVersions]:
-        """See DeviceStorage."""
         return self._inventory.objects(f"{self.path}/{policy.data_dir}/{partition}", suffix, part_power)
 
     def link(self, policy: Policy, source: str, target: str, digest: str, names: Iterable[str]) -> list[str]:
-        """See DeviceStorage."""
         top = f"{self.path}/{policy.data_dir}"
         return self._inventory.link(f"{top}/{source}", f"{top}/{target}", digest, names)
 
     def remove(self, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
-        """See DeviceStorage."""
         self._inventory.remove(f"{self.path}/{policy.data_dir}/{partition}", digest, names)
 
     def make_durable(self, policy: Policy, partition: str) -> None:
-        """See DeviceStorage."""
         directory = f"{self.path}/{policy.data_dir}/{partition}"
         snapshot = self._dirty.snapshot(self._dirty.below(self.path))
         try:
@@ -264,7 +252,6 @@ class FileDevice:
         self._dirty.mark_durable(snapshot)
 
     def export(self, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
-        """See DeviceStorage."""
         file_name = parse_name(name)
         location = Location(policy, partition, digest, "")
         directory = hash_directory(self._disk.path, location)
@@ -294,7 +281,6 @@ class FileDevice:
     def verify(
         self, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
     ) -> AnyMetadata | None:
-        """See DeviceStorage."""
         location = Location(policy, partition, digest, "")
         path = f"{hash_directory(self._disk.path, location)}/{name}"
         verify = partial(Scrub(self._disk, self._metadata, policy.scheme).verify, path, parse_name(name), spend)
@@ -304,7 +290,6 @@ class FileDevice:
             return None
 
     def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:
-        """See DeviceStorage."""
         directory = f"{self.path}/{policy.data_dir}/{partition}/{suffix}"
         strays = [name for name in self._disk.names(directory) if not is_hash_of(suffix, name)]
         for name in strays:
@@ -315,12 +300,10 @@ class FileDevice:
         return len(strays)
 
     def forget_uploads(self, policy: Policy, before: float) -> int:
-        """See DeviceStorage."""
         directory = f"{self.path}/{policy.tmp_dir}"
         return self._disk.remove_older(directory, before)
 
     def quarantine(self, location: Location, reason: str) -> None:
-        """See DeviceStorage."""
         for directory in hash_directories(self._disk.path, location):
             went = self._disk.move_aside(directory, quarantine_directory(self._disk.path, location))
             if went:
@@ -334,4 +317,4 @@ class FileDevice:
         return ObjectCorrupt(location.name, reason)
 
     def close(self) -> None:
-        """See DeviceStorage. Files that are being read or written stay open until that has ended."""
+        """Files that are being read or written stay open until that has ended."""

@@ -23,8 +23,6 @@ Quarantine = Callable[[str], ObjectCorrupt]
 
 
 class FileObject:
-    """See StoredObject."""
-
     __slots__ = ("_disk", "_file", "_keep_cached", "_quarantine_if_current", "info")
 
     def __init__(self, disk: Disk, file: OpenFile, info: ObjectInfo, keep_cached: bool, quarantine: Quarantine) -> None:
@@ -36,7 +34,6 @@ class FileObject:
         self.info = info
 
     def read(self) -> bytes:
-        """See StoredObject."""
         data = self.info.data
         body = self._disk.read(self._file, data.size, 0)
         self.close()
@@ -45,7 +42,6 @@ class FileObject:
         return body
 
     def stream(self, start: int, stop: int) -> FileBody:
-        """See StoredObject."""
         data = self.info.data
         whole = start == 0 and stop == data.size
         if stop - start >= READ_AHEAD_BYTES_MIN:
@@ -57,7 +53,6 @@ class FileObject:
         return self._quarantine_if_current(reason)
 
     def close(self) -> None:
-        """See StoredObject."""
         if not self._keep_cached and self._file.descriptor >= 0:
             self._disk.drop_cached(self._file)
         self._file.close()
@@ -96,5 +91,4 @@ class FileBody:
         _buffers.give(buffer)
 
     def close(self) -> None:
-        """Close the object."""
         self._object.close()

@@ -64,7 +64,6 @@ class PendingName:
         self._standing = current
 
     def make_durable(self) -> None:
-        """See PendingCommit."""
         above, ahead = self._dirty.above(hash_directory(self._disk.path, self._location)), self._ahead
         snapshot = self._dirty.snapshot((*above, *self._dirty.above(ahead)) if ahead else above)
         self._disk.flush_names(self._directory, [*snapshot, ahead] if ahead else snapshot)
@@ -154,7 +153,6 @@ class FileUpload:
             disk.preallocate(new.file, length)
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """See ObjectUpload."""
         assert self._new is not None
         self._writing = True
         self._disk.write(self._new.file, chunk, self.size, self._hasher)
@@ -163,11 +161,9 @@ class FileUpload:
 
     @property
     def checksum(self) -> str:
-        """See ObjectUpload."""
         return self._hasher.hexdigest()
 
     def commit(self, metadata: ObjectMetadata) -> PendingName:
-        """See ObjectUpload."""
         new, self._new = self._new, None
         assert new is not None
         encoded = encode(metadata, self.size)
@@ -181,7 +177,6 @@ class FileUpload:
         return new.publish(data_name(metadata.timestamp))
 
     def abort(self) -> None:
-        """See ObjectUpload."""
         # A write that was broken off may go on in its thread: then the file goes with the last reference to it.
         if self._new is not None and not self._writing:
             self._new.file.close()
@@ -204,7 +199,6 @@ class ConvertedFile:
         self._tombstone = tombstone
 
     def make_durable(self) -> None:
-        """See PendingCommit. Who still reads the body that is deleted finds it cut off."""
         self._pending_commit.make_durable()
         # It is a tombstone already: a newer write may have removed it, and who reads it knows what it was.
         with suppress(OSError):

@@ -39,8 +39,6 @@ Spend = Callable[[int], None]  # told how many bytes are sent; may wait
 
 
 class Reply(Struct, frozen=True):
-    """A good answer."""
-
     headers: dict[str, str]
     content: bytes
 

@@ -133,7 +133,6 @@ class FrameBody:
             yield from pieces
 
     def close(self) -> None:
-        """Send no more."""
         close = getattr(self._frames, "close", None)
         if close is not None:
             close()

@@ -92,7 +92,6 @@ class Partition:
 
     @property
     def number(self) -> int:
-        """The partition."""
         return int(self.place.partition)
 
     @property

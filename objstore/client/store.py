@@ -38,7 +38,6 @@ class ClientToken:
 
     @property
     def account(self) -> str:
-        """The account's name."""
         return unquote(self.path.rpartition("/")[2])
 
 
@@ -80,7 +79,6 @@ class StoreClient:
 
     @property
     def account(self) -> str:
-        """The account's name."""
         return self.log_in().account
 
     def request(
@@ -140,7 +138,6 @@ class StoreClient:
         self._done("PUT", container, headers=headers)
 
     def update_container(self, container: str, headers: Headers) -> None:
-        """Change metadata."""
         self._done("POST", container, headers=headers)
 
     def container_headers(self, container: str) -> dict[str, str]:
@@ -175,7 +172,6 @@ class StoreClient:
         return self._done("HEAD", container, name, headers=headers)
 
     def update_object(self, container: str, name: str, headers: Headers) -> None:
-        """Replace the metadata."""
         self._done("POST", container, name, headers=headers)
 
     def copy_object(

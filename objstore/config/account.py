@@ -31,8 +31,6 @@ class ReaperConfig(Struct, frozen=True):
 
 
 class AccountConfig(Struct, frozen=True):
-    """The whole file."""
-
     cluster: str = "/etc/objstore/objstore.toml"
     ring_dir: str = "/etc/objstore"
     server: AccountServerConfig = AccountServerConfig()

@@ -19,8 +19,6 @@ class HashConfig(Struct, frozen=True):
 
 
 class ClusterConfig(Struct, frozen=True):
-    """The whole file."""
-
     hash: HashConfig
     policies: tuple[Policy, ...] = (Policy(0, "Policy-0", default=True),)
     limits: Limits = Limits()

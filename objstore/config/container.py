@@ -49,8 +49,6 @@ class ReconcilerConfig(Struct, frozen=True):
 
 
 class ContainerConfig(Struct, frozen=True):
-    """The whole file."""
-
     cluster: str = "/etc/objstore/objstore.toml"
     ring_dir: str = "/etc/objstore"
     server: ContainerServerConfig = ContainerServerConfig()

@@ -68,8 +68,6 @@ class SlowConfig(Struct, frozen=True):
 
 
 class DriveAuditConfig(Struct, frozen=True):
-    """The whole file."""
-
     devices: DevicesAuditConfig = DevicesAuditConfig()
     kernel: KernelConfig = KernelConfig()
     smart: SmartConfig = SmartConfig()

@@ -135,8 +135,6 @@ class ExpirerConfig(Struct, frozen=True):
 
 
 class ObjectConfig(Struct, frozen=True):
-    """The whole file."""
-
     cluster: str = "/etc/objstore/objstore.toml"
     ring_dir: str = "/etc/objstore"
     server: ObjectServerConfig = ObjectServerConfig()

@@ -62,16 +62,12 @@ class CacheConfig(Struct, frozen=True):
 
 
 class ProxyBackendConfig(BackendConfig, frozen=True):
-    """[backend] of a proxy."""
-
     post_quorum_timeout: Seconds = 0.5
     error_suppression_interval: Seconds = 60.0
     error_suppression_limit: Count = 10
 
 
 class ProxyLogConfig(LogConfig, frozen=True):
-    """[log] of a proxy."""
-
     reveal_sensitive_prefix: Count = 16
 
 
@@ -100,8 +96,6 @@ class NameCheckConfig(Struct, frozen=True):
 
 
 class ProxyConfig(Struct, frozen=True):
-    """The whole file."""
-
     cluster: str = "/etc/objstore/objstore.toml"
     ring_dir: str = "/etc/objstore"
     transaction_suffix: str = ""

@@ -30,8 +30,6 @@ class ServerConfig(Struct, frozen=True):
 
 
 class ProxyServerConfig(ServerConfig, frozen=True):
-    """[server] of a proxy."""
-
     bind: Bind = Address("0.0.0.0", 8080)
 
     def __post_init__(self) -> None:
@@ -51,20 +49,14 @@ class StorageServerConfig(ServerConfig, frozen=True):
 
 
 class ObjectServerConfig(StorageServerConfig, frozen=True):
-    """[server] of an object server."""
-
     bind: Bind = Address("127.0.0.1", 6200)
 
 
 class ContainerServerConfig(StorageServerConfig, frozen=True):
-    """[server] of a container server."""
-
     bind: Bind = Address("127.0.0.1", 6201)
 
 
 class AccountServerConfig(StorageServerConfig, frozen=True):
-    """[server] of an account server."""
-
     bind: Bind = Address("127.0.0.1", 6202)
 
 

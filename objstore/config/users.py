@@ -18,8 +18,6 @@ class User(Struct, frozen=True):
 
 
 class UsersConfig(Struct, frozen=True):
-    """The whole file."""
-
     users: tuple[User, ...] = ()
 
     def __post_init__(self) -> None:

@@ -27,8 +27,6 @@ SOUND: Final = "ok"
 
 
 class Audit(Generic[Row]):
-    """Checks databases of one kind."""
-
     def __init__(self, schema: TableSchema[Row], cluster: Cluster) -> None:
         self._schema = schema
         self._hasher = cluster.hasher

@@ -51,7 +51,6 @@ class Info(Struct, frozen=True, gc=False):
 
     @property
     def row_count(self) -> int:
-        """How many live rows there are."""
         return self.total(0)
 
 
@@ -64,17 +63,14 @@ def read_status(connection: sqlite3.Connection) -> Status:
 
 
 def read_totals(connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
-    """Read the totals, by policy."""
     return {policy: tuple(figures) for policy, *figures in connection.execute("SELECT * FROM policy_stat")}
 
 
 def read_metadata(connection: sqlite3.Connection) -> dict[str, str]:
-    """Read the metadata, without removed items."""
     return dict(connection.execute("SELECT name, value FROM metadata WHERE value != ''").fetchall())
 
 
 def read_info(connection: sqlite3.Connection) -> Info:
-    """Read status, totals and metadata."""
     status = read_status(connection)
     items = connection.execute("SELECT name, value, timestamp FROM metadata").fetchall()
     modified = max((timestamp for _, _, timestamp in items), default="")

@@ -37,7 +37,6 @@ class DatabaseLocation(Struct, frozen=True, gc=False):
 
     @property
     def file(self) -> str:
-        """The database itself."""
         return f"{self.directory}/{self.hash}.db"
 
     @property

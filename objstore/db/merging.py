@@ -132,8 +132,6 @@ class Merger(Generic[Row]):
 
 
 class BatchReader(Generic[Row]):
-    """Reads batches to be sent."""
-
     def __init__(self, schema: TableSchema[Row]) -> None:
         self._schema = schema
         self._columns = ", ".join(("name", "deleted", "sequence", *schema.columns))

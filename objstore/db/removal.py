@@ -60,8 +60,6 @@ def same_as(before: Summary) -> Unchanged:
 
 
 class Remover:
-    """Removes databases of one kind."""
-
     def __init__(self, store: AnyStore, runtime: Runtime) -> None:
         self._store = store
         self._runtime = runtime

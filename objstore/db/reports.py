@@ -29,14 +29,12 @@ class PassReport:
         self._reported = 0.0
 
     def begin(self) -> None:
-        """A pass begins."""
         self._counts.clear()
         self._started, self._began = self._clock.now(), self._clock.monotonic()
         self._reported = self._began
         self._recon.report(self._daemon, started=self._started)
 
     def count(self, outcome: str, times: int = 1) -> None:
-        """Something was done."""
         if times:
             self._counts[outcome] += times
             self._metrics.add(outcome, amount=times)
@@ -70,7 +68,6 @@ class PassReport:
         )
 
     def end(self) -> None:
-        """The pass is over."""
         self._recon.report(
             self._daemon,
             started=self._started,

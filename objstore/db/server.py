@@ -156,7 +156,6 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         """The database's totals, or its existence, have just changed."""
 
     def handle(self, request: Request) -> Response:
-        """See WsgiServer."""
         verb = self._verbs.get(request.method)
         try:
             if verb is not None:
@@ -180,7 +179,6 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         return self.store.locate(*split_path(request, self.cluster.limits, self.path_parts, self.schema.kind))
 
     def report(self, request: Request, error: Exception) -> None:
-        """See WsgiServer."""
         self.runtime.log.exception("request failed", method=request.method, path=request.path, error=repr(error))
 
     def head(self, _request: Request, location: ResourceLocation) -> Response:
@@ -212,7 +210,6 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         return Response(204)
 
     def update(self, request: Request, location: ResourceLocation) -> Response:
-        """Merge rows."""
         rows = self._rows_of(request)
         try:
             changed = self._updates.merge(location, rows)
@@ -234,7 +231,6 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         return self.store.create(location, status, items_at(metadata, timestamp))
 
     def totals_of(self, connection: sqlite3.Connection) -> Totals:
-        """How it stands, inside a transaction."""
         totals = Totals(read_status(connection), read_totals(connection), False)
         gone = self.schema.is_gone(totals.status, totals.row_count)
         return Totals(totals.status, totals.figures, gone)

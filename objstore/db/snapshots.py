@@ -49,7 +49,6 @@ class SnapshotBody:
             yield chunk
 
     def close(self) -> None:
-        """Remove it."""
         self.file.close()
 
 

@@ -178,7 +178,6 @@ class LocalReplica(Struct, frozen=True):
 
     @property
     def peers(self) -> tuple[Device, ...]:
-        """The other primaries."""
         return tuple(node for node in self.primaries if node != self.mine)
 
 

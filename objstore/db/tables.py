@@ -66,7 +66,6 @@ WRITE_AHEAD_LOG: Final = b"\x02\x02"
 
 
 def tables_of(schema: TableSchema[Row]) -> str:
-    """The SQL that makes the tables."""
     columns = "".join(f"    {name} {declaration},\n" for name, declaration in schema.columns.items())
     key = ", ".join(("deleted", "name", *schema.key))
     totals = ",\n".join(f"    {name} INTEGER NOT NULL" for name in schema.totals)

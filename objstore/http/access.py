@@ -36,7 +36,6 @@ class RequestMetrics:
         self._received = metrics.counter(f"{service}_received_bytes", "Bytes of bodies announced by clients", kinds)
 
     def count(self, environ: Environ, method: str, status: str, seconds: float, sent: int, *kind: str) -> None:
-        """One request."""
         if method not in METHODS:
             method = "other"
         self._requests.add(*kind, method, status)
@@ -83,7 +82,6 @@ class Observed:
         self._monotonic = runtime.clock.monotonic
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """One request."""
         monotonic, writes = self._monotonic, self._writes
         begun = answered = monotonic()
         status = ""

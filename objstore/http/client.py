@@ -159,7 +159,6 @@ class HttpExchange(Exchange):
             return True
 
     def watched(self) -> int | Event[None]:
-        """The socket."""
         return self._connection.descriptor
 
     def response(self) -> BackendResponse:

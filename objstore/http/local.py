@@ -197,7 +197,6 @@ class LocalExchange(Exchange):
         self.task: concurrency.Task[None] | None = None
 
     def run(self, application: WsgiApplication, environ: Environ) -> None:
-        """Call the application and keep its answer."""
         status, headers = 0, {}
 
         def start_response(line: str, pairs: list[tuple[str, str]], exc_info: Any = None) -> None:
@@ -235,11 +234,9 @@ class LocalExchange(Exchange):
 
     @property
     def ready(self) -> bool:
-        """Whether the application has returned."""
         return self._answer is not None
 
     def watched(self) -> int | Event[None]:
-        """The end of the call."""
         return self._done
 
     def response(self) -> BackendResponse:

@@ -115,7 +115,6 @@ class Request:
 
     @property
     def body(self) -> BodyReader:
-        """The body, to be read once."""
         return self.environ["wsgi.input"]  # type: ignore[no-any-return]
 
     @property

@@ -51,7 +51,6 @@ class Operations(WsgiServer):
         self._log = log
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """One request."""
         if self._application is not None and _first_segment(environ) not in self._routes:
             return self._application(environ, start_response)
         return super().__call__(environ, start_response)
@@ -78,7 +77,6 @@ class ReplicationGuard:
         self._routes = frozenset(routes)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """One request."""
         if environ["REQUEST_METHOD"] in REPLICATION_METHODS or _first_segment(environ) in self._routes:
             return error_response(HttpError(403, "Ask on the replication address"))(environ, start_response)
         return self._application(environ, start_response)
@@ -126,7 +124,6 @@ class HealthChecked:
         self._disable_path = disable_path
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """One request."""
         if environ["PATH_INFO"] == HEALTHCHECK:
             return health(self._disable_path)(environ, start_response)
         return self._application(environ, start_response)
@@ -141,7 +138,6 @@ class MetricsPage:
         self._runtime = runtime
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """One request."""
         if environ["PATH_INFO"] != METRICS:
             response = Response(404, {Client.CONTENT_TYPE: "text/plain"}, b"Only /metrics is here\n")
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):

@@ -73,7 +73,6 @@ class ConnectionPool:
             idle.pop(0).close()
 
     def close(self) -> None:
-        """Close the idle connections."""
         for idle in self._idle.values():
             while idle:
                 idle.pop().close()

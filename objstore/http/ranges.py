@@ -33,7 +33,6 @@ class ByteRange(Struct, frozen=True, gc=False):
 
     @property
     def length(self) -> int:
-        """In bytes."""
         return self.last - self.first + 1
 
     def content_range(self, size: int) -> str:

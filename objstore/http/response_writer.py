@@ -111,7 +111,6 @@ class ResponseWriter:
         return text.encode("latin-1"), chunked
 
     def send_body(self, result: Iterable[bytes | memoryview]) -> None:
-        """Send head and body."""
         if self._head is None:
             # A generator begins, and so calls start_response, when its first chunk is asked for (PEP 3333).
             chunks = iter(result)

@@ -167,7 +167,6 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Close at once."""
         if self._descriptor >= 0:
             concurrency.unregister(self._descriptor)
             self._descriptor = -1
@@ -253,7 +252,6 @@ class TlsConnection(Connection):
                 self._wait_writable(timeout_seconds)
 
     def receive(self, size: int, timeout_seconds: float) -> bytes:
-        """As Connection does."""
         if self._buffer:
             part, self._buffer = self._buffer[:size], self._buffer[size:]
             return part
@@ -264,7 +262,6 @@ class TlsConnection(Connection):
         return received
 
     def receive_into(self, buffer: memoryview, timeout_seconds: float) -> int:
-        """As Connection does."""
         filled = 0
         while filled < len(buffer):
             part = self.receive(len(buffer) - filled, timeout_seconds)
@@ -275,7 +272,6 @@ class TlsConnection(Connection):
         return filled
 
     def send(self, content: bytes | memoryview, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
-        """As Connection does."""
         rest = memoryview(content)
         while rest:
             try:
@@ -284,6 +280,6 @@ class TlsConnection(Connection):
                 raise self.left() from None
 
     def send_parts(self, parts: Sequence[bytes | memoryview], timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
-        """As Connection does, one TLS record after the other."""
+        """One TLS record after the other."""
         for part in parts:
             self.send(part, timeout_seconds)

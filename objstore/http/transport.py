@@ -114,7 +114,6 @@ class BackendResponse:
             self.body.close()
 
     def close(self) -> None:
-        """Let go of the body."""
         self.body.close()
 
 

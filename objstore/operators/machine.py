@@ -12,8 +12,6 @@ _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 class Mount(Struct, frozen=True):
-    """A mounted filesystem."""
-
     device: str
     path: str
     kind: str

@@ -171,7 +171,6 @@ def updater(server: str, report: Report) -> Report:
 
 
 def expirer(server: str, report: Report) -> Report:
-    """The last pass of the expirer."""
     # A pass that expired nothing counts nothing; before the first pass there is no report.
     expired = report.get("counts", {}).get("deleted", 0) if "pass_seconds" in report else None
     return {"object_expiration_pass": report.get("pass_seconds"), "expired_last_pass": expired, "report": report}

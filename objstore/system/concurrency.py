@@ -244,7 +244,6 @@ class Event(Generic[T]):
         self._waiters.append(waiter)
 
     def remove_waiter(self, waiter: Waiter) -> None:
-        """Forget `waiter`, if it is still known."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
 
@@ -276,7 +275,6 @@ class Task(Generic[T]):
 
     @property
     def dead(self) -> bool:
-        """Whether it has ended."""
         return self.done.is_set
 
     def wait(self, timeout_seconds: float | None = None) -> T:

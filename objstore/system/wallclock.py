@@ -6,8 +6,5 @@ import time
 
 
 class WallClock:
-    """Real time."""
-
     def now(self) -> float:
-        """Seconds since the epoch."""
         return time.time()

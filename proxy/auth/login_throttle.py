@@ -29,7 +29,6 @@ class LoginThrottle:
         return left if count >= FAILURES_MAX and left > 0 else 0.0
 
     def failed(self, address: str, user: str) -> None:
-        """Another wrong key."""
         who, now = (address, user), self._clock.monotonic()
         count, until = self._failures.pop(who, (0, 0.0))
         self._failures[who] = (1, now + WINDOW_SECONDS) if until <= now else (count + 1, until)

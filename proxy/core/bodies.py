@@ -58,7 +58,6 @@ class Source:
         return answer.status <= codes.SUCCESS_MAX and identity(answer) == self._identity
 
     def failed(self, failure: NodeFailure) -> None:
-        """A node broke off."""
         self._reader.nodes.record_failure(failure.node)
 
     def _fits(self, response: BackendResponse, wanted: ByteRange) -> bool:

@@ -40,8 +40,6 @@ class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}
 
 
 class ListedContainer(Struct, frozen=True, rename={"object_count": "count", "size": "bytes"}):
-    """A container of a listing."""
-
     name: str
     object_count: int
     size: int

@@ -37,8 +37,6 @@ _STORING: Final = frozenset({"PUT", "POST", "COPY"})
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One place in the pipeline."""
-
     feature: type[Feature]
     why: str
 
@@ -105,7 +103,6 @@ class ProxyApplication:
                     info.publish(feature.sections())
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """One request."""
         request = SwiftRequest(environ, self._limits)
         return self.answer(request)(environ, start_response)
 
@@ -203,7 +200,6 @@ class Gatekeeper:
                     raise HttpError(400, f"Control character in header {title_of(variable)}")
 
     def strip(self, response: Response) -> None:
-        """Take internal headers away."""
         headers, harmless = response.headers, self._harmless_names
         if headers.keys() <= harmless:
             return

@@ -46,7 +46,6 @@ class Drawing:
             element.set("stroke-dasharray", dashes)
 
     def path(self, points: list[tuple[float, float]], colour: str) -> None:
-        """A line through points."""
         text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         element = self._add("polyline", points=text, fill="none", stroke=colour)
         element.set("stroke-width", "1.5")
@@ -73,7 +72,6 @@ class Drawing:
             x += 40 + width_of(text)
 
     def content(self) -> bytes:
-        """The file."""
         return etree.tostring(self._root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
 
     def _add(self, tag: str, **attributes: float | str) -> etree._Element:

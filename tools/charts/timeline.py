@@ -17,7 +17,6 @@ BAR_WIDTH: Final = 3.0
 
 
 def draw_timeline(title: str, outcome: ReplayOutcome, days: float) -> bytes:
-    """The SVG."""
     steps = outcome.steps
     fullest: Curve = (ORANGE, "fullest device", [(step.day, step.fullest_bytes) for step in steps])
     mean: Curve = (BLUE, "mean of the devices", [(step.day, step.mean_bytes) for step in steps])

@@ -43,7 +43,6 @@ class ReconAnswer(Struct, frozen=True):
 
     @property
     def shown(self) -> Any:
-        """For JSON."""
         return {"error": self.failure} if self.failure else self.value
 
 

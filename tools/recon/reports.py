@@ -46,12 +46,10 @@ def async_pending(kind: str, value: Mapping[str, Any]) -> Figures:
 
 
 def load(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Of the machine."""
     return {f"{name}_load_avg": value.get(name) for name in ("1m", "5m", "15m")}
 
 
 def replication(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Seconds of the last pass."""
     seconds = value.get("replication_time")
     if kind == "object" and seconds is not None:
         seconds *= SECONDS_PER_MINUTE
@@ -72,12 +70,10 @@ def auditor(kind: str, value: Mapping[str, Any]) -> Figures:
 
 
 def updater(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Seconds of the last sweep."""
     return {f"{kind}_updater_sweep": value.get(f"{kind}_updater_sweep")}
 
 
 def expirer(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Of the last pass."""
     return {name: value.get(name) for name in ("object_expiration_pass", "expired_last_pass")}
 
 

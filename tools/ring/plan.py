@@ -176,7 +176,6 @@ class _Shown:
         self._rate = rate
 
     def facts(self) -> dict[str, Any]:
-        """Everything, for JSON."""
         found = self.found
         facts: dict[str, Any] = {
             "replicas_moved": found.moves.count,
@@ -198,7 +197,6 @@ class _Shown:
         return facts
 
     def echo(self, changes: Sequence[str], every: bool) -> None:
-        """For people."""
         for line in changes:
             click.echo(line)
         self._echo_moves()

@@ -135,7 +135,6 @@ class _AddressType(click.ParamType[Address]):
     name = "address"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        """HOST:PORT."""
         try:
             return Address.parse(value)
         except ValueError as error:

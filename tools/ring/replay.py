@@ -53,8 +53,6 @@ class Exposure(Struct, frozen=True):
 
 
 class ReplayOutcome(Struct, frozen=True):
-    """The whole replay."""
-
     steps: list[ReplayStep]
     exposure: list[Exposure]
     moved_bytes: float

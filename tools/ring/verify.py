@@ -21,8 +21,6 @@ from objstore.tools.ring.changes import is_builder_file, open_either, ring_path
 
 
 class RingVerdict(Enum):
-    """How a check ended."""
-
     HOLDS = "ok"
     DOUBTFUL = "warning"
     BROKEN = "broken"
@@ -30,8 +28,6 @@ class RingVerdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One check."""
-
     verdict: RingVerdict
     what: str
 

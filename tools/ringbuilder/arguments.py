@@ -96,7 +96,6 @@ class Change:
     fields: Fields
 
     def of(self, device: Device) -> Device:
-        """The device with the changes made."""
         return msgspec.structs.replace(device, **self.fields)
 
 

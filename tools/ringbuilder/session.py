@@ -186,7 +186,6 @@ class Subcommand(click.Command):
     """A subcommand of the builder. It notes what was said to it, and takes words that begin with a dash."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words and options."""
         if isinstance(ctx.obj, BuilderSession):
             ctx.obj.words = [self.name or "", *args]
         hidden = [HIDDEN + word if DASHED_WORD.match(word) else word for word in args]

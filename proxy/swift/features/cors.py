@@ -48,7 +48,6 @@ class Cors(Feature):
         self._lookup = context.lookup
 
     def __call__(self, request: SwiftRequest) -> Response:
-        """The answer to a preflight."""
         origin = request.environ.get(ORIGIN)
         container = self._container(request)
         methods = methods_of(request.resource, self._accounts)

@@ -22,7 +22,6 @@ class Healthcheck(Feature):
         self._disable_path = context.config.healthcheck.disable_path
 
     def __call__(self, request: SwiftRequest) -> Response | None:
-        """The answer to /healthcheck."""
         if request.path != HEALTHCHECK:
             return None
         return health(self._disable_path)

@@ -38,7 +38,6 @@ class InfoEndpoint(Feature):
         self._sections: Sections = {}
 
     def publish(self, sections: Mapping[str, Section]) -> None:
-        """Show these too."""
         for name, section in sections.items():
             self._sections.setdefault(name, {}).update(section)
 

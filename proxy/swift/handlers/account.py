@@ -36,8 +36,6 @@ EMPTY_LISTINGS: Final = {
 
 
 class AccountHandler:
-    """One function for each verb."""
-
     def __init__(self, context: ProxyContext) -> None:
         self._accounts = context.accounts
         self._config = context.config.accounts
@@ -90,7 +88,6 @@ class AccountHandler:
         return GetAccount(request.storage_resource, query, newest, request.transaction_id)
 
     def _write(self, request: SwiftRequest) -> dict[str, Any]:
-        """The fields that every write has."""
         return {
             "path": request.storage_resource,
             "timestamp": request.timestamp(self._clock),

@@ -28,8 +28,6 @@ OWN_HEADERS: Final = frozenset(name for name in OWNER_ONLY if name.startswith("X
 
 
 class ContainerHandler:
-    """One function for each verb."""
-
     def __init__(self, context: ProxyContext) -> None:
         self._containers = context.containers
         self._lookup = context.lookup
@@ -80,7 +78,6 @@ class ContainerHandler:
         return GetContainer(path, query, is_true(request.header(Client.NEWEST)), request.transaction_id)
 
     def _write(self, request: SwiftRequest) -> dict[str, Any]:
-        """The fields that every write has."""
         return {
             "path": request.storage_resource,
             "timestamp": request.timestamp(self._clock),

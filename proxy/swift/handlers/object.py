@@ -58,8 +58,6 @@ PART_END: Final = b"\r\n"
 
 
 class ObjectHandler:
-    """One function for each verb."""
-
     def __init__(self, context: ProxyContext, quotas: Quotas) -> None:
         self._objects = context.objects
         self._lookup = context.lookup
