@@ -15,6 +15,8 @@ from objstore.config.loading import load, loads
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
 from objstore.config.users import UsersConfig
+from objstore.proxy.swift.errors import ANSWERS
+from objstore.proxy.swift.features.unsupported import MISSING_FEATURES
 from tests.tidy.repository import ROOT, sources
 
 FILES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -188,6 +190,28 @@ def test_the_index_leads_to_every_page() -> None:
         waiting += targets
     decisions = {path for path in DOCUMENTS if path.parent.name == "decisions"}  # the index links to their folder
     assert set(DOCUMENTS) - reached - decisions - {ROOT / "README.md"} == set()
+
+
+def test_every_status_that_clients_get_is_documented() -> None:
+    table = (ROOT / "docs/reference/statuses.md").read_text(encoding="utf-8").partition("## Between servers")[0]
+    documented_statuses = {
+        int(number) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for number in row.split(",")
+    }
+    refusals = "".join(
+        path.read_text(encoding="utf-8")
+        for path in sources("proxy", "objstore")
+        if path.is_relative_to(ROOT / "proxy/swift") or path.is_relative_to(ROOT / "objstore/http")
+    )
+    answered = {int(number) for number in re.findall(r"\b(?:HttpError|Response|_told|_facts)\((\d{3})\b", refusals)}
+    answered |= {answer for answer in ANSWERS.values() if isinstance(answer, int)}
+    assert len(answered) > 20
+    assert answered - documented_statuses == set()
+
+
+def test_every_refusal_of_a_missing_feature_is_documented() -> None:
+    text = (ROOT / "docs/use/limits.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`\??([\w-]+)`", text))
+    assert {name for feature in MISSING_FEATURES for name in (*feature.headers, *feature.parameters)} - named == set()
 
 
 def test_alerts_are_on_metrics_that_exist() -> None:
