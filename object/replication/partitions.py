@@ -233,7 +233,7 @@ class Partition:
     def _drop_obsolete(self, objects: Mapping[str, ObjectVersions]) -> None:
         obsolete = {digest: current.obsolete for digest, current in objects.items() if current.obsolete}
         if obsolete:
-            # What makes a file obsolete may be another's name that is not durable yet.
+            # A file may be obsolete because of a name that another process has not made durable yet.
             self.storage.make_durable(self.place.policy, self.place.partition)
             self._remove_all(obsolete)
 
@@ -247,11 +247,11 @@ class Partition:
         self.runtime.threads.of(self.place.device).call(remove)
 
     def reclaim(self, suffixes: Sequence[str]) -> None:
-        """Forget old traces of objects, and obsolete files, of suffixes in which all primaries agree."""
+        """Forget old tombstones, and obsolete files, in suffixes in which all primaries agree."""
         objects = self._objects(suffixes)
         if not objects:
             return
-        # What makes a file obsolete may be another's name that is not durable yet.
+        # A file may be obsolete because of a name that another process has not made durable yet.
         self.storage.make_durable(self.place.policy, self.place.partition)
         old = [digest for digest, current in objects.items() if is_forgettable(current, self.reclaim_before)]
         lingering = self.runtime.threads.of(self.place.device).call(self._lingering, old)
@@ -266,7 +266,7 @@ class Partition:
         self._remove_all(forgotten)
 
     def _lingering(self, digests: Sequence[str]) -> set[str]:
-        """Objects of which something lies where another part power puts them: what a tombstone here still deletes."""
+        """Objects with a file in the partition of an adjacent part power, which a tombstone here still deletes."""
         place, power = self.place, self.place.part_power
         if power is None:
             return set()
@@ -278,7 +278,7 @@ class Partition:
         return found
 
     def _possibly_deleted(self, suffixes: Mapping[Device, Sequence[str]]) -> frozenset[str]:
-        """Hashes of objects to which nothing has happened here since the device was last seen."""
+        """Hashes of live objects to which nothing has happened here since the device was last in contact."""
         every = sorted({suffix for some in suffixes.values() for suffix in some})
         return frozenset(
             digest
@@ -286,12 +286,13 @@ class Partition:
             if current.data is not None and current.newest_timestamp < self.away_since
         )
 
-    def _quarantine_stale(self, primaries: Sequence[Device], strange: frozenset[str]) -> bool:
-        """Set aside those of the strangers that no primary knows of; False if some could not be asked.
+    def _quarantine_stale(self, primaries: Sequence[Device], suspects: frozenset[str]) -> bool:
+        """Quarantine the suspects that no primary knows; returns False if some primary does not answer.
 
-        Nothing is, without a witness: that all others know nothing may as well mean that they have lost it.
+        Without a primary that was in service all the while none is quarantined: others may know nothing because they
+        have lost the object.
         """
-        every = sorted({digest[-3:] for digest in strange})
+        every = sorted({digest[-3:] for digest in suspects})
         try:
             listings = [self.client.versions(node, self.number, every) for node in primaries]
         except ReplicaFailed as failure:
@@ -303,7 +304,7 @@ class Partition:
         place = self.place
         for digest, current in self._objects(every).items():
             others = [known_names(listing.names, digest) for listing in listings]
-            if digest in strange and is_stale(current, others, self.away_since):
+            if digest in suspects and is_stale(current, others, self.away_since):
                 location = Location(place.policy, place.partition, digest, digest)
                 self.storage.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")
                 self.report.count("stranded")
@@ -324,7 +325,7 @@ class Partition:
 
 
 def _frees_no_space(file: File) -> bool:
-    """Tombstones go first: a device that is full takes them, and has room for others then."""
+    """Whether a file is no tombstone. A full device takes tombstones, and has room for other files then."""
     return not file[1].endswith(TOMBSTONE)
 
 
