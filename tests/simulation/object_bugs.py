@@ -183,7 +183,7 @@ def tombstones_are_dropped_early() -> None:
 def tombstones_are_reclaimed_early() -> None:
     """The replicator forgets a deletion of which all primaries have heard, of whatever age."""
     real = planning.is_forgettable
-    replace("is_forgettable", lambda current, _before: real(current, "9"), planning, partitions, suffixes)
+    replace("is_forgettable", lambda current, _before: real(current, "9"), planning, partitions, versions)
 
 
 def received_files_are_not_flushed() -> None:
