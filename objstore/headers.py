@@ -40,7 +40,6 @@ class Client:
     IF_UNMODIFIED_SINCE: Final = "If-Unmodified-Since"
     LAST_MODIFIED: Final = "Last-Modified"
     ORIGIN: Final = "Origin"
-    PRAGMA: Final = "Pragma"
     RANGE: Final = "Range"
     RETRY_AFTER: Final = "Retry-After"
     TRAILER: Final = "Trailer"
@@ -77,7 +76,6 @@ class Client:
     ACCOUNT_QUOTA_BYTES_POLICY_PREFIX: Final = "X-Account-Quota-Bytes-Policy-"
     ACCOUNT_QUOTA_COUNT_POLICY_PREFIX: Final = "X-Account-Quota-Count-Policy-"
     ACCOUNT_META_QUOTA_BYTES: Final = "X-Account-Meta-Quota-Bytes"
-    ACCOUNT_RFC_COMPLIANT_ETAGS: Final = "X-Account-Rfc-Compliant-Etags"
 
     # Containers
     CONTAINER_META_PREFIX: Final = "X-Container-Meta-"
@@ -88,7 +86,6 @@ class Client:
     CONTAINER_ALLOW_ORIGIN: Final = "X-Container-Meta-Access-Control-Allow-Origin"
     CONTAINER_CORS_MAX_AGE: Final = "X-Container-Meta-Access-Control-Max-Age"
     CONTAINER_EXPOSE_HEADERS: Final = "X-Container-Meta-Access-Control-Expose-Headers"
-    CONTAINER_RFC_COMPLIANT_ETAGS: Final = "X-Container-Rfc-Compliant-Etags"
 
     # Objects
     OBJECT_META_PREFIX: Final = "X-Object-Meta-"
@@ -104,14 +101,9 @@ class Client:
     COPIED_FROM_ACCOUNT: Final = "X-Copied-From-Account"
     COPIED_FROM_LAST_MODIFIED: Final = "X-Copied-From-Last-Modified"
 
-    # Large objects, symlinks, versions
+    # Large objects
     STATIC_LARGE_OBJECT: Final = "X-Static-Large-Object"
     OBJECT_MANIFEST: Final = "X-Object-Manifest"
-    SYMLINK_TARGET: Final = "X-Symlink-Target"
-    SYMLINK_TARGET_ACCOUNT: Final = "X-Symlink-Target-Account"
-    SYMLINK_TARGET_ETAG: Final = "X-Symlink-Target-Etag"
-    VERSIONS_LOCATION: Final = "X-Versions-Location"
-    VERSIONS_ENABLED: Final = "X-Versions-Enabled"
 
 
 class Owner:
@@ -145,13 +137,6 @@ class Sysmeta:
     ACCOUNT_QUOTA_COUNT: Final = "X-Account-Sysmeta-Quota-Count"
     ACCOUNT_QUOTA_BYTES_POLICY_PREFIX: Final = "X-Account-Sysmeta-Quota-Bytes-Policy-"
     ACCOUNT_QUOTA_COUNT_POLICY_PREFIX: Final = "X-Account-Sysmeta-Quota-Count-Policy-"
-    ACCOUNT_RFC_COMPLIANT_ETAGS: Final = "X-Account-Sysmeta-Rfc-Compliant-Etags"
-    CONTAINER_RFC_COMPLIANT_ETAGS: Final = "X-Container-Sysmeta-Rfc-Compliant-Etags"
-    VERSIONS_LOCATION: Final = "X-Container-Sysmeta-Versions-Location"
-    VERSIONS_ENABLED: Final = "X-Container-Sysmeta-Versions-Enabled"
-    SYMLINK_TARGET: Final = "X-Object-Sysmeta-Symlink-Target"
-    SYMLINK_TARGET_ACCOUNT: Final = "X-Object-Sysmeta-Symlink-Target-Account"
-    SYMLINK_TARGET_ETAG: Final = "X-Object-Sysmeta-Symlink-Target-Etag"
     # What the container's listing shows, where it is not the stored object's own size, type or ETag.
     LISTED_ETAG: Final = "X-Object-Sysmeta-Container-Update-Override-Etag"
     LISTED_SIZE: Final = "X-Object-Sysmeta-Container-Update-Override-Size"
