@@ -56,7 +56,7 @@ def run(commands: list[str], folder: Path) -> list[str]:
         f"{{ {command}\n}} 2>&1\nstatus=$?; echo; echo '{END}' $status; test $status = 0 || exit\n"
         for command in commands
     )
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=folder, timeout=150, check=False)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=folder, timeout=300, check=False)
     parts = re.split(rf"\n{END} (\d+)\n", done.stdout)
     printed, statuses = parts[:-1:2], parts[1::2]
     assert set(statuses) == {"0"}, f"$ {commands[len(statuses) - 1]}\n{printed[-1]}ended with {statuses[-1]}"
@@ -70,7 +70,7 @@ def placed(text: str, store: Store, first_port: int) -> str:
     return text.replace("cluster make\n", f"cluster make --first-port {first_port}\n")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_the_tutorial_does_what_it_shows(store: Store, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "README.md", tmp_path)
