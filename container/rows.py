@@ -60,6 +60,8 @@ class ContainerSchema(TableSchema[ObjectRow]):
         );
         INSERT INTO report VALUES ('{NEVER}', '{NEVER}', 0, 0, 0);
     """
+    # What the peer reported says nothing about what this replica, perhaps with older rows, told the account last.
+    forgotten: ClassVar = f"UPDATE report SET put_timestamp = '{NEVER}', delete_timestamp = '{NEVER}'"
     moments: ClassVar = ("timestamp", "content_type_timestamp", "meta_timestamp")
     row_type = ObjectRow
     json_row = (

@@ -33,6 +33,7 @@ class TableSchema(ABC, Generic[Row]):
     totals: ClassVar[tuple[str, ...]]  # what is summed over the live rows of each policy; the first counts rows
     sums: ClassVar[tuple[str, ...]]  # SQL expressions: what each of `totals` must be
     more_tables: ClassVar[str]  # SQL that makes and fills what only this kind has
+    forgotten: ClassVar[str] = "SELECT 1"  # SQL that resets in a peer's copy what only that peer has done
     listed_as: ClassVar[str]  # the XML element of a row
     moments: ClassVar[tuple[str, ...]]  # columns, and attributes of a row: the newest says when it last changed
     row_type: type[Row]

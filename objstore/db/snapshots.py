@@ -170,6 +170,7 @@ class Snapshots(Generic[Row]):
             if not self._store.is_of(location, source.account, source.container):
                 raise HttpError(422, "The snapshot is of another resource")
             connection.execute("UPDATE resource SET id = ?, promises = 0", (self._store.new_id(location.file),))
+            connection.execute(self._schema.forgotten)
             advance(connection, {source.id: source.sequence}, self._runtime.clock.timestamp().internal)
             connection.execute("COMMIT")
         with open(copy, "r+b", buffering=0) as file:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xxhash
 
+from objstore.container.reports import last_report, report_of, store_report
+from objstore.db.info import read_status, read_totals
 from objstore.db.merging import BatchReader
 from objstore.db.messages import MERGE_RESULT, RowBatch, encode
 from objstore.db.summary import POINTS_MAX, advance, read_points
@@ -286,3 +289,22 @@ def test_bad_requests(replicas: Replicas, query: str, body: bytes, status: int) 
 
 def test_rows_of_what_is_not_there(replicas: Replicas) -> None:
     assert replicas[4].request("REPLICATE", query="step=rows&after=0&limit=10").status == 404
+
+
+def test_a_copy_does_not_hold_what_its_source_reported(replicas: Replicas) -> None:
+    """The account may have older figures from this replica, under a timestamp that is ahead."""
+    one, three = replicas[1], replicas[3]
+    one.config = type(one.config)(per_diff=5)
+    one.start()
+    one.update(*[row(f"o{number:02}") for number in range(40)])
+    (file,) = one.database_files()
+    with closing(sqlite3.connect(file)) as connection:
+        told = report_of(read_status(connection), read_totals(connection))
+        store_report(connection, told)
+        connection.commit()
+    three.wipe()
+    replicas.replicate(1)
+    (file,) = three.database_files()
+    with closing(sqlite3.connect(file)) as connection:
+        assert report_of(read_status(connection), read_totals(connection)) == told
+        assert last_report(connection) != told
