@@ -39,6 +39,9 @@ RUNTIME = [
     "xxhash>=3.4",
 ]
 
+# Charts of `objstore ring plot` and `simulate`.
+PLOT = ["matplotlib>=3.8"]
+
 TEST = [
     "coverage>=7.4",
     "hypothesis>=6.100",
@@ -62,7 +65,7 @@ setup(
     package_dir={"objstore": "objstore"} | {f"objstore.{tier}": tier for tier in TIERS},
     package_data={"objstore": ["py.typed"], "objstore.bench": ["*.lua", "*.sh"]},
     install_requires=RUNTIME,
-    extras_require={"test": TEST},
+    extras_require={"plot": PLOT, "test": TEST},
     entry_points={
         "console_scripts": [
             "objstore = objstore.tools.main:main",

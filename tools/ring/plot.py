@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 import numpy as np
 
 from objstore.ring.builder import RingBuilder
 from objstore.ring.errors import require
 from objstore.ring.tiers import DEVICE_LEVEL, LEVEL_NAMES
-from objstore.system import files
-from objstore.tools.charts.devices import Fill, Move, Panel, fill_panel, move_panel, page
-from objstore.tools.commands import OperatorProblem
+from objstore.tools.charts.bars import Fill, Move, fill_panel, move_panel
+from objstore.tools.charts.page import Panel, write_page
 from objstore.tools.ring.changes import open_either
 from objstore.tools.ring.diff import Comparison, compare, name_at
 from objstore.tools.ringbuilder.report import BuilderReport
 from objstore.tools.units import readable_percent
 
-SVG_MODE: Final = 0o644
 output_option = click.option("-o", "--output", required=True, metavar="FILE.svg", help="The drawing to write.")
 
 
@@ -27,7 +23,7 @@ output_option = click.option("-o", "--output", required=True, metavar="FILE.svg"
 @click.option("--against", metavar="OLD", help="Also draw what moved since this builder or ring.")
 @output_option
 def plot(file: str, against: str | None, output: str) -> None:
-    """Draw how full regions, zones, servers and devices are, against their ideal, as SVG.
+    """Draw how full regions, zones, servers and devices are, against their ideal, as SVG. Needs matplotlib.
 
     Of many devices, neighbours share a bar that shows their mean and range.
     """
@@ -42,16 +38,8 @@ def plot(file: str, against: str | None, output: str) -> None:
         f"{file}, version {builder.version}: {settings.partition_count} partitions, {settings.replicas:g} replicas, "
         f"balance {readable_percent(report.balance)}, dispersion {report.dispersion:.2f}%"
     )
-    write_svg(output, page(title, panels))
+    write_page(output, title, panels)
     click.echo(f"{output} is drawn")
-
-
-def write_svg(path: str, content: bytes) -> None:
-    """Raises OperatorProblem."""
-    try:
-        files.write_atomically(path, content, SVG_MODE)
-    except OSError as error:
-        raise OperatorProblem(f"{path} cannot be written: {error.strerror}", "choose another file") from error
 
 
 def _fill_panels(report: BuilderReport) -> list[Panel]:

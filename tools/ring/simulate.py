@@ -8,9 +8,9 @@ import click
 import msgspec
 
 from objstore.config.loading import load
-from objstore.tools.charts.timeline import draw_timeline
+from objstore.tools.charts.page import write_page
+from objstore.tools.charts.timeline import timeline_panels
 from objstore.tools.output import echo_json, echo_table, json_option, progress, quiet_option
-from objstore.tools.ring.plot import write_svg
 from objstore.tools.ring.replay import Replay, ReplayOutcome, ReplayStep
 from objstore.tools.ring.scenario import Scenario
 from objstore.tools.units import finite, readable_bytes, readable_percent
@@ -43,7 +43,7 @@ def simulate(scenario: str, plot: str | None, as_json: bool, quiet: bool) -> Non
     with progress("replaying", round(read.days * 1000), quiet) as advance:
         outcome = replay.run(lambda days: advance(round(days * 1000)))
     if plot is not None:
-        write_svg(plot, draw_timeline(f"{scenario}: {read.days:g} days", outcome, read.days))
+        write_page(plot, f"{scenario}: {read.days:g} days", timeline_panels(outcome, read.days))
     if as_json:
         echo_json(_facts(outcome))
     else:
