@@ -32,8 +32,6 @@ def merge_container_rows(one: ContainerRow, other: ContainerRow) -> ContainerRow
 
 
 class AccountSchema(TableSchema[ContainerRow]):
-    """The databases of accounts."""
-
     folder: ClassVar = "accounts"
     kind: ClassVar = "account"
     listed_as: ClassVar = "container"
@@ -80,7 +78,6 @@ class AccountSchema(TableSchema[ContainerRow]):
         return row.name, 0
 
     def merge(self, one: ContainerRow, other: ContainerRow) -> ContainerRow:
-        """Merge two versions of a container's row."""
         return merge_container_rows(one, other)
 
     def is_deleted(self, row: ContainerRow) -> bool:

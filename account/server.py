@@ -28,8 +28,6 @@ DELETED: dict[str, str] = {Client.ACCOUNT_STATUS: "Deleted"}
 
 
 class AccountServer(DatabaseServer[ContainerRow]):
-    """Serves the accounts on the devices of one machine."""
-
     path_parts: ClassVar = 3
     user_prefix: ClassVar = Client.ACCOUNT_META_PREFIX
     metadata_prefixes: ClassVar = (Client.ACCOUNT_META_PREFIX, Sysmeta.ACCOUNT_PREFIX)

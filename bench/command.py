@@ -25,8 +25,6 @@ CALIBRATION_LOOPS: Final = 2_000_000
 
 @dataclass
 class BenchSession:
-    """One measuring of one endpoint."""
-
     endpoint: Endpoint
     processes: ProcessTree
     seconds: float
@@ -63,7 +61,6 @@ class BenchSession:
         )
 
     def fill(self, prefix: str, size: int, count: int) -> None:
-        """Put `count` objects to be read later."""
         self.load("PUT", prefix, keys="new", size=size, count=count + self.connections)
 
 

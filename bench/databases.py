@@ -40,8 +40,6 @@ UNLIMITED: Final = "\n[replicator]\ndatabases_per_second = 0\n\n[auditor]\ndatab
 
 
 class DatabaseTrial:
-    """Puts databases where the ring wants them."""
-
     def __init__(self, made: LoopbackCluster, rows: int) -> None:
         self._cluster = Cluster.load(made.directory / layout.CLUSTER_FILE)
         runtime = Runtime(log=get_logger("bench"))
@@ -57,7 +55,6 @@ class DatabaseTrial:
         }
 
     def put(self, path: ResourcePath) -> None:
-        """All replicas of one container."""
         moment = self._moment
         rows = [ObjectRow(f"o{number:06}", moment, 100, "text/plain", "etag") for number in range(self._rows)]
         fill = partial(RowTable(self._description).merge, rows=rows)

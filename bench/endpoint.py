@@ -89,7 +89,6 @@ class Endpoint:
         return self._pool.send(self.server, method, self.account + path, sent, body)
 
     def request(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-        """One small request: status and body."""
         with self.send(method, path, headers) as response:
             return response.status, response.read()
 
@@ -114,7 +113,6 @@ class Endpoint:
         return Run(round(size / 1e6), took, int(response.status != 200))
 
     def close(self) -> None:
-        """Close the connections that are kept."""
         self._pool.close()
 
 
@@ -160,7 +158,6 @@ class ProcessTree:
         return self._sum("smaps_rollup", "Pss:")
 
     def resident_bytes(self) -> dict[int, int]:
-        """Resident memory of each process, by its id."""
         return {process_id: _field(process_id, "status", "VmRSS:") for process_id in self.process_ids()}
 
     def _sum(self, file: str, field: str) -> int:

@@ -33,8 +33,6 @@ LISTINGS: Final = 5  # through each proxy, since each may come from another repl
 
 
 class Outage:
-    """One run against one cluster."""
-
     def __init__(self, cluster: LoopbackCluster, victim: int, seconds: float, mebibytes: int = LARGE_MEBIBYTES) -> None:
         """`mebibytes` is the size of the large objects."""
         self._mebibytes = mebibytes

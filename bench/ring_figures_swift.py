@@ -22,7 +22,6 @@ SAMPLES = 200
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -54,7 +53,6 @@ def measure(question: dict[str, Any]) -> dict[str, float]:
 
 
 def measure_files(builder: Any, folder: str, figures: dict[str, float]) -> None:
-    """Save and load the builder and its ring."""
     ring_path, builder_path = os.path.join(folder, "object.ring.gz"), os.path.join(folder, "object.builder")
     figures["save builder s"] = seconds(lambda: builder.save(builder_path))
     figures["load builder s"] = seconds(lambda: RingBuilder.load(builder_path))

@@ -56,7 +56,6 @@ def ask(command: list[str], question: dict[str, Any]) -> Figures:
 
 
 def medians(runs: list[Figures]) -> Figures:
-    """The median of each figure."""
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 

@@ -30,7 +30,6 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 def serve_ours() -> None:
-    """Our server, on a free port, which it prints."""
     listener = listen("127.0.0.1", 0)
     print(listener.getsockname()[1], flush=True)
 
@@ -41,7 +40,6 @@ def serve_ours() -> None:
 
 
 def serve_eventlet() -> None:
-    """eventlet's server, on a free port, which it prints."""
     import importlib
 
     wsgi = importlib.import_module("eventlet.wsgi")
@@ -81,7 +79,6 @@ def _processor_seconds(process_id: int) -> float:
 
 
 def main() -> None:
-    """Measure both, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", type=int, nargs="?", default=10)
     parser.add_argument("--serve", choices=sorted(SERVERS), help=argparse.SUPPRESS)

@@ -69,7 +69,6 @@ class Misplaced(Struct, frozen=True, gc=False):
 
     @property
     def removed_row(self) -> ObjectRow:
-        """The tombstone that removes its entry."""
         moment = removed_at(self.timestamp).internal
         return ObjectRow(self.name, moment, 0, "", "", deleted=True)
 

@@ -93,8 +93,6 @@ class ReportResult(Struct, frozen=True, gc=False):
 
 
 class AccountReplica(Struct, frozen=True, gc=False):
-    """An account's partition on one of its servers."""
-
     node: Device
     partition: int
 
@@ -128,8 +126,6 @@ def _target(address: str, device: str, partition: str) -> AccountReplica:
 
 
 class AccountReporter:
-    """Sends rows to account servers."""
-
     def __init__(self, transport: Transport, timeout_seconds: float, log: Logger) -> None:
         self._transport = transport
         self._timeout_seconds = timeout_seconds
@@ -138,7 +134,6 @@ class AccountReporter:
     def tell(
         self, targets: Sequence[AccountReplica], account: str, row: ContainerRow, request: Request | None = None
     ) -> ReportResult:
-        """Tell all targets and wait."""
         headers = {Client.CONTENT_TYPE: "application/json"}
         for name in _PASSED_ON if request is not None else ():
             if request is not None and (value := request.header(name)) is not None:

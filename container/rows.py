@@ -30,8 +30,6 @@ def split_listed_size(content_type: str) -> tuple[str, int | None]:
 
 
 class ContainerSchema(TableSchema[ObjectRow]):
-    """The databases of containers."""
-
     folder: ClassVar = "containers"
     kind: ClassVar = "container"
     listed_as: ClassVar = "object"
@@ -102,7 +100,6 @@ class ContainerSchema(TableSchema[ObjectRow]):
         return row.name, row.policy_index
 
     def merge(self, one: ObjectRow, other: ObjectRow) -> ObjectRow:
-        """Merge two versions of an object's row."""
         return merge_object_rows(one, other)
 
     def is_deleted(self, row: ObjectRow) -> bool:

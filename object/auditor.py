@@ -45,8 +45,6 @@ class Position(Struct, frozen=True):
 
 @dataclass
 class DevicePass:
-    """One pass over one device."""
-
     path: str
     note: str
     left: Iterator[tuple[Policy, str, str]]

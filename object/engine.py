@@ -256,7 +256,6 @@ class StorageEngine:
             raise
 
     def close(self, path: str) -> None:
-        """Close a device if it is open."""
         storage = self._opened.pop(path, None)
         if storage is not None:
             storage.close()

@@ -49,7 +49,6 @@ class QueueEntry(Struct, frozen=True):
 
     @property
     def removed_row(self) -> ObjectRow:
-        """The row that removes the entry from the queue."""
         moment = Timestamp(self.timestamp.ticks, _LAST_OFFSET).internal
         return ObjectRow(self.name, moment, 0, "application/deleted", "noetag", deleted=True)
 

@@ -42,12 +42,10 @@ RingOf = Callable[[int], Ring | None]
 
 
 def partition_of(digest: str, part_power: int) -> str:
-    """The partition of an object by the hash of its path."""
     return str(int(digest[:8], 16) >> (HASH_BITS - part_power))
 
 
 def adjacent_powers(part_power: int) -> list[int]:
-    """The powers one below and one above."""
     return [power for power in (part_power - 1, part_power + 1) if 0 <= power <= PART_POWER_MAX]
 
 
@@ -91,7 +89,6 @@ class LocationResolver:
         self._again: dict[int, float] = {}
 
     def ring(self, policy_index: int) -> Ring | None:
-        """The ring of a policy, None while there is none."""
         if self._again and self._again.get(policy_index, 0.0) > self._clock.monotonic():
             return None
         try:

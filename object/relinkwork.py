@@ -32,8 +32,6 @@ class Means(Struct, frozen=True):
 
 
 class DeviceWork:
-    """One task on the objects of one policy on one device."""
-
     def __init__(
         self, means: Means, name: str, storage: DeviceStorage, policy: Policy, ring: Ring, task: RelinkTask, note: Note
     ) -> None:

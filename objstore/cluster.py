@@ -26,6 +26,5 @@ class Cluster(Struct, frozen=True):
 
     @classmethod
     def from_config(cls, config: ClusterConfig) -> Self:
-        """The cluster that a file already read describes."""
         hasher = PathHasher(config.hash.prefix, config.hash.suffix)
         return cls(hasher, Policies(config.policies), config.limits)

@@ -27,8 +27,6 @@ FAILED: Final = "failed"
 
 
 class Step(enum.Enum):
-    """What a step found."""
-
     BUSY = "busy"  # there is more to do at once
     IDLE = "idle"  # nothing left for now: look again after the interval
     DONE = "done"  # nothing left ever

@@ -45,12 +45,10 @@ class NodeResponses(Struct, frozen=True):
 
     @property
     def statuses(self) -> list[int]:
-        """The status of each primary's response."""
         return [reply.status for reply in self.replies]
 
     @property
     def quorum(self) -> int:
-        """How many primaries are a quorum."""
         return quorum_size(len(self.replies))
 
     @property
@@ -76,8 +74,6 @@ class Page(Struct, frozen=True):
 
 
 class Direct:
-    """Sends requests to the primaries of paths."""
-
     def __init__(self, transport: Transport, hasher: PathHasher, timeout_seconds: float) -> None:
         self._transport = transport
         self._hasher = hasher

@@ -30,7 +30,6 @@ class _Collected(Collector):
         self._bounds = [*(repr(bound) for bound in bounds), "+Inf"]
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
-        """All families, as prometheus_client wants them."""
         for family in self._families:
             yield self._converted(family)
 

@@ -16,8 +16,6 @@ NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9-]+")
 
 @dataclass(eq=False)
 class UnknownPolicy(StoreError):
-    """No policy has this index or name."""
-
     message: ClassVar[str] = "no storage policy {policy!r}"
 
     policy: int | str
@@ -54,7 +52,6 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def data_dir(self) -> str:
-        """The folder of a device that holds its objects."""
         return self._suffixed("objects")
 
     @property

@@ -38,7 +38,6 @@ class ReconFolder:
         os.replace(temporary, path)
 
     def read(self, daemon: str) -> dict[str, Any]:
-        """What a daemon has reported, {} if nothing."""
         try:
             with open(self._path(daemon), "rb") as file:
                 return msgspec.json.decode(file.read(), type=dict[str, Any])

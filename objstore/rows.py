@@ -12,8 +12,6 @@ from objstore.errors import StoreError
 
 @dataclass(eq=False)
 class InvalidRows(StoreError):
-    """What another server has sent as rows is none."""
-
     message: ClassVar[str] = "Bad rows: {reason}"
 
     reason: str

@@ -51,7 +51,6 @@ class Board:
         self.held: Final = np.bincount(self._flat, minlength=self.nobody + 1)
 
     def devices(self, slots: Ints) -> Ints:
-        """The device in each slot."""
         return self._flat[slots].astype(np.int64)
 
     def kind(self, partitions: Ints) -> Ints:
@@ -224,7 +223,6 @@ def _match(left_nodes: Ints, right_nodes: Ints, left: Ints, right: Ints) -> tupl
 
 
 def _ranks(ordered: Ints) -> Ints:
-    """The position of each element among its equals."""
     return np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
 
 

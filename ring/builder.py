@@ -237,7 +237,6 @@ def _place(device: Device) -> tuple[str, int, str]:
 
 
 def new_builder(settings: RingSettings, devices: Iterable[Device] = ()) -> RingBuilder:
-    """A builder with these devices and no layout yet."""
     builder = RingBuilder(settings)
     for device in devices:
         builder.add(device)

@@ -152,7 +152,6 @@ def _parse_layout(settings: RingSettings, id_bytes: int, builder: RingBuilder, a
 
 
 def format_builder(builder: RingBuilder) -> bytes:
-    """The bytes of a builder file."""
     layout = builder.layout
     header = BuilderHeader(
         part_power=builder.settings.part_power,

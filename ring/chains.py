@@ -31,8 +31,6 @@ class Edges:
 
 
 class Chains:
-    """Finds the shortest chains on a board and makes them."""
-
     def __init__(self, board: Board, random: np.random.Generator) -> None:
         self._board: Final = board
         self._random: Final = random

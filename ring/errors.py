@@ -17,8 +17,6 @@ class RingFileError(StoreError):
 
 @dataclass(eq=False)
 class RingMissing(RingFileError):
-    """There is no ring file at this path."""
-
     reason: str = "no such ring file; build and distribute the ring first"
 
 

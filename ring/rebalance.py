@@ -250,7 +250,6 @@ class Rebalance:
         return np.compress(self._board.devices(slots) != self._board.nobody, slots)
 
     def _unlocked(self) -> Ints:
-        """A sample of the replicas that may be moved."""
         board = self._board
         slots = self._random.integers(0, board.slot_count, TRIES_MAX)
         free = ~board.locked[slots % board.partition_count] & (board.devices(slots) != board.nobody)

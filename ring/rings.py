@@ -120,7 +120,6 @@ class RingFile:
             return []
 
     def _look_back(self) -> None:
-        """Forget what was replaced long ago."""
         if self._replaced or self._ring.former:
             oldest = self._clock.monotonic() - YOUNG_SECONDS
             self._replaced = [each for each in self._replaced if each[0] > oldest][:FORMER_RINGS_MAX]
@@ -142,7 +141,6 @@ SUFFIX: Final = ".ring.gz"
 
 
 def object_file(policy_index: int) -> str:
-    """The name of a storage policy's ring file."""
     return "object.ring.gz" if policy_index == 0 else f"object-{policy_index}.ring.gz"
 
 
@@ -167,7 +165,6 @@ class Rings:
         return self._ring(CONTAINER_FILE)
 
     def object(self, policy_index: int) -> Ring:
-        """The ring of a storage policy."""
         return self._ring(object_file(policy_index))
 
     def refreshed_object(self, policy_index: int) -> Ring:

@@ -24,7 +24,6 @@ class LazyGroup(click.Group):
         return sorted(self._where)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, None if there is none."""
         where = self._where.get(cmd_name)
         if where is None:
             return None

@@ -33,8 +33,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class DispersionOptions(Struct, frozen=True):
-    """Which cluster, as whom, and how much of it."""
-
     auth: str
     user: str
     key: str

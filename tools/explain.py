@@ -102,7 +102,6 @@ def _show(found: Explanation, wrong: list[str], places: ReplicaPlaces | None) ->
 
 
 def _text(value: Any) -> str:
-    """A value as people write it."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
     if isinstance(value, bool):

@@ -151,8 +151,6 @@ class Node:
 
 
 class LoopbackCluster:
-    """The nodes of one cluster directory."""
-
     def __init__(self, directory: Path, plan: ClusterPlan) -> None:
         self.directory = directory
         self.plan = plan
@@ -215,7 +213,6 @@ class LoopbackCluster:
         files.write_atomically(str(self.directory / LAYOUT_FILE), content, LAYOUT_MODE)
 
     def _devices(self) -> dict[str, list[Device]]:
-        """All devices by service, numbered from 0."""
         found = {}
         for service in STORAGE_SERVICES:
             members = [device for node in self.nodes for device in node.devices(service)]
@@ -237,7 +234,6 @@ class LoopbackCluster:
         return [self.nodes[number - 1]]
 
     def start(self, nodes: list[Node]) -> None:
-        """Start all services of these nodes that do not run."""
         for node in nodes:
             for service in (*SERVICES, *DAEMONS):
                 node.process(service).start()

@@ -87,7 +87,6 @@ def chosen_devices(ring: Ring, partition: int, handoffs: int | None) -> list[tup
 def places_of(
     ring: Ring, path: ResourcePath, cluster: Cluster, policy: Policy, root: str, handoffs: int | None
 ) -> ReplicaPlaces:
-    """Where a resource is, or should be."""
     digest = cluster.hasher.digest(path)
     partition, hash_ = ring.partition_of(digest), digest.hex()
     below = f"{folder_of(path, policy)}/{partition}/{hash_[-SUFFIX_LENGTH:]}/{hash_}"

@@ -43,7 +43,6 @@ class DetachedProcess:
         return True
 
     def _spawn(self) -> int:
-        """The id of the new process."""
         return os.posix_spawn(
             self.command[0],
             self.command,

@@ -98,7 +98,6 @@ def _rings_of(cluster: Cluster, rings: Rings, indexes: Collection[int]) -> dict[
 
 
 def _names(rings: Iterable[Ring], mine: IsMine) -> set[str]:
-    """The devices of this machine."""
     return {device.device for ring in rings for device in ring.devices if mine(device)}
 
 

@@ -32,8 +32,6 @@ REPORT_SECONDS: Final = 2.0
 
 
 class WholeStore:
-    """The store of a folder, listening."""
-
     def __init__(self, folder: StoreFolder, address: Address, *, loopback: bool) -> None:
         """Raises OperatorProblem, ConfigError or another StoreError."""
         self._folder = folder
@@ -60,7 +58,6 @@ class WholeStore:
         )
 
     def run(self, workers: int) -> None:
-        """Serve until told to stop."""
         self._service.run(workers, DRAIN_SECONDS)
 
     def _daemons(self, cluster: Cluster) -> list[Job]:

@@ -26,8 +26,6 @@ _NAME: Final = re.compile(r"(?P<hash>[0-9a-f]{32})-\d{10}\.\d{5}(?:_[0-9a-f]{16}
 
 @dataclass(eq=False)
 class PendingUpdateCorrupt(StoreError):
-    """A pending update that cannot be read."""
-
     message: ClassVar[str] = "{path}: {reason}"
 
     path: str
@@ -45,7 +43,6 @@ class PendingUpdate(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def container_path(self) -> ResourcePath:
-        """The container whose row it is."""
         return ResourcePath(self.account, self.container)
 
     @property

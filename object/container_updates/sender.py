@@ -127,7 +127,6 @@ class InFlightUpdates:
         self._sent: list[tuple[ResourcePath, ObjectRow, PendingAcknowledgements]] = []
 
     def send(self, targets: tuple[Destination, ...], row: ObjectRow) -> None:
-        """Send one row to the servers of its container."""
         if targets:
             self._sent.append((targets[0].container, row, self._sender.updates.start(targets, row)))
 

@@ -171,7 +171,6 @@ class Updater:
             concurrency.sleep(self._rate_limiter.shortest_wait)
 
     def _directories(self) -> Iterator[str]:
-        """Every suffix's directory of pending updates."""
         for device in sorted(files.list_directory(self._devices.root)):
             try:
                 root = self._devices.path(device)

@@ -164,7 +164,6 @@ class Disk:
         os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def drop_cached(self, file: OpenFile) -> None:
-        """Let the page cache forget the file."""
         os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def preallocate(self, file: OpenFile, length: int) -> None:

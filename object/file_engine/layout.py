@@ -9,7 +9,6 @@ SUFFIX_LENGTH: Final = 3
 
 
 def hash_directory(device: str, location: Location) -> str:
-    """The directory of all versions of one object."""
     return f"{suffix_directory(device, location)}/{location.hash}"
 
 
@@ -35,7 +34,6 @@ def temporary_directory(device: str, location: Location) -> str:
 
 
 def digests_record(device: str, policy: Policy, partition: str) -> str:
-    """The file of a partition's digests."""
     return f"{device}/{policy.data_dir.replace('objects', 'digests', 1)}/{partition}"
 
 

@@ -33,8 +33,6 @@ class ReadMetadata(Protocol):
 
 
 class Scrub:
-    """Verifies files on a disk."""
-
     def __init__(self, disk: Disk, metadata: ReadMetadata, scheme: Scheme) -> None:
         """`scheme` is the one of the files' policy: it says how many bytes a device stores of an object."""
         self._disk = disk

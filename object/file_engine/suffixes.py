@@ -78,7 +78,6 @@ class Inventory:
         return [name for name in self._disk.names(data_directory) if name.isascii() and name.isdecimal()]
 
     def suffixes(self, partition_directory: str) -> list[str]:
-        """The suffixes there are directories of."""
         return [name for name in self._disk.names(partition_directory) if is_suffix(name)]
 
     def objects(self, partition_directory: str, suffix: str, part_power: int | None) -> dict[str, ObjectVersions]:

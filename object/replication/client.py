@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import msgspec
 from msgspec import Struct
 
 from objstore.devices import Device
 from objstore.headers import Backend, Client
-from objstore.http.errors import HttpError
-from objstore.http.transport import BackendBody, BackendRequest, BackendResponse, NodeFailure, ReplicaFailed, Transport
+from objstore.http.transport import (
+    BackendBody,
+    BackendRequest,
+    NodeFailure,
+    ReplicaFailed,
+    Transport,
+    decoded,
+    good_content,
+)
 from objstore.object.replication.messages import (
     ACCOUNT,
     COMPARE_RESPONSES,
@@ -24,7 +30,6 @@ from objstore.object.replication.messages import (
     TRANSFER_RESULTS,
     CompareRequest,
     CompareResponse,
-    Message,
     Names,
     ReplicationStep,
     TransferResult,
@@ -59,7 +64,7 @@ class ReplicationClient:
     def compare(self, node: Device, questions: Sequence[CompareRequest]) -> list[CompareResponse]:
         """How a device's partitions differ from these. Raises ReplicaFailed."""
         body = self._ask(self._request(ReplicationStep.COMPARE, node, 0), encode(questions))
-        answers = self._read(COMPARE_RESPONSES, node, body)
+        answers = decoded(COMPARE_RESPONSES, node, body)
         if len(answers) != len(questions):
             raise ReplicaFailed(node, 0, f"{len(answers)} answers to {len(questions)} questions")
         if not all(is_suffix(name) for answer in answers for name in answer.suffixes or ()):
@@ -70,14 +75,14 @@ class ReplicationClient:
         """The files of each hash of some suffixes. Raises ReplicaFailed."""
         reply = self._reply(self._request(ReplicationStep.VERSIONS, node, partition), encode(suffixes))
         noted = reply.headers.get(CONTACT_RECORD)
-        note = None if noted is None else self._read(CONTACT_RECORDS, node, noted.encode())
-        return Versions(self._read(NAMES, node, reply.content), note)
+        note = None if noted is None else decoded(CONTACT_RECORDS, node, noted.encode())
+        return Versions(decoded(NAMES, node, reply.content), note)
 
     def confirm(self, node: Device, partition: int, names: Mapping[str, Sequence[str]], ring_version: int) -> Names:
         """Which of these files a primary holds durably. Raises ReplicaFailed."""
         headers = {RING_VERSION: str(ring_version)}
         body = self._ask(self._request(ReplicationStep.CONFIRM, node, partition, headers), encode(names))
-        return self._read(NAMES, node, body)
+        return decoded(NAMES, node, body)
 
     def push(
         self, node: Device, partition: int, frames: Iterator[bytes | memoryview], spend: Spend
@@ -97,7 +102,7 @@ class ReplicationClient:
             except BaseException:
                 upload.abandon()
                 raise
-            return self._read(TRANSFER_RESULTS, node, self._content(node, refusal or upload.response()))
+            return decoded(TRANSFER_RESULTS, node, good_content(node, refusal or upload.response(), MESSAGE_BYTES_MAX))
         except NodeFailure as failure:
             raise ReplicaFailed(node, 0, failure.reason) from failure
 
@@ -110,7 +115,7 @@ class ReplicationClient:
         except NodeFailure as failure:
             raise ReplicaFailed(node, 0, failure.reason) from failure
         if response.status != 200:
-            self._content(node, response)
+            good_content(node, response, MESSAGE_BYTES_MAX)
         return response.body
 
     def _request(
@@ -125,25 +130,6 @@ class ReplicationClient:
     def _reply(self, request: BackendRequest, body: bytes) -> Reply:
         try:
             response = self._transport.request(request, body, self._timeout_seconds)
-            return Reply(response.headers, self._content(request.node, response))
+            return Reply(response.headers, good_content(request.node, response, MESSAGE_BYTES_MAX))
         except NodeFailure as failure:
             raise ReplicaFailed(request.node, 0, failure.reason) from failure
-
-    @staticmethod
-    def _content(node: Device, response: BackendResponse) -> bytes:
-        """The body of a good answer. Raises ReplicaFailed on any other, NodeFailure."""
-        try:
-            content = response.read_all(MESSAGE_BYTES_MAX)
-        except ValueError as error:
-            raise ReplicaFailed(node, 0, str(error)) from error
-        if response.status // 100 != 2:
-            reason = content.decode("utf-8", "replace").strip() or str(response.status)
-            raise ReplicaFailed(node, response.status, reason)
-        return content
-
-    @staticmethod
-    def _read(decoder: msgspec.json.Decoder[Message], node: Device, body: bytes) -> Message:
-        try:
-            return decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, HttpError) as error:
-            raise ReplicaFailed(node, 0, f"an answer that cannot be read: {error}") from error

@@ -48,7 +48,6 @@ _heads: Final = msgspec.json.Decoder(Head)
 
 
 def head_of(digest: str, name: str, size: int, metadata: Metadata) -> bytes:
-    """The beginning of a frame."""
     head = _encode(Head(digest, name, size, msgspec.Raw(_encode(metadata))))
     return _PREFIX.pack(_MAGIC, len(head), xxh3_64_digest(head)) + head
 
@@ -121,8 +120,6 @@ def _pieces(head: bytes, body: Iterable[bytes | memoryview]) -> Iterator[bytes |
 
 
 class FrameBody:
-    """Frames as the body of an answer."""
-
     length: int | None = None
 
     def __init__(self, frames: Iterator[tuple[tuple[str, str], Iterator[bytes | memoryview]]]) -> None:
@@ -139,5 +136,4 @@ class FrameBody:
 
 
 def flattened(names: dict[str, Sequence[str]] | dict[str, list[str]]) -> list[tuple[str, str]]:
-    """(hash, name) of each file."""
     return [(digest, name) for digest, group in names.items() for name in group]

@@ -72,8 +72,6 @@ class Versions(Struct, frozen=True):
 
 
 class TransferResult(Enum):
-    """What became of a pushed file."""
-
     STORED = "stored"
     NEWER = "newer"  # what is here makes it obsolete
     FAILED = "failed"

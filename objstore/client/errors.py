@@ -107,6 +107,5 @@ KINDS: Final[dict[int, type[RequestFailed]]] = {
 
 
 def failure_of(method: str, target: str, status: int, reason: str) -> RequestFailed:
-    """The error that stands for a status."""
     kind = KINDS.get(status, ServerFailed if status >= 500 else RequestFailed)
     return kind(method, target, status, reason)

@@ -177,7 +177,6 @@ class StoreClient:
     def copy_object(
         self, container: str, name: str, to_container: str, to_name: str, headers: Headers | None = None
     ) -> dict[str, str]:
-        """Copy on the server's side."""
         destination = {"Destination": quote(f"{to_container}/{to_name}")}
         return self._done("COPY", container, name, headers={**(headers or {}), **destination})
 

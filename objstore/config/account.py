@@ -7,12 +7,7 @@ from objstore.config.sections import (
     BackendConfig,
     DatabaseAuditorConfig,
     DatabaseReplicatorConfig,
-    DevicesConfig,
-    HealthcheckConfig,
-    LogConfig,
-    MetricsConfig,
-    ReconConfig,
-    ReplicationConfig,
+    StorageServiceConfig,
 )
 from objstore.config.units import Count, Seconds
 
@@ -30,17 +25,9 @@ class ReaperConfig(Struct, frozen=True):
             raise ValueError("concurrency begins at 1")
 
 
-class AccountConfig(Struct, frozen=True):
-    cluster: str = "/etc/objstore/objstore.toml"
-    ring_dir: str = "/etc/objstore"
+class AccountConfig(StorageServiceConfig, frozen=True):
     server: AccountServerConfig = AccountServerConfig()
-    devices: DevicesConfig = DevicesConfig()
     backend: BackendConfig = BackendConfig()
     replicator: DatabaseReplicatorConfig = DatabaseReplicatorConfig()
     auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
     reaper: ReaperConfig = ReaperConfig()
-    replication: ReplicationConfig = ReplicationConfig()
-    recon: ReconConfig = ReconConfig()
-    healthcheck: HealthcheckConfig = HealthcheckConfig()
-    log: LogConfig = LogConfig()
-    metrics: MetricsConfig = MetricsConfig()

@@ -7,12 +7,7 @@ from objstore.config.sections import (
     ContainerServerConfig,
     DatabaseAuditorConfig,
     DatabaseReplicatorConfig,
-    DevicesConfig,
-    HealthcheckConfig,
-    LogConfig,
-    MetricsConfig,
-    ReconConfig,
-    ReplicationConfig,
+    StorageServiceConfig,
 )
 from objstore.config.units import Count, Positive, Seconds
 
@@ -48,18 +43,10 @@ class ReconcilerConfig(Struct, frozen=True):
             raise ValueError("concurrency begins at 1")
 
 
-class ContainerConfig(Struct, frozen=True):
-    cluster: str = "/etc/objstore/objstore.toml"
-    ring_dir: str = "/etc/objstore"
+class ContainerConfig(StorageServiceConfig, frozen=True):
     server: ContainerServerConfig = ContainerServerConfig()
-    devices: DevicesConfig = DevicesConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
     updater: ContainerUpdaterConfig = ContainerUpdaterConfig()
     replicator: DatabaseReplicatorConfig = DatabaseReplicatorConfig()
     auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
     reconciler: ReconcilerConfig = ReconcilerConfig()
-    replication: ReplicationConfig = ReplicationConfig()
-    recon: ReconConfig = ReconConfig()
-    healthcheck: HealthcheckConfig = HealthcheckConfig()
-    log: LogConfig = LogConfig()
-    metrics: MetricsConfig = MetricsConfig()

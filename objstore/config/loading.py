@@ -67,8 +67,6 @@ def loads(text: str, kind: type[Config], file: str = "<text>", environ: Mapping[
 
 
 class _Reader:
-    """Turns the tables of one file into structs."""
-
     def __init__(self, file: str, text: str, environ: Mapping[str, str]) -> None:
         self.file = file
         self.text = text
@@ -94,7 +92,6 @@ class _Reader:
             raise self.error(where, str(error)) from error
 
     def secrets(self, hints: Mapping[str, object], where: Where) -> dict[str, object]:
-        """The secrets of a table that the environment gives."""
         found: dict[str, object] = {}
         for key, hint in hints.items():
             variable = "_".join(["OBJSTORE", *map(str, where), key]).upper()

@@ -6,13 +6,8 @@ from msgspec import Struct
 
 from objstore.config.sections import (
     BackendConfig,
-    DevicesConfig,
-    HealthcheckConfig,
-    LogConfig,
-    MetricsConfig,
     ObjectServerConfig,
-    ReconConfig,
-    ReplicationConfig,
+    StorageServiceConfig,
 )
 from objstore.config.units import Bytes, Count, Positive, Seconds
 
@@ -134,11 +129,8 @@ class ExpirerConfig(Struct, frozen=True):
             raise ValueError("process counts from 0 and must be below processes")
 
 
-class ObjectConfig(Struct, frozen=True):
-    cluster: str = "/etc/objstore/objstore.toml"
-    ring_dir: str = "/etc/objstore"
+class ObjectConfig(StorageServiceConfig, frozen=True):
     server: ObjectServerConfig = ObjectServerConfig()
-    devices: DevicesConfig = DevicesConfig()
     backend: ObjectBackendConfig = ObjectBackendConfig()
     storage: StorageConfig = StorageConfig()
     replicator: ReplicatorConfig = ReplicatorConfig()
@@ -147,8 +139,3 @@ class ObjectConfig(Struct, frozen=True):
     expirer: ExpirerConfig = ExpirerConfig()
     relinker: RelinkerConfig = RelinkerConfig()
     delay_reaping: tuple[DelayConfig, ...] = ()
-    replication: ReplicationConfig = ReplicationConfig()
-    recon: ReconConfig = ReconConfig()
-    healthcheck: HealthcheckConfig = HealthcheckConfig()
-    log: LogConfig = LogConfig()
-    metrics: MetricsConfig = MetricsConfig()

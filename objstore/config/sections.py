@@ -122,6 +122,19 @@ class MetricsConfig(Struct, frozen=True):
         return self.bind is not None or self.statsd is not None
 
 
+class StorageServiceConfig(Struct, frozen=True):
+    """What the files of account, container and object servers have in common."""
+
+    cluster: str = "/etc/objstore/objstore.toml"
+    ring_dir: str = "/etc/objstore"
+    devices: DevicesConfig = DevicesConfig()
+    replication: ReplicationConfig = ReplicationConfig()
+    recon: ReconConfig = ReconConfig()
+    healthcheck: HealthcheckConfig = HealthcheckConfig()
+    log: LogConfig = LogConfig()
+    metrics: MetricsConfig = MetricsConfig()
+
+
 class DatabaseReplicatorConfig(Struct, frozen=True):
     """[replicator]: brings all replicas of each database to the same state.
 

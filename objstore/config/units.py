@@ -120,7 +120,6 @@ def parse_workers(value: object) -> int:
 
 
 def processor_count() -> int:
-    """The processors this process may run on."""
     return len(os.sched_getaffinity(0))
 
 

@@ -27,8 +27,6 @@ _PRAGMAS: Final = (
 
 @dataclass(eq=False)
 class DatabaseAbsent(StoreError):
-    """There is no such database."""
-
     message: ClassVar[str] = "no database {file}"
 
     file: str

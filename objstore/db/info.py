@@ -100,7 +100,6 @@ def write_status(connection: sqlite3.Connection, status: Status) -> None:
 
 
 def items_at(metadata: Mapping[str, str], timestamp: str) -> list[Item]:
-    """Items set at one moment."""
     return [Item(name, value, timestamp) for name, value in metadata.items()]
 
 

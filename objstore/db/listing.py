@@ -91,7 +91,6 @@ class Range(Struct, frozen=True):
 
 
 def range_of(query: Query) -> Range:
-    """The names a query may meet."""
     low, high = query.marker, query.end_marker
     if query.reverse:
         low, high = high, low

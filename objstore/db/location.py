@@ -46,7 +46,6 @@ class DatabaseLocation(Struct, frozen=True, gc=False):
 
     @property
     def device_name(self) -> str:
-        """The name of its device, which is that of the folder."""
         return self.root.rpartition("/")[2]
 
     @property

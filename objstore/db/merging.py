@@ -25,8 +25,6 @@ ROWS_PER_TRANSACTION_MAX: Final = 64
 
 
 class MergeChanges(Struct, frozen=True, gc=False):
-    """The result of merging a batch."""
-
     merged: MergeResult
     totals_changed: bool
 

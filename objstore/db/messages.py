@@ -114,7 +114,6 @@ MERGE_RESULT: Final = msgspec.json.Decoder(MergeResult)
 
 
 def batch_decoder(schema: TableSchema[Row]) -> msgspec.json.Decoder[RowBatch[Row]]:
-    """Reads batches of one kind of rows."""
     return msgspec.json.Decoder(RowBatch[schema.row_type])  # type: ignore[name-defined]
 
 

@@ -84,7 +84,6 @@ class Remover:
         return True
 
     def finish(self, place: DatabaseLocation) -> None:
-        """Move away a database that was found marked."""
         self.remove(place, lambda _: False)
 
     def clean(self, root: str, now: float) -> None:
@@ -131,8 +130,6 @@ ROWS_PER_TRANSACTION_MAX: Final = 200
 
 
 class Reclaimer(Generic[Row]):
-    """Drops old tombstones of one kind of database."""
-
     def __init__(self, schema: TableSchema[Row], reclaim_age_seconds: float) -> None:
         self._schema = schema
         self._reclaim_age_seconds = reclaim_age_seconds

@@ -41,11 +41,9 @@ class PassReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often what was done in this pass."""
         return dict(self._counts)
 
     def counted(self, outcome: str) -> int:
-        """How often in this pass."""
         return self._counts[outcome]
 
     def progress(self, done: int, total: int) -> None:

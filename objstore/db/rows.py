@@ -134,8 +134,6 @@ ROWS_PER_TRANSACTION_MAX: Final = 64
 
 
 class _RowQueue(Generic[Row]):
-    """Rows that wait to be merged into one database."""
-
     __slots__ = ("batcher", "rows_waiting")
 
     def __init__(self, batcher: Batcher[Sequence[Row], bool]) -> None:

@@ -94,7 +94,6 @@ def row_digest(row: Row) -> int:
 
 
 def rows_digest(rows: Iterable[Row]) -> int:
-    """The digest of a set of rows."""
     digest = 0
     for row in rows:
         digest ^= row_digest(row)

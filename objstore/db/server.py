@@ -95,7 +95,6 @@ class Totals(Struct, frozen=True, gc=False):
 
     @property
     def row_count(self) -> int:
-        """The number of live rows, of all policies."""
         return sum(figures[0] for figures in self.figures.values())
 
 

@@ -53,8 +53,6 @@ class SnapshotBody:
 
 
 class Snapshots(Generic[Row]):
-    """Sends and receives whole database files."""
-
     def __init__(
         self,
         schema: TableSchema[Row],
@@ -179,7 +177,6 @@ class Snapshots(Generic[Row]):
         return source
 
     def _merge(self, location: DatabaseLocation, copy: str, source: Summary) -> None:
-        """Merge the copy into the database that is there."""
         call = self._store.threads_of(location).call
         # Nobody else knows of the copy, and it changes no more.
         with closing(_opened(copy, "ro&immutable=1")) as connection, self._store.opened(location) as database:

@@ -70,7 +70,6 @@ def after_put(status: Status, timestamp: str, policy_index: int) -> Status:
 
 
 def after_delete(status: Status, timestamp: str) -> Status:
-    """The status after a DELETE."""
     after = replace(status, delete_timestamp=max(status.delete_timestamp, timestamp))
     if after.deleted and not status.deleted:
         return replace(after, status_changed_at=timestamp)

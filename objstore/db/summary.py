@@ -170,7 +170,6 @@ _FORGET: Final = "DELETE FROM sync_point WHERE id NOT IN (SELECT id FROM sync_po
 
 
 def read_points(connection: sqlite3.Connection) -> dict[str, int]:
-    """Sync points by the ids of the replicas."""
     return dict(connection.execute("SELECT id, sequence FROM sync_point").fetchall())
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, Generic
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -21,7 +20,6 @@ from objstore.db.messages import (
     METHOD,
     SUMMARY_RESPONSES,
     MergeResult,
-    Message,
     RowBatch,
     SummaryRequest,
     SummaryResponse,
@@ -36,7 +34,15 @@ from objstore.db.summary import Summary
 from objstore.devices import Device
 from objstore.headers import Client
 from objstore.http.errors import HttpError
-from objstore.http.transport import BackendRequest, BackendResponse, NodeFailure, ReplicaFailed, Transport
+from objstore.http.transport import (
+    BackendRequest,
+    BackendResponse,
+    NodeFailure,
+    ReplicaFailed,
+    Transport,
+    decoded,
+    good_content,
+)
 from objstore.mounts import DeviceFull, DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
@@ -91,8 +97,6 @@ _HEADERS: Final[Mapping[str, str]] = {Client.CONTENT_TYPE: "application/json"}
 
 
 class DatabaseReplicationClient(Generic[Row]):
-    """Asks peers of one kind of database."""
-
     def __init__(self, schema: TableSchema[Row], transport: Transport, timeout_seconds: float) -> None:
         self.transport = transport
         self.timeout_seconds = timeout_seconds
@@ -102,7 +106,7 @@ class DatabaseReplicationClient(Generic[Row]):
         """Ask a device for the summaries of some databases. Raises ReplicaFailed."""
         request = self._request(SyncStep.COMPARE, node, 0, ResourcePath(COMPARED_ACCOUNT))
         body = self._ask(request, encode(requests))
-        responses = self._read(SUMMARY_RESPONSES, node, body)
+        responses = decoded(SUMMARY_RESPONSES, node, body)
         if len(responses) != len(requests):
             raise ReplicaFailed(node, 0, f"{len(responses)} responses to {len(requests)} requests")
         return responses
@@ -110,16 +114,15 @@ class DatabaseReplicationClient(Generic[Row]):
     def merge(self, node: Device, partition: int, path: ResourcePath, batch: RowBatch[Row]) -> MergeResult:
         """Have a batch merged. Raises ReplicaFailed."""
         body = self._ask(self._request(SyncStep.MERGE, node, partition, path), encode(batch))
-        return self._read(MERGE_RESULT, node, body)
+        return decoded(MERGE_RESULT, node, body)
 
     def rows(self, node: Device, partition: int, path: ResourcePath, after: int, limit: int) -> RowBatch[Row]:
         """Rows of a peer. Raises ReplicaFailed."""
         request = self._request(SyncStep.ROWS, node, partition, path, f"&after={after}&limit={limit}")
         body = self._ask(request, b"")
-        return self._read(self._batches, node, body)
+        return decoded(self._batches, node, body)
 
     def whole(self, node: Device, partition: int, path: ResourcePath) -> BackendRequest:
-        """The head of a request that brings a snapshot."""
         return self._request(SyncStep.WHOLE, node, partition, path)
 
     def snapshot(self, node: Device, partition: int, digest: str) -> BackendResponse | None:
@@ -145,22 +148,9 @@ class DatabaseReplicationClient(Generic[Row]):
     def _ask(self, request: BackendRequest, body: bytes) -> bytes:
         try:
             response = self.transport.request(request, body, self.timeout_seconds)
-            content = response.read_all(BATCH_BYTES_MAX)
+            return good_content(request.node, response, BATCH_BYTES_MAX)
         except NodeFailure as failure:
             raise ReplicaFailed(request.node, 0, failure.reason) from failure
-        except ValueError as error:
-            raise ReplicaFailed(request.node, 0, str(error)) from error
-        if response.status // 100 != 2:
-            reason = content.decode("utf-8", "replace").strip() or str(response.status)
-            raise ReplicaFailed(request.node, response.status, reason)
-        return content
-
-    @staticmethod
-    def _read(decoder: msgspec.json.Decoder[Message], node: Device, body: bytes) -> Message:
-        try:
-            return decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ReplicaFailed(node, 0, f"an response that cannot be read: {error}") from error
 
 
 # A snapshot is written to the disk, read, sent, and written at the other end before the response comes.
@@ -193,8 +183,6 @@ class SyncResult(Struct, frozen=True):
 
 
 class Sync(Generic[Row]):
-    """Syncs databases of one kind with peers."""
-
     def __init__(
         self,
         config: DatabaseReplicatorConfig,

@@ -20,8 +20,6 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f
 
 @dataclass(eq=False)
 class BadFraming(HttpError):
-    """The chunks of a body are malformed."""
-
     message: ClassVar[str] = "malformed chunked body: {reason}"
 
     status: int = 400

@@ -31,8 +31,6 @@ JOINED_BODY_MAX: Final = 65536
 
 
 class HttpTransport(Transport):
-    """Speaks HTTP/1.1 to storage servers."""
-
     def __init__(self, connect_timeout_seconds: float = 0.5) -> None:
         self._pool = ConnectionPool(connect_timeout_seconds)
 

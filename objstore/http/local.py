@@ -164,7 +164,6 @@ class LocalTransport(Transport):
 
 
 def environ_of(request: BackendRequest, body: Any) -> Environ:
-    """The request as the server's application gets it."""
     target = f"/{request.node.device}/{request.partition}{request.path}"
     environ: Environ = {
         "REQUEST_METHOD": request.method,

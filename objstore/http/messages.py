@@ -110,7 +110,6 @@ class Request:
 
     @property
     def chunked(self) -> bool:
-        """Whether the body comes in chunks."""
         return "HTTP_TRANSFER_ENCODING" in self.environ
 
     @property
@@ -160,7 +159,6 @@ class Response:
         self.body = body
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer as a WSGI application."""
         headers, body = self.headers, self.body
         if isinstance(body, bytes):
             if "Content-Length" not in headers and self.status not in (204, 304):
@@ -182,7 +180,6 @@ class Response:
             self.body.close()
 
     def close(self) -> None:
-        """Let go of the body without reading it."""
         if not isinstance(self.body, bytes):
             self.body.close()
 

@@ -85,7 +85,6 @@ class ReplicationGuard:
 def storage_apps(
     application: WsgiApplication, routes: Mapping[str, Handler], has_replication_address: bool, log: Logger
 ) -> ServiceApps:
-    """A storage server's applications."""
     operated = Operations(application, routes, log)
     if has_replication_address:
         return ServiceApps(ReplicationGuard(application, routes), operated)

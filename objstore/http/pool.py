@@ -19,8 +19,6 @@ IDLE_SECONDS: Final = 30.0  # less than a server keeps one, so that we are the o
 
 
 class NodeConnection(Connection):
-    """A connection to a storage server."""
-
     __slots__ = ("idle_since", "node", "used")
 
     def __init__(self, sock: socket.socket, node: Device) -> None:
@@ -30,15 +28,12 @@ class NodeConnection(Connection):
         self.used = False  # has carried a request before
 
     def left(self) -> Exception:
-        """The error for a server that closed."""
         return NodeFailure(self.node, "disconnect")
 
     def stalled(self) -> Exception:
-        """The error for a server that is silent."""
         return NodeFailure(self.node, "timeout")
 
     def malformed(self, error: BadFraming) -> Exception:
-        """The error for a server whose chunks are malformed."""
         return NodeFailure(self.node, error.reason)
 
 

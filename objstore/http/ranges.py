@@ -41,7 +41,6 @@ class ByteRange(Struct, frozen=True, gc=False):
 
     @property
     def header(self) -> str:
-        """The value of Range that asks for it."""
         return f"bytes={self.first}-{self.last}"
 
 

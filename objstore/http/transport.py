@@ -5,16 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol, TypeVar
 from urllib.parse import quote
+
+import msgspec
 
 from objstore.devices import Device
 from objstore.errors import StoreError
+from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.paths import ResourcePath
 from objstore.system import concurrency
 from objstore.system.concurrency import Event
 
+Message = TypeVar("Message")
 NODE_TIMEOUT_SECONDS: Final = 10.0
 RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024  # what `read_all` takes at most unless told otherwise
 
@@ -201,3 +205,23 @@ def wait_any(exchanges: Sequence[Exchange], timeout_seconds: float | None) -> li
             [item for item in watched if not isinstance(item, int)],
             left,
         )
+
+
+def good_content(node: Device, response: BackendResponse, size_max: int) -> bytes:
+    """The body of a peer's 2xx answer. Raises ReplicaFailed on any other, NodeFailure."""
+    try:
+        content = response.read_all(size_max)
+    except ValueError as error:
+        raise ReplicaFailed(node, 0, str(error)) from error
+    if response.status // 100 != 2:
+        reason = content.decode("utf-8", "replace").strip() or str(response.status)
+        raise ReplicaFailed(node, response.status, reason)
+    return content
+
+
+def decoded(decoder: msgspec.json.Decoder[Message], node: Device, body: bytes) -> Message:
+    """What a peer's answer says. Raises ReplicaFailed."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, HttpError) as error:
+        raise ReplicaFailed(node, 0, f"an answer that cannot be read: {error}") from error

@@ -177,7 +177,6 @@ def expirer(server: str, report: Report) -> Report:
 
 
 def plain(server: str, report: Report) -> Report:
-    """The daemon's report, unchanged."""
     return {"report": report}
 
 

@@ -28,7 +28,6 @@ class Generations:
         self._numbers = memoryview(self._memory).cast("Q")
 
     def read(self, key: str) -> int:
-        """The key's present number."""
         # The hash of a text differs between programs, but forked processes inherit it with the table. Aligned words
         # are read and written whole, so no lock is needed.
         return self._numbers[hash(key) & self._mask]

@@ -88,8 +88,6 @@ class ConnectionBalance:
 
 
 class Master:
-    """The process that looks after the workers."""
-
     def __init__(
         self,
         start: StartServers,

@@ -57,7 +57,6 @@ class UserTable:
         return user if right else None
 
     def account_of(self, user: User) -> str:
-        """The account's name in URLs."""
         return f"{self._prefix}_{user.account}"
 
     def identity_of(self, token: str) -> Identity | None:
@@ -91,8 +90,6 @@ class UserTable:
 
 
 class Access(Enum):
-    """What an identity may do with a resource."""
-
     DENIED = auto()
     GRANTED = auto()
     OWNER = auto()  # also sees and changes what only owners do
@@ -116,8 +113,6 @@ class Attempt(Struct, frozen=True):
 
 
 class Rights:
-    """Decides what identities may do."""
-
     def __init__(self, config: AuthConfig) -> None:
         self._reseller_prefix = config.reseller_prefix
         self._service_prefix = config.service_prefix

@@ -42,7 +42,6 @@ class TokenIssuer:
         self._clock = clock
 
     def issue(self, user: User, life_seconds: int) -> str:
-        """A token for a user who has shown the right key."""
         now = int(self._clock.now())
         claim = Claim(VERSION, user.account, user.name, now + life_seconds, self.fingerprint(user))
         sealed = self._fernet.encrypt_at_time(msgspec.msgpack.encode(claim), now)

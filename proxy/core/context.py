@@ -35,7 +35,6 @@ class ProxyContext:
 def make_context(
     config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime, cache: Cache
 ) -> ProxyContext:
-    """The context of one proxy process."""
     backend = config.backend
     nodes = NodeSelector(
         runtime.clock, runtime.random, backend.error_suppression_interval, backend.error_suppression_limit

@@ -63,14 +63,10 @@ class ContainerLimitReached(CoreError):
 
 
 class ContainerNotFound(PathError):
-    """There is no such container, or its account is gone."""
-
     message: ClassVar[str] = "no container {path}"
 
 
 class ContainerNotEmpty(PathError):
-    """Only an empty container can be deleted."""
-
     message: ClassVar[str] = "The container is not empty"
 
 

@@ -9,8 +9,6 @@ from msgspec import Struct
 
 
 class Existence(IntEnum):
-    """Whether something is there."""
-
     UNKNOWN = 0  # too few servers answered
     PRESENT = 1
     ABSENT = 2

@@ -31,7 +31,6 @@ class Placement(Struct, frozen=True):
 
     @classmethod
     def of(cls, path: ResourcePath, ring: Ring, hasher: PathHasher) -> Self:
-        """The placement of an account or a container."""
         partition = ring.partition_of(hasher.digest(path))
         primaries = ring.primaries(partition)
         return cls(ring, partition, path, primaries, quorum_size(len(primaries)))
@@ -128,7 +127,6 @@ class NodeSelector:
         return nodes + limited[:missing], _chained(handoffs, limited[missing:])
 
     def error_limited_primaries(self, placement: Placement) -> Sequence[Device]:
-        """The primaries that `for_reading` leaves out."""
         if not self.failures:
             return ()
         return [node for node in placement.primaries if self.error_limited(node)]

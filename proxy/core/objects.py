@@ -333,7 +333,6 @@ def _receive(command: PutObject) -> tuple[bytes, bool]:
 
 
 def _read_up_to(body: BodyReader, size: int) -> bytes:
-    """The body, or its first `size` bytes."""
     parts: list[bytes] = []
     while size > 0 and (part := body.read(size)):
         parts.append(part)

@@ -100,7 +100,6 @@ class ResponseCollector:
         self.taken: Final[dict[Exchange, int]] = {}  # statuses that are no failures of the server's own
 
     def add(self, exchange: Exchange) -> None:
-        """One more answer to wait for."""
         self._pending.append(exchange)
 
     def collect(self) -> QuorumResult:
@@ -184,7 +183,6 @@ class QuorumRequest(ResponseCollector):
         self._handoffs: Iterator[Device] | None = None  # looked for when a node fails
 
     def run(self) -> QuorumResult:
-        """Send to all nodes, and collect their answers."""
         placement, selector = self._placement, self._writer.nodes
         nodes: Sequence[Device] = placement.primaries
         if selector.failures:

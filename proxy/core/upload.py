@@ -101,7 +101,6 @@ class StreamingUpload:
 
     @property
     def result(self) -> QuorumResult:
-        """The nodes' answers so far."""
         return self._collector.result
 
     def open(self) -> bool:

@@ -82,8 +82,6 @@ class Application(Protocol):
 
 
 class ProxyApplication:
-    """The Swift API as a WSGI application (PEP 3333)."""
-
     def __init__(self, context: ProxyContext, application: Application | None = None) -> None:
         """Raises ConfigError."""
         config, runtime = context.config, context.runtime

@@ -49,7 +49,6 @@ HELP: Final = {
 
 
 def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each report."""
     for name in reversed(NAMES):
         short, text = HELP[name]
         spellings = [spelling for spelling in (short, f"--{name}") if spelling]
@@ -59,8 +58,6 @@ def report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Questions:
-    """How to ask."""
-
     servers: Sequence[ReconServer]
     timeout_seconds: float
     ring_dir: str

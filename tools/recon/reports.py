@@ -41,7 +41,6 @@ Extract = Callable[[str, Mapping[str, Any]], Figures]
 
 
 def async_pending(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Container updates that wait."""
     return {"async_pending": value.get("async_pending")}
 
 
@@ -57,7 +56,6 @@ def replication(kind: str, value: Mapping[str, Any]) -> Figures:
 
 
 def quarantined(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Items by kind, objects also by policy."""
     figures = {f"quarantined_{name}": value.get(name) for name in ("accounts", "containers", "objects")}
     for index, counts in value.get("policies", {}).items():
         figures[f"quarantined_objects_{index}"] = counts.get("objects")
@@ -65,7 +63,6 @@ def quarantined(kind: str, value: Mapping[str, Any]) -> Figures:
 
 
 def auditor(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Every number of the auditor's last report."""
     return _numbers("auditor", value.get("report", {})) or {"auditor_pass_seconds": None}
 
 
@@ -83,12 +80,10 @@ def relinker(kind: str, value: Mapping[str, Any]) -> Figures:
 
 
 def sockets(kind: str, value: Mapping[str, Any]) -> Figures:
-    """As the server has them."""
     return {name: number for name, number in value.items() if isinstance(number, int | float)}
 
 
 def drive_audit(kind: str, value: Mapping[str, Any]) -> Figures:
-    """Devices taken out of service."""
     return {"drive_audit_errors": value.get("drive_audit_errors")}
 
 
@@ -136,8 +131,6 @@ UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class Table(Struct, frozen=True):
-    """Rows of text below headings."""
-
     headings: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
 
@@ -167,7 +160,6 @@ def numbers(name: str, numbers: Numbers, answers: Sequence[ReconAnswer]) -> Reco
 
 
 def unmounted(answers: Sequence[ReconAnswer]) -> ReconReport:
-    """Devices that are not used."""
     found = [(answer.server.name, disk["device"]) for answer in answers for disk in answer.value or []]
     wrong = [f"{server}: {device} is not mounted, or out of service" for server, device in found]
     return ReconReport("unmounted", Table(("<server", "<device"), found), _data(answers), wrong + _failures(answers))

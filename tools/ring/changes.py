@@ -59,7 +59,6 @@ def editing(path: str, words: Sequence[str]) -> BuilderSession:
 
 
 def ring_path(path: str) -> str:
-    """The ring file that goes with a builder file."""
     return RingFiles.named(path).ring
 
 

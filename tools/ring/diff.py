@@ -63,7 +63,6 @@ def compare(old: RingBuilder, new: RingBuilder) -> Comparison:
 
 
 def _translate(layout: Layout, ids: dict[int, int]) -> Layout:
-    """The layout under other ids."""
     table = np.zeros(max(ids, default=0) + 1, np.uint32)
     for old, new in ids.items():
         table[old] = new

@@ -166,7 +166,6 @@ def rebalance(builder: str, seed: int | None, quiet: bool) -> int:
 
 
 def changes_layout(builder: RingBuilder, plan: RebalancePlan) -> bool:
-    """Whether a plan would change anything."""
     return builder.layout is None or not np.array_equal(builder.layout.ids, plan.layout.ids)
 
 

@@ -42,12 +42,10 @@ class RingToPublish:
 
     @property
     def sha256(self) -> str:
-        """As the activation names it."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
     def md5(self) -> str:
-        """As /recon/ringmd5 has it."""
         return hashlib.md5(self.content, usedforsecurity=False).hexdigest()
 
 

@@ -85,14 +85,11 @@ class Search:
     fields: Fields
 
     def matches(self, device: Device) -> bool:
-        """Whether the device is one of those."""
         return all(_agrees(getattr(device, name), name, value) for name, value in self.fields.items())
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be changed of a device."""
-
     fields: Fields
 
     def of(self, device: Device) -> Device:
@@ -113,7 +110,6 @@ class Addition:
     meta: str = ""
 
     def device_of(self, device_id: int, weight: float) -> Device:
-        """The device under its id."""
         return Device(
             id=device_id,
             region=DEFAULT_REGION if self.region is None else self.region,

@@ -31,7 +31,6 @@ class BuilderReport:
 
     @cached_property
     def tiers(self) -> Tiers:
-        """The failure domains of the devices as they are now."""
         return self.builder.tiers
 
     @property
@@ -41,7 +40,6 @@ class BuilderReport:
 
     @cached_property
     def held(self) -> Ints:
-        """Partitions on each device, by id."""
         size = len(self.tiers.weights)
         return np.zeros(size, np.int64) if self.builder.layout is None else self.builder.layout.held(size)
 
@@ -122,7 +120,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def device_table(devices: Iterable[Device], report: BuilderReport) -> str:
-    """One line for each device."""
     return table(("<Devices:", *DEVICE_HEADINGS), (("", *_cells(device, report)) for device in devices))
 
 

@@ -204,7 +204,6 @@ class TierReport:
 
     @property
     def replicas(self) -> int:
-        """All replicas in the tier."""
         return sum(count * each for count, each in enumerate(self.partitions))
 
     @property

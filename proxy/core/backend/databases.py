@@ -30,7 +30,6 @@ _stats: Final = msgspec.json.Decoder(dict[int, PolicyStats])
 
 
 def read_headers(transaction_id: str) -> Headers:
-    """The headers of every read."""
     return {Client.TRANS_ID: transaction_id}
 
 
@@ -110,7 +109,6 @@ def _error(path: ResourcePath, status: int, limits: Limits) -> errors.CoreError:
 
 
 def account_info(response: BackendResponse) -> AccountInfo:
-    """What an account server's answer says."""
     status, headers = response.status, response.headers
     if status > codes.SUCCESS_MAX:
         if headers.get(Client.ACCOUNT_STATUS, "").lower() == "deleted":
@@ -129,7 +127,6 @@ def account_info(response: BackendResponse) -> AccountInfo:
 
 
 def container_info(response: BackendResponse) -> ContainerInfo:
-    """What a container server's answer says."""
     headers = response.headers
     if response.status > codes.SUCCESS_MAX:
         return ContainerInfo(ABSENT if response.status == codes.NOT_FOUND else UNKNOWN)

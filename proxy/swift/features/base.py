@@ -34,11 +34,9 @@ class Feature:
 
     @classmethod
     def wanted(cls, config: ProxyConfig) -> bool:
-        """Whether the configuration asks for the feature."""
         return True
 
     def sections(self) -> Mapping[str, Section]:
-        """The feature's sections of /info, by name."""
         return {}
 
     def handler_for(self, kind: str) -> Callable[[SwiftRequest], Response | None]:

@@ -86,7 +86,6 @@ def without(sections: Sections, disallowed: tuple[str, ...]) -> dict[str, object
 
 
 def store_section(context: ProxyContext) -> Section:
-    """The section of the store itself."""
     config, cluster, limits = context.config, context.cluster, context.cluster.limits
     policies = []
     for policy in cluster.policies:

@@ -166,7 +166,6 @@ def kept_name(header: str, policies: Policies) -> str:
 
 
 def quota_headers(sysmeta: Mapping[str, str], policies: Policies) -> dict[str, str]:
-    """An account's quotas as clients see them."""
     headers = {}
     for header, kept in WHOLE.items():
         if value := sysmeta.get(kept.removeprefix(Sysmeta.ACCOUNT_PREFIX)):
@@ -179,7 +178,6 @@ def quota_headers(sysmeta: Mapping[str, str], policies: Policies) -> dict[str, s
 
 
 def quota_of_container(container: ContainerInfo) -> Quota:
-    """The quota that the container's owner has set."""
     metadata = container.metadata
     return Quota(
         parse_quota(metadata.get(BYTES_KEY)),

@@ -95,7 +95,6 @@ class AccountHandler:
         }
 
     def _changes(self, request: SwiftRequest) -> dict[str, Any]:
-        """What an authorized request changes, as fields."""
         check_path(self._limits, request.storage_resource)
         changes = metadata_changes(request, "Account", OWN_HEADERS)
         check_metadata(self._limits, META, changes)
@@ -106,7 +105,6 @@ class AccountHandler:
             raise HttpError(405, headers={Client.ALLOW: ", ".join(OF_ACCOUNTS)})
 
     def _headers(self, info: AccountInfo, request: SwiftRequest) -> dict[str, str]:
-        """An account as its client may see it."""
         headers = {
             Client.ACCOUNT_CONTAINER_COUNT: str(info.container_count),
             Client.ACCOUNT_OBJECT_COUNT: str(info.object_count),

@@ -115,7 +115,6 @@ class ContainerHandler:
         }
 
     def _headers(self, info: ContainerInfo, request: SwiftRequest) -> dict[str, str]:
-        """A container as its client may see it."""
         headers = {
             Client.CONTAINER_OBJECT_COUNT: str(info.object_count),
             Client.CONTAINER_BYTES_USED: str(info.bytes_used),

@@ -163,7 +163,6 @@ class ObjectHandler:
         return info
 
     def _get_command(self, request: SwiftRequest, path: ResourcePath, container: ContainerInfo) -> GetObject:
-        """The read that a GET or HEAD asks for."""
         environ = request.environ
         return GetObject(
             path=path,
@@ -207,7 +206,6 @@ def authorize(
 
 
 def conditions_of(environ: Environ) -> Conditions | None:
-    """On what a read depends."""
     if environ.keys().isdisjoint(CONDITIONS):
         return None
     return Conditions(**{field: environ[variable] for variable, field in CONDITIONS.items() if variable in environ})
@@ -320,7 +318,6 @@ class MultipartBody:
         yield self._end
 
     def close(self) -> None:
-        """Let go of the part being read."""
         for _, body in self._parts:
             body.close()
 
