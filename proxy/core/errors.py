@@ -10,6 +10,7 @@ from msgspec import Struct
 from objstore.errors import StoreError
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
+from objstore.proxy.core.info import StoredObjectInfo
 
 
 class ObjectFacts(Struct, frozen=True):
@@ -88,9 +89,9 @@ class ObjectNotFound(CoreError):
 
 @dataclass(eq=False)
 class NotModified(CoreError):
-    """The reader's conditions say that it has the object already."""
+    """The reader's conditions say that it has the object already. The servers do not tell the size, which is 0."""
 
-    facts: ObjectFacts
+    info: StoredObjectInfo
 
 
 @dataclass(eq=False)

@@ -25,7 +25,7 @@ class AccountInfo(Struct, frozen=True):
     """An account as its servers describe it. Counts lag behind the truth; sizes are in bytes.
 
     `metadata` is what clients attach and `sysmeta` what edges keep for themselves, by names in Title-Case:
-    "Temp-Url-Key", "Quota-Bytes". `created_at` is in the normal form of timestamps.
+    "Temp-Url-Key", "Quota-Bytes". `created_at` is in the normal form of timestamps, `last_modified` an HTTP date.
     """
 
     existence: Existence
@@ -36,6 +36,7 @@ class AccountInfo(Struct, frozen=True):
     sysmeta: dict[str, str] = {}
     policy_stats: dict[int, PolicyStats] = {}  # by index
     created_at: str = ""
+    last_modified: str = ""
 
 
 class ContainerInfo(Struct, frozen=True):

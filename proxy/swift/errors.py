@@ -13,6 +13,7 @@ from objstore.http.messages import Response
 from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.core import errors as core
+from objstore.proxy.swift.handlers.object import object_headers
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
@@ -27,7 +28,7 @@ Answer = int | Callable[[Any], HttpError]
 def _facts(status: int) -> Answer:
     """The status, with headers for the facts that the error has about the object."""
 
-    def answer(error: core.NotModified | core.PreconditionFailed | core.InvalidRange) -> HttpError:
+    def answer(error: core.PreconditionFailed | core.InvalidRange) -> HttpError:
         facts = error.facts
         headers = {
             Client.ETAG: facts.etag,
@@ -68,7 +69,8 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.InvalidRange: _facts(416),
     core.MetadataRefused: _told(400),
     core.NewerStored: 409,
-    core.NotModified: _facts(304),
+    # Caches take headers of this answer for those of the object (RFC 9111, section 3.2), its type among them.
+    core.NotModified: lambda error: HttpError(304, headers=object_headers(error.info)),
     core.ObjectNotFound: 404,
     core.PolicyConflict: _told(409),
     core.PreconditionFailed: _facts(412),

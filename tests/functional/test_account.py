@@ -41,7 +41,7 @@ def test_head_counts_what_the_account_holds(account: Client) -> None:
     answer = account.head()
     assert answer.status == 204
     assert answer.headers["x-account-container-count"] == "1"
-    for name in ("x-timestamp", "x-trans-id", "x-openstack-request-id", "date"):
+    for name in ("last-modified", "x-timestamp", "x-trans-id", "x-openstack-request-id", "date"):
         assert name in answer.headers
     assert answer.headers["x-trans-id"].startswith("tx")
 

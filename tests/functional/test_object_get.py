@@ -159,6 +159,19 @@ def test_conditions(client: Client, path: str, method: str, header: str, value: 
         assert answer.headers["etag"] == ETAG
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_not_modified_has_the_headers_of_the_object(client: Client, container: str, method: str) -> None:
+    """Caches take them over, so a header of the answer's own would spoil what they hold (RFC 9111, section 3.2)."""
+    sent = {"Content-Type": "text/css", "Cache-Control": "max-age=5", "X-Object-Meta-A": "b", "X-Delete-After": "500"}
+    client.put(f"{container}/o", b"abc", sent)
+    whole = client.request(method, f"{container}/o").headers
+    answer = client.request(method, f"{container}/o", {"If-None-Match": "*"})
+    assert answer.status == 304
+    names = ("content-type", "cache-control", "x-object-meta-a", "x-delete-at", "etag", "last-modified", "x-timestamp")
+    assert {name: answer.headers.get(name) for name in names} == {name: whole[name] for name in names}
+    assert "content-length" not in answer.headers
+
+
 def test_conditions_on_what_is_not_there(client: Client, container: str) -> None:
     assert client.get(f"{container}/absent", {"If-Match": "*"}).status == 404
     assert client.get(f"{container}/absent", {"If-None-Match": "*"}).status == 404

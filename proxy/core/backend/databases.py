@@ -123,6 +123,7 @@ def account_info(response: BackendResponse) -> AccountInfo:
         sysmeta=_family(headers, Sysmeta.ACCOUNT_PREFIX),
         policy_stats=_stats.decode(headers.get(Backend.POLICY_STATS) or "{}"),
         created_at=headers.get(Client.TIMESTAMP, ""),
+        last_modified=headers.get(Client.LAST_MODIFIED, ""),
     )
 
 

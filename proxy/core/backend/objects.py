@@ -253,14 +253,14 @@ def read_error(command: GetObject, response: BackendResponse) -> errors.CoreErro
         return errors.ObjectNotFound(command.path, headers.get(Backend.TIMESTAMP, ""))
     if status not in codes.CONDITION_ANSWERS:
         return errors.QuorumNotReached(command.path)
+    if status == codes.NOT_MODIFIED:
+        return errors.NotModified(object_info(headers))
     size = None
     if Client.CONTENT_RANGE in headers:
         size = int(headers[Client.CONTENT_RANGE].rpartition("/")[2])
     facts = errors.ObjectFacts(
         headers.get(Client.ETAG, ""), headers.get(Client.TIMESTAMP, ""), headers.get(Client.LAST_MODIFIED, ""), size
     )
-    if status == codes.NOT_MODIFIED:
-        return errors.NotModified(facts)
     return errors.InvalidRange(facts) if status == codes.INVALID_RANGE else errors.PreconditionFailed(facts)
 
 

@@ -111,6 +111,8 @@ class AccountHandler:
             Client.ACCOUNT_BYTES_USED: str(info.bytes_used),
             Client.TIMESTAMP: info.created_at,
         }
+        if info.last_modified:
+            headers[Client.LAST_MODIFIED] = info.last_modified
         headers |= metadata_headers(META, info.metadata, request.owner)
         headers |= policy_headers(info.policy_stats, self._policies)
         headers |= quota_headers(info.sysmeta, self._policies)
