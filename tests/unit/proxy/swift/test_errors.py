@@ -32,7 +32,7 @@ ELSEWHERE = (
     "objstore.ring.swift_import",
     "objstore.tools",
 )
-NOT_HERE = {"BuilderError", "GunzipError"}
+NOT_HERE = {"BuilderError", "GunzipError", "ReplicaFailed"}
 
 
 def all_errors(kind: type[StoreError] = StoreError) -> set[type[StoreError]]:
