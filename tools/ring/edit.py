@@ -26,7 +26,7 @@ from objstore.ring.ring import Ring, compose
 from objstore.ring.settings import PART_POWER_MAX, RingSettings
 from objstore.ring.swift_import import convert_swift_builder
 from objstore.system import files
-from objstore.system.clock import Clock
+from objstore.system.wallclock import WallClock
 from objstore.tools.output import progress, quiet_option
 from objstore.tools.ring.changes import (
     BuilderChanges,
@@ -267,7 +267,7 @@ def import_builder(source: str, target: str) -> None:
     builder = convert_swift_builder(source)
     try:
         with builder_lock(target):
-            save_builder(builder, target, f"import {source}", Clock().now())
+            save_builder(builder, target, f"import {source}", WallClock().now())
     except OSError as error:
         raise RingFileError(target, f"cannot be locked: {error.strerror or error}") from error
     click.echo(

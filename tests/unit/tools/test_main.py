@@ -59,3 +59,10 @@ def test_starting_imports_no_server() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"eventlet", "greenlet", "numpy", "rich", "lxml", "objstore.config.loading", "objstore.http.server"}
     assert heavy.isdisjoint(loaded)
+
+
+def test_commands_about_rings_start_no_event_loop() -> None:
+    modules = "edit", "plan", "show", "diff", "verify", "simulate", "plot"
+    script = f"import sys; from objstore.tools.ring import {', '.join(modules)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert {"eventlet", "matplotlib", "objstore.http.server"}.isdisjoint(loaded)
