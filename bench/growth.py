@@ -74,18 +74,18 @@ class Growth:
             self._verify()
 
     def _grow(self) -> None:
-        self._say("a node more")
+        self.findings.tell_phase("a node more")
         self.cluster = self.cluster.add_node()
         added = self.cluster.nodes[-1]
         self.cluster.start([added])
         wait_until_answering([added])
         for ring, service in SERVICE_OF.items():
             self._rebalance(ring, added, service)
-        self._say("publish")
+        self.findings.tell_phase("publish")
         proxies = [f"--to={node.ip}:{node.replication_port('proxy')}" for node in self.cluster.nodes]
         rings = [f"{ring}.ring.gz" for ring in SERVICE_OF]
         self._command("publish", *rings, "--cluster", "objstore.toml", *proxies)
-        self._say("published")
+        self.findings.tell_phase("published")
 
     def _rebalance(self, ring: str, added: Node, service: str) -> None:
         builder = f"{ring}.builder"
@@ -105,15 +105,10 @@ class Growth:
         print("\n".join(f"    {line}" for line in [f"$ objstore ring {' '.join(words)}", *done.stdout.splitlines()]))
 
     def _verify(self) -> None:
-        self._say("verify")
+        self.findings.tell_phase("verify")
         for endpoint in (*self._endpoints, self._endpoint(self.cluster.nodes[-1])):
             for worker in self.workers:
                 worker.verify(self._session(endpoint))
-
-    def _say(self, phase: str) -> None:
-        findings = self.findings
-        passed = time.monotonic() - findings.began
-        print(f"{passed:6.2f} s  {phase}: {findings.answered} answers, {len(findings.failures)} failures", flush=True)
 
 
 def main() -> None:
@@ -127,11 +122,10 @@ def main() -> None:
         parser.error(str(problem))
     growth.run()
     findings = growth.findings
-    known = sum(len(worker.known) for worker in growth.workers)
-    print(f"{findings.answered} answers, {known} objects verified, {len(findings.failures)} failures,")
-    print(f"{findings.stale} stale answers, put right by X-Newest or a moment later")
-    for failure in findings.failures[:50]:
-        print(failure)
+    findings.print_report(
+        sum(len(worker.known) for worker in growth.workers),
+        f"{findings.stale} stale answers, put right by X-Newest or a moment later",
+    )
     sys.exit(int(bool(findings.failures)))
 
 

@@ -91,11 +91,11 @@ class Outage:
 
     def _lose_node(self, during: Streamer) -> None:
         """Kill it, upload while it is away, and bring it back empty."""
-        self._say("kill")
+        self.findings.tell_phase("kill")
         self._cluster.kill(self._victim)
         time.sleep(self._seconds)
         during.upload(self._mebibytes, 0)
-        self._say("back, empty")
+        self.findings.tell_phase("back, empty")
         self._cluster.wipe(self._victim)
         self._cluster.start(self._victim)
         wait_until_answering(self._victim)
@@ -111,7 +111,7 @@ class Outage:
         return uploads, tasks
 
     def _verify(self, large: list[Streamer]) -> None:
-        self._say("verify")
+        self.findings.tell_phase("verify")
         for endpoint in self._endpoints:
             for worker in self.workers:
                 worker.verify(self._session(endpoint))
@@ -125,11 +125,6 @@ class Outage:
         missing = set(names) - set(body.decode().split())
         if status != 200 or missing:
             self.findings.failed(f"a listing through {endpoint.host}: {status}, without {sorted(missing)}")
-
-    def _say(self, phase: str) -> None:
-        findings = self.findings
-        passed = time.monotonic() - findings.began
-        print(f"{passed:6.2f} s  {phase}: {findings.answered} answers, {len(findings.failures)} failures", flush=True)
 
 
 def main() -> None:
@@ -146,11 +141,10 @@ def main() -> None:
     outage = Outage(cluster, chosen.node, chosen.seconds)
     outage.run()
     findings = outage.findings
-    known = sum(len(worker.known) for worker in outage.workers)
-    print(f"{findings.answered} answers, {known} objects verified, {len(findings.failures)} failures,")
-    print(f"{findings.tolerated} failed connections to the proxy that was killed, {findings.stale} stale answers")
-    for failure in findings.failures[:50]:
-        print(failure)
+    findings.print_report(
+        sum(len(worker.known) for worker in outage.workers),
+        f"{findings.tolerated} failed connections to the proxy that was killed, {findings.stale} stale answers",
+    )
     sys.exit(int(bool(findings.failures)))
 
 

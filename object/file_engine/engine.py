@@ -22,12 +22,7 @@ from objstore.object.engine import (
 )
 from objstore.object.file_engine.directories import DirtyDirectories, NextPartitionLinker
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import (
-    digests_record,
-    hash_directories,
-    hash_directory,
-    quarantine_directory,
-)
+from objstore.object.file_engine.layout import digests_record, hash_directories, hash_directory, quarantine_directory
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory

@@ -19,12 +19,7 @@ from xxhash import xxh3_128
 from objstore.object.engine import AlreadyStored, Location
 from objstore.object.file_engine.directories import DirtyDirectories, NextPartitionLinker
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import (
-    hash_directories,
-    hash_directory,
-    suffix_directory,
-    temporary_directory,
-)
+from objstore.object.file_engine.layout import hash_directories, hash_directory, suffix_directory, temporary_directory
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata, encode
 from objstore.object.versions import ObjectVersions, data_name, resolve_versions, tombstone_name
 from objstore.system.concurrency import monotonic

@@ -4,11 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from objstore.config.sections import (
-    BackendConfig,
-    ObjectServerConfig,
-    StorageServiceConfig,
-)
+from objstore.config.sections import BackendConfig, ObjectServerConfig, StorageServiceConfig
 from objstore.config.units import Bytes, Count, Positive, Seconds
 
 

@@ -4,16 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from objstore.config.units import (
-    Address,
-    Bind,
-    Count,
-    Reserve,
-    ReserveSpace,
-    Seconds,
-    Workers,
-    processor_count,
-)
+from objstore.config.units import Address, Bind, Count, Reserve, ReserveSpace, Seconds, Workers, processor_count
 
 
 class ServerConfig(Struct, frozen=True):

@@ -11,12 +11,7 @@ from objstore.http.messages import Body
 from objstore.http.transport import BackendResponse
 from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import databases as backend
-from objstore.proxy.core.errors import (
-    AccountNotFound,
-    ContainerLimitReached,
-    ContainerNotFound,
-    QuorumNotReached,
-)
+from objstore.proxy.core.errors import AccountNotFound, ContainerLimitReached, ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, UNKNOWN, ContainerInfo
 from objstore.proxy.core.listing import RENDERED_AS_ROWS, ListedEntry, ListedObject, ListingQuery, entries_of, whole
 from objstore.proxy.core.nodes import Placement

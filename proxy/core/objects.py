@@ -19,13 +19,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.bodies import ResumingBody, Source
-from objstore.proxy.core.errors import (
-    ChecksumMismatch,
-    IncompleteBody,
-    InvalidRange,
-    ObjectFacts,
-    QuorumNotReached,
-)
+from objstore.proxy.core.errors import ChecksumMismatch, IncompleteBody, InvalidRange, ObjectFacts, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.upload import StreamingUpload, upload

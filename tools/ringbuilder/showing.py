@@ -218,7 +218,7 @@ class TierReport:
 @click.option("--recalculate", is_flag=True, help="Accepted and without effect: it is computed anew every time.")
 @click.pass_obj
 def dispersion(session: BuilderSession, pattern: str, verbose: bool, recalculate: bool) -> int:
-    """BuilderReport how far apart replicas are. PATTERN, a regular expression, chooses tiers by their names.
+    """Report how far apart replicas are. PATTERN, a regular expression, chooses tiers by their names.
 
     Tiers are named r1, r1z2, r1z2-10.0.0.1 and r1z2-10.0.0.1/sdb1. "r\\d+z\\d+$" chooses the zones, ".*-[^/]*$" the
     servers. For each tier, --verbose shows how many replicas it has, the percentage of these that is too close to
