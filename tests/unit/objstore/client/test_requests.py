@@ -63,7 +63,9 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_used() -> None:
     with serving(response(200, b"one"), response(200, b"two"), close_after_each=True) as server:
         assert ask(server, http) == b"one"
         ((kept,),) = http.pool._idle.values()
-        assert select.select([kept.sock], [], [], 10.0)[0], "the server closes it"
+        poll = select.poll()
+        poll.register(kept.sock, select.POLLIN)
+        assert poll.poll(10_000), "the server closes it"
         assert ask(server, http, "BUY") == b"two"  # which is never sent twice
     assert server.connections == 2
 

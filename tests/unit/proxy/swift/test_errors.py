@@ -22,6 +22,8 @@ from tests.unit.proxy.swift.harness import Proxy
 ELSEWHERE = (
     "objstore.account",
     "objstore.batching",
+    "objstore.bench",
+    "objstore.client",
     "objstore.config",
     "objstore.container",
     "objstore.db",
