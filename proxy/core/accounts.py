@@ -14,7 +14,15 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import databases as backend
 from objstore.proxy.core.errors import AccountDeleted, AccountNotFound, QuorumNotReached
 from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, AccountInfo
-from objstore.proxy.core.listing import RENDERED_AS_ROWS, ListedContainer, ListedEntry, ListingQuery, entries_of, whole
+from objstore.proxy.core.listing import (
+    NO_QUERY,
+    RENDERED_AS_ROWS,
+    ListedContainer,
+    ListedEntry,
+    ListingQuery,
+    entries_of,
+    whole,
+)
 from objstore.proxy.core.nodes import Placement
 from objstore.timestamps import Timestamp
 
@@ -26,8 +34,6 @@ if TYPE_CHECKING:
     from objstore.proxy.core.reading import Reader
     from objstore.ring.rings import Rings
     from objstore.system.clock import Clock
-
-NO_QUERY: Final = ListingQuery()
 
 
 class GetAccount(Struct, frozen=True):

@@ -13,7 +13,15 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import databases as backend
 from objstore.proxy.core.errors import AccountNotFound, ContainerLimitReached, ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, UNKNOWN, ContainerInfo
-from objstore.proxy.core.listing import RENDERED_AS_ROWS, ListedEntry, ListedObject, ListingQuery, entries_of, whole
+from objstore.proxy.core.listing import (
+    NO_QUERY,
+    RENDERED_AS_ROWS,
+    ListedEntry,
+    ListedObject,
+    ListingQuery,
+    entries_of,
+    whole,
+)
 from objstore.proxy.core.nodes import Placement
 from objstore.timestamps import Timestamp
 
@@ -25,8 +33,6 @@ if TYPE_CHECKING:
     from objstore.proxy.core.quorum_request import QuorumResult, Writer
     from objstore.proxy.core.reading import Reader
     from objstore.ring.rings import Rings
-
-NO_QUERY: Final = ListingQuery()
 
 
 class GetContainer(Struct, frozen=True):

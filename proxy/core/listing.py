@@ -29,6 +29,9 @@ class ListingQuery(Struct, frozen=True):
     reverse: str | None = None
 
 
+NO_QUERY: Final = ListingQuery()
+
+
 class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}):
     """An object of a listing; `last_modified` in ISO 8601."""
 

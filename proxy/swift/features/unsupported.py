@@ -97,10 +97,9 @@ def missing_feature(request: SwiftRequest) -> MissingFeature | None:
                 return _BY_PARAMETER[name]
     if request.method not in _STORING:
         return None
-    if not _VARIABLES.isdisjoint(environ):
-        for variable in _VARIABLES.intersection(environ):
-            if environ[variable].strip().lower() not in _SWITCHED_OFF:
-                return _BY_VARIABLE[variable]
+    for variable in _VARIABLES.intersection(environ):
+        if environ[variable].strip().lower() not in _SWITCHED_OFF:
+            return _BY_VARIABLE[variable]
     return None
 
 

@@ -10,10 +10,10 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import check_metadata, check_path
 from objstore.policies import Policies, UnknownPolicy
-from objstore.proxy.core.accounts import NO_QUERY, GetAccount, WriteAccount
+from objstore.proxy.core.accounts import GetAccount, WriteAccount
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import AccountInfo, PolicyStats
-from objstore.proxy.core.listing import ListingQuery
+from objstore.proxy.core.listing import NO_QUERY, ListingQuery
 from objstore.proxy.swift.features.quotas import quota_headers
 from objstore.proxy.swift.handlers.common import (
     family,

@@ -9,11 +9,11 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import check_metadata, check_path
 from objstore.policies import UnknownPolicy
-from objstore.proxy.core.containers import NO_QUERY, GetContainer, PutContainer, WriteContainer
+from objstore.proxy.core.containers import GetContainer, PutContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotFound
 from objstore.proxy.core.info import ABSENT, ContainerInfo
-from objstore.proxy.core.listing import ListingQuery
+from objstore.proxy.core.listing import NO_QUERY, ListingQuery
 from objstore.proxy.swift.handlers.common import (
     family,
     listing_format,
