@@ -6,8 +6,9 @@ the user's key or groups change or the user is removed.
 
 from __future__ import annotations
 
+import binascii
 import hmac
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 import msgspec
@@ -48,12 +49,19 @@ class TokenIssuer:
         return self._prefix + sealed.decode()
 
     def read(self, token: str) -> Claim | None:
-        """What a token says; None if it is not ours, or was tampered with. Expiry is for the caller to judge."""
+        """What a token says; None if it is not ours, or was tampered with. Expiry is for the caller to judge.
+
+        A token has one spelling. Decoders of base64 skip foreign characters and ignore the last bits, so the text is
+        compared with what encoding makes of the bytes.
+        """
         if not token.startswith(self._prefix) or len(token) > TOKEN_LENGTH_MAX or not token.isascii():
             return None
+        sealed = token[len(self._prefix) :].encode()
         try:
-            claim = msgspec.msgpack.decode(self._fernet.decrypt(token[len(self._prefix) :]), type=Claim)
-        except (InvalidToken, msgspec.DecodeError):
+            if urlsafe_b64encode(urlsafe_b64decode(sealed)) != sealed:
+                return None
+            claim = msgspec.msgpack.decode(self._fernet.decrypt(sealed), type=Claim)
+        except (binascii.Error, InvalidToken, msgspec.DecodeError):
             return None
         return claim if claim.version == VERSION else None
 

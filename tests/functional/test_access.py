@@ -49,8 +49,10 @@ def test_bad_tokens(store: Store, client: Client, token: str) -> None:
 
 
 def test_a_changed_token_is_refused(client: Client, store: Store) -> None:
-    changed = client.token[:-2] + ("AA" if client.token[-2:] != "AA" else "BB")
-    assert Client(store.host, store.port, account=client.account, token=changed).get().status == 401
+    token = client.token
+    ended = token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
+    for changed in (ended, token[:20] + "!" + token[20:], token[:20] + " " + token[20:], token + "=", token[:-1]):
+        assert Client(store.host, store.port, account=client.account, token=changed).get().status == 401
 
 
 def test_strangers_and_plain_members_get_nothing(client: Client, other: Client, member: Client, container: str) -> None:
