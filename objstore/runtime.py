@@ -7,12 +7,13 @@ from objstore.logs import Logger
 from objstore.metrics import Metrics
 from objstore.system.clock import Clock
 from objstore.system.flush import Flusher
+from objstore.system.shared_counters import SharedCounters, SharedMarks
 from objstore.system.threads import ThreadGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Time, chance, disk flushing, threads, and where to report. A simulation passes its own.
+    """Time, chance, disk flushing, threads, where to report, and what workers share. A simulation passes its own.
 
     Made with nothing but a log, it holds the real ones.
     """
@@ -23,3 +24,5 @@ class Runtime:
     flusher: Flusher = field(default_factory=Flusher)
     threads: ThreadGroup = field(default_factory=ThreadGroup)
     random: Random = field(default_factory=Random)
+    shared_counters: SharedCounters = field(default_factory=SharedCounters)
+    shared_marks: SharedMarks = field(default_factory=SharedMarks)

@@ -9,6 +9,8 @@ import signal
 from typing import Final
 
 _SET_PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
+# A thread that may not run holds up those that wait for the interpreter while it has it: so not the lowest.
+THREAD_NICENESS: Final = 10
 # From <malloc.h>.
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
@@ -34,6 +36,11 @@ def give_memory_back() -> None:
     """
     for parameter, value in ((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 256 * 1024), (_TRIM_THRESHOLD, 1024 * 1024)):
         _libc.mallopt(parameter, value)
+
+
+def lower_thread_priority() -> None:
+    """Have the calling thread run, from now on, mostly when no other thread of the machine wants to."""
+    os.setpriority(os.PRIO_PROCESS, 0, THREAD_NICENESS)  # to Linux, process 0 is the calling thread
 
 
 def blocks_read() -> int:

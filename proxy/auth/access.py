@@ -12,9 +12,10 @@ from msgspec import Struct
 from objstore.config.proxy import AuthConfig
 from objstore.config.users import User
 from objstore.paths import ResourcePath
-from objstore.proxy.auth import account_acl, acl, passwords
+from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.account_acl import Right
 from objstore.proxy.auth.identity import Identity
+from objstore.proxy.auth.passwords import KeyChecker
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.runtime import Runtime
 
@@ -41,20 +42,13 @@ class UserTable:
         self._issuer = issuer
         self._prefix = reseller_prefix
         self._clock = runtime.clock
-        self._threads = runtime.threads
         self._known: dict[str, KnownToken] = {}
-        # Checked when there is no such user, so that the time does not tell.
-        self._decoy = next((user.key for user in self._users.values() if passwords.is_hashed(user.key)), "")
+        self._keys = KeyChecker(user.key for user in self._users.values())
 
     def login(self, account: str, name: str, key: str) -> User | None:
-        """The user, if this is the key. A hashed key is checked on a thread, since that is slow by design."""
+        """The user, if this is the key. Waits if keys are hashed. Raises TooManyLogins, WaitTimeout."""
         user = self._users.get((account, name))
-        stored = self._decoy if user is None else user.key
-        if passwords.is_hashed(stored):
-            right = self._threads.call(passwords.is_right, key, stored)
-        else:
-            right = passwords.is_right(key, stored)
-        return user if right else None
+        return user if self._keys.is_right(key, None if user is None else user.key) else None
 
     def account_of(self, user: User) -> str:
         return f"{self._prefix}_{user.account}"

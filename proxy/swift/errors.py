@@ -12,6 +12,7 @@ from objstore.http.errors import HttpError, http_error_of
 from objstore.http.messages import Response
 from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
+from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.core import errors as core
 from objstore.proxy.swift.handlers.object import object_headers
 from objstore.ring.errors import RingFileError, RingMissing
@@ -55,6 +56,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     NodeFailure: 503,
     RingFileError: 500,
     RingMissing: 500,
+    TooManyLogins: lambda error: HttpError(503, str(error), {Client.RETRY_AFTER: "2"}),
     UnknownPolicy: 500,
     WaitTimeout: 503,
     core.AccountDeleted: lambda error: HttpError(410, headers={Client.ACCOUNT_STATUS: "Deleted"}),

@@ -15,10 +15,12 @@ from objstore.limits import text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.access import Rights, UserTable
-from objstore.proxy.auth.login_throttle import LoginThrottle
+from objstore.proxy.auth.login_throttle import LoginClient, LoginThrottle
+from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import Authentication, SwiftRequest, unauthorized
+from objstore.system import concurrency
 
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 AUTH_PATH: Final = "/auth/"
 LOGIN_PATH: Final = re.compile(r"/auth/v1(?:\.0)?(?:/(?:([^/]+)/auth/?)?)?")
 REMOVE_ACCESS_CONTROL: Final = "X-Remove-Account-Access-Control"
+# Which of the failed or refused logins from one address within a minute have a line in the log.
+LOGGED_COUNTS: Final = frozenset(10**exponent for exponent in range(10))
+REFUSAL_PAUSE_SECONDS: Final = 1.0
+# Refused logins beyond these are answered at once, so that they do not take the connections of others.
+PAUSED_MAX: Final = 100
 # Hashed like a path, but no path holds a NUL: a secret that all proxies of a cluster share, and nobody sees.
 SECRET_NAME: Final = ResourcePath("\0token-secret")
 
@@ -42,7 +49,8 @@ class TempAuth(Feature):
         self._users = UserTable(users, self._issuer, config.reseller_prefix, runtime)
         self._authentication = Authentication(self._users, Rights(config), context.lookup)
         self._life_seconds = int(config.token_life)
-        self._throttle = LoginThrottle(runtime.clock)
+        self._throttle = LoginThrottle(runtime)
+        self._paused = 0
         self._log = runtime.log
 
     def sections(self) -> Mapping[str, Section]:
@@ -90,18 +98,37 @@ class TempAuth(Feature):
         )
 
     def _check_key(self, address: str, account: str, name: str, key: str) -> User:
-        who = f"{account}:{name}"
-        wait_seconds = self._throttle.seconds_to_wait(address, who)
+        client = LoginClient(address, f"{account}:{name}")
+        wait_seconds = self._throttle.seconds_to_wait(client)
         if wait_seconds:
+            self._log_some("login refused after too many failures", client, self._throttle.refused(client))
+            self._pause()
             retry_after = str(int(wait_seconds) + 1)
             raise HttpError(429, "Too many failed logins", {Client.RETRY_AFTER: retry_after})
-        user = self._users.login(account, name, key)
+        try:
+            user = self._users.login(account, name, key)
+        except TooManyLogins:
+            self._pause()
+            raise
         if user is None:
-            self._throttle.failed(address, who)
-            self._log.warning("login failed", user=who, client=address)
+            self._log_some("login failed", client, self._throttle.failed(client))
             raise unauthorized(account)
-        self._throttle.succeeded(address, who)
+        self._throttle.succeeded(client)
         return user
+
+    def _pause(self) -> None:
+        """Whoever tries again at once, instead of after Retry-After, costs one request a second on each connection."""
+        if self._paused < PAUSED_MAX:
+            self._paused += 1
+            try:
+                concurrency.sleep(REFUSAL_PAUSE_SECONDS)
+            finally:
+                self._paused -= 1
+
+    def _log_some(self, message: str, client: LoginClient, count: int) -> None:
+        """A line for the first, the tenth, the hundredth of an address within a minute: floods fill no log."""
+        if count in LOGGED_COUNTS:
+            self._log.warning(message, user=client.user, client=client.address, times=count)
 
     def _storage_url(self, request: SwiftRequest, user: User) -> str:
         environ = request.environ

@@ -35,6 +35,7 @@ from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
 from objstore.system.concurrency import Event
+from objstore.system.shared_counters import SharedCounters, SharedMarks
 from tests.doubles import ManualClock
 
 T = TypeVar("T")
@@ -261,6 +262,8 @@ class Store:
             clock=self.clock,
             random=Random(1),
             threads=SimpleNamespace(call=lambda function, *arguments: function(*arguments)),
+            shared_counters=SharedCounters(),
+            shared_marks=SharedMarks(),
         )
         cluster = Cluster(cast(PathHasher, FirstPartition()), policies, limits or Limits())
         self.context = make_context(

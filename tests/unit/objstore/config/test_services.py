@@ -11,7 +11,7 @@ from objstore.config.loading import ConfigError, loads
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
 from objstore.config.units import Address, Reserve
-from objstore.config.users import User, UsersConfig
+from objstore.config.users import Derivation, HashedKey, User, UsersConfig, parse_key
 
 
 def test_each_service_has_its_own_port_and_timeouts() -> None:
@@ -49,3 +49,29 @@ def test_users() -> None:
         loads(text * 2, UsersConfig)
     with pytest.raises(ConfigError, match="test: needs both parts"):
         loads(text.replace('"tester"', '""'), UsersConfig)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "scrypt$16384$8$1$c2FsdA==",
+        "scrypt$16384$8$1$c2FsdA==$a2V5$",
+        "scrypt$16384$8$one$c2FsdA==$a2V5",
+        "scrypt$16384$8$0$c2FsdA==$a2V5",
+        "scrypt$16000$8$1$c2FsdA==$a2V5",
+        "scrypt$1048576$8$1$c2FsdA==$a2V5",
+        "scrypt$16384$8$1$c2FsdA==$a?V5",
+        "scrypt$16384$8$1$c2FsdA==$",
+        "pbkdf2_sha256$-1$c2FsdA==$a2V5",
+    ],
+)
+def test_a_malformed_hashed_key_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigError, match="test:tester has a hashed key that is malformed") as caught:
+        loads(f'[[users]]\naccount = "test"\nname = "tester"\nkey = "{key}"\n', UsersConfig)
+    assert key not in str(caught.value)
+
+
+def test_keys_that_are_not_hashed() -> None:
+    assert [parse_key(key) for key in ("", "scrypt", "a$b", "$scrypt$1")] == [None] * 4
+    known = parse_key("pbkdf2_sha256$10$c2FsdA==$a2V5")
+    assert known == HashedKey(Derivation("pbkdf2_sha256", (10,), 3), b"salt", b"key")

@@ -22,6 +22,7 @@ from objstore.proxy.core.info import ABSENT, AccountInfo, ContainerInfo
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.pipeline import Handler, ProxyApplication
 from objstore.proxy.swift.request import SwiftRequest
+from objstore.system.shared_counters import SharedCounters, SharedMarks
 from tests.doubles import ManualClock
 
 NOW = 1_700_000_000.0
@@ -111,7 +112,8 @@ class Proxy:
             clock=self.clock,
             metrics=Metrics(),
             random=Random(1),
-            threads=SimpleNamespace(call=lambda function, *arguments: function(*arguments)),
+            shared_counters=SharedCounters(),
+            shared_marks=SharedMarks(),
         )
         policies = Policies((Policy(0, "gold", default=True), Policy(1, "silver", aliases=("Argent",))))
         cluster = Cluster(PathHasher("", "salt"), policies, Limits())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,23 @@ import pytest
 from objstore.config.loading import ConfigError
 from objstore.config.proxy import AuthConfig, ProxyConfig
 from objstore.proxy.auth import passwords
-from objstore.proxy.auth.login_throttle import FAILURES_MAX, REMEMBERED_MAX, WINDOW_SECONDS, LoginThrottle
-from tests.doubles import ManualClock
+from objstore.proxy.auth.login_throttle import ADDRESS_FAILURES_MAX, CLIENT_FAILURES_MAX
+from objstore.proxy.auth.passwords import KeyChecker, TooManyLogins
+from objstore.proxy.swift.features.tempauth import PAUSED_MAX, REFUSAL_PAUSE_SECONDS
+from objstore.system import concurrency
+from objstore.system.concurrency import Event, spawn
+from objstore.system.shared_counters import WINDOW_SECONDS
 from tests.unit.proxy.swift.harness import Proxy
 
 TESTER = {"X-Auth-User": "test:tester", "X-Auth-Key": "testing"}
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long refused logins were kept waiting, which they are not here."""
+    made: list[float] = []
+    monkeypatch.setattr(concurrency, "sleep", made.append)
+    return made
 
 
 def works(proxy: Proxy, token: str) -> bool:
@@ -86,14 +97,6 @@ def test_keys_may_be_hashed(tmp_path: Path, key: str) -> None:
     assert proxy.send("GET", "/auth/v1.0", {"X-Auth-User": "a:b", "X-Auth-Key": stored}).status == 401
 
 
-def test_other_hashes() -> None:
-    derived = b64encode(hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 10)).decode()
-    assert passwords.is_right("secret", f"pbkdf2_sha256$10$c2FsdA==${derived}")
-    assert not passwords.is_right("wrong", f"pbkdf2_sha256$10$c2FsdA==${derived}")
-    with pytest.raises(ValueError, match="."):
-        passwords.is_right("x", "scrypt$16384$8$1$salt")
-
-
 def test_tokens_expire(proxy: Proxy) -> None:
     token = proxy.token("test:tester", "testing")
     proxy.clock.seconds += 86_399
@@ -151,27 +154,47 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Proxy(tmp_path, users="users = 3")
 
 
-def test_guessing_is_slowed_down(proxy: Proxy) -> None:
+def test_guessing_is_slowed_down(proxy: Proxy, pauses: list[float]) -> None:
     wrong = TESTER | {"X-Auth-Key": "wrong"}
-    for _ in range(FAILURES_MAX):
+    for _ in range(CLIENT_FAILURES_MAX):
         assert proxy.send("GET", "/auth/v1.0", wrong).status == 401
+    assert pauses == []
     answer = proxy.send("GET", "/auth/v1.0", TESTER)
     assert answer.status == 429
+    assert pauses == [REFUSAL_PAUSE_SECONDS]
     assert 0 < int(answer.headers["Retry-After"]) <= WINDOW_SECONDS + 1
     assert proxy.send("GET", "/auth/v1.0", TESTER | {"X-Auth-User": "test2:tester2"}).status == 401
     proxy.clock.seconds += WINDOW_SECONDS + 1
     assert proxy.send("GET", "/auth/v1.0", TESTER).status == 200
 
 
-def test_the_brake_remembers_only_so_many() -> None:
-    brake = LoginThrottle(ManualClock())
-    for _ in range(FAILURES_MAX):
-        brake.failed("a", "first")
-    assert brake.seconds_to_wait("a", "first")
-    assert not brake.seconds_to_wait("b", "first")
-    for number in range(REMEMBERED_MAX):
-        brake.failed("a", str(number))
-    assert not brake.seconds_to_wait("a", "first")
-    brake.failed("a", "x")
-    brake.succeeded("a", "x")
-    assert not brake.seconds_to_wait("a", "x")
+def test_few_failures_are_logged(proxy: Proxy, pauses: list[float]) -> None:
+    for number in range(ADDRESS_FAILURES_MAX + 20):
+        proxy.send("GET", "/auth/v1.0", {"X-Auth-User": f"test:{number}", "X-Auth-Key": "secret key"})
+    logged = [line for line in proxy.lines if 'msg="login' in line]
+    assert [line.rpartition("times=")[2].strip() for line in logged] == ["1", "10", "100", "1", "10"]
+    assert all("client=127.0.0.9" in line for line in logged)
+    assert not any("secret key" in line for line in logged)
+
+
+def test_more_than_can_be_checked(proxy: Proxy, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bool:
+        raise TooManyLogins
+
+    monkeypatch.setattr(KeyChecker, "is_right", refuse)
+    answer = proxy.send("GET", "/auth/v1.0", TESTER)
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "2"
+    assert pauses == [REFUSAL_PAUSE_SECONDS]
+
+
+def test_only_so_many_are_kept_waiting(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    over: Event[None] = Event()
+    monkeypatch.setattr(concurrency, "sleep", lambda seconds: over.wait(5))
+    for _ in range(CLIENT_FAILURES_MAX):
+        proxy.send("GET", "/auth/v1.0", TESTER | {"X-Auth-Key": "wrong"})
+    waiting = [spawn(proxy.send, "GET", "/auth/v1.0", TESTER) for _ in range(PAUSED_MAX)]
+    assert spawn(proxy.send, "GET", "/auth/v1.0", TESTER).wait(5).status == 429
+    assert not any(task.dead for task in waiting)
+    over.set()
+    assert {task.wait(5).status for task in waiting} == {429}
