@@ -170,8 +170,11 @@ class ReplicationStore(Protocol):
     def partitions(self, policy: Policy) -> list[str]:
         """The numbers of the partitions that hold anything, in no order."""
 
-    def suffixes(self, policy: Policy, partition: str) -> list[str]:
-        """The suffixes (last three digits of hashes) of which a partition may hold anything."""
+    def suffixes(self, policy: Policy, partition: str, changed_since: float = 0.0) -> list[str]:
+        """The suffixes (last three digits of hashes) of which a partition may hold anything.
+
+        Those of which nothing came or went since a moment, in seconds since the epoch, may be left out.
+        """
 
     def digests(
         self, policy: Policy, partition: str, now: float, reclaim_before: str, part_power: int | None = None

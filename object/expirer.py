@@ -25,8 +25,8 @@ from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.direct import Direct, NodeResponse, account_headers, container_headers
 from objstore.errors import StoreError
+from objstore.expiry import EXPIRY_ACCOUNT
 from objstore.headers import Backend, Client
-from objstore.object.container_updates.sender import EXPIRING_ACCOUNT
 from objstore.paths import ResourcePath
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
@@ -198,11 +198,11 @@ class ObjectExpirer:
                 self._remove(queue)
 
     def _queues(self, now: float) -> Iterator[ResourcePath]:
-        for page in self._direct.pages(self._rings.account, ResourcePath(EXPIRING_ACCOUNT)):
+        for page in self._direct.pages(self._rings.account, ResourcePath(EXPIRY_ACCOUNT)):
             for listed in page.entries:
                 name = str(listed.get("name", ""))
                 if name.isascii() and name.isdecimal() and int(name) <= now:
-                    yield ResourcePath(EXPIRING_ACCOUNT, name)
+                    yield ResourcePath(EXPIRY_ACCOUNT, name)
 
     def _listed(self, queue: ResourcePath, now: float) -> Iterator[QueueEntry | None]:
         """The entries of a queue up to now, in order; None for a row that is no entry, and for a page not read."""

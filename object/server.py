@@ -14,6 +14,7 @@ from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
 from objstore.object.container_updates.batcher import UpdateBatcher
 from objstore.object.container_updates.resend import resend_container_update
 from objstore.object.container_updates.sender import ContainerUpdateSender
+from objstore.object.container_updates.session import WriterSession
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
 from objstore.object.get import get_object, head_object
@@ -67,11 +68,12 @@ class ObjectServer(WsgiServer):
         engine = make_engine(storage.engine, runtime, storage.keep_cache_size)
         locations = LocationResolver(ring_in_use or ring_of, runtime.threads, runtime.clock)
         updates = UpdateBatcher(transport, runtime.log, config.backend.container_update_timeout)
+        self.session = WriterSession(config.recon.directory, devices.root, runtime.random, runtime.log)
         self._service = ObjectService(
             cluster=cluster,
             devices=devices,
             engine=engine,
-            update_sender=ContainerUpdateSender(cluster.hasher, updates, runtime.threads),
+            update_sender=ContainerUpdateSender(cluster.hasher, updates, runtime.threads, self.session),
             clock=runtime.clock,
             allowed_headers=tuple(name.title() for name in storage.allowed_headers),
             locations=locations,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from objstore.http.transport import Transport
     from objstore.object.engine import StorageEngine
     from objstore.object.relinker import Choice, ObjectRelinker
+    from objstore.object.server import ObjectServer
     from objstore.ring.daemon_context import DaemonContext, IsMine
     from objstore.ring.rings import Rings
 
@@ -75,7 +76,7 @@ def make_container_server(
 
 def make_object_server(
     config: ObjectConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime, is_mine: IsMine
-) -> WsgiApplication:
+) -> ObjectServer:
     """The object server of one node; the transport leads to container servers."""
     from objstore.object.server import ObjectServer
 
@@ -160,6 +161,7 @@ def make_relinker(
 
 def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Job]:
     """All daemons of an object server."""
+    from objstore.object.container_updates.recovery import INTERVAL_SECONDS, UpdateRecovery
     from objstore.object.container_updates.updater import Updater
     from objstore.object.replication.replicator import ObjectReplicator
 
@@ -168,6 +170,7 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
     relinker = make_relinker(config, context, engine)
     return [
         Job(Updater(config.updater, context, engine), config.updater.interval),
+        Job(UpdateRecovery(config.updater, context, engine, config.recon.directory), INTERVAL_SECONDS),
         Job(replicator, config.replicator.interval, unchanged=_unchanged(replicator, config.replicator, context)),
         Job(relinker, config.relinker.interval),
         *make_object_auditors(config, context, engine),

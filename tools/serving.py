@@ -160,16 +160,21 @@ class Service:
         if workers == 0:
             self._balance.join(0)
             run_servers(self.start(0), (signal.SIGTERM, signal.SIGINT), drain_seconds)
+            self._finish()
         else:
-            finish = self._runtime.metrics.share
             Master(
-                self.start, workers, self._report, self._balance, self._reload, drain_seconds, finish, self._ended
+                self.start, workers, self._report, self._balance, self._reload, drain_seconds, self._finish, self._ended
             ).run()
         log.info("stopped")
 
     def _reload(self) -> None:
         self._apps, self._options = self._make(), self._make_options()
         self._runtime.log.info("configuration reloaded")
+
+    def _finish(self) -> None:
+        if self._apps.session is not None:
+            self._apps.session.end()
+        self._runtime.metrics.share()
 
     def _ended(self, process: int, expected: bool) -> None:
         if not expected:
@@ -181,6 +186,8 @@ class Service:
         # A fork copies the generator's state: without a new seed all workers would draw the same numbers.
         self._runtime.random.seed()
         self._runtime.metrics.join()
+        if self._apps.session is not None:
+            self._apps.session.begin()
         servers: list[Server] = [
             HttpServer(self._apps.public, [self._listener], self._options, self._report, self._balance)
         ]
@@ -233,7 +240,7 @@ def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> Service
     rings = Rings(config.ring_dir, runtime.clock)
     transport = HttpTransport(config.backend.conn_timeout)
     server = assembly.make_object_server(config, cluster, rings, transport, runtime, is_mine(config.server.bind))
-    return _operated("object", server, config, cluster, rings, runtime)
+    return replace(_operated("object", server, config, cluster, rings, runtime), session=server.session)
 
 
 def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:

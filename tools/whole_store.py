@@ -12,7 +12,7 @@ from objstore.config.container import ContainerConfig, ContainerUpdaterConfig
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
-from objstore.config.sections import DevicesConfig
+from objstore.config.sections import DevicesConfig, ReconConfig
 from objstore.config.units import Address
 from objstore.daemon import Job
 from objstore.http.local import LocalTransport
@@ -37,7 +37,8 @@ class WholeStore:
         self._folder = folder
         self._users = str(folder.users_file(loopback=loopback))
         devices = DevicesConfig(root=str(folder.path), mount_check=False)
-        self._object_config = ObjectConfig(devices=devices)
+        recon = ReconConfig(str(folder.path / "recon"))
+        self._object_config = ObjectConfig(devices=devices, recon=recon)
         self._container_config = ContainerConfig(
             devices=devices,
             updater=ContainerUpdaterConfig(
@@ -68,7 +69,7 @@ class WholeStore:
             rings=self._rings(),
             transport=self._transport,
             runtime=self._runtime,
-            recon=ReconFolder(str(self._folder.path / "recon")),
+            recon=ReconFolder(self._object_config.recon.directory),
             is_mine=lambda _device: True,
         )
         return [
@@ -97,7 +98,8 @@ class WholeStore:
         self._servers[PORTS["container"]] = assembly.make_container_server(
             self._container_config, cluster, transport, runtime
         )
-        self._servers[PORTS["object"]] = assembly.make_object_server(
+        self._servers[PORTS["object"]] = object_server = assembly.make_object_server(
             self._object_config, cluster, self._rings(), transport, runtime, lambda _device: True
         )
-        return ServiceApps(assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime))
+        proxy = assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime)
+        return ServiceApps(proxy, session=object_server.session)

@@ -8,19 +8,20 @@ from typing import Final
 
 from msgspec import Struct
 
+from objstore.expiry import EXPIRY_ACCOUNT
 from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import text_of
 from objstore.object.container_updates.batcher import Destination, PendingAcknowledgements, UpdateBatcher, destinations
 from objstore.object.container_updates.pending import PendingUpdate, pending_path, save
+from objstore.object.container_updates.session import WriterSession
 from objstore.object.engine import ObjectInfo
 from objstore.object.requests import Target, delete_at_of, parse_delete_at
 from objstore.paths import PathHasher, ResourcePath
 from objstore.rows import ObjectRow
 from objstore.system.threads import ThreadGroup
 
-EXPIRING_ACCOUNT: Final = ".expiring_objects"
 # The sizes of queue rows do not count: nothing is stored for them.
 QUEUE_ETAG: Final = "d41d8cd98f00b204e9800998ecf8427e"
 QUEUE_CONTENT_TYPE: Final = "text/plain"
@@ -54,7 +55,7 @@ def update_targets_of(request: Request, target: Target) -> UpdateTargets:
             header(Backend.DELETE_AT_HOST),
             header(Backend.DELETE_AT_DEVICE),
             header(Backend.DELETE_AT_PARTITION),
-            ResourcePath(EXPIRING_ACCOUNT, text_of(name)),
+            ResourcePath(EXPIRY_ACCOUNT, text_of(name)),
         )
         delete_at = parse_delete_at(Client.DELETE_AT, header(Client.DELETE_AT, "") or "")
     return UpdateTargets(listing, queue, delete_at)
@@ -124,6 +125,7 @@ class InFlightUpdates:
     def __init__(self, update_sender: "ContainerUpdateSender", directory: str) -> None:
         self._sender = update_sender
         self._directory = directory
+        update_sender.session.unfinished += 1
         self._sent: list[tuple[ResourcePath, ObjectRow, PendingAcknowledgements]] = []
 
     def send(self, targets: tuple[Destination, ...], row: ObjectRow) -> None:
@@ -137,6 +139,7 @@ class InFlightUpdates:
                 update = PendingUpdate(container.account, container.container, row)
                 path = pending_path(self._directory, self._sender.hasher, update)
                 self._sender.threads.call(save, path, update)
+        self._sender.session.unfinished -= 1
 
 
 class ContainerUpdateSender(Struct, frozen=True):
@@ -145,6 +148,7 @@ class ContainerUpdateSender(Struct, frozen=True):
     hasher: PathHasher
     updates: UpdateBatcher
     threads: ThreadGroup
+    session: WriterSession
 
     def stored(self, target: Target, update_targets: UpdateTargets, info: ObjectInfo) -> InFlightUpdates:
         """Begin to send the row of an object that was written or got new metadata, without waiting."""

@@ -221,8 +221,8 @@ class FileDevice:
         directory = f"{self.path}/{policy.data_dir}/{partition}"
         return self._inventory.digests(directory, record, now, reclaim_before, part_power)
 
-    def suffixes(self, policy: Policy, partition: str) -> list[str]:
-        return self._inventory.suffixes(f"{self.path}/{policy.data_dir}/{partition}")
+    def suffixes(self, policy: Policy, partition: str, changed_since: float = 0.0) -> list[str]:
+        return self._inventory.suffixes(f"{self.path}/{policy.data_dir}/{partition}", changed_since)
 
     def objects(
         self, policy: Policy, partition: str, suffix: str, part_power: int | None = None

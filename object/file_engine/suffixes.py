@@ -77,8 +77,11 @@ class Inventory:
         """The numbers of a device's partitions of one policy, in no order."""
         return [name for name in self._disk.names(data_directory) if name.isascii() and name.isdecimal()]
 
-    def suffixes(self, partition_directory: str) -> list[str]:
-        return [name for name in self._disk.names(partition_directory) if is_suffix(name)]
+    def suffixes(self, partition_directory: str, changed_since: float = 0.0) -> list[str]:
+        found = [name for name in self._disk.names(partition_directory) if is_suffix(name)]
+        if not changed_since:
+            return found
+        return [name for name in found if self._disk.modified(f"{partition_directory}/{name}") >= changed_since * 1e9]
 
     def objects(self, partition_directory: str, suffix: str, part_power: int | None) -> dict[str, ObjectVersions]:
         """The files of each hash of a suffix, of those that belong to the partition by a part power if one is given."""

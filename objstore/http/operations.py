@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from objstore.headers import Client
 from objstore.http.errors import HttpError
@@ -33,12 +33,23 @@ REPLICATION_METHODS: Final = frozenset({"REPLICATE"})
 Handler = Callable[[Request], Response]
 
 
+class WorkerSession(Protocol):
+    """What a service keeps as long as one of its workers lives."""
+
+    def begin(self) -> None:
+        """The worker has started, and answers no requests yet."""
+
+    def end(self) -> None:
+        """The worker answers no requests any more."""
+
+
 @dataclass(frozen=True)
 class ServiceApps:
     """The applications of a service: what clients reach, and what its replication address answers, None without one."""
 
     public: WsgiApplication
     replication: WsgiApplication | None = None
+    session: WorkerSession | None = None
 
 
 class Operations(WsgiServer):

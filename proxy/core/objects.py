@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from objstore.expiry import expiry_queue
 from objstore.http.bodies import BytesBody, IterableBody
 from objstore.http.conditional import range_applies
 from objstore.http.messages import Body
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 # A body up to this size goes out together with the head of its request.
 SMALL_BODY_MAX: Final = 65536
-
-EXPIRY_ACCOUNT: Final = ".expiring_objects"
-EXPIRY_QUEUE_SECONDS: Final = 86_400
-EXPIRY_QUEUES_PER_DAY: Final = 100
 
 
 class Conditions(Struct, frozen=True):
@@ -299,13 +296,6 @@ class ObjectOperations:
         if delete_at is None:
             return placement, container, None
         return placement, container, Placement.of(expiry_queue(delete_at, digest), ring, self._hasher)
-
-
-def expiry_queue(moment: int, digest: bytes) -> ResourcePath:
-    """The container that tells the expirer of an object: one of a hundred of the day, by the hash of its path."""
-    day = moment // EXPIRY_QUEUE_SECONDS * EXPIRY_QUEUE_SECONDS
-    number = day - int.from_bytes(digest, "big") % EXPIRY_QUEUES_PER_DAY
-    return ResourcePath(EXPIRY_ACCOUNT, f"{max(number, 0):010d}")
 
 
 def _receive(command: PutObject) -> tuple[bytes, bool]:

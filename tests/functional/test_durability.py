@@ -42,6 +42,7 @@ def test_what_was_acknowledged_survives_a_kill(own_store: Store, dying: str) -> 
     first = Client.login(own_store.host, own_store.port)
     first.put("c")
     acknowledged: dict[str, str] = {}
+    in_doubt: set[str] = set()
     stop = threading.Event()
 
     def write(writer: int) -> None:
@@ -50,15 +51,19 @@ def test_what_was_acknowledged_survives_a_kill(own_store: Store, dying: str) -> 
             if stop.is_set():
                 return
             name, content = f"c/{writer}-{number}", f"{writer}-{number}".encode() * (1 + number % 2000)
+            in_doubt.add(name)
             try:
-                if client.put(name, content).status == 201:
+                if client.put(name, content).status == 201 and number % 3:
                     acknowledged[name] = hashlib.md5(content).hexdigest()
+                elif client.delete(name).status != 204:
+                    continue
+                in_doubt.discard(name)
             except OSError:
-                stop.wait(0.05)  # whether that one was stored nobody knows
+                stop.wait(0.05)  # whether that one was stored, or deleted, nobody knows
 
     master, *workers = own_store.processes()
-    with ThreadPoolExecutor(4) as writers:
-        for writer in range(4):
+    with ThreadPoolExecutor(8) as writers:
+        for writer in range(8):
             writers.submit(write, writer)
         wait_until(lambda: len(acknowledged) > 100, "a hundred writes")
         for process in {"all": [master, *workers], "master": [master], "workers": workers}[dying]:
@@ -75,6 +80,13 @@ def test_what_was_acknowledged_survives_a_kill(own_store: Store, dying: str) -> 
     for name, etag in acknowledged.items():
         assert hashlib.md5(first.get(name).body).hexdigest() == etag, name
         assert name.removeprefix("c/") in listed
+    assert in_doubt
+
+    def listed_is_what_can_be_read() -> bool:
+        now_listed = set(first.names("c"))
+        return all((first.get(name).status == 200) == (name.removeprefix("c/") in now_listed) for name in in_doubt)
+
+    wait_until(listed_is_what_can_be_read, "what can be read is listed, and nothing else", 60)
     assert first.put("c/after", b"x").status == 201
 
 

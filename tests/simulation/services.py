@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct, structs
 
-from objstore import daemon
+from objstore import daemon, expiry
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.object import ObjectConfig
@@ -18,7 +18,6 @@ from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.tokens import TokenIssuer
-from objstore.proxy.core import objects
 from objstore.proxy.swift.features.tempauth import SECRET_NAME
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
@@ -55,7 +54,7 @@ RECLAIM_SECONDS: Final = 6.5 * 3600
 PER_DIFF: Final = 3
 MAX_DIFFS: Final = 4
 # A small cluster has few objects that expire, and so needs few queues of them.
-objects.EXPIRY_QUEUES_PER_DAY = 2  # type: ignore[misc]
+expiry.EXPIRY_QUEUES_PER_DAY = 2  # type: ignore[misc]
 # Replicators leave out passes over what does not change, for all that they come seldom.
 daemon.LONGEST_REST_SECONDS = 3 * INTERVAL_SECONDS["replicator"]  # type: ignore[misc]
 Config = TypeVar("Config", bound=Struct)

@@ -82,6 +82,7 @@ TOUCHED: Final = {
     "container/reports.py": ({"disk"}, "marks of containers whose account is to be told"),
     "object/auditor.py": ({"disk"}, "reads its bookmark"),
     "object/container_updates/pending.py": ({"disk"}, "one small file for each update that waits"),
+    "object/container_updates/session.py": ({"disk"}, "one small file for each process that writes objects"),
     "object/file_engine/disk.py": ({"disk"}, "the disk of the file engine; simulations replace this class"),
     "object/file_engine/suffixes.py": ({"disk"}, "one file of digests for each partition"),
     "object/relinkstate.py": ({"disk"}, "reads its bookmark"),

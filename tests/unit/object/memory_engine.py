@@ -201,7 +201,7 @@ class MemoryDevice:
     def partitions(self, policy: Policy) -> list[str]:
         return list({partition for index, partition, _ in self.objects_held if index == policy.index})
 
-    def suffixes(self, policy: Policy, partition: str) -> list[str]:
+    def suffixes(self, policy: Policy, partition: str, changed_since: float = 0.0) -> list[str]:
         return list({key[2][-3:] for key in self.objects_held if key[:2] == (policy.index, partition)})
 
     def digests(

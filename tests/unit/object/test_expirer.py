@@ -10,7 +10,8 @@ import xxhash
 
 from objstore.config.object import ExpirerConfig
 from objstore.daemon import run_once
-from objstore.object.container_updates.sender import EXPIRING_ACCOUNT, QUEUE_CONTENT_TYPE, QUEUE_ETAG
+from objstore.expiry import EXPIRY_ACCOUNT
+from objstore.object.container_updates.sender import QUEUE_CONTENT_TYPE, QUEUE_ETAG
 from objstore.object.expirer import ObjectExpirer
 from objstore.paths import ResourcePath
 from objstore.rows import ContainerRow, ObjectRow, encode_rows
@@ -19,7 +20,7 @@ from tests.unit.objstore.db.replicas import PATH, Replicas
 
 OBJECT = PATH.with_object("o")
 DUE = NOW + 50
-QUEUE = ResourcePath(EXPIRING_ACCOUNT, str(DUE // 3600 * 3600))
+QUEUE = ResourcePath(EXPIRY_ACCOUNT, str(DUE // 3600 * 3600))
 BODY = b"body"
 
 

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 from objstore.config.object import UpdaterConfig
 from objstore.daemon import Step, run_once
 from objstore.devices import Device
+from objstore.object.container_updates import delivery
 from objstore.object.container_updates import updater as updater_module
+from objstore.object.container_updates.delivery import RECLAIM_SECONDS
 from objstore.object.container_updates.pending import PendingUpdate, load, pending_path, save
-from objstore.object.container_updates.updater import LEFTOVER_SECONDS, RECLAIM_SECONDS, Updater
+from objstore.object.container_updates.updater import LEFTOVER_SECONDS, Updater
 from objstore.object.engine import make_engine
 from objstore.ring.ring import Ring
 from objstore.rows import ObjectRow
@@ -339,7 +341,7 @@ def test_a_full_device_delivers_what_is_pending(store: Store, monkeypatch: pytes
     def fail(path: str, *_arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
-    monkeypatch.setattr(updater_module, "save", fail)
+    monkeypatch.setattr(delivery, "save", fail)
     run_once(make(store))
     assert len(pending(store)) == 1
     store.transport.status_of = {}

@@ -1,0 +1,16 @@
+"""The containers that tell the expirer which objects expire when."""
+
+from typing import Final
+
+from objstore.paths import ResourcePath
+
+EXPIRY_ACCOUNT: Final = ".expiring_objects"
+EXPIRY_QUEUE_SECONDS: Final = 86_400
+EXPIRY_QUEUES_PER_DAY: Final = 100
+
+
+def expiry_queue(moment: int, digest: bytes) -> ResourcePath:
+    """The container that tells the expirer of an object: one of a hundred of the day, by the hash of its path."""
+    day = moment // EXPIRY_QUEUE_SECONDS * EXPIRY_QUEUE_SECONDS
+    number = day - int.from_bytes(digest, "big") % EXPIRY_QUEUES_PER_DAY
+    return ResourcePath(EXPIRY_ACCOUNT, f"{max(number, 0):010d}")
