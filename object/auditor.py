@@ -198,6 +198,7 @@ class ObjectAuditor:
 
     def _audit_suffix(self, device: str, policy: Policy, partition: str, suffix: str) -> None:
         call, storage = self._runtime.threads.call, self._engine.device(device)
+        self._report.count("changes_noticed", call(storage.notice_changes, policy, partition, suffix))
         if strays := call(storage.set_strays_aside, policy, partition, suffix):
             self._report.count("quarantined", strays)
         for digest, current in sorted(call(storage.objects, policy, partition, suffix).items()):

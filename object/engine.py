@@ -170,6 +170,9 @@ class ReplicationStore(Protocol):
     def partitions(self, policy: Policy) -> list[str]:
         """The numbers of the partitions that hold anything, in no order."""
 
+    def surface(self, policy: Policy) -> object:
+        """What shows, at next to no cost, that partitions came or went, or that a file was found missing."""
+
     def suffixes(self, policy: Policy, partition: str, changed_since: float = 0.0) -> list[str]:
         """The suffixes (last three digits of hashes) of which a partition may hold anything.
 
@@ -211,6 +214,12 @@ class MaintenanceStore(Protocol):
 
         `spend` is told how many bytes come next and may wait; without it the body is not read, only measured. What was
         not in the page cache is not left there. Raises ObjectCorrupt.
+        """
+
+    def notice_changes(self, policy: Policy, partition: str, suffix: str) -> bool:
+        """Whether files in a suffix came or went otherwise than by the engine; its next digest is computed anew then.
+
+        What replication may compare instead, so that it brings back what is missing. May be wrong, to no harm.
         """
 
     def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:

@@ -22,7 +22,13 @@ from objstore.object.engine import (
 )
 from objstore.object.file_engine.directories import DirtyDirectories, NextPartitionLinker
 from objstore.object.file_engine.disk import Disk, OpenFile
-from objstore.object.file_engine.layout import digests_record, hash_directories, hash_directory, quarantine_directory
+from objstore.object.file_engine.layout import (
+    digests_folder,
+    digests_record,
+    hash_directories,
+    hash_directory,
+    quarantine_directory,
+)
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
@@ -95,12 +101,20 @@ class FileDevice:
             if current is None:
                 current = self.look(location)
             if current.data is None:
+                if not current.timestamp:
+                    self._notice_missing(location, current)
                 return Missing(current.timestamp)
             try:
                 return self._read_with_retry(partial(self._open, location, current), location)
             except FileNotFoundError:
                 current = None
         return Missing("")
+
+    def _notice_missing(self, location: Location, current: ObjectVersions) -> None:
+        """If a hash directory is there and no object in it, let replication compare its partition anew."""
+        with suppress(OSError):
+            if current.names or self._disk.remove_empty_directory(hash_directory(self.path, location)):
+                self._disk.unlink(digests_record(self.path, location.policy, location.partition))
 
     def _read_with_retry(self, read: Callable[[], T], location: Location, name: str = "") -> T:
         """What `read` gives. Quarantines what is damaged, or cannot be read, however often that is tried.
@@ -209,6 +223,9 @@ class FileDevice:
     def partitions(self, policy: Policy) -> list[str]:
         return self._inventory.partitions(f"{self.path}/{policy.data_dir}")
 
+    def surface(self, policy: Policy) -> object:
+        return frozenset(self.partitions(policy)), self._disk.modified(digests_folder(self.path, policy))
+
     def digests(
         self,
         policy: Policy,
@@ -283,6 +300,9 @@ class FileDevice:
             return self._read_with_retry(verify, location, name)
         except FileNotFoundError:
             return None
+
+    def notice_changes(self, policy: Policy, partition: str, suffix: str) -> bool:
+        return self._inventory.notice_changes(f"{self.path}/{policy.data_dir}/{partition}/{suffix}")
 
     def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:
         directory = f"{self.path}/{policy.data_dir}/{partition}/{suffix}"

@@ -33,8 +33,12 @@ def temporary_directory(device: str, location: Location) -> str:
     return f"{device}/{location.policy.tmp_dir}"
 
 
+def digests_folder(device: str, policy: Policy) -> str:
+    return f"{device}/{policy.data_dir.replace('objects', 'digests', 1)}"
+
+
 def digests_record(device: str, policy: Policy, partition: str) -> str:
-    return f"{device}/{policy.data_dir.replace('objects', 'digests', 1)}/{partition}"
+    return f"{digests_folder(device, policy)}/{partition}"
 
 
 def quarantine_directory(device: str, location: Location) -> str:

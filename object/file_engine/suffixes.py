@@ -3,8 +3,11 @@
 Digests are kept in DEVICE/digests[-POLICY]/PARTITION, each with the time its suffix directory was changed. A new hash
 directory changes that time by itself; who is about to add a file to a hash directory that is there already, or to take
 one away, touches the suffix directory right before. A digest computed meanwhile is too young to be kept, so a process
-may be killed at any point. What is out of date costs a writer nothing or one call to tell. Should all else fail: a
-digest is believed for a day at most.
+may be killed at any point. What is out of date costs a writer nothing or one call to tell.
+
+What others remove, an operator's hand or fsck, changes no suffix directory: whoever finds an object missing, and the
+auditor where a hash directory is younger than its suffix directory, has the digest computed anew. Should all else fail:
+a digest is believed for a day at most.
 """
 
 from __future__ import annotations
@@ -114,7 +117,8 @@ class Inventory:
             changed = changed or now * 1e9 - modified > RACY_NANOSECONDS
         if changed or len(kept) != len(fresh):
             settled = {name: entry for name, entry in fresh.items() if now * 1e9 - entry.modified > RACY_NANOSECONDS}
-            self._save(record, settled, part_power)
+            if settled != kept:
+                self._save(record, settled, part_power)
         return PartitionDigests(
             {suffix: entry.digest for suffix, entry in fresh.items() if entry.digest},
             frozenset(suffix for suffix, entry in fresh.items() if entry.untidy),
@@ -142,6 +146,19 @@ class Inventory:
             os.replace(temporary, record)
         except OSError:
             files.unlink_quietly(temporary)  # a full disk: digests are computed anew each time
+
+    def notice_changes(self, suffix_directory: str) -> bool:
+        """Whether names in hash directories came or went and no writer said so: see StorageEngine. Raises OSError."""
+        announced = self._disk.modified(suffix_directory) + RACY_NANOSECONDS
+        noticed = False
+        for digest in self._disk.names(suffix_directory):
+            directory = f"{suffix_directory}/{digest}"
+            # What is replaced is removed, unannounced, soon after the write that was announced.
+            if self._disk.remove_empty_directory(directory) or self._disk.modified(directory) > announced:
+                noticed = True
+        if noticed:
+            self._disk.touch(suffix_directory)
+        return noticed
 
     def link(self, source: str, target: str, digest: str, names: Iterable[str]) -> list[str]:
         """Link files of an object from one partition's directory into another's: see StorageEngine. Raises OSError."""

@@ -85,7 +85,7 @@ class ObjectReplicator:
     # A pass
 
     def surface(self) -> object:
-        """The partitions of each device, which show new ones as on a handoff; what is in quarantine; the rings."""
+        """What shows of each device, such as a new partition of a handoff's; what is in quarantine; the rings."""
         return list(self._seen_from_outside(self._paths()))
 
     def _begin(self) -> ReplicationPass:
@@ -125,7 +125,7 @@ class ObjectReplicator:
             for path in paths.values():
                 call = self._runtime.threads.of(path).call
                 try:
-                    yield path, frozenset(call(self._engine.device(path).partitions, policy))
+                    yield path, call(self._engine.device(path).surface, policy)
                     yield frozenset(call(files.list_directory, f"{path}/quarantined/{policy.data_dir}"))
                 except (OSError, WaitTimeout):
                     yield object()  # is equal to nothing, so that a pass says what is wrong

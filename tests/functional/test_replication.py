@@ -179,3 +179,31 @@ def test_damaged_files_are_set_aside_and_come_back(whole: Cluster) -> None:
     heal(whole)
     for content in contents.values():
         assert len(data_files(whole, content)) == 3
+
+
+def test_files_removed_by_hand_come_back(whole: Cluster) -> None:
+    objects = filled(whole, "removed", 8)
+    heal(whole)
+    for pattern in ("objects/*/*/*", "objects/*/*"):
+        for directory in whole.folder.glob(f"node*/devices/*/{pattern}"):
+            os.utime(directory, (1, 1))
+    replicate(whole)  # from now on digests are believed
+    read, *others = [data_files(whole, content)[0] for content in objects.values()]
+    # The read has its whole partition compared.
+    audited = next(path for path in others if path.parents[2].name != read.parents[2].name)
+    victims = (read, audited)
+    for path in victims:
+        path.unlink()
+    replicate(whole)
+    assert not any(path.exists() for path in victims)
+    near = Client.login(*whole.endpoint(node_of(whole, read)))
+    for _ in range(30):
+        assert near.get(next(iter(objects))).body == next(iter(objects.values()))
+        if not read.parent.exists():
+            break
+    replicate(whole, node_of(whole, read))
+    assert [path.exists() for path in victims] == [True, False]
+    run_daemons([whole.daemon_words(node_of(whole, audited), "object", "auditor-quick")])
+    replicate(whole, node_of(whole, audited))
+    assert audited.exists()
+    check(whole, objects)

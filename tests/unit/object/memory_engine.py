@@ -201,6 +201,12 @@ class MemoryDevice:
     def partitions(self, policy: Policy) -> list[str]:
         return list({partition for index, partition, _ in self.objects_held if index == policy.index})
 
+    def surface(self, policy: Policy) -> object:
+        return frozenset(self.partitions(policy))
+
+    def notice_changes(self, policy: Policy, partition: str, suffix: str) -> bool:
+        return False  # nobody but the engine can change them
+
     def suffixes(self, policy: Policy, partition: str, changed_since: float = 0.0) -> list[str]:
         return list({key[2][-3:] for key in self.objects_held if key[:2] == (policy.index, partition)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,19 @@ def test_a_change_that_shows_from_outside_is_followed_by_a_pass(idle: Idle, chan
     idle.reads_in(20)
     change(idle.replicas)
     assert idle.reads_in(1) == 1
+
+
+def test_a_file_that_a_read_has_missed_is_back_after_the_next_wake_up(idle: Idle) -> None:
+    replicas = idle.replicas
+    for number in range(3):
+        os.utime(replicas.directory(number, "o").parent, (1, 1))  # its digest is old enough to be kept
+    idle.reads_in(20)
+    (lost,) = replicas.directory(0, "o").iterdir()
+    lost.unlink()
+    assert idle.reads_in(1) == 0
+    assert replicas.stored(0, "o") is None
+    assert idle.reads_in(1) == 1
+    assert lost.exists()
 
 
 def test_a_new_partition_is_looked_at_with_the_next_wake_up(idle: Idle) -> None:
