@@ -45,7 +45,6 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
     done with it. Handlers set them with `check_access`, once they know the container.
     authorize: set by the authentication, called by handlers; raises HttpError 401 or 403. None: may do all.
     owner: whether headers for owners only may be shown; `authorize` sets it.
-    length_max: the most bytes that a body may turn out to have; features may lower it.
     log_info: marks for the request's line in the access log.
     """
 
@@ -58,7 +57,6 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         "acl",
         "authorize",
         "identity",
-        "length_max",
         "limits",
         "log_info",
         "owner",
@@ -80,7 +78,6 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         self.accessed: ResourcePath | None = None
         self.access_method = self.method
         self.owner = False
-        self.length_max = limits.max_file_size
         self.log_info: list[str] = []
 
     @property

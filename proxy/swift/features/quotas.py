@@ -6,12 +6,13 @@
     X-Account-Meta-Quota-Bytes      the oldest spelling of an account's first
 
 Those of accounts are kept as system metadata, those of policies by index, since a policy's name may change. Counts of
-use lag behind, so quotas are soft.
+use lag behind; `objstore.proxy.core.quota_ledger` says what is done about that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import Struct
@@ -20,11 +21,14 @@ from objstore.headers import Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, UnknownPolicy
-from objstore.proxy.core.info import AccountInfo, ContainerInfo, PolicyStats
+from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
+from objstore.proxy.core.info import PRESENT, UNKNOWN, AccountInfo, ContainerInfo, PolicyStats
+from objstore.proxy.core.quota_ledger import Allowance, QuotaLedger, Reservation, Usage
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
+    from objstore.http.messages import BodyReader
     from objstore.proxy.core.context import ProxyContext
 
 EXCEEDED: Final = "Upload exceeds quota."
@@ -48,24 +52,21 @@ COUNT_KEY: Final = "Quota-Count"
 
 
 class Quota(Struct, frozen=True):
-    """The quotas of a container, an account or a policy in it (None: there is none), and what is used of them."""
+    """The quotas of a container, an account or a policy in it (None: there is none), and its use by its servers.
 
+    key: of its tally.
+    """
+
+    key: str
     bytes: int | None
     count: int | None
-    bytes_used: int
-    objects: int
-
-    def admits(self, size: int) -> bool:
-        """Whether one more object of so many bytes fits."""
-        if self.bytes is not None and self.bytes_used + size > self.bytes:
-            return False
-        return self.count is None or self.objects + 1 <= self.count
+    counted: Usage
 
 
 class Quotas(Feature):
     """Refuses quotas that are no numbers with 400, those of an account to all but the reseller with 403.
 
-    `admit` refuses uploads beyond a quota with 413.
+    `reserve` refuses uploads beyond a quota with 413.
     """
 
     methods: ClassVar = frozenset({"PUT", "POST"})
@@ -74,6 +75,7 @@ class Quotas(Feature):
     def __init__(self, context: ProxyContext) -> None:
         self._lookup = context.lookup
         self._policies = context.cluster.policies
+        self._ledger = QuotaLedger(context.runtime.clock)
 
     def sections(self) -> Mapping[str, Section]:
         """Both kinds of quotas have a section without items."""
@@ -100,35 +102,111 @@ class Quotas(Feature):
                 request.set_header(header, None)
                 request.set_header(kept_name(header, self._policies), value)
 
-    def admit(
-        self, request: SwiftRequest, path: ResourcePath, container: ContainerInfo, account: AccountInfo, size: int
-    ) -> bool:
-        """Whether the container has a quota. `size` is what the upload announces, 0 if it announces nothing.
+    @contextmanager
+    def reserve(
+        self,
+        request: SwiftRequest,
+        path: ResourcePath,
+        container: ContainerInfo,
+        account: AccountInfo,
+        size: int | None,
+    ) -> Iterator[BodyReader]:
+        """What the upload adds counts until it has ended; the body to read it from.
 
-        Raises HttpError 413 if the upload does not fit. One of unknown length gets no more than what is left.
+        `size` is what it announces; one that announces nothing is refused in the middle once it is too large. Raises
+        HttpError 413 if it does not fit, and CoreError.
         """
-        measured = BYTES_KEY in container.metadata or COUNT_KEY in container.metadata
-        if measured:
-            quota = quota_of_container(container)
-            if request.chunked or not quota.admits(size):
-                # What is remembered may be from before a deletion, so look again before refusing: a chunked upload is
-                # refused in the middle, when it is too late for that.
-                self._lookup.forget_container(path)
-                quota = quota_of_container(self._lookup.container(path, request.transaction_id))
-            _admit(request, quota, size)
+        of_container = quota_of_container(path, container)
+        of_account = self._quotas_of_account(request, path.account, container, account)
+        if of_container is None and not of_account:
+            yield request.body
+            return
+        reservation = self._admit(request, path, container, of_account, size)
+        stored = False
+        try:
+            yield request.body if size is not None else MeasuredBody(request.body, reservation)
+            stored = True
+        finally:
+            reservation.end(stored=stored)
+            # The next upload is measured against a container that has this one.
+            self._lookup.forget_container(path)
+
+    def _quotas_of_account(
+        self, request: SwiftRequest, name: str, container: ContainerInfo, account: AccountInfo
+    ) -> list[Quota]:
         if request.identity is not None and request.identity.reseller_admin:
-            return measured
+            return []
         if BYTES_KEY in account.metadata or any(key.startswith("Quota-") for key in account.sysmeta):
-            for quota in quotas_of_account(account, container.policy_index):
-                _admit(request, quota, size)
-        return measured
+            return list(quotas_of_account(name, account, container.policy_index))
+        return []
+
+    def _admit(
+        self,
+        request: SwiftRequest,
+        path: ResourcePath,
+        container: ContainerInfo,
+        of_account: Sequence[Quota],
+        size: int | None,
+    ) -> Reservation:
+        ledger, key = self._ledger, str(path.container_path)
+        tally, added = ledger.tally(key), Usage(size or 0, 1)
+        allowances = self._allowances(path, container, of_account, tally.counted)
+        if size is None or any(allowance.exceeded(added) for allowance in allowances):
+            # What is remembered may be from before a deletion, so look again before refusing: an upload of unknown
+            # length is refused in the middle, when it is too late for that.
+            mark = tally.finished
+            self._lookup.forget_container(path)
+            found = self._lookup.container(path, request.transaction_id)
+            if found.existence is not PRESENT:
+                raise QuorumNotReached(path) if found.existence is UNKNOWN else ContainerNotFound(path)
+            tally.counted = tally.counted.or_more(mark)
+            allowances = self._allowances(path, found, of_account, mark)
+            if any(allowance.exceeded(added) for allowance in allowances):
+                raise HttpError(413, EXCEEDED)
+        return Reservation(key, [tally, *(ledger.tally(quota.key) for quota in of_account)], allowances, size or 0)
+
+    def _allowances(
+        self, path: ResourcePath, container: ContainerInfo, of_account: Sequence[Quota], mark: Usage
+    ) -> list[Allowance]:
+        """`mark`: what had been finished in the container when it was described."""
+        ledger, key = self._ledger, str(path.container_path)
+        tally, counted = ledger.tally(key), usage_of(container)
+        now, found = counted + (tally.finished - mark), []
+        for quota in of_account:
+            its = ledger.tally(quota.key)
+            use = ledger.account_use(its, quota.counted, key, now)
+            found.append(Allowance(quota.bytes, quota.count, its, use, its.finished))
+        own = quota_of_container(path, container)
+        if own is not None:
+            found.append(Allowance(own.bytes, own.count, tally, counted, mark))
+        return found
 
 
-def _admit(request: SwiftRequest, quota: Quota, size: int) -> None:
-    if not quota.admits(size):
-        raise HttpError(413, EXCEEDED)
-    if quota.bytes is not None and request.chunked:
-        request.length_max = min(request.length_max, max(quota.bytes - quota.bytes_used, 0))
+class MeasuredBody:
+    """A body of unknown length, for which more is reserved as it comes in."""
+
+    def __init__(self, body: BodyReader, reservation: Reservation) -> None:
+        self._body = body
+        self._reservation = reservation
+        self.trailers = body.trailers
+
+    def read(self, size: int = -1) -> bytes:
+        """As the body's own. Raises HttpError 413 once it is too large."""
+        content = self._body.read(size)
+        self._extend(len(content))
+        return content
+
+    def readinto(self, buffer: memoryview) -> int:
+        """As the body's own. Raises HttpError 413 once it is too large."""
+        count = self._body.readinto(buffer)
+        self._extend(count)
+        return count
+
+    def _extend(self, count: int) -> None:
+        if not count:
+            self.trailers = self._body.trailers
+        elif not self._reservation.extend(count):
+            raise HttpError(413, EXCEEDED)
 
 
 def parse_quota(text: str | None) -> int | None:
@@ -177,27 +255,29 @@ def quota_headers(sysmeta: Mapping[str, str], policies: Policies) -> dict[str, s
     return headers
 
 
-def quota_of_container(container: ContainerInfo) -> Quota:
+def usage_of(info: ContainerInfo | AccountInfo) -> Usage:
+    return Usage(info.bytes_used, info.object_count)
+
+
+def quota_of_container(path: ResourcePath, container: ContainerInfo) -> Quota | None:
     metadata = container.metadata
-    return Quota(
-        parse_quota(metadata.get(BYTES_KEY)),
-        parse_quota(metadata.get(COUNT_KEY)),
-        container.bytes_used,
-        container.object_count,
-    )
+    if BYTES_KEY not in metadata and COUNT_KEY not in metadata:
+        return None
+    byte_quota, count_quota = parse_quota(metadata.get(BYTES_KEY)), parse_quota(metadata.get(COUNT_KEY))
+    return Quota(str(path.container_path), byte_quota, count_quota, usage_of(container))
 
 
-def quotas_of_account(account: AccountInfo, policy_index: int) -> Iterator[Quota]:
+def quotas_of_account(name: str, account: AccountInfo, policy_index: int) -> Iterator[Quota]:
     """Every quota that an object of this policy has to keep."""
     kept = account.sysmeta
     yield Quota(
+        name,
         parse_quota(kept.get(BYTES_KEY) or account.metadata.get(BYTES_KEY)),
         parse_quota(kept.get(COUNT_KEY)),
-        account.bytes_used,
-        account.object_count,
+        usage_of(account),
     )
-    bytes_quota = parse_quota(kept.get(f"{BYTES_KEY}-Policy-{policy_index}"))
+    byte_quota = parse_quota(kept.get(f"{BYTES_KEY}-Policy-{policy_index}"))
     count_quota = parse_quota(kept.get(f"{COUNT_KEY}-Policy-{policy_index}"))
-    if bytes_quota is not None or count_quota is not None:
+    if byte_quota is not None or count_quota is not None:
         use = account.policy_stats.get(policy_index, PolicyStats())
-        yield Quota(bytes_quota, count_quota, use.bytes, use.objects)
+        yield Quota(f"{name} policy {policy_index}", byte_quota, count_quota, Usage(use.bytes, use.objects))

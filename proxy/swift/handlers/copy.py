@@ -122,7 +122,6 @@ class CopyHandler:
         check_path(self._limits, path)
         container, account = self._lookup.container_and_account(path, request.transaction_id)
         authorize(request, container, path, container.write_acl, "PUT")
-        measured = self._quotas.admit(request, path, container, account, length or 0)
         environ, timestamp = request.environ, request.timestamp(self._clock)
         moment = delete_at(environ, self._clock)
         if moment is None and not copying.fresh and environ.keys().isdisjoint(EXPIRY):
@@ -140,9 +139,8 @@ class CopyHandler:
             expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
             transaction_id=request.transaction_id,
         )
-        stored = self._objects.copy(CopyObject(source, target))
-        if measured:
-            self._lookup.forget_container(path)
+        with self._quotas.reserve(request, path, container, account, length or 0):
+            stored = self._objects.copy(CopyObject(source, target))
         if stored.superseded:
             return Response(202)
         return Response(201, {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date})

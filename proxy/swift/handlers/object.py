@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, Response, title_of, variable_of
@@ -101,9 +103,6 @@ class ObjectHandler:
         metadata = metadata_of(request, self._limits)
         container, account = self._lookup.container_and_account(path, request.transaction_id)
         authorize(request, container, path, container.write_acl)
-        measured = bool(container.metadata or account.metadata or account.sysmeta) and self._quotas.admit(
-            request, path, container, account, length or 0
-        )
         timestamp = request.timestamp(self._clock)
         command = PutObject(
             path=path,
@@ -111,7 +110,7 @@ class ObjectHandler:
             timestamp=timestamp,
             body=environ["wsgi.input"],
             length=length,
-            length_max=request.length_max,
+            length_max=self._limits.max_file_size,
             content_type=content_type(environ.get("CONTENT_TYPE"), environ, path.object),
             metadata=metadata,
             delete_at=delete_at(environ, self._clock),
@@ -120,10 +119,11 @@ class ObjectHandler:
             ask_first=only_if_absent and "HTTP_EXPECT" in environ,
             transaction_id=request.transaction_id,
         )
-        stored = self._objects.put(command)
-        if measured:
-            # The next upload is measured against a container that has this one.
-            self._lookup.forget_container(path)
+        if container.metadata or account.metadata or account.sysmeta:
+            with self._quotas.reserve(request, path, container, account, length) as body:
+                stored = self._objects.put(msgspec.structs.replace(command, body=body))
+        else:
+            stored = self._objects.put(command)
         if stored.superseded:
             return Response(202)
         return Response(201, {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date})

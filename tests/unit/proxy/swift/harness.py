@@ -11,7 +11,7 @@ from typing import Any, cast
 from objstore.cluster import Cluster
 from objstore.config.proxy import AuthConfig, ProxyConfig
 from objstore.http.bodies import EMPTY_BODY, BytesBody
-from objstore.http.messages import Response, variable_of
+from objstore.http.messages import BodyReader, Response, variable_of
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.metrics import Metrics
@@ -73,6 +73,10 @@ class Handlers:
     def handler(self, method: str, kind: str) -> Handler:
         return self
 
+    def upload(self, request: SwiftRequest, body: BodyReader) -> None:
+        """Receive what is to be stored."""
+        request.environ["test.body"] = body.read()
+
     def __call__(self, request: SwiftRequest) -> Response:
         self.requests.append(request)
         if self.error is not None:
@@ -84,12 +88,11 @@ class Handlers:
             acl = container.read_acl if request.method in ("GET", "HEAD") else container.write_acl
         request.check_access(acl)
         if resource.object and request.method == "PUT" and self.quotas is not None:
-            account = self.info.account(resource.account, "")
-            measured = self.quotas.admit(request, resource, container, account, request.content_length or 0)
-            if measured:
-                self.info.forget_container(resource)
-        if request.method == "PUT":
-            request.environ["test.body"] = request.body.read()
+            account, length = self.info.account(resource.account, ""), request.content_length
+            with self.quotas.reserve(request, resource, container, account, length) as body:
+                self.upload(request, body)
+        elif request.method == "PUT":
+            self.upload(request, request.body)
         answer = self.answers.get((request.method, str(resource)))
         return Response(201 if request.method == "PUT" else 200) if answer is None else answer
 

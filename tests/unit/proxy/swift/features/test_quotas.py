@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from objstore.limits import Limits
-from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo, PolicyStats
+from objstore.http.errors import HttpError
+from objstore.http.messages import BodyReader
+from objstore.proxy.core.info import ABSENT, PRESENT, UNKNOWN, AccountInfo, ContainerInfo, Existence, PolicyStats
+from objstore.proxy.swift.features.quotas import Quotas
+from objstore.proxy.swift.request import SwiftRequest
+from objstore.system import concurrency
+from objstore.system.concurrency import Event, spawn
 from tests.unit.proxy.swift.harness import Proxy
-
-FILE_SIZE_MAX = Limits().max_file_size
 
 
 @pytest.fixture
@@ -150,24 +154,129 @@ def test_account_quotas(
 
 
 @pytest.mark.parametrize(
-    ("container", "account", "length_max"),
+    ("container", "account", "room"),
     [
-        ({}, {}, FILE_SIZE_MAX),
-        ({"Quota-Count": "9"}, {"Quota-Count": "9"}, FILE_SIZE_MAX),
+        ({"Quota-Count": "9"}, {"Quota-Count": "9"}, None),
         ({"Quota-Bytes": "17"}, {}, 10),
         ({"Quota-Bytes": "7"}, {}, 0),
         ({}, {"Quota-Bytes": "17"}, 12),
         ({"Quota-Bytes": "17"}, {"Quota-Bytes": "11"}, 6),
         ({"Quota-Bytes": "17"}, {"Quota-Bytes": "11", "Quota-Bytes-Policy-1": "4"}, 1),
-        ({"Quota-Bytes": "9" * 18}, {}, FILE_SIZE_MAX),
+        ({"Quota-Bytes": "9" * 18}, {}, None),
     ],
 )
 def test_a_body_of_unknown_length_may_fill_the_room_that_is_left(
-    proxy: Proxy, owner: dict[str, str], container: dict[str, str], account: dict[str, str], length_max: int
+    proxy: Proxy, owner: dict[str, str], container: dict[str, str], account: dict[str, str], room: int | None
 ) -> None:
     stats = {1: PolicyStats(containers=1, objects=1, bytes=3)}
     proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, 1, 2, 5, {}, account, stats)
     proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, bytes_used=7, metadata=container)
-    chunked = owner | {"Transfer-Encoding": "chunked"}
-    assert proxy.send("PUT", "/v1/AUTH_test/c/o", chunked).status == 201
-    assert proxy.seen.length_max == length_max
+    chunked = owner | {"Transfer-Encoding": "chunked", "Content-Length": ""}
+    for excess, status in ((0, 201), (1, 201 if room is None else 413)):
+        proxy.handlers.quotas = Quotas(proxy.context)  # nothing was uploaded before
+        assert proxy.send("PUT", "/v1/AUTH_test/c/o", chunked, b"x" * ((room or 0) + excess)).status == status
+
+
+class Race:
+    """Uploads that are all under way at once."""
+
+    def __init__(self, proxy: Proxy, owner: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.proxy, self.owner = proxy, owner
+        self.go: Event[None] = Event()
+        self.stored: list[int] = []
+        monkeypatch.setattr(proxy.handlers, "upload", self._upload)
+
+    def _upload(self, request: SwiftRequest, body: BodyReader) -> None:
+        self.go.wait(5)
+        size = 0
+        while part := body.read(1):
+            size += len(part)
+            concurrency.sleep()
+        self.stored.append(size)
+
+    def run(self, count: int, size: int, headers: dict[str, str]) -> list[int]:
+        tasks = [spawn(self._put, number, size, headers) for number in range(count)]
+        concurrency.sleep()
+        self.go.set()
+        return sorted(task.wait(5) for task in tasks)
+
+    def _put(self, number: int, size: int, headers: dict[str, str]) -> int:
+        return self.proxy.send("PUT", f"/v1/AUTH_test/c/o{number}", self.owner | headers, b"x" * size).status
+
+
+CHUNKED = {"Transfer-Encoding": "chunked", "Content-Length": ""}
+QUOTAS = [
+    ({"Quota-Count": "5"}, {}, 5),
+    ({"Quota-Bytes": "20"}, {}, 2),
+    ({}, {"Quota-Count": "5"}, 5),
+    ({}, {"Quota-Bytes": "39"}, 3),
+    ({}, {"Quota-Bytes-Policy-1": "20"}, 2),
+    ({"Quota-Count": "5"}, {"Quota-Count": "4"}, 4),
+]
+
+
+@pytest.mark.parametrize(("container", "account", "fit"), QUOTAS)
+def test_uploads_under_way_count_against_each_other(
+    proxy: Proxy,
+    owner: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    container: dict[str, str],
+    account: dict[str, str],
+    fit: int,
+) -> None:
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, metadata=container)
+    proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, sysmeta=account)
+    race = Race(proxy, owner, monkeypatch)
+    assert race.run(20, 10, {}) == [201] * fit + [413] * (20 - fit)
+
+
+@pytest.mark.parametrize(("container", "account", "fit"), [row for row in QUOTAS if "Count" not in str(row)])
+def test_uploads_of_unknown_length_share_what_is_left(
+    proxy: Proxy,
+    owner: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    container: dict[str, str],
+    account: dict[str, str],
+    fit: int,
+) -> None:
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, metadata=container)
+    proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, sysmeta=account)
+    race = Race(proxy, owner, monkeypatch)
+    race.run(20, 10, CHUNKED)
+    assert sum(race.stored) <= fit * 10
+    assert race.stored, "what others gave back when they were refused is for those that are left"
+
+
+def test_what_failed_no_longer_counts(proxy: Proxy, owner: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, metadata={"Quota-Count": "1"})
+
+    def fail(request: SwiftRequest, body: BodyReader) -> None:
+        raise HttpError(503)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(proxy.handlers, "upload", fail)
+        assert upload(proxy, owner, 1) == 503
+    assert upload(proxy, owner, 1) == 201
+
+
+def test_what_has_finished_counts_until_it_is_counted(proxy: Proxy, owner: dict[str, str]) -> None:
+    """A count that was asked for before an upload ended, and is used afterwards, lacks the upload."""
+    proxy.info.containers["/AUTH_test/c"] = old = ContainerInfo(PRESENT, metadata={"Quota-Count": "2"})
+    assert upload(proxy, owner, 1) == 201
+    proxy.info.containers["/AUTH_test/c"] = msgspec.structs.replace(old, object_count=1)
+    assert upload(proxy, owner, 1) == 201
+    proxy.info.containers["/AUTH_test/c"] = msgspec.structs.replace(old, object_count=2)
+    assert upload(proxy, owner, 1) == 413
+    # Deleted meanwhile.
+    proxy.info.containers["/AUTH_test/c"] = old
+    assert upload(proxy, owner, 1) == 201
+
+
+@pytest.mark.parametrize(("existence", "status"), [(UNKNOWN, 503), (ABSENT, 404)])
+def test_a_container_that_is_gone_when_it_is_looked_at_again(
+    proxy: Proxy, owner: dict[str, str], monkeypatch: pytest.MonkeyPatch, existence: Existence, status: int
+) -> None:
+    full = ContainerInfo(PRESENT, metadata={"Quota-Count": "0"})
+    looks = iter([full, ContainerInfo(existence)])
+    monkeypatch.setattr(proxy.info, "container", lambda path, transaction_id: next(looks))
+    assert upload(proxy, owner, 1) == status
