@@ -272,6 +272,29 @@ def test_what_has_finished_counts_until_it_is_counted(proxy: Proxy, owner: dict[
     assert upload(proxy, owner, 1) == 201
 
 
+def test_a_count_from_before_an_upload_ended_is_not_believed(
+    proxy: Proxy, owner: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = ContainerInfo(PRESENT, metadata={"Quota-Count": "1"})
+    proxy.info.containers["/AUTH_test/c"] = old
+    assert upload(proxy, owner, 1) == 201
+    looks = iter([old, msgspec.structs.replace(old, object_count=1)])
+    monkeypatch.setattr(proxy.info, "container", lambda path, transaction_id: next(looks))
+    assert upload(proxy, owner, 1) == 413
+
+
+def test_an_account_is_measured_by_its_containers_while_its_count_lags(proxy: Proxy, owner: dict[str, str]) -> None:
+    proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, 1, sysmeta={"Quota-Count": "5"})
+    for number in range(6):
+        proxy.info.containers[f"/AUTH_test/{number}"] = ContainerInfo(PRESENT)
+        status = proxy.send("PUT", f"/v1/AUTH_test/{number}/o", owner, b"x").status
+        assert status == (201 if number < 5 else 413)
+    # One was deleted from a container that is looked at again; the account does not know of any yet.
+    proxy.info.containers["/AUTH_test/0"] = ContainerInfo(PRESENT)
+    assert proxy.send("PUT", "/v1/AUTH_test/0/o", owner, b"x").status == 201
+    assert proxy.send("PUT", "/v1/AUTH_test/5/o", owner, b"x").status == 413
+
+
 @pytest.mark.parametrize(("existence", "status"), [(UNKNOWN, 503), (ABSENT, 404)])
 def test_a_container_that_is_gone_when_it_is_looked_at_again(
     proxy: Proxy, owner: dict[str, str], monkeypatch: pytest.MonkeyPatch, existence: Existence, status: int
