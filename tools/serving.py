@@ -20,7 +20,7 @@ from objstore.config.container import ContainerConfig
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
-from objstore.config.sections import MetricsConfig, ServerConfig
+from objstore.config.sections import MetricsConfig, ProxyServerConfig, ServerConfig
 from objstore.config.units import Address
 from objstore.daemon import Job, Runner
 from objstore.http.access import Observed, RequestMetrics
@@ -44,6 +44,8 @@ from objstore.tools.commands import OperatorProblem
 
 # A connection each for clients and servers, files under way, and databases that are kept open.
 DESCRIPTORS_WANTED: Final = 65_536
+# A client that uploads more slowly, once it has used up its client_timeout, is not going to end.
+BODY_BYTES_PER_SECOND_MIN: Final = 1024
 
 Report = Callable[[str, BaseException], None]
 # Makes the application afresh, from configuration read afresh. May raise StoreError.
@@ -80,10 +82,15 @@ def reporter(log: Logger) -> Report:
 
 def options_of(config: ServerConfig, limits: Limits) -> ServerOptions:
     """How an HTTP server treats its connections. Raises OperatorProblem when the TLS files do not fit."""
+    addresses, rate = 0, 0  # storage servers serve few addresses, and trust them
+    if isinstance(config, ProxyServerConfig):
+        addresses, rate = config.max_clients_per_address, BODY_BYTES_PER_SECOND_MIN
     return ServerOptions(
         client_timeout_seconds=config.client_timeout,
         keepalive_timeout_seconds=config.keepalive_timeout,
+        body_bytes_per_second_min=rate,
         max_connections=config.max_clients,
+        max_connections_per_address=addresses,
         head=HeadLimits(
             line_bytes=limits.max_request_line,
             header_bytes=limits.max_header_size,
@@ -117,7 +124,7 @@ class BackgroundWork:
     def serve(self) -> None:
         self._runner.run()
 
-    def drain(self, seconds: float) -> None:
+    def drain(self, seconds: float, successor: bool) -> None:
         """Steps are short, so that the runner's own patience is enough."""
         self._runner.stop()
 
@@ -151,19 +158,31 @@ class Service:
         self._replication_listener = replication_listener
         self._apps = make()
 
-    def run(self, workers: int, drain_seconds: float) -> None:
-        """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process."""
+    def run(self, workers: int, drain_seconds: float, stop_seconds: float | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads. 0 workers serve in this process.
+
+        What is under way may take `drain_seconds`, or `stop_seconds` if that is given and nobody takes over.
+        """
+        stop_seconds = drain_seconds if stop_seconds is None else stop_seconds
         log = self._runtime.log
         allow_many_descriptors()
         give_memory_back()
         log.info("started", address=Address(*self._listener.getsockname()[:2]), workers=workers)
         if workers == 0:
             self._balance.join(0)
-            run_servers(self.start(0), (signal.SIGTERM, signal.SIGINT), drain_seconds)
+            run_servers(self.start(0), (signal.SIGTERM, signal.SIGINT), stop_seconds)
             self._finish()
         else:
             Master(
-                self.start, workers, self._report, self._balance, self._reload, drain_seconds, self._finish, self._ended
+                self.start,
+                workers,
+                self._report,
+                self._balance,
+                self._reload,
+                drain_seconds,
+                stop_seconds,
+                self._finish,
+                self._ended,
             ).run()
         log.info("stopped")
 

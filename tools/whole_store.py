@@ -18,6 +18,7 @@ from objstore.daemon import Job
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
 from objstore.http.operations import ServiceApps
+from objstore.http.server import ServerOptions
 from objstore.http.transport import BackendRequest
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
@@ -26,7 +27,7 @@ from objstore.tools import assembly
 from objstore.tools.serving import Service, open_socket, options_of
 from objstore.tools.store_folder import PORTS, StoreFolder
 
-DRAIN_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 20.0  # what is under way when the store is ended may take so long
 # Accounts hear of their containers this often. All is in one place here, so that it costs little.
 REPORT_SECONDS: Final = 2.0
 
@@ -53,13 +54,13 @@ class WholeStore:
         listener = open_socket(address)
         self.address = Address(address.host, listener.getsockname()[1])
         cluster = Cluster.load(folder.cluster_file)
-        options = options_of(config.server, cluster.limits)
+        self._drain_seconds = config.server.drain_timeout
         self._service = Service(
-            self.make_apps, self._runtime, lambda: options, listener, config.metrics, self._daemons(cluster)
+            self.make_apps, self._runtime, self._options, listener, config.metrics, self._daemons(cluster)
         )
 
     def run(self, workers: int) -> None:
-        self._service.run(workers, DRAIN_SECONDS)
+        self._service.run(workers, self._drain_seconds, min(STOP_SECONDS, self._drain_seconds))
 
     def _daemons(self, cluster: Cluster) -> list[Job]:
         """What goes on beside the answering of requests."""
@@ -83,6 +84,9 @@ class WholeStore:
         config = load(self._folder.proxy_file, ProxyConfig)
         auth = msgspec.structs.replace(config.auth, users=self._users)
         return msgspec.structs.replace(config, ring_dir=str(self._folder.path), auth=auth)
+
+    def _options(self) -> ServerOptions:
+        return options_of(self._proxy_config().server, Cluster.load(self._folder.cluster_file).limits)
 
     def _rings(self) -> Rings:
         return Rings(str(self._folder.path), self._runtime.clock)

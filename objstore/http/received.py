@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from objstore.http.bodies import NOTHING, ByteStream
 from objstore.http.chunked import BadFraming, ChunkedDecoder
+from objstore.system import concurrency
 
 if TYPE_CHECKING:
     from objstore.http.sockets import Connection
@@ -14,6 +15,31 @@ if TYPE_CHECKING:
 READ_SIZE: Final = 65536
 DRAIN_MAX: Final = 65536  # what is left of a body that nobody read is skipped up to here, else the connection ends
 CHUNK_BYTES: Final = 262144
+
+A = TypeVar("A")
+R = TypeVar("R", bound=bytes | int)
+
+
+class Patience:
+    """How much longer the receiver of a body waits for its sender.
+
+    Waiting uses it up, and what comes restores it: a sender may pause for `seconds`, and may not be slower than
+    `bytes_per_second` for long. With a rate of 0 any progress restores all of it.
+    """
+
+    __slots__ = ("_bytes_per_second", "_seconds", "left")
+
+    def __init__(self, seconds: float, bytes_per_second: int = 0) -> None:
+        self._seconds = self.left = seconds
+        self._bytes_per_second = bytes_per_second
+
+    def spend(self, seconds: float, received: int) -> None:
+        """So many bytes have come within so many seconds."""
+        if received and not self._bytes_per_second:
+            self.left = self._seconds
+            return
+        restored = received / self._bytes_per_second if received else 0.0
+        self.left = min(self._seconds, self.left - seconds + restored)
 
 
 class ReceivedBody(ByteStream):
@@ -24,7 +50,7 @@ class ReceivedBody(ByteStream):
     begins is not known.
     """
 
-    __slots__ = ("_connection", "_continue", "_failed", "_release", "timeout_seconds")
+    __slots__ = ("_connection", "_continue", "_failed", "_patience", "_release", "timeout_seconds")
 
     def __init__(
         self,
@@ -33,13 +59,15 @@ class ReceivedBody(ByteStream):
         timeout_seconds: float,
         expects: bool,
         release: Callable[[], None] | None,
+        bytes_per_second_min: int,
     ) -> None:
-        """`expects`: the peer waits for 100 Continue before it sends the body."""
+        """`expects`: the peer waits for 100 Continue before it sends the body. One that is too slow has stalled."""
         super().__init__(length)
         self._connection = connection
         self._continue = expects
         self._failed = False  # reading broke off
         self._release = release
+        self._patience = Patience(timeout_seconds, bytes_per_second_min)
         self.timeout_seconds = timeout_seconds
 
     @property
@@ -63,6 +91,42 @@ class ReceivedBody(ByteStream):
         if release is not None:
             release()
 
+    def _receive_some(self, size: int) -> bytes:
+        """What is there of the body on the wire. Raises the connection's errors."""
+        part = self._await(self._connection.receive_some, size, None)
+        assert part is not None
+        return part
+
+    def _receive_into(self, buffer: memoryview, deadline: float | None) -> int:
+        """Fill the buffer, or as much of it as comes until the deadline. Raises the connection's errors."""
+        filled = 0
+        while filled < len(buffer):
+            count = self._await(self._connection.receive_some_into, buffer[filled:], deadline)
+            if count is None:
+                break
+            filled += count
+        return filled
+
+    def _await(self, receive: Callable[[A, float], R | None], what: A, deadline: float | None) -> R | None:
+        """What `receive` gives; None once the deadline has passed. Raises if the peer is gone or too slow."""
+        try:
+            if self._continue:
+                self._continue = False
+                self._connection.send_continue()
+            patience, begun = self._patience, concurrency.monotonic()
+            seconds = patience.left if deadline is None else min(patience.left, deadline - begun)
+            received = receive(what, max(0.0, seconds))
+            count = received if isinstance(received, int) else len(received or b"")
+            patience.spend(concurrency.monotonic() - begun, count)
+            if received is None and (deadline is None or patience.left <= 0):
+                raise self._connection.stalled()
+            if received is not None and not count:
+                raise self._connection.left()
+        except BaseException:
+            self._break_off()
+            raise
+        return received
+
     def _break_off(self) -> None:
         self._failed = True
         self.close()
@@ -80,8 +144,9 @@ class LengthBody(ReceivedBody):
         timeout_seconds: float,
         expects: bool = False,
         release: Callable[[], None] | None = None,
+        bytes_per_second_min: int = 0,
     ) -> None:
-        super().__init__(connection, length, timeout_seconds, expects, release)
+        super().__init__(connection, length, timeout_seconds, expects, release, bytes_per_second_min)
         self.remaining = length
 
     @property
@@ -95,16 +160,7 @@ class LengthBody(ReceivedBody):
         return not self._continue and not self._failed and self.remaining <= DRAIN_MAX
 
     def _receive(self, size: int) -> bytes:
-        try:
-            if self._continue:
-                self._continue = False
-                self._connection.send_continue()
-            part = self._connection.receive(min(size, self.remaining), self.timeout_seconds)
-            if not part:
-                raise self._connection.left()
-        except BaseException:
-            self._break_off()
-            raise
+        part = self._receive_some(min(size, self.remaining))
         self.remaining -= len(part)
         if self._release is not None and self.remaining == 0:
             self._end()
@@ -124,21 +180,10 @@ class LengthBody(ReceivedBody):
             return b"".join(parts)
         return self._receive(size) if size else b""
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer as far as the body goes; less only at its end."""
-        wanted = min(len(buffer), self.remaining)
-        if wanted == 0:
-            return 0
-        try:
-            if self._continue:
-                self._continue = False
-                self._connection.send_continue()
-            count = self._connection.receive_into(buffer[:wanted], self.timeout_seconds)
-            if count < wanted:
-                raise self._connection.left()
-        except BaseException:
-            self._break_off()
-            raise
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
+        """Fill the buffer as far as the body goes, or as much of it as comes within some seconds."""
+        deadline = None if within_seconds is None else concurrency.monotonic() + within_seconds
+        count = self._receive_into(buffer[: self.remaining], deadline)
         self.remaining -= count
         if self._release is not None and self.remaining == 0:
             self._end()
@@ -190,8 +235,9 @@ class ChunkedBody(ReceivedBody):
         timeout_seconds: float,
         expects: bool = False,
         release: Callable[[], None] | None = None,
+        bytes_per_second_min: int = 0,
     ) -> None:
-        super().__init__(connection, None, timeout_seconds, expects, release)
+        super().__init__(connection, None, timeout_seconds, expects, release, bytes_per_second_min)
         self._decoder = ChunkedDecoder()
 
     @property
@@ -204,26 +250,20 @@ class ChunkedBody(ReceivedBody):
         """Whether the rest may be skipped, and the connection used again."""
         return not self._continue and not self._failed
 
-    def _advance(self) -> bool:
+    def _advance(self, deadline: float | None = None) -> bool:
         decoder, connection = self._decoder, self._connection
         while not self._ready:
             if decoder.ended:
                 self._end()
                 return False
+            wire = self._await(connection.receive_some, READ_SIZE, deadline)
+            if wire is None:
+                return False
             try:
-                if self._continue:
-                    self._continue = False
-                    connection.send_continue()
-                wire = connection.receive(READ_SIZE, self.timeout_seconds)
-                if not wire:
-                    raise connection.left()
                 content, used = decoder.feed(wire)
             except BadFraming as error:
                 self._break_off()
                 raise connection.malformed(error) from None
-            except BaseException:
-                self._break_off()
-                raise
             if used < len(wire):
                 connection.push_back(wire[used:])
             self.trailers = decoder.trailers
@@ -234,30 +274,25 @@ class ChunkedBody(ReceivedBody):
         if self._release is not None and self._decoder.ended:
             self._end()
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer as far as the body goes; less only at its end."""
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
+        """Fill the buffer as far as the body goes, or as much of it as comes within some seconds."""
+        deadline = None if within_seconds is None else concurrency.monotonic() + within_seconds
         filled = 0
         while filled < len(buffer):
             direct = self._decoder.chunk_left if not self._ready else 0
             if direct > READ_SIZE and not self._connection.buffered:
                 # A large chunk goes from the socket straight to where it is wanted.
-                filled += self._receive_direct(buffer[filled : filled + direct])
+                target = buffer[filled : filled + direct]
+                count = self._receive_into(target, deadline)
+                self._decoder.skip(count)
+                filled += count
+                if count < len(target):
+                    break
                 continue
-            if not self._advance():
+            if not self._advance(deadline):
                 break
             filled += self._give(buffer[filled:])
         return filled
-
-    def _receive_direct(self, target: memoryview) -> int:
-        try:
-            count = self._connection.receive_into(target, self.timeout_seconds)
-            if count < len(target):
-                raise self._connection.left()
-        except BaseException:
-            self._break_off()
-            raise
-        self._decoder.skip(count)
-        return count
 
     def drain(self) -> bool:
         """Skip a short rest; False if the connection cannot be used any more. Raises as reading does."""

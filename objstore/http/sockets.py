@@ -70,6 +70,13 @@ class Connection:
 
     def receive(self, size: int, timeout_seconds: float) -> bytes:
         """What is there, at most `size` bytes; b"" when the peer has closed. Raises the error of `stalled`."""
+        part = self.receive_some(size, timeout_seconds)
+        if part is None:
+            raise self.stalled()
+        return part
+
+    def receive_some(self, size: int, seconds: float) -> bytes | None:
+        """What is there, at most `size` bytes; b"" when the peer has closed, None when nothing comes for `seconds`."""
         if self._buffer:
             part, self._buffer = self._buffer[:size], self._buffer[size:]
             return part
@@ -80,33 +87,29 @@ class Connection:
                 pass
             except OSError:
                 return b""
-            self._wait_readable(timeout_seconds)
-
-    def receive_into(self, buffer: memoryview, timeout_seconds: float) -> int:
-        """Fill the buffer; fewer bytes only when the peer has closed. Raises the error of `stalled`."""
-        filled = 0
-        if self._buffer:
-            part = self.receive(len(buffer), timeout_seconds)
-            filled = len(part)
-            buffer[:filled] = part
-        while filled < len(buffer):
             try:
-                count = self.sock.recv_into(buffer[filled:])
-            except BlockingIOError:
-                self._wait_readable(timeout_seconds)
-                continue
-            except OSError:
-                return filled
-            if count == 0:
-                return filled
-            filled += count
-        return filled
+                concurrency.wait_readable(self._descriptor, seconds)
+            except WaitTimeout:
+                return None
 
-    def _wait_readable(self, timeout_seconds: float) -> None:
-        try:
-            concurrency.wait_readable(self._descriptor, timeout_seconds)
-        except WaitTimeout:
-            raise self.stalled() from None
+    def receive_some_into(self, buffer: memoryview, seconds: float) -> int | None:
+        """As `receive_some`, but into a buffer: how many bytes have come."""
+        if self._buffer:
+            part = self._buffer[: len(buffer)]
+            self._buffer = self._buffer[len(part) :]
+            buffer[: len(part)] = part
+            return len(part)
+        while True:
+            try:
+                return self.sock.recv_into(buffer)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return 0
+            try:
+                concurrency.wait_readable(self._descriptor, seconds)
+            except WaitTimeout:
+                return None
 
     def send(self, content: bytes | memoryview, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
         """Send all of it. Raises the error of `left` or `stalled`."""
@@ -238,44 +241,55 @@ class TlsConnection(Connection):
         return False
 
     def handshake(self, timeout_seconds: float) -> None:
-        """Agree on keys; raises OSError (ssl.SSLError) or the error of `stalled`."""
+        """Agree on keys; raises OSError (ssl.SSLError) or WaitTimeout."""
         self._retry(self.sock.do_handshake, timeout_seconds)
 
     def _retry(self, call: Any, timeout_seconds: float, *arguments: Any) -> Any:
-        """Call until TLS has what it needs from, or can give to, the socket below."""
+        """Call until TLS has what it needs from, or can give to, the socket below. Raises WaitTimeout.
+
+        The pieces of a record that come in between do not prolong the wait.
+        """
+        deadline = 0.0
         while True:
             try:
                 return call(*arguments)
             except (ssl.SSLWantReadError, BlockingIOError):  # the latter once `shutdown_sending` has ended TLS
-                self._wait_readable(timeout_seconds)
+                wait = concurrency.wait_readable
             except ssl.SSLWantWriteError:
-                self._wait_writable(timeout_seconds)
+                wait = concurrency.wait_writable
+            now = concurrency.monotonic()
+            deadline = deadline or now + timeout_seconds
+            wait(self._descriptor, max(0.0, deadline - now))
 
-    def receive(self, size: int, timeout_seconds: float) -> bytes:
+    def receive_some(self, size: int, seconds: float) -> bytes | None:
         if self._buffer:
-            part, self._buffer = self._buffer[:size], self._buffer[size:]
-            return part
+            return super().receive_some(size, seconds)
         try:
-            received: bytes = self._retry(self.sock.recv, timeout_seconds, min(size, RECEIVE_SIZE))
+            received: bytes = self._retry(self.sock.recv, seconds, min(size, RECEIVE_SIZE))
+        except WaitTimeout:
+            return None
         except OSError:
             return b""
         return received
 
-    def receive_into(self, buffer: memoryview, timeout_seconds: float) -> int:
-        filled = 0
-        while filled < len(buffer):
-            part = self.receive(len(buffer) - filled, timeout_seconds)
-            if not part:
-                break
-            buffer[filled : filled + len(part)] = part
-            filled += len(part)
-        return filled
+    def receive_some_into(self, buffer: memoryview, seconds: float) -> int | None:
+        if self._buffer:
+            return super().receive_some_into(buffer, seconds)
+        try:
+            count: int = self._retry(self.sock.recv_into, seconds, buffer)
+        except WaitTimeout:
+            return None
+        except OSError:
+            return 0
+        return count
 
     def send(self, content: bytes | memoryview, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
         rest = memoryview(content)
         while rest:
             try:
                 rest = rest[self._retry(self.sock.send, timeout_seconds, rest) :]
+            except WaitTimeout:
+                raise self.stalled() from None
             except OSError:
                 raise self.left() from None
 

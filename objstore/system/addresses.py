@@ -1,9 +1,11 @@
-"""Which addresses are this machine's, and so which devices of a ring."""
+"""Which addresses are this machine's, and so which devices of a ring; and which addresses are one client's."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import netifaces
 
@@ -31,6 +33,24 @@ def is_mine(bind: Address) -> Callable[[Device], bool]:
         return device.port == bind.port and _canonical(device.ip) in addresses
 
     return test
+
+
+def client_network(peer: Sequence[Any]) -> bytes:
+    """What limits by client address count as one client: an IPv4 address, or the /64 of an IPv6 address.
+
+    `peer` is the address of a socket; a socket without an IP address has b"".
+    """
+    if not peer:
+        return b""
+    host: str = peer[0]
+    try:
+        if ":" not in host:
+            return socket.inet_pton(socket.AF_INET, host)
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return b""
+    # IPv4 clients of a socket for both kinds of addresses have ::ffff:a.b.c.d.
+    return packed[12:] if packed.startswith(b"\0" * 10 + b"\xff\xff") else packed[:8]
 
 
 def _canonical(address: str) -> str:

@@ -1,7 +1,8 @@
 """Prefork: a master that holds the listening sockets, and workers that serve them.
 
 The master does nothing but look after its workers: it starts a new one for each that dies, replaces all of them without
-dropping a request on SIGHUP, and lets them finish their requests on SIGTERM and SIGINT.
+dropping a request on SIGHUP, and lets them finish their requests on SIGTERM and SIGINT. It tells a worker that a
+successor accepts connections in its place with SIGUSR1, and to stop with SIGTERM.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ class Server(Protocol):
     def serve(self) -> None:
         """Work until `drain`, then finish what is under way."""
 
-    def drain(self, seconds: float) -> None:
-        """Begin nothing new; after `seconds` what is under way is cut off."""
+    def drain(self, seconds: float, successor: bool) -> None:
+        """Begin nothing new; after `seconds` what is under way is cut off.
+
+        A `successor` does from now on what this one did. One who drains for a successor may be told later to stop.
+        """
 
 
 def listen(host: str, port: int, backlog: int = 4096) -> socket.socket:
@@ -96,11 +100,13 @@ class Master:
         balance: ConnectionBalance | None = None,
         reload: Callable[[], None] = lambda: None,
         drain_seconds: float = 30.0,
+        stop_seconds: float = 30.0,
         finish: Callable[[], None] = lambda: None,
         ended: Callable[[int, bool], None] = lambda _process, _expected: None,
     ) -> None:
         """`start(index)` runs in each new worker and gives its servers, `finish` there when they have drained.
 
+        What is under way may take `drain_seconds` after a reload, `stop_seconds` after the signal to stop.
         `reload` runs here before all are replaced, `ended` for each process that is no more, whether it was told to
         end or not.
         """
@@ -110,6 +116,7 @@ class Master:
         self._balance = balance
         self._reload = reload
         self._drain_seconds = drain_seconds
+        self._stop_seconds = stop_seconds
         self._finish = finish
         self._ended = ended
         self._workers: dict[int, tuple[int, float]] = {}  # process id: index, time of start
@@ -119,7 +126,8 @@ class Master:
         """Look after workers until told to stop; returns when all have ended."""
         gc.collect()
         gc.freeze()  # what exists now stays shared with the workers: no collection touches it
-        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        # A worker that is told of its successor before it is ready hears of it then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*_WATCHED, signal.SIGUSR1))
         for index in range(self._count):
             self._fork(index)
         while True:
@@ -152,7 +160,8 @@ class Master:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             concurrency.run_hub_in_child()
-            run_servers(self._start(index), (signal.SIGTERM,), self._drain_seconds)
+            servers = self._start(index)
+            run_servers(servers, (signal.SIGTERM,), self._stop_seconds, self._drain_seconds)
             self._finish()
             code = 0
         except BaseException as error:
@@ -203,12 +212,12 @@ class Master:
         for index in range(self._count):
             self._fork(index)
         for process in old:
-            os.kill(process, signal.SIGTERM)
+            os.kill(process, signal.SIGUSR1)
 
     def _stop_all(self) -> None:
         for process in self._workers:
             os.kill(process, signal.SIGTERM)
-        deadline = time.monotonic() + self._drain_seconds + KILL_AFTER_SECONDS
+        deadline = time.monotonic() + self._stop_seconds + KILL_AFTER_SECONDS
         while self._workers:
             for process in self._reap():
                 del self._workers[process]
@@ -222,16 +231,21 @@ class Master:
                 signal.sigtimedwait((signal.SIGCHLD,), min(1.0, max(0.01, left)))
 
 
-def run_servers(servers: Sequence[Server], signals: Sequence[signal.Signals], drain_seconds: float) -> None:
-    """Serve in this process until one of the signals comes, then drain."""
+def run_servers(
+    servers: Sequence[Server], stop_signals: Sequence[signal.Signals], stop_seconds: float, drain_seconds: float = 0.0
+) -> None:
+    """Serve in this process until one of the signals comes, or SIGUSR1 tells of a successor; then drain."""
     hub = concurrency.current_hub()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
 
-    def stop(_number: int, _frame: object) -> None:
+    def drain(number: int, _frame: object) -> None:
+        successor = number == signal.SIGUSR1
         for server in servers:
-            concurrency.call_soon_from_thread(hub, server.drain, drain_seconds)
+            seconds = drain_seconds if successor else stop_seconds
+            concurrency.call_soon_from_thread(hub, server.drain, seconds, successor)
 
-    for number in signals:
-        signal.signal(number, stop)
+    for number in (*stop_signals, signal.SIGUSR1):
+        signal.signal(number, drain)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR1,))
     for task in [concurrency.spawn(server.serve) for server in servers]:
         task.wait()

@@ -62,26 +62,26 @@ def reload_under_load(machine: Machine, client: Client) -> tuple[list[object], i
 
     def load(number: int) -> None:
         path = f"/v1/{client.account}/c/o"
-        while not ended.is_set():
-            # A connection each: one that is open while a worker drains may be closed between requests, as HTTP allows.
-            with closing(http.client.HTTPConnection(client.host, client.port, timeout=30)) as connection:
+        # Kept between requests until an answer says that the server closes it.
+        with closing(http.client.HTTPConnection(client.host, client.port, timeout=30)) as connection:
+            while not ended.is_set():
                 try:
                     connection.request("GET", path, headers={"X-Auth-Token": client.token})
                     answer = connection.getresponse()
                     found = answer.status, answer.read()
                 except (OSError, http.client.HTTPException) as error:
                     bad.append(repr(error))
-                    continue
-            if found != (200, b"content"):
-                bad.append(found)
-            counts[number] += 1
+                    return
+                if found != (200, b"content"):
+                    bad.append(found)
+                counts[number] += 1
 
     threads = [threading.Thread(target=load, args=(number,)) for number in range(len(counts))]
     for thread in threads:
         thread.start()
     for _ in range(2):
         counted = list(counts)
-        wait_until(lambda counted=counted: all(map(gt, counts, counted)), "every client is served")  # type: ignore[misc]
+        wait_until(lambda counted=counted: bad or all(map(gt, counts, counted)), "every client is served")  # type: ignore[misc]
         status, text = machine.run("reload", "main")
         assert (status, text.count("reloads")) == (0, 4)
     elapse(2.0, "the old workers end, the new ones serve")

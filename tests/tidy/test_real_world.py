@@ -69,6 +69,7 @@ TOUCHED: Final = {
     ),
     "objstore/http/pool.py": ({"network"}, "connects to storage servers; simulations have a transport of their own"),
     "objstore/http/server.py": ({"network"}, "accepts connections; simulations call applications"),
+    "objstore/http/session.py": ({"network"}, "sets options of connections that the server has accepted"),
     "objstore/http/sockets.py": ({"network", "disk"}, "moves bytes between sockets and pipes"),
     "objstore/db/connection.py": ({"disk"}, "opens SQLite, whose files simulations keep on a real disk"),
     "objstore/db/database.py": ({"threads", "disk"}, "a database has one writer; flushes its file"),

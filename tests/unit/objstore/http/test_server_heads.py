@@ -14,7 +14,7 @@ from objstore.http.server import HttpServer, ServerOptions
 from objstore.http.sockets import Connection
 from objstore.system import concurrency
 from objstore.system.workers import listen
-from tests.unit.objstore.http.wire import Echo, Served, Wire, plain, serving
+from tests.unit.objstore.http.wire import Served, Wire, plain, serving, settle
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 LIMITS = HeadLimits(line_bytes=100, header_bytes=50, headers=5)
@@ -286,26 +286,37 @@ class Balanced:
 
 
 def test_accepting_over_the_network_within_limits() -> None:
+    """A new connection takes the place of one that waits for a request, and waits while all have one under way."""
+    go: concurrency.Event[None] = concurrency.Event()
+
+    def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/slow":
+            go.wait()
+        return plain(environ, start_response)
+
     listener = listen("127.0.0.1", 0)
     balance = Balanced()
     reports: list[Any] = []
     server = HttpServer(
-        Echo(), [listener], ServerOptions(max_connections=2), lambda *report: reports.append(report), balance
+        application, [listener], ServerOptions(max_connections=2), lambda *report: reports.append(report), balance
     )
     task = concurrency.spawn(server.serve)
     wires = []
-    for _ in range(3):
+    for path in (b"/slow", b"/", b"/slow", b"/"):
         wires.append(Wire(socket.create_connection(listener.getsockname())))
-        wires[-1].send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert [wires[0].answer()[0], wires[1].answer()[0]] == [200, 200]
-    assert wires[2].silent()
-    wires[0].close()
-    assert wires[2].answer()[0] == 200
-    assert max(balance.counts) == 2
+        wires[-1].send(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+        if path == b"/":
+            assert wires[-1].silent() is (len(wires) == 4)
+    assert wires[1].rest().endswith(b"\r\n/")  # answered, and closed in favour of the third
+    go.set()
+    assert [wires[index].answer()[2] for index in (0, 2, 3)] == [b"/slow", b"/slow", b"/"]
+    settle(lambda: server.connections == 2)
     server.drain()
-    assert wires[1].rest() == b""
+    assert wires[3].rest() == b""
     task.wait(5)
     assert listener.fileno() not in concurrency.current_hub().channels
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.getsockname())
     assert reports == []
     for wire in wires:
         wire.close()

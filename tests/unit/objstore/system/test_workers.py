@@ -25,6 +25,8 @@ print(listener.getsockname()[1], flush=True)
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
         concurrency.sleep(0.3)
+    if environ["PATH_INFO"] == "/slower":
+        concurrency.sleep(1.0)
     if environ["PATH_INFO"] == "/die":
         os._exit(3)
     start_response("200 OK", [])
@@ -46,7 +48,7 @@ balance = ConnectionBalance()
 def start(index):
     return [HttpServer(application, [listener], ServerOptions(), report, balance)]
 
-Master(start, 2, report, balance, reload, 5.0).run()
+Master(start, 2, report, balance, reload, drain_seconds=5.0, stop_seconds=0.7).run()
 print("ended", flush=True)
 """
 
@@ -101,6 +103,20 @@ def test_a_slow_request_is_finished(master: Running, number: signal.Signals) -> 
     asking.join()
     assert answers[0][0] > 0
     assert master.process.returncode == 0
+
+
+@pytest.mark.parametrize(("number", "finished"), [(signal.SIGHUP, True), (signal.SIGTERM, False)])
+def test_a_request_has_other_times_after_a_reload_than_after_a_stop(
+    master: Running, number: signal.Signals, finished: bool
+) -> None:
+    answers: list[tuple[int, int]] = []
+    asking = threading.Thread(target=lambda: answers.append(master.get("/slower")))
+    asking.start()
+    elapse(0.1, "the request, which takes longer than a stop waits, has begun")
+    master.process.send_signal(number)
+    asking.join()
+    assert (answers[0] != (0, 0)) is finished
+    assert master.stop() == ("ended\n", "")
 
 
 def test_a_dead_worker_is_replaced(master: Running) -> None:
