@@ -52,7 +52,7 @@ format: $(INSTALLED)  ## Format the sources and apply the fixes that are safe
 clean:  ## Remove what the other targets made; the data of `make up` stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 
-$(INSTALLED): setup.py pyproject.toml .ci/install
+$(INSTALLED): setup.py pyproject.toml objstore/system/crew.c .ci/install
 	.ci/install $(PYTHON) $(VENV)
 	@touch $@
 

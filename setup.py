@@ -1,6 +1,6 @@
 """Packaging: each tier is a folder at the top of the repository and installs as objstore.<tier>."""
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 TIERS = ("ring", "proxy", "account", "container", "object", "tools", "bench")
 
@@ -63,7 +63,8 @@ setup(
     python_requires=">=3.11",
     packages=packages(),
     package_dir={"objstore": "objstore"} | {f"objstore.{tier}": tier for tier in TIERS},
-    package_data={"objstore": ["py.typed"], "objstore.bench": ["*.lua", "*.sh"]},
+    ext_modules=[Extension("objstore.system.crew", ["objstore/system/crew.c"])],
+    package_data={"objstore": ["py.typed", "system/crew.pyi"], "objstore.bench": ["*.lua", "*.sh"]},
     install_requires=RUNTIME,
     extras_require={"plot": PLOT, "test": TEST},
     entry_points={

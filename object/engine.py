@@ -146,8 +146,13 @@ class ServingStore(Protocol):
     def look(self, location: Location) -> ObjectVersions:
         """What is stored of the object, without opening it."""
 
-    def open(self, location: Location, current: ObjectVersions | None = None) -> StoredObject | Missing:
-        """The newest version for reading, given `current` if the caller has just looked; raises ObjectCorrupt."""
+    def open(
+        self, location: Location, current: ObjectVersions | None = None, read_max: int = 0
+    ) -> StoredObject | Missing:
+        """The newest version for reading, given `current` if the caller has just looked; raises ObjectCorrupt.
+
+        A caller that will `read` a body of up to `read_max` bytes says so: it is fetched at once.
+        """
 
     def create(self, location: Location, current: ObjectVersions, length: int | None) -> ObjectUpload:
         """Begin a new version that will replace `current`; `length` is announced, None if not known."""
@@ -193,6 +198,9 @@ class ReplicationStore(Protocol):
     ) -> dict[str, ObjectVersions]:
         """What there is of each object of a suffix, by the hash of its path; of those that belong to the partition by
         this part power, if one is given."""
+
+    def versions(self, policy: Policy, partition: str, digest: str) -> ObjectVersions:
+        """What there is of one object in one partition."""
 
     def export(self, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         """One version of an object as it is stored, None when it is not there; raises ObjectCorrupt."""

@@ -19,7 +19,7 @@ IDENTIFYING: Final = (Client.ETAG, Client.LAST_MODIFIED, Client.TIMESTAMP, Clien
 
 def get_object(service: ObjectService, request: Request) -> Response:
     """200, or 206 for one range; 304, 404, 412, 416. Several ranges get the whole: proxies ask for each by itself."""
-    stored = _readable(service, request)
+    stored = _readable(service, request, WHOLE_BYTES_MAX)
     if isinstance(stored, Response):
         return stored
     headers = object_headers(stored.info)
@@ -60,10 +60,10 @@ def head_object(service: ObjectService, request: Request) -> Response:
     return Response(200, headers)
 
 
-def _readable(service: ObjectService, request: Request) -> StoredObject | Response:
-    """The object, opened, or the 404."""
+def _readable(service: ObjectService, request: Request, read_max: int = 0) -> StoredObject | Response:
+    """The object, opened, or the 404; a body of up to `read_max` bytes will be read."""
     target = service.target(request)
-    stored = target.storage.open(target.location)
+    stored = target.storage.open(target.location, read_max=read_max)
     if isinstance(stored, Missing):
         return not_found(stored.timestamp)
     if Client.DELETE_AT in stored.info.headers and service.expired(stored) and not ignores_expiry(request):

@@ -140,10 +140,10 @@ def link_ahead(storage: DeviceStorage, location: Location) -> int:
 
     Not durable yet. Blocks; raises OSError.
     """
-    own = structs.replace(location, others=(), linked="")
-    current = storage.look(own)
+    policy, partition, digest = location.policy, location.partition, location.hash
+    current = storage.versions(policy, partition, digest)
     wanted = [name for name in current.names if name not in current.obsolete]
-    return len(storage.link(own.policy, own.partition, location.linked, own.hash, wanted))
+    return len(storage.link(policy, partition, location.linked, digest, wanted))
 
 
 def link_home(
@@ -158,7 +158,7 @@ def link_home(
     result = Linked()
     for digest, current in found.items():
         home = Location(policy, homes[digest], digest, "")
-        there = threads.call(storage.look, home)
+        there = storage.look(home)
         together = resolve_versions({*current.names, *there.names})
         wanted = [name for name in current.names if name not in together.obsolete]
         others = threads.call(storage.link, policy, source, home.partition, digest, wanted)
@@ -176,7 +176,7 @@ def remove_linked(storage: DeviceStorage, policy: Policy, source: str, objects: 
     """Take names away from `source`, if what is at home, durably, still stands for them; how many. Blocks."""
     count = 0
     for each in objects:
-        there = storage.look(Location(policy, each.home, each.digest, ""))
+        there = storage.versions(policy, each.home, each.digest)
         names = [name for name in each.names if is_held(name, there)]
         storage.remove(policy, source, each.digest, names)
         count += len(names)
@@ -186,7 +186,7 @@ def remove_linked(storage: DeviceStorage, policy: Policy, source: str, objects: 
 def relink_to_current(storage: DeviceStorage, threads: ThreadGroup, location: Location, source: str) -> None:
     """Move what another partition has of an object to where it belongs. Raises OSError."""
     policy = location.policy
-    current = threads.call(storage.look, structs.replace(location, partition=source, others=(), linked=""))
+    current = storage.look(structs.replace(location, partition=source, others=(), linked=""))
     found = {location.hash: current} if current.names else {}
     result = link_home(storage, threads, policy, source, found, {location.hash: location.partition})
     storage.make_durable(policy, location.partition)

@@ -42,7 +42,17 @@ VERBS: Final[dict[str, Verb]] = {
 ALLOW: Final = ", ".join(sorted(VERBS))
 # The disk, not the request, is at fault: the proxy goes on to another one.
 DISK_ERRORS: Final = frozenset(
-    {*NO_ROOM, errno.EIO, errno.EROFS, errno.EUCLEAN, errno.ENODEV, errno.ENXIO, errno.ESTALE}
+    {
+        *NO_ROOM,
+        errno.EIO,
+        errno.EROFS,
+        errno.EUCLEAN,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EBUSY,
+    }
 )
 
 

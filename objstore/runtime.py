@@ -1,19 +1,20 @@
 """What every server and daemon is handed instead of reaching for the system itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
 from objstore.logs import Logger
 from objstore.metrics import Metrics
 from objstore.system.clock import Clock
-from objstore.system.flush import Flusher
+from objstore.system.disk_calls import DeviceCalls, Flusher
 from objstore.system.shared_counters import SharedCounters, SharedMarks
 from objstore.system.threads import ThreadGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Time, chance, disk flushing, threads, where to report, and what workers share. A simulation passes its own.
+    """Time, chance, disk calls, threads, and where to report. A simulation passes its own.
 
     Made with nothing but a log, it holds the real ones.
     """
@@ -22,6 +23,7 @@ class Runtime:
     clock: Clock = field(default_factory=Clock)
     metrics: Metrics = field(default_factory=Metrics)
     flusher: Flusher = field(default_factory=Flusher)
+    device_calls: Callable[[str, Flusher, str], DeviceCalls] = DeviceCalls
     threads: ThreadGroup = field(default_factory=ThreadGroup)
     random: Random = field(default_factory=Random)
     shared_counters: SharedCounters = field(default_factory=SharedCounters)

@@ -161,7 +161,7 @@ class UpdateDelivery:
         device, digest = found.paths[0].rpartition("/async_pending")[0], self._cluster.hasher.digest(path)
         location = Location(policy, str(ring.partition_of(digest)), digest.hex(), str(path))
         try:
-            current = self._runtime.threads.call(self._engine.device(device).look, self._locations.resolve(location))
+            current = self._engine.device(device).look(self._locations.resolve(location))
         except OSError as error:
             self.failed(device, error)
             return False

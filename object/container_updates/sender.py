@@ -138,7 +138,7 @@ class InFlightUpdates:
             if not answers.all_acknowledged():
                 update = PendingUpdate(container.account, container.container, row)
                 path = pending_path(self._directory, self._sender.hasher, update)
-                self._sender.threads.call(save, path, update)
+                self._sender.threads.of(self._directory.rpartition("/")[0]).call(save, path, update)
         self._sender.session.unfinished -= 1
 
 

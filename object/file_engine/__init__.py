@@ -3,6 +3,7 @@
 from objstore.object.engine import OpenDevice, register_engine
 from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.engine import FileDevice
+from objstore.object.metadata import ATTRIBUTE
 from objstore.runtime import Runtime
 
 
@@ -12,7 +13,8 @@ def _make(runtime: Runtime, keep_cache_size: int) -> OpenDevice:
     )
 
     def open_device(path: str) -> FileDevice:
-        disk = Disk(path, runtime.flusher, runtime.threads)
+        calls = runtime.device_calls(path, runtime.flusher, ATTRIBUTE)
+        disk = Disk(path, calls, runtime.flusher, runtime.threads.of(path))
         return FileDevice(disk, runtime.log, keep_cache_size, runtime.random, unlinked.add)
 
     return open_device

@@ -1,13 +1,11 @@
 """Every system call of the file engine, so that a test can put a disk that crashes in their place.
 
-Calls that may take long wait on a thread while their greenlet sleeps. An `OpenFile` is closed when the last reference
-to it goes: a greenlet that is killed while a thread still reads or writes for it cannot close the descriptor under that
-thread, where the number could already stand for another file.
+Whatever may wait for the disk runs on threads of the device. Methods that say that they block are for callers that are
+on a thread already; in all others a greenlet waits meanwhile.
 """
 
 import errno
 import os
-from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
@@ -15,47 +13,28 @@ from xxhash import xxh3_128
 
 from objstore.object.metadata import ATTRIBUTE
 from objstore.system import concurrency, extents, files, xattrs
-from objstore.system.flush import Flusher
+from objstore.system.disk_calls import DeviceCalls, Flusher, OpenFile, Pending
 from objstore.system.threads import ThreadGroup
 
-# Copying this much to or from the page cache takes about as long as handing it to a thread.
+# Copying this much from the page cache takes about as long as handing it to a thread.
 INLINE_BYTES_MAX: Final = 128 * 1024
 # Large files go to the disk in pieces of this size, and run ahead of it by two at most: what they had yet to write
 # would hold up the flush at their end, and all who wait for a flush of the same filesystem meanwhile.
 WRITE_BACK_BYTES: Final = 8 * 1024 * 1024
 
-# So many files may wait to be removed; beyond this whoever makes more of them removes his own.
+# So many files may wait to be removed; beyond this whoever makes more of them waits until his own is.
 DISCARDED_MAX: Final = 10_000
 
 _NO_UNNAMED_FILES: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
-class OpenFile:
-    """An open descriptor; closing removes `temporary_path`, if there is one."""
-
-    __slots__ = ("descriptor", "temporary_path")
-
-    def __init__(self, descriptor: int, temporary_path: str = "") -> None:
-        self.descriptor = descriptor
-        self.temporary_path = temporary_path
-
-    def close(self) -> None:
-        """Close at once; only while no thread uses the file."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-            if self.temporary_path:
-                files.unlink_quietly(self.temporary_path)
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class Disk:
     """The calls on one device, `path` being its folder. All raise OSError."""
 
-    def __init__(self, path: str, flusher: Flusher, threads: ThreadGroup) -> None:
+    def __init__(self, path: str, calls: DeviceCalls, flusher: Flusher, threads: ThreadGroup) -> None:
+        """`threads` are the device's own."""
         self.path: Final = path
+        self._calls = calls
         self._flusher = flusher
         self._threads = threads
         self._scratch = memoryview(bytearray(INLINE_BYTES_MAX))
@@ -64,65 +43,106 @@ class Disk:
         self._discarding = False
 
     def names(self, directory: str) -> list[str]:
-        """What a directory holds; [] when it is not there."""
+        """What a directory holds; [] when it is not there. Blocks."""
         try:
             return os.listdir(directory)
         except FileNotFoundError:
             return []
 
+    def look(self, directory: str, read_max: int = -1) -> tuple[list[str] | None, OpenFile | None]:
+        """What a directory holds; None when it is not there.
+
+        A file that is alone in it is opened as by `open`, unless `read_max` is -1; None if that fails: it may be gone.
+        """
+        number, names, opened = self._calls.look(directory, read_max)
+        if not number or names:
+            return names, opened
+        if number == errno.ENOENT:
+            return None, None
+        raise _error(number, directory)
+
+    def open(self, path: str, read_max: int = 0) -> OpenFile:
+        """For reading; its content comes with it, if it is not longer than `read_max`. Raises FileNotFoundError."""
+        number, _, opened = self._calls.open(path, read_max)
+        if number:
+            raise _error(number, path)
+        assert isinstance(opened, OpenFile)
+        return opened
+
+    def stage(
+        self,
+        file: OpenFile | None,
+        above: str,
+        temporary: str,
+        content: bytes,
+        attribute: bytes | None,
+        durable: bool,
+    ) -> OpenFile:
+        """Append content to a new file and set its attribute; make both durable, if asked, with what others wait for.
+
+        Without a file one is begun that has no name, on the filesystem of the directory `above`, which is made if need
+        be; where the filesystem has no such files, it gets a name in `temporary`, which goes when it is closed.
+        """
+        number, _, opened = self._calls.stage(file, above, content, attribute, durable)
+        if file is None and number in _NO_UNNAMED_FILES:
+            file = self._threads.call(_create_named, temporary)
+            number, _, opened = self._calls.stage(file, above, content, attribute, durable)
+        if number:
+            raise _error(number, above)
+        return file or opened
+
+    def publish(self, file: OpenFile, directory: str, above: str, name: str, is_new: bool) -> Pending:
+        """Link a new file into a directory, which is made if need be. Raises FileExistsError.
+
+        Digests go by the time of the directory `above`: it is touched unless a directory is made in it, which `is_new`
+        supposes.
+        """
+        (number, *_), pending = self._calls.publish(file, directory, above, name, is_new)
+        if number:
+            raise _error(number, directory)
+        return pending
+
+    def write(
+        self, directory: str, above: str, name: str, content: bytes, attribute: bytes, is_new: bool
+    ) -> Pending | None:
+        """`stage`, durably, and `publish` a file; None where the filesystem has no files without names."""
+        (number, *_), pending = self._calls.write(directory, above, name, content, attribute, is_new)
+        if number in _NO_UNNAMED_FILES:
+            return None
+        if number:
+            raise _error(number, directory)
+        return pending
+
+    def forget(self, file: OpenFile) -> None:
+        """Close a new file that nobody needs, at some time soon."""
+        if file.temporary_path:
+            file.close()
+        else:
+            self._calls.close(file)
+
     def modified(self, directory: str) -> int:
-        """When names in a directory came or went, or it was touched, in nanoseconds since the epoch; 0 if absent."""
+        """When names in a directory came or went, or it was touched, in nanoseconds since the epoch; 0 if absent.
+
+        Blocks.
+        """
         try:
             return os.stat(directory).st_mtime_ns
         except FileNotFoundError:
             return 0
 
     def touch(self, directory: str) -> None:
-        """Say that something below a directory has changed; one that is gone needs no saying."""
+        """Say that something below a directory has changed; one that is gone needs no saying. Blocks."""
         with suppress(FileNotFoundError):
             os.utime(directory)
 
     def remove_empty_directory(self, path: str) -> bool:
-        """Says whether it is gone; one that holds anything stays."""
+        """Says whether it is gone; one that holds anything stays. Blocks."""
         return files.remove_empty_directory(path)
-
-    def open(self, path: str) -> OpenFile:
-        return OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-
-    def open_directory(self, path: str) -> OpenFile:
-        """For linking names into it and flushing them."""
-        return OpenFile(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-
-    def create_unnamed(self, directory: str) -> OpenFile | None:
-        """A file that has no name until it is linked; None where the filesystem has no such files.
-
-        Raises FileNotFoundError when the directory is not there.
-        """
-        try:
-            return OpenFile(files.open_unnamed(directory))
-        except OSError as error:
-            if error.errno not in _NO_UNNAMED_FILES:
-                raise
-            return None
-
-    def create_named(self, directory: str) -> OpenFile:
-        """A file under a name of its own, which goes when the file is closed. The directory is made if need be."""
-        files.make_directories(directory)
-        path = files.temporary_name(f"{directory}/upload")
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return OpenFile(os.open(path, flags, files.FILE_MODE), path)
-
-    def size(self, file: OpenFile) -> int:
-        return os.fstat(file.descriptor).st_size
-
-    def attribute(self, file: OpenFile) -> bytes | None:
-        return xattrs.get(file.descriptor, ATTRIBUTE)
-
-    def set_attribute(self, file: OpenFile, value: bytes) -> None:
-        xattrs.set(file.descriptor, ATTRIBUTE, value)
 
     def read(self, file: OpenFile, length: int, offset: int) -> bytes:
         """Exactly `length` bytes, fewer only at the end of the file."""
+        if file.content is not None:
+            return file.content[offset : offset + length]
         if length <= INLINE_BYTES_MAX:
             view = self._scratch[:length]
             if self._read_cached(file, view, offset) == length:
@@ -174,66 +194,44 @@ class Disk:
             if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
 
-    def write(self, file: OpenFile, chunk: bytes | memoryview, offset: int, hasher: xxh3_128 | None = None) -> None:
+    def append(self, file: OpenFile, chunk: bytes | memoryview, offset: int, hasher: xxh3_128 | None = None) -> None:
         """All of the chunk at `offset`, which is the file's end; `hasher` takes it too."""
-        if len(chunk) <= INLINE_BYTES_MAX:
-            if hasher is not None:
-                hasher.update(chunk)
-            written = os.write(file.descriptor, chunk)
-            if written < len(chunk):
-                files.write_all(file.descriptor, memoryview(chunk)[written:])
-        else:
-            self._threads.call(_write_large, file, chunk, offset, hasher)
+        self._threads.call(_append, file, chunk, offset, hasher)
 
-    def flush(self, file: OpenFile) -> None:
-        """Make a small file durable, together with what others wait for."""
-        self._flusher.flush(file.descriptor)
-
-    def flush_names(self, directory: OpenFile, parents: Collection[str]) -> None:
-        """Make the names in a directory, and those in `parents` on the same filesystem, durable likewise."""
-        self._flusher.flush(directory.descriptor, everything=bool(parents))
-
-    def flush_all(self, directory: OpenFile) -> None:
-        """Make all names on the filesystem of a directory durable likewise."""
-        self._flusher.flush(directory.descriptor, everything=True)
+    def flush_all(self, directory: str) -> None:
+        """Make all names on the filesystem of a directory durable. Raises FileNotFoundError."""
+        opened = self._threads.call(_open_directory, directory)
+        self._flusher.flush(opened.descriptor, everything=True)
 
     def flush_large(self, file: OpenFile) -> None:
         """Make one large file durable, apart from the others, whom it would hold up."""
         self._threads.call(_flush_large, file)
 
-    def make_directories(self, path: str) -> list[str]:
-        """Make it and its parents; returns the directories that got new names, outermost first."""
-        return files.make_directories(path)
-
-    def link(self, file: OpenFile, directory: OpenFile, name: str) -> None:
-        """Give a new file its name; raises FileExistsError if taken, FileNotFoundError if the directory is gone."""
-        if file.temporary_path:
-            os.link(file.temporary_path, name, dst_dir_fd=directory.descriptor)
-        else:
-            files.link_unnamed(file.descriptor, directory.descriptor, name)
+    def make_directories(self, path: str) -> None:
+        """Make it and its parents. Blocks."""
+        files.make_directories(path)
+        self._calls.made_directories()
 
     def link_again(self, path: str, other: str) -> None:
-        """Give a file a second name. Raises FileExistsError if that is taken, FileNotFoundError."""
+        """Give a file a second name. Raises FileExistsError if that is taken, FileNotFoundError. Blocks."""
         os.link(path, other)
 
-    def rename(self, path: str, other: str) -> None:
-        """Give a file another name, at once and with nothing in between. Raises FileNotFoundError."""
-        os.rename(path, other)
+    def rename(self, directory: str, name: str, other: str, above: str) -> Pending:
+        """Touch `above`, and give a file another name, with nothing in between. Raises FileNotFoundError."""
+        return _Flush(self._flusher, self._threads.call(self._rename, directory, name, other, above))
+
+    def _rename(self, directory: str, name: str, other: str, above: str) -> OpenFile:
+        self.touch(above)
+        opened = _open_directory(directory)
+        os.rename(f"{directory}/{name}", f"{directory}/{other}")
+        return opened
 
     def replace_content(self, path: str, attribute: bytes) -> None:
         """Leave nothing in a file but this attribute. Raises FileNotFoundError."""
-        file = OpenFile(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-        try:
-            self.set_attribute(file, attribute)
-            os.ftruncate(file.descriptor, 0)
-        except OSError:  # no room for that, until the content has gone
-            os.ftruncate(file.descriptor, 0)
-            self.set_attribute(file, attribute)
-        finally:
-            file.close()
+        self._threads.call(_replace_content, path, attribute)
 
     def is_same_file(self, path: str, other: str) -> bool:
-        """Whether two names stand for one file; not if one of them is gone."""
+        """Whether two names stand for one file; not if one of them is gone. Blocks."""
         try:
             return os.path.samestat(os.stat(path), os.stat(other))
         except FileNotFoundError:
@@ -251,7 +249,7 @@ class Disk:
         return count
 
     def unlink(self, path: str) -> None:
-        """Remove a name that may be gone already."""
+        """Remove a name that may be gone already. Blocks."""
         files.unlink_quietly(path)
 
     def discard(self, path: str) -> None:
@@ -261,7 +259,7 @@ class Disk:
         What a process that is killed leaves behind is obsolete to whoever looks next.
         """
         if len(self._discarded) >= DISCARDED_MAX:
-            files.unlink_quietly(path)
+            self._threads.call(_unlink_all, [path])
             return
         self._discarded.append(path)
         if not self._discarding:
@@ -281,6 +279,10 @@ class Disk:
         finally:
             self._discarding = False
 
+    def forget_digests(self, record: str, directory: str) -> None:
+        """Remove the file `record`, and a directory if it is empty."""
+        self._threads.call(_forget_digests, record, directory)
+
     def move_aside(self, path: str, target: str) -> str:
         """Move a directory, durably; returns where it went, "" when it was not there."""
         return self._threads.call(self.move_aside_here, path, target)
@@ -293,7 +295,46 @@ class Disk:
             return ""
 
 
+class _Flush:
+    """Flushes a directory when that is waited for."""
+
+    def __init__(self, flusher: Flusher, directory: OpenFile) -> None:
+        self._flusher = flusher
+        self._directory = directory
+
+    def wait(self) -> None:
+        self._flusher.flush(self._directory.descriptor)
+
+
+def _error(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)
+
+
 # What follows runs on threads, which hold the OpenFile by their argument for as long as they need it.
+
+
+def _open_directory(path: str) -> OpenFile:
+    return OpenFile(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+
+def _create_named(directory: str) -> OpenFile:
+    files.make_directories(directory)
+    path = files.temporary_name(f"{directory}/upload")
+    file = OpenFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, files.FILE_MODE))
+    file.temporary_path = path
+    return file
+
+
+def _replace_content(path: str, attribute: bytes) -> None:
+    file = OpenFile(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    try:
+        xattrs.set(file.descriptor, ATTRIBUTE, attribute)
+        os.ftruncate(file.descriptor, 0)
+    except OSError:  # no room for that, until the content has gone
+        os.ftruncate(file.descriptor, 0)
+        xattrs.set(file.descriptor, ATTRIBUTE, attribute)
+    finally:
+        file.close()
 
 
 def _read_fully(file: OpenFile, view: memoryview, offset: int) -> int:
@@ -316,7 +357,7 @@ def _preallocate(file: OpenFile, length: int) -> None:
     extents.preallocate(file.descriptor, length)
 
 
-def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int, hasher: xxh3_128 | None) -> None:
+def _append(file: OpenFile, chunk: bytes | memoryview, offset: int, hasher: xxh3_128 | None) -> None:
     if hasher is not None:
         hasher.update(chunk)
     files.write_all(file.descriptor, chunk)
@@ -326,6 +367,11 @@ def _write_large(file: OpenFile, chunk: bytes | memoryview, offset: int, hasher:
         extents.start_writing(file.descriptor, start, end - start)
         if start:
             extents.write_out(file.descriptor, start - WRITE_BACK_BYTES, WRITE_BACK_BYTES)
+
+
+def _forget_digests(record: str, directory: str) -> None:
+    files.remove_empty_directory(directory)
+    files.unlink_quietly(record)
 
 
 def _unlink_all(paths: list[str]) -> None:

@@ -20,8 +20,7 @@ from objstore.object.engine import (
     PartitionDigests,
     PendingCommit,
 )
-from objstore.object.file_engine.directories import DirtyDirectories, NextPartitionLinker
-from objstore.object.file_engine.disk import Disk, OpenFile
+from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import (
     digests_folder,
     digests_record,
@@ -32,7 +31,7 @@ from objstore.object.file_engine.layout import (
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
-from objstore.object.file_engine.writing import FileUpload, NewFile, PendingName, convert
+from objstore.object.file_engine.writing import FileUpload, NewFile, NextPartitionLinker, PendingName, convert
 from objstore.object.metadata import (
     MetadataCorrupt,
     ObjectMetadata,
@@ -56,6 +55,7 @@ from objstore.object.versions import (
     tombstone_name,
 )
 from objstore.policies import Policy
+from objstore.system.disk_calls import OpenFile
 
 # A version can be replaced between looking and opening; this often in a row it is not chance.
 OPEN_ATTEMPTS: Final = 10
@@ -85,36 +85,46 @@ class FileDevice:
         self._disk = disk
         self._log = log
         self._keep_cache_size = keep_cache_size
-        self._dirty = DirtyDirectories()
-        self._inventory = Inventory(disk, random, self._dirty)
-        self._ahead = NextPartitionLinker(disk, self._dirty, log, count_unlinked)
+        self._inventory = Inventory(disk, random)
+        self._ahead = NextPartitionLinker(disk, log, count_unlinked)
 
     def look(self, location: Location) -> ObjectVersions:
+        return self._look(location, -1)[0]
+
+    def _look(self, location: Location, read_max: int) -> tuple[ObjectVersions, OpenFile | None]:
+        """Also the only file of the object, opened, if there is but one, and `read_max` is not -1."""
         if not location.others:
-            return resolve_versions(self._disk.names(hash_directory(self._disk.path, location)))
+            names, file = self._disk.look(hash_directory(self._disk.path, location), read_max)
+            if names == [] and read_max != -1:
+                self._notice_missing(location)
+            return resolve_versions(names or ()), file
         own, *others = hash_directories(self._disk.path, location)
         # The relinker may move a file meanwhile, from any of them to another: it is seen before or afterwards.
-        return resolve_versions({name for directory in (*others, own, *others) for name in self._disk.names(directory)})
+        looks = [self._disk.look(directory)[0] for directory in (*others, own, *others)]
+        return resolve_versions({name for names in looks for name in names or ()}), None
 
-    def open(self, location: Location, current: ObjectVersions | None = None) -> FileObject | Missing:
+    def open(
+        self, location: Location, current: ObjectVersions | None = None, read_max: int = 0
+    ) -> FileObject | Missing:
         for _ in range(OPEN_ATTEMPTS):
+            file = None
             if current is None:
-                current = self.look(location)
+                current, file = self._look(location, read_max)
             if current.data is None:
-                if not current.timestamp:
-                    self._notice_missing(location, current)
+                if current.names and not current.timestamp:
+                    self._notice_missing(location)
                 return Missing(current.timestamp)
             try:
-                return self._read_with_retry(partial(self._open, location, current), location)
+                return self._read_with_retry(partial(self._open, location, current, read_max, file), location)
             except FileNotFoundError:
                 current = None
         return Missing("")
 
-    def _notice_missing(self, location: Location, current: ObjectVersions) -> None:
-        """If a hash directory is there and no object in it, let replication compare its partition anew."""
+    def _notice_missing(self, location: Location) -> None:
+        """A hash directory is there and no object in it: let replication compare its partition anew."""
         with suppress(OSError):
-            if current.names or self._disk.remove_empty_directory(hash_directory(self.path, location)):
-                self._disk.unlink(digests_record(self.path, location.policy, location.partition))
+            record = digests_record(self.path, location.policy, location.partition)
+            self._disk.forget_digests(record, hash_directory(self.path, location))
 
     def _read_with_retry(self, read: Callable[[], T], location: Location, name: str = "") -> T:
         """What `read` gives. Quarantines what is damaged, or cannot be read, however often that is tried.
@@ -134,27 +144,29 @@ class FileDevice:
                     raise self._quarantine_if_current(location, f"it cannot be read: {error.strerror}", name) from error
             attempts += 1
 
-    def _opened(self, location: Location, name: str) -> OpenFile:
+    def _opened(self, location: Location, name: str, read_max: int = 0) -> OpenFile:
         """One file of an object, wherever it lies. Raises FileNotFoundError when that is nowhere, OSError."""
         own, *others = hash_directories(self._disk.path, location)
         try:
-            return self._disk.open(f"{own}/{name}")
+            return self._disk.open(f"{own}/{name}", read_max)
         except FileNotFoundError:
             for other in others:
                 with suppress(FileNotFoundError):
-                    return self._disk.open(f"{other}/{name}")
+                    return self._disk.open(f"{other}/{name}", read_max)
             raise
 
-    def _open(self, location: Location, current: ObjectVersions) -> FileObject:
+    def _open(
+        self, location: Location, current: ObjectVersions, read_max: int = 0, file: OpenFile | None = None
+    ) -> FileObject:
         data_file = current.data
         assert data_file is not None
-        file = self._opened(location, data_file.name)
+        if file is None:
+            file = self._opened(location, data_file.name, read_max)
         data, extra = self._metadata(ObjectMetadata, file)
         if data.name != location.name or data.timestamp != data_file.timestamp:
             raise MetadataCorrupt(f"it is of {data.name} at {data.timestamp}")
-        size = self._disk.size(file)
-        if size != data.size + extra:
-            raise MetadataCorrupt(f"the file has {size} bytes, its body should have {data.size}")
+        if file.size != data.size + extra:
+            raise MetadataCorrupt(f"the file has {file.size} bytes, its body should have {data.size}")
         if current.meta is None:
             info = ObjectInfo(data, data_file.timestamp, data.headers, data.content_type, data_file.timestamp)
         else:
@@ -184,7 +196,7 @@ class FileDevice:
 
     def _metadata(self, kind: type[Stored], file: OpenFile) -> tuple[Stored, int]:
         """The metadata of an open file, and how many bytes it takes behind the body."""
-        decoded = decode(kind, self._disk.attribute(file))
+        decoded = decode(kind, file.attribute)
         if not isinstance(decoded, Trailer):
             return decoded, 0
         content = self._disk.read(file, decoded.length, decoded.body_length)
@@ -194,31 +206,31 @@ class FileDevice:
         return FileUpload(self._disk, self._new(location, current), length)
 
     def _new(self, location: Location, current: ObjectVersions) -> NewFile:
-        return NewFile(self._disk, self._dirty, self._ahead, location, current)
+        return NewFile(self._disk, self._ahead, location, current)
 
     def write_tombstone(
         self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
     ) -> PendingCommit:
         try:
             new = self._new(location, current)
-            self._disk.set_attribute(new.file, encode(tombstone, 0).attribute)
+            new.stage(b"", encode(tombstone, 0).attribute, durable=False)
             return new.publish(tombstone_name(tombstone.timestamp))
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            converted = convert(self._disk, self._dirty, location, current, tombstone)
+            converted = convert(self._disk, location, current, tombstone)
             if converted is None:
                 raise
             return converted
 
     def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingName:
-        new = self._new(location, current)
-        encoded = encode(posted, 0)
-        if encoded.trailer:
-            self._disk.write(new.file, encoded.trailer, 0)
-        self._disk.set_attribute(new.file, encoded.attribute)
-        self._disk.flush(new.file)
-        return new.publish(meta_name(posted.timestamp, posted.content_type_timestamp))
+        encoded, name = encode(posted, 0), meta_name(posted.timestamp, posted.content_type_timestamp)
+        return self._new(location, current).write(name, encoded.trailer, encoded.attribute)
+
+    def versions(self, policy: Policy, partition: str, digest: str) -> ObjectVersions:
+        return resolve_versions(
+            self._disk.names(hash_directory(self._disk.path, Location(policy, partition, digest, "")))
+        )
 
     def partitions(self, policy: Policy) -> list[str]:
         return self._inventory.partitions(f"{self.path}/{policy.data_dir}")
@@ -255,13 +267,8 @@ class FileDevice:
 
     def make_durable(self, policy: Policy, partition: str) -> None:
         directory = f"{self.path}/{policy.data_dir}/{partition}"
-        snapshot = self._dirty.snapshot(self._dirty.below(self.path))
-        try:
-            opened = self._disk.open_directory(directory)
-        except FileNotFoundError:
-            return
-        self._disk.flush_all(opened)
-        self._dirty.mark_durable(snapshot)
+        with suppress(FileNotFoundError):
+            self._disk.flush_all(directory)
 
     def export(self, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         file_name = parse_name(name)

@@ -9,7 +9,8 @@ from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from objstore.object.buffers import BufferPool
 from objstore.object.engine import ObjectCorrupt, ObjectInfo
-from objstore.object.file_engine.disk import Disk, OpenFile
+from objstore.object.file_engine.disk import Disk
+from objstore.system.disk_calls import OpenFile
 
 CHUNK_BYTES: Final = 256 * 1024
 IDLE_BUFFERS: Final = 16

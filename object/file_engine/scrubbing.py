@@ -9,11 +9,12 @@ from typing import Final, Protocol
 from xxhash import xxh3_128
 
 from objstore.object.buffers import BufferPool
-from objstore.object.file_engine.disk import Disk, OpenFile
+from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import SUFFIX_LENGTH
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
 from objstore.object.versions import DataFile, MetaFile, Tombstone
 from objstore.scheme import Scheme
+from objstore.system.disk_calls import OpenFile
 
 PIECE_BYTES: Final = 1024 * 1024
 IDLE_BUFFERS: Final = 2
@@ -60,9 +61,9 @@ class Scrub:
         if isinstance(name, Tombstone):
             return read_tombstone(self._metadata, file, name.timestamp)
         data, extra = self._metadata(ObjectMetadata, file)
-        size, expected = self._disk.size(file), self._scheme.piece_size(data.size)
-        if size != expected + extra:
-            raise MetadataCorrupt(f"the file has {size} bytes, its body should have {expected}")
+        expected = self._scheme.piece_size(data.size)
+        if file.size != expected + extra:
+            raise MetadataCorrupt(f"the file has {file.size} bytes, its body should have {expected}")
         if spend is not None:
             self._read(file, expected, data.checksum, spend)
         return data

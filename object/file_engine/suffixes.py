@@ -23,7 +23,6 @@ from msgspec import Struct
 from xxhash import xxh3_64_digest
 
 from objstore.object.engine import PartitionDigests
-from objstore.object.file_engine.directories import DirtyDirectories
 from objstore.object.file_engine.disk import Disk
 from objstore.object.part_power import partition_of
 from objstore.object.versions import ObjectVersions, is_suffix, resolve_versions, suffix_digest
@@ -70,10 +69,9 @@ _decode: Final = msgspec.json.Decoder(Digests).decode
 class Inventory:
     """What partitions hold. Methods block; they may be called on threads."""
 
-    def __init__(self, disk: Disk, random: Random, dirty: DirtyDirectories) -> None:
+    def __init__(self, disk: Disk, random: Random) -> None:
         self._disk = disk
         self._random = random
-        self._dirty = dirty
         self._boot = _boot_id()
 
     def partitions(self, data_directory: str) -> list[str]:
@@ -178,7 +176,7 @@ class Inventory:
                 except FileNotFoundError:
                     if name not in self._disk.names(f"{source}/{below}"):
                         break
-                    self._dirty.note(self._disk.make_directories(f"{target}/{below}"))
+                    self._disk.make_directories(f"{target}/{below}")
             else:
                 raise FileNotFoundError(errno.ENOENT, "it is removed again and again", other)
         return taken

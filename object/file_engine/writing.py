@@ -10,60 +10,74 @@ has while the part power is increased.
 
 from __future__ import annotations
 
-import errno
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from msgspec import structs
 from xxhash import xxh3_128
 
+from objstore.logs import Logger
 from objstore.object.engine import AlreadyStored, Location
-from objstore.object.file_engine.directories import DirtyDirectories, NextPartitionLinker
-from objstore.object.file_engine.disk import Disk, OpenFile
+from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import hash_directories, hash_directory, suffix_directory, temporary_directory
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata, encode
 from objstore.object.versions import ObjectVersions, data_name, resolve_versions, tombstone_name
-from objstore.system.concurrency import monotonic
+from objstore.system.disk_calls import OpenFile, Pending
 
-# Other processes remove directories they find empty; losing that race this often is not chance.
-RACE_ATTEMPTS: Final = 10
+# A body announced as no longer than this is kept until its metadata is known, and written with that.
+HELD_BYTES_MAX: Final = 64 * 1024
 # Up to this length a file shares its flush with others; a longer one would make them wait.
 SHARED_FLUSH_BYTES_MAX: Final = 1024 * 1024
 # Below this length a file is written in one piece, for which the filesystem finds room by itself.
 PREALLOCATE_BYTES_MIN: Final = 1024 * 1024
-# A new name follows the change of the directory that digests go by: see `suffixes`. This long after it, another is due.
-ANNOUNCED_SECONDS: Final = 1.0
+
+
+class NextPartitionLinker:
+    """Gives new files a second name in the partition where they will belong once the part power has been increased.
+
+    A write does not fail for want of it: until the increase the file is found by its first name, and after it in the
+    former partition until the relinker has brought it home. What could not be linked is counted.
+    """
+
+    def __init__(self, disk: Disk, log: Logger, count_failure: Callable[[], None]) -> None:
+        self._disk = disk
+        self._log = log
+        self._count_failure = count_failure
+
+    def link(self, file: OpenFile, location: Location, name: str) -> list[Pending]:
+        """Name a file in `location.linked` as well, if that is not empty; what to wait for until that is durable."""
+        if not location.linked:
+            return []
+        ahead = structs.replace(location, partition=location.linked, others=(), linked="")
+        path, above = hash_directory(self._disk.path, ahead), suffix_directory(self._disk.path, ahead)
+        try:
+            return [self._disk.publish(file, path, above, name, True)]
+        except FileExistsError:
+            return []  # the relinker was faster
+        except OSError as error:
+            self._log.warning("not linked into the next partition", name=location.name, path=path, error=str(error))
+            self._count_failure()
+            return []
 
 
 class PendingName:
     """A name that is visible and not yet durable."""
 
-    __slots__ = ("_ahead", "_directory", "_dirty", "_disk", "_location", "_name", "_standing")
+    __slots__ = ("_disk", "_location", "_name", "_pending", "_standing")
 
     def __init__(
-        self,
-        disk: Disk,
-        dirty: DirtyDirectories,
-        location: Location,
-        directory: OpenFile,
-        ahead: str,
-        name: str,
-        current: ObjectVersions,
+        self, disk: Disk, location: Location, name: str, current: ObjectVersions, pending: list[Pending]
     ) -> None:
-        """`directory` is the hash directory, open; `ahead` the path of another that got the name as well, or ""."""
         self._disk = disk
-        self._dirty = dirty
         self._location = location
-        self._directory = directory
-        self._ahead = ahead
         self._name = name
         self._standing = current
+        self._pending = pending
 
     def make_durable(self) -> None:
-        above, ahead = self._dirty.above(hash_directory(self._disk.path, self._location)), self._ahead
-        snapshot = self._dirty.snapshot((*above, *self._dirty.above(ahead)) if ahead else above)
-        self._disk.flush_names(self._directory, [*snapshot, ahead] if ahead else snapshot)
-        self._dirty.mark_durable(snapshot)
-        self._directory.close()
+        for each in self._pending:
+            each.wait()
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
             for obsolete in resolve_versions((*self._standing.names, self._name)).obsolete:
@@ -74,84 +88,80 @@ class PendingName:
 class NewFile:
     """A file that has no name in its hash directory yet."""
 
-    __slots__ = ("_ahead", "_dirty", "_disk", "_location", "_standing", "file")
+    __slots__ = ("_above", "_ahead", "_directory", "_disk", "_location", "_standing", "file")
 
-    def __init__(
-        self,
-        disk: Disk,
-        dirty: DirtyDirectories,
-        ahead: NextPartitionLinker,
-        location: Location,
-        current: ObjectVersions,
-    ) -> None:
-        """It will replace `current`. Raises OSError."""
+    def __init__(self, disk: Disk, ahead: NextPartitionLinker, location: Location, current: ObjectVersions) -> None:
+        """It will replace `current`; it is made when it is first staged or written."""
         self._disk = disk
-        self._dirty = dirty
         self._ahead = ahead
         self._location = location
         self._standing = current
-        self.file = self._create()
+        self._above = suffix_directory(disk.path, location)
+        self._directory = f"{self._above}/{location.hash}"
+        self.file: OpenFile | None = None
 
-    def _create(self) -> OpenFile:
-        directory = suffix_directory(self._disk.path, self._location)
-        for _ in range(RACE_ATTEMPTS):
-            try:
-                unnamed = self._disk.create_unnamed(directory)
-                break
-            except FileNotFoundError:
-                self._dirty.note(self._disk.make_directories(directory))
-        else:
-            raise FileNotFoundError(errno.ENOENT, "it is removed again and again", directory)
-        return unnamed or self._disk.create_named(temporary_directory(self._disk.path, self._location))
+    def stage(self, content: bytes, attribute: bytes | None, durable: bool) -> OpenFile:
+        """Append content, and set the attribute; make both durable, or leave that for later. Raises OSError."""
+        temporary = temporary_directory(self._disk.path, self._location)
+        self.file = self._disk.stage(self.file, self._above, temporary, content, attribute, durable)
+        return self.file
 
     def publish(self, name: str) -> PendingName:
         """Link the finished file into the hash directory, made if need be. Raises AlreadyStored and OSError."""
-        disk, path = self._disk, hash_directory(self._disk.path, self._location)
-        made: list[str] = []
-        if not self._standing.names:
-            made = disk.make_directories(path)
-            self._dirty.note(made)
-        if not made:
-            disk.touch(suffix_directory(self._disk.path, self._location))
-        announced = monotonic()
-        for _ in range(RACE_ATTEMPTS):
-            try:
-                directory = disk.open_directory(path)
-                disk.link(self.file, directory, name)
-                break
-            except FileNotFoundError:
-                made = disk.make_directories(path)
-                self._dirty.note(made)
-            except FileExistsError:
-                raise AlreadyStored(self._location.name, name) from None
-        else:
-            raise FileNotFoundError(errno.ENOENT, "it is removed again and again", path)
-        ahead = self._ahead.link(self.file, self._location, name)
+        assert self.file is not None
+        location, is_new = self._location, not self._standing.names
+        try:
+            pending = self._disk.publish(self.file, self._directory, self._above, name, is_new)
+        except FileExistsError:
+            raise AlreadyStored(location.name, name) from None
+        ahead = self._ahead.link(self.file, location, name)
         self.file.close()
-        if monotonic() - announced > ANNOUNCED_SECONDS:
-            disk.touch(suffix_directory(self._disk.path, self._location))
-        return PendingName(disk, self._dirty, self._location, directory, ahead, name, self._standing)
+        return PendingName(self._disk, location, name, self._standing, [pending, *ahead])
+
+    def write(self, name: str, content: bytes, attribute: bytes) -> PendingName:
+        """`stage`, durably, and `publish`: in one call for a file with one name. Raises AlreadyStored and OSError."""
+        location, is_new = self._location, not self._standing.names
+        if self.file is None and not location.linked:
+            try:
+                pending = self._disk.write(self._directory, self._above, name, content, attribute, is_new)
+            except FileExistsError:
+                raise AlreadyStored(location.name, name) from None
+            if pending is not None:
+                return PendingName(self._disk, location, name, self._standing, [pending])
+        self.stage(content, attribute, durable=True)
+        return self.publish(name)
 
 
 class FileUpload:
-    """A body on its way into a file that has no name yet."""
+    """A body on its way into a file that has no name yet. A short one waits in memory for its metadata."""
 
-    __slots__ = ("_disk", "_hasher", "_new", "_writing", "size")
+    __slots__ = ("_disk", "_hasher", "_held", "_length", "_new", "_writing", "size")
 
     def __init__(self, disk: Disk, new: NewFile, length: int | None) -> None:
         self._disk = disk
         self._hasher = xxh3_128()
         self._writing = False
+        self._length = length
+        self._held = b""
         self.size = 0
         self._new: NewFile | None = new
-        if length is not None and length >= PREALLOCATE_BYTES_MIN:
-            disk.preallocate(new.file, length)
 
     def write(self, chunk: bytes | memoryview) -> None:
-        assert self._new is not None
-        self._writing = True
-        self._disk.write(self._new.file, chunk, self.size, self._hasher)
-        self._writing = False
+        new = self._new
+        assert new is not None
+        if self._length is not None and max(self._length, self.size + len(chunk)) <= HELD_BYTES_MAX:
+            self._hasher.update(chunk)
+            self._held += bytes(chunk)
+        else:
+            self._writing = True
+            file = new.file
+            if file is None:
+                file = new.stage(self._held, None, durable=False)
+                if self._length is not None and self._length >= PREALLOCATE_BYTES_MIN:
+                    self._disk.preallocate(file, self._length)
+                self._held = b""
+            self._disk.append(file, chunk, self.size, self._hasher)
+            self._writing = False
         self.size += len(chunk)
 
     @property
@@ -162,19 +172,16 @@ class FileUpload:
         new, self._new = self._new, None
         assert new is not None
         encoded = encode(metadata, self.size)
-        if encoded.trailer:
-            self._disk.write(new.file, encoded.trailer, self.size)
-        self._disk.set_attribute(new.file, encoded.attribute)
-        if self.size > SHARED_FLUSH_BYTES_MAX:
-            self._disk.flush_large(new.file)
-        else:
-            self._disk.flush(new.file)
-        return new.publish(data_name(metadata.timestamp))
+        content, name = self._held + encoded.trailer, data_name(metadata.timestamp)
+        if self.size <= SHARED_FLUSH_BYTES_MAX:
+            return new.write(name, content, encoded.attribute)
+        self._disk.flush_large(new.stage(content, encoded.attribute, durable=False))
+        return new.publish(name)
 
     def abort(self) -> None:
         # A write that was broken off may go on in its thread: then the file goes with the last reference to it.
-        if self._new is not None and not self._writing:
-            self._new.file.close()
+        if self._new is not None and self._new.file is not None and not self._writing:
+            self._disk.forget(self._new.file)
         self._new = None
 
 
@@ -201,17 +208,16 @@ class ConvertedFile:
 
 
 def convert(
-    disk: Disk, dirty: DirtyDirectories, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+    disk: Disk, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
 ) -> ConvertedFile | None:
     """Make a tombstone of the data file; None where there is none, or it has other names. Raises OSError."""
     if current.data is None or location.others or location.linked:
         return None
-    path, name = hash_directory(disk.path, location), tombstone_name(tombstone.timestamp)
-    disk.touch(suffix_directory(disk.path, location))
+    above, name = suffix_directory(disk.path, location), tombstone_name(tombstone.timestamp)
+    directory = f"{above}/{location.hash}"
     try:
-        directory = disk.open_directory(path)
-        disk.rename(f"{path}/{current.data.name}", f"{path}/{name}")
+        pending = disk.rename(directory, current.data.name, name, above)
     except FileNotFoundError:
         return None  # replaced meanwhile
-    pending_commit = PendingName(disk, dirty, location, directory, "", name, current)
-    return ConvertedFile(disk, pending_commit, f"{path}/{name}", tombstone)
+    pending_commit = PendingName(disk, location, name, current, [pending])
+    return ConvertedFile(disk, pending_commit, f"{directory}/{name}", tombstone)

@@ -273,7 +273,7 @@ class Partition:
         found = set()
         for digest in digests:
             numbers = {partition_of(digest, each) for each in adjacent_powers(power)} - {place.partition}
-            if any(self.storage.look(Location(place.policy, n, digest, "")).names for n in numbers):
+            if any(self.storage.versions(place.policy, number, digest).names for number in numbers):
                 found.add(digest)
         return found
 

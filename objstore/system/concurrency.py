@@ -258,7 +258,7 @@ class Task(Generic[T]):
         self.outcome_read = False
         hub = current_hub()
         self._greenlet = hub.idle_greenlets.pop() if hub.idle_greenlets else hub.greenlet_class(_work, hub.greenlet)
-        hub.ready.append((self._greenlet.switch, (self, function, arguments)))
+        hub.ready.append((self._greenlet.switch, ([self, function, arguments],)))
 
     def run(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
         """Do it, in the greenlet that was chosen."""
@@ -288,16 +288,18 @@ class Task(Generic[T]):
             call_soon(_throw_exit, self)
 
 
-def _work(task: Task[Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _work(given: list[Any]) -> None:
     """What greenlets do: one task after the other. A new one would cost the interpreter a stack, mapped and cleared."""
     hub, current = current_hub(), getcurrent()
     while True:
+        task, function, arguments = given
+        given.clear()  # an idle greenlet keeps nothing of its tasks alive, though it holds what it was begun with
         task.run(function, arguments)
         if len(hub.idle_greenlets) >= hub.idle_greenlets_max:
             return
-        del task, function, arguments  # an idle greenlet keeps nothing of its last task alive
+        del task, function, arguments
         hub.idle_greenlets.append(current)
-        task, function, arguments = hub.park()
+        given = hub.park()
 
 
 def _throw_exit(task: Task[Any]) -> None:

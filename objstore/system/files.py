@@ -71,20 +71,6 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def open_unnamed(directory: str) -> int:
-    """A new file without a name on the filesystem of `directory`: it vanishes unless `link_unnamed` names it.
-
-    Raises OSError; EOPNOTSUPP or EISDIR where the filesystem has no O_TMPFILE.
-    """
-    return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
-
-
-def link_unnamed(descriptor: int, directory: int, name: str) -> None:
-    """Give an unnamed file its name in an open directory, atomically; raises FileExistsError if it is taken."""
-    # Python calls linkat(2), and so follows the link in /proc, only when a directory descriptor is given.
-    os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=directory, follow_symlinks=True)
-
-
 def make_directories(path: str) -> list[str]:
     """Make the directory and its missing parents; returns the directories that got a new name, outermost first.
 

@@ -144,6 +144,8 @@ class ChannelHub:
         self.idle_greenlets: list[Any] = []  # greenlets that have done their task
         self.foreign: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self.signalled = False
+        self.begin: Callable[[], None] = _nothing  # after each round: has threads begin what they were given
+        self.collect: Callable[[], None] = _nothing  # when the eventfd is signalled: takes what they have done
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.poll.register(self.eventfd, select.EPOLLIN | select.EPOLLET)
 
@@ -168,6 +170,7 @@ class ChannelHub:
     def wait(self, seconds: float | None = None) -> None:
         """One round: collect the edges, wake who waited for them, then run the callbacks queued until now."""
         ready = self.ready
+        self.begin()
         try:
             events = self.poll.poll(0 if ready else seconds)
         except InterruptedError:
@@ -210,6 +213,7 @@ class ChannelHub:
             self.signalled = False
             while self.foreign:
                 self.ready.append(self.foreign.popleft())
+            self.collect()
             return
         for bucket, wanted in ((self.listeners[self.READ], _READABLE), (self.listeners[self.WRITE], _WRITABLE)):
             if mask & wanted and descriptor in bucket:
@@ -233,6 +237,9 @@ class ChannelHub:
         self.sweeping = bool(self.deadlines)
         if self.sweeping:
             self.schedule_call_global(SWEEP_SECONDS, self._sweep)
+
+
+def _nothing() -> None: ...
 
 
 _current_hub: ChannelHub | None = None

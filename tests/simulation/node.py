@@ -17,6 +17,7 @@ from objstore.runtime import Runtime
 from objstore.system import concurrency
 from objstore.system.clock import Clock
 from objstore.timestamps import Timestamp
+from tests.simulation import device_calls
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hub import Owner, current_owner, spawn_for
 
@@ -66,13 +67,17 @@ class SimulatedThreads:
         return self.call(function, *arguments)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.pause()
+        return function(*arguments)
+
+    def pause(self) -> None:
+        """The moment that it takes to hand a call to a thread."""
         owner = current_owner()
         if owner is not None:
             owner.check()
         concurrency.sleep(self._random.uniform(0.0001, 0.002))
         if owner is not None:
             owner.check()
-        return function(*arguments)
 
 
 class SimulatedFlusher:
@@ -151,7 +156,14 @@ class Node:
         threads: Any = SimulatedThreads(random)
         flusher: Any = SimulatedFlusher(self.world, random)
         log = Logger(self.name, Sink("info", write=self._logged, now=self.time))
-        return Runtime(log=log, clock=NodeClock(self), flusher=flusher, threads=threads, random=random)
+        return Runtime(
+            log=log,
+            clock=NodeClock(self),
+            flusher=flusher,
+            device_calls=device_calls.make(self.world.calls, threads.pause),
+            threads=threads,
+            random=random,
+        )
 
     def _logged(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip()

@@ -7,7 +7,7 @@ on its own, whatever order it was written in.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -42,9 +42,22 @@ class Opened:
 
     what: File | Directory
     descriptor: int = 3
+    attribute: bytes | None = None
+    size: int = 0
 
     def close(self) -> None:
         self.descriptor = -1
+
+
+@dataclass
+class Flush:
+    """A name that is made durable when that is waited for."""
+
+    disk: CrashingDisk
+    directory: Directory
+
+    def wait(self) -> None:
+        self.disk.flush_name(self.directory)
 
 
 class CrashingDisk:
@@ -57,6 +70,7 @@ class CrashingDisk:
         self.is_full = False  # then there is room for no new file
         self.steps = 0
         self.flushes = 0
+        self.directories_made = False
         self.between_steps: Callable[[], object] = lambda: None
         self.trace: list[str] = []
 
@@ -89,27 +103,42 @@ class CrashingDisk:
         except FileNotFoundError:
             return []
 
-    def open(self, path: str) -> Opened:
-        return Opened(self._find(path))
+    def look(self, directory: str, read_max: int = -1) -> tuple[list[str] | None, Opened | None]:
+        return self.names(directory) or None, None
 
-    open_directory = open
+    def open(self, path: str, read_max: int = 0) -> Opened:
+        found = self._find(path)
+        return Opened(found, 3, found.attribute, len(found.content)) if isinstance(found, File) else Opened(found)
 
-    def create_unnamed(self, directory: str) -> Opened:
-        self._directory(directory)
-        if self.is_full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self._change("create")
-        return Opened(File())
+    def stage(
+        self, file: Opened | None, above: str, _temporary: str, content: bytes, attribute: bytes | None, durable: bool
+    ) -> Opened:
+        if file is None:
+            self.make_directories(above)
+            if self.is_full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self._change("create")
+            file = Opened(File())
+        if content:
+            self._change("write")
+            file.what.content += content
+        if attribute is not None:
+            self._change("set_attribute")
+            file.what.attribute = attribute
+        if durable:
+            self.flush(file)
+        return file
 
-    def size(self, file: Opened) -> int:
-        return len(file.what.content)
+    def publish(self, file: Opened, directory: str, above: str, name: str, is_new: bool) -> Flush:
+        self.make_directories(directory)
+        self.link(file, Opened(self._directory(directory)), name)
+        return Flush(self, self._directory(directory))
 
-    def attribute(self, file: Opened) -> bytes | None:
-        return file.what.attribute
+    def write(self, directory: str, above: str, name: str, content: bytes, attribute: bytes, is_new: bool) -> Flush:
+        return self.publish(self.stage(None, above, "", content, attribute, True), directory, above, name, is_new)
 
-    def set_attribute(self, file: Opened, value: bytes) -> None:
-        self._change("set_attribute")
-        file.what.attribute = value
+    def forget(self, file: Opened) -> None:
+        file.close()
 
     def read(self, file: Opened, length: int, offset: int) -> bytes:
         return bytes(file.what.content[offset : offset + length])
@@ -120,7 +149,7 @@ class CrashingDisk:
     def preallocate(self, file: Opened, length: int) -> None:
         self._change("preallocate")
 
-    def write(self, file: Opened, chunk: bytes | memoryview, offset: int, hasher: object = None) -> None:
+    def append(self, file: Opened, chunk: bytes | memoryview, offset: int, hasher: object = None) -> None:
         self._change("write")
         if hasher is not None:
             hasher.update(chunk)
@@ -142,10 +171,12 @@ class CrashingDisk:
 
     flush_large = flush
 
-    def flush_names(self, directory: Opened, parents: Collection[str]) -> None:
-        self.flush(directory, *(Opened(self._directory(path)) for path in parents))
+    def flush_name(self, directory: Directory) -> None:
+        """Flush the names in it, and, if directories were made since the last such flush, all there are."""
+        self.flush(*map(Opened, self._all(self.root) if self.directories_made else [directory]))
+        self.directories_made = False
 
-    def flush_all(self, directory: Opened) -> None:
+    def flush_all(self, directory: str) -> None:
         self.flush(*map(Opened, self._all(self.root)))
 
     def make_directories(self, path: str) -> list[str]:
@@ -155,6 +186,7 @@ class CrashingDisk:
             if part not in directory.names:
                 self._change("mkdir", others_first=False)  # one call makes them all
                 directory.names[part] = Directory()
+                self.directories_made = True
                 changed.append(at or "/")
             directory = directory.names[part]
             at = f"{at}/{part}"
@@ -199,14 +231,14 @@ class CrashingDisk:
 
     discard = unlink
 
-    def rename(self, path: str, other: str) -> None:
+    def rename(self, directory: str, name: str, other: str, above: str) -> Flush:
         self._change("rename")
-        parent, _, name = path.rpartition("/")
-        directory, new = self._directory(parent), other.rpartition("/")[2]
-        if name not in directory.names:
-            raise FileNotFoundError(path)
-        directory.names[new] = directory.names.pop(name)
-        directory.renames.append((name, new))
+        found = self._directory(directory)
+        if name not in found.names:
+            raise FileNotFoundError(name)
+        found.names[other] = found.names.pop(name)
+        found.renames.append((name, other))
+        return Flush(self, found)
 
     def replace_content(self, path: str, attribute: bytes) -> None:
         self._change("replace_content")

@@ -153,7 +153,9 @@ class MemoryDevice:
     def look(self, location: Location) -> ObjectVersions:
         return resolve_versions(self._of(location))
 
-    def open(self, location: Location, current: ObjectVersions | None = None) -> MemoryObject | Missing:
+    def open(
+        self, location: Location, current: ObjectVersions | None = None, read_max: int = 0
+    ) -> MemoryObject | Missing:
         held = self._of(location)
         found = resolve_versions(held)
         if found.data is None:
@@ -232,6 +234,9 @@ class MemoryDevice:
             and digest.endswith(suffix)
             and (part_power is None or partition_of(digest, part_power) == partition)
         }
+
+    def versions(self, policy: Policy, partition: str, digest: str) -> ObjectVersions:
+        return resolve_versions(self._held(policy, partition, digest))
 
     def export(self, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         version = self._held(policy, partition, digest).get(name)

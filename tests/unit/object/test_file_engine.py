@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,14 +13,16 @@ import pytest
 from xxhash import xxh3_128_hexdigest
 
 from objstore.object.engine import AlreadyStored, Location, Missing, ObjectCorrupt, make_engine
-from objstore.object.file_engine.disk import INLINE_BYTES_MAX, Disk, OpenFile
+from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.engine import READ_ATTEMPTS, FileDevice
 from objstore.object.file_engine.reading import FileObject
+from objstore.object.file_engine.writing import HELD_BYTES_MAX, SHARED_FLUSH_BYTES_MAX
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
 from objstore.object.versions import EMPTY
 from objstore.policies import Policy
 from objstore.scheme import WholeReplicas
-from objstore.system import files
+from objstore.system import xattrs
+from objstore.system.disk_calls import DeviceCalls, OpenFile, Pending, Result
 from tests.unit.object.harness import Store, at, wait_for_discards
 
 DIGEST = "0123456789abcdef0123456789abcdef"
@@ -39,7 +42,7 @@ def metadata(second: int, body: bytes) -> ObjectMetadata:
     return ObjectMetadata("/a/c/o", at(second), len(body), "etag", xxh3_128_hexdigest(body), "text/plain")
 
 
-def write(engine: FileDevice, location: Location, second: int, body: bytes = b"body") -> None:
+def put(engine: FileDevice, location: Location, second: int, body: bytes = b"body") -> None:
     upload = engine.create(location, engine.look(location), len(body))
     upload.write(body)
     assert (upload.size, upload.checksum) == (len(body), xxh3_128_hexdigest(body))
@@ -67,25 +70,44 @@ def test_an_engine_is_loaded_when_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
-@pytest.mark.parametrize("size", [4, INLINE_BYTES_MAX + 1])
+@pytest.mark.parametrize("size", [4, HELD_BYTES_MAX + 1, SHARED_FLUSH_BYTES_MAX + 1])
 def test_without_unnamed_files(
     store: Store, engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch, code: int, size: int
 ) -> None:
-    def refuse(directory: str) -> int:
-        raise OSError(code, "no O_TMPFILE here")
+    real_stage = DeviceCalls.stage
 
-    monkeypatch.setattr(files, "open_unnamed", refuse)
+    def stage(calls: DeviceCalls, file: OpenFile | None, *arguments: Any) -> Result:
+        return (code, [], None) if file is None else real_stage(calls, file, *arguments)
+
+    def write(_calls: DeviceCalls, *_: Any) -> tuple[Result, Pending | None]:
+        return (code, [], None), None
+
+    monkeypatch.setattr(DeviceCalls, "stage", stage)
+    monkeypatch.setattr(DeviceCalls, "write", write)
     upload = engine.create(location, EMPTY, size)
     upload.write(b"x" * size)
-    assert len(os.listdir(store.root / "sda/tmp")) == 1
+    assert len(list((store.root / "sda").glob("tmp/*"))) == (size > HELD_BYTES_MAX)
     upload.abort()
-    assert os.listdir(store.root / "sda/tmp") == []
-    write(engine, location, 1, b"x" * size)
+    assert list((store.root / "sda").glob("tmp/*")) == []
+    put(engine, location, 1, b"x" * size)
     assert body_of(engine, location) == b"x" * size
     assert os.listdir(store.root / "sda/tmp") == []
     with pytest.raises(AlreadyStored):
         engine.create(location, EMPTY, 0).commit(metadata(1, b""))
     assert body_of(engine, location) == b"x" * size
+
+
+@pytest.mark.parametrize("length", [None, 10, 3 * HELD_BYTES_MAX])
+@pytest.mark.parametrize("size", [0, 10, HELD_BYTES_MAX + 1, 3 * HELD_BYTES_MAX])
+def test_a_body_of_any_size_whatever_was_announced(
+    store: Store, engine: FileDevice, location: Location, length: int | None, size: int
+) -> None:
+    body = os.urandom(size)
+    upload = engine.create(location, EMPTY, length)
+    for start in range(0, size, 50_000):
+        upload.write(memoryview(body)[start : start + 50_000])
+    upload.commit(metadata(1, body)).make_durable()
+    assert body_of(engine, location) == body
 
 
 def test_two_writers_of_one_timestamp(engine: FileDevice, location: Location) -> None:
@@ -108,7 +130,7 @@ def test_an_older_writer_that_ends_last_does_not_win(engine: FileDevice, locatio
 
 
 def test_a_writer_removes_only_what_was_there_before_it(engine: FileDevice, location: Location) -> None:
-    write(engine, location, 1)
+    put(engine, location, 1)
     upload = engine.create(location, engine.look(location), 0)
     tombstone = TombstoneMetadata("/a/c/o", at(2))
     pending_commit = engine.write_tombstone(location, engine.look(location), tombstone)
@@ -118,61 +140,43 @@ def test_a_writer_removes_only_what_was_there_before_it(engine: FileDevice, loca
     assert engine.look(location).names == (at(2) + ".ts", at(3) + ".data")
     pending_commit.make_durable()
     assert body_of(engine, location) == b""
-    write(engine, location, 4)
+    put(engine, location, 4)
     assert engine.look(location).names == (at(4) + ".data",)
 
 
-def test_directories_that_vanish_meanwhile_are_made_again(
-    store: Store, engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_directories_that_vanish_meanwhile_are_made_again(store: Store, engine: FileDevice, location: Location) -> None:
+    put(engine, location, 1)
+    upload = engine.create(location, engine.look(location), 1)
+    upload.write(b"2")
+    shutil.rmtree(store.root / "sda/objects/7")
+    upload.commit(metadata(2, b"2")).make_durable()
+    assert body_of(engine, location) == b"2"
+
+
+def test_a_directory_that_always_vanishes_is_an_error(store: Store, engine: FileDevice, location: Location) -> None:
     suffix = store.root / "sda/objects/7" / DIGEST[-3:]
-    real_link, real_make = Disk.link, files.make_directories
-    races = iter(["before", "between"])
-
-    def make(path: str) -> list[str]:
-        changed = real_make(path)
-        if path.endswith(DIGEST) and next(races, ""):
-            os.rmdir(path)  # before it can be opened
-        return changed
-
-    def link(self: Disk, file: OpenFile, directory: OpenFile, name: str) -> None:
-        if next(races, ""):
-            os.rmdir(suffix / DIGEST)  # after it was opened
-        real_link(self, file, directory, name)
-
-    monkeypatch.setattr(files, "make_directories", make)
-    monkeypatch.setattr(Disk, "link", link)
-    write(engine, location, 1)
-    assert body_of(engine, location) == b"body"
-
-
-def test_a_directory_that_always_vanishes_is_an_error(
-    engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(*_: object) -> None:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Disk, "link", gone)
-    with pytest.raises(OSError, match="again and again"):
-        write(engine, location, 1)
+    suffix.mkdir(parents=True)
+    (suffix / DIGEST).symlink_to("nowhere")  # it cannot be made, nor found
+    with pytest.raises(FileNotFoundError):
+        put(engine, location, 1)
 
 
 def test_a_version_replaced_between_looking_and_opening(engine: FileDevice, location: Location) -> None:
-    write(engine, location, 1)
+    put(engine, location, 1)
     stale = engine.look(location)
-    write(engine, location, 2, b"new")
+    put(engine, location, 2, b"new")
     stored = engine.open(location, stale)
     assert not isinstance(stored, Missing)
     assert stored.read() == b"new"
 
 
 def test_an_open_version_stays_whole(engine: FileDevice, location: Location) -> None:
-    write(engine, location, 1, b"a" * 600_000)
+    put(engine, location, 1, b"a" * 600_000)
     stored = engine.open(location)
     assert not isinstance(stored, Missing)
     chunks = iter(stored.stream(0, 600_000))
     parts = [bytes(next(chunks))]
-    write(engine, location, 2, b"b" * 600_000)
+    put(engine, location, 2, b"b" * 600_000)
     parts += [bytes(chunk) for chunk in chunks]
     assert b"".join(parts) == b"a" * 600_000
 
@@ -180,7 +184,7 @@ def test_an_open_version_stays_whole(engine: FileDevice, location: Location) -> 
 def test_who_finds_damage_in_a_replaced_version_leaves_the_new_one_alone(
     store: Store, engine: FileDevice, location: Location
 ) -> None:
-    write(engine, location, 1, b"a" * 600_000)
+    put(engine, location, 1, b"a" * 600_000)
     (path,) = store.root.rglob("*.data")
     content = bytearray(path.read_bytes())
     content[500_000] ^= 1
@@ -191,7 +195,7 @@ def test_who_finds_damage_in_a_replaced_version_leaves_the_new_one_alone(
     next(chunks)
 
     def overwrite(_count: int) -> None:
-        write(engine, location, 2, b"new")
+        put(engine, location, 2, b"new")
 
     with pytest.raises(ObjectCorrupt):
         engine.verify(location.policy, location.partition, DIGEST, path.name, overwrite)
@@ -212,19 +216,35 @@ def test_a_filesystem_that_cannot_say_what_it_has_cached(
         return real(descriptor, buffers, offset)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "preadv", preadv)
-    write(engine, location, 1, b"c" * 300_000)
+    put(engine, location, 1, b"c" * 300_000)
     assert body_of(engine, location) == b"c" * 300_000
+
+
+class Unreadable:
+    """Files whose reading fails for a number of times."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+        self.left = times
+        real_look, real_open = DeviceCalls.look, DeviceCalls.open
+
+        def look(calls: DeviceCalls, directory: str, _read_max: int) -> Result:
+            return real_look(calls, directory, -1)
+
+        def open_file(calls: DeviceCalls, *arguments: Any) -> Result:
+            if self.left:
+                self.left -= 1
+                return errno.EIO, [], None
+            return real_open(calls, *arguments)
+
+        monkeypatch.setattr(DeviceCalls, "look", look)
+        monkeypatch.setattr(DeviceCalls, "open", open_file)
 
 
 def test_a_failing_disk_condemns_what_it_cannot_read(
     engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(engine, location, 1)
-
-    def fail(self: Disk, file: OpenFile) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(Disk, "attribute", fail)
+    put(engine, location, 1)
+    Unreadable(monkeypatch, 1000)
     with pytest.raises(ObjectCorrupt, match="Input/output"):
         engine.open(location)
     assert engine.look(location) == EMPTY
@@ -234,16 +254,9 @@ def test_a_failing_disk_condemns_what_it_cannot_read(
 def test_an_error_that_does_not_come_again_condemns_nothing(
     engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
-    write(engine, location, 1)
+    put(engine, location, 1)
     (name,) = engine.look(location).names
-    real, errors = Disk.attribute, [OSError(errno.EIO, "Input/output error")] * (READ_ATTEMPTS - 1)
-
-    def fail_now_and_then(self: Disk, file: OpenFile) -> bytes:
-        if errors:
-            raise errors.pop()
-        return real(self, file)
-
-    monkeypatch.setattr(Disk, "attribute", fail_now_and_then)
+    unreadable = Unreadable(monkeypatch, READ_ATTEMPTS - 1)
     at = location.policy, location.partition, location.hash, name
     if read == "open":
         assert isinstance(engine.open(location), FileObject)
@@ -251,13 +264,13 @@ def test_an_error_that_does_not_come_again_condemns_nothing(
         assert engine.export(*at)
     else:
         assert engine.verify(*at, None)
-    assert errors == []
+    assert unreadable.left == 0
     assert engine.look(location).names == (name,)
 
 
 def test_two_quarantined_versions_of_one_object(store: Store, engine: FileDevice, location: Location) -> None:
     for second in (1, 2):
-        write(engine, location, second)
+        put(engine, location, second)
         engine.quarantine(location, "test")
         assert isinstance(engine.open(location), Missing)
     assert len(list((store.root / "sda/quarantined/objects").iterdir())) == 2
@@ -306,15 +319,15 @@ def test_a_kept_digest_is_not_believed_after_a_writer_was_killed_with_its_name_i
         later = time.time() + 60  # so that they are old enough to be kept
         return engine.digests(Policy(0, "gold"), "7", later, "").suffixes
 
-    def link_and_die(disk: Disk, *what: Any) -> None:
-        link(disk, *what)
+    def write_and_die(calls: DeviceCalls, *what: Any) -> None:
+        write(calls, *what)
         raise Killed
 
     store.put(1)
     first = digests()
     assert digests() == first
-    link = Disk.link
-    monkeypatch.setattr(Disk, "link", link_and_die)
+    write = DeviceCalls.write
+    monkeypatch.setattr(DeviceCalls, "write", write_and_die)
     with pytest.raises(Killed):
         store.put(2)
     assert digests() != first
@@ -334,31 +347,34 @@ def test_a_full_disk_is_507_and_nothing_stays(store: Store, monkeypatch: pytest.
 class Full:
     """A filesystem that has no room: for an inode, or for an attribute beside one."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-        real = Disk.set_attribute
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
+        def stage(_calls: DeviceCalls, *_: Any) -> Result:
+            return errno.ENOSPC, [], None
 
-        def fail(disk: Disk, file: Any, *arguments: bytes) -> None:
-            if call == "create_unnamed" or (disk.size(file) == 0 and not self.freed):
+        def set_attribute(descriptor: int, *arguments: Any) -> None:
+            if not self.freed:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            real(disk, file, *arguments)
+            real(descriptor, *arguments)
 
         def freed(descriptor: int, length: int) -> None:
             self.freed = True
             truncate(descriptor, length)
 
-        self.freed, truncate = False, os.ftruncate
+        self.freed, truncate, real = False, os.ftruncate, xattrs.set
+        monkeypatch.setattr(DeviceCalls, "stage", stage)
         monkeypatch.setattr(os, "ftruncate", freed)
-        monkeypatch.setattr(Disk, call, fail)
+        if lacks == "blocks":
+            monkeypatch.setattr(xattrs, "set", set_attribute)
 
 
-@pytest.mark.parametrize("call", ["create_unnamed", "set_attribute"])
+@pytest.mark.parametrize("lacks", ["inodes", "blocks"])
 @pytest.mark.parametrize("color", ["red", "x" * 5000])
 def test_deletions_on_a_full_disk_free_space(
-    store: Store, monkeypatch: pytest.MonkeyPatch, call: str, color: str
+    store: Store, monkeypatch: pytest.MonkeyPatch, lacks: str, color: str
 ) -> None:
     body = b"x" * 300_000
     assert store.put(1, body, x_object_meta_color=color).status == 201
-    Full(monkeypatch, call)
+    Full(monkeypatch, lacks)
     assert store.delete(2).status == 204
     (path,) = (path for path in store.root.rglob("*") if path.suffix in (".data", ".ts"))
     assert (path.name, path.stat().st_size) == (at(2) + ".ts", 0)
@@ -389,7 +405,7 @@ def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: Store, engi
 def test_the_policys_scheme_says_how_much_of_an_object_a_device_holds(
     engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(engine, location, 1, b"body")
+    put(engine, location, 1, b"body")
     at_one = (location.policy, location.partition, DIGEST, at(1) + ".data")
     assert engine.verify(*at_one, None) is not None
     monkeypatch.setattr(WholeReplicas, "piece_size", lambda _scheme, size: size // 2)

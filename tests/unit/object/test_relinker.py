@@ -6,14 +6,18 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from objstore.daemon import run_once
+from objstore.object import put
 from objstore.object.file_engine.disk import Disk
 from objstore.object.part_power import Names, remove_linked
+from objstore.object.receive import agreed_etag
 from objstore.object.relinker import SETTLING_SECONDS
 from objstore.policies import Policy
+from objstore.system.disk_calls import OpenFile, Pending
 from tests.unit.object.growing import POWER, GrowingStore
 from tests.unit.object.harness import at
 
@@ -50,14 +54,14 @@ class TestWriting:
         (name,) = store.moving(1)
         store.enter("prepared")
         new = store.partition(name, POWER + 1)
-        original = Disk.make_directories
+        original = Disk.publish
 
-        def make(disk: Disk, path: str) -> list[str]:
-            if f"/objects/{new}/" in path:
+        def publish(disk: Disk, file: OpenFile, directory: str, *arguments: Any) -> Pending:
+            if f"/objects/{new}/" in directory:
                 raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-            return original(disk, path)
+            return original(disk, file, directory, *arguments)
 
-        monkeypatch.setattr(Disk, "make_directories", make)
+        monkeypatch.setattr(Disk, "publish", publish)
         assert store.put(1, path=store.path(name)).status == 201
         assert list(store.places(name)) == [store.partition(name)]
         assert any(b"not linked into the next partition" in line for line in store.lines)
@@ -96,13 +100,12 @@ class TestWriting:
     ) -> None:
         (name,) = store.moving(1)
         store.enter(start)
-        original = Disk.flush
 
-        def flush(disk: Disk, *arguments: object) -> None:
+        def agreed(*arguments: Any) -> str:
             store.enter(end)
-            original(disk, *arguments)  # type: ignore[arg-type]
+            return agreed_etag(*arguments)
 
-        monkeypatch.setattr(Disk, "flush", flush)
+        monkeypatch.setattr(put, "agreed_etag", agreed)
         assert store.put(1, path=store.path(name)).status == 201
         assert store.ring.part_power == POWER + 1
         assert list(store.places(name)) == [store.partition(name, POWER + 1)]
@@ -112,13 +115,12 @@ class TestWriting:
         self, store: GrowingStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (name,) = store.moving(1)
-        original = Disk.flush
 
-        def flush(disk: Disk, *arguments: object) -> None:
+        def agreed(*arguments: Any) -> str:
             store.enter("prepared")
-            original(disk, *arguments)  # type: ignore[arg-type]
+            return agreed_etag(*arguments)
 
-        monkeypatch.setattr(Disk, "flush", flush)
+        monkeypatch.setattr(put, "agreed_etag", agreed)
         store.put(1, path=store.path(name))
         assert sorted(store.places(name)) == sorted([store.partition(name), store.partition(name, POWER + 1)])
 

@@ -68,18 +68,6 @@ def test_writing_goes_on_until_all_is_written(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "file").read_bytes() == b"0123456789"
 
 
-def test_unnamed_files(tmp_path: Path) -> None:
-    descriptor = files.open_unnamed(str(tmp_path))
-    files.write_all(descriptor, b"content")
-    assert os.listdir(tmp_path) == []
-    with files.opened_directory(str(tmp_path)) as directory:
-        files.link_unnamed(descriptor, directory, "name")
-        with pytest.raises(FileExistsError):
-            files.link_unnamed(descriptor, directory, "name")
-    os.close(descriptor)
-    assert (tmp_path / "name").read_bytes() == b"content"
-
-
 def test_directories(tmp_path: Path) -> None:
     deep = f"{tmp_path}/a/b/c"
     assert files.make_directories(deep) == [str(tmp_path), f"{tmp_path}/a", f"{tmp_path}/a/b"]

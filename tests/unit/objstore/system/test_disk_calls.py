@@ -1,0 +1,269 @@
+"""Calls made by threads without the interpreter: what they give, who shares a flush, and a disk that hangs."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objstore.system import concurrency, disk_calls, xattrs
+from objstore.system.concurrency import Task, spawn
+from objstore.system.disk_calls import CALL_THREADS, DeviceCalls, Flusher, OpenFile
+from tests.waiting import wait_in_hub
+
+ATTRIBUTE = "user.test"
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> DeviceCalls:
+    return DeviceCalls(str(tmp_path), Flusher(), ATTRIBUTE)
+
+
+@pytest.fixture
+def descriptor(tmp_path: Path) -> Iterator[int]:
+    """An open file."""
+    opened = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    yield opened
+    os.close(opened)
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_looking_at_directories(calls: DeviceCalls, tmp_path: Path) -> None:
+    assert calls.look(f"{tmp_path}/absent", 10) == (errno.ENOENT, [], None)
+    names = {f"name-{number}-" + "x" * 200 for number in range(100)} | {"\udcff", "ä"}
+    for name in names:
+        (tmp_path / name).touch()
+    number, found, opened = calls.look(str(tmp_path), 10)
+    assert (number, set(found), opened) == (0, names, None)
+    assert calls.look(f"{tmp_path}/ä", 10)[0] == errno.ENOTDIR
+
+
+@pytest.mark.parametrize("attribute", [b"short", b"", b"x" * 6000, None])
+@pytest.mark.parametrize("read_max", [-1, 0, 3, 4])
+def test_a_file_alone_in_its_directory(
+    calls: DeviceCalls, tmp_path: Path, attribute: bytes | None, read_max: int
+) -> None:
+    (tmp_path / "only").write_bytes(b"body")
+    if attribute is not None:
+        with open(tmp_path / "only", "r+b") as file:
+            try:
+                xattrs.set(file.fileno(), ATTRIBUTE, attribute)
+            except OSError:
+                pytest.skip("this filesystem has no room for such an attribute")
+    before = open_descriptors()
+    for number, _, opened in (calls.look(str(tmp_path), read_max), calls.open(f"{tmp_path}/only", max(read_max, 0))):
+        assert number == 0
+        if opened is not None:
+            assert (opened.size, opened.attribute) == (4, attribute)
+            assert opened.content == (b"body" if read_max == 4 else None)
+        else:
+            assert read_max == -1
+        del opened
+    assert open_descriptors() == before
+
+
+def test_writing(calls: DeviceCalls, tmp_path: Path) -> None:
+    above, directory = f"{tmp_path}/a/b", f"{tmp_path}/a/b/c"
+    before = open_descriptors()
+    (number, _, opened), pending = calls.write(directory, above, "one", b"body", b"value", True)
+    assert (number, opened) == (0, None)
+    pending.wait()
+    _, _, opened = calls.open(f"{directory}/one", 10)
+    assert (opened.content, opened.attribute) == (b"body", b"value")
+    (number, *_), _ = calls.write(directory, above, "one", b"other", b"", False)
+    assert number == errno.EEXIST
+    del opened, pending
+    assert (tmp_path / "a/b/c/one").read_bytes() == b"body"
+    assert open_descriptors() == before
+
+
+def test_staging_in_pieces(calls: DeviceCalls, tmp_path: Path) -> None:
+    above, directory = f"{tmp_path}/a", f"{tmp_path}/a/b"
+    number, _, file = calls.stage(None, above, b"one ", None, False)
+    assert number == 0
+    assert calls.stage(file, above, b"two", b"value", True) == (0, [], None)
+    (number, *_), pending = calls.publish(file, directory, above, "name", False)
+    assert number == 0
+    pending.wait()
+    file.close()
+    assert (tmp_path / "a/b/name").read_bytes() == b"one two"
+
+
+def test_a_new_name_touches_what_digests_go_by(calls: DeviceCalls, tmp_path: Path) -> None:
+    above, directory = tmp_path / "a", tmp_path / "a/b"
+    calls.write(str(directory), str(above), "one", b"", b"", True)[1].wait()
+    os.utime(above, (1, 1))
+    calls.write(str(directory), str(above), "two", b"", b"", False)[1].wait()
+    assert above.stat().st_mtime > 1
+
+
+def test_errors_are_numbers(calls: DeviceCalls, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    before = open_descriptors()
+    assert calls.open(f"{tmp_path}/absent", 0) == (errno.ENOENT, [], None)
+    assert calls.stage(None, f"{tmp_path}/file/below", b"", None, False)[0] == errno.ENOTDIR
+    assert calls.stage(None, str(tmp_path), b"", b"x" * 100_000, False)[0] in (errno.ENOSPC, errno.E2BIG)
+    (number, *_), _ = calls.write(f"{tmp_path}/file", str(tmp_path), "name", b"", b"", True)
+    assert number == errno.ENOTDIR
+    assert open_descriptors() == before
+    closed = OpenFile(os.open(tmp_path, os.O_RDONLY))
+    closed.close()
+    with pytest.raises(OSError, match="Bad file"):
+        calls.publish(closed, str(tmp_path), str(tmp_path), "name", False)
+
+
+def test_what_nobody_waits_for_any_more_is_closed(calls: DeviceCalls, tmp_path: Path) -> None:
+    calls.open(f"{tmp_path}/absent", 0)
+    before = open_descriptors()
+    tasks = [spawn(calls.stage, None, str(tmp_path), b"x", None, True) for _ in range(10)]
+    concurrency.sleep()
+    for task in tasks:
+        task.kill()
+    wait_in_hub(lambda: all(task.dead for task in tasks))
+    del task, tasks  # their errors keep the frames in which they waited
+    calls.stage(None, str(tmp_path), b"x", None, True)
+    wait_in_hub(lambda: gc.collect() is not None and open_descriptors() == before)
+    file = calls.stage(None, str(tmp_path), b"x", None, False)[2]
+    calls.close(file)
+    wait_in_hub(lambda: open_descriptors() == before)
+
+
+def settle_task(task: Task[None]) -> BaseException | None:
+    """What it raised."""
+    try:
+        task.wait(5)
+    except BaseException as error:
+        return error
+    return None
+
+
+def test_an_error_reaches_all_of_a_round_and_none_after(descriptor: int, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    broken = os.open(tmp_path / "fifo", os.O_RDWR)  # what cannot be flushed, on the same filesystem
+    flusher = Flusher()
+    crew = flusher.crew_of(os.stat(tmp_path).st_dev)
+
+    def flush_broken() -> None:
+        outcome: concurrency.Event[Any] = concurrency.Event()
+        crew.flush(outcome, broken, False, True)
+        number, *_ = outcome.wait(5)
+        assert number
+
+    tasks = [spawn(flush_broken), *(spawn(flusher.flush, descriptor) for _ in range(10))]
+    errors = [settle_task(task) for task in tasks]
+    assert errors[0] is None
+    assert all(isinstance(error, OSError) and error.errno == errno.ESPIPE for error in errors[1:])
+    flusher.flush(descriptor)
+    os.close(broken)
+
+
+def test_a_killed_waiter_and_its_closed_file_harm_nobody(descriptor: int, tmp_path: Path) -> None:
+    flusher = Flusher()
+    flusher.flush(descriptor)
+    before = open_descriptors()
+
+    def work() -> None:
+        own = os.open(tmp_path, os.O_RDONLY)
+        try:
+            flusher.flush(own)
+        finally:
+            os.close(own)
+
+    tasks = [spawn(work) for _ in range(10)]
+    concurrency.sleep()
+    for task in tasks[::2]:
+        task.kill()
+    for task in tasks[1::2]:
+        assert settle_task(task) is None
+    wait_in_hub(lambda: open_descriptors() == before, "descriptors of killed callers are closed")
+
+
+class Hung:
+    """Calls that hang: files that open when somebody writes to them."""
+
+    def __init__(self, calls: DeviceCalls, folder: Path, count: int) -> None:
+        self.paths = [folder / f"hung-{number}" for number in range(count)]
+        for path in self.paths:
+            os.mkfifo(path)
+        self.tasks: list[Task[Any]] = [spawn(calls.open, str(path), 0) for path in self.paths]
+
+    def end(self) -> None:
+        for path in self.paths:
+            os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+
+
+@pytest.fixture
+def hang(calls: DeviceCalls, tmp_path: Path) -> Iterator[Callable[[int], Hung]]:
+    hung: list[Hung] = []
+
+    def begin(count: int) -> Hung:
+        hung.append(Hung(calls, tmp_path, count))
+        concurrency.sleep(0)
+        return hung[-1]
+
+    yield begin
+    for each in hung:
+        each.end()
+
+
+def test_a_call_that_hangs_leaves_the_other_threads(calls: DeviceCalls, hang: Callable[[int], Hung]) -> None:
+    hung = hang(CALL_THREADS - 1)
+    assert calls.look("/proc/self/fd", -1)[0] == 0
+    hung.end()
+    assert [task.wait(5)[0] for task in hung.tasks] == [0] * (CALL_THREADS - 1)
+
+
+def test_a_disk_that_hangs_holds_up_nobody_else(
+    calls: DeviceCalls, hang: Callable[[int], Hung], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_calls, "HUNG_SECONDS", 0.2)
+    hung = hang(CALL_THREADS)
+    flusher = Flusher()
+    other = DeviceCalls("/dev/shm", flusher, ATTRIBUTE)  # the crew of another filesystem
+    for _ in range(3):
+        assert other.look("/dev/shm", -1)[0] == 0
+    with pytest.raises(OSError, match="does not answer"):
+        calls.look(str(tmp_path), -1)  # it waits for a thread
+    wait_in_hub(lambda: all(task.dead for task in hung.tasks))
+    assert [task.done._error.errno for task in hung.tasks] == [errno.ETIMEDOUT] * CALL_THREADS  # type: ignore[union-attr]
+
+
+def test_while_a_call_is_overdue_no_further_ones_are_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_calls, "HUNG_SECONDS", 0.05)
+    calls = DeviceCalls(str(tmp_path), Flusher(), ATTRIBUTE)
+    hung = Hung(calls, tmp_path, 1)
+    with pytest.raises(OSError, match="does not answer"):
+        hung.tasks[0].wait(5)
+    began = threading.active_count()
+    with pytest.raises(TimeoutError):
+        calls.look(str(tmp_path), -1)
+    hung.end()
+    wait_in_hub(lambda: _answers(calls, tmp_path))
+    assert threading.active_count() == began
+
+
+def _answers(calls: DeviceCalls, folder: Path) -> bool:
+    try:
+        return calls.look(str(folder), -1)[0] == 0
+    except OSError:
+        return False
+
+
+def test_more_than_can_wait_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_calls, "QUEUED_CALLS_MAX", 2)
+    calls = DeviceCalls(str(tmp_path), Flusher(), ATTRIBUTE)
+    tasks = [spawn(calls.look, str(tmp_path), -1) for _ in range(3)]
+    for task in tasks[:2]:
+        assert task.wait(5)[0] == 0
+    with pytest.raises(OSError) as refused:
+        tasks[2].wait(5)
+    assert refused.value.errno == errno.EBUSY
