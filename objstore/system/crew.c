@@ -93,6 +93,7 @@ struct crew {
        been made than there were when the last flush of everything began. */
     atomic_ulong making, made;
     unsigned long made_durable;
+    unsigned long rounds, of_everything; /* flushes, and how many of them were of all that is on the filesystem */
 };
 
 static double monotonic(void)
@@ -329,6 +330,8 @@ static void flush_together(struct crew *crew, struct call *first)
         if ((call->kind != FLUSH || call->has_data) &&
             sync_file_range(descriptor_in_use(call), 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) != 0)
             error = errno;
+    crew->rounds++;
+    crew->of_everything += everything;
     if (everything && !error)
         crew->made_durable = made;
     for (struct call *call = first; call != NULL && error; call = call->next)
@@ -880,6 +883,13 @@ static PyObject *crew_made_directories(PyObject *self, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
+static PyObject *crew_flushes(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    struct crew *crew = ((CrewObject *)self)->crew;
+    return Py_BuildValue("(kk)", crew->rounds, crew->of_everything);
+}
+
 static PyObject *crew_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
     unsigned long long filesystem;
@@ -936,6 +946,7 @@ static PyMethodDef crew_methods[] = {
     {"publish", crew_publish, METH_VARARGS, NULL},
     {"flush", crew_flush, METH_VARARGS, NULL},
     {"close", crew_close, METH_VARARGS, NULL},
+    {"flushes", crew_flushes, METH_NOARGS, NULL},
     {"made_directories", crew_made_directories, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

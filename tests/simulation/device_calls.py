@@ -33,6 +33,7 @@ class SimulatedDeviceCalls:
         self._attribute = attribute
         self._pause = pause
         self._flush = flush
+        self._made = False
 
     def look(self, directory: str, read_max: int) -> Result:
         self._pause()
@@ -74,7 +75,7 @@ class SimulatedDeviceCalls:
             if value is not None:
                 self._calls.set_attribute(opened.descriptor, self._attribute, value, xattr)
             if durable:
-                self._flush(opened.descriptor)
+                self.flush_data(opened)
         except OSError as error:
             return error.errno or 0, [], None
         return 0, [], None if file else opened
@@ -84,7 +85,7 @@ class SimulatedDeviceCalls:
             try:
                 return OpenFile(self._calls.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, files.FILE_MODE))
             except FileNotFoundError:
-                files.make_directories(directory)
+                self._make_directories(directory)
         raise FileNotFoundError(errno.ENOENT, "", directory)
 
     def write(
@@ -102,11 +103,10 @@ class SimulatedDeviceCalls:
             opened = self._published(file, directory, above, name, is_new)
         except OSError as error:
             number, opened = error.errno or 0, file
-        # Who made the directories above, and whether these are durable, is not known here.
-        return (number, [], None), Durable(lambda: self._flush(opened.descriptor, True))
+        return (number, [], None), Durable(lambda: self.flush_name(opened))
 
     def _published(self, file: OpenFile, directory: str, above: str, name: str, is_new: bool) -> OpenFile:
-        made = bool(files.make_directories(directory)) if is_new else False
+        made = self._make_directories(directory) if is_new else False
         if not made and os.path.isdir(above):
             self._calls.utime(above)
         for _ in range(RACE_ATTEMPTS):
@@ -116,11 +116,25 @@ class SimulatedDeviceCalls:
                 self._calls.link(source, name, dst_dir_fd=opened.descriptor, follow_symlinks=True)
                 return opened
             except FileNotFoundError:
-                files.make_directories(directory)
+                self._make_directories(directory)
         raise FileNotFoundError(errno.ENOENT, "", directory)
 
+    def flush_data(self, file: OpenFile) -> None:
+        """Make the content of a file durable."""
+        self._flush(file.descriptor)
+
+    def flush_name(self, directory: OpenFile) -> None:
+        """Make the names in a directory durable, and those above it if any was made since the last such flush."""
+        everything, self._made = self._made, False
+        self._flush(directory.descriptor, everything)
+
     def made_directories(self) -> None:
-        pass
+        self._made = True
+
+    def _make_directories(self, path: str) -> bool:
+        made = bool(files.make_directories(path))
+        self._made = self._made or made
+        return made
 
     def close(self, file: OpenFile) -> None:
         file.close()

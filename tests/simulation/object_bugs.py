@@ -18,25 +18,25 @@ from objstore.proxy.core import quorum_request
 from objstore.ring import rings
 from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
+from tests.simulation.device_calls import SimulatedDeviceCalls
 from tests.simulation.planting import Mutant, always, nothing, replace
 
 
 def data_is_not_flushed() -> None:
     """An object's file gets its name before its content is durable."""
-    replace("flush", nothing, disk.Disk)
+    replace("flush_data", nothing, SimulatedDeviceCalls)
     replace("flush_large", nothing, disk.Disk)
 
 
 def names_are_not_flushed() -> None:
     """A write is acknowledged before its name, an entry of a directory, is durable."""
-    replace("flush_names", nothing, disk.Disk)
+    replace("flush_name", nothing, SimulatedDeviceCalls)
 
 
 def settled_after_the_answer() -> None:
     """What a write replaces is removed before the new name is durable."""
 
     def make_durable(self: Any) -> None:
-        self._directory.close()
         for obsolete in versions.resolve_versions((*self._standing.names, self._name)).obsolete:
             self._disk.unlink(f"{hash_directory(self._disk.path, self._location)}/{obsolete}")
 
@@ -71,7 +71,7 @@ def long_metadata_counts_as_damage() -> None:
 
     def verified(self: Any, file: Any, name: Any, spend: Any) -> Any:
         found = real(self, file, name, spend)
-        if isinstance(found, ObjectMetadata) and self._disk.size(file) != found.size:
+        if isinstance(found, ObjectMetadata) and file.size != found.size:
             raise MetadataCorrupt("the file is longer than its body")
         return found
 
@@ -191,14 +191,15 @@ def received_files_are_not_flushed() -> None:
     real = receiving.Receiver.receive
 
     def receive(self: Any, body: Any) -> Any:
-        kept = {name: getattr(disk.Disk, name) for name in ("flush", "flush_large", "flush_names")}
-        for name in kept:
-            replace(name, nothing, disk.Disk)
+        flushes = ("flush_data", SimulatedDeviceCalls), ("flush_name", SimulatedDeviceCalls), ("flush_large", disk.Disk)
+        kept = [(name, getattr(owner, name), owner) for name, owner in flushes]
+        for name, owner in flushes:
+            replace(name, nothing, owner)
         try:
             return real(self, body)
         finally:
-            for name, flush in kept.items():
-                replace(name, flush, disk.Disk)
+            for flush in kept:
+                replace(*flush)
 
     replace("receive", receive, receiving.Receiver)
 

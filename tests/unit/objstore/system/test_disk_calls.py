@@ -106,6 +106,25 @@ def test_a_new_name_touches_what_digests_go_by(calls: DeviceCalls, tmp_path: Pat
     assert above.stat().st_mtime > 1
 
 
+def test_a_name_is_flushed_with_the_directories_above_it_if_any_was_made(tmp_path: Path) -> None:
+    flusher = Flusher()
+    calls, crew = DeviceCalls(str(tmp_path), flusher, ATTRIBUTE), flusher.crew_of(os.stat(tmp_path).st_dev)
+
+    def publish(name: str, is_new: bool) -> tuple[int, int]:
+        """How many flushes of the name alone, and of everything, it took."""
+        file = calls.stage(None, str(tmp_path), b"", b"", False)[2]
+        rounds, everything = crew.flushes()
+        calls.publish(file, f"{tmp_path}/a/b/c", f"{tmp_path}/a/b", name, is_new)[1].wait()
+        more, more_of_everything = crew.flushes()
+        return more - rounds - (more_of_everything - everything), more_of_everything - everything
+
+    assert publish("one", True) == (0, 1)
+    assert publish("two", False) == (1, 0)
+    calls.made_directories()  # somebody else, who has not flushed them
+    assert publish("three", False) == (0, 1)
+    assert publish("four", False) == (1, 0)
+
+
 def test_errors_are_numbers(calls: DeviceCalls, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     before = open_descriptors()
@@ -124,17 +143,19 @@ def test_errors_are_numbers(calls: DeviceCalls, tmp_path: Path) -> None:
 def test_what_nobody_waits_for_any_more_is_closed(calls: DeviceCalls, tmp_path: Path) -> None:
     calls.open(f"{tmp_path}/absent", 0)
     before = open_descriptors()
-    tasks = [spawn(calls.stage, None, str(tmp_path), b"x", None, True) for _ in range(10)]
-    concurrency.sleep()
-    for task in tasks:
-        task.kill()
-    wait_in_hub(lambda: all(task.dead for task in tasks))
-    del task, tasks  # their errors keep the frames in which they waited
+    _kill_while_they_wait([spawn(calls.stage, None, str(tmp_path), b"x", None, True) for _ in range(10)])
     calls.stage(None, str(tmp_path), b"x", None, True)
     wait_in_hub(lambda: gc.collect() is not None and open_descriptors() == before)
     file = calls.stage(None, str(tmp_path), b"x", None, False)[2]
     calls.close(file)
     wait_in_hub(lambda: open_descriptors() == before)
+
+
+def _kill_while_they_wait(tasks: list[Task[Any]]) -> None:
+    concurrency.sleep()
+    for task in tasks:
+        task.kill()
+    wait_in_hub(lambda: all(task.dead for task in tasks))
 
 
 def settle_task(task: Task[None]) -> BaseException | None:
@@ -238,7 +259,7 @@ def test_a_disk_that_hangs_holds_up_nobody_else(
 
 
 def test_while_a_call_is_overdue_no_further_ones_are_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_calls, "HUNG_SECONDS", 0.05)
+    monkeypatch.setattr(disk_calls, "HUNG_SECONDS", 0.3)
     calls = DeviceCalls(str(tmp_path), Flusher(), ATTRIBUTE)
     hung = Hung(calls, tmp_path, 1)
     with pytest.raises(OSError, match="does not answer"):
