@@ -252,6 +252,9 @@ class CrashingDisk:
     def touch(self, path: str) -> None:
         pass
 
+    def forget_digests(self, record: str, directory: str) -> None:
+        pass
+
     # What the test calls
 
     def settle_everything(self) -> None:
