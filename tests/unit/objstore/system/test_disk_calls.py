@@ -37,6 +37,15 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.fixture(autouse=True)
+def all_is_closed(calls: DeviceCalls, tmp_path: Path) -> Iterator[None]:
+    """What threads still hold when a test ends is closed before the next one counts."""
+    calls.look(str(tmp_path), -1)
+    before = open_descriptors()
+    yield
+    wait_in_hub(lambda: gc.collect() is not None and open_descriptors() <= before)
+
+
 def test_looking_at_directories(calls: DeviceCalls, tmp_path: Path) -> None:
     assert calls.look(f"{tmp_path}/absent", 10) == (errno.ENOENT, [], None)
     names = {f"name-{number}-" + "x" * 200 for number in range(100)} | {"\udcff", "ä"}
