@@ -257,7 +257,7 @@ class ObjectAuditor:
         self._report.count("brought_home")
 
     def _quarantine(self, storage: DeviceStorage, location: Location, reason: str) -> None:
-        storage.quarantine(location, reason)
+        storage.set_aside(location, reason)
         self._report.count("quarantined")
 
     def _guarded(self, name: str, function: Callable[..., object], *arguments: object) -> None:

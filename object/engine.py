@@ -105,6 +105,38 @@ class PartitionDigests(Struct, frozen=True):
     untidy: frozenset[str]
 
 
+# Who takes a device out of service on which nearly all objects are damaged, and what helps.
+DEVICE_CHECK: Final = "object-device-check"
+BAD_DEVICE_HINT: Final = (
+    "copy the files again with their extended attributes (cp -a, rsync -aX, tar --xattrs), or empty the device: "
+    "within five minutes it is in service again"
+)
+# Fewer objects say nothing of their device.
+SAMPLE_MIN: Final = 4
+
+
+class DeviceSample(Struct, frozen=True):
+    """How many objects of a device were looked at, how many were damaged in the same way, and in which."""
+
+    tried: int
+    damaged: int
+    damage: str
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether nearly all objects are damaged alike, so that it is the device that is wrong."""
+        return self.tried >= SAMPLE_MIN and self.damaged >= 0.9 * self.tried
+
+    @property
+    def is_good(self) -> bool:
+        """Whether most objects are sound, or there are none."""
+        return self.damaged <= 0.5 * self.tried
+
+    @property
+    def reason(self) -> str:
+        return f"{self.damaged} of {self.tried} objects that were looked at: {self.damage}"
+
+
 class Exported(Struct, frozen=True):
     """A file of an object, to be stored elsewhere as it is: its metadata, and its body, None for one without."""
 
@@ -213,7 +245,7 @@ class ReplicationStore(Protocol):
 
 
 class MaintenanceStore(Protocol):
-    """What the auditor and the relinker need. Methods block, but for `verify`; all raise OSError."""
+    """What daemons need. Methods block, but for `verify`, `set_aside` and `sample`; all raise OSError."""
 
     def verify(
         self, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
@@ -232,6 +264,12 @@ class MaintenanceStore(Protocol):
 
     def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:
         """Quarantine what lies in a suffix and cannot be found by anybody; how many."""
+
+    def set_aside(self, location: Location, reason: str) -> None:
+        """Quarantine a damaged object. Raises DeviceUnavailable if it is the device that is wrong: the object stays."""
+
+    def sample(self, policy: Policy, hash_of: Callable[[str], str] | None = None) -> DeviceSample:
+        """Look at the metadata of some objects; with `hash_of` a path, also whether they are in their places."""
 
     def forget_uploads(self, policy: Policy, before: float) -> int:
         """Remove what uploads have left that were broken off before a moment, in seconds; how many."""

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import msgspec
+from msgspec import Struct
+
 from objstore.config.units import Reserve
 from objstore.errors import StoreError
-from objstore.system import concurrency
+from objstore.system import concurrency, files
 
 # What the system says when there is no room.
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -69,12 +72,16 @@ class DeviceRoot:
             return path
         if not device or device in (".", "..") or "/" in device or "\0" in device:
             raise DeviceUnavailable(device)
-        present = os.path.ismount(path) if self._mount_check else os.path.isdir(path)
-        if not present or os.path.exists(out_of_service_file(self.root, device)):
+        if not self.is_present(device) or os.path.exists(out_of_service_file(self.root, device)):
             self._mounted_until.pop(device, None)
             raise DeviceUnavailable(device)
         self._mounted_until[device] = now + BELIEVED_SECONDS
         return path
+
+    def is_present(self, device: str) -> bool:
+        """Whether the device is mounted, in service or not."""
+        path = f"{self.root}/{device}"
+        return os.path.ismount(path) if self._mount_check else os.path.isdir(path)
 
     def check_space(self, device: str, size: int) -> None:
         """Raises DeviceFull if `size` bytes more would reach into the reserve, and DeviceUnavailable."""
@@ -92,6 +99,34 @@ class DeviceRoot:
 def out_of_service_file(root: str, device: str) -> str:
     """While this file exists the device is not used. It lies beside the device, which may take no more writes."""
     return f"{root}/.{device}.out-of-service"
+
+
+class OutOfService(Struct, frozen=True):
+    """What stands in that file: since when, in seconds since the epoch, why, and who found out."""
+
+    since: float = 0.0
+    reasons: tuple[str, ...] = ()
+    by: str = ""
+
+
+def take_out_of_service(root: str, device: str, mark: OutOfService) -> bool:
+    """Leave the mark that servers look for; False if one stands there already. Blocks; raises OSError."""
+    path = out_of_service_file(root, device)
+    if os.path.exists(path):
+        return False
+    files.write_atomically(path, msgspec.json.encode(mark), files.READABLE_FILE_MODE)
+    return True
+
+
+def out_of_service(root: str, device: str) -> OutOfService | None:
+    """Its mark, None while it is in service. Blocks; raises OSError."""
+    try:
+        with open(out_of_service_file(root, device), "rb") as file:
+            return msgspec.json.decode(file.read(), type=OutOfService)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError:
+        return OutOfService()
 
 
 def _free_bytes(path: str, reserve: Reserve) -> int:

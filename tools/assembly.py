@@ -163,12 +163,14 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
     """All daemons of an object server."""
     from objstore.object.container_updates.recovery import INTERVAL_SECONDS, UpdateRecovery
     from objstore.object.container_updates.updater import Updater
+    from objstore.object.device_check import CHECK_SECONDS, DeviceCheck
     from objstore.object.replication.replicator import ObjectReplicator
 
     engine = _engine(config, context)
     replicator = ObjectReplicator(config.replicator, context, engine)
     relinker = make_relinker(config, context, engine)
     return [
+        Job(DeviceCheck(context, engine), CHECK_SECONDS),
         Job(Updater(config.updater, context, engine), config.updater.interval),
         Job(UpdateRecovery(config.updater, context, engine, config.recon.directory), INTERVAL_SECONDS),
         Job(replicator, config.replicator.interval, unchanged=_unchanged(replicator, config.replicator, context)),

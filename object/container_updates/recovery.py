@@ -121,7 +121,7 @@ class UpdateRecovery:
                     self._updates += self._updates_of(storage, Location(policy, partition, digest, ""), current)
                     if len(self._updates) >= UPDATES_AT_ONCE:
                         self._deliver()
-        except (OSError, WaitTimeout) as error:
+        except (OSError, DeviceUnavailable, WaitTimeout) as error:
             self._failed(f"{storage.path}/{policy.data_dir}/{partition}", error)
 
     def _updates_of(self, storage: DeviceStorage, location: Location, current: ObjectVersions) -> list[QueuedUpdate]:

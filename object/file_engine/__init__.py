@@ -15,7 +15,7 @@ def _make(runtime: Runtime, keep_cache_size: int) -> OpenDevice:
     def open_device(path: str) -> FileDevice:
         calls = runtime.device_calls(path, runtime.flusher, ATTRIBUTE)
         disk = Disk(path, calls, runtime.flusher, runtime.threads.of(path))
-        return FileDevice(disk, runtime.log, keep_cache_size, runtime.random, unlinked.add)
+        return FileDevice(disk, runtime.log, keep_cache_size, runtime.random, runtime.clock, unlinked.add)
 
     return open_device
 

@@ -12,6 +12,7 @@ from msgspec import structs
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM
 from objstore.object.engine import (
+    DeviceSample,
     Exported,
     Location,
     Missing,
@@ -28,6 +29,7 @@ from objstore.object.file_engine.layout import (
     hash_directory,
     quarantine_directory,
 )
+from objstore.object.file_engine.quarantine import QuarantineGuard, take_sample
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
@@ -55,6 +57,7 @@ from objstore.object.versions import (
     tombstone_name,
 )
 from objstore.policies import Policy
+from objstore.system.clock import Clock
 from objstore.system.disk_calls import OpenFile
 
 # A version can be replaced between looking and opening; this often in a row it is not chance.
@@ -75,6 +78,7 @@ class FileDevice:
         log: Logger,
         keep_cache_size: int,
         random: Random,
+        clock: Clock,
         count_unlinked: Callable[[], None] = lambda: None,
     ) -> None:
         """Bodies longer than `keep_cache_size` bytes are dropped from the page cache once sent.
@@ -85,6 +89,8 @@ class FileDevice:
         self._disk = disk
         self._log = log
         self._keep_cache_size = keep_cache_size
+        self._random = random
+        self._guard = QuarantineGuard(disk.path, log, clock)
         self._inventory = Inventory(disk, random)
         self._ahead = NextPartitionLinker(disk, log, count_unlinked)
 
@@ -321,6 +327,13 @@ class FileDevice:
                 self._log.error("object quarantined", name=path, reason="it lies in a wrong place", moved_to=went)
         return len(strays)
 
+    def set_aside(self, location: Location, reason: str) -> None:
+        self._guard.admit(lambda: self.sample(location.policy))
+        self.quarantine(location, reason)
+
+    def sample(self, policy: Policy, hash_of: Callable[[str], str] | None = None) -> DeviceSample:
+        return take_sample(self._disk, self._random, f"{self.path}/{policy.data_dir}", hash_of)
+
     def forget_uploads(self, policy: Policy, before: float) -> int:
         directory = f"{self.path}/{policy.tmp_dir}"
         return self._disk.remove_older(directory, before)
@@ -332,10 +345,13 @@ class FileDevice:
                 self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
 
     def _quarantine_if_current(self, location: Location, reason: str, name: str = "") -> ObjectCorrupt:
-        """Quarantine the object, unless the damaged file of that `name` has been replaced while it was read."""
+        """Quarantine the object, unless the damaged file of that `name` has been replaced while it was read.
+
+        Raises DeviceUnavailable if it stays, since the device as a whole is suspect.
+        """
         reason = f"{name}: {reason}" if name else reason
         if not name or name in live_names(self.look(location)):
-            self.quarantine(location, reason)
+            self.set_aside(location, reason)
         return ObjectCorrupt(location.name, reason)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from xxhash import xxh3_128, xxh3_128_hexdigest
 
+from objstore.mounts import DeviceUnavailable
 from objstore.object.buffers import BufferPool
 from objstore.object.engine import ObjectCorrupt, ObjectInfo
 from objstore.object.file_engine.disk import Disk
@@ -50,8 +51,11 @@ class FileObject:
         return FileBody(self._disk, self._file, start, stop, data.checksum if whole else "", self)
 
     def quarantine(self, reason: str) -> ObjectCorrupt:
-        """Quarantine the object; the error to raise."""
-        return self._quarantine_if_current(reason)
+        """Quarantine the object, unless the device is suspect as a whole; the error to raise."""
+        try:
+            return self._quarantine_if_current(reason)
+        except DeviceUnavailable:
+            return ObjectCorrupt(self.info.data.name, reason)
 
     def close(self) -> None:
         if not self._keep_cached and self._file.descriptor >= 0:

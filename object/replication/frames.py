@@ -22,6 +22,7 @@ from objstore.http.bodies import ClientDisconnected
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.logs import Logger
+from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import ObjectCorrupt, ReplicationStore
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.policies import Policy
@@ -101,8 +102,8 @@ def frames(
     for digest, name in wanted:
         try:
             exported = storage.export(policy, partition, digest, name)
-        except ObjectCorrupt as corrupt:
-            log.warning("damaged object is not sent", object=corrupt.name, reason=corrupt.reason)
+        except (ObjectCorrupt, DeviceUnavailable) as error:
+            log.warning("damaged object is not sent", hash=digest, file=name, reason=str(error))
             continue
         if exported is None:
             continue

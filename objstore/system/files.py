@@ -10,6 +10,7 @@ from typing import Final
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+READABLE_FILE_MODE: Final = 0o644
 MOVE_ATTEMPTS: Final = 1000
 TEMPORARY_SUFFIX: Final = ".tmp"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from objstore.object.metadata import ATTRIBUTE
 from tests.functional.client import Client
 from tests.functional.servers import Store, free_port, resident_bytes, wait_until_healthy
 from tests.waiting import elapse, wait_until
@@ -202,6 +204,30 @@ def test_memory_does_not_grow_with_an_object(own_store: Store) -> None:
     after_get = sum(resident_bytes(process) for process in own_store.processes())
     assert after_put - before < 32 * MIB
     assert after_get - before < 32 * MIB
+
+
+def test_a_copy_without_extended_attributes_is_not_served(own_store: Store, tmp_path: Path) -> None:
+    own_store.start()
+    client = Client.login(own_store.host, own_store.port)
+    client.put("c")
+    names = [f"c/{number}" for number in range(40)]
+    for name in names:
+        assert client.put(name, name.encode()).status == 201
+    assert own_store.stop() == 0
+    original, copy = own_store.folder, tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(original), str(copy)], check=True)  # unlike cp -a
+    own_store.folder = copy
+    own_store.start()
+    client.close()
+    assert {client.get(name).status for name in names} == {503}
+    assert not list(copy.glob("*/quarantined/objects/*"))
+    assert own_store.log.count("device taken out of service") >= 4
+    assert own_store.stop() == 0
+    for file in original.glob("*/objects/*/*/*/*"):
+        os.setxattr(copy / file.relative_to(original), ATTRIBUTE, os.getxattr(file, ATTRIBUTE))
+    own_store.start()
+    client.close()
+    wait_until(lambda: {client.get(name).status for name in names} == {200}, "the devices are in service again")
 
 
 def test_another_shape_is_refused(own_store: Store) -> None:

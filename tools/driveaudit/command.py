@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import msgspec
 from click import Context
 
 from objstore.config.drive_audit import DriveAuditConfig, KernelConfig, SlowConfig, SmartConfig
 from objstore.config.loading import load
 from objstore.logs import SINK, Logger, get_logger
-from objstore.mounts import out_of_service_file
+from objstore.mounts import OutOfService, out_of_service_file, take_out_of_service
 from objstore.operators.machine import Mount, parse_mounts
 from objstore.recon import ReconFolder
 from objstore.system import files
@@ -174,7 +173,7 @@ def act(config: DriveAuditConfig, verdicts: Sequence[DriveVerdict], log: Logger)
             log.warning("device is suspect", device=verdict.name, disk=verdict.mount.device, reason=reason)
             continue
         # First of all the mark: from now on servers answer 507 for it, whether it can be unmounted or not.
-        mark(config.devices.root, verdict.name, verdict.reasons)
+        take_out_of_service(config.devices.root, verdict.name, OutOfService(time.time(), verdict.reasons, NAME))
         unmounted = config.devices.unmount_failed_device and _unmount(verdict.mount.path)
         log.error(
             "device taken out of service",
@@ -183,14 +182,6 @@ def act(config: DriveAuditConfig, verdicts: Sequence[DriveVerdict], log: Logger)
             reason=reason,
             unmounted=unmounted,
         )
-
-
-def mark(root: str, name: str, reasons: Sequence[str]) -> None:
-    """Leave the mark that servers look for; one that stands there stays. Raises OSError."""
-    path = out_of_service_file(root, name)
-    if not os.path.exists(path):
-        content = msgspec.json.encode({"since": time.time(), "reasons": list(reasons)})
-        files.write_atomically(path, content, 0o644)
 
 
 def _unmount(path: str) -> bool:

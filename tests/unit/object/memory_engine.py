@@ -14,6 +14,7 @@ from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from objstore.object.engine import (
     AlreadyStored,
+    DeviceSample,
     Exported,
     Location,
     Missing,
@@ -199,6 +200,12 @@ class MemoryDevice:
             key = (location.policy.index, partition, location.hash)
             if key in self.objects_held:
                 self.quarantined[key] = self.objects_held.pop(key)
+
+    def set_aside(self, location: Location, reason: str) -> None:
+        self.quarantine(location, reason)
+
+    def sample(self, policy: Policy, hash_of: Callable[[str], str] | None = None) -> DeviceSample:
+        return DeviceSample(0, 0, "")
 
     def partitions(self, policy: Policy) -> list[str]:
         return list({partition for index, partition, _ in self.objects_held if index == policy.index})

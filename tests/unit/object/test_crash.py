@@ -12,6 +12,7 @@ from objstore.object.file_engine.engine import FileDevice
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.policies import Policy
 from objstore.system import concurrency
+from objstore.system.clock import Clock
 from tests.unit.object.crashing_disk import Crashed, CrashingDisk
 
 DIGEST = "0123456789abcdef0123456789abcdef"
@@ -74,7 +75,7 @@ def seen(engine: FileDevice) -> tuple[object, ...]:
 
 
 def engine_on(disk: CrashingDisk) -> FileDevice:
-    return FileDevice(disk, Logger("test", Sink()), 2**20, Random(0))
+    return FileDevice(disk, Logger("test", Sink()), 2**20, Random(0), Clock())
 
 
 SCENARIOS = {

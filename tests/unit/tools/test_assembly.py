@@ -31,6 +31,7 @@ from tests.unit.objstore.db.harness import Servers
 RING = build_ring([Device(0, 1, 0, "10.0.0.1", 6200, "10.0.0.1", 6200, "sda", 1.0)], 4, 1, seed=1)
 # What reports elsewhere: the quick pass of the auditor, the relinker, whose page names no server, and repairs.
 OTHERS = {
+    "object-device-check",
     "object-auditor-quick",
     "object-relinker",
     "object-update-recovery",
