@@ -6,7 +6,6 @@ python -m objstore.bench.server_only [SECONDS]
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from objstore.bench.endpoint import ProcessTree
 from objstore.http.server import HttpServer, ServerOptions
 from objstore.system.concurrency import green_socket
 from objstore.system.workers import listen, run_servers
@@ -62,20 +62,15 @@ def measure(name: str, seconds: int) -> tuple[float, float]:
         url = f"http://127.0.0.1:{port}/"
         wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", url]
         subprocess.run([*wrk, "-d1s"], check=True, capture_output=True)
-        before = _processor_seconds(server.pid)
+        processes = ProcessTree([server.pid])
+        before = processes.processor_seconds()
         done = subprocess.run([*wrk, f"-d{seconds}s"], check=True, capture_output=True, text=True).stdout
-        used = _processor_seconds(server.pid) - before
+        used = processes.processor_seconds() - before
         server.kill()
     found = re.search(r"(\d+) requests in", done)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done)
     assert found and rate, done
     return float(rate[1]), used / int(found[1]) * 1e6
-
-
-def _processor_seconds(process_id: int) -> float:
-    with open(f"/proc/{process_id}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

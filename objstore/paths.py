@@ -47,10 +47,6 @@ class ResourcePath(Struct, frozen=True, order=True, gc=False):
         return quote(str(self))
 
     @property
-    def is_account(self) -> bool:
-        return not self.container
-
-    @property
     def is_container(self) -> bool:
         return bool(self.container) and not self.object
 

@@ -186,6 +186,10 @@ class RingBuilder:
                 return plans[-1]
         return min(plans, key=lambda plan: (plan.after.dispersion, plan.after.balance, plan.moved_count))
 
+    def is_changed_by(self, plan: RebalancePlan) -> bool:
+        """Whether any partition would have other devices."""
+        return self.layout is None or not np.array_equal(self.layout.ids, plan.layout.ids)
+
     def adopt(self, plan: RebalancePlan, now_seconds: float) -> None:
         if self.moved_at is None:
             self.moved_at = np.zeros(self.settings.partition_count, np.uint32)
@@ -300,6 +304,14 @@ def restore_builder(
         moved_at = np.zeros(settings.partition_count, np.uint32)
     require(len(moved_at) == settings.partition_count, "the times of the last moves are not one for each partition")
     return RingBuilder(settings, by_id, layout=layout, moved_at=moved_at, next_id=largest + 1)
+
+
+def builder_of_ring(ring: Ring, min_part_hours: float) -> RingBuilder:
+    """What a ring knows of its builder. Raises BuilderError."""
+    settings = RingSettings(ring.part_power, ring.replica_count, min_part_hours)
+    builder = restore_builder(settings, ring.devices, ring.rows)
+    builder.version, builder.next_part_power = ring.version, ring.next_part_power
+    return builder
 
 
 def _layout(settings: RingSettings, rows: Sequence[array[int]], dtype: np.dtype[np.unsignedinteger]) -> Layout:

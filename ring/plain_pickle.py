@@ -6,17 +6,17 @@ Nothing of a file is ever executed, imported or hashed at length. The memory it 
 the C library's machine lets a few bytes claim gigabytes (a memo with one far entry, one list made into arrays again
 and again), which is why it is not used, not even with its names restricted.
 
-Source: the standard library's `pickletools`, which describes every instruction.
+Source: the standard library's `pickletools`, which describes every instruction, and takes a pickle apart into them
+without carrying out any.
 """
 
 from __future__ import annotations
 
-import struct
+import pickletools
 import sys
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from objstore.errors import StoreError
 
@@ -24,16 +24,15 @@ PROTOCOL_MAX: Final = 5
 STACK_MAX: Final = 1 << 18  # pickles hand over long lists in batches of a thousand
 MARKS_MAX: Final = 1000
 CONTAINERS_MAX: Final = 1 << 22
-NUMBER_BYTES_MAX: Final = 16
+NUMBER_BITS_MAX: Final = 128
 TYPECODES: Final = frozenset("BHILQbhilq")
 # How an array's bytes are laid out, by the number the standard library gives it: (item size, is big-endian).
 MACHINE_FORMATS: Final = {0: (1, False), 2: (2, False), 3: (2, True), 6: (4, False), 7: (4, True)}
 SCALARS: Final = (str, bytes, int, float, type(None))
-UINT2: Final = struct.Struct("<H")
-INT4: Final = struct.Struct("<i")
-UINT4: Final = struct.Struct("<I")
-UINT8: Final = struct.Struct("<Q")
-FLOAT8: Final = struct.Struct(">d")
+CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+CONTAINERS: Final[dict[str, type]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set, "EMPTY_TUPLE": tuple}
+TUPLES: Final = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+Container = TypeVar("Container", list[object], dict[object, object], set[object])
 
 
 @dataclass(eq=False)
@@ -59,65 +58,111 @@ NAMES: Final = {name.name: name for name in (ARRAY, ARRAY_OF_BYTES)}
 
 def load_plain_pickle(content: bytes) -> object:
     """The value in a pickle of a binary protocol (2 to 5). Raises PickleRefused."""
-    return _Machine(content).run()
+    return _Machine(len(content)).run(content)
 
 
 class _Machine:
     """The stack machine. `_marks` are places in the stack where the items of a container begin."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content: Final = content
-        self._place = 0
+    def __init__(self, length: int) -> None:
         self._stack: list[object] = []
         self._marks: list[int] = []
         self._memo: dict[int, object] = {}
         self._containers = 0
         # Every item of an array takes a byte of the file at least, unless one list is used for several arrays.
-        self._array_items_left = len(content)
-        self._done = False
+        self._array_items_left = length
 
-    def run(self) -> object:
-        content, instructions = self._content, {code: method.__get__(self) for code, method in INSTRUCTIONS.items()}
+    def run(self, content: bytes) -> object:
         try:
-            while not self._done:
-                code = content[self._place]
-                self._place += 1
-                instructions[code]()
+            for instruction, argument, _ in pickletools.genops(content):
+                self._step(instruction.name, argument)
                 if len(self._stack) > STACK_MAX:
                     _refuse("it puts too much on its stack")
             return self._pop()
         except KeyError as error:
-            _refuse(f"it has an instruction or entry that plain data does not need: {error}")
-        except (IndexError, struct.error):
-            _refuse("it is truncated or damaged")
+            _refuse(f"it takes what was never put: {error}")
+        except IndexError:
+            _refuse("it is damaged: an instruction finds nothing to work on")
         except (ValueError, OverflowError, TypeError) as error:
-            _refuse(f"it is damaged: {error}")
+            _refuse(f"it is truncated or damaged: {error}")
 
-    def _take(self, length: int) -> bytes:
-        end = self._place + length
-        if end > len(self._content):
-            raise IndexError
-        piece = self._content[self._place : end]
-        self._place = end
-        return piece
+    def _step(self, name: str, argument: Any) -> None:
+        match name:
+            case "BININT" | "BININT1" | "BININT2" | "BINFLOAT" | "SHORT_BINBYTES" | "BINBYTES" | "BINBYTES8":
+                self._stack.append(argument)
+            case "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self._stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                self._stack.append(self._memo[argument])
+            case "LONG1":
+                self._stack.append(_number(argument))
+            case "BINUNICODE" | "SHORT_BINUNICODE":
+                self._stack.append(argument.encode().decode())  # half a surrogate pair is no text: ValueError
+            case "BINSTRING" | "SHORT_BINSTRING":  # the text of Python 2, which pickletools takes for Latin-1
+                self._stack.append(argument.encode("latin-1").decode())
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                self._stack.append(CONSTANTS[name])
+            case "PROTO":
+                if argument > PROTOCOL_MAX:
+                    _refuse(f"its protocol {argument} is not known")
+            case "FRAME" | "STOP":
+                pass
+            case "MARK":
+                if len(self._marks) >= MARKS_MAX:
+                    _refuse("it is nested too deeply")
+                self._marks.append(len(self._stack))
+            case "GLOBAL":
+                self._name(argument.replace(" ", "."))
+            case "STACK_GLOBAL":
+                function, module = self._pop(), self._pop()
+                self._name(f"{module}.{function}")
+            case "REDUCE":
+                arguments = self._pop()
+                self._call(self._pop(), arguments)
+            case _:
+                self._build(name)
 
-    def _number(self, form: struct.Struct) -> int:
-        (value,) = form.unpack(self._take(form.size))
-        return int(value)
-
-    def _line(self) -> str:
-        end = self._content.index(b"\n", self._place)
-        line = self._content[self._place : end].decode("ascii")
-        self._place = end + 1
-        return line
+    def _build(self, name: str) -> None:
+        """Make a container, or put items into one."""
+        match name:
+            case "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_SET" | "EMPTY_TUPLE":
+                self._container(CONTAINERS[name]())
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                items = [self._pop() for _ in range(TUPLES[name])]
+                self._container(tuple(reversed(items)))
+            case "TUPLE":
+                self._container(tuple(self._items()))
+            case "APPEND":
+                item = self._pop()
+                self._top(list).append(item)
+            case "APPENDS":
+                items = self._items()
+                self._top(list).extend(items)
+            case "SETITEM":
+                value, key = self._pop(), self._pop()
+                self._top(dict)[_key(key)] = value
+            case "SETITEMS":
+                items = self._items()
+                self._top(dict).update((_key(key), value) for key, value in zip(items[::2], items[1::2], strict=True))
+            case "ADDITEMS":
+                items = self._items()
+                self._top(set).update(map(_key, items))
+            case _:
+                _refuse(f"it has an instruction that plain data does not need: {name}")
 
     def _pop(self) -> object:
         if self._marks and self._marks[-1] >= len(self._stack):
             raise IndexError
         return self._stack.pop()
 
-    def _top(self) -> object:
-        return self._stack[-1]
+    def _top(self, kind: type[Container]) -> Container:
+        """The container on top, which must be of that kind."""
+        target = self._stack[-1]
+        if not isinstance(target, kind):
+            _refuse(f"it adds items to what is no {kind.__name__}")
+        return target
 
     def _items(self) -> list[object]:
         """Everything since the last mark, taken off the stack."""
@@ -132,159 +177,12 @@ class _Machine:
             _refuse("it has too many containers")
         self._stack.append(value)
 
-    def protocol(self) -> None:
-        if (version := self._take(1)[0]) > PROTOCOL_MAX:
-            _refuse(f"its protocol {version} is not known")
+    def _name(self, name: str) -> None:
+        if name not in NAMES:
+            _refuse(f"it names {name!r:.100}, which is no plain data")
+        self._stack.append(NAMES[name])
 
-    def frame(self) -> None:
-        self._take(UINT8.size)
-
-    def stop(self) -> None:
-        self._done = True
-
-    def mark(self) -> None:
-        if len(self._marks) >= MARKS_MAX:
-            _refuse("it is nested too deeply")
-        self._marks.append(len(self._stack))
-
-    def none(self) -> None:
-        self._stack.append(None)
-
-    def true(self) -> None:
-        self._stack.append(True)
-
-    def false(self) -> None:
-        self._stack.append(False)
-
-    def int1(self) -> None:
-        self._stack.append(self._content[self._place])
-        self._place += 1
-
-    def int2(self) -> None:
-        self._stack.append(self._number(UINT2))
-
-    def int4(self) -> None:
-        self._stack.append(self._number(INT4))
-
-    def long1(self) -> None:
-        length = self._take(1)[0]
-        if length > NUMBER_BYTES_MAX:
-            _refuse(f"it has a number of {length} bytes")
-        self._stack.append(int.from_bytes(self._take(length), "little", signed=True))
-
-    def float8(self) -> None:
-        (value,) = FLOAT8.unpack(self._take(FLOAT8.size))
-        self._stack.append(value)
-
-    def text1(self) -> None:
-        self._stack.append(self._take(self._take(1)[0]).decode())
-
-    def text4(self) -> None:
-        self._stack.append(self._take(self._number(UINT4)).decode())
-
-    def bytes1(self) -> None:
-        self._stack.append(self._take(self._take(1)[0]))
-
-    def bytes4(self) -> None:
-        self._stack.append(self._take(self._number(UINT4)))
-
-    def bytes8(self) -> None:
-        self._stack.append(self._take(self._number(UINT8)))
-
-    def put1(self) -> None:
-        self._memo[self._take(1)[0]] = self._top()
-
-    def put4(self) -> None:
-        self._memo[self._number(UINT4)] = self._top()
-
-    def memoize(self) -> None:
-        self._memo[len(self._memo)] = self._top()
-
-    def get1(self) -> None:
-        self._stack.append(self._memo[self._take(1)[0]])
-
-    def get4(self) -> None:
-        self._stack.append(self._memo[self._number(UINT4)])
-
-    def empty_list(self) -> None:
-        self._container([])
-
-    def append(self) -> None:
-        item = self._pop()
-        self._list().append(item)
-
-    def appends(self) -> None:
-        items = self._items()
-        self._list().extend(items)
-
-    def _list(self) -> list[object]:
-        target = self._top()
-        if not isinstance(target, list):
-            _refuse("it appends to what is no list")
-        return target
-
-    def empty_dict(self) -> None:
-        self._container({})
-
-    def set_item(self) -> None:
-        value, key = self._pop(), self._pop()
-        self._set([key, value])
-
-    def set_items(self) -> None:
-        self._set(self._items())
-
-    def _set(self, items: list[object]) -> None:
-        target = self._top()
-        if not isinstance(target, dict):
-            _refuse("it sets an item of what is no dictionary")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
-
-    def empty_set(self) -> None:
-        self._container(set())
-
-    def add_items(self) -> None:
-        items = self._items()
-        target = self._top()
-        if not isinstance(target, set):
-            _refuse("it adds to what is no set")
-        target.update(_key(item) for item in items)
-
-    def empty_tuple(self) -> None:
-        self._container(())
-
-    def tuple1(self) -> None:
-        self._tuple(1)
-
-    def tuple2(self) -> None:
-        self._tuple(2)
-
-    def tuple3(self) -> None:
-        self._tuple(3)
-
-    def _tuple(self, length: int) -> None:
-        items = [self._pop() for _ in range(length)]
-        self._container(tuple(reversed(items)))
-
-    def tuple_of_items(self) -> None:
-        self._container(tuple(self._items()))
-
-    def named(self) -> None:
-        module = self._line()
-        self._name(module, self._line())
-
-    def named_on_stack(self) -> None:
-        name, module = self._pop(), self._pop()
-        self._name(module, name)
-
-    def _name(self, module: object, name: object) -> None:
-        full = f"{module}.{name}"
-        if full not in NAMES:
-            _refuse(f"it names {full!r:.100}, which is no plain data")
-        self._stack.append(NAMES[full])
-
-    def call(self) -> None:
-        arguments, function = self._pop(), self._pop()
+    def _call(self, function: object, arguments: object) -> None:
         match function, arguments:
             case _Name("array.array"), (str(typecode), list() | bytes() as items):
                 self._container(self._array(typecode, items))
@@ -308,6 +206,12 @@ class _Machine:
         return result
 
 
+def _number(value: int) -> int:
+    if value.bit_length() >= NUMBER_BITS_MAX:
+        _refuse(f"it has a number of {value.bit_length()} bits")
+    return value
+
+
 def _key(value: object) -> object:
     """A key is a scalar or a flat tuple of such: hashing what is nested can take for ever."""
     parts = value if isinstance(value, tuple) else (value,)
@@ -318,48 +222,3 @@ def _key(value: object) -> object:
 
 def _refuse(reason: str) -> NoReturn:
     raise PickleRefused(reason)
-
-
-# The instructions of pickletools.opcodes by their code. What is missing here makes objects, or is of protocol 0.
-INSTRUCTIONS: Final[dict[int, Callable[[_Machine], None]]] = {
-    ord("\x80"): _Machine.protocol,
-    ord("\x95"): _Machine.frame,
-    ord("."): _Machine.stop,
-    ord("("): _Machine.mark,
-    ord("N"): _Machine.none,
-    ord("\x88"): _Machine.true,
-    ord("\x89"): _Machine.false,
-    ord("K"): _Machine.int1,
-    ord("M"): _Machine.int2,
-    ord("J"): _Machine.int4,
-    ord("\x8a"): _Machine.long1,
-    ord("G"): _Machine.float8,
-    ord("\x8c"): _Machine.text1,
-    ord("X"): _Machine.text4,
-    ord("U"): _Machine.text1,  # the text of Python 2
-    ord("T"): _Machine.text4,
-    ord("C"): _Machine.bytes1,
-    ord("B"): _Machine.bytes4,
-    ord("\x8e"): _Machine.bytes8,
-    ord("q"): _Machine.put1,
-    ord("r"): _Machine.put4,
-    ord("\x94"): _Machine.memoize,
-    ord("h"): _Machine.get1,
-    ord("j"): _Machine.get4,
-    ord("]"): _Machine.empty_list,
-    ord("a"): _Machine.append,
-    ord("e"): _Machine.appends,
-    ord("}"): _Machine.empty_dict,
-    ord("s"): _Machine.set_item,
-    ord("u"): _Machine.set_items,
-    ord("\x8f"): _Machine.empty_set,
-    ord("\x90"): _Machine.add_items,
-    ord(")"): _Machine.empty_tuple,
-    ord("\x85"): _Machine.tuple1,
-    ord("\x86"): _Machine.tuple2,
-    ord("\x87"): _Machine.tuple3,
-    ord("t"): _Machine.tuple_of_items,
-    ord("c"): _Machine.named,
-    ord("\x93"): _Machine.named_on_stack,
-    ord("R"): _Machine.call,
-}

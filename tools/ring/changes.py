@@ -11,11 +11,10 @@ from typing import Final
 import click
 
 from objstore.devices import Device
-from objstore.ring.builder import RingBuilder, restore_builder
+from objstore.ring.builder import RingBuilder, builder_of_ring
 from objstore.ring.builderfile import MAGIC, load_builder
 from objstore.ring.errors import BuilderError, RingFileError, RingMissing, require
 from objstore.ring.format import read_ring
-from objstore.ring.settings import RingSettings
 from objstore.system.wallclock import WallClock
 from objstore.tools.ringbuilder.arguments import (
     Change,
@@ -47,10 +46,7 @@ def open_either(path: str) -> RingBuilder:
     """The builder of a builder file; that of a ring file knows only what a ring does. Raises RingFileError."""
     if is_builder_file(path):
         return load_builder(path)
-    ring = read_ring(path)
-    builder = restore_builder(RingSettings(ring.part_power, ring.replica_count), ring.devices, ring.rows)
-    builder.version, builder.next_part_power = ring.version, ring.next_part_power
-    return builder
+    return builder_of_ring(read_ring(path), 0.0)
 
 
 def editing(path: str, words: Sequence[str]) -> BuilderSession:

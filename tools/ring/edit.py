@@ -157,16 +157,12 @@ def rebalance(builder: str, seed: int | None, quiet: bool) -> int:
     with session.locked() as opened:
         with progress("rebalancing", None, quiet):
             plan = opened.plan(seed, now)
-        if not (opened.removed or changes_layout(opened, plan)):
+        if not (opened.removed or opened.is_changed_by(plan)):
             return _nothing_moved(BuilderReport(opened), now)
         opened.adopt(plan, now)
         session.save_with_ring(opened, form_for(opened))
     _say(opened, plan, builder)
     return DONE
-
-
-def changes_layout(builder: RingBuilder, plan: RebalancePlan) -> bool:
-    return builder.layout is None or not np.array_equal(builder.layout.ids, plan.layout.ids)
 
 
 def form_for(builder: RingBuilder) -> RingForm:

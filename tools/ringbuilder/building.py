@@ -12,12 +12,12 @@ import numpy as np
 from objstore.ring.builder import (
     RebalancePlan,
     RingBuilder,
+    builder_of_ring,
     cancel_increase,
     finish_increase,
     increase,
     new_builder,
     prepare_increase,
-    restore_builder,
 )
 from objstore.ring.errors import require
 from objstore.ring.format import read_ring
@@ -132,17 +132,13 @@ def rebalance(
     with session.locked() as builder:
         with progress("rebalancing", None, quiet=False):
             plan = builder.plan(seed(seed_word), now)
-        if not (force or builder.removed or _changes(builder, plan)):
+        if not (force or builder.removed or builder.is_changed_by(plan)):
             return _nothing_to_do(BuilderReport(builder), now)
         if debug:
             _echo_moves(builder, plan)
         builder.adopt(plan, now)
         session.save_with_ring(builder, form)
     return _result(builder, plan)
-
-
-def _changes(builder: RingBuilder, plan: RebalancePlan) -> bool:
-    return builder.layout is None or not np.array_equal(builder.layout.ids, plan.layout.ids)
 
 
 def _echo_moves(builder: RingBuilder, plan: RebalancePlan) -> None:
@@ -212,11 +208,7 @@ def write_builder(session: BuilderSession, min_part_hours: str | None) -> None:
     A builder that is there already is not replaced."""
     hours = DEFAULT_MIN_PART_HOURS if min_part_hours is None else number(min_part_hours, "min_part_hours")
     with session.creating():
-        ring = read_ring(session.files.ring)
-        settings = RingSettings(ring.part_power, ring.replica_count, hours)
-        builder = restore_builder(settings, ring.devices, ring.rows)
-        builder.version, builder.next_part_power = ring.version, ring.next_part_power
-        session.save(builder)
+        session.save(builder_of_ring(read_ring(session.files.ring), hours))
     if min_part_hours is None:
         click.echo("WARNING: min_part_hours may not be what it was in the lost builder", err=True)
 

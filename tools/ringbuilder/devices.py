@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import click
 
@@ -33,19 +33,15 @@ from objstore.tools.ringbuilder.session import (
     CHANGE_OPTIONS,
     SEARCH_OPTIONS,
     BuilderSession,
-    Subcommand,
-    device_options,
-    yes_option,
+    device_command,
 )
 
 CHANGE_PREFIX: Final = "change_"
 NO_LIMIT: Final = "none"
+Value = TypeVar("Value")
 
 
-@click.command("add", cls=Subcommand)
-@click.argument("words", metavar="[DEVICE WEIGHT]...", nargs=-1)
-@device_options(ADD_OPTIONS)
-@click.pass_obj
+@device_command("add", "[DEVICE WEIGHT]...", ADD_OPTIONS)
 def add(session: BuilderSession, /, words: tuple[str, ...], **options: str | None) -> None:
     """Add devices, one with options or any number in the form
     [r<region>]z<zone>-<ip>:<port>[R<ip>:<port>]/<name>[_<meta>] WEIGHT.
@@ -77,40 +73,42 @@ def _additions(words: tuple[str, ...], options: dict[str, str | None]) -> list[t
     return [(parse_addition(word), number(weight, "the weight")) for word, weight in pairs]
 
 
-@click.command("set_weight", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH WEIGHT]...", nargs=-1)
-@device_options(SEARCH_OPTIONS)
-@yes_option
-@click.pass_obj
+@device_command("set_weight", "[SEARCH WEIGHT]...", SEARCH_OPTIONS, asks=True)
 def set_weight(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the weights of devices. Weight 0 drains a device: its partitions leave as min_part_hours allows."""
     wanted = [(search, number(value, "the weight")) for search, value in searches_with_values(words, options, "WEIGHT")]
+
+    def change(builder: RingBuilder, device: Device, weight: float) -> str:
+        builder.set_weight(device.id, weight)
+        return f"{describe(device)} weight set to {weight}"
+
+    _change_each(session, wanted, "weight", yes, change)
+
+
+def _change_each(
+    session: BuilderSession,
+    wanted: Sequence[tuple[Search, Value]],
+    name: str,
+    yes: bool,
+    change: Callable[[RingBuilder, Device, Value], str],
+) -> None:
+    """Change the devices of each search to its value, and print what `change` says of each."""
     lines = []
     with session.changing() as builder:
-        for search, weight in wanted:
+        for search, value in wanted:
             devices = changeable(builder, [search])
-            confirm(devices, "update the weight for", yes)
-            for device in devices:
-                builder.set_weight(device.id, weight)
-                lines.append(f"{describe(device)} weight set to {weight}")
+            confirm(devices, f"update the {name} for", yes)
+            lines += [change(builder, device, value) for device in devices]
     _echo(lines)
 
 
-@click.command("set_region", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH REGION]...", nargs=-1)
-@device_options(SEARCH_OPTIONS)
-@yes_option
-@click.pass_obj
+@device_command("set_region", "[SEARCH REGION]...", SEARCH_OPTIONS, asks=True)
 def set_region(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the regions of devices."""
     _set_place(session, words, yes, options, "region")
 
 
-@click.command("set_zone", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH ZONE]...", nargs=-1)
-@device_options(SEARCH_OPTIONS)
-@yes_option
-@click.pass_obj
+@device_command("set_zone", "[SEARCH ZONE]...", SEARCH_OPTIONS, asks=True)
 def set_zone(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the zones of devices."""
     _set_place(session, words, yes, options, "zone")
@@ -121,56 +119,39 @@ def _set_place(
 ) -> None:
     pairs = searches_with_values(words, options, name.upper())
     wanted = [(search, whole(value, f"the {name}")) for search, value in pairs]
-    lines = []
-    with session.changing() as builder:
-        for search, value in wanted:
-            devices = changeable(builder, [search])
-            confirm(devices, f"update the {name} for", yes)
-            changed = _replace(builder, devices, Change({name: value}).of)
-            lines += [f"{describe(device)} {name} set to {value}" for device in changed]
-    _echo(lines)
+
+    def change(builder: RingBuilder, device: Device, value: int) -> str:
+        return f"{describe(_replace(builder, device, Change({name: value})))} {name} set to {value}"
+
+    _change_each(session, wanted, name, yes, change)
 
 
-@click.command("set_limit", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH PARTITIONS]...", nargs=-1)
-@device_options(SEARCH_OPTIONS)
-@yes_option
-@click.pass_obj
+@device_command("set_limit", "[SEARCH PARTITIONS]...", SEARCH_OPTIONS, asks=True)
 def set_limit(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Set the most partitions devices get, whatever their weights; `none` lifts the limit.
 
     For a device that is slow or nearly full. What it holds beyond the limit leaves as min_part_hours allows."""
     pairs = searches_with_values(words, options, "PARTITIONS")
     wanted = [(search, None if value == NO_LIMIT else whole(value, "the limit")) for search, value in pairs]
-    lines = []
-    with session.changing() as builder:
-        for search, limit in wanted:
-            devices = changeable(builder, [search])
-            confirm(devices, "update the limit for", yes)
-            for device in devices:
-                builder.set_limit(device.id, limit)
-                lines.append(f"{describe(device)} limit set to {NO_LIMIT if limit is None else limit}")
-    _echo(lines)
+
+    def change(builder: RingBuilder, device: Device, limit: int | None) -> str:
+        builder.set_limit(device.id, limit)
+        return f"{describe(device)} limit set to {NO_LIMIT if limit is None else limit}"
+
+    _change_each(session, wanted, "limit", yes, change)
 
 
-@click.command("set_info", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH CHANGE]...", nargs=-1)
-@device_options((*SEARCH_OPTIONS, *CHANGE_OPTIONS))
-@yes_option
-@click.pass_obj
+@device_command("set_info", "[SEARCH CHANGE]...", (*SEARCH_OPTIONS, *CHANGE_OPTIONS), asks=True)
 def set_info(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Change addresses, names and meta of devices. A change has the form <ip>:<port>R<ip>:<port>/<name>_<meta>; the
     parts left out stay.
 
     Nothing is moved: write_ring is enough afterwards. A new ip counts as another server from the next rebalance on."""
-    lines = []
-    with session.changing() as builder:
-        for search, change in _info_changes(words, options):
-            before = changeable(builder, [search])
-            confirm(before, "update the info for", yes)
-            after = _replace(builder, before, change.of)
-            lines += [f"Device {describe(old)} is now {describe(new)}" for old, new in zip(before, after, strict=True)]
-    _echo(lines)
+
+    def change(builder: RingBuilder, device: Device, wanted: Change) -> str:
+        return f"Device {describe(device)} is now {describe(_replace(builder, device, wanted))}"
+
+    _change_each(session, _info_changes(words, options), "info", yes, change)
 
 
 def _info_changes(words: tuple[str, ...], options: dict[str, str | None]) -> list[tuple[Search, Change]]:
@@ -183,11 +164,7 @@ def _info_changes(words: tuple[str, ...], options: dict[str, str | None]) -> lis
     return [(search, change) for search in searches(words, search_options)]
 
 
-@click.command("remove", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH]...", nargs=-1)
-@device_options(SEARCH_OPTIONS)
-@yes_option
-@click.pass_obj
+@device_command("remove", "[SEARCH]...", SEARCH_OPTIONS, asks=True)
 def remove(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **options: str | None) -> None:
     """Remove devices. The next rebalance moves everything off them at once: that is for devices that failed. Others
     are better drained first, by setting their weight to 0. Those that are marked for removal already stay so."""
@@ -204,10 +181,9 @@ def remove(session: BuilderSession, /, words: tuple[str, ...], yes: bool, **opti
     _echo([f"{describe(device)} marked for removal and will be removed next rebalance." for device in devices])
 
 
-def _replace(builder: RingBuilder, devices: list[Device], change: Callable[[Device], Device]) -> list[Device]:
-    changed = [change(device) for device in devices]
-    for device in changed:
-        builder.replace(device)
+def _replace(builder: RingBuilder, device: Device, change: Change) -> Device:
+    changed = change.of(device)
+    builder.replace(changed)
     return changed
 
 

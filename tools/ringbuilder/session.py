@@ -204,38 +204,38 @@ def _shown(value: Any) -> Any:
     return value.removeprefix(HIDDEN) if isinstance(value, str) else value
 
 
-def device_options(options: Sequence[tuple[str, str, str, str]]) -> Callable[[Function], Function]:
-    """Give a subcommand these options; it receives them as keywords, None where not given."""
+def device_command(
+    name: str, words: str, options: Sequence[tuple[str, str, str, str]], *, asks: bool = False
+) -> Callable[[Function], click.Command]:
+    """Make a subcommand that is given devices, as words or by options, which it receives as keywords, None where not
+    given. With `asks` it may ask whether so many devices are meant, and has `yes`."""
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Function) -> click.Command:
+        made: Callable[..., Any] = click.pass_obj(function)
+        if asks:
+            made = click.option("-y", "--yes", is_flag=True, help="Answer all questions with yes.")(made)
         for short, long, metavar, text in reversed(options):
-            function = click.option(short, long, metavar=metavar, help=text)(function)
-        return function
+            made = click.option(short, long, metavar=metavar, help=text)(made)
+        return click.command(name, cls=Subcommand)(click.argument("words", metavar=words, nargs=-1)(made))
 
     return decorate
 
 
 def form_options(function: Function) -> Function:
     """Give a subcommand the options on how a ring file is written; see `ring_form`."""
-    for decorate in (
-        click.option(
-            "--dev-id-bytes", type=click.Choice(("2", "4")), help="Bytes of each device id; 4 in version 2 only."
-        ),
-        click.option(
-            "--format-version",
-            type=click.Choice(("1", "2")),
-            default="1",
-            show_default=True,
-            help="The version of the ring file's format; 2 holds more than 65,536 devices.",
-        ),
-    ):
-        function = decorate(function)
-    return function
+    width = click.Choice(("2", "4"))
+    function = click.option("--dev-id-bytes", type=width, help="Bytes of each device id; 4 in version 2 only.")(
+        function
+    )
+    return click.option(
+        "--format-version",
+        type=click.Choice(("1", "2")),
+        default="1",
+        show_default=True,
+        help="The version of the ring file's format; 2 holds more than 65,536 devices.",
+    )(function)
 
 
 def ring_form(format_version: str, dev_id_bytes: str | None) -> RingForm:
     """What the options on the ring file's form say."""
     return RingForm(int(format_version), None if dev_id_bytes is None else int(dev_id_bytes))
-
-
-yes_option: Final = click.option("-y", "--yes", is_flag=True, help="Answer all questions with yes.")

@@ -23,7 +23,7 @@ from objstore.ring.targets import structural_caps
 from objstore.ring.tiers import LEVEL_NAMES, Ints, Tiers
 from objstore.tools.ringbuilder.arguments import found, searches
 from objstore.tools.ringbuilder.report import BuilderReport, device_table, summary, table
-from objstore.tools.ringbuilder.session import DONE, SEARCH_OPTIONS, WARNING, BuilderSession, Subcommand, device_options
+from objstore.tools.ringbuilder.session import DONE, SEARCH_OPTIONS, WARNING, BuilderSession, Subcommand, device_command
 
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 SECONDS_MAX: Final = 253_402_300_799  # the year 9999
@@ -43,10 +43,7 @@ def show(session: BuilderSession) -> int:
     return DONE
 
 
-@click.command("search", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH]...", nargs=-1)
-@device_options(SEARCH_OPTIONS)
-@click.pass_obj
+@device_command("search", "[SEARCH]...", SEARCH_OPTIONS)
 def search(session: BuilderSession, /, words: tuple[str, ...], **options: str | None) -> None:
     """Show the devices that match a search value, or options.
 
@@ -74,10 +71,7 @@ def search(session: BuilderSession, /, words: tuple[str, ...], **options: str | 
     click.echo(device_table(devices, BuilderReport(builder)))
 
 
-@click.command("list_parts", cls=Subcommand)
-@click.argument("words", metavar="[SEARCH]...", nargs=-1)
-@device_options(SEARCH_OPTIONS)
-@click.pass_obj
+@device_command("list_parts", "[SEARCH]...", SEARCH_OPTIONS)
 def list_parts(session: BuilderSession, /, words: tuple[str, ...], **options: str | None) -> None:
     """List the partitions on the devices that match, those with the most replicas on them first."""
     wanted = searches(words, options)

@@ -11,7 +11,6 @@ def test_text_and_kind() -> None:
     account, container = ResourcePath("a"), ResourcePath("a", "c")
     an_object = ResourcePath("a", "c", "o/p")
     assert [str(path) for path in (account, container, an_object)] == ["/a", "/a/c", "/a/c/o/p"]
-    assert [path.is_account for path in (account, container, an_object)] == [True, False, False]
     assert [path.is_container for path in (account, container, an_object)] == [False, True, False]
     assert [path.is_object for path in (account, container, an_object)] == [False, False, True]
 

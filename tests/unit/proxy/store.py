@@ -278,7 +278,7 @@ class Store:
 
     def _script(self, request: BackendRequest) -> Reply:
         """Lookups find account and container; objects are as the test has put them, by node."""
-        if request.path.is_account and request.method in ("HEAD", "GET"):
+        if not request.path.container and request.method in ("HEAD", "GET"):
             return self.account
         if request.path.is_container and request.method == "HEAD":
             return self.container
