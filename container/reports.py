@@ -148,14 +148,14 @@ class AccountReporter:
         try:
             return self._transport.start(request, body, self._timeout_seconds)
         except NodeFailure as failure:
-            self._log.warning("account not told", account=account, reason=str(failure))
+            self._log.repeated("account not told", target.node.address, account=account, reason=failure)
             return None
 
     def _answer(self, exchange: Exchange) -> tuple[int, str]:
         try:
             response = exchange.response()
         except NodeFailure as failure:
-            self._log.warning("account not told", reason=str(failure))
+            self._log.repeated("account not told", exchange.node.address, reason=failure)
             return 503, ""
         response.close()
         return response.status, response.headers.get(Backend.STATS_TIMESTAMP, "")

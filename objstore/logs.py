@@ -16,6 +16,9 @@ from objstore.timestamps import Timestamp
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 STANDARD_ERROR: Final = 2
+# How often `Logger.repeated` says the same of one server, and of how many it knows when it last did.
+REPEATED_SECONDS: Final = 60.0
+REPEATED_MAX: Final = 1000
 CUT_MARK: Final = "..."
 
 # A value of these characters alone stands bare.
@@ -74,6 +77,7 @@ class Logger:
     def __init__(self, name: str, sink: Sink) -> None:
         self.name = name
         self._sink = sink
+        self._repeated: dict[tuple[str, str], tuple[float, int]] = {}  # when it was last said, and how many since
 
     def debug(self, message: str, **fields: object) -> None:
         """What helps only someone who looks for a bug."""
@@ -86,6 +90,18 @@ class Logger:
     def warning(self, message: str, **fields: object) -> None:
         """What went wrong and was worked around."""
         self._log("warning", message, fields)
+
+    def repeated(self, message: str, server: str, **fields: object) -> None:
+        """A warning about a server that may come thousands of times: written once a minute, with their number."""
+        now = self._sink.now()
+        last, count = self._repeated.get((message, server), (float("-inf"), 0))
+        if 0 <= now - last < REPEATED_SECONDS:
+            self._repeated[message, server] = last, count + 1
+            return
+        if len(self._repeated) >= REPEATED_MAX:
+            self._repeated.clear()
+        self._repeated[message, server] = now, 0
+        self.warning(message, server=server, **fields, times=count + 1)
 
     def error(self, message: str, **fields: object) -> None:
         """What an operator should look at."""

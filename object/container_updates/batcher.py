@@ -1,4 +1,7 @@
-"""Batches container updates: rows for one container on one server that arrive during a request go into the next one."""
+"""Batches container updates: rows for one container on one server that arrive during a request go into the next one.
+
+No client waits for a server that is unresponsive: rows for it are left to the updater.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -102,15 +105,15 @@ class UpdateBatcher:
 
     def _enqueue(self, target: Destination, row: ObjectRow) -> Event[bool]:
         batch = self._batches.get(target)
+        unresponsive = self._transport.is_unresponsive(target.node)
+        if batch is not None and (unresponsive or len(batch.rows) >= ROWS_MAX):
+            return _refused()
         if batch is None:
             batch = self._batches[target] = _Batch()
             spawn(self._drive, target, batch)
-        if len(batch.rows) >= ROWS_MAX:
-            refused: Event[bool] = Event()
-            refused.set(False)
-            return refused
         batch.rows.append(row)
-        return batch.acknowledged
+        # It is sent to an unresponsive server too, as a probe, and may be queued beside.
+        return _refused() if unresponsive else batch.acknowledged
 
     def _drive(self, target: Destination, batch: _Batch) -> None:
         """Send one batch after the other until no row waits."""
@@ -131,8 +134,16 @@ class UpdateBatcher:
             response = exchange.response()
             response.close()
         except NodeFailure as failure:
-            self._log.warning("container update failed", container=target.container, reason=failure)
+            server = target.node.address
+            self._log.repeated("container update failed", server, container=target.container, reason=failure)
             return False
         if response.status // 100 != 2:
-            self._log.warning("container update refused", container=target.container, status=response.status)
+            server, status = target.node.address, response.status
+            self._log.repeated("container update refused", server, container=target.container, status=status)
         return response.status // 100 == 2
+
+
+def _refused() -> Event[bool]:
+    refused: Event[bool] = Event()
+    refused.set(False)
+    return refused

@@ -114,15 +114,19 @@ class UpdateDelivery:
             try:
                 exchanges.append(self._transport.start(request, encode_rows(rows), self._config.node_timeout))
             except NodeFailure as failure:
-                self._runtime.log.warning("container update failed", container=container, reason=failure)
+                self._warn(container, failure)
         for exchange in exchanges:
             try:
                 response = exchange.response()
                 response.close()
                 statuses[exchange.node] = response.status
             except NodeFailure as failure:
-                self._runtime.log.warning("container update failed", container=container, reason=failure)
+                self._warn(container, failure)
         return statuses
+
+    def _warn(self, container: ResourcePath, failure: NodeFailure) -> None:
+        server = failure.node.address
+        self._runtime.log.repeated("container update failed", server, container=container, reason=failure)
 
     def _settle(self, found: QueuedUpdate, statuses: dict[Device, int], queues: bool) -> bool:
         """Remove the update if all servers have it (True), or else record which have. Raises OSError."""

@@ -62,7 +62,7 @@ class CacheConfig(Struct, frozen=True):
 
 
 class ProxyBackendConfig(BackendConfig, frozen=True):
-    post_quorum_timeout: Seconds = 0.5
+    post_quorum_timeout: Seconds = 1.5
     error_suppression_interval: Seconds = 60.0
     error_suppression_limit: Count = 10
 

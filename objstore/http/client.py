@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from objstore.devices import Device
 from objstore.http.bodies import BytesBody
 from objstore.http.chunked import chunk_head, last_chunk
 from objstore.http.heads import ResponseHead, parse_response
-from objstore.http.pool import ConnectionPool
+from objstore.http.pool import TIMEOUT, ConnectionPool
 from objstore.http.received import ChunkedBody, LengthBody
 from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
@@ -37,6 +38,10 @@ class HttpTransport(Transport):
     def close(self) -> None:
         """Close the connections that are kept for later requests."""
         self._pool.close()
+
+    def is_unresponsive(self, node: Device) -> bool:
+        """Whether the server lately answered nothing: a request to it fails at once, or is a probe."""
+        return self._pool.unresponsive.is_unresponsive(node)
 
     def start(
         self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = NODE_TIMEOUT_SECONDS
@@ -104,7 +109,7 @@ class HttpExchange(Exchange):
         self._received = b""
         self._answer: BackendResponse | None = None
         self._failure: NodeFailure | None = None
-        self._connection = pool.take(request.node)
+        self._connection = pool.take(request.node, timeout_seconds)
 
     def send(self, head: bytes, body: bytes) -> None:
         """Send the request; a connection that the server had just closed is replaced once. Raises NodeFailure."""
@@ -115,6 +120,7 @@ class HttpExchange(Exchange):
             except NodeFailure as failure:
                 if self._answered_early():
                     return
+                self._note_timeout(failure)
                 if failure.reason != "disconnect" or not self._connection.used:
                     raise
                 self._replace_connection()
@@ -156,6 +162,19 @@ class HttpExchange(Exchange):
             self._failure = failure
             return True
 
+    def ready_within(self, seconds: float) -> bool:
+        """Wait until it is ready; False if it is not within that time."""
+        deadline = concurrency.monotonic() + seconds
+        while not self.ready:
+            left = deadline - concurrency.monotonic()
+            if left <= 0:
+                return False
+            try:
+                concurrency.wait_readable(self._connection.descriptor, left)
+            except WaitTimeout:
+                return False
+        return True
+
     def watched(self) -> int | Event[None]:
         return self._connection.descriptor
 
@@ -179,6 +198,7 @@ class HttpExchange(Exchange):
             if end >= 0:
                 head = self._parse(self._received[: end + 4])
                 self._received = self._received[end + 4 :]
+                self._pool.unresponsive.answered(self.node)
                 if head.status >= 200:
                     self._answer = self._respond(head)
                     return self._answer
@@ -206,7 +226,18 @@ class HttpExchange(Exchange):
         try:
             concurrency.wait_readable(self._connection.descriptor, timeout_seconds)
         except WaitTimeout:
-            raise self._fail("timeout") from None
+            self._pool.timed_out(self._connection)
+            raise self._fail(TIMEOUT) from None
+
+    def _note_timeout(self, failure: NodeFailure) -> None:
+        """Sending has failed; remember the server if it took nothing for too long."""
+        if failure.reason == TIMEOUT:
+            self._pool.timed_out(self._connection)
+
+    @property
+    def _is_owed(self) -> bool:
+        """Whether it is the server's turn."""
+        return True
 
     def _parse(self, head: bytes) -> ResponseHead:
         try:
@@ -274,6 +305,8 @@ class HttpExchange(Exchange):
         if self._answer is not None:
             self._answer.close()
         elif self._failure is None:
+            if self._is_owed:
+                self._pool.unresponsive.unanswered(self.node, self._connection.asked_at)
             self._failure = self._fail("given up")
 
 
@@ -286,6 +319,10 @@ class HttpUpload(HttpExchange, BackendUpload):
         super().__init__(pool, request, timeout_seconds)
         self._leave = False  # whether the server has said 100 Continue
         self._sent = False  # `finish` makes it whole
+
+    @property
+    def _is_owed(self) -> bool:
+        return self._sent or not self._leave
 
     def _continued(self) -> bool:
         awaited, self._leave = not self._leave, True
@@ -317,6 +354,7 @@ class HttpUpload(HttpExchange, BackendUpload):
     def finish(self, trailers: Mapping[str, str]) -> None:
         """End the body with its trailers. Raises NodeFailure."""
         self._write((last_chunk(trailers),))
+        self._connection.asked_at = concurrency.monotonic()
         self._sent = True
 
     def _write(self, parts: tuple[bytes | memoryview, ...]) -> None:
@@ -330,6 +368,7 @@ class HttpUpload(HttpExchange, BackendUpload):
         except NodeFailure as failure:
             if self._answered_early():
                 return
+            self._note_timeout(failure)
             self._connection.close()
             self._failure = failure
             raise

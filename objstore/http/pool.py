@@ -11,19 +11,22 @@ from objstore.devices import Device
 from objstore.http.chunked import BadFraming
 from objstore.http.sockets import Connection
 from objstore.http.transport import NodeFailure
+from objstore.http.unresponsive import UnresponsiveServers
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
 
 IDLE_CONNECTIONS_MAX: Final = 64  # kept for each node
 IDLE_SECONDS: Final = 30.0  # less than a server keeps one, so that we are the ones who close
+TIMEOUT: Final = "timeout"  # the reason of a NodeFailure
 
 
 class NodeConnection(Connection):
-    __slots__ = ("idle_since", "node", "used")
+    __slots__ = ("asked_at", "idle_since", "node", "used")
 
     def __init__(self, sock: socket.socket, node: Device) -> None:
         super().__init__(sock, (node.ip, node.port))
         self.node = node
+        self.asked_at = concurrency.monotonic()  # when the node began to owe an answer
         self.idle_since = 0.0
         self.used = False  # has carried a request before
 
@@ -31,7 +34,7 @@ class NodeConnection(Connection):
         return NodeFailure(self.node, "disconnect")
 
     def stalled(self) -> Exception:
-        return NodeFailure(self.node, "timeout")
+        return NodeFailure(self.node, TIMEOUT)
 
     def malformed(self, error: BadFraming) -> Exception:
         return NodeFailure(self.node, error.reason)
@@ -44,16 +47,22 @@ class ConnectionPool:
         self._connect_timeout = connect_timeout_seconds
         self._idle: dict[tuple[str, int], list[NodeConnection]] = {}
         self._owner = os.getpid()
+        self.unresponsive: Final = UnresponsiveServers()
 
-    def take(self, node: Device) -> NodeConnection:
-        """A connection to the node, kept alive or new; raises NodeFailure."""
+    def take(self, node: Device, timeout_seconds: float) -> NodeConnection:
+        """A connection to the node, kept alive or new, for a request that is answered within a time.
+
+        Raises NodeFailure, at once if the server is unresponsive.
+        """
+        if (reason := self.unresponsive.refusal(node, timeout_seconds)) is not None:
+            raise NodeFailure(node, reason)
         if self._owner != os.getpid():
             self._idle, self._owner = {}, os.getpid()
         idle = self._idle.get((node.ip, node.port))
         while idle:
-            connection = idle.pop()
-            if concurrency.monotonic() - connection.idle_since < IDLE_SECONDS and not connection.peer_has_closed():
-                connection.node = node
+            connection, now = idle.pop(), concurrency.monotonic()
+            if now - connection.idle_since < IDLE_SECONDS and not connection.peer_has_closed():
+                connection.node, connection.asked_at = node, now
                 return connection
             connection.close()
         return self.connect(node)
@@ -66,6 +75,13 @@ class ConnectionPool:
         idle.append(connection)
         if len(idle) > IDLE_CONNECTIONS_MAX or connection.idle_since - idle[0].idle_since > IDLE_SECONDS:
             idle.pop(0).close()
+
+    def timed_out(self, connection: NodeConnection) -> None:
+        """The server owes an answer: also those connections are closed that it has taken before."""
+        node = connection.node
+        self.unresponsive.unanswered(node, connection.asked_at)
+        for idle in self._idle.pop((node.ip, node.port), ()):
+            idle.close()
 
     def close(self) -> None:
         for idle in self._idle.values():
@@ -84,8 +100,9 @@ class ConnectionPool:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connect(sock, connection)
         except WaitTimeout:
+            self.timed_out(connection)
             connection.close()
-            raise NodeFailure(node, "connect: timeout") from None
+            raise NodeFailure(node, f"connect: {TIMEOUT}") from None
         except OSError as error:
             connection.close()
             raise NodeFailure(node, f"connect: {error.strerror}") from None

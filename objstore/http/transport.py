@@ -133,6 +133,10 @@ class Exchange(ABC):
     def ready(self) -> bool:
         """Whether `response` would return, or raise, without waiting."""
 
+    def ready_within(self, seconds: float) -> bool:
+        """Wait until it is ready; False if it is not within that time."""
+        return self.ready or bool(wait_any((self,), seconds))
+
     @abstractmethod
     def response(self) -> BackendResponse:
         """Wait for the answer; raises NodeFailure."""
@@ -166,6 +170,10 @@ class BackendUpload(Exchange):
 
 class Transport(ABC):
     """A way to reach storage servers."""
+
+    def is_unresponsive(self, node: Device) -> bool:
+        """Whether the node's server lately answered nothing: a request to it fails at once, or is a probe."""
+        return False
 
     @abstractmethod
     def start(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from objstore.devices import Device
@@ -16,6 +16,8 @@ from objstore.system import concurrency
 
 # Bodies up to this size are read before the client is answered: they leave in one piece, and cannot break off.
 SMALL_BODY_MAX: Final = 65536
+# A node that takes longer to begin its answer is waited for beside the next one.
+PATIENCE_SECONDS: Final = 2.0
 
 
 class Reader:
@@ -25,6 +27,7 @@ class Reader:
         self.transport: Final = transport
         self.nodes: Final = nodes
         self.timeout_seconds: Final = timeout_seconds
+        self.patience_seconds: Final = min(PATIENCE_SECONDS, timeout_seconds)
 
     def read(
         self, method: str, placement: Placement, headers: Mapping[str, str], query: str = "", *, newest: bool = False
@@ -92,18 +95,45 @@ class Read:
 
     def first(self) -> BackendResponse:
         """Ask one after the other until one has it."""
-        reader, placement = self._reader, self._placement
-        for node in reader.nodes.for_reading(placement):
-            response = reader.ask(self._method, node, placement, self._headers, self._query)
-            if response is not None and self._accepts(response, node):
-                return response
-        for node in reader.nodes.error_limited_primaries(placement):
+        late: list[Exchange] = []
+        try:
+            for exchange in self._ready_exchanges(late):
+                response = self._reader.answer_of(exchange)
+                if response is not None and self._accepts(response, exchange.node):
+                    return response
+            return self._failure()
+        finally:
+            self._abandon(late)
+
+    def _ready_exchanges(self, late: list[Exchange]) -> Iterator[Exchange]:
+        """An exchange with each node once it is ready; those that are slow are in `late` meanwhile, and come last."""
+        reader = self._reader
+        nothing: Iterator[Device] = iter(())
+        for node in self._nodes():
+            if (exchange := self._start(node, nothing)) is None:
+                continue
+            if exchange.ready_within(reader.patience_seconds):
+                yield exchange
+            else:
+                late.append(exchange)
+        deadline = concurrency.monotonic() + reader.timeout_seconds
+        while late and (ready := wait_any(late, deadline - concurrency.monotonic())):
+            for exchange in ready:
+                late.remove(exchange)
+                yield exchange
+
+    def _nodes(self) -> Iterator[Device]:
+        nodes, placement = self._reader.nodes, self._placement
+        yield from nodes.for_reading(placement)
+        for node in nodes.error_limited_primaries(placement):
             if self._decided() is not None:
-                break  # a quorum of primaries knows nothing of it, so one that hardly works need not be asked
-            response = reader.ask(self._method, node, placement, self._headers, self._query)
-            if response is not None and self._accepts(response, node):
-                return response
-        return self._failure()
+                return  # a quorum of primaries knows nothing of it, so one that hardly works need not be asked
+            yield node
+
+    def _abandon(self, exchanges: Sequence[Exchange]) -> None:
+        for exchange in exchanges:
+            exchange.abandon()
+            self._reader.nodes.record_failure(exchange.node)
 
     def newest(self) -> BackendResponse:
         """Ask all at once, and take the newest that is there, or was deleted."""
@@ -131,7 +161,8 @@ class Read:
         nodes, spares = reader.nodes.for_writing(placement)
         pending: list[Exchange] = []
         for node in (*nodes, *reader.nodes.former_primaries(placement)):
-            self._start(node, spares, pending)
+            if (started := self._start(node, spares)) is not None:
+                pending.append(started)
         deadline = concurrency.monotonic() + reader.timeout_seconds
         while pending:
             ready = wait_any(pending, deadline - concurrency.monotonic())
@@ -140,15 +171,14 @@ class Read:
                 response = reader.answer_of(exchange)
                 if response is not None:
                     yield response, exchange.node
-                elif (spare := next(spares, None)) is not None:
-                    self._start(spare, spares, pending)
+                elif (spare := next(spares, None)) is not None and (started := self._start(spare, spares)) is not None:
+                    pending.append(started)
             if not ready:
                 break
-        for exchange in pending:
-            exchange.abandon()
-            reader.nodes.record_failure(exchange.node)
+        self._abandon(pending)
 
-    def _start(self, node: Device, spares: Iterator[Device], pending: list[Exchange]) -> None:
+    def _start(self, node: Device, spares: Iterator[Device]) -> Exchange | None:
+        """Ask a node or, while none can be reached, the next of the spare ones."""
         reader, placement = self._reader, self._placement
         chosen: Device | None = node
         while chosen is not None:
@@ -156,11 +186,11 @@ class Read:
                 self._method, chosen, placement.partition, placement.path, self._headers, self._query
             )
             try:
-                pending.append(reader.transport.start(request, b"", reader.timeout_seconds))
-                return
+                return reader.transport.start(request, b"", reader.timeout_seconds)
             except NodeFailure:
                 reader.nodes.record_failure(chosen)
                 chosen = next(spares, None)
+        return None
 
     def _accepts(self, response: BackendResponse, node: Device) -> bool:
         """Whether to answer with it; remembers what it says otherwise."""

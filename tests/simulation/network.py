@@ -20,6 +20,7 @@ from objstore.http.transport import (
     NodeFailure,
     Transport,
 )
+from objstore.http.unresponsive import UnresponsiveServers
 from objstore.system import concurrency
 from objstore.system.hub import GreenletExit
 from tests.simulation.hub import Owner, current_operation, current_owner, spawn_for
@@ -80,19 +81,28 @@ class SimulatedTransport(Transport):
     def __init__(self, network: Network, source: str) -> None:
         self._network = network
         self._source = source
+        self._unresponsive = UnresponsiveServers()
 
-    def _connect(self, request: BackendRequest) -> Host:
+    def is_unresponsive(self, node: Device) -> bool:
+        """See Transport."""
+        return self._unresponsive.is_unresponsive(node)
+
+    def _connect(self, request: BackendRequest, timeout_seconds: float) -> Host:
         """The host, if it listens. Waits as long as a connection takes to fail."""
         network = self._network
         owner, operation = current_owner(), current_operation()
         if owner is not None:
             owner.check()
+        if (reason := self._unresponsive.refusal(request.node, timeout_seconds)) is not None:
+            raise NodeFailure(request.node, reason)
         network.requests += 1
         if operation is not None:
             network.written(operation, request)
         host = network.hosts.get(request.node.ip)
         if host is None or (self._source, host.name) in network.cut or (host.name, self._source) in network.cut:
+            started = concurrency.monotonic()
             concurrency.sleep(CONNECT_SECONDS)
+            self._unresponsive.unanswered(request.node, started)
             raise NodeFailure(request.node, "connect")
         if host.owner is None:
             concurrency.sleep(network.delay())
@@ -103,8 +113,8 @@ class SimulatedTransport(Transport):
         self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = NODE_TIMEOUT_SECONDS
     ) -> Exchange:
         """See Transport."""
-        host = self._connect(request)
-        exchange = SimulatedExchange(request, timeout_seconds)
+        host = self._connect(request, timeout_seconds)
+        exchange = SimulatedExchange(request, timeout_seconds, self._unresponsive)
         spawn_for(None, current_operation(), self._carry, host, request, bytes(body), exchange)
         return exchange
 
@@ -135,10 +145,10 @@ class SimulatedTransport(Transport):
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
     ) -> BackendUpload:
         """See Transport."""
-        host = self._connect(request)
+        host = self._connect(request, timeout_seconds)
         network = self._network
         breaks_after = network.random.randrange(4) if network.happens(network.conditions.broken) else None
-        upload = SimulatedUpload(request, timeout_seconds, breaks_after)
+        upload = SimulatedUpload(request, timeout_seconds, self._unresponsive, breaks_after)
         environ = environ_of(request, upload.body)
         environ["HTTP_TRANSFER_ENCODING"] = "chunked"
         environ["HTTP_EXPECT"] = "100-continue"
@@ -220,6 +230,16 @@ def _call(application: WsgiApplication, environ: Environ) -> Answer:
 class _Settling(LocalExchange):
     """An exchange whose answer comes over the network."""
 
+    def __init__(self, request: BackendRequest, timeout_seconds: float, unresponsive: UnresponsiveServers) -> None:
+        super().__init__(request, timeout_seconds)
+        self._asked_at = concurrency.monotonic()
+        self._unresponsive = unresponsive
+
+    def _give_up(self, reason: str) -> None:
+        if reason != "disconnect":
+            self._unresponsive.unanswered(self.node, self._asked_at)
+        super()._give_up(reason)
+
     def settle(self, answer: Answer | str) -> None:
         """The answer has arrived, or the news that there will be none."""
         if self._answer is not None:
@@ -228,6 +248,7 @@ class _Settling(LocalExchange):
             self._answer = NodeFailure(self.node, answer)
         else:
             self._answer = BackendResponse(answer.status, answer.headers, self._received(answer))
+            self._unresponsive.answered(self.node)
         self._done.set()
 
     def _received(self, answer: Answer) -> Any:
@@ -252,11 +273,17 @@ class SimulatedExchange(_Settling):
     """A whole request."""
 
 
-class SimulatedUpload(LocalUpload, _Settling):
+class SimulatedUpload(_Settling, LocalUpload):
     """A request whose body follows; it may break after a few pieces."""
 
-    def __init__(self, request: BackendRequest, timeout_seconds: float, breaks_after: int | None) -> None:
-        super().__init__(request, timeout_seconds)
+    def __init__(
+        self,
+        request: BackendRequest,
+        timeout_seconds: float,
+        unresponsive: UnresponsiveServers,
+        breaks_after: int | None,
+    ) -> None:
+        super().__init__(request, timeout_seconds, unresponsive)
         self._breaks_after = breaks_after
         self._pieces = 0
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from objstore.logs import SINK, Logger, Sink, get_logger, redact_query, write_standard_error
+from objstore.logs import REPEATED_MAX, SINK, Logger, Sink, get_logger, redact_query, write_standard_error
 
 
 class Lines(list[bytes]):
@@ -26,6 +26,30 @@ def test_a_line() -> None:
     assert lines == [
         f'{PREFIX} level=info logger=test msg="two words" count=3 share=0.5000 none=- ok=True name=x\n'.encode()
     ]
+
+
+def test_what_is_repeated_about_a_server_is_said_once_a_minute_with_its_number() -> None:
+    lines, moment = Lines(), [100.0]
+    log = Logger("test", Sink("info", 0, lines.append, now=lambda: moment[0]))
+    for _ in range(1000):
+        log.repeated("update failed", "10.0.0.1:6201", reason="timeout")
+    log.repeated("update failed", "10.0.0.2:6201", reason="timeout")
+    log.repeated("update refused", "10.0.0.1:6201", status=404)
+    moment[0] += 60.0
+    log.repeated("update failed", "10.0.0.1:6201", reason="connect")
+    assert [line.decode().split("msg=")[1].strip() for line in lines] == [
+        '"update failed" server=10.0.0.1:6201 reason=timeout times=1',
+        '"update failed" server=10.0.0.2:6201 reason=timeout times=1',
+        '"update refused" server=10.0.0.1:6201 status=404 times=1',
+        '"update failed" server=10.0.0.1:6201 reason=connect times=1000',
+    ]
+
+
+def test_what_is_remembered_of_repeated_lines_is_bounded() -> None:
+    log = logger(Lines())
+    for number in range(3 * REPEATED_MAX):
+        log.repeated("update failed", f"10.0.0.1:{number}")
+    assert len(log._repeated) <= REPEATED_MAX
 
 
 def test_levels() -> None:

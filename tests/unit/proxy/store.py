@@ -56,6 +56,7 @@ class Reply:
     streamed: bool = False  # the body comes piece by piece
     breaks_at: int | None = None  # ... and breaks off there
     silent: bool = False  # no answer ever
+    late: bool = False  # not before another node was asked, too
     refuses: bool = False  # no connection
     early: bool = False  # of an upload: answers before the body
     stops_at: int | None = None  # of an upload: fails after so many bytes
@@ -132,6 +133,9 @@ class FakeExchange(Exchange):
     @property
     def ready(self) -> bool:
         return not self.reply.silent
+
+    def ready_within(self, seconds: float) -> bool:
+        return self.ready and not self.reply.late
 
     def watched(self) -> int | Event[None]:
         return self.never

@@ -4,10 +4,16 @@ import re
 
 import pytest
 
+from objstore.devices import Device
+from objstore.http.transport import BackendRequest, BackendResponse, Exchange
+from objstore.logs import Logger, Sink
+from objstore.object.container_updates.batcher import UpdateBatcher, destinations
 from objstore.object.container_updates.pending import load
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
 from objstore.system import concurrency
+from objstore.system.concurrency import Event
+from tests.doubles import RecordedExchange, RecordingTransport
 from tests.unit.object.harness import EXPIRES, PATH, QUEUE, Store, at, wire
 
 
@@ -95,3 +101,36 @@ def test_rows_for_one_container_travel_together(store: Store) -> None:
     assert {task.wait().status for task in tasks} == {201}
     assert sorted(row.name for row in store.transport.rows) == sorted(f"o{number}" for number in range(20))
     assert len(store.transport.requests) < 20
+
+
+class HungTransport(RecordingTransport):
+    """Its servers are unresponsive, and do not answer either."""
+
+    def is_unresponsive(self, node: Device) -> bool:
+        return True
+
+    def start(self, request: BackendRequest, body: bytes = b"", timeout_seconds: float = 1.0) -> Exchange:
+        super().start(request, body, timeout_seconds)
+        return HungExchange(request.node)
+
+
+class HungExchange(RecordedExchange):
+    """An answer that never comes."""
+
+    def __init__(self, node: Device) -> None:
+        super().__init__(node, 0)
+
+    def response(self) -> BackendResponse:
+        Event[None]().wait(60.0)
+        raise AssertionError("nobody waits so long")
+
+
+def test_no_row_waits_for_a_server_that_hangs() -> None:
+    transport = HungTransport()
+    batcher = UpdateBatcher(transport, Logger("object", Sink(write=lambda line: None)), 1.0)
+    targets = destinations("10.0.0.1:6201", "sdb", "3", ResourcePath("a", "c"))
+    sent = [batcher.start(targets, ObjectRow(f"o{number}", at(1), 0, "", "")) for number in range(5)]
+    concurrency.sleep(0)
+    assert [each._events[0].is_set for each in sent] == [True] * 5
+    assert [each.all_acknowledged() for each in sent] == [False] * 5
+    assert [row.name for row in transport.rows] == ["o0"]  # the probe

@@ -1,7 +1,6 @@
 """The client of storage servers against servers that misbehave."""
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,22 +15,6 @@ from tests.unit.objstore.http.wire import Echo, Wire, descriptors, settle
 from tests.waiting import elapse_in_hub
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@pytest.fixture
-def script() -> Iterator[Script]:
-    """A server that a test plays."""
-    made = Script()
-    yield made
-    made.listener.close()
-
-
-@pytest.fixture
-def transport() -> Iterator[HttpTransport]:
-    """What is tested."""
-    made = HttpTransport(0.05)
-    yield made
-    made.close()
 
 
 def receive(sock: socket.socket, end: bytes = b"\r\n\r\n") -> bytes:
@@ -304,10 +287,10 @@ def test_idle_connections_are_few_and_fresh(
     for connection in connections:
         kept.give_back(connection)
     assert [connection.descriptor >= 0 for connection in connections] == [False, True, True]
-    assert kept.take(script.node) is connections[2]
+    assert kept.take(script.node, 1.0) is connections[2]
     kept.give_back(connections[2])
     monkeypatch.setattr(pool, "IDLE_SECONDS", 0.0)
-    newest = kept.take(script.node)
+    newest = kept.take(script.node, 1.0)
     assert newest not in connections
     assert connections[1].descriptor == connections[2].descriptor == -1
     newest.close()
@@ -318,7 +301,7 @@ def test_a_child_process_does_not_use_its_parents_connections(script: Script, tr
     connection = kept.connect(script.node)
     kept.give_back(connection)
     kept._owner = 0
-    other = kept.take(script.node)
+    other = kept.take(script.node, 1.0)
     assert other is not connection
     connection.close()
     other.close()

@@ -13,9 +13,9 @@ PATH = "/v1/AUTH_a/c/o"
 OLD, NEW = "1600000000.00000", "1600000001.00000"
 
 
-def data(body: bytes = b"hello", stamp: str = OLD, status: int = 200, **more: str) -> Reply:
+def data(body: bytes = b"hello", stamp: str = OLD, status: int = 200, *, late: bool = False, **more: str) -> Reply:
     headers = {"Etag": "e" + stamp, "X-Timestamp": stamp, "X-Backend-Timestamp": stamp, **more}
-    return Reply(status, headers, body)
+    return Reply(status, headers, body, late=late)
 
 
 def gone(stamp: str) -> Reply:
@@ -34,6 +34,23 @@ def test_one_node_that_has_it_is_enough(bad: Reply, holder: str) -> None:
         store.objects[holder] = data()
         answer = store.send("GET", PATH)
         assert (answer.status, answer.body) == (200, b"hello")
+
+
+def test_a_slow_node_is_waited_for_beside_the_others() -> None:
+    store = Store()
+    store.objects = {"o0": data(late=True), "o1": Reply(404), "o2": Reply(404)}
+    answer = store.send("GET", PATH)
+    assert (answer.status, answer.body) == (200, b"hello")
+    assert not any(call.abandoned for call in store.calls())
+
+
+def test_a_node_that_never_answers_is_given_up_once_another_has() -> None:
+    store = Store()
+    store.otherwise = SILENT
+    store.objects["o4"] = data()
+    assert store.send("GET", PATH).status == 200
+    assert {call.node for call in store.calls() if call.abandoned} >= {"o0", "o1", "o2"}
+    assert {device for _, _, device in store.context.nodes.failures} >= {"o0", "o1", "o2"}
 
 
 def test_the_first_good_answer_ends_the_search() -> None:
