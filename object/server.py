@@ -95,6 +95,16 @@ class ObjectServer(WsgiServer):
         self._log = runtime.log
 
     def handle(self, request: Request) -> Response:
+        self.session.unfinished += 1
+        try:
+            response = self._handle(request)
+        except Exception:  # not of a request that is cut off: it leaves a write unfinished, perhaps
+            self.session.unfinished -= 1
+            raise
+        self.session.unfinished -= 1
+        return response
+
+    def _handle(self, request: Request) -> Response:
         verb = VERBS.get(request.method)
         if verb is None and request.method != METHOD:
             raise HttpError(405, headers={"Allow": ALLOW})

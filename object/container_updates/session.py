@@ -22,7 +22,10 @@ LOCK_SECONDS: Final = 5.0
 
 
 class WriterSession:
-    """The mark of one process. `unfinished` counts the writes whose updates are neither acknowledged nor queued."""
+    """The mark of one process.
+
+    `unfinished` counts requests under way, and writes whose container updates were neither acknowledged nor queued.
+    """
 
     def __init__(self, directory: str, devices_root: str, random: Random, log: Logger) -> None:
         """`directory` is where the daemons of the server report; the process writes on devices below `devices_root`."""
@@ -59,7 +62,7 @@ class WriterSession:
                     os.utime(self._path)
 
     def end(self) -> None:
-        """The process answers no requests any more. The mark goes, unless a write was cut off."""
+        """The process answers no requests any more. The mark goes, unless a request was cut off."""
         self._ended.set()
         if self._path and not self.unfinished:
             with suppress(OSError):

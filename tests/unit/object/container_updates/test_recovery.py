@@ -1,5 +1,6 @@
 """After a kill: the container updates of the last writes are sent again, and no others."""
 
+import errno
 import os
 from array import array
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from objstore.config.object import UpdaterConfig
 from objstore.daemon import run_once
 from objstore.devices import Device
+from objstore.object.container_updates import sender
 from objstore.object.container_updates.recovery import ATTEMPTS, WRITE_SECONDS_MAX, UpdateRecovery
+from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.container_updates.session import WriterSession, left_marks
 from objstore.object.engine import make_engine
 from objstore.ring.ring import Ring
@@ -106,18 +109,26 @@ def test_a_process_that_cut_a_write_off_has_not_ended_cleanly(
 def test_a_write_is_unfinished_until_its_row_is_acknowledged_or_queued(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = []
-    start = store.transport.start
-
-    def watched(*arguments: object) -> object:
-        counts.append(store.server.session.unfinished)
-        return start(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(store.transport, "start", watched)
-    store.put(1)
-    store.delete(2)
-    assert counts == [1, 1]
+    assert [store.put(1).status, store.put(1).status, store.get("/sda/7/a").status] == [201, 409, 400]
     assert store.server.session.unfinished == 0
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sender, "save", fail)
+    store.transport.status = None
+    assert store.put(2).status == 507
+    assert store.server.session.unfinished == 1
+
+
+def test_a_write_that_is_cut_off_is_unfinished(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ContainerUpdateSender, "stored", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        store.put(1)
+    assert store.server.session.unfinished == 1
 
 
 def test_what_was_written_long_before_the_kill_is_left_alone(
