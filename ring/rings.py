@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -144,6 +145,11 @@ def object_file(policy_index: int) -> str:
     return "object.ring.gz" if policy_index == 0 else f"object-{policy_index}.ring.gz"
 
 
+def names_of(policy_indexes: Iterable[int]) -> list[str]:
+    """The files of all rings of a cluster."""
+    return [ACCOUNT_FILE, CONTAINER_FILE, *map(object_file, policy_indexes)]
+
+
 class Rings:
     """The rings of a folder. Each is read when first asked for, and then follows its file.
 
@@ -155,6 +161,16 @@ class Rings:
         self._clock: Final = clock
         self._check_interval_seconds: Final = check_interval_seconds
         self._files: Final[dict[str, RingFile]] = {}
+
+    def load(self, policy_indexes: Iterable[int]) -> None:
+        """Read all rings of the cluster now, also for the workers forked later. Blocks. Raises RingFileError."""
+        for name in names_of(policy_indexes):
+            self._ring(name)
+
+    def faults(self) -> list[str]:
+        """Why files of rings in use are not those in use: a line each. Costs what asking for the rings does."""
+        used = [(name, self._ring(name), self._files[name].use) for name in sorted(self._files)]
+        return [f"{name}: {use.problem}; the last good ring is in use" for name, _, use in used if use.problem]
 
     @property
     def account(self) -> Ring:

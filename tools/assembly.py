@@ -58,6 +58,15 @@ def make_devices(config: DevicesConfig) -> DeviceRoot:
     return DeviceRoot(config.root, config.mount_check, config.reserve)
 
 
+def make_rings(ring_dir: str, cluster: Cluster, runtime: Runtime) -> Rings:
+    """All rings of the cluster, read before any worker is forked. Raises RingFileError for the first bad one."""
+    from objstore.ring.rings import Rings
+
+    rings = Rings(ring_dir, runtime.clock)
+    rings.load(policy.index for policy in cluster.policies)
+    return rings
+
+
 def make_account_server(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> WsgiApplication:
     """The account server of one node."""
     from objstore.account.server import AccountServer
@@ -91,13 +100,12 @@ def make_context(
     from objstore.http.client import HttpTransport
     from objstore.recon import ReconFolder
     from objstore.ring.daemon_context import DaemonContext
-    from objstore.ring.rings import Rings
     from objstore.system.addresses import is_mine
 
     return DaemonContext(
         cluster=cluster,
         devices=make_devices(config.devices),
-        rings=Rings(config.ring_dir, runtime.clock),
+        rings=make_rings(config.ring_dir, cluster, runtime),
         transport=HttpTransport(config.backend.conn_timeout),
         runtime=runtime,
         recon=ReconFolder(config.recon.directory),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import socket
@@ -23,6 +22,7 @@ from objstore.config.proxy import ProxyConfig
 from objstore.config.sections import MetricsConfig, ProxyServerConfig, ServerConfig
 from objstore.config.units import Address
 from objstore.daemon import Job, Runner
+from objstore.errors import StoreError, reason_of
 from objstore.http.access import Observed, RequestMetrics
 from objstore.http.client import HttpTransport
 from objstore.http.heads import HeadLimits
@@ -32,9 +32,7 @@ from objstore.http.server import HttpServer, ServerOptions
 from objstore.limits import Limits
 from objstore.logs import Logger
 from objstore.ring.daemon_context import DaemonContext
-from objstore.ring.errors import RingMissing
-from objstore.ring.format import read_ring
-from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, Rings, object_file
+from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
 from objstore.system.addresses import is_mine
 from objstore.system.processes import give_memory_back
@@ -72,9 +70,12 @@ def allow_many_descriptors() -> None:
 
 
 def reporter(log: Logger) -> Report:
-    """Where servers report errors that nobody foresaw."""
+    """Where servers report errors; those that nobody foresaw with their traceback."""
 
     def report(message: str, error: BaseException) -> None:
+        if isinstance(error, StoreError):
+            log.error(message, error=str(error))
+            return
         log.error(message, error=repr(error), traceback="".join(traceback.format_exception(error)).rstrip())
 
     return report
@@ -101,16 +102,25 @@ def options_of(config: ServerConfig, limits: Limits) -> ServerOptions:
 
 
 def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
+    """Raises OperatorProblem, which names the file that cannot be used."""
     if not config.tls_cert:
         return None
+    for path in (config.tls_cert, config.tls_key):
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise OperatorProblem(
+                f"{path} cannot be read: {reason_of(error)}", "it is a TLS file of [server]"
+            ) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
+        # A key that is sealed with a password is refused: nobody is there to type it.
+        context.load_cert_chain(config.tls_cert, config.tls_key, password="")
     except (OSError, ssl.SSLError) as error:
         raise OperatorProblem(
             f"the TLS files {config.tls_cert} and {config.tls_key} cannot be used: {error}",
-            "check the paths, and that the key belongs to the certificate",
+            "check that both are in PEM without a password, and that the key belongs to the certificate",
         ) from error
     return context
 
@@ -234,29 +244,29 @@ def run_proxy(path: Path) -> None:
 
 
 def run_object(path: Path) -> None:
-    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    """Serve until told to stop. Raises ConfigError, OperatorProblem, RingFileError."""
     _run("object", path, ObjectConfig, _object)
 
 
 def run_container(path: Path) -> None:
-    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    """Serve until told to stop. Raises ConfigError, OperatorProblem, RingFileError."""
     _run("container", path, ContainerConfig, _container)
 
 
 def run_account(path: Path) -> None:
-    """Serve until told to stop. Raises ConfigError, OperatorProblem."""
+    """Serve until told to stop. Raises ConfigError, OperatorProblem, RingFileError."""
     _run("account", path, AccountConfig, _account)
 
 
 def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
-    rings = Rings(config.ring_dir, runtime.clock)
+    rings = assembly.make_rings(config.ring_dir, cluster, runtime)
     application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
     routes = assembly.make_routes("proxy", config, None, cluster, rings, runtime)
     return proxy_apps(application, routes, runtime.log)
 
 
 def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
-    rings = Rings(config.ring_dir, runtime.clock)
+    rings = assembly.make_rings(config.ring_dir, cluster, runtime)
     transport = HttpTransport(config.backend.conn_timeout)
     server = assembly.make_object_server(config, cluster, rings, transport, runtime, is_mine(config.server.bind))
     return replace(_operated("object", server, config, cluster, rings, runtime), session=server.session)
@@ -264,12 +274,16 @@ def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> Service
 
 def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     server = assembly.make_container_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
-    return _operated("container", server, config, cluster, Rings(config.ring_dir, runtime.clock), runtime)
+    return _operated(
+        "container", server, config, cluster, assembly.make_rings(config.ring_dir, cluster, runtime), runtime
+    )
 
 
 def _account(config: AccountConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     server = assembly.make_account_server(config, cluster, runtime)
-    return _operated("account", server, config, cluster, Rings(config.ring_dir, runtime.clock), runtime)
+    return _operated(
+        "account", server, config, cluster, assembly.make_rings(config.ring_dir, cluster, runtime), runtime
+    )
 
 
 def _operated(
@@ -284,7 +298,7 @@ def _operated(
     if config.metrics.wanted or config.log.has_access_lines:
         counted = RequestMetrics(runtime.metrics, name) if config.metrics.wanted else None
         server = Observed(server, runtime, counted)
-    server = HealthChecked(server, config.healthcheck.disable_path)
+    server = HealthChecked(server, config.healthcheck.disable_path, rings.faults)
     routes = assembly.make_routes(name, config, config.devices, cluster, rings, runtime)
     return storage_apps(server, routes, config.replication.bind is not None, runtime.log)
 
@@ -292,10 +306,7 @@ def _operated(
 def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     """Read everything, listen, serve. A reload reads the files again; the address stays."""
     config = load(path, kind)
-    cluster = Cluster.load(config.cluster)
     runtime = assembly.make_runtime(name, name, config.log, config.metrics)
-    if isinstance(config, ProxyConfig):
-        _look_at_rings(config.ring_dir, cluster, runtime)
 
     def make_again() -> ServiceApps:
         fresh = load(path, kind)
@@ -310,16 +321,6 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
     replication = None if config.replication.bind is None else open_socket(config.replication.bind)
     service = Service(make_again, runtime, options_again, listener, config.metrics, replication_listener=replication)
     service.run(config.server.workers, config.server.drain_timeout)
-
-
-def _look_at_rings(ring_dir: str, cluster: Cluster, runtime: Runtime) -> None:
-    """A proxy with a bad ring could but answer 500; a missing one may be published yet. Raises RingFileError."""
-    names = [ACCOUNT_FILE, CONTAINER_FILE, *(object_file(policy.index) for policy in cluster.policies)]
-    for path in (os.path.join(ring_dir, name) for name in names):
-        try:
-            read_ring(path)
-        except RingMissing:
-            runtime.log.warning("there is no such ring yet", ring=path)
 
 
 def run_object_daemons(path: Path, only: Sequence[str], once: bool) -> None:
@@ -339,7 +340,7 @@ def _run_daemons(
 ) -> None:
     """Run the daemons of a storage server, or `only` those of the names, until told to stop, or `once` all through.
 
-    Raises ConfigError, OperatorProblem.
+    Raises ConfigError, OperatorProblem, RingFileError.
     """
     cluster = Cluster.load(config.cluster)
     runtime = assembly.make_runtime(server, f"{server}-daemons", config.log, config.metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,14 @@ DEFAULT_DEVICES: Final = 4
 DEFAULT_REPLICAS: Final = 3
 # Nobody connects to these: they tell the servers of the one process apart, in rings and between them.
 PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
+
+DEVICE_NAME: Final = re.compile(r"d[1-9][0-9]*")
+MADE_BY_MKFS: Final = "lost+found"
+
+
+def _is_fresh(folder: Path) -> bool:
+    """Whether a folder has nothing in it, as one on which a new disk is mounted."""
+    return folder.is_dir() and set(os.listdir(folder)) <= {MADE_BY_MKFS}
 
 
 class Shape(Struct, frozen=True):
@@ -102,7 +111,12 @@ class StoreFolder:
 
     @contextmanager
     def locked(self) -> Iterator[Self]:
-        """Make the folder and keep others out of it while the store runs. Raises OperatorProblem, OSError."""
+        """Make the folder and keep others out of it while the store runs. Raises OperatorProblem, OSError.
+
+        A folder of something else is refused before anything is written to it.
+        """
+        if self.path.exists():
+            self._refuse_foreign()
         self.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -149,12 +163,7 @@ class StoreFolder:
 
     def _make(self, shape: Shape) -> None:
         """A store that is cut short here is made again from the start: nothing can have been stored in it."""
-        foreign = sorted(set(os.listdir(self.path)) - self._own_names(shape))
-        if foreign:
-            raise OperatorProblem(
-                f"{self.path} is not empty and holds no store (there is {foreign[0]})",
-                "choose an empty or new --data folder",
-            )
+        self._refuse_foreign()
         self.shape = shape
         policies = layout.store_policies(shape.replicas)
         layout.write_rings(self.path, self._ring_devices(), shape.replicas, policies)
@@ -162,11 +171,28 @@ class StoreFolder:
         layout.write_private(self.proxy_file, PROXY_TEXT.format(token_secret=layout.quoted(layout.new_secret())))
         layout.write_private(self.path / STORE_FILE, msgspec.json.encode(shape).decode() + "\n")
 
-    def _own_names(self, shape: Shape) -> set[str]:
-        """What a start that was cut short may have left."""
+    def _refuse_foreign(self) -> None:
+        """Raises OperatorProblem if the folder holds something, but no store and not the beginning of one."""
+        names = set(os.listdir(self.path))
+        foreign = set() if STORE_FILE in names else names - self._own_names()
+        devices = sorted(filter(DEVICE_NAME.fullmatch, foreign))
+        if devices and layout.CLUSTER_FILE in names:
+            raise OperatorProblem(
+                f"{self.path / STORE_FILE} is missing, though {devices[0]} is not empty", "restore it from a copy"
+            )
+        if foreign:
+            raise OperatorProblem(
+                f"{self.path} is not empty and holds no store (there is {min(foreign)})",
+                "choose an empty or new --data folder",
+            )
+
+    def _own_names(self) -> set[str]:
+        """What a start that was cut short may have left, and disks that are mounted for a new store."""
         left = {LOCK_FILE, PROXY_FILE, layout.CLUSTER_FILE, layout.USERS_FILE, DEVELOPMENT_USERS_FILE}
         left |= {f".{name}.new" for name in (*left, STORE_FILE)}
-        return left | {name for name in os.listdir(self.path) if ".ring.gz" in name}
+        here = os.listdir(self.path)
+        left |= {name for name in here if DEVICE_NAME.fullmatch(name) and _is_fresh(self.path / name)}
+        return {MADE_BY_MKFS, *left} | {name for name in here if ".ring.gz" in name}
 
     def _device_names(self) -> list[str]:
         return [f"d{number}" for number in range(1, self.shape.devices + 1)]

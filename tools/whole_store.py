@@ -67,7 +67,7 @@ class WholeStore:
         context = DaemonContext(
             cluster=cluster,
             devices=assembly.make_devices(self._object_config.devices),  # all servers have the same
-            rings=self._rings(),
+            rings=self._rings(cluster),
             transport=self._transport,
             runtime=self._runtime,
             recon=ReconFolder(self._object_config.recon.directory),
@@ -88,8 +88,8 @@ class WholeStore:
     def _options(self) -> ServerOptions:
         return options_of(self._proxy_config().server, Cluster.load(self._folder.cluster_file).limits)
 
-    def _rings(self) -> Rings:
-        return Rings(str(self._folder.path), self._runtime.clock)
+    def _rings(self, cluster: Cluster) -> Rings:
+        return assembly.make_rings(str(self._folder.path), cluster, self._runtime)
 
     def _server_of(self, request: BackendRequest) -> WsgiApplication | None:
         """The storage server behind an address of the rings."""
@@ -98,12 +98,13 @@ class WholeStore:
     def make_apps(self) -> ServiceApps:
         """All servers afresh; the proxy, which uses the others, is the one that answers."""
         cluster, runtime, transport = Cluster.load(self._folder.cluster_file), self._runtime, self._transport
+        rings = self._rings(cluster)
         self._servers[PORTS["account"]] = assembly.make_account_server(self._account_config, cluster, runtime)
         self._servers[PORTS["container"]] = assembly.make_container_server(
             self._container_config, cluster, transport, runtime
         )
         self._servers[PORTS["object"]] = object_server = assembly.make_object_server(
-            self._object_config, cluster, self._rings(), transport, runtime, lambda _device: True
+            self._object_config, cluster, rings, transport, runtime, lambda _device: True
         )
-        proxy = assembly.make_proxy(self._proxy_config(), cluster, self._rings(), transport, runtime)
+        proxy = assembly.make_proxy(self._proxy_config(), cluster, rings, transport, runtime)
         return ServiceApps(proxy, session=object_server.session)

@@ -53,6 +53,9 @@ def load(path: str | os.PathLike[str], kind: type[Config], environ: Mapping[str,
         raise ConfigError(file, 0, "", f"not text in UTF-8, from byte {error.start} on") from error
     except OSError as error:
         raise ConfigError(file, 0, "", f"cannot be read: {reason_of(error)}") from error
+    if not text.strip():
+        # A crash leaves such files. Defaults in its place would be another configuration than the operator's.
+        raise ConfigError(file, 0, "", "empty; a comment says that all defaults are meant")
     return loads(text, kind, file, environ)
 
 

@@ -116,26 +116,32 @@ HEALTHCHECK: Final = "/healthcheck"
 METRICS: Final = "/metrics"
 
 
-def health(disable_path: str) -> Response:
-    """OK, unless the operator has put a file in place that takes the server out of service."""
+def health(disable_path: str, faults: Iterable[str] = ()) -> Response:
+    """OK, unless the operator has put a file in place that takes the server out of service.
+
+    A server with faults that do not keep it from serving is OK too: the lines that follow name them.
+    """
     headers = {Client.CONTENT_TYPE: "text/plain"}
     if disable_path and os.path.exists(disable_path):
         return Response(503, headers, b"DISABLED BY FILE")
-    return Response(200, headers, b"OK")
+    return Response(200, headers, "\n".join(["OK", *faults]).encode())
 
 
 class HealthChecked:
     """A server that answers /healthcheck too, a path no device can have."""
 
-    __slots__ = ("_application", "_disable_path")
+    __slots__ = ("_application", "_disable_path", "_faults")
 
-    def __init__(self, application: WsgiApplication, disable_path: str) -> None:
+    def __init__(
+        self, application: WsgiApplication, disable_path: str, faults: Callable[[], Iterable[str]] = tuple
+    ) -> None:
         self._application = application
         self._disable_path = disable_path
+        self._faults = faults
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] == HEALTHCHECK:
-            return health(self._disable_path)(environ, start_response)
+            return health(self._disable_path, self._faults())(environ, start_response)
         return self._application(environ, start_response)
 
 

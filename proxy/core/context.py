@@ -24,6 +24,7 @@ class ProxyContext:
 
     config: ProxyConfig
     cluster: Cluster
+    rings: Rings
     runtime: Runtime
     nodes: NodeSelector
     lookup: Lookup
@@ -45,4 +46,4 @@ def make_context(
     accounts = AccountOperations(cluster, rings, reader, writer, lookup, config.accounts, runtime.clock)
     containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts)
     objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads)
-    return ProxyContext(config, cluster, runtime, nodes, lookup, objects, containers, accounts)
+    return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts)

@@ -20,8 +20,9 @@ class Healthcheck(Feature):
 
     def __init__(self, context: ProxyContext) -> None:
         self._disable_path = context.config.healthcheck.disable_path
+        self._rings = context.rings
 
     def __call__(self, request: SwiftRequest) -> Response | None:
         if request.path != HEALTHCHECK:
             return None
-        return health(self._disable_path)
+        return health(self._disable_path, self._rings.faults())

@@ -75,6 +75,27 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         made(tmp_path)
 
 
+def test_a_refused_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OperatorProblem, match="thesis"), StoreFolder(tmp_path).locked():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_disks_may_be_mounted_before_the_store_is_made(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "d1/lost+found").mkdir(parents=True)
+    (tmp_path / "d2").mkdir()
+    assert made(tmp_path).shape.devices == 4
+
+
+def test_a_store_is_not_made_over_the_data_of_another(tmp_path: Path) -> None:
+    (made(tmp_path).path / "store.json").unlink()
+    (tmp_path / "d2/objects").mkdir()
+    with pytest.raises(OperatorProblem, match=r"store\.json is missing, though d2 is not empty; restore"):
+        made(tmp_path)
+
+
 def test_a_start_cut_short_begins_again(tmp_path: Path) -> None:
     folder = made(tmp_path)
     (folder.path / "store.json").unlink()
