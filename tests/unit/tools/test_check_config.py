@@ -24,7 +24,9 @@ def test_a_public_bind_is_warned_of(tmp_path: Path, name: str, host: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["account.toml", "container.toml", "object.toml", "proxy.toml"])
-@pytest.mark.parametrize("text", ["# all defaults\n", '[server]\nbind = "10.0.0.1:6200"\n[replication]\nbind = "[fd00::1]:6210"\n'])
+@pytest.mark.parametrize(
+    "text", ["# all defaults\n", '[server]\nbind = "10.0.0.1:6200"\n[replication]\nbind = "[fd00::1]:6210"\n']
+)
 def test_other_binds_are_not(tmp_path: Path, name: str, text: str) -> None:
     file = tmp_path / name
     file.write_text(text)
