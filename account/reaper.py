@@ -102,8 +102,8 @@ class AccountReaper:
     def _reap(self, place: DatabaseLocation, summary: Summary) -> Iterator[None]:
         account = ResourcePath(summary.account)
         _, primaries = self._direct.primaries(self._rings.account, account)
-        device = place.root.rpartition("/")[2]
-        mine = [number for number, node in enumerate(primaries) if node.device == device and self._is_mine(node)]
+        name = place.device_name
+        mine = [number for number, node in enumerate(primaries) if node.device == name and self._is_mine(node)]
         if not mine:
             return
         self._report.count("accounts")

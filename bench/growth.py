@@ -11,17 +11,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import threading
-import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from objstore.bench.endpoint import Endpoint
-from objstore.bench.sessions import LoadFindings, LoadSession
-from objstore.bench.workload import LoadWorker
+from objstore.bench.workload import LoadTrial
 from objstore.tools.cluster import wait_until_answering
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.loopback import LoopbackCluster, Node
@@ -30,50 +24,16 @@ WORKERS: Final = 4
 SERVICE_OF: Final = {"account": "account", "container": "container", "object": "object", "object-1": "object"}
 
 
-class Growth:
+class Growth(LoadTrial):
     """One run against one cluster; `cluster` is the grown one after it."""
 
     def __init__(self, cluster: LoopbackCluster, seconds: float, workers: int = WORKERS) -> None:
-        self.cluster = cluster
-        self.findings = LoadFindings()
-        self._seconds = seconds
-        self._container = f"growth-{uuid.uuid4().hex[:8]}"
-        self._undo = ExitStack()
-        self._endpoints = [self._endpoint(node) for node in cluster.nodes]
-        self.workers = [
-            LoadWorker(f"w{number}", self._container, [self._session(each) for each in self._endpoints], self.findings)
-            for number in range(workers)
-        ]
+        super().__init__("growth", cluster, seconds)
+        for number in range(workers):
+            self._add_worker(f"w{number}", self._endpoints)
 
-    def _endpoint(self, node: Node) -> Endpoint:
-        endpoint = Endpoint(f"http://{node.address('proxy')}/auth/v1.0", "test:tester", "testing")
-        self._undo.callback(endpoint.close)
-        return endpoint
-
-    def _session(self, endpoint: Endpoint) -> LoadSession:
-        session = LoadSession(endpoint.server, endpoint.account, endpoint.token)
-        self._undo.callback(session.close)
-        return session
-
-    def run(self) -> None:
-        """Load; under it a new node comes, and the rings that have it; load; then verify."""
-        with self._undo:
-            status, _ = self._endpoints[0].request("PUT", f"/{self._container}")
-            assert status == 201, f"the container cannot be made: {status}"
-            ended = threading.Event()
-            with ThreadPoolExecutor(len(self.workers)) as pool:
-                loads = [pool.submit(worker.run, ended) for worker in self.workers]
-                try:
-                    time.sleep(self._seconds)
-                    self._grow()
-                    time.sleep(self._seconds)
-                finally:
-                    ended.set()
-                for load in loads:
-                    load.result()
-            self._verify()
-
-    def _grow(self) -> None:
+    def _disturb(self, _pool: ThreadPoolExecutor) -> None:
+        """A new node comes, and the rings that have it."""
         self.findings.tell_phase("a node more")
         self.cluster = self.cluster.add_node()
         added = self.cluster.nodes[-1]
@@ -86,6 +46,7 @@ class Growth:
         rings = [f"{ring}.ring.gz" for ring in SERVICE_OF]
         self._command("publish", *rings, "--cluster", "objstore.toml", *proxies)
         self.findings.tell_phase("published")
+        self._endpoints.append(self._endpoint(added))
 
     def _rebalance(self, ring: str, added: Node, service: str) -> None:
         builder = f"{ring}.builder"
@@ -104,12 +65,6 @@ class Growth:
         done = subprocess.run(command, cwd=self.cluster.directory, stdout=subprocess.PIPE, check=True, text=True)
         print("\n".join(f"    {line}" for line in [f"$ objstore ring {' '.join(words)}", *done.stdout.splitlines()]))
 
-    def _verify(self) -> None:
-        self.findings.tell_phase("verify")
-        for endpoint in (*self._endpoints, self._endpoint(self.cluster.nodes[-1])):
-            for worker in self.workers:
-                worker.verify(self._session(endpoint))
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -121,12 +76,7 @@ def main() -> None:
     except OperatorProblem as problem:
         parser.error(str(problem))
     growth.run()
-    findings = growth.findings
-    findings.print_report(
-        sum(len(worker.known) for worker in growth.workers),
-        f"{findings.stale} stale answers, put right by X-Newest or a moment later",
-    )
-    sys.exit(int(bool(findings.failures)))
+    sys.exit(growth.report())
 
 
 if __name__ == "__main__":

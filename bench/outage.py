@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
-import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from objstore.bench.endpoint import Endpoint
-from objstore.bench.sessions import LoadFindings, LoadSession, Streamer
-from objstore.bench.workload import LoadWorker
+from objstore.bench.sessions import Streamer
+from objstore.bench.workload import LoadTrial
 from objstore.tools.cluster import wait_until_answering
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.loopback import LoopbackCluster
@@ -32,89 +29,51 @@ LARGE_MEBIBYTES: Final = 100
 LISTINGS: Final = 5  # through each proxy, since each may come from another replica
 
 
-class Outage:
+class Outage(LoadTrial):
     def __init__(self, cluster: LoopbackCluster, victim: int, seconds: float, mebibytes: int = LARGE_MEBIBYTES) -> None:
         """`mebibytes` is the size of the large objects."""
+        super().__init__("outage", cluster, seconds)
         self._mebibytes = mebibytes
-        self._cluster = cluster
         self._victim = cluster.chosen(victim)
-        self._seconds = seconds
-        self._container = f"outage-{uuid.uuid4().hex[:8]}"
-        self._endpoints = [
-            Endpoint(f"http://{node.address('proxy')}/auth/v1.0", "test:tester", "testing") for node in cluster.nodes
-        ]
         self._survivors = [each for place, each in enumerate(self._endpoints, 1) if place != victim]
-        self.findings = LoadFindings()
-        self._undo = ExitStack()
-        for endpoint in self._endpoints:
-            self._undo.callback(endpoint.close)
-        doomed = [self._session(self._endpoints[victim - 1])]
-        self.workers = [
-            LoadWorker(f"w{number}", self._container, [self._session(each) for each in self._survivors], self.findings)
-            for number in range(WORKERS)
-        ]
-        self.workers.append(LoadWorker("doomed", self._container, doomed, self.findings, doomed=True))
-
-    def _session(self, endpoint: Endpoint) -> LoadSession:
-        session = LoadSession(endpoint.server, endpoint.account, endpoint.token)
-        self._undo.callback(session.close)
-        return session
+        for number in range(WORKERS):
+            self._add_worker(f"w{number}", self._survivors)
+        self._add_worker("doomed", [self._endpoints[victim - 1]], doomed=True)
+        self._before, self._during = self._streamer("large-before", 0), self._streamer("large-during", 1)
+        self._uploads = [self._streamer(f"large-up-{place}", place) for place in range(len(self._survivors))]
+        self._streams: list[Future[None]] = []
 
     def _streamer(self, name: str, place: int) -> Streamer:
         endpoint = self._survivors[place % len(self._survivors)]
         return Streamer(name, self._container, self._session(endpoint), self.findings)
 
-    def run(self) -> None:
-        """Load, kill, load, bring back empty, load; then verify."""
-        with self._undo:
-            self._run()
-
-    def _run(self) -> None:
-        status, _ = self._endpoints[0].request("PUT", f"/{self._container}")
-        assert status == 201, f"the container cannot be made: {status}"
-        before, during = self._streamer("large-before", 0), self._streamer("large-during", 1)
-        before.upload(self._mebibytes, 0)
-        ended = threading.Event()
-        with ThreadPoolExecutor(32) as pool:
-            loads = [pool.submit(worker.run, ended) for worker in self.workers]
-            try:
-                time.sleep(self._seconds)
-                uploads, streams = self._start_streams(pool, before.etag)
-                time.sleep(self._seconds / 2)
-                self._lose_node(during)
-                time.sleep(self._seconds)
-            finally:
-                ended.set()
-            for task in loads + streams:
-                task.result()
-        self._verify([before, during, *uploads])
-
-    def _lose_node(self, during: Streamer) -> None:
-        """Kill it, upload while it is away, and bring it back empty."""
+    def _disturb(self, pool: ThreadPoolExecutor) -> None:
+        """Kill the node, load, bring it back empty."""
+        self._before.upload(self._mebibytes, 0)
+        self._start_streams(pool)
+        time.sleep(self._seconds / 2)
         self.findings.tell_phase("kill")
-        self._cluster.kill(self._victim)
+        self.cluster.kill(self._victim)
         time.sleep(self._seconds)
-        during.upload(self._mebibytes, 0)
+        self._during.upload(self._mebibytes, 0)
         self.findings.tell_phase("back, empty")
-        self._cluster.wipe(self._victim)
-        self._cluster.start(self._victim)
+        self.cluster.wipe(self._victim)
+        self.cluster.start(self._victim)
         wait_until_answering(self._victim)
 
-    def _start_streams(self, pool: ThreadPoolExecutor, etag: str) -> tuple[list[Streamer], list[Future[None]]]:
+    def _start_streams(self, pool: ThreadPoolExecutor) -> None:
         """An upload through each surviving proxy and some downloads, all under way when the node is killed."""
-        uploads = [self._streamer(f"large-up-{place}", place) for place in range(len(self._survivors))]
-        downloads = [self._streamer("large-before", place) for place in range(DOWNLOADS)]
-        tasks = [pool.submit(each.upload, self._mebibytes, self._seconds) for each in uploads]
-        for each in downloads:
-            each.etag = etag
-            tasks.append(pool.submit(each.download, self._seconds))
-        return uploads, tasks
+        self._streams = [pool.submit(each.upload, self._mebibytes, self._seconds) for each in self._uploads]
+        for place in range(DOWNLOADS):
+            download = self._streamer("large-before", place)
+            download.etag = self._before.etag
+            self._streams.append(pool.submit(download.download, self._seconds))
 
-    def _verify(self, large: list[Streamer]) -> None:
-        self.findings.tell_phase("verify")
-        for endpoint in self._endpoints:
-            for worker in self.workers:
-                worker.verify(self._session(endpoint))
+    def _verify(self) -> None:
+        for stream in self._streams:
+            stream.result()
+        super()._verify()
+        large = [self._before, self._during, *self._uploads]
         for streamer in large:
             streamer.download(0)
         for endpoint in self._endpoints * LISTINGS:
@@ -140,12 +99,7 @@ def main() -> None:
         parser.error(str(problem))
     outage = Outage(cluster, chosen.node, chosen.seconds)
     outage.run()
-    findings = outage.findings
-    findings.print_report(
-        sum(len(worker.known) for worker in outage.workers),
-        f"{findings.tolerated} failed connections to the proxy that was killed, {findings.stale} stale answers",
-    )
-    sys.exit(int(bool(findings.failures)))
+    sys.exit(outage.report())
 
 
 if __name__ == "__main__":

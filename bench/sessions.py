@@ -60,12 +60,6 @@ class LoadFindings:
         passed = time.monotonic() - self.began
         print(f"{passed:6.2f} s  {phase}: {self.answered} answers, {len(self.failures)} failures", flush=True)
 
-    def print_report(self, verified: int, remarks: str) -> None:
-        """What was found in the whole run; `remarks` is what the run itself has to say."""
-        print(f"{self.answered} answers, {verified} objects verified, {len(self.failures)} failures,\n{remarks}")
-        for failure in self.failures[:50]:
-            print(failure)
-
 
 class LoadSession:
     """Requests through one proxy, none of them ever repeated; for one thread."""

@@ -1,4 +1,4 @@
-"""A bounded load of all verbs that knows, at every moment, what the store must answer."""
+"""A bounded load of all verbs that knows, at every moment, what the store must answer; trials that put it on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import json
 import random
 import threading
 import time
+import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Final
 from urllib.parse import quote
 
+from objstore.bench.endpoint import Endpoint
 from objstore.bench.sessions import ExpectedContent, LoadAnswer, LoadFindings, LoadSession
 from objstore.client.errors import ServerUnreachable
+from objstore.tools.loopback import LoopbackCluster, Node
 
 SIZES: Final = (0, 1, 4096, 60_000, 200_000, 3_000_000)
 SIZE_WEIGHTS: Final = (6, 6, 6, 6, 6, 1)
 OBJECTS_MAX: Final = 200  # of a worker
 PAUSE_SECONDS: Final = 0.05  # between requests to a proxy that is known to be down, or for a listing to be right
 LISTED_SECONDS: Final = 5.0
+THREADS_MAX: Final = 32  # of a trial: its workers, and streams
 
 
 class LoadWorker:
@@ -189,6 +196,73 @@ class LoadWorker:
         for name in list(self.known):
             self._read("GET", name)
         self._list()
+
+
+class LoadTrial(ABC):
+    """Load on a running cluster, in the middle of which something befalls it; nobody may notice."""
+
+    def __init__(self, name: str, cluster: LoopbackCluster, seconds: float) -> None:
+        """Each phase takes `seconds`."""
+        self.cluster = cluster
+        self.findings = LoadFindings()
+        self.workers: list[LoadWorker] = []
+        self._seconds = seconds
+        self._container = f"{name}-{uuid.uuid4().hex[:8]}"
+        self._undo = ExitStack()
+        self._endpoints = [self._endpoint(node) for node in cluster.nodes]
+
+    @abstractmethod
+    def _disturb(self, pool: ThreadPoolExecutor) -> None:
+        """What befalls the cluster under load."""
+
+    def _endpoint(self, node: Node) -> Endpoint:
+        endpoint = Endpoint(f"http://{node.address('proxy')}/auth/v1.0", "test:tester", "testing")
+        self._undo.callback(endpoint.close)
+        return endpoint
+
+    def _session(self, endpoint: Endpoint) -> LoadSession:
+        session = LoadSession(endpoint.server, endpoint.account, endpoint.token)
+        self._undo.callback(session.close)
+        return session
+
+    def _add_worker(self, name: str, endpoints: Sequence[Endpoint], *, doomed: bool = False) -> None:
+        sessions = [self._session(endpoint) for endpoint in endpoints]
+        self.workers.append(LoadWorker(name, self._container, sessions, self.findings, doomed=doomed))
+
+    def run(self) -> None:
+        """Load, under it the disturbance, load; then verify."""
+        with self._undo:
+            status, _ = self._endpoints[0].request("PUT", f"/{self._container}")
+            assert status == 201, f"the container cannot be made: {status}"
+            ended = threading.Event()
+            with ThreadPoolExecutor(THREADS_MAX) as pool:
+                loads = [pool.submit(worker.run, ended) for worker in self.workers]
+                try:
+                    time.sleep(self._seconds)
+                    self._disturb(pool)
+                    time.sleep(self._seconds)
+                finally:
+                    ended.set()
+                for load in loads:
+                    load.result()
+            self._verify()
+
+    def _verify(self) -> None:
+        """Read everything back through every proxy."""
+        self.findings.tell_phase("verify")
+        for endpoint in self._endpoints:
+            for worker in self.workers:
+                worker.verify(self._session(endpoint))
+
+    def report(self) -> int:
+        """Print what was found; the exit status."""
+        findings, verified = self.findings, sum(len(worker.known) for worker in self.workers)
+        print(f"{findings.answered} answers, {verified} objects verified, {len(findings.failures)} failures")
+        print(f"{findings.stale} stale answers, put right by X-Newest or a moment later")
+        print(f"{findings.tolerated} failed connections to a proxy that was killed")
+        for failure in findings.failures[:50]:
+            print(failure)
+        return int(bool(findings.failures))
 
 
 def difference(method: str, version: ExpectedContent | None, answer: LoadAnswer) -> str:

@@ -17,10 +17,9 @@ from objstore.db.location import DatabaseLocation
 from objstore.db.replicator import DatabaseReplicator
 from objstore.db.status import Incarnation
 from objstore.db.syncing import LocalReplica
+from objstore.direct import Direct
 from objstore.headers import Backend, Client
-from objstore.http.transport import BackendRequest, NodeFailure
 from objstore.paths import ResourcePath
-from objstore.quorum import quorum_size
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
 
@@ -59,7 +58,8 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
             context.recon,
             context.is_mine,
         )
-        self._context = context
+        self._direct = Direct(context.transport, context.cluster.hasher, config.node_timeout)
+        self._rings = context.rings
         self._columns = ", ".join(("name", "deleted", "sequence", *schema.columns))
         self._row = schema.row
 
@@ -113,26 +113,9 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         )
 
     def _send(self, queue: ResourcePath, rows: Sequence[ObjectRow]) -> bool:
-        ring = self._context.rings.container
-        partition = ring.partition_of(self._context.cluster.hasher.digest(queue))
         headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
-        exchanges = []
-        for node in ring.primaries(partition):
-            request = BackendRequest("UPDATE", node, partition, queue, headers)
-            try:
-                exchange = self._context.transport.start(request, encode_rows(rows), self.config.node_timeout)
-                exchanges.append(exchange)
-            except NodeFailure:
-                continue
-        taken = 0
-        for exchange in exchanges:
-            try:
-                response = exchange.response()
-                response.close()
-                taken += response.status // 100 == 2
-            except NodeFailure:
-                continue
-        return taken >= quorum_size(len(ring.primaries(partition)))
+        replies = self._direct.send(self._rings.container, "UPDATE", queue, headers, encode_rows(rows))
+        return len(replies.with_status(2)) >= replies.quorum
 
 
 def _note_queued(incarnation: Incarnation, upto: int, connection: sqlite3.Connection) -> None:

@@ -20,7 +20,7 @@ from objstore.db.info import Info, clear_metadata, write_status
 from objstore.db.location import ResourceLocation
 from objstore.db.server import DatabaseServer, Totals, policy_index_of, timestamp_of
 from objstore.db.status import NEVER, after_delete, after_put, new_status
-from objstore.headers import Backend, Client, Owner, Sysmeta
+from objstore.headers import CONTAINER_OWNER_HEADERS, Backend, Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.http.transport import Transport
@@ -36,12 +36,7 @@ class ContainerServer(DatabaseServer[ObjectRow]):
     path_parts: ClassVar = 4
     user_prefix: ClassVar = Client.CONTAINER_META_PREFIX
     metadata_prefixes: ClassVar = (Client.CONTAINER_META_PREFIX, Sysmeta.CONTAINER_PREFIX)
-    metadata_names: ClassVar = (
-        Owner.CONTAINER_READ,
-        Owner.CONTAINER_WRITE,
-        Owner.CONTAINER_SYNC_TO,
-        Owner.CONTAINER_SYNC_KEY,
-    )
+    metadata_names: ClassVar = tuple(CONTAINER_OWNER_HEADERS.values())
 
     def __init__(
         self,

@@ -162,7 +162,7 @@ class ContainerUpdater:
             leave_report_mark(place, self._runtime.threads)
 
     def _is_primary(self, place: DatabaseLocation) -> bool:
-        ring, device = self._rings.container, place.root.rpartition("/")[2]
+        ring, device = self._rings.container, place.device_name
         if int(place.partition) >= ring.partition_count:
             return False
         return any(node.device == device and self._is_mine(node) for node in ring.primaries(int(place.partition)))

@@ -3,6 +3,7 @@
 A name is either whole ("X-Timestamp") or, where its constant ends in _PREFIX, the beginning of a family.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 
@@ -120,6 +121,13 @@ class Owner:
     ACCOUNT_ACCESS_CONTROL: Final = "X-Account-Access-Control"
 
 
+# By the fields of a container that hold them.
+CONTAINER_OWNER_HEADERS: Final = {
+    "read_acl": Owner.CONTAINER_READ,
+    "write_acl": Owner.CONTAINER_WRITE,
+    "sync_to": Owner.CONTAINER_SYNC_TO,
+    "sync_key": Owner.CONTAINER_SYNC_KEY,
+}
 OWNER_ONLY: Final = frozenset(value for name, value in vars(Owner).items() if name.isupper())
 
 
@@ -207,6 +215,17 @@ def is_internal(name: str) -> bool:
 
 
 TRUE_VALUES: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
+
+
+def family(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """The headers whose names begin so, by the rest of their names."""
+    return {name[len(prefix) :]: value for name, value in headers.items() if name.startswith(prefix)}
+
+
+def of_owner(container: object) -> dict[str, str]:
+    """Those of a container's headers that only owners see, as far as it has them."""
+    found = {name: getattr(container, field) for field, name in CONTAINER_OWNER_HEADERS.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def is_true(value: str | None) -> bool:

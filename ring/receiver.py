@@ -68,7 +68,7 @@ class RingReceiver:
         return self._stage(_name_of(request), request, digest)
 
     def _stage(self, name: str, request: Request, digest: str) -> Response:
-        _check_length(request, RING_BYTES_MAX)
+        request.check_length(RING_BYTES_MAX)
         path = self._path(name)
         temporary = files.temporary_name(path + STAGED)
         try:
@@ -139,17 +139,8 @@ def _name_of(request: Request) -> str:
     return name
 
 
-def _check_length(request: Request, most: int) -> None:
-    length = request.content_length
-    if length is None:
-        raise HttpError(411, "Content-Length is missing")
-    if length > most:
-        raise HttpError(413, f"At most {most} bytes are taken")
-
-
 def _activation_of(request: Request, digest: str) -> Activation:
-    _check_length(request, ACTIVATION_BYTES_MAX)
-    body = request.body.read()
+    body = request.whole_body(ACTIVATION_BYTES_MAX)
     if hashlib.sha256(body).hexdigest() != digest:
         raise HttpError(422, "The body is not what was signed")
     try:

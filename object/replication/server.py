@@ -128,7 +128,7 @@ class ReplicationServer:
         return None if ring is None else ring.part_power
 
     def _compare(self, request: Request, place: DevicePartition) -> Response:
-        questions = decode(COMPARE_REQUESTS, _body_of(request))
+        questions = decode(COMPARE_REQUESTS, request.whole_body(MESSAGE_BYTES_MAX))
         if len(questions) > PARTITIONS_MAX:
             raise HttpError(413, f"At most {PARTITIONS_MAX} partitions")
         return _json(self._runtime.threads.of(place.device).call(self._answers, place, questions))
@@ -145,7 +145,7 @@ class ReplicationServer:
         return answers
 
     def _versions(self, request: Request, place: DevicePartition) -> Response:
-        suffixes = decode(SUFFIXES, _body_of(request))
+        suffixes = decode(SUFFIXES, request.whole_body(MESSAGE_BYTES_MAX))
         if len(suffixes) > SUFFIXES_MAX or not all(map(is_suffix, suffixes)):
             raise HttpError(400, "Bad suffixes")
 
@@ -219,21 +219,12 @@ class ReplicationServer:
             raise HttpError(409, "Not a primary by the ring here")
 
     def _names(self, request: Request) -> Names:
-        names = decode(NAMES, _body_of(request))
+        names = decode(NAMES, request.whole_body(MESSAGE_BYTES_MAX))
         if sum(map(len, names.values())) > FILES_MAX:
             raise HttpError(413, f"At most {FILES_MAX} files")
         if not all(map(_HASH, names)):
             raise HttpError(400, "Bad hash")
         return names
-
-
-def _body_of(request: Request) -> bytes:
-    length = request.content_length
-    if length is None:
-        raise HttpError(411)
-    if length > MESSAGE_BYTES_MAX:
-        raise HttpError(413, f"At most {MESSAGE_BYTES_MAX} bytes")
-    return request.body.read()
 
 
 def _json(content: object, headers: Mapping[str, str] | None = None) -> Response:

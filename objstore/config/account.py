@@ -9,20 +9,16 @@ from objstore.config.sections import (
     DatabaseReplicatorConfig,
     StorageServiceConfig,
 )
-from objstore.config.units import Count, Seconds
+from objstore.config.units import Positive, Seconds
 
 
 class ReaperConfig(Struct, frozen=True):
     """[reaper]: deletes what deleted accounts held."""
 
     interval: Seconds = 3600.0
-    concurrency: Count = 25
+    concurrency: Positive = 25
     delay_reaping: Seconds = 0.0
     reap_warn_after: Seconds = 30 * 86_400.0
-
-    def __post_init__(self) -> None:
-        if not self.concurrency:
-            raise ValueError("concurrency begins at 1")
 
 
 class AccountConfig(StorageServiceConfig, frozen=True):

@@ -35,12 +35,8 @@ class ReconcilerConfig(Struct, frozen=True):
     """[reconciler]: moves objects that lie in another policy than their container's."""
 
     interval: Seconds = 30.0
-    concurrency: Count = 1
+    concurrency: Positive = 1
     reclaim_age: Seconds = 7 * 86_400.0
-
-    def __post_init__(self) -> None:
-        if not self.concurrency:
-            raise ValueError("concurrency begins at 1")
 
 
 class ContainerConfig(StorageServiceConfig, frozen=True):

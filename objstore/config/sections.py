@@ -1,10 +1,20 @@
 """Tables that the files of several services have in common."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
-from objstore.config.units import Address, Bind, Count, Reserve, ReserveSpace, Seconds, Workers, processor_count
+from objstore.config.units import (
+    Address,
+    Bind,
+    Count,
+    Positive,
+    Reserve,
+    ReserveSpace,
+    Seconds,
+    Workers,
+    processor_count,
+)
 
 
 class ServerConfig(Struct, frozen=True):
@@ -135,16 +145,12 @@ class DatabaseReplicatorConfig(Struct, frozen=True):
     """
 
     interval: Seconds = 30.0
-    concurrency: Count = 8
+    concurrency: Positive = 8
     databases_per_second: Count = 50
-    per_diff: Count = 1000
-    max_diffs: Count = 100
+    per_diff: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    max_diffs: Positive = 100
     node_timeout: Seconds = 10.0
     reclaim_age: Seconds = 7 * 86_400.0
-
-    def __post_init__(self) -> None:
-        if not (self.concurrency and 0 < self.per_diff <= 10_000 and self.max_diffs):
-            raise ValueError("concurrency, per_diff (at most 10000) and max_diffs begin at 1")
 
 
 class DatabaseAuditorConfig(Struct, frozen=True):

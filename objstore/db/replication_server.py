@@ -82,7 +82,7 @@ class DatabaseReplicationServer(Generic[Row]):
 
     def _compare(self, request: Request) -> Response:
         root = self._devices.path(request.path.split("/", 2)[1])
-        questions = decode(SUMMARY_REQUESTS, _body_of(request))
+        questions = decode(SUMMARY_REQUESTS, request.whole_body(BATCH_BYTES_MAX))
         if len(questions) > SUMMARIES_MAX:
             raise HttpError(413, f"At most {SUMMARIES_MAX} databases")
         places = [self._place(root, question.partition, question.hash) for question in questions]
@@ -134,7 +134,7 @@ class DatabaseReplicationServer(Generic[Row]):
         return summary
 
     def _merge(self, request: Request, location: ResourceLocation) -> Response:
-        batch = self._merger.checked(decode(self._batches, _body_of(request)))
+        batch = self._merger.checked(decode(self._batches, request.whole_body(BATCH_BYTES_MAX)))
         if len(batch.rows) > BATCH_ROWS_MAX:
             raise HttpError(413, f"At most {BATCH_ROWS_MAX} rows")
         try:
@@ -176,15 +176,6 @@ class DatabaseReplicationServer(Generic[Row]):
         except DatabaseAwaitsRepair:
             raise HttpError(404) from None
         return Response(200, {Backend.BODY_CHECKSUM: digest}, body)
-
-
-def _body_of(request: Request) -> bytes:
-    length = request.content_length
-    if length is None:
-        raise HttpError(411)
-    if length > BATCH_BYTES_MAX:
-        raise HttpError(413, f"At most {BATCH_BYTES_MAX} bytes")
-    return request.body.read()
 
 
 def _number(request: Request, name: str, largest: int) -> int:

@@ -178,7 +178,7 @@ class DatabaseReplicator(Generic[Row]):
                 found = database.read(read_summary)
                 database.flush()
         ring = self.ring()
-        device = place.root.rpartition("/")[2]
+        device = place.device_name
         partition = ring.partition_of(bytes.fromhex(place.hash))
         primaries = ring.primaries(partition)
         mine = next((node for node in primaries if node.device == device and self.is_mine(node)), None)

@@ -283,12 +283,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         return self.runtime.threads.call(xml_document, *arguments) if long else xml_document(*arguments)
 
     def _rows_of(self, request: Request) -> list[Row]:
-        length = request.content_length
-        if length is None:
-            raise HttpError(411)
-        if length > UPDATE_BYTES_MAX:
-            raise HttpError(413, f"At most {UPDATE_BYTES_MAX} bytes of rows")
-        rows = self._decode_rows(request.body.read())
+        rows = self._decode_rows(request.whole_body(UPDATE_BYTES_MAX))
         if len(rows) > UPDATE_ROWS_MAX:
             raise HttpError(413, f"At most {UPDATE_ROWS_MAX} rows")
         return [self.schema.checked(row) for row in rows]

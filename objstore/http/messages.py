@@ -116,6 +116,19 @@ class Request:
     def body(self) -> BodyReader:
         return self.environ["wsgi.input"]  # type: ignore[no-any-return]
 
+    def whole_body(self, bytes_max: int) -> bytes:
+        """The body, whose length must be announced. Raises HttpError 411, 413."""
+        self.check_length(bytes_max)
+        return self.body.read()
+
+    def check_length(self, bytes_max: int) -> None:
+        """Raises HttpError 411 unless the body's length is announced, and 413 if that is more."""
+        length = self.content_length
+        if length is None:
+            raise HttpError(411)
+        if length > bytes_max:
+            raise HttpError(413, f"At most {bytes_max} bytes")
+
     @property
     def trailers(self) -> dict[str, str]:
         """The trailer fields by canonical name, once the body has been read to its end."""

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from objstore.headers import Backend, Client, Owner, Sysmeta
+from objstore.headers import CONTAINER_OWNER_HEADERS, Backend, Client, Sysmeta, family, of_owner
 from objstore.http.transport import BackendResponse
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
@@ -53,14 +53,7 @@ def write_container_headers(command: WriteContainer, placement: Placement, accou
     headers = {Client.TRANS_ID: command.transaction_id, Client.TIMESTAMP: command.timestamp.internal}
     headers |= {Client.CONTAINER_META_PREFIX + name: value for name, value in command.metadata.items()}
     headers |= {Sysmeta.CONTAINER_PREFIX + name: value for name, value in command.sysmeta.items()}
-    for name, value in (
-        (Owner.CONTAINER_READ, command.read_acl),
-        (Owner.CONTAINER_WRITE, command.write_acl),
-        (Owner.CONTAINER_SYNC_TO, command.sync_to),
-        (Owner.CONTAINER_SYNC_KEY, command.sync_key),
-    ):
-        if value is not None:
-            headers[name] = value
+    headers |= of_owner(command)
     each = [headers.copy() for _ in placement.primaries]
     if account is not None:
         add_updates(each, account, TO_ACCOUNT)
@@ -119,8 +112,8 @@ def account_info(response: BackendResponse) -> AccountInfo:
         container_count=_number(headers, Client.ACCOUNT_CONTAINER_COUNT),
         object_count=_number(headers, Client.ACCOUNT_OBJECT_COUNT),
         bytes_used=_number(headers, Client.ACCOUNT_BYTES_USED),
-        metadata=_family(headers, Client.ACCOUNT_META_PREFIX),
-        sysmeta=_family(headers, Sysmeta.ACCOUNT_PREFIX),
+        metadata=family(headers, Client.ACCOUNT_META_PREFIX),
+        sysmeta=family(headers, Sysmeta.ACCOUNT_PREFIX),
         policy_stats=_stats.decode(headers.get(Backend.POLICY_STATS) or "{}"),
         created_at=headers.get(Client.TIMESTAMP, ""),
         last_modified=headers.get(Client.LAST_MODIFIED, ""),
@@ -138,14 +131,11 @@ def container_info(response: BackendResponse) -> ContainerInfo:
     return ContainerInfo(
         PRESENT,
         policy_index=_number(headers, Backend.POLICY_INDEX),
-        read_acl=headers.get(Owner.CONTAINER_READ),
-        write_acl=headers.get(Owner.CONTAINER_WRITE),
-        sync_to=headers.get(Owner.CONTAINER_SYNC_TO),
-        sync_key=headers.get(Owner.CONTAINER_SYNC_KEY),
+        **{field: headers.get(name) for field, name in CONTAINER_OWNER_HEADERS.items()},
         object_count=_number(headers, Client.CONTAINER_OBJECT_COUNT),
         bytes_used=_number(headers, Client.CONTAINER_BYTES_USED),
-        metadata=_family(headers, Client.CONTAINER_META_PREFIX),
-        sysmeta=_family(headers, Sysmeta.CONTAINER_PREFIX),
+        metadata=family(headers, Client.CONTAINER_META_PREFIX),
+        sysmeta=family(headers, Sysmeta.CONTAINER_PREFIX),
         created_at=headers.get(Client.TIMESTAMP, ""),
         last_modified=modified,
     )
@@ -154,7 +144,3 @@ def container_info(response: BackendResponse) -> ContainerInfo:
 def _number(headers: Mapping[str, str], name: str) -> int:
     text = headers.get(name, "0")
     return int(text) if text.isdecimal() else 0
-
-
-def _family(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {name[len(prefix) :]: value for name, value in headers.items() if name.startswith(prefix)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from objstore.headers import OWNER_ONLY, Client, Owner, Sysmeta, is_true
+from objstore.headers import OWNER_ONLY, Client, Owner, Sysmeta, family, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import check_metadata, check_path
@@ -16,11 +16,11 @@ from objstore.proxy.core.info import AccountInfo, PolicyStats
 from objstore.proxy.core.listing import NO_QUERY, ListingQuery
 from objstore.proxy.swift.features.quotas import quota_headers
 from objstore.proxy.swift.handlers.common import (
-    family,
     listing_format,
     listing_query,
     metadata_changes,
     metadata_headers,
+    write_fields,
 )
 from objstore.proxy.swift.methods import OF_ACCOUNTS
 from objstore.proxy.swift.request import ACCESS_CONTROL_KEY, SwiftRequest
@@ -63,13 +63,13 @@ class AccountHandler:
         """201, 202 if it is there, 403 if it is deleted and not reaped yet."""
         request.check_access()
         self._check_management()
-        created = self._accounts.put(WriteAccount(**self._write(request), **self._changes(request)))
+        created = self._accounts.put(WriteAccount(**write_fields(request, self._clock), **self._changes(request)))
         return Response(201 if created else 202)
 
     def post(self, request: SwiftRequest) -> Response:
         """204; makes the account if accounts are made on demand."""
         request.check_access()
-        self._accounts.post(WriteAccount(**self._write(request), **self._changes(request)))
+        self._accounts.post(WriteAccount(**write_fields(request, self._clock), **self._changes(request)))
         return Response(204)
 
     def delete(self, request: SwiftRequest) -> Response:
@@ -78,7 +78,7 @@ class AccountHandler:
         self._check_management()
         if request.environ.get("QUERY_STRING"):
             raise HttpError(400)
-        self._accounts.delete(WriteAccount(**self._write(request)))
+        self._accounts.delete(WriteAccount(**write_fields(request, self._clock)))
         return Response(204)
 
     def _reading(self, request: SwiftRequest, query: ListingQuery) -> GetAccount:
@@ -86,13 +86,6 @@ class AccountHandler:
         request.check_access()
         newest = is_true(request.header(Client.NEWEST))
         return GetAccount(request.storage_resource, query, newest, request.transaction_id)
-
-    def _write(self, request: SwiftRequest) -> dict[str, Any]:
-        return {
-            "path": request.storage_resource,
-            "timestamp": request.timestamp(self._clock),
-            "transaction_id": request.transaction_id,
-        }
 
     def _changes(self, request: SwiftRequest) -> dict[str, Any]:
         check_path(self._limits, request.storage_resource)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from objstore.http.messages import Body, Response, title_of
 from objstore.limits import is_utf8, listing_limit
 from objstore.proxy.core.listing import ListingQuery
 from objstore.proxy.swift.request import SwiftRequest
+from objstore.system.clock import Clock
 
 CONTENT_TYPES: Final = {"plain": "text/plain", "json": "application/json", "xml": "application/xml"}
 OFFERED: Final = {"text/plain": "plain", "application/json": "json", "application/xml": "xml", "text/xml": "xml"}
@@ -90,9 +91,13 @@ def metadata_changes(request: SwiftRequest, kind: str, allowed: frozenset[str]) 
     return found
 
 
-def family(headers: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """The headers whose names begin so, by the rest of their names."""
-    return {name[len(prefix) :]: value for name, value in headers.items() if name.startswith(prefix)}
+def write_fields(request: SwiftRequest, clock: Clock) -> dict[str, Any]:
+    """What every command says that writes."""
+    return {
+        "path": request.storage_resource,
+        "timestamp": request.timestamp(clock),
+        "transaction_id": request.transaction_id,
+    }
 
 
 def metadata_headers(prefix: str, metadata: Mapping[str, str], owner: bool) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from objstore.headers import OWNER_ONLY, Client, Owner, Sysmeta, is_true
+from objstore.headers import CONTAINER_OWNER_HEADERS, OWNER_ONLY, Client, Sysmeta, family, is_true, of_owner
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import check_metadata, check_path
@@ -15,11 +15,11 @@ from objstore.proxy.core.errors import ContainerNotFound
 from objstore.proxy.core.info import ABSENT, ContainerInfo
 from objstore.proxy.core.listing import NO_QUERY, ListingQuery
 from objstore.proxy.swift.handlers.common import (
-    family,
     listing_format,
     listing_query,
     metadata_changes,
     metadata_headers,
+    write_fields,
 )
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -52,20 +52,20 @@ class ContainerHandler:
         request.check_access()
         fields = self._changes(request)
         index = self._policy_index(request)
-        created = self._containers.put(PutContainer(**self._write(request), **fields, policy_index=index))
+        created = self._containers.put(PutContainer(**write_fields(request, self._clock), **fields, policy_index=index))
         return Response(201 if created else 202)
 
     def post(self, request: SwiftRequest) -> Response:
         """204, 404."""
         request.check_access()
         fields = self._changes(request)
-        self._containers.post(WriteContainer(**self._write(request), **fields))
+        self._containers.post(WriteContainer(**write_fields(request, self._clock), **fields))
         return Response(204)
 
     def delete(self, request: SwiftRequest) -> Response:
         """204, 404, 409 while it holds objects."""
         request.check_access()
-        self._containers.delete(WriteContainer(**self._write(request)))
+        self._containers.delete(WriteContainer(**write_fields(request, self._clock)))
         return Response(204)
 
     def _reading(self, request: SwiftRequest, query: ListingQuery) -> GetContainer:
@@ -76,13 +76,6 @@ class ContainerHandler:
         if info.existence is ABSENT:
             raise ContainerNotFound(path)
         return GetContainer(path, query, is_true(request.header(Client.NEWEST)), request.transaction_id)
-
-    def _write(self, request: SwiftRequest) -> dict[str, Any]:
-        return {
-            "path": request.storage_resource,
-            "timestamp": request.timestamp(self._clock),
-            "transaction_id": request.transaction_id,
-        }
 
     def _policy_index(self, request: SwiftRequest) -> int | None:
         """Of the policy that is asked for. Raises HttpError 400."""
@@ -108,11 +101,7 @@ class ContainerHandler:
         return {
             "metadata": family(changes, META),
             "sysmeta": family(changes, Sysmeta.CONTAINER_PREFIX),
-            "read_acl": changes.get(Owner.CONTAINER_READ),
-            "write_acl": changes.get(Owner.CONTAINER_WRITE),
-            "sync_to": changes.get(Owner.CONTAINER_SYNC_TO),
-            "sync_key": changes.get(Owner.CONTAINER_SYNC_KEY),
-        }
+        } | {field: changes.get(name) for field, name in CONTAINER_OWNER_HEADERS.items()}
 
     def _headers(self, info: ContainerInfo, request: SwiftRequest) -> dict[str, str]:
         headers = {
@@ -123,14 +112,7 @@ class ContainerHandler:
         }
         headers |= metadata_headers(META, info.metadata, request.owner)
         if request.owner:
-            for name, value in (
-                (Owner.CONTAINER_READ, info.read_acl),
-                (Owner.CONTAINER_WRITE, info.write_acl),
-                (Owner.CONTAINER_SYNC_TO, info.sync_to),
-                (Owner.CONTAINER_SYNC_KEY, info.sync_key),
-            ):
-                if value is not None:
-                    headers[name] = value
+            headers |= of_owner(info)
         try:
             headers[Client.STORAGE_POLICY] = self._policies.by_index(info.policy_index).name
         except UnknownPolicy:
