@@ -12,7 +12,7 @@ from objstore.container import reconciler, rows
 from objstore.container import updater as container_updater
 from objstore.db import database, merging, removal, replicator, status, syncing
 from objstore.rows import encode_rows
-from tests.simulation.planting import Mutant, always, nothing, replace
+from tests.simulation.planting import AFTER_ALL_TIME, Mutant, always, nothing, replace
 
 
 def rows_are_not_flushed() -> None:
@@ -53,13 +53,13 @@ def deletions_of_databases_are_not_merged() -> None:
 
 def row_tombstones_are_dropped_early() -> None:
     """A deleted row is forgotten at once, though a replica may still have the row."""
-    replace("limit", lambda *_: "9", removal.Reclaimer)
+    replace("limit", lambda *_: AFTER_ALL_TIME, removal.Reclaimer)
     real = replicator.DatabaseReplicator._sync_all
 
     def sync_all(self: Any, subject: Any, answers: Any) -> None:
         real(self, subject, answers)
         if subject.mine is not None:
-            self._reclaim(subject, {}, "9")
+            self._reclaim(subject, {}, AFTER_ALL_TIME)
 
     replace("_sync_all", sync_all, replicator.DatabaseReplicator)
     replace("RECLAIM_LOOKS", 10**6, replicator)

@@ -19,7 +19,7 @@ from objstore.ring import rings
 from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
 from tests.simulation.device_calls import SimulatedDeviceCalls
-from tests.simulation.planting import Mutant, always, nothing, replace
+from tests.simulation.planting import AFTER_ALL_TIME, Mutant, always, nothing, replace
 
 
 def data_is_not_flushed() -> None:
@@ -183,7 +183,7 @@ def tombstones_are_dropped_early() -> None:
 def tombstones_are_reclaimed_early() -> None:
     """The replicator forgets a deletion of which all primaries have heard, of whatever age."""
     real = planning.is_forgettable
-    replace("is_forgettable", lambda current, _before: real(current, "9"), planning, partitions, versions)
+    replace("is_forgettable", lambda current, _before: real(current, AFTER_ALL_TIME), planning, partitions, versions)
 
 
 def received_files_are_not_flushed() -> None:

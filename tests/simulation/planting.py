@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ def replace(name: str, new: Any, *owners: Any) -> None:
     for owner in owners:
         getattr(owner, name)
         setattr(owner, name, new)
+
+
+# The present hour in the simulation, and any other, is before it: timestamps compare as text.
+AFTER_ALL_TIME: Final = "9"
 
 
 def nothing(*_: Any, **__: Any) -> None:

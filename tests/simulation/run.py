@@ -15,7 +15,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.hub import spawn_for
 from tests.simulation.model import Model
 from tests.simulation.plan import SECONDS_PER_HOUR, Event, Plan
-from tests.simulation.services import make_services, make_token
+from tests.simulation.services import make_services, make_token, small_cluster
 from tests.simulation.stored_forms import read_metadata
 from tests.simulation.world import World
 
@@ -48,7 +48,8 @@ def run(plan: Plan, before_start: Callable[[World], None] = lambda world: None) 
     gc.disable()
     try:
         before_start(world)
-        return _run(world, plan, began)
+        with small_cluster():
+            return _run(world, plan, began)
     finally:
         gc.enable()
         world.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from msgspec import Struct, structs
@@ -53,11 +55,26 @@ RECLAIM_SECONDS: Final = 6.5 * 3600
 # Few rows make several batches, and a few more a whole database.
 PER_DIFF: Final = 3
 MAX_DIFFS: Final = 4
-# A small cluster has few objects that expire, and so needs few queues of them.
-expiry.EXPIRY_QUEUES_PER_DAY = 2  # type: ignore[misc]
-# Replicators leave out passes over what does not change, for all that they come seldom.
-daemon.LONGEST_REST_SECONDS = 3 * INTERVAL_SECONDS["replicator"]  # type: ignore[misc]
+CONSTANTS: Final = (
+    # A small cluster has few objects that expire, and so needs few queues of them.
+    (expiry, "EXPIRY_QUEUES_PER_DAY", 2),
+    # Replicators leave out passes over what does not change, for all that they come seldom.
+    (daemon, "LONGEST_REST_SECONDS", 3 * INTERVAL_SECONDS["replicator"]),
+)
 Config = TypeVar("Config", bound=Struct)
+
+
+@contextmanager
+def small_cluster() -> Iterator[None]:
+    """Sets the program's constants for a small cluster, and puts them back."""
+    before = [getattr(module, name) for module, name, _ in CONSTANTS]
+    for module, name, value in CONSTANTS:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for (module, name, _), value in zip(CONSTANTS, before, strict=True):
+            setattr(module, name, value)
 
 
 def paced(config: Config) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c/o"
 NODES = [f"o{number}" for number in range(6)]
@@ -32,7 +32,7 @@ get_replies = st.sampled_from(
 
 @given(st.lists(put_replies, min_size=6, max_size=6), st.sampled_from([SMALL, LARGE]))
 def test_what_is_acknowledged_is_stored_by_a_quorum(replies: list[Reply], content: bytes) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = dict(zip(NODES, replies, strict=True))
     status = store.send("PUT", PATH, body=content).status
     stored = {
@@ -48,7 +48,7 @@ def test_what_is_acknowledged_is_stored_by_a_quorum(replies: list[Reply], conten
 
 @given(st.lists(get_replies, min_size=6, max_size=6), st.sampled_from([{}, {"X-Newest": "true"}]))
 def test_what_a_primary_has_is_found(replies: list[Reply], headers: dict[str, str]) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = dict(zip(NODES, replies, strict=True))
     answer = store.send("GET", PATH, headers)
     assert answer.status in (200, 404, 503)
@@ -62,7 +62,7 @@ def test_what_a_primary_has_is_found(replies: list[Reply], headers: dict[str, st
 
 @given(st.lists(st.sampled_from([200, 404, 409, 500, 507]), min_size=6, max_size=6))
 def test_a_delete_is_acknowledged_by_a_quorum(statuses: list[int]) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = {node: Reply(status) for node, status in zip(NODES, statuses, strict=True)}
     if store.send("DELETE", PATH).status in (204, 404):
         answered = [store.objects[call.node].status for call in store.calls()]

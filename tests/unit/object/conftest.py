@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.object.harness import Store
+from tests.unit.object.harness import ServedFolder
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> ServedFolder:
     """A server with one device, sda."""
-    return Store(tmp_path)
+    return ServedFolder(tmp_path)

@@ -20,7 +20,7 @@ from objstore.object.server import ObjectServer
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
 from objstore.ring.rings import Rings
-from tests.unit.object.harness import Store, wait_for_discards
+from tests.unit.object.harness import ServedFolder, wait_for_discards
 
 POWER = 4
 DEVICE = Device(0, 1, 1, "10.0.0.1", 6200, "10.0.0.1", 6200, "sda", 100.0)
@@ -48,7 +48,7 @@ class Reports:
         self.figures |= figures
 
 
-class GrowingStore(Store):
+class GrowingStore(ServedFolder):
     """All servers and daemons of it go by `ring`."""
 
     def __init__(self, root: Path) -> None:

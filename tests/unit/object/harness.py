@@ -50,7 +50,7 @@ def at(second: int) -> str:
     return f"{int(NOW) + second:010d}.00000"
 
 
-class Store:
+class ServedFolder:
     """The server and its folder."""
 
     def __init__(self, root: Path, limits: Limits | None = None, **storage: object) -> None:
@@ -165,4 +165,4 @@ def wire(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
-__all__ = ["CONTAINER", "NOW", "PATH", "Store", "at", "put_headers", "wire"]
+__all__ = ["CONTAINER", "NOW", "PATH", "ServedFolder", "at", "put_headers", "wire"]

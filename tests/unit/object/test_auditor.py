@@ -24,10 +24,11 @@ from objstore.object.metadata import ATTRIBUTE, ObjectMetadata
 from objstore.object.watchers import DarkData, UnknownWatcher, Watcher, WatcherParts, make_watchers
 from objstore.paths import ResourcePath
 from objstore.ring.ring import Ring
-from tests.unit.object.harness import NOW, Store, at
+from tests.unit.object.harness import NOW, ServedFolder, at
 
 NODES = [Device(n, 1, n, f"10.0.0.{n}", 6201, f"10.0.0.{n}", 6201, "sdb", 1.0) for n in range(3)]
 WEEK = 7 * 86_400
+Answers = Sequence[list[str] | int | None]
 
 
 class FakeRings:
@@ -69,7 +70,7 @@ class Seen:
 class Bench:
     """A store with an auditor that has no limits."""
 
-    def __init__(self, store: Store, watchers: dict[str, Watcher] | None, **config: Any) -> None:
+    def __init__(self, store: ServedFolder, watchers: dict[str, Watcher] | None, **config: Any) -> None:
         self.store = store
         self.reports = Reports()
         unlimited = {"bytes_per_second": 0, "files_per_second": 0, "zero_byte_files_per_second": 0}
@@ -98,7 +99,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(store: Store) -> Bench:
+def bench(store: ServedFolder) -> Bench:
     return Bench(store, {})
 
 
@@ -166,7 +167,7 @@ def test_the_trailer_is_read(bench: Bench) -> None:
     assert bench.run() == {"quarantined": 1}
 
 
-def test_the_quick_pass_does_not_read_bodies(store: Store) -> None:
+def test_the_quick_pass_does_not_read_bodies(store: ServedFolder) -> None:
     bench = Bench(store, None)
     flipped, emptied = bench.put("o", b"x" * 1000), bench.put("p", b"x" * 1000)
     flip(next(flipped.glob("*.data")))
@@ -208,7 +209,7 @@ def failing(failing_path: str, real: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize("is_full", [True, False])
 @pytest.mark.parametrize("level", ["partition", "suffix", "hash"])
 def test_what_cannot_be_read_is_passed_over(
-    store: Store, monkeypatch: pytest.MonkeyPatch, level: str, is_full: bool
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch, level: str, is_full: bool
 ) -> None:
     bench = Bench(store, {} if is_full else None)
     folders = sorted((bench.put(str(number)) for number in range(5)), key=lambda folder: int(folder.parts[-3]))
@@ -280,7 +281,7 @@ def test_it_goes_on_where_it_was(bench: Bench) -> None:
     assert again.run()["sound"] == 12
 
 
-def test_limits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("objstore.rate_limiter.concurrency.sleep", slept.append)
     monkeypatch.setattr(store.clock, "monotonic", lambda: 1000.0)
@@ -290,7 +291,7 @@ def test_limits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(slept) == pytest.approx(5.0, abs=1.1)
 
 
-def test_watchers_see_what_is_sound(store: Store) -> None:
+def test_watchers_see_what_is_sound(store: ServedFolder) -> None:
     seen = Seen()
     bench = Bench(store, {"seen": seen})
     for name in ("o", "p", "q"):
@@ -304,7 +305,7 @@ def test_watchers_see_what_is_sound(store: Store) -> None:
 class Listings:
     """Containers' servers: each lists these names, or does not answer. They know a container of this policy."""
 
-    def __init__(self, answers: Sequence[list[str] | int | None], policy_index: int) -> None:
+    def __init__(self, answers: Answers, policy_index: int) -> None:
         self.answers = answers
         self.headers = {Backend.POLICY_INDEX: str(policy_index)}
 
@@ -317,10 +318,9 @@ class Listings:
         return BackendResponse(200, self.headers, BytesBody(msgspec.json.encode([{"name": name} for name in answer])))
 
 
-def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: str, policy_index: int = 0) -> Bench:
+def dark_bench(store: ServedFolder, answers: Answers, action: str, policy_index: int = 0) -> Bench:
     bench = Bench(store, {}, dark_data_action=action)
-    context = store.context(rings=FakeRings(), transport=Listings(answers, policy_index))
-    parts = WatcherParts(bench.config, context)
+    parts = WatcherParts(bench.config, store.context(rings=FakeRings(), transport=Listings(answers, policy_index)))
     watchers = make_watchers(["dark_data"], {"dark_data": DarkData}, parts)
     made = Bench(store, watchers, dark_data_action=action)
     made.put()
@@ -340,47 +340,47 @@ def dark_bench(store: Store, answers: Sequence[list[str] | int | None], action: 
         ([[], [], 507], "unknown"),
     ],
 )
-def test_dark_data(store: Store, answers: Sequence[list[str] | int | None], outcome: str) -> None:
+def test_dark_data(store: ServedFolder, answers: Answers, outcome: str) -> None:
     bench = dark_bench(store, answers, "quarantine")
     assert bench.run() == {"sound": 1, f"dark_data_{outcome}": 1}
     assert bool(bench.quarantined) == (outcome == "dark")
 
 
 @pytest.mark.parametrize("action", ["delete", "quarantine"])
-def test_dark_data_check_with_a_container_replica_down(store: Store, action: str) -> None:
+def test_dark_data_check_with_a_container_replica_down(store: ServedFolder, action: str) -> None:
     bench = dark_bench(store, [[], None, []], action)
     assert bench.run() == {"sound": 1, "dark_data_unknown": 1}
     assert store.get(bench.path("o")).status == 200
 
 
 @pytest.mark.parametrize("action", ["delete", "quarantine"])
-def test_what_is_to_be_moved_to_another_policy_is_not_dark(store: Store, action: str) -> None:
+def test_what_is_to_be_moved_to_another_policy_is_not_dark(store: ServedFolder, action: str) -> None:
     bench = dark_bench(store, [[], [], []], action, policy_index=1)
     assert bench.run() == {"sound": 1, "dark_data_unknown": 1}
     assert store.get(bench.path("o")).status == 200
 
 
 @pytest.mark.parametrize("action", ["log", "delete"])
-def test_what_becomes_of_dark_data(store: Store, action: str) -> None:
+def test_what_becomes_of_dark_data(store: ServedFolder, action: str) -> None:
     bench = dark_bench(store, [[], [], []], action)
     assert bench.run()["dark_data_dark"] == 1
     assert store.get(bench.path("o")).status == (200 if action == "log" else 404)
     assert any(b"dark data" in line for line in store.lines)
 
 
-def test_young_objects_are_not_asked_about(store: Store) -> None:
+def test_young_objects_are_not_asked_about(store: ServedFolder) -> None:
     bench = dark_bench(store, [[], [], []], "quarantine")
     store.clock.seconds = NOW + WEEK
     assert bench.run() == {"sound": 1}
 
 
-def test_an_unknown_watcher(store: Store, bench: Bench) -> None:
+def test_an_unknown_watcher(store: ServedFolder, bench: Bench) -> None:
     parts = WatcherParts(bench.config, store.context())
     with pytest.raises(UnknownWatcher, match="nobody"):
         make_watchers(["nobody"], {}, parts)
 
 
-def test_a_watcher_that_fails_stops_nothing(store: Store) -> None:
+def test_a_watcher_that_fails_stops_nothing(store: ServedFolder) -> None:
     class Failing(Seen):
         def see_object(self, metadata: ObjectMetadata, storage: DeviceStorage, location: Location) -> None:
             raise RuntimeError("no")

@@ -3,12 +3,12 @@
 import pytest
 
 from objstore.headers import Backend
-from tests.unit.object.harness import NOW, Store, at
+from tests.unit.object.harness import NOW, ServedFolder, at
 
 EXPIRES = int(NOW) + 10
 
 
-def test_a_tombstone_takes_the_place_of_the_object(store: Store) -> None:
+def test_a_tombstone_takes_the_place_of_the_object(store: ServedFolder) -> None:
     store.put(1)
     store.post(2)
     answer = store.delete(3)
@@ -17,7 +17,7 @@ def test_a_tombstone_takes_the_place_of_the_object(store: Store) -> None:
     assert store.get().status == 404
 
 
-def test_a_tombstone_is_written_though_nothing_is_there(store: Store) -> None:
+def test_a_tombstone_is_written_though_nothing_is_there(store: ServedFolder) -> None:
     assert store.delete(1).status == 404
     assert store.delete(2).status == 404
     assert store.names() == [at(2) + ".ts"]
@@ -25,7 +25,7 @@ def test_a_tombstone_is_written_though_nothing_is_there(store: Store) -> None:
 
 
 @pytest.mark.parametrize("second", [1, 2])
-def test_older_or_equal_is_a_conflict(store: Store, second: int) -> None:
+def test_older_or_equal_is_a_conflict(store: ServedFolder, second: int) -> None:
     store.put(2)
     answer = store.delete(second)
     assert (answer.status, answer.headers[Backend.TIMESTAMP]) == (409, at(2))
@@ -34,14 +34,14 @@ def test_older_or_equal_is_a_conflict(store: Store, second: int) -> None:
     assert store.put(3).status == 409
 
 
-def test_an_expired_object_is_not_found_and_deleted(store: Store) -> None:
+def test_an_expired_object_is_not_found_and_deleted(store: ServedFolder) -> None:
     store.put(1, x_delete_at=str(EXPIRES))
     store.clock.seconds = EXPIRES
     assert store.delete(2).status == 404
     assert store.names() == [at(2) + ".ts"]
 
 
-def test_the_guard_lets_only_the_right_expiry_through(store: Store) -> None:
+def test_the_guard_lets_only_the_right_expiry_through(store: ServedFolder) -> None:
     assert store.delete(1, x_if_delete_at=str(EXPIRES)).status == 404
     assert not store.directory().exists()
     store.put(1)
@@ -57,14 +57,14 @@ def test_the_guard_lets_only_the_right_expiry_through(store: Store) -> None:
     assert store.delete(5, x_if_delete_at=str(EXPIRES)).status == 404
 
 
-def test_the_guard_follows_a_post(store: Store) -> None:
+def test_the_guard_follows_a_post(store: ServedFolder) -> None:
     store.put(1, x_delete_at=str(EXPIRES))
     store.post(2, x_delete_at=str(EXPIRES + 5))
     assert store.delete(3, x_if_delete_at=str(EXPIRES)).status == 412
     assert store.delete(3, x_if_delete_at=str(EXPIRES + 5)).status == 204
 
 
-def test_a_damaged_object_can_be_deleted(store: Store) -> None:
+def test_a_damaged_object_can_be_deleted(store: ServedFolder) -> None:
     store.put(1)
     (store.directory() / store.names()[0]).write_bytes(b"")
     assert store.delete(2).status == 404

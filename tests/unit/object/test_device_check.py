@@ -12,7 +12,7 @@ from objstore.object.engine import DEVICE_CHECK, Location, ObjectCorrupt, Storag
 from objstore.object.file_engine.quarantine import PERIOD_SECONDS, QUARANTINED_MAX
 from objstore.object.metadata import ATTRIBUTE
 from objstore.policies import Policy
-from tests.unit.object.harness import Store
+from tests.unit.object.harness import ServedFolder
 
 GOLD = Policy(0, "gold")
 
@@ -21,42 +21,42 @@ def path_of(number: int) -> str:
     return f"/sda/{number % 3}/a/c/o{number}"
 
 
-def fill(store: Store, count: int) -> None:
+def fill(store: ServedFolder, count: int) -> None:
     for number in range(count):
         assert store.put(1, path=path_of(number)).status == 201
 
 
-def strip(store: Store, *numbers: int) -> None:
+def strip(store: ServedFolder, *numbers: int) -> None:
     for number in numbers:
         (file,) = store.directory(path_of(number)).iterdir()
         os.removexattr(file, ATTRIBUTE)
 
 
-def quarantined(store: Store) -> int:
+def quarantined(store: ServedFolder) -> int:
     folder = store.root / "sda/quarantined/objects"
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
 @pytest.fixture
-def engine(store: Store) -> StorageEngine:
+def engine(store: ServedFolder) -> StorageEngine:
     return make_engine("file", store.runtime, 0)
 
 
 @pytest.fixture
-def check(store: Store, engine: StorageEngine) -> DeviceCheck:
+def check(store: ServedFolder, engine: StorageEngine) -> DeviceCheck:
     return DeviceCheck(store.context(), engine)
 
 
-def service(store: Store) -> OutOfService | None:
+def service(store: ServedFolder) -> OutOfService | None:
     return out_of_service(str(store.root), "sda")
 
 
-def wait_a_second(store: Store) -> None:
+def wait_a_second(store: ServedFolder) -> None:
     """So long servers believe what they have seen of a device."""
     store.server._service.devices._mounted_until.clear()
 
 
-def test_a_copy_without_attributes_goes_out_of_service_with_its_first_read(store: Store) -> None:
+def test_a_copy_without_attributes_goes_out_of_service_with_its_first_read(store: ServedFolder) -> None:
     fill(store, 12)
     strip(store, *range(12))
     assert store.get(path_of(0)).status == 507
@@ -72,7 +72,7 @@ def test_a_copy_without_attributes_goes_out_of_service_with_its_first_read(store
     assert sum(b"device taken out of service" in line for line in store.lines) == 1
 
 
-def test_one_damaged_object_among_sound_ones_is_quarantined(store: Store) -> None:
+def test_one_damaged_object_among_sound_ones_is_quarantined(store: ServedFolder) -> None:
     fill(store, 12)
     strip(store, 0)
     assert store.get(path_of(0)).status == 404
@@ -80,14 +80,14 @@ def test_one_damaged_object_among_sound_ones_is_quarantined(store: Store) -> Non
     assert service(store) is None
 
 
-def test_few_objects_say_nothing_of_their_device(store: Store) -> None:
+def test_few_objects_say_nothing_of_their_device(store: ServedFolder) -> None:
     fill(store, 3)
     strip(store, 0, 1, 2)
     assert [store.get(path_of(number)).status for number in range(3)] == [404] * 3
     assert service(store) is None
 
 
-def test_of_many_damaged_files_most_stay_for_the_next_minute(store: Store) -> None:
+def test_of_many_damaged_files_most_stay_for_the_next_minute(store: ServedFolder) -> None:
     damaged = range(QUARANTINED_MAX + 2)
     fill(store, len(damaged) * 3)
     strip(store, *damaged)
@@ -101,7 +101,7 @@ def test_of_many_damaged_files_most_stay_for_the_next_minute(store: Store) -> No
     assert quarantined(store) == QUARANTINED_MAX + 1
 
 
-def test_a_long_body_that_stays_breaks_off_all_the_same(store: Store, engine: StorageEngine) -> None:
+def test_a_long_body_that_stays_breaks_off_all_the_same(store: ServedFolder, engine: StorageEngine) -> None:
     fill(store, 12)
     assert store.put(1, bytes(200_000), path_of(20)).status == 201
     (file,) = store.directory(path_of(20)).iterdir()
@@ -116,7 +116,7 @@ def test_a_long_body_that_stays_breaks_off_all_the_same(store: Store, engine: St
     assert file.exists()
 
 
-def test_the_check_needs_no_read(store: Store, check: DeviceCheck) -> None:
+def test_the_check_needs_no_read(store: ServedFolder, check: DeviceCheck) -> None:
     fill(store, 12)
     run_once(check)
     assert service(store) is None
@@ -125,7 +125,7 @@ def test_the_check_needs_no_read(store: Store, check: DeviceCheck) -> None:
     assert service(store) is not None
 
 
-def test_a_device_that_is_sound_again_or_empty_is_in_service_again(store: Store, check: DeviceCheck) -> None:
+def test_a_device_that_is_sound_again_or_empty_is_in_service_again(store: ServedFolder, check: DeviceCheck) -> None:
     fill(store, 12)
     attributes = {}
     for number in range(12):
@@ -143,7 +143,7 @@ def test_a_device_that_is_sound_again_or_empty_is_in_service_again(store: Store,
     assert store.get(path_of(0)).status == 200
 
 
-def test_a_device_that_somebody_else_took_out_of_service_stays_out(store: Store, check: DeviceCheck) -> None:
+def test_a_device_that_somebody_else_took_out_of_service_stays_out(store: ServedFolder, check: DeviceCheck) -> None:
     take_out_of_service(str(store.root), "sda", OutOfService(0.0, ("I/O errors",), "drive-audit"))
     run_once(check)
     assert service(store) is not None
@@ -152,7 +152,7 @@ def test_a_device_that_somebody_else_took_out_of_service_stays_out(store: Store,
     assert service(store) is not None
 
 
-def test_objects_of_a_store_with_other_secrets(store: Store, check: DeviceCheck, tmp_path: Path) -> None:
+def test_objects_of_a_store_with_other_secrets(store: ServedFolder, check: DeviceCheck, tmp_path: Path) -> None:
     fill(store, 12)
     for number in range(12):
         directory = store.directory(path_of(number))

@@ -13,7 +13,7 @@ from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMe
 from objstore.object.versions import EMPTY
 from objstore.policies import Policy
 from tests.unit.object import memory_engine
-from tests.unit.object.harness import Store, at, wait_for_discards
+from tests.unit.object.harness import ServedFolder, at, wait_for_discards
 
 DIGEST = "0123456789abcdef0123456789abcdef"
 GOLD = Policy(0, "gold")
@@ -22,7 +22,7 @@ ENGINES = ["file", memory_engine.NAME]
 
 
 @pytest.fixture(params=ENGINES)
-def device(request: pytest.FixtureRequest, store: Store) -> DeviceStorage:
+def device(request: pytest.FixtureRequest, store: ServedFolder) -> DeviceStorage:
     return make_engine(request.param, store.runtime, 2**20).device(str(store.root / "sda"))
 
 
@@ -121,7 +121,7 @@ def test_metadata_is_laid_over_the_object(device: DeviceStorage) -> None:
         assert found.read() == b"body"
 
 
-def test_versions_travel_as_they_are(device: DeviceStorage, store: Store) -> None:
+def test_versions_travel_as_they_are(device: DeviceStorage, store: ServedFolder) -> None:
     put(device, 1)
     exported = device.export(GOLD, "7", DIGEST, at(1) + ".data")
     assert exported is not None and exported.body is not None
@@ -134,7 +134,7 @@ def test_versions_travel_as_they_are(device: DeviceStorage, store: Store) -> Non
     assert exported.metadata == TombstoneMetadata("/a/c/o", at(2))
 
 
-def test_digests_of_all_engines_are_equal_exactly_where_the_versions_are(store: Store) -> None:
+def test_digests_of_all_engines_are_equal_exactly_where_the_versions_are(store: ServedFolder) -> None:
     devices = [make_engine(name, store.runtime, 0).device(str(store.root / "sda")) for name in ENGINES]
 
     def digests() -> list[dict[str, str]]:
@@ -186,7 +186,7 @@ def test_every_byte_is_verified(device: DeviceStorage) -> None:
     assert device.verify(GOLD, "7", DIGEST, at(2) + ".data", None) is None
 
 
-def test_what_is_damaged_is_set_aside(device: DeviceStorage, store: Store) -> None:
+def test_what_is_damaged_is_set_aside(device: DeviceStorage, store: ServedFolder) -> None:
     put(device, 1)
     if isinstance(device, memory_engine.MemoryDevice):
         (versions,) = device.objects_held.values()
@@ -206,7 +206,7 @@ def test_all_of_an_object_can_be_set_aside(device: DeviceStorage) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_device_is_opened_once_and_closed_when_it_goes_out_of_service(store: Store, name: str) -> None:
+def test_a_device_is_opened_once_and_closed_when_it_goes_out_of_service(store: ServedFolder, name: str) -> None:
     engine = make_engine(name, store.runtime, 0)
     opened = engine.in_service(store.devices, "sda")
     assert engine.in_service(store.devices, "sda") is engine.device(str(store.root / "sda")) is opened
@@ -225,7 +225,7 @@ def test_a_device_is_opened_once_and_closed_when_it_goes_out_of_service(store: S
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_server_on_each_engine(tmp_path: Path, name: str) -> None:
-    store = Store(tmp_path, engine=name)
+    store = ServedFolder(tmp_path, engine=name)
     assert store.put(1, b"body", X_Object_Meta_Colour="red").status == 201
     assert store.put(1).status == 409
     assert store.post(2, X_Object_Meta_Colour="blue").status == 202

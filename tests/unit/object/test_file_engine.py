@@ -21,18 +21,18 @@ from objstore.object.versions import EMPTY
 from objstore.policies import Policy
 from objstore.scheme import WholeReplicas
 from objstore.system.disk_calls import DeviceCalls, OpenFile, Pending, Result
-from tests.unit.object.harness import Store, at, wait_for_discards
+from tests.unit.object.harness import ServedFolder, at, wait_for_discards
 
 DIGEST = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def engine(store: Store) -> FileDevice:
+def engine(store: ServedFolder) -> FileDevice:
     return make_engine("file", store.runtime, 2**20).device(str(store.root / "sda"))  # type: ignore[return-value]
 
 
 @pytest.fixture
-def location(store: Store) -> Location:
+def location(store: ServedFolder) -> Location:
     return Location(Policy(0, "gold"), "7", DIGEST, "/a/c/o")
 
 
@@ -54,7 +54,7 @@ def body_of(engine: FileDevice, location: Location) -> bytes:
     return stored.read()
 
 
-def test_engines_are_found_by_name(store: Store) -> None:
+def test_engines_are_found_by_name(store: ServedFolder) -> None:
     assert isinstance(make_engine("file", store.runtime, 0).device(str(store.root / "sda")), FileDevice)
     with pytest.raises(KeyError):
         make_engine("tape", store.runtime, 0)
@@ -70,7 +70,7 @@ def test_an_engine_is_loaded_when_it_is_asked_for() -> None:
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
 @pytest.mark.parametrize("size", [4, HELD_BYTES_MAX + 1, SHARED_FLUSH_BYTES_MAX + 1])
 def test_without_unnamed_files(
-    store: Store, engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch, code: int, size: int
+    store: ServedFolder, engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch, code: int, size: int
 ) -> None:
     real_stage = DeviceCalls.stage
 
@@ -98,7 +98,7 @@ def test_without_unnamed_files(
 @pytest.mark.parametrize("length", [None, 10, 3 * HELD_BYTES_MAX])
 @pytest.mark.parametrize("size", [0, 10, HELD_BYTES_MAX + 1, 3 * HELD_BYTES_MAX])
 def test_a_body_of_any_size_whatever_was_announced(
-    store: Store, engine: FileDevice, location: Location, length: int | None, size: int
+    store: ServedFolder, engine: FileDevice, location: Location, length: int | None, size: int
 ) -> None:
     body = os.urandom(size)
     upload = engine.create(location, EMPTY, length)
@@ -142,7 +142,9 @@ def test_a_writer_removes_only_what_was_there_before_it(engine: FileDevice, loca
     assert engine.look(location).names == (at(4) + ".data",)
 
 
-def test_directories_that_vanish_meanwhile_are_made_again(store: Store, engine: FileDevice, location: Location) -> None:
+def test_directories_that_vanish_meanwhile_are_made_again(
+    store: ServedFolder, engine: FileDevice, location: Location
+) -> None:
     put(engine, location, 1)
     upload = engine.create(location, engine.look(location), 1)
     upload.write(b"2")
@@ -151,7 +153,9 @@ def test_directories_that_vanish_meanwhile_are_made_again(store: Store, engine: 
     assert body_of(engine, location) == b"2"
 
 
-def test_a_directory_that_always_vanishes_is_an_error(store: Store, engine: FileDevice, location: Location) -> None:
+def test_a_directory_that_always_vanishes_is_an_error(
+    store: ServedFolder, engine: FileDevice, location: Location
+) -> None:
     suffix = store.root / "sda/objects/7" / DIGEST[-3:]
     suffix.mkdir(parents=True)
     (suffix / DIGEST).symlink_to("nowhere")  # it cannot be made, nor found
@@ -180,7 +184,7 @@ def test_an_open_version_stays_whole(engine: FileDevice, location: Location) -> 
 
 
 def test_who_finds_damage_in_a_replaced_version_leaves_the_new_one_alone(
-    store: Store, engine: FileDevice, location: Location
+    store: ServedFolder, engine: FileDevice, location: Location
 ) -> None:
     put(engine, location, 1, b"a" * 600_000)
     (path,) = store.root.rglob("*.data")
@@ -266,7 +270,7 @@ def test_an_error_that_does_not_come_again_condemns_nothing(
     assert engine.look(location).names == (name,)
 
 
-def test_two_quarantined_versions_of_one_object(store: Store, engine: FileDevice, location: Location) -> None:
+def test_two_quarantined_versions_of_one_object(store: ServedFolder, engine: FileDevice, location: Location) -> None:
     for second in (1, 2):
         put(engine, location, second)
         engine.quarantine(location, "test")
@@ -279,10 +283,10 @@ def test_digests_are_equal_exactly_when_the_versions_are(tmp_path: Path) -> None
     stores = []
     for name in ("left", "right"):
         (tmp_path / name).mkdir()
-        stores.append(Store(tmp_path / name))
+        stores.append(ServedFolder(tmp_path / name))
     left, right = stores
 
-    def digests(store: Store) -> dict[str, str]:
+    def digests(store: ServedFolder) -> dict[str, str]:
         engine = make_engine("file", store.runtime, 0).device(str(store.root / "sda"))
         return engine.digests(Policy(0, "gold"), "7", 0.0, "").suffixes
 
@@ -307,7 +311,7 @@ def test_digests_are_equal_exactly_when_the_versions_are(tmp_path: Path) -> None
 
 
 def test_a_kept_digest_is_not_believed_after_a_writer_was_killed_with_its_name_in_place(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         pass

@@ -12,10 +12,10 @@ from objstore.object.metadata import TombstoneMetadata
 from objstore.policies import Policy
 from objstore.system import xattrs
 from objstore.system.disk_calls import DeviceCalls, Result
-from tests.unit.object.harness import Store, at
+from tests.unit.object.harness import ServedFolder, at
 
 
-def test_a_full_disk_is_507_and_nothing_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_507_and_nothing_stays(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -52,7 +52,7 @@ class Full:
 @pytest.mark.parametrize("lacks", ["inodes", "blocks"])
 @pytest.mark.parametrize("color", ["red", "x" * 5000])
 def test_deletions_on_a_full_disk_free_space(
-    store: Store, monkeypatch: pytest.MonkeyPatch, lacks: str, color: str
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch, lacks: str, color: str
 ) -> None:
     body = b"x" * 300_000
     assert store.put(1, body, x_object_meta_color=color).status == 201
@@ -70,7 +70,7 @@ def test_deletions_on_a_full_disk_free_space(
     assert exported is not None and exported.metadata == TombstoneMetadata("/a/c/o", at(2))
 
 
-def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: Store) -> None:
+def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: ServedFolder) -> None:
     """The data file has got the tombstone's name when the power goes: nobody takes it for damaged."""
     assert store.put(1, b"body").status == 201
     (path,) = store.root.rglob("*.data")

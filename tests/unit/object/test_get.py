@@ -6,7 +6,7 @@ import os
 import pytest
 
 from objstore.headers import Backend
-from tests.unit.object.harness import NOW, PATH, Store, at
+from tests.unit.object.harness import NOW, PATH, ServedFolder, at
 
 LARGE = bytes(range(256)) * 4096  # 1 MiB
 # What tells one object from another, of b"body" put at 1.
@@ -18,7 +18,7 @@ IDENTIFYING = {
 }
 
 
-def test_the_headers_of_an_object(store: Store) -> None:
+def test_the_headers_of_an_object(store: ServedFolder) -> None:
     store.put(1, b"body", x_object_meta_color="blue", content_disposition="inline", x_object_sysmeta_a="b")
     for answer in (store.get(), store.head()):
         headers = answer.headers
@@ -33,7 +33,7 @@ def test_the_headers_of_an_object(store: Store) -> None:
     assert store.head().body == b""
 
 
-def test_nothing_there(store: Store) -> None:
+def test_nothing_there(store: ServedFolder) -> None:
     assert store.get().status == store.head().status == 404
     assert Backend.TIMESTAMP not in store.get().headers
     store.delete(3)
@@ -45,7 +45,7 @@ def test_nothing_there(store: Store) -> None:
     ("header", "first", "last"),
     [("bytes=0-9", 0, 9), ("bytes=990-", 990, None), ("bytes=-10", -10, None), ("bytes=5-999999999", 5, None)],
 )
-def test_one_range(store: Store, size: int, header: str, first: int, last: int | None) -> None:
+def test_one_range(store: ServedFolder, size: int, header: str, first: int, last: int | None) -> None:
     body = LARGE[:size]
     store.put(1, body)
     answer = store.get(range=header)
@@ -57,7 +57,7 @@ def test_one_range(store: Store, size: int, header: str, first: int, last: int |
     assert store.head(range=header).status == 200
 
 
-def test_unsatisfiable_ranges_and_such_as_are_none(store: Store) -> None:
+def test_unsatisfiable_ranges_and_such_as_are_none(store: ServedFolder) -> None:
     store.put(1, b"body")
     answer = store.get(range="bytes=10-20")
     assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */4")
@@ -66,14 +66,14 @@ def test_unsatisfiable_ranges_and_such_as_are_none(store: Store) -> None:
     assert store.get(range="bytes=0-1,3-3").body == b"body"
 
 
-def test_if_range_gives_the_whole_when_the_object_has_changed(store: Store) -> None:
+def test_if_range_gives_the_whole_when_the_object_has_changed(store: ServedFolder) -> None:
     etag = store.put(1, b"body").headers["Etag"]
     assert store.get(range="bytes=0-0", if_range=f'"{etag}"').status == 206
     assert store.get(range="bytes=0-0", if_range=store.head().headers["Last-Modified"]).status == 206
     assert store.get(range="bytes=0-0", if_range='"other"').status == 200
 
 
-def test_preconditions(store: Store) -> None:
+def test_preconditions(store: ServedFolder) -> None:
     etag = store.put(1, b"body").headers["Etag"]
     for method in (store.get, store.head):
         assert method(if_none_match=f'"{etag}"').status == 304
@@ -87,7 +87,7 @@ def test_preconditions(store: Store) -> None:
     assert store.get(if_none_match=etag).headers["Etag"] == etag
 
 
-def test_an_expired_object_is_gone(store: Store) -> None:
+def test_an_expired_object_is_gone(store: ServedFolder) -> None:
     store.put(1, x_delete_at=str(int(NOW) + 10))
     assert store.get().headers["X-Delete-At"] == str(int(NOW) + 10)
     store.clock.seconds = NOW + 10
@@ -98,7 +98,7 @@ def test_an_expired_object_is_gone(store: Store) -> None:
     assert store.get(x_backend_replication="true").body == b"body"
 
 
-def test_an_expired_object_can_be_brought_back(store: Store) -> None:
+def test_an_expired_object_can_be_brought_back(store: ServedFolder) -> None:
     store.put(1, x_delete_at=str(int(NOW) + 10))
     store.clock.seconds = NOW + 10
     later = str(int(NOW) + 99)
@@ -107,7 +107,7 @@ def test_an_expired_object_can_be_brought_back(store: Store) -> None:
     assert store.get().headers["X-Delete-At"] == later
 
 
-def damage(store: Store, how: str) -> None:
+def damage(store: ServedFolder, how: str) -> None:
     path = store.directory() / store.names()[0]
     content = bytearray(path.read_bytes())
     if how == "bit":
@@ -124,7 +124,7 @@ def damage(store: Store, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["bit", "short", "attribute", "no attribute", "name"])
-def test_a_damaged_object_is_quarantined(store: Store, how: str) -> None:
+def test_a_damaged_object_is_quarantined(store: ServedFolder, how: str) -> None:
     store.put(1, b"precious")
     damage(store, how)
     assert store.get().status == 404
@@ -135,7 +135,7 @@ def test_a_damaged_object_is_quarantined(store: Store, how: str) -> None:
     assert store.get().body == b"restored"
 
 
-def test_damage_at_the_end_of_a_large_object_breaks_the_answer_off(store: Store) -> None:
+def test_damage_at_the_end_of_a_large_object_breaks_the_answer_off(store: ServedFolder) -> None:
     store.put(1, LARGE)
     damage(store, "bit")
     with pytest.raises(Exception, match="checksum"):
@@ -144,26 +144,26 @@ def test_damage_at_the_end_of_a_large_object_breaks_the_answer_off(store: Store)
     assert any("quarantined" in name for name in store.files())
 
 
-def test_a_range_is_served_without_reading_all(store: Store) -> None:
+def test_a_range_is_served_without_reading_all(store: ServedFolder) -> None:
     store.put(1, LARGE)
     damage(store, "bit")
     assert store.get(range="bytes=0-99").body == LARGE[:100]
 
 
-def test_head_does_not_read_the_body(store: Store) -> None:
+def test_head_does_not_read_the_body(store: ServedFolder) -> None:
     store.put(1, b"precious")
     damage(store, "bit")
     assert store.head().status == 200
 
 
 def test_bodies_are_dropped_from_the_cache_on_request(tmp_path: object) -> None:
-    store = Store(tmp_path, keep_cache_size=1000)  # type: ignore[arg-type]
+    store = ServedFolder(tmp_path, keep_cache_size=1000)  # type: ignore[arg-type]
     store.put(1, LARGE)
     assert store.get().body == LARGE
     assert store.get(range="bytes=100000-600000").body == LARGE[100000:600001]
 
 
-def test_other_methods_are_refused(store: Store) -> None:
+def test_other_methods_are_refused(store: ServedFolder) -> None:
     answer = store.call("BREW", PATH)
     assert answer.status == 405
     assert "GET" in answer.headers["Allow"]

@@ -6,10 +6,10 @@ from objstore.headers import Backend
 from objstore.object.engine import ObjectInfo
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.post import merge_post
-from tests.unit.object.harness import Store, at
+from tests.unit.object.harness import ServedFolder, at
 
 
-def test_user_metadata_is_replaced_and_the_rest_kept(store: Store) -> None:
+def test_user_metadata_is_replaced_and_the_rest_kept(store: ServedFolder) -> None:
     store.put(
         1,
         b"body",
@@ -34,7 +34,7 @@ def test_user_metadata_is_replaced_and_the_rest_kept(store: Store) -> None:
     assert got.headers[Backend.DATA_TIMESTAMP] == at(1)
 
 
-def test_the_content_type_has_a_timestamp_of_its_own(store: Store) -> None:
+def test_the_content_type_has_a_timestamp_of_its_own(store: ServedFolder) -> None:
     store.put(1)
     store.post(2, content_type="image/png")
     store.post(3, x_object_meta_a="b")
@@ -45,7 +45,7 @@ def test_the_content_type_has_a_timestamp_of_its_own(store: Store) -> None:
     assert row.content_type == "image/png"
 
 
-def test_a_late_post_may_still_set_the_content_type(store: Store) -> None:
+def test_a_late_post_may_still_set_the_content_type(store: ServedFolder) -> None:
     store.put(1)
     store.post(5, x_object_meta_a="newest")
     assert store.post(3, x_object_meta_a="late").status == 409
@@ -58,20 +58,20 @@ def test_a_late_post_may_still_set_the_content_type(store: Store) -> None:
 
 
 @pytest.mark.parametrize("second", [0, 1])
-def test_older_than_the_object_is_a_conflict(store: Store, second: int) -> None:
+def test_older_than_the_object_is_a_conflict(store: ServedFolder, second: int) -> None:
     store.put(1)
     answer = store.post(second)
     assert (answer.status, answer.headers[Backend.TIMESTAMP]) == (409, at(1))
 
 
-def test_there_must_be_an_object(store: Store) -> None:
+def test_there_must_be_an_object(store: ServedFolder) -> None:
     assert store.post(1).status == 404
     store.delete(2)
     assert store.post(3).status == 404
     assert store.names() == [at(2) + ".ts"]
 
 
-def test_only_the_newest_metadata_stays_on_the_disk(store: Store) -> None:
+def test_only_the_newest_metadata_stays_on_the_disk(store: ServedFolder) -> None:
     store.put(1)
     for second in range(2, 6):
         assert store.post(second, x_object_meta_number=str(second)).status == 202

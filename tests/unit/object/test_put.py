@@ -3,13 +3,13 @@
 import pytest
 
 from objstore.headers import Backend
-from tests.unit.object.harness import PATH, Store, at, put_headers, wire
+from tests.unit.object.harness import PATH, ServedFolder, at, put_headers, wire
 
 BODIES = [b"", b"x", b"small" * 100, b"a" * 65536, b"b" * 65537, b"c" * (2**20), b"d" * (3 * 2**20 + 17)]
 
 
 @pytest.mark.parametrize("body", BODIES, ids=len)
-def test_what_was_put_can_be_read(store: Store, body: bytes) -> None:
+def test_what_was_put_can_be_read(store: ServedFolder, body: bytes) -> None:
     put = store.put(1, body)
     assert put.status == 201
     got = store.get()
@@ -19,7 +19,7 @@ def test_what_was_put_can_be_read(store: Store, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", BODIES, ids=len)
-def test_checksums_may_follow_a_chunked_body(store: Store, body: bytes) -> None:
+def test_checksums_may_follow_a_chunked_body(store: ServedFolder, body: bytes) -> None:
     headers = put_headers(1, body)
     trailers = {name: headers.pop(name) for name in ("Etag", "X-Backend-Body-Checksum")}
     trailers |= {"X-Object-Sysmeta-Late": "yes", "X-Object-Meta-Color": "red", "X-Other": "no"}
@@ -32,7 +32,7 @@ def test_checksums_may_follow_a_chunked_body(store: Store, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("second", [1, 2])
-def test_older_or_equal_is_a_conflict(store: Store, second: int) -> None:
+def test_older_or_equal_is_a_conflict(store: ServedFolder, second: int) -> None:
     store.put(2, b"kept")
     answer = store.put(second, b"late")
     assert answer.status == 409
@@ -40,7 +40,7 @@ def test_older_or_equal_is_a_conflict(store: Store, second: int) -> None:
     assert store.get().body == b"kept"
 
 
-def test_newer_replaces_and_leaves_nothing_behind(store: Store) -> None:
+def test_newer_replaces_and_leaves_nothing_behind(store: ServedFolder) -> None:
     store.put(1)
     store.post(2)
     store.put(3, b"new")
@@ -48,7 +48,7 @@ def test_newer_replaces_and_leaves_nothing_behind(store: Store) -> None:
     assert store.get().body == b"new"
 
 
-def test_a_put_older_than_posted_metadata_keeps_that_metadata(store: Store) -> None:
+def test_a_put_older_than_posted_metadata_keeps_that_metadata(store: ServedFolder) -> None:
     store.put(1)
     store.post(3, x_object_meta_color="red")
     assert store.put(2, b"new").status == 201
@@ -58,7 +58,7 @@ def test_a_put_older_than_posted_metadata_keeps_that_metadata(store: Store) -> N
 
 @pytest.mark.parametrize("body", [b"small", b"l" * 200_000], ids=len)
 @pytest.mark.parametrize("how", ["checksum", "short", "missing"])
-def test_nothing_of_a_refused_body_stays(store: Store, body: bytes, how: str) -> None:
+def test_nothing_of_a_refused_body_stays(store: ServedFolder, body: bytes, how: str) -> None:
     headers = put_headers(1, body)
     if how == "checksum":
         headers["X-Backend-Body-Checksum"] = "0" * 32
@@ -73,7 +73,7 @@ def test_nothing_of_a_refused_body_stays(store: Store, body: bytes, how: str) ->
     assert store.transport.requests == []
 
 
-def test_if_none_match_refuses_only_what_exists(store: Store) -> None:
+def test_if_none_match_refuses_only_what_exists(store: ServedFolder) -> None:
     assert store.put(1, if_none_match="*").status == 201
     assert store.put(2, if_none_match="*").status == 412
     assert store.put(2, if_none_match="etag").status == 400
@@ -100,16 +100,16 @@ def test_if_none_match_refuses_only_what_exists(store: Store) -> None:
         (PATH, {"X-Backend-Container-Path": "account"}, 400),
     ],
 )
-def test_what_makes_no_sense_is_refused(store: Store, path: str, changes: dict[str, str], status: int) -> None:
+def test_what_makes_no_sense_is_refused(store: ServedFolder, path: str, changes: dict[str, str], status: int) -> None:
     assert store.call("PUT", path, put_headers(1, b"x") | changes, b"x").status == status
     assert store.files() == []
 
 
-def test_without_a_length_there_is_no_put(store: Store) -> None:
+def test_without_a_length_there_is_no_put(store: ServedFolder) -> None:
     assert store.call("PUT", PATH, put_headers(1, b"")).status == 411
 
 
-def test_names_and_metadata_may_hold_any_text(store: Store) -> None:
+def test_names_and_metadata_may_hold_any_text(store: ServedFolder) -> None:
     path = wire("/sda/7/a/\0reserved\0c/o/ü/日本")
     assert store.put(1, path=path, x_object_meta_city=wire("Zürich")).status == 201
     assert store.get(path).headers["X-Object-Meta-City"] == wire("Zürich")
@@ -117,7 +117,7 @@ def test_names_and_metadata_may_hold_any_text(store: Store) -> None:
     assert store.transport.requests[0][0].path.container == "\0reserved\0c"
 
 
-def test_long_metadata_survives(store: Store) -> None:
+def test_long_metadata_survives(store: ServedFolder) -> None:
     long = {f"x_object_meta_number_{n}": "v" * 200 for n in range(40)}
     assert store.put(1, b"body" * 50_000, **long).status == 201
     got = store.get()
@@ -126,7 +126,7 @@ def test_long_metadata_survives(store: Store) -> None:
     assert store.get(range="bytes=-4").body == b"body"
 
 
-def test_a_timestamp_with_an_offset_is_newer(store: Store) -> None:
+def test_a_timestamp_with_an_offset_is_newer(store: ServedFolder) -> None:
     store.put(1)
     headers = put_headers(1, b"new") | {"X-Timestamp": at(1) + "_0000000000000001"}
     assert store.call("PUT", PATH, headers, b"new").status == 201
@@ -134,7 +134,7 @@ def test_a_timestamp_with_an_offset_is_newer(store: Store) -> None:
     assert store.get().headers[Backend.TIMESTAMP] == at(1) + "_0000000000000001"
 
 
-def test_each_policy_has_a_folder_of_its_own(store: Store) -> None:
+def test_each_policy_has_a_folder_of_its_own(store: ServedFolder) -> None:
     silver = {"x_backend_storage_policy_index": "1"}
     store.transport.status = None
     assert store.put(1, b"gold").status == 201

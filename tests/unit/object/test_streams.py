@@ -12,7 +12,7 @@ from objstore.http.transport import BackendRequest, BackendUpload, NodeFailure
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.system import concurrency
-from tests.unit.object.harness import PATH, Store, at, put_headers
+from tests.unit.object.harness import PATH, ServedFolder, at, put_headers
 
 NODE = Device(0, 1, 1, "127.0.0.1", 6200, "127.0.0.1", 6200, "sda", 1.0)
 BODY = bytes(range(251)) * 20_000  # five chunks, none of them alike
@@ -20,7 +20,7 @@ OBJECT = ResourcePath("a", "c", "o")
 
 
 @pytest.fixture
-def transport(store: Store) -> LocalTransport:
+def transport(store: ServedFolder) -> LocalTransport:
     return LocalTransport(lambda _: store.server)
 
 
@@ -33,7 +33,7 @@ def trailers(body: bytes) -> dict[str, str]:
     return {"Etag": md5(body).hexdigest(), "X-Backend-Body-Checksum": xxh3_128_hexdigest(body)}
 
 
-def test_a_streamed_upload(store: Store, transport: LocalTransport) -> None:
+def test_a_streamed_upload(store: ServedFolder, transport: LocalTransport) -> None:
     upload = begin(transport, 1)
     assert upload.expect() is None
     for start in range(0, len(BODY), 65536):
@@ -46,14 +46,14 @@ def test_a_streamed_upload(store: Store, transport: LocalTransport) -> None:
     assert (part.status, part.read_all()) == (206, BODY[300_000:900_001])
 
 
-def test_a_refusal_comes_before_the_body(store: Store, transport: LocalTransport) -> None:
+def test_a_refusal_comes_before_the_body(store: ServedFolder, transport: LocalTransport) -> None:
     store.put(5)
     answer = begin(transport, 1).expect()
     assert answer is not None
     assert answer.status == 409
 
 
-def test_nothing_stays_of_an_upload_whose_sender_leaves(store: Store, transport: LocalTransport) -> None:
+def test_nothing_stays_of_an_upload_whose_sender_leaves(store: ServedFolder, transport: LocalTransport) -> None:
     upload = begin(transport, 1)
     assert upload.expect() is None
     upload.write(BODY)
@@ -63,7 +63,7 @@ def test_nothing_stays_of_an_upload_whose_sender_leaves(store: Store, transport:
     assert store.files() == []
 
 
-def test_nothing_stays_of_an_upload_whose_server_is_stopped(store: Store, transport: LocalTransport) -> None:
+def test_nothing_stays_of_an_upload_whose_server_is_stopped(store: ServedFolder, transport: LocalTransport) -> None:
     upload = begin(transport, 1)
     assert upload.expect() is None
     upload.write(BODY)
@@ -76,14 +76,14 @@ def test_nothing_stays_of_an_upload_whose_server_is_stopped(store: Store, transp
 
 
 def test_larger_than_allowed_is_413(tmp_path: Path) -> None:
-    store = Store(tmp_path, Limits(max_file_size=len(BODY) - 1))
+    store = ServedFolder(tmp_path, Limits(max_file_size=len(BODY) - 1))
     headers = put_headers(1, BODY)
     assert store.call("PUT", PATH, headers, BODY).status == 413
     assert store.call("PUT", PATH, headers, BODY, trailers={}).status == 413
     assert store.files() == []
 
 
-def test_many_readers_and_writers_at_once(store: Store, transport: LocalTransport) -> None:
+def test_many_readers_and_writers_at_once(store: ServedFolder, transport: LocalTransport) -> None:
     def write_and_read(number: int) -> bool:
         body = BODY[number:] * (number % 3)
         path = f"{PATH}{number}"

@@ -10,19 +10,19 @@ import pytest
 from objstore.object.engine import make_engine
 from objstore.object.file_engine.engine import FileDevice
 from objstore.policies import Policy
-from tests.unit.object.harness import Store, at
+from tests.unit.object.harness import ServedFolder, at
 
 GOLD = Policy(0, "gold")
 PARTITION = "7"
 
 
 @pytest.fixture
-def engine(store: Store) -> FileDevice:
+def engine(store: ServedFolder) -> FileDevice:
     return make_engine("file", store.runtime, 0).device(str(store.root / "sda"))  # type: ignore[return-value]
 
 
 @pytest.fixture
-def kept_digest(store: Store, engine: FileDevice) -> Callable[[], str]:
+def kept_digest(store: ServedFolder, engine: FileDevice) -> Callable[[], str]:
     """The digest of the object's suffix, old enough to be kept; "" if there is none."""
 
     def digest() -> str:
@@ -31,11 +31,11 @@ def kept_digest(store: Store, engine: FileDevice) -> Callable[[], str]:
     return digest
 
 
-def suffix_of(store: Store) -> str:
+def suffix_of(store: ServedFolder) -> str:
     return store.directory().parent.name
 
 
-def remove_by_hand(store: Store, name: str) -> None:
+def remove_by_hand(store: ServedFolder, name: str) -> None:
     """The suffix directory does not change with it."""
     suffix = store.directory().parent
     before = suffix.stat().st_mtime_ns
@@ -44,7 +44,7 @@ def remove_by_hand(store: Store, name: str) -> None:
 
 
 def test_a_read_that_misses_a_file_has_its_partition_compared_anew(
-    store: Store, engine: FileDevice, kept_digest: Callable[[], str]
+    store: ServedFolder, engine: FileDevice, kept_digest: Callable[[], str]
 ) -> None:
     store.put(1)
     found, surface = kept_digest(), engine.surface(GOLD)
@@ -58,7 +58,7 @@ def test_a_read_that_misses_a_file_has_its_partition_compared_anew(
 
 
 def test_a_read_that_misses_the_object_of_metadata_has_them_compared_anew(
-    store: Store, kept_digest: Callable[[], str]
+    store: ServedFolder, kept_digest: Callable[[], str]
 ) -> None:
     store.put(1)
     store.post(2)
@@ -75,7 +75,7 @@ def age(*directories: Path) -> None:
 
 
 def test_an_audit_has_compared_anew_what_others_have_changed(
-    store: Store, engine: FileDevice, kept_digest: Callable[[], str]
+    store: ServedFolder, engine: FileDevice, kept_digest: Callable[[], str]
 ) -> None:
     store.put(1)
     store.post(2)
@@ -90,7 +90,7 @@ def test_an_audit_has_compared_anew_what_others_have_changed(
 
 
 def test_an_audit_notices_a_file_that_vanished_without_a_trace(
-    store: Store, engine: FileDevice, kept_digest: Callable[[], str]
+    store: ServedFolder, engine: FileDevice, kept_digest: Callable[[], str]
 ) -> None:
     store.put(1)
     age(store.directory(), store.directory().parent)

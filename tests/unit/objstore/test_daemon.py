@@ -14,12 +14,6 @@ from tests.doubles import ManualClock
 from tests.waiting import elapse_in_hub
 
 
-@pytest.fixture(autouse=True)
-def longest_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program's own: a simulation that ran in this process before has set another."""
-    monkeypatch.setattr(daemon, "LONGEST_REST_SECONDS", 300.0)
-
-
 class Scripted:
     """A worker whose steps do what a list says, and then are done."""
 

@@ -232,7 +232,7 @@ def make_ring(prefix: str, port: int, devices: int = 6, replicas: int = 3) -> Ri
     return Ring(1, nodes, rows)
 
 
-class Store:
+class ScriptedStore:
     """The application, the context it works in, and the servers that the test plays.
 
     The devices of objects are called o0 o1 o2 (primaries of every object, as the hash is fixed) and o3 o4 o5.

@@ -14,10 +14,10 @@ from objstore.rows import ObjectRow
 from objstore.system import concurrency
 from objstore.system.concurrency import Event
 from tests.doubles import RecordedExchange, RecordingTransport
-from tests.unit.object.harness import EXPIRES, PATH, QUEUE, Store, at, wire
+from tests.unit.object.harness import EXPIRES, PATH, QUEUE, ServedFolder, at, wire
 
 
-def test_a_put_tells_its_container(store: Store) -> None:
+def test_a_put_tells_its_container(store: ServedFolder) -> None:
     etag = store.put(1, b"body").headers["Etag"]
     request, _ = store.transport.requests[0]
     assert (request.method, request.node.address, request.node.device) == ("UPDATE", "10.0.0.1:6201", "sdb")
@@ -25,31 +25,31 @@ def test_a_put_tells_its_container(store: Store) -> None:
     assert store.transport.rows == [ObjectRow("o", at(1), 4, "text/plain", etag)]
 
 
-def test_every_server_named_is_told(store: Store) -> None:
+def test_every_server_named_is_told(store: ServedFolder) -> None:
     lists = {"x_container_host": "10.0.0.1:6201,[::1]:6201", "x_container_device": "sdb,sdc"}
     store.put(1, **lists)
     assert [request.node.address for request, _ in store.transport.requests] == ["10.0.0.1:6201", "[::1]:6201"]
 
 
-def test_without_names_nobody_is(store: Store) -> None:
+def test_without_names_nobody_is(store: ServedFolder) -> None:
     store.put(1, x_container_host="")
     assert store.transport.requests == []
     assert [name for name in store.files() if "async" in name] == []
 
 
-def test_rows_may_go_to_another_container(store: Store) -> None:
+def test_rows_may_go_to_another_container(store: ServedFolder) -> None:
     store.put(1, x_backend_container_path=".shards_a/c-1")
     assert store.transport.requests[0][0].path == ResourcePath(".shards_a", "c-1")
 
 
-def test_the_listing_may_differ_from_the_object(store: Store) -> None:
+def test_the_listing_may_differ_from_the_object(store: ServedFolder) -> None:
     prefix = "x_object_sysmeta_container_update_override_"
     store.put(1, **{prefix + "etag": "e", prefix + "size": "99", prefix + "content_type": wire("text/ü")})
     row = store.transport.rows[0]
     assert (row.etag, row.size, row.content_type) == ("e", 99, "text/ü")
 
 
-def test_a_delete_takes_the_row_away(store: Store) -> None:
+def test_a_delete_takes_the_row_away(store: ServedFolder) -> None:
     store.put(1)
     store.delete(2)
     row = store.transport.rows[-1]
@@ -58,7 +58,7 @@ def test_a_delete_takes_the_row_away(store: Store) -> None:
 
 @pytest.mark.parametrize("status", [None, 404, 503])
 @pytest.mark.parametrize("verb", ["put", "post", "delete"])
-def test_what_is_not_taken_is_put_on_record(store: Store, status: int | None, verb: str) -> None:
+def test_what_is_not_taken_is_put_on_record(store: ServedFolder, status: int | None, verb: str) -> None:
     store.put(1)
     store.transport.status = status
     answer = getattr(store, verb)(2)
@@ -71,7 +71,7 @@ def test_what_is_not_taken_is_put_on_record(store: Store, status: int | None, ve
     assert update.row == store.transport.rows[-1]
 
 
-def test_an_object_that_expires_is_queued(store: Store) -> None:
+def test_an_object_that_expires_is_queued(store: ServedFolder) -> None:
     store.put(1, **QUEUE)
     request, _ = store.transport.requests[1]
     assert (request.node.device, request.partition) == ("sdq", 11)
@@ -79,7 +79,7 @@ def test_an_object_that_expires_is_queued(store: Store) -> None:
     assert store.transport.rows[1].name == f"{EXPIRES}-a/c/o"
 
 
-def test_a_late_post_queues_nothing_of_the_one_that_has_overtaken_it(store: Store) -> None:
+def test_a_late_post_queues_nothing_of_the_one_that_has_overtaken_it(store: ServedFolder) -> None:
     store.put(1)
     store.post(3, x_delete_at=str(EXPIRES + 100_000))
     told = len(store.transport.rows)
@@ -88,7 +88,7 @@ def test_a_late_post_queues_nothing_of_the_one_that_has_overtaken_it(store: Stor
     assert (row.name, row.content_type) == ("o", "text/html")
 
 
-def test_a_queue_row_that_is_not_taken_has_a_record_of_its_own(store: Store) -> None:
+def test_a_queue_row_that_is_not_taken_has_a_record_of_its_own(store: ServedFolder) -> None:
     store.put(1)
     store.transport.status = None
     store.post(2, **QUEUE)
@@ -96,7 +96,7 @@ def test_a_queue_row_that_is_not_taken_has_a_record_of_its_own(store: Store) -> 
     assert sorted(update.account for update in updates) == [".expiring_objects", "a"]
 
 
-def test_rows_for_one_container_travel_together(store: Store) -> None:
+def test_rows_for_one_container_travel_together(store: ServedFolder) -> None:
     tasks = [concurrency.spawn(store.put, 1, b"body", f"{PATH}{number}") for number in range(20)]
     assert {task.wait().status for task in tasks} == {201}
     assert sorted(row.name for row in store.transport.rows) == sorted(f"o{number}" for number in range(20))

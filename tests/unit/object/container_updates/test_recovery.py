@@ -17,7 +17,7 @@ from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.container_updates.session import WriterSession, left_marks
 from objstore.object.engine import make_engine
 from objstore.ring.ring import Ring
-from tests.unit.object.harness import EXPIRES, QUEUE, Store, at
+from tests.unit.object.harness import EXPIRES, QUEUE, ServedFolder, at
 
 NODES = [Device(n, 1, n, f"10.0.0.{n}", 6201, f"10.0.0.{n}", 6201, "sdb", 1.0) for n in range(3)]
 RING = Ring(0, NODES, [array("H", [0]), array("H", [1]), array("H", [2])])
@@ -25,13 +25,13 @@ OTHER = "/sda/7/a/c/other"
 
 
 @pytest.fixture
-def recovery(store: Store, tmp_path: Path) -> UpdateRecovery:
+def recovery(store: ServedFolder, tmp_path: Path) -> UpdateRecovery:
     rings = SimpleNamespace(container=RING, object=lambda index: RING)
     engine = make_engine("file", store.runtime, 0)
     return UpdateRecovery(UpdaterConfig(), store.context(rings=rings), engine, str(tmp_path / "recon"))
 
 
-def session(store: Store, tmp_path: Path) -> WriterSession:
+def session(store: ServedFolder, tmp_path: Path) -> WriterSession:
     begun = WriterSession(str(tmp_path / "recon"), str(store.root), store.runtime.random, store.runtime.log)
     begun.begin()
     return begun
@@ -42,11 +42,11 @@ def kill(begun: WriterSession) -> None:
     begun._held.close()
 
 
-def marks(store: Store, tmp_path: Path) -> list[str]:
+def marks(store: ServedFolder, tmp_path: Path) -> list[str]:
     return sorted(os.listdir(tmp_path / "recon/object-writers"))
 
 
-def write_unheard(store: Store) -> None:
+def write_unheard(store: ServedFolder) -> None:
     """Two writes of which no container server has heard, and nothing is queued: a kill was faster."""
     store.put(1)
     store.put(1, path=OTHER)
@@ -54,7 +54,9 @@ def write_unheard(store: Store) -> None:
     store.transport.requests.clear()
 
 
-def test_what_was_written_before_a_kill_is_sent_again(store: Store, recovery: UpdateRecovery, tmp_path: Path) -> None:
+def test_what_was_written_before_a_kill_is_sent_again(
+    store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path
+) -> None:
     begun = session(store, tmp_path)
     write_unheard(store)
     kill(begun)
@@ -69,7 +71,9 @@ def test_what_was_written_before_a_kill_is_sent_again(store: Store, recovery: Up
     assert store.transport.requests == []
 
 
-def test_what_a_post_has_changed_and_what_expires(store: Store, recovery: UpdateRecovery, tmp_path: Path) -> None:
+def test_what_a_post_has_changed_and_what_expires(
+    store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path
+) -> None:
     begun = session(store, tmp_path)
     store.put(1, **{name.replace("-", "_"): str(value) for name, value in QUEUE.items()})
     store.post(3, Content_Type="image/png", X_Delete_At=str(EXPIRES))
@@ -83,7 +87,7 @@ def test_what_a_post_has_changed_and_what_expires(store: Store, recovery: Update
 
 
 def test_nothing_is_sent_while_the_process_lives_or_after_it_has_ended(
-    store: Store, recovery: UpdateRecovery, tmp_path: Path
+    store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path
 ) -> None:
     begun = session(store, tmp_path)
     write_unheard(store)
@@ -96,7 +100,7 @@ def test_nothing_is_sent_while_the_process_lives_or_after_it_has_ended(
 
 
 def test_a_process_that_cut_a_write_off_has_not_ended_cleanly(
-    store: Store, recovery: UpdateRecovery, tmp_path: Path
+    store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path
 ) -> None:
     begun = session(store, tmp_path)
     begun.unfinished = 1
@@ -107,7 +111,7 @@ def test_a_process_that_cut_a_write_off_has_not_ended_cleanly(
 
 
 def test_a_write_is_unfinished_until_its_row_is_acknowledged_or_queued(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [store.put(1).status, store.put(1).status, store.get("/sda/7/a").status] == [201, 409, 400]
     assert store.server.session.unfinished == 0
@@ -132,7 +136,7 @@ def test_a_write_that_is_cut_off_is_unfinished(store: Store, monkeypatch: pytest
 
 
 def test_what_was_written_long_before_the_kill_is_left_alone(
-    store: Store, recovery: UpdateRecovery, tmp_path: Path
+    store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path
 ) -> None:
     begun = session(store, tmp_path)
     write_unheard(store)
@@ -146,12 +150,12 @@ def test_what_was_written_long_before_the_kill_is_left_alone(
     assert {row.name for row in store.transport.rows} == {"other"}
 
 
-def left_after(begun: WriterSession, store: Store, tmp_path: Path) -> list[str]:
+def left_after(begun: WriterSession, store: ServedFolder, tmp_path: Path) -> list[str]:
     kill(begun)
     return list(left_marks(str(tmp_path / "recon"), str(store.root)))
 
 
-def test_marks_of_servers_of_other_devices_are_theirs(store: Store, tmp_path: Path) -> None:
+def test_marks_of_servers_of_other_devices_are_theirs(store: ServedFolder, tmp_path: Path) -> None:
     other = WriterSession(str(tmp_path / "recon"), "/srv/other", store.runtime.random, store.runtime.log)
     other.begin()
     kill(other)
@@ -161,7 +165,7 @@ def test_marks_of_servers_of_other_devices_are_theirs(store: Store, tmp_path: Pa
 
 
 def test_servers_that_start_late_are_asked_again_and_then_updates_are_queued(
-    store: Store, recovery: UpdateRecovery, tmp_path: Path
+    store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path
 ) -> None:
     begun = session(store, tmp_path)
     write_unheard(store)
@@ -176,7 +180,7 @@ def test_servers_that_start_late_are_asked_again_and_then_updates_are_queued(
     assert len([name for name in store.files() if name.startswith("async_pending")]) == 2
 
 
-def test_a_damaged_object_keeps_no_other_back(store: Store, recovery: UpdateRecovery, tmp_path: Path) -> None:
+def test_a_damaged_object_keeps_no_other_back(store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path) -> None:
     begun = session(store, tmp_path)
     write_unheard(store)
     kill(begun)
@@ -187,7 +191,7 @@ def test_a_damaged_object_keeps_no_other_back(store: Store, recovery: UpdateReco
     assert marks(store, tmp_path) == []
 
 
-def test_a_mark_that_cannot_be_made_does_not_keep_a_server_from_working(store: Store, tmp_path: Path) -> None:
+def test_a_mark_that_cannot_be_made_does_not_keep_a_server_from_working(store: ServedFolder, tmp_path: Path) -> None:
     (tmp_path / "recon").write_text("not a folder")
     begun = session(store, tmp_path)
     assert store.put(1).status == 201

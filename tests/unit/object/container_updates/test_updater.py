@@ -22,7 +22,7 @@ from objstore.object.engine import make_engine
 from objstore.ring.ring import Ring
 from objstore.rows import ObjectRow
 from objstore.system import files
-from tests.unit.object.harness import NOW, Store, at
+from tests.unit.object.harness import NOW, ServedFolder, at
 
 NODES = [Device(n, 1, n, f"10.0.0.{n}", 6201, f"10.0.0.{n}", 6201, "sdb", 1.0) for n in range(3)]
 RING = Ring(0, NODES, [array("H", [0]), array("H", [1]), array("H", [2])])
@@ -30,21 +30,21 @@ OBJECT_RING = Ring(0, NODES, [array("H", [0])])
 
 
 @pytest.fixture
-def updater(store: Store) -> Updater:
+def updater(store: ServedFolder) -> Updater:
     return make(store)
 
 
-def make(store: Store, **config: int) -> Updater:
+def make(store: ServedFolder, **config: int) -> Updater:
     settings = UpdaterConfig(**{"objects_per_second": 0, **config})
     rings = SimpleNamespace(container=RING, object=lambda index: OBJECT_RING)
     return Updater(settings, store.context(rings=rings), make_engine("file", store.runtime, 0))
 
 
-def pending(store: Store) -> list[str]:
+def pending(store: ServedFolder) -> list[str]:
     return [name for name in store.files() if name.startswith("async_pending")]
 
 
-def undelivered(store: Store, *seconds: int) -> None:
+def undelivered(store: ServedFolder, *seconds: int) -> None:
     """PUTs whose container nobody could be told of."""
     store.transport.status = None
     for second in seconds:
@@ -57,7 +57,7 @@ def test_nothing_to_do(updater: Updater) -> None:
     assert updater.step() is Step.IDLE
 
 
-def test_every_server_of_the_container_gets_the_row(store: Store, updater: Updater) -> None:
+def test_every_server_of_the_container_gets_the_row(store: ServedFolder, updater: Updater) -> None:
     undelivered(store, 1)
     assert run_once(updater) is Step.IDLE
     assert [request.node for request, _ in store.transport.requests] == NODES
@@ -66,7 +66,9 @@ def test_every_server_of_the_container_gets_the_row(store: Store, updater: Updat
     assert not list((store.root / "sda/async_pending").iterdir())
 
 
-def test_a_server_has_longer_for_many_rows_than_for_one_while_a_client_waits(store: Store, updater: Updater) -> None:
+def test_a_server_has_longer_for_many_rows_than_for_one_while_a_client_waits(
+    store: ServedFolder, updater: Updater
+) -> None:
     undelivered(store, 1)
     store.transport.timeouts.clear()
     run_once(updater)
@@ -77,7 +79,7 @@ def test_a_server_has_longer_for_many_rows_than_for_one_while_a_client_waits(sto
     assert set(store.transport.timeouts) == {7}
 
 
-def test_a_row_that_is_wholly_outdone_is_not_sent(store: Store, updater: Updater) -> None:
+def test_a_row_that_is_wholly_outdone_is_not_sent(store: ServedFolder, updater: Updater) -> None:
     undelivered(store, 1, 2, 3)
     assert len(pending(store)) == 3
     run_once(updater)
@@ -85,7 +87,7 @@ def test_a_row_that_is_wholly_outdone_is_not_sent(store: Store, updater: Updater
     assert pending(store) == []
 
 
-def record(store: Store, *rows: ObjectRow) -> None:
+def record(store: ServedFolder, *rows: ObjectRow) -> None:
     """Rows of one object that its container was not told."""
     for row in rows:
         update = PendingUpdate("a", "c", row)
@@ -100,7 +102,9 @@ POSTED = replace(STORED, meta_timestamp=at(3))
 
 
 @pytest.mark.parametrize("older", [DELETED, OVERWRITTEN, TYPED])
-def test_what_a_post_with_a_faster_clock_does_not_say_is_sent(store: Store, updater: Updater, older: ObjectRow) -> None:
+def test_what_a_post_with_a_faster_clock_does_not_say_is_sent(
+    store: ServedFolder, updater: Updater, older: ObjectRow
+) -> None:
     record(store, POSTED, older)
     run_once(updater)
     assert [row for row in store.transport.rows if row == POSTED] == [POSTED] * 3
@@ -109,7 +113,7 @@ def test_what_a_post_with_a_faster_clock_does_not_say_is_sent(store: Store, upda
     assert pending(store) == []
 
 
-def test_of_many_posts_only_the_newest_is_sent(store: Store, updater: Updater) -> None:
+def test_of_many_posts_only_the_newest_is_sent(store: ServedFolder, updater: Updater) -> None:
     record(store, *(replace(STORED, meta_timestamp=at(second)) for second in range(2, 9)), STORED)
     assert len(pending(store)) == 8
     run_once(updater)
@@ -117,7 +121,7 @@ def test_of_many_posts_only_the_newest_is_sent(store: Store, updater: Updater) -
     assert pending(store) == []
 
 
-def test_a_row_saved_while_another_of_its_moment_is_sent_is_kept(store: Store, updater: Updater) -> None:
+def test_a_row_saved_while_another_of_its_moment_is_sent_is_kept(store: ServedFolder, updater: Updater) -> None:
     """Two POSTs of one moment: one reached the object before it was overwritten, and one afterwards."""
     later = replace(OVERWRITTEN, meta_timestamp=at(3))
     record(store, POSTED)
@@ -135,7 +139,7 @@ def test_a_row_saved_while_another_of_its_moment_is_sent_is_kept(store: Store, u
     assert pending(store) == []
 
 
-def test_records_named_by_an_earlier_version_are_delivered(store: Store, updater: Updater) -> None:
+def test_records_named_by_an_earlier_version_are_delivered(store: ServedFolder, updater: Updater) -> None:
     record(store, STORED)
     path = store.root / "sda" / pending(store)[0]
     path.rename(path.with_name(path.name.rpartition("-")[0]))
@@ -145,7 +149,7 @@ def test_records_named_by_an_earlier_version_are_delivered(store: Store, updater
 
 
 @pytest.mark.parametrize("status", [None, 404, 503])
-def test_what_is_refused_stays(store: Store, updater: Updater, status: int | None) -> None:
+def test_what_is_refused_stays(store: ServedFolder, updater: Updater, status: int | None) -> None:
     undelivered(store, 1)
     store.transport.status = status
     run_once(updater)
@@ -155,7 +159,7 @@ def test_what_is_refused_stays(store: Store, updater: Updater, status: int | Non
     assert pending(store) == []
 
 
-def test_who_has_the_row_is_not_told_again(store: Store, updater: Updater) -> None:
+def test_who_has_the_row_is_not_told_again(store: ServedFolder, updater: Updater) -> None:
     undelivered(store, 1)
     store.transport.status_of = {0: None, 2: 503}
     run_once(updater)
@@ -169,7 +173,7 @@ def test_who_has_the_row_is_not_told_again(store: Store, updater: Updater) -> No
 
 @pytest.mark.parametrize("at_first", [{}, {0: None, 1: 202, 2: 503}], ids=["taken by none", "taken by one"])
 def test_rows_of_a_container_that_is_long_gone_are_dropped(
-    store: Store, updater: Updater, at_first: dict[int, int | None]
+    store: ServedFolder, updater: Updater, at_first: dict[int, int | None]
 ) -> None:
     undelivered(store, 1)
     store.transport.status = 404
@@ -184,7 +188,7 @@ def test_rows_of_a_container_that_is_long_gone_are_dropped(
     assert pending(store) == []
 
 
-def test_rows_that_a_server_may_still_take_are_kept_however_old(store: Store, updater: Updater) -> None:
+def test_rows_that_a_server_may_still_take_are_kept_however_old(store: ServedFolder, updater: Updater) -> None:
     undelivered(store, 1)
     store.transport.status_of = {0: None, 1: 404}
     store.clock.seconds = NOW + 2 * RECLAIM_SECONDS
@@ -192,7 +196,7 @@ def test_rows_that_a_server_may_still_take_are_kept_however_old(store: Store, up
     assert len(pending(store)) == 1
 
 
-def test_rows_of_what_has_been_replaced_are_dropped(store: Store, updater: Updater) -> None:
+def test_rows_of_what_has_been_replaced_are_dropped(store: ServedFolder, updater: Updater) -> None:
     """The container would show them, were it made again after its servers had forgotten the deletion."""
     store.transport.status = None
     for name in ("deleted", "changed", "kept"):
@@ -206,7 +210,7 @@ def test_rows_of_what_has_been_replaced_are_dropped(store: Store, updater: Updat
     assert sorted((row.name, row.timestamp) for row in left) == [("changed", at(1)), ("kept", at(1))]
 
 
-def test_rows_of_a_policy_that_is_gone_wait(store: Store, updater: Updater) -> None:
+def test_rows_of_a_policy_that_is_gone_wait(store: ServedFolder, updater: Updater) -> None:
     undelivered(store, 1)
     path = str(store.root / "sda" / pending(store)[0])
     update = load(path)
@@ -216,7 +220,7 @@ def test_rows_of_a_policy_that_is_gone_wait(store: Store, updater: Updater) -> N
     assert len(pending(store)) == 1
 
 
-def test_an_unreadable_record_is_moved_aside_and_the_one_before_it_sent(store: Store, updater: Updater) -> None:
+def test_an_unreadable_record_is_moved_aside_and_the_one_before_it_sent(store: ServedFolder, updater: Updater) -> None:
     undelivered(store, 1, 2)
     (Path(store.root) / "sda" / pending(store)[-1]).write_bytes(b"{")
     run_once(updater)
@@ -225,7 +229,7 @@ def test_an_unreadable_record_is_moved_aside_and_the_one_before_it_sent(store: S
     assert [name for name in store.files() if name.startswith("quarantined/async_pending")]
 
 
-def test_a_step_handles_one_directory(store: Store, updater: Updater) -> None:
+def test_a_step_handles_one_directory(store: ServedFolder, updater: Updater) -> None:
     store.transport.status = None
     for number in range(3):
         store.put(1, path=f"/sda/7/a/c/o{number}")
@@ -234,7 +238,7 @@ def test_a_step_handles_one_directory(store: Store, updater: Updater) -> None:
     assert [updater.step() for _ in range(4)] == [Step.BUSY, Step.BUSY, Step.BUSY, Step.IDLE]
 
 
-def test_what_a_crash_left_of_a_save_goes_after_a_while(store: Store, updater: Updater) -> None:
+def test_what_a_crash_left_of_a_save_goes_after_a_while(store: ServedFolder, updater: Updater) -> None:
     folder = store.root / "sda/async_pending/abc"
     folder.mkdir(parents=True)
     for name, age_seconds in (("new.7.1.tmp", 0.0), ("old.7.2.tmp", LEFTOVER_SECONDS + 1)):
@@ -245,7 +249,9 @@ def test_what_a_crash_left_of_a_save_goes_after_a_while(store: Store, updater: U
     assert [each.name for each in folder.iterdir()] == ["new.7.1.tmp"]
 
 
-def test_a_container_takes_so_many_a_second_and_others_go_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_takes_so_many_a_second_and_others_go_on(
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.transport.status = None
     for number in range(4):
         assert store.put(1, path=f"/sda/7/a/busy/o{number}").status == 201
@@ -269,7 +275,7 @@ def test_a_container_takes_so_many_a_second_and_others_go_on(store: Store, monke
     assert sorted(set(first)) == ["busy", "quiet"]
 
 
-def test_what_waits_is_bounded_and_found_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_is_bounded_and_found_again(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     store.transport.status = None
     for number in range(5):
         assert store.put(1, path=f"/sda/7/a/c/o{number}").status == 201
@@ -287,7 +293,7 @@ def test_what_waits_is_bounded_and_found_again(store: Store, monkeypatch: pytest
     assert pending(store) == []
 
 
-def test_a_device_that_cannot_be_read_holds_no_other_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_cannot_be_read_holds_no_other_up(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     (store.root / "a-failing").mkdir()
     undelivered(store, 1)
     listed = files.list_directory
@@ -302,7 +308,7 @@ def test_a_device_that_cannot_be_read_holds_no_other_up(store: Store, monkeypatc
     assert pending(store) == []
 
 
-def test_a_record_that_cannot_be_read_holds_no_other_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_cannot_be_read_holds_no_other_up(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     record(store, DELETED, POSTED)
     unreadable = str(store.root / "sda" / pending(store)[-1])
 
@@ -318,7 +324,9 @@ def test_a_record_that_cannot_be_read_holds_no_other_up(store: Store, monkeypatc
     assert any(b"Input/output error" in line for line in store.lines)
 
 
-def test_a_record_that_cannot_be_removed_holds_no_other_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_cannot_be_removed_holds_no_other_up(
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record(store, DELETED, POSTED)
     unremovable = str(store.root / "sda" / pending(store)[-1])
     unlink_quietly = files.unlink_quietly
@@ -333,7 +341,7 @@ def test_a_record_that_cannot_be_removed_holds_no_other_up(store: Store, monkeyp
     assert [str(store.root / "sda" / name) for name in pending(store)] == [unremovable]
 
 
-def test_a_full_device_delivers_what_is_pending(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_device_delivers_what_is_pending(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """That some have a row already cannot be noted: they are told again."""
     undelivered(store, 1)
     store.transport.status_of = {0: None}

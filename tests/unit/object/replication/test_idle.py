@@ -8,19 +8,12 @@ from typing import Any
 
 import pytest
 
-from objstore import daemon
 from objstore.daemon import UnchangedPasses, run_once
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.system.clock import Clock
 from tests.unit.object.replication.cluster import PARTITION, Replicas
 
 INTERVAL_SECONDS = 30.0
-
-
-@pytest.fixture(autouse=True)
-def longest_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program's own: a simulation that ran in this process before has set another."""
-    monkeypatch.setattr(daemon, "LONGEST_REST_SECONDS", 300.0)
 
 
 class SameClock(Clock):

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from objstore import daemon
 from objstore.daemon import UnchangedPasses, run_once
 from objstore.db import replicator
 from objstore.db.location import DatabaseLocation
@@ -17,12 +16,6 @@ from tests.unit.objstore.db.harness import row
 from tests.unit.objstore.db.replicas import Replicas
 
 INTERVAL_SECONDS = 30.0
-
-
-@pytest.fixture(autouse=True)
-def longest_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program's own: a simulation that ran in this process before has set another."""
-    monkeypatch.setattr(daemon, "LONGEST_REST_SECONDS", 300.0)
 
 
 class HandClock(Clock):

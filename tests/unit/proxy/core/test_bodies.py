@@ -11,7 +11,7 @@ from objstore.http.messages import Response
 from objstore.http.ranges import ranges_of
 from objstore.http.transport import BackendRequest
 from objstore.proxy.core.errors import BodyBrokenOff
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c/o"
 CONTENT = bytes(range(256)) * 400
@@ -22,7 +22,7 @@ class Holders:
     """Nodes that hold CONTENT and serve single ranges of it; `breaks` tells where each node fails, once."""
 
     def __init__(self, breaks: Mapping[str, int] | None = None) -> None:
-        self.store = Store()
+        self.store = ScriptedStore()
         self.breaks = dict(breaks or {})
         self.etags: dict[str, str] = {}
         self.lookup = self.store.transport.script

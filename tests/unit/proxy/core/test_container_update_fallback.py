@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from objstore.proxy.core.backend.objects import merge_update_headers
-from tests.unit.proxy.store import Call, Reply, Store
+from tests.unit.proxy.store import Call, Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c/o"
 SMALL, LARGE = b"x" * 1000, bytes(range(256)) * 12_000
 REFUSES, LEFT = Reply(refuses=True), Reply(201, stops_at=1_500_000)
 
 
-def store_of(status: int, **replies: Reply) -> Store:
+def store_of(status: int, **replies: Reply) -> ScriptedStore:
     """These nodes answer so, the other primaries with the status; nobody stands in for them."""
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = REFUSES
     store.objects = {f"o{number}": Reply(status) for number in range(3)} | replies
     return store

@@ -6,17 +6,17 @@ from objstore.http.transport import BackendRequest
 from objstore.paths import ResourcePath
 from objstore.proxy.core.info import ABSENT, DELETED, PRESENT
 from objstore.system import concurrency
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 CONTAINER = ResourcePath("AUTH_a", "c", "o")
 
 
-def heads(store: Store) -> list[str]:
+def heads(store: ScriptedStore) -> list[str]:
     return [call.node for call in store.calls("HEAD")]
 
 
 def test_what_is_found_is_remembered() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.container = Reply(
         204,
         {
@@ -37,7 +37,7 @@ def test_what_is_found_is_remembered() -> None:
 
 
 def test_a_container_without_account_is_none() -> None:
-    store = Store()
+    store = ScriptedStore()
     for gone in (Reply(404), Reply(404, {"X-Account-Status": "Deleted"})):
         store.cache.values.clear()
         store.account = gone
@@ -46,20 +46,20 @@ def test_a_container_without_account_is_none() -> None:
 
 
 def test_if_nobody_knows_of_the_account_the_container_counts() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.account = Reply(refuses=True)
     assert store.context.lookup.container(CONTAINER, "tx1").existence is PRESENT
     assert "account/AUTH_a" not in store.cache.values
 
 
 def test_internal_accounts_need_not_be_there() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.account = Reply(404)
     assert store.context.lookup.container(ResourcePath(".expiring_objects", "1"), "tx1").existence is PRESENT
 
 
 def test_those_who_ask_at_one_time_share_an_answer() -> None:
-    store = Store()
+    store = ScriptedStore()
     gate: concurrency.Event[None] = concurrency.Event()
 
     def script(request: BackendRequest) -> Reply:

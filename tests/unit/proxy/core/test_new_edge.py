@@ -18,7 +18,7 @@ from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound, Quorum
 from objstore.proxy.core.info import PRESENT, StoredMetadata
 from objstore.proxy.core.listing import ListedObject, ListedPrefix, ListingQuery
 from objstore.proxy.core.objects import DeleteObject, GetObject, PutObject
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 LISTING = b"""[
     {"subdir": "a/"},
@@ -80,7 +80,7 @@ class LineEdge:
         return info.policy_index
 
 
-def edge_of(store: Store) -> LineEdge:
+def edge_of(store: ScriptedStore) -> LineEdge:
     scripted = store.transport.script
 
     def script(request: BackendRequest) -> Reply:
@@ -95,7 +95,7 @@ def edge_of(store: Store) -> LineEdge:
 
 
 def test_an_edge_puts_gets_lists_and_deletes() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.container = Reply(204, {"X-Backend-Storage-Policy-Index": "1"})
     edge = edge_of(store)
     assert edge.answer("make box") == "made"
@@ -113,7 +113,7 @@ def test_an_edge_puts_gets_lists_and_deletes() -> None:
 
 @pytest.mark.parametrize(("reply", "expected"), [(Reply(404), "no such thing"), (Reply(refuses=True), "not now")])
 def test_an_edge_says_errors_in_its_own_words(reply: Reply, expected: str) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = reply
     assert edge_of(store).answer("get box thing") == expected
     store.cache.values.clear()

@@ -7,7 +7,7 @@ import pytest
 from objstore.paths import ResourcePath
 from objstore.proxy.core.errors import ObjectNotFound
 from objstore.proxy.core.objects import GetObject
-from tests.unit.proxy.store import NOW, Reply, Store
+from tests.unit.proxy.store import NOW, Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c/o"
 OLD, NEW = "1600000000.00000", "1600000001.00000"
@@ -29,7 +29,7 @@ SILENT, REFUSES, FULL, BROKEN = Reply(silent=True), Reply(refuses=True), Reply(5
 @pytest.mark.parametrize("holder", ["o0", "o1", "o2", "o3", "o5"])
 def test_one_node_that_has_it_is_enough(bad: Reply, holder: str) -> None:
     for _ in range(4):
-        store = Store()
+        store = ScriptedStore()
         store.otherwise = bad
         store.objects[holder] = data()
         answer = store.send("GET", PATH)
@@ -37,7 +37,7 @@ def test_one_node_that_has_it_is_enough(bad: Reply, holder: str) -> None:
 
 
 def test_a_slow_node_is_waited_for_beside_the_others() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = {"o0": data(late=True), "o1": Reply(404), "o2": Reply(404)}
     answer = store.send("GET", PATH)
     assert (answer.status, answer.body) == (200, b"hello")
@@ -45,7 +45,7 @@ def test_a_slow_node_is_waited_for_beside_the_others() -> None:
 
 
 def test_a_node_that_never_answers_is_given_up_once_another_has() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = SILENT
     store.objects["o4"] = data()
     assert store.send("GET", PATH).status == 200
@@ -54,14 +54,14 @@ def test_a_node_that_never_answers_is_given_up_once_another_has() -> None:
 
 
 def test_the_first_good_answer_ends_the_search() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = data()
     store.send("GET", PATH)
     assert len(store.calls()) == 1
 
 
 def test_reads_are_spread_over_the_primaries() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = data()
     for _ in range(60):
         store.send("GET", PATH)
@@ -81,20 +81,20 @@ def test_reads_are_spread_over_the_primaries() -> None:
     ],
 )
 def test_what_nobody_has(primaries: list[Reply], status: int) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = {f"o{number}": reply for number, reply in enumerate(primaries)}
     assert store.send("GET", PATH).status == status
     assert len({call.node for call in store.calls()}) + primaries.count(REFUSES) == 6
 
 
 def test_a_tombstone_on_a_handoff_has_a_vote() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = {"o0": gone(NEW), "o1": REFUSES, "o2": REFUSES, "o3": gone(NEW)}
     assert store.send("GET", PATH).status == 404
 
 
 def test_what_was_deleted_does_not_come_back_from_a_stale_handoff() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = gone(NEW)
     store.objects["o4"] = data(stamp=OLD)
     with pytest.raises(ObjectNotFound) as caught:
@@ -104,7 +104,7 @@ def test_what_was_deleted_does_not_come_back_from_a_stale_handoff() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"X-Newest": "true"}])
 def test_what_has_expired_by_one_nodes_clock_is_read_from_another(headers: dict[str, str]) -> None:
-    store = Store()
+    store = ScriptedStore()
     posted = {"X-Timestamp": NEW, "X-Backend-Timestamp": NEW, "X-Backend-Data-Timestamp": OLD}
     store.otherwise = Reply(404, posted)
     store.objects["o2"] = Reply(200, posted, b"here")
@@ -116,7 +116,7 @@ def test_what_has_expired_by_one_nodes_clock_is_read_from_another(headers: dict[
 
 @pytest.mark.parametrize("status", [304, 412, 416])
 def test_conditions_are_weighed_by_the_node(status: int) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = Reply(status, {"Etag": "e", "X-Timestamp": OLD}, b"" if status == 304 else b"why")
     answer = store.send("GET", PATH, {"If-None-Match": "e", "Range": "bytes=1-2"})
     assert answer.status == status
@@ -126,14 +126,14 @@ def test_conditions_are_weighed_by_the_node(status: int) -> None:
 
 
 def test_newest_asks_every_primary() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = {"o0": data(b"old"), "o1": data(b"new", NEW), "o2": Reply(404)}
     assert store.send("GET", PATH, {"X-Newest": "true"}).body == b"new"
     assert [call.node for call in store.calls()] == ["o0", "o1", "o2"]
 
 
 def test_newest_may_be_a_deletion() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = {"o0": data(stamp=OLD), "o1": gone(NEW), "o2": data(stamp=OLD)}
     assert store.send("HEAD", PATH, {"X-Newest": "1"}).status == 404
 
@@ -144,7 +144,7 @@ POSTED_LATER = {"X-Timestamp": NEWEST, "X-Backend-Timestamp": NEWEST}
 
 def test_newest_is_the_newest_data_though_older_data_has_got_the_same_metadata() -> None:
     for old, new in (("o0", "o1"), ("o1", "o0")):
-        store = Store()
+        store = ScriptedStore()
         store.objects[old] = data(b"old", **POSTED_LATER, **{"X-Backend-Data-Timestamp": OLD})
         store.objects[new] = data(b"new", **POSTED_LATER, **{"X-Backend-Data-Timestamp": NEW})
         assert store.send("GET", PATH, {"X-Newest": "true"}).body == b"new"
@@ -152,14 +152,14 @@ def test_newest_is_the_newest_data_though_older_data_has_got_the_same_metadata()
 
 @pytest.mark.parametrize("headers", [{}, {"X-Newest": "true"}])
 def test_a_post_to_a_node_that_missed_the_deletion_does_not_undo_it(headers: dict[str, str]) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = gone(NEW)
     store.objects["o4" if not headers else "o1"] = data(**POSTED_LATER, **{"X-Backend-Data-Timestamp": OLD})
     assert store.send("GET", PATH, headers).status == 404
 
 
 def test_newest_does_without_nodes_that_fail() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.objects = {"o0": REFUSES, "o1": SILENT, "o2": data(b"old"), "o3": data(b"new", NEW)}
     assert store.send("GET", PATH, {"X-Newest": "true"}).body == b"new"
     store.otherwise = REFUSES
@@ -168,7 +168,7 @@ def test_newest_does_without_nodes_that_fail() -> None:
 
 
 def test_head_ignores_ranges() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = data()
     answer = store.send("HEAD", PATH, {"Range": "bytes=0-1"})
     assert (answer.status, answer.headers["Content-Length"], answer.body) == (200, "5", b"")
@@ -176,7 +176,7 @@ def test_head_ignores_ranges() -> None:
 
 
 def test_small_bodies_are_read_before_the_answer_begins() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = Reply(200, {"X-Timestamp": OLD}, b"x" * 100, streamed=True, breaks_at=50)
     store.objects["o3"] = Reply(200, {"X-Timestamp": OLD}, b"x" * 100, streamed=True)
     answer = store.send("GET", PATH)
@@ -184,7 +184,7 @@ def test_small_bodies_are_read_before_the_answer_begins() -> None:
 
 
 def test_a_node_that_keeps_failing_is_left_alone_for_a_minute() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = data()
     store.objects["o0"] = REFUSES
     for _ in range(60):
@@ -202,7 +202,7 @@ def test_a_node_that_keeps_failing_is_left_alone_for_a_minute() -> None:
 
 
 def test_a_missing_disk_is_left_alone_at_once_but_asked_when_nobody_else_has_it() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = FULL
     assert store.send("GET", PATH).status == 503
     store.objects["o1"] = data()

@@ -9,7 +9,7 @@ import xxhash
 
 from objstore.http.bodies import BytesBody, ClientDisconnected, ClientTimeout
 from objstore.limits import Limits
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c/o"
 SMALL, LARGE = b"x" * 1000, bytes(range(256)) * 12_000
@@ -30,8 +30,8 @@ class LeavingBody(BytesBody):
         return part
 
 
-def store_of(*replies: Reply, otherwise: Reply = STORED) -> Store:
-    store = Store()
+def store_of(*replies: Reply, otherwise: Reply = STORED) -> ScriptedStore:
+    store = ScriptedStore()
     store.otherwise = otherwise
     store.objects = {f"o{number}": reply for number, reply in enumerate(replies)}
     return store
@@ -153,7 +153,7 @@ def test_the_etag_of_the_client_is_checked(content: bytes, etag: str | None, sta
 
 
 def test_a_chunked_body_has_a_limit_too() -> None:
-    store = Store(limits=Limits(max_file_size=2_000_000))
+    store = ScriptedStore(limits=Limits(max_file_size=2_000_000))
     store.otherwise = STORED
     assert store.send("PUT", PATH, body=BytesBody(LARGE)).status == 413
     assert [call.complete for call in store.calls()] == [False, False, False]
@@ -163,7 +163,7 @@ def test_a_chunked_body_has_a_limit_too() -> None:
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 def test_a_body_that_turns_out_too_long_reaches_no_node(content: bytes) -> None:
-    store = Store(limits=Limits(max_file_size=len(SMALL) - 1))
+    store = ScriptedStore(limits=Limits(max_file_size=len(SMALL) - 1))
     store.otherwise = STORED
     assert store.send("PUT", PATH, body=BytesBody(content)).status == 413
     assert store.calls() == []
@@ -179,7 +179,7 @@ def test_a_refusal_comes_before_the_body_if_the_client_waits_for_it() -> None:
 
 
 def test_four_replicas_need_two_and_tell_all_containers() -> None:
-    store = Store(replicas=4, devices=8)
+    store = ScriptedStore(replicas=4, devices=8)
     store.otherwise = REFUSES
     store.objects = {"o0": STORED, "o5": STORED}
     assert store.send("PUT", PATH, body=SMALL).status == 201

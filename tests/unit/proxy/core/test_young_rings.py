@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.proxy.store import Reply, Store, make_ring
+from tests.unit.proxy.store import Reply, ScriptedStore, make_ring
 
 PATH = "/v1/AUTH_a/c/o"
 OLD, NEW = "1600000000.00000", "1600000001.00000"
 
 
-def moved(replicas: int) -> Store:
+def moved(replicas: int) -> ScriptedStore:
     """The first replica has just moved from o5 to o0, which has nothing yet."""
-    store = Store(replicas=replicas)
+    store = ScriptedStore(replicas=replicas)
     ring, former = make_ring("o", 6200, 6, replicas), make_ring("o", 6200, 6, replicas)
     former.rows[0][0] = 5
     ring.former = (former,)
@@ -60,6 +60,6 @@ def test_with_more_replicas_the_others_answer() -> None:
 
 
 def test_an_old_ring_asks_nobody_else() -> None:
-    store = Store(replicas=1)
+    store = ScriptedStore(replicas=1)
     assert store.send("POST", PATH).status == 404
     assert {call.node for call in store.calls("POST")} == {"o0"}

@@ -15,7 +15,7 @@ from objstore.http.bodies import BytesBody
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.swift.pipeline import ProxyApplication
 from objstore.proxy.swift.request import SwiftRequest
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 from tests.unit.proxy.swift.harness import USERS, environ_of
 
 PROXY = Path(objstore.proxy.__file__).resolve().parent
@@ -28,7 +28,7 @@ def application(tmp_path: Path) -> ProxyApplication:
     """The whole pipeline, the access log too, over storage servers that the test plays."""
     users = tmp_path / "users.toml"
     users.write_text(USERS, encoding="utf-8")
-    store = Store()
+    store = ScriptedStore()
     context = store.context
     config = msgspec.structs.replace(
         context.config, auth=msgspec.structs.replace(context.config.auth, users=str(users))

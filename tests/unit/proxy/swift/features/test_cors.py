@@ -9,7 +9,7 @@ import pytest
 from objstore.config.proxy import AccountsConfig, CorsConfig, ProxyConfig
 from objstore.http.messages import Response
 from objstore.proxy.core.info import PRESENT, ContainerInfo
-from tests.unit.proxy.store import Store
+from tests.unit.proxy.store import ScriptedStore
 from tests.unit.proxy.swift.harness import Proxy
 
 ORIGIN = "http://a.example"
@@ -68,7 +68,7 @@ def test_options_and_refusals_tell_the_same_methods(tmp_path: Path, path: str, m
     allowed = proxy.send("OPTIONS", path).headers["Allow"].split(", ")
     assert ("COPY" in allowed) is path.endswith("/o")
     assert ("DELETE" in allowed) is (managed or "c" in path.split("/"))
-    store = Store(AccountsConfig(allow_account_management=managed))
+    store = ScriptedStore(AccountsConfig(allow_account_management=managed))
     refusal = store.send("PATCH", path)
     assert (refusal.status, refusal.headers["Allow"].split(", ")) == (405, allowed)
 

@@ -9,7 +9,7 @@ import pytest
 from objstore.config.proxy import AccountsConfig
 from objstore.http.transport import BackendRequest
 from objstore.proxy.swift.request import SwiftRequest
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a"
 MANAGED = AccountsConfig(allow_account_management=True)
@@ -18,7 +18,7 @@ DELETED = Reply(404, {"X-Account-Status": "Deleted"})
 
 
 def test_head_names_the_policies() -> None:
-    store = Store()
+    store = ScriptedStore()
     stats = '{"0":{"containers":1,"objects":2,"bytes":3},"1":{"containers":4,"objects":5,"bytes":6},"9":{}}'
     store.account = Reply(204, {"X-Account-Container-Count": "5", "X-Backend-Policy-Stats": stats})
     answer = store.send("HEAD", PATH)
@@ -30,11 +30,11 @@ def test_head_names_the_policies() -> None:
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_absent_and_deleted_ones(method: str) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.account = Reply(404)
     assert store.send(method, PATH).status == 404
     for accounts in (None, ON_DEMAND):
-        store = Store(accounts)
+        store = ScriptedStore(accounts)
         store.account = DELETED
         answer = store.send(method, PATH)
         assert answer.status == 410
@@ -54,7 +54,7 @@ def test_absent_and_deleted_ones(method: str) -> None:
     ],
 )
 def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, body: bytes) -> None:
-    store = Store(ON_DEMAND)
+    store = ScriptedStore(ON_DEMAND)
     store.account = Reply(404)
     answer = store.send("GET", "/v1/AUTH_<a\tb\n", query=query)
     assert (answer.status, answer.body) == (status, body)
@@ -66,11 +66,11 @@ def test_an_absent_one_looks_empty_if_made_on_demand(query: str, status: int, bo
 
 def test_management() -> None:
     for method in ("PUT", "DELETE"):
-        store = Store()
+        store = ScriptedStore()
         answer = store.send(method, PATH)
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST, OPTIONS")
         assert store.transport.calls == []
-    store = Store(MANAGED)
+    store = ScriptedStore(MANAGED)
     store.otherwise = Reply(201)
     assert store.send("PUT", PATH, {"X-Account-Meta-A": "1"}).status == 201
     assert store.calls("PUT")[0].headers["X-Account-Meta-A"] == "1"
@@ -84,7 +84,7 @@ def test_management() -> None:
 
 def test_a_post_makes_the_account_if_made_on_demand() -> None:
     for accounts, expected in ((None, 404), (ON_DEMAND, 204)):
-        store = Store(accounts)
+        store = ScriptedStore(accounts)
         made: list[str] = []
         store.transport.script = partial(make_then_take, made)
         assert store.send("POST", PATH, {"X-Account-Meta-A": "1"}).status == expected
@@ -99,19 +99,19 @@ def make_then_take(made: list[str], request: BackendRequest) -> Reply:
 
 
 def test_a_deleted_one_takes_no_post() -> None:
-    store = Store(ON_DEMAND)
+    store = ScriptedStore(ON_DEMAND)
     store.otherwise = DELETED
     assert store.send("POST", PATH).status == 410
     assert store.calls("PUT") == []
 
 
 def test_metadata_has_limits() -> None:
-    assert Store().send("POST", PATH, {"X-Account-Meta-A": "v" * 257}).status == 400
-    assert Store().send("POST", "/v1/" + "a" * 257).status == 400
+    assert ScriptedStore().send("POST", PATH, {"X-Account-Meta-A": "v" * 257}).status == 400
+    assert ScriptedStore().send("POST", "/v1/" + "a" * 257).status == 400
 
 
 def test_too_much_metadata_in_all_is_called_so() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = Reply(400)
     answer = store.send("POST", PATH, {"X-Account-Meta-A": "1"})
     assert answer.status == 400
@@ -123,7 +123,7 @@ def test_quotas_are_shown_to_all_and_access_lists_to_owners(owner: bool) -> None
     def let_in(request: SwiftRequest) -> None:
         request.owner = owner
 
-    store = Store()
+    store = ScriptedStore()
     store.account = Reply(
         204,
         {

@@ -7,13 +7,13 @@ import pytest
 from objstore.config.proxy import AccountsConfig
 from objstore.http.errors import HttpError
 from objstore.proxy.swift.request import SwiftRequest
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c"
 
 
-def store_of(otherwise: Reply, accounts: AccountsConfig | None = None) -> Store:
-    store = Store(accounts)
+def store_of(otherwise: Reply, accounts: AccountsConfig | None = None) -> ScriptedStore:
+    store = ScriptedStore(accounts)
     store.otherwise = otherwise
     return store
 
@@ -122,7 +122,7 @@ def test_writes_are_seen_by_the_next_request() -> None:
 
 
 def test_what_only_owners_see() -> None:
-    store = Store()
+    store = ScriptedStore()
     secrets = {"X-Container-Read": "r", "X-Container-Sync-Key": "k", "X-Container-Meta-Temp-Url-Key": "t"}
     store.container = Reply(204, {**secrets, "X-Container-Meta-A": "1", "X-Backend-Storage-Policy-Index": "1"})
     mine, theirs = store.send("HEAD", PATH), store.send("HEAD", PATH, authorize=let_in)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from objstore.container.rows import split_listed_size
-from tests.unit.proxy.store import Reply, Store
+from tests.unit.proxy.store import Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c/o.txt"
 
 
 def sent_type(method: str, given: str) -> str | None:
     """The type that object servers are told."""
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = Reply(201)
     assert store.send(method, PATH, {"Content-Type": given}).status < 300
     return store.calls()[0].headers.get("Content-Type")
@@ -41,7 +41,7 @@ def test_no_client_says_what_size_is_listed(method: str, given: str, stored: str
 
 
 def test_a_post_does_not_make_a_large_object() -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = Reply(202)
     assert store.send("POST", PATH, {"X-Static-Large-Object": "True"}).status == 202
     assert "X-Static-Large-Object" not in store.calls()[0].headers
@@ -49,7 +49,7 @@ def test_a_post_does_not_make_a_large_object() -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 def test_types_are_utf8(method: str) -> None:
-    store = Store()
+    store = ScriptedStore()
     store.otherwise = Reply(201)
     assert store.send(method, PATH, {"Content-Type": "text/\xff"}).status == 400
     assert store.calls() == []

@@ -11,7 +11,7 @@ from objstore.http.bodies import BytesBody
 from objstore.http.errors import HttpError
 from objstore.http.transport import BackendRequest
 from objstore.proxy.swift.request import SwiftRequest
-from tests.unit.proxy.store import NOW, Call, Reply, Store
+from tests.unit.proxy.store import NOW, Call, Reply, ScriptedStore
 
 SOURCE = "/v1/AUTH_a/c/söurce"
 TAKING = {"X-Copy-From": "c/s%C3%B6urce"}
@@ -29,9 +29,9 @@ HEADERS = {
 }
 
 
-def store_of(source: Reply | None = None, target: Reply | None = None) -> Store:
+def store_of(source: Reply | None = None, target: Reply | None = None) -> ScriptedStore:
     """A store whose nodes answer so to reads, and so to writes."""
-    store = Store()
+    store = ScriptedStore()
     reply = Reply(200, HEADERS, b"content", streamed=True) if source is None else source
     scripted = store.transport.script
 
@@ -44,7 +44,7 @@ def store_of(source: Reply | None = None, target: Reply | None = None) -> Store:
     return store
 
 
-def written(store: Store) -> Call:
+def written(store: ScriptedStore) -> Call:
     return next(call for call in store.calls("PUT") if call.request.path.is_object)
 
 

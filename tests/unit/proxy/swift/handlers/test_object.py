@@ -6,14 +6,14 @@ import pytest
 
 from objstore.http.errors import HttpError
 from objstore.proxy.swift.request import SwiftRequest
-from tests.unit.proxy.store import NOW, Reply, Store, refusal
+from tests.unit.proxy.store import NOW, Reply, ScriptedStore, refusal
 
 PATH = "/v1/AUTH_a/c/o.txt"
 SOON = str(int(NOW) + 100)
 
 
-def store_of(otherwise: Reply) -> Store:
-    store = Store()
+def store_of(otherwise: Reply) -> ScriptedStore:
+    store = ScriptedStore()
     store.otherwise = otherwise
     return store
 
@@ -191,7 +191,7 @@ def test_owners_may_see_what_has_expired(allowed: bool, owner: bool, value: str,
     def let_in(request: SwiftRequest) -> None:
         request.owner = owner
 
-    store = Store(allow_open_expired=allowed)
+    store = ScriptedStore(allow_open_expired=allowed)
     store.otherwise = Reply(200, {}, b"x")
     store.send("GET", PATH, {"X-Open-Expired": value}, authorize=let_in)
     store.send("POST", PATH, {"X-Open-Expired": value}, authorize=let_in)
