@@ -8,7 +8,7 @@ import msgspec
 
 from objstore import scheme
 from objstore.object import delete, expirer, post, versions
-from objstore.object.container_updates import pending, sender, updater
+from objstore.object.container_updates import delivery, pending, sender
 from objstore.object.expirer import Action, ExpiryDecision
 from objstore.object.file_engine import disk, engine, reading, scrubbing, suffixes, writing
 from objstore.object.file_engine.layout import hash_directory
@@ -90,7 +90,7 @@ def pending_updates_are_dropped() -> None:
 
 def updates_of_absent_containers_are_dropped() -> None:
     """A container that says 404 once will never want them."""
-    replace("RECLAIM_SECONDS", 0.0, updater)
+    replace("RECLAIM_SECONDS", 0.0, delivery)
 
 
 def oldest_data_wins() -> None:
