@@ -125,7 +125,7 @@ def test_a_write_is_unfinished_until_its_row_is_acknowledged_or_queued(
     assert store.server.session.unfinished == 1
 
 
-def test_a_write_that_is_cut_off_is_unfinished(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_is_cut_off_is_unfinished(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut_off(*_: object) -> None:
         raise KeyboardInterrupt
 
