@@ -153,9 +153,7 @@ class AccountReaper:
         """Report a container as deleted and empty; whether a quorum of the account's servers has taken it."""
         now = self._runtime.clock.timestamp().internal
         row = ContainerRow(path.container, put_timestamp="0", delete_timestamp=now, stats_timestamp=now)
-        headers = {Client.CONTENT_TYPE: "application/json"}
-        replies = self._direct.send(self._rings.account, "UPDATE", path.account_path, headers, encode_rows([row]))
-        return replies.best // 100 == 2
+        return self._direct.update(self._rings.account, path.account_path, encode_rows([row])).best // 100 == 2
 
     def _delete_objects(self, path: ResourcePath, policy_index: int, names: list[str]) -> int:
         """How many of them could not be deleted."""

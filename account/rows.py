@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from msgspec.structs import astuple, replace
+
 from objstore.db.schema import Key, TableSchema, Values, check_integers, check_name, checked_timestamp
 from objstore.db.status import Status
 from objstore.limits import Limits
@@ -20,14 +22,10 @@ def merge_container_rows(one: ContainerRow, other: ContainerRow) -> ContainerRow
     and in stored form, and so is the result.
     """
     stats = max(one, other, key=lambda row: (row.stats_timestamp, row.policy_index, row.object_count, row.bytes_used))
-    return ContainerRow(
-        name=stats.name,
+    return replace(
+        stats,
         put_timestamp=max(one.put_timestamp, other.put_timestamp),
         delete_timestamp=max(one.delete_timestamp, other.delete_timestamp),
-        object_count=stats.object_count,
-        bytes_used=stats.bytes_used,
-        policy_index=stats.policy_index,
-        stats_timestamp=stats.stats_timestamp,
     )
 
 
@@ -64,15 +62,7 @@ class AccountSchema(TableSchema[ContainerRow]):
         """A timestamp of "0" becomes one that compares with others."""
         check_name(row.name, self._name_length_max)
         check_integers(row.object_count, row.bytes_used, row.policy_index)
-        return ContainerRow(
-            row.name,
-            checked_timestamp(row.put_timestamp),
-            checked_timestamp(row.delete_timestamp),
-            row.object_count,
-            row.bytes_used,
-            row.policy_index,
-            checked_timestamp(row.stats_timestamp),
-        )
+        return replace(row, **{name: checked_timestamp(getattr(row, name)) for name in self.moments})
 
     def key_of(self, row: ContainerRow) -> Key:
         return row.name, 0
@@ -92,19 +82,11 @@ class AccountSchema(TableSchema[ContainerRow]):
         return row.policy_index
 
     def values(self, row: ContainerRow) -> Values:
-        return (
-            row.put_timestamp,
-            row.delete_timestamp,
-            row.object_count,
-            row.bytes_used,
-            row.policy_index,
-            row.stats_timestamp,
-            Timestamp.parse(row.put_timestamp).isoformat,
-        )
+        _, *values = astuple(row)
+        return (*values, Timestamp.parse(row.put_timestamp).isoformat)
 
     def row(self, name: str, deleted: bool, values: Sequence[Any]) -> ContainerRow:
-        put_timestamp, delete_timestamp, objects, used, policy_index, stats_timestamp, _ = values
-        return ContainerRow(name, put_timestamp, delete_timestamp, objects, used, policy_index, stats_timestamp)
+        return ContainerRow(name, *values[:-1])
 
     def is_gone(self, status: Status, row_count: int) -> bool:
         """A deleted account is gone at once; the reaper deletes its containers later."""

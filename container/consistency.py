@@ -18,7 +18,6 @@ from objstore.db.replicator import DatabaseReplicator
 from objstore.db.status import Incarnation
 from objstore.db.syncing import LocalReplica
 from objstore.direct import Direct
-from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
@@ -113,8 +112,7 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         )
 
     def _send(self, queue: ResourcePath, rows: Sequence[ObjectRow]) -> bool:
-        headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
-        replies = self._direct.send(self._rings.container, "UPDATE", queue, headers, encode_rows(rows))
+        replies = self._direct.update(self._rings.container, queue, encode_rows(rows))
         return len(replies.with_status(2)) >= replies.quorum
 
 

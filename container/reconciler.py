@@ -217,8 +217,7 @@ class ContainerReconciler:
 
     def _update(self, path: ResourcePath, row: ObjectRow) -> bool:
         """Whether a quorum of a container's servers has taken a row."""
-        headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
-        replies = self._direct.send(self._rings.container, "UPDATE", path.container_path, headers, encode_rows([row]))
+        replies = self._direct.update(self._rings.container, path.container_path, encode_rows([row]))
         return len(replies.with_status(2)) >= replies.quorum
 
 

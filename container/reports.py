@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import asdict, astuple
 
 from objstore.container.rows import ContainerSchema
 from objstore.db.location import DatabaseLocation, leave_mark, marked_locations
@@ -43,15 +44,7 @@ class ContainerReport(Struct, frozen=True, gc=False):
 
     def row(self, name: str, stats_timestamp: str) -> ContainerRow:
         """The row to send; `stats_timestamp` must not be later than the moment the totals were read."""
-        return ContainerRow(
-            name,
-            self.put_timestamp,
-            self.delete_timestamp,
-            self.object_count,
-            self.bytes_used,
-            self.policy_index,
-            stats_timestamp,
-        )
+        return ContainerRow(name, **asdict(self), stats_timestamp=stats_timestamp)
 
 
 def report_of(status: Status, totals: Mapping[int, Sequence[int]]) -> ContainerReport:
@@ -72,13 +65,7 @@ def store_report(connection: sqlite3.Connection, report: ContainerReport) -> Non
     """Remember what was reported, inside a transaction."""
     connection.execute(
         "UPDATE report SET put_timestamp = ?, delete_timestamp = ?, object_count = ?, bytes_used = ?, policy_index = ?",
-        (
-            report.put_timestamp,
-            report.delete_timestamp,
-            report.object_count,
-            report.bytes_used,
-            report.policy_index,
-        ),
+        astuple(report),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
+from msgspec.structs import replace
+
 from objstore.db.schema import Key, TableSchema, Values, check_integers, check_name, checked_timestamp
 from objstore.db.status import NEVER, Status
 from objstore.limits import Limits
@@ -82,16 +84,11 @@ class ContainerSchema(TableSchema[ObjectRow]):
         if (typed_at and checked_timestamp(typed_at) <= timestamp) or (
             meta_at and checked_timestamp(meta_at) <= timestamp
         ):
-            return ObjectRow(
-                row.name,
-                timestamp,
-                row.size,
-                row.content_type,
-                row.etag,
-                row.deleted,
-                row.policy_index,
-                typed_at if typed_at > timestamp else "",
-                meta_at if meta_at > timestamp else "",
+            return replace(
+                row,
+                timestamp=timestamp,
+                content_type_timestamp=typed_at if typed_at > timestamp else "",
+                meta_timestamp=meta_at if meta_at > timestamp else "",
             )
         return row
 

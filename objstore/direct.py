@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.devices import Device
-from objstore.headers import Backend
+from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport
 from objstore.paths import PathHasher, ResourcePath
 from objstore.quorum import best_status, quorum_size
@@ -100,6 +100,11 @@ class Direct:
             sent = {**headers, **each(number)} if each is not None else headers
             exchanges.append((node, self._start(BackendRequest(method, node, partition, path, sent), body)))
         return NodeResponses(tuple(_reply(node, exchange) for node, exchange in exchanges))
+
+    def update(self, ring: RingView, path: ResourcePath, rows: bytes) -> NodeResponses:
+        """Have the servers of an account or container merge rows."""
+        headers = {Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
+        return self.send(ring, "UPDATE", path, headers, rows)
 
     def get(self, ring: RingView, path: ResourcePath, headers: Headers, query: str = "") -> BackendResponse | None:
         """The newest of the successful responses, None if there is none. The caller closes it."""

@@ -6,6 +6,7 @@ from typing import ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from objstore.errors import StoreError
 
@@ -70,14 +71,9 @@ def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
     typed = max(one, other, key=lambda row: (row.content_type_timestamp or row.timestamp, row.content_type))
     typed_at = typed.content_type_timestamp or typed.timestamp
     meta_at = max(one.meta_timestamp or one.timestamp, other.meta_timestamp or other.timestamp)
-    return ObjectRow(
-        name=data.name,
-        timestamp=data.timestamp,
-        size=data.size,
+    return replace(
+        data,
         content_type=typed.content_type,
-        etag=data.etag,
-        deleted=data.deleted,
-        policy_index=data.policy_index,
         content_type_timestamp="" if typed_at == data.timestamp else typed_at,
         meta_timestamp="" if meta_at == data.timestamp else meta_at,
     )

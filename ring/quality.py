@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -49,6 +50,14 @@ def quality_of(layout: Layout, tiers: Tiers) -> Quality:
     return Quality(
         balance_of(layout, tiers), max(closeness.values()), closeness, _limited_count(layout.settings, tiers)
     )
+
+
+def doubled_count(layout: Layout) -> int:
+    """How many partitions have two replicas on one device."""
+    doubled = np.zeros(layout.ids.shape[1], np.bool_)
+    for row, earlier in combinations(layout.ids, 2):
+        doubled |= (row == earlier) & (row != layout.nobody)
+    return int(np.count_nonzero(doubled))
 
 
 def balance_of(layout: Layout, tiers: Tiers) -> float:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import click
 
 from objstore.errors import StoreError
+from objstore.policies import Policies, Policy, UnknownPolicy
 
 
 class LazyGroup(click.Group):
@@ -31,6 +32,15 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+
+def policy_named(policies: Policies, name: str) -> Policy:
+    """Raises OperatorProblem, which names those there are."""
+    try:
+        return policies.by_name(name)
+    except UnknownPolicy:
+        names = ", ".join(policy.name for policy in policies)
+        raise OperatorProblem(f"no storage policy {name!r}", f"the policies are {names}") from None
 
 
 @dataclass(eq=False)

@@ -20,11 +20,11 @@ from objstore.cluster import Cluster
 from objstore.devices import Device
 from objstore.headers import Backend, Client
 from objstore.paths import ResourcePath
-from objstore.policies import Policy, UnknownPolicy
+from objstore.policies import Policy
 from objstore.ring.format import read_ring
 from objstore.ring.ring import Ring
 from objstore.ring.rings import CONTAINER_FILE, object_file
-from objstore.tools.commands import OperatorProblem
+from objstore.tools.commands import OperatorProblem, policy_named
 from objstore.tools.output import echo_json, echo_table, json_option, progress, quiet_option
 from objstore.tools.units import PERCENT, TIMEOUT
 
@@ -55,10 +55,7 @@ class DispersionOptions(Struct, frozen=True):
             return []
         if self.policy is None:
             return [policy for policy in cluster.policies if not policy.deprecated]
-        try:
-            return [cluster.policies.by_name(self.policy)]
-        except UnknownPolicy:
-            raise OperatorProblem(f"no storage policy {self.policy!r}", "name one of objstore.toml") from None
+        return [policy_named(cluster.policies, self.policy)]
 
 
 def settings_options(command: Command) -> Command:

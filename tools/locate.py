@@ -11,9 +11,9 @@ import click
 from objstore.cluster import Cluster
 from objstore.limits import InvalidName, Limits, check_path
 from objstore.paths import ResourcePath
-from objstore.policies import Policies, Policy, UnknownPolicy
+from objstore.policies import Policies, Policy
 from objstore.ring.format import read_ring
-from objstore.tools.commands import OperatorProblem
+from objstore.tools.commands import OperatorProblem, policy_named
 from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.placing import (
     ReplicaPlaces,
@@ -132,8 +132,4 @@ def _policy(policies: Policies, name: str | None, ring_file: str | None) -> Poli
     if name is None:
         of_ring = [policy for policy in policies if ring_file and policy.data_dir == folder_of_ring(ring_file)]
         return of_ring[0] if of_ring else policies.default
-    try:
-        return policies.by_name(name)
-    except UnknownPolicy:
-        names = ", ".join(policy.name for policy in policies)
-        raise OperatorProblem(f"no storage policy {name!r}", f"the policies are {names}") from None
+    return policy_named(policies, name)

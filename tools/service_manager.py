@@ -17,11 +17,11 @@ from click import Context
 from objstore.config.loading import load
 from objstore.tools.check_config import KINDS
 from objstore.tools.commands import OperatorProblem
+from objstore.tools.loopback import DAEMONS
+from objstore.tools.loopback import SERVICES as SERVERS
 from objstore.tools.processes import POLL_SECONDS, DetachedProcess
 from objstore.tools.units import DURATION
 
-SERVERS: Final = ("account", "container", "object", "proxy")
-DAEMONS: Final = ("account-daemons", "container-daemons", "object-daemons")
 # In the order of starting: a proxy comes last, when what it asks is there.
 GROUPS: Final = {"all": (*SERVERS, *DAEMONS), "main": SERVERS, "rest": DAEMONS}
 RESTART_SECONDS: Final = 15.0

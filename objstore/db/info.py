@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from objstore.db.connection import DatabaseRemoved
 from objstore.db.status import Status
@@ -89,13 +90,7 @@ def write_status(connection: sqlite3.Connection, status: Status) -> None:
         "UPDATE resource SET created_at = ?1, put_timestamp = ?2, delete_timestamp = ?3, status_changed_at = ?4,"
         " queued = CASE WHEN delete_timestamp = ?3 AND status_changed_at = ?4 AND policy_index = ?5"
         " THEN queued ELSE 0 END, policy_index = ?5",
-        (
-            status.created_at,
-            status.put_timestamp,
-            status.delete_timestamp,
-            status.status_changed_at,
-            status.policy_index,
-        ),
+        astuple(status),
     )
 
 

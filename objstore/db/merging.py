@@ -6,22 +6,20 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final, Generic
+from typing import Generic
 
 from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from objstore.db.connection import DatabaseRemoved
 from objstore.db.database import Database
 from objstore.db.info import Item, merge_metadata, read_items, read_status, write_status
 from objstore.db.messages import MergeResult, RowBatch
-from objstore.db.rows import RowTable
+from objstore.db.rows import ROWS_PER_TRANSACTION_MAX, RowTable
 from objstore.db.schema import Row, TableSchema, checked_timestamp
 from objstore.db.status import Status, merge_status
 from objstore.db.summary import Summary, advance, newer_points, read_point, read_points, summary_of
 from objstore.runtime import Runtime
-
-# A transaction of this many rows holds the write lock, and the hub, for about a millisecond.
-ROWS_PER_TRANSACTION_MAX: Final = 64
 
 
 class MergeChanges(Struct, frozen=True, gc=False):
@@ -41,28 +39,10 @@ class Merger(Generic[Row]):
         """A batch as it arrived, with rows in stored form. Raises HttpError 400."""
         if batch.forgotten_before:
             checked_timestamp(batch.forgotten_before)
-        for moment in (
-            batch.status.created_at,
-            batch.status.put_timestamp,
-            batch.status.delete_timestamp,
-            batch.status.status_changed_at,
-            *(item.timestamp for item in batch.items),
-        ):
+        *moments, _policy_index = astuple(batch.status)
+        for moment in (*moments, *(item.timestamp for item in batch.items)):
             checked_timestamp(moment)
-        rows = [self._schema.checked(row) for row in batch.rows]
-        return RowBatch(
-            batch.sender,
-            batch.after,
-            batch.upto,
-            batch.sequence,
-            batch.points,
-            batch.status,
-            batch.items,
-            rows,
-            batch.create,
-            batch.leaving,
-            batch.forgotten_before,
-        )
+        return replace(batch, rows=[self._schema.checked(row) for row in batch.rows])
 
     def merge(self, database: Database, batch: RowBatch[Row]) -> MergeChanges:
         """Merge all of it; durable on return. Raises as Database.write."""

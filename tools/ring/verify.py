@@ -14,6 +14,7 @@ import numpy as np
 from objstore.ring.builder import RingBuilder, ring_of
 from objstore.ring.format import read_ring
 from objstore.ring.layout import Layout
+from objstore.ring.quality import doubled_count
 from objstore.ring.ring import Ring
 from objstore.ring.tiers import Ints
 from objstore.tools.output import echo_json, json_option, progress, quiet_option
@@ -114,12 +115,7 @@ def _ids(builder: RingBuilder, layout: Layout) -> Finding:
 
 
 def _distinct(builder: RingBuilder, layout: Layout) -> Finding:
-    ids = layout.ids
-    twice = np.zeros(ids.shape[1], np.bool_)
-    for row in range(1, len(ids)):
-        for earlier in range(row):
-            twice |= (ids[row] == ids[earlier]) & (ids[row] != layout.nobody)
-    count = int(np.count_nonzero(twice))
+    count = doubled_count(layout)
     if not count:
         return Finding(RingVerdict.HOLDS, "the replicas of every partition are on distinct devices")
     forced = builder.tiers.usable_count < layout.settings.row_count

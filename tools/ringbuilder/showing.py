@@ -18,6 +18,7 @@ from objstore.ring.builder import RingBuilder
 from objstore.ring.errors import BuilderError, RingFileError, RingMissing, require
 from objstore.ring.format import NARROW_BYTES, format_version, read_ring
 from objstore.ring.layout import Layout
+from objstore.ring.quality import doubled_count
 from objstore.ring.ring import Ring
 from objstore.ring.targets import structural_caps
 from objstore.ring.tiers import LEVEL_NAMES, Ints, Tiers
@@ -66,9 +67,15 @@ def search(session: BuilderSession, /, words: tuple[str, ...], **options: str | 
     wanted = searches(words, options)
     builder = session.load()
     devices = found(builder, wanted)
-    if not devices:
-        raise BuilderError("no device matches")
+    require(bool(devices), "no device matches")
     click.echo(device_table(devices, BuilderReport(builder)))
+
+
+def balanced(session: BuilderSession, builder: RingBuilder) -> Layout:
+    """The builder's layout. Raises BuilderError when there is none yet."""
+    if builder.layout is None:
+        raise BuilderError(f"{session.files.builder} was never balanced: rebalance it first")
+    return builder.layout
 
 
 @device_command("list_parts", "[SEARCH]...", SEARCH_OPTIONS)
@@ -76,12 +83,10 @@ def list_parts(session: BuilderSession, /, words: tuple[str, ...], **options: st
     """List the partitions on the devices that match, those with the most replicas on them first."""
     wanted = searches(words, options)
     builder = session.load()
-    if builder.layout is None:
-        raise BuilderError(f"{session.files.builder} was never balanced: rebalance it first")
+    layout = balanced(session, builder)
     devices = found(builder, wanted)
-    if not devices:
-        raise BuilderError("no device matches")
-    matches = np.isin(builder.layout.ids, [device.id for device in devices]).sum(axis=0)
+    require(bool(devices), "no device matches")
+    matches = np.isin(layout.ids, [device.id for device in devices]).sum(axis=0)
     partitions = np.flatnonzero(matches)
     partitions = partitions[np.argsort(-matches[partitions], kind="stable")]
     rows = zip(map(str, partitions.tolist()), map(str, matches[partitions].tolist()), strict=True)
@@ -122,10 +127,10 @@ def validate(session: BuilderSession) -> int:
     Warns of partitions that are twice on one device although there are enough others, and of a ring file that is not
     up to date."""
     builder = session.load()
-    ring = builder.ring()
+    layout = balanced(session, builder)
+    usable = sum(device.weight > 0 for device in builder.devices.values())
     warnings = []
-    doubled = _doubled(ring)
-    if doubled:
+    if layout.settings.row_count <= usable and (doubled := doubled_count(layout)):
         warnings.append(f"{doubled} partitions are on one device twice")
     if not os.path.exists(session.files.ring):
         warnings.append(f"{session.files.ring} was not written yet")
@@ -134,18 +139,6 @@ def validate(session: BuilderSession) -> int:
     for warning in warnings:
         click.echo(f"WARNING: {warning}", err=True)
     return WARNING if warnings else DONE
-
-
-def _doubled(ring: Ring) -> int:
-    usable = sum(device.weight > 0 for device in ring.devices)
-    rows = [np.asarray(row) for row in ring.rows]
-    if len(rows) > usable:
-        return 0
-    doubled = np.zeros(ring.partition_count, np.bool_)
-    for number, row in enumerate(rows):
-        for other in rows[:number]:
-            doubled[: len(row)] |= row == other[: len(row)]
-    return int(np.count_nonzero(doubled))
 
 
 def _ring_state(path: str, builder: RingBuilder) -> str:
@@ -219,9 +212,7 @@ def dispersion(session: BuilderSession, pattern: str, verbose: bool, recalculate
     others, the most replicas of a partition it should have, and how many partitions have none, one, two and so on."""
     chosen = _compiled(pattern)
     builder = session.load()
-    layout = builder.layout
-    if layout is None:
-        raise BuilderError(f"{session.files.builder} was never balanced: rebalance it first")
+    layout = balanced(session, builder)
     report = BuilderReport(builder)
     require(report.usable, "the devices cannot take all partitions, so there is no way replicas should be spread")
     tiers = [tier for tier in tier_reports(builder, layout, report.tiers) if chosen.search(tier.name)]
