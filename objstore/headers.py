@@ -176,6 +176,7 @@ class Backend:
     PUT_TIMESTAMP: Final = "X-Backend-Put-Timestamp"
     REPLICATION: Final = "X-Backend-Replication"
     SIGNATURE: Final = "X-Backend-Signature"
+    SIGNATURE_NONCE: Final = "X-Backend-Signature-Nonce"
     SIGNED_AT: Final = "X-Backend-Signed-At"
     STATS_TIMESTAMP: Final = "X-Backend-Stats-Timestamp"
     STATUS_CHANGED_AT: Final = "X-Backend-Status-Changed-At"

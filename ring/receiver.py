@@ -1,7 +1,8 @@
 """Takes rings that an operator publishes: staged first, checked, and put into use when all servers have them.
 
     PUT /rings/NAME        the body is kept as NAME.staged, if its SHA-256 is the one signed and it is a ring
-    POST /rings/activate   {"rings": {NAME: SHA-256}}: all of them are put into use, or none
+    POST /rings/activate   {"rings": {NAME: SHA-256}}: all of them are put into use, or none; one that is older than the
+                           ring it replaces only with "older": true
 
 The ring a new one replaces is kept as NAME.previous, whose time of modification is that of the replacement. Several
 services of a machine may share the folder: what one has put into use is so for the others too.
@@ -41,9 +42,10 @@ LOCK_TIMEOUT_SECONDS: Final = 30.0
 
 
 class Activation(Struct, frozen=True, forbid_unknown_fields=True):
-    """The SHA-256 of each ring to be put into use, by its name."""
+    """The SHA-256 of each ring to be put into use, by its name, and whether it may replace a newer one."""
 
     rings: dict[str, str]
+    older: bool = False
 
 
 class RingReceiver:
@@ -58,7 +60,7 @@ class RingReceiver:
 
     def handle(self, request: Request) -> Response:
         """One request. Raises HttpError: 403 unless it is signed with the cluster's key."""
-        digest = self._signer.check(request)
+        digest = self._signer.check(request, self._runtime.shared_marks)
         if request.path == ACTIVATE_PATH:
             if request.method != "POST":
                 raise HttpError(405, headers={"Allow": "POST"})
@@ -121,6 +123,9 @@ class RingReceiver:
                 continue  # put into use by another service of this machine, or long ago
             if _digest_of(path + STAGED) != digest:
                 raise HttpError(409, f"{name} was not staged here, or another one since: publish again")
+            staged, running = read_ring(path + STAGED).version, _version_of(path)
+            if running is not None and staged < running and not wanted.older:
+                raise HttpError(409, f"Version {staged} of {name} is older than {running}, which is in use")
             new.append(path)
         for path in new:
             _keep_previous(path, now_seconds)

@@ -8,8 +8,12 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+import objstore.cluster
 from objstore.bench.growth import SERVICE_OF, Growth
+from objstore.http.signing import Signer
 from objstore.ring.format import read_ring
+from objstore.ring.receiver import KEY_PURPOSE
+from objstore.system.wallclock import WallClock
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.servers import Cluster, call
 from tests.programs import Outcome
@@ -78,6 +82,20 @@ def test_an_older_ring_is_published_only_on_purpose(cluster: Cluster) -> None:
     assert (refused.status, "see --older" in refused.stderr) == (2, True)
     done = publish(cluster, "old/object.ring.gz", "--older")
     assert done.status == 0, done.stderr
+
+
+def test_a_recorded_request_is_refused(cluster: Cluster) -> None:
+    key = objstore.cluster.Cluster.load(cluster.folder / "objstore.toml").hasher.derived_key(KEY_PURPOSE)
+    ring = (cluster.folder / "object.ring.gz").read_bytes()
+    path = "/rings/object.ring.gz"
+    headers = Signer(key, WallClock()).headers("PUT", path, hashlib.sha256(ring).hexdigest())
+    place = LoopbackCluster.open(cluster.folder).nodes[0]
+    statuses = []
+    for _ in range(2):
+        with closing(http.client.HTTPConnection(place.ip, place.replication_port("object"), timeout=10)) as connection:
+            connection.request("PUT", path, ring, headers)
+            statuses.append(connection.getresponse().status)
+    assert statuses == [201, 403]
 
 
 def test_a_stranger_publishes_nothing(cluster: Cluster) -> None:

@@ -88,9 +88,10 @@ class Pusher:
         version = answer.get("running_version")
         return version if isinstance(version, int) else None
 
-    def activate(self, server: Address, rings: Sequence[RingToPublish]) -> None:
+    def activate(self, server: Address, rings: Sequence[RingToPublish], older: bool) -> None:
         """Let a server use the rings it has staged. Raises ServerRefused, also when it then uses others."""
-        body = json.dumps({"rings": {ring.name: ring.sha256 for ring in rings}}).encode()
+        wanted: dict[str, Any] = {"rings": {ring.name: ring.sha256 for ring in rings}}
+        body = json.dumps(wanted | ({"older": True} if older else {})).encode()
         answer = self._send(server, "POST", ACTIVATE_PATH, body)
         if answer != {ring.name: ring.md5 for ring in rings}:
             raise ServerRefused(server, "it uses other rings than those it was told to")
@@ -172,7 +173,7 @@ def publish(
     pusher = Pusher(signer, HttpClient.with_limits(timeout))
     _stage(pusher, servers, opened, older, quiet)
     with progress("activating", len(servers), quiet) as advance:
-        failures = everywhere(servers, lambda server: pusher.activate(server, opened), advance)
+        failures = everywhere(servers, lambda server: pusher.activate(server, opened, older), advance)
     if failures:
         remedy = f"the other {len(servers) - len(failures)} use the new rings: see to these and publish again"
         raise OperatorProblem(f"not activated on {_named(failures)}", remedy)

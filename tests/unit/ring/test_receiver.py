@@ -169,7 +169,32 @@ def test_a_request_must_be_signed_for_what_it_is(server: Server) -> None:
     for headers in bad:
         assert server.refusal("PUT", PUT, body, headers) == 403
     assert server.refusal("PUT", PUT, body + b"x", good) == 422
-    assert server.send("PUT", PUT, body, good).status == 201
+    assert server.send("PUT", PUT, body).status == 201
+
+
+def test_a_request_is_taken_once(server: Server) -> None:
+    body = ring_content(1)
+    stage = server.signer.headers("PUT", PUT, hashlib.sha256(body).hexdigest())
+    activation = server.activation({"object.ring.gz": body})
+    activate = server.signer.headers("POST", ACTIVATE_PATH, hashlib.sha256(activation).hexdigest())
+    assert server.send("PUT", PUT, body, stage).status == 201
+    assert server.send("POST", ACTIVATE_PATH, activation, activate).status == 200
+    for _ in range(2):
+        server.clock.seconds += VALID_SECONDS / 3
+        assert server.refusal("PUT", PUT, body, stage) == 403
+        assert server.refusal("POST", ACTIVATE_PATH, activation, activate) == 403
+
+
+def test_an_older_ring_is_activated_only_on_purpose(server: Server) -> None:
+    for version in (1, 2):
+        server.stage(ring_content(version))
+        server.activate({"object.ring.gz": ring_content(version)})
+    old = ring_content(1)
+    server.stage(old)
+    assert server.refusal("POST", ACTIVATE_PATH, server.activation({"object.ring.gz": old})) == 409
+    on_purpose = json.dumps(json.loads(server.activation({"object.ring.gz": old})) | {"older": True}).encode()
+    assert server.send("POST", ACTIVATE_PATH, on_purpose).status == 200
+    assert read_ring(str(server.folder / "object.ring.gz")).version == 1
 
 
 @pytest.mark.parametrize("late", [VALID_SECONDS + 1, -VALID_SECONDS - 1])
