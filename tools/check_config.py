@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ import click
 from click import Context
 from msgspec import Struct
 
+from objstore.cluster import Cluster
 from objstore.config.account import AccountConfig
 from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
@@ -17,9 +19,17 @@ from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.loading import ConfigError, load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
+from objstore.config.sections import DevicesConfig
 from objstore.config.units import Address
 from objstore.config.users import UsersConfig
+from objstore.errors import StoreError
+from objstore.mounts import DeviceRoot
+from objstore.operators.disks import device_names
+from objstore.ring.errors import RingFileError
+from objstore.ring.format import read_ring
+from objstore.ring.rings import names_of
 
+Service = AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig
 # The file's name says what it configures: proxy.toml, also proxy-west.toml.
 KINDS: Final[dict[str, type[Struct]]] = {
     "account": AccountConfig,
@@ -41,18 +51,61 @@ EXPOSED: Final = (
 @click.option("--kind", type=click.Choice(sorted(KINDS)), help="What the files configure, if their names do not say.")
 @click.pass_context
 def check_config(context: Context, files: tuple[Path, ...], kind: str | None) -> None:
-    """Check configuration FILEs; the name of each says what it configures (proxy.toml, proxy-west.toml)."""
+    """Check configuration FILEs; the name of each says what it configures (proxy.toml, proxy-west.toml).
+
+    Of services, also what they name and need at the start: objstore.toml, rings, users, TLS files, devices.
+    """
     faults = 0
     for file in files:
         try:
             config = load(file, KINDS[kind or _kind_of(file)])
-            click.echo(f"{file}: ok")
-            for option, address in _public_binds(config):
-                click.echo(f"objstore: warning: {file}: {option}: {address} {EXPOSED}", err=True)
         except ConfigError as error:
             faults += 1
             click.echo(f"objstore: {error}", err=True)
+            continue
+        found = [] if not isinstance(config, Service) else list(_faults(config))
+        for fault in found:
+            click.echo(f"objstore: {file}: {fault}", err=True)
+        if not found:
+            click.echo(f"{file}: ok")
+        faults += len(found)
+        for option, address in _public_binds(config):
+            click.echo(f"objstore: warning: {file}: {option}: {address} {EXPOSED}", err=True)
     context.exit(2 if faults else 0)
+
+
+def _faults(config: Service) -> Iterator[str]:
+    """What keeps the service from starting or serving here, beside its own file."""
+    try:
+        cluster = Cluster.load(config.cluster)
+    except ConfigError as error:
+        yield str(error)
+    else:
+        for name in names_of(policy.index for policy in cluster.policies):
+            try:
+                read_ring(os.path.join(config.ring_dir, name))
+            except RingFileError as error:
+                yield str(error)
+    try:
+        if isinstance(config, ProxyConfig):
+            load(config.auth.users, UsersConfig)
+        if config.server.tls_cert:
+            from objstore.tools.serving import tls_context  # loads the whole server
+
+            tls_context(config.server)
+    except StoreError as error:
+        yield str(error)
+    if not isinstance(config, ProxyConfig):
+        yield from _device_faults(config.devices)
+
+
+def _device_faults(config: DevicesConfig) -> Iterator[str]:
+    devices = DeviceRoot(config.root, config.mount_check, config.reserve)
+    names = device_names(devices)
+    if not names:
+        yield f"devices.root: {config.root} has no folder of a device"
+    elif not any(map(devices.is_present, names)):
+        yield f"devices.root: nothing is mounted on any device in {config.root} ({', '.join(names)})"
 
 
 def _public_binds(config: Struct) -> Iterator[tuple[str, Address]]:

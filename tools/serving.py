@@ -97,11 +97,11 @@ def options_of(config: ServerConfig, limits: Limits) -> ServerOptions:
             header_bytes=limits.max_header_size,
             headers=limits.max_header_count,
         ),
-        tls=_tls_context(config),
+        tls=tls_context(config),
     )
 
 
-def _tls_context(config: ServerConfig) -> ssl.SSLContext | None:
+def tls_context(config: ServerConfig) -> ssl.SSLContext | None:
     """Raises OperatorProblem, which names the file that cannot be used."""
     if not config.tls_cert:
         return None

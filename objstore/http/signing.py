@@ -7,8 +7,8 @@ takes it once, within five minutes of the time.
 from __future__ import annotations
 
 import hmac
-import os
 import re
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,7 +34,7 @@ class Signer:
 
     def headers(self, method: str, path: str, body_digest: str) -> dict[str, str]:
         """What a request carries; `body_digest` is the body's SHA-256 in hex."""
-        at, nonce = str(int(self.clock.now())), os.urandom(NONCE_BYTES).hex()
+        at, nonce = str(int(self.clock.now())), secrets.token_hex(NONCE_BYTES)
         return {
             Backend.BODY_DIGEST: body_digest,
             Backend.SIGNED_AT: at,
@@ -45,7 +45,7 @@ class Signer:
     def check(self, request: Request, taken: SharedMarks) -> str:
         """The digest that the body must have. Raises HttpError 403 unless the request is signed lately, and is new.
 
-        `taken` remembers it. Only what is signed is remembered, so that strangers can neither fill the table nor make it forget.
+        `taken` remembers it, and nothing unsigned: strangers can neither fill the table nor make it forget.
         """
         digest = request.header(Backend.BODY_DIGEST, "") or ""
         at = request.header(Backend.SIGNED_AT, "") or ""

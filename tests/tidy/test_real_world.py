@@ -68,6 +68,7 @@ TOUCHED: Final = {
         "the Date header, made once a second; a call more would cost each response",
     ),
     "objstore/http/pool.py": ({"network"}, "connects to storage servers; simulations have a transport of their own"),
+    "objstore/http/signing.py": ({"chance"}, "a number by which a server knows a signed request again"),
     "objstore/http/server.py": ({"network"}, "accepts connections; simulations call applications"),
     "objstore/http/session.py": ({"network"}, "sets options of connections that the server has accepted"),
     "objstore/http/sockets.py": ({"network", "disk"}, "moves bytes between sockets and pipes"),
