@@ -4,18 +4,15 @@ from typing import Final
 
 from objstore.headers import Backend, Client
 from objstore.http.bodies import ClientDisconnected
+from objstore.http.body_chunks import BodyChunks
 from objstore.http.errors import HttpError
+from objstore.http.local import PipeBody
 from objstore.http.messages import BodyReader, Request
-from objstore.object.buffers import BufferPool
 from objstore.object.engine import ObjectUpload
 from objstore.system.concurrency import Task, spawn
 
 # A body announced as no longer than this is taken in one piece.
 WHOLE_BYTES_MAX: Final = 64 * 1024
-CHUNK_BYTES: Final = 1024 * 1024
-IDLE_BUFFERS: Final = 8
-
-_buffers: Final = BufferPool(CHUNK_BYTES, IDLE_BUFFERS)
 
 
 def receive(body: BodyReader, upload: ObjectUpload, length: int | None, size_max: int) -> None:
@@ -32,36 +29,30 @@ def receive(body: BodyReader, upload: ObjectUpload, length: int | None, size_max
 
 
 def _receive_stream(body: BodyReader, upload: ObjectUpload, size_max: int) -> None:
-    """In chunks: while one is hashed and written, the next is received."""
-    filling, writing = _buffers.take(), _buffers.take()
+    if isinstance(body, PipeBody):
+        # Its pieces lie in the buffers of the proxy, which receives the next one while this one is written.
+        for piece in body:
+            _check_size(upload.size + len(piece), size_max)
+            upload.write(piece)
+        return
+    # While one chunk is hashed and written, the next is received.
     write: Task[None] | None = None
-    size = 0
-    try:
-        while count := _fill(body, filling):
+    with BodyChunks(body) as chunks:
+        try:
+            for chunk in chunks:
+                if write is not None:
+                    write.wait()
+                _check_size(upload.size + len(chunk), size_max)
+                write = spawn(upload.write, chunk)
+        finally:
+            # Also after an error: the upload is aborted then, and no write may still be under way.
             if write is not None:
                 write.wait()
-            size += count
-            if size > size_max:
-                raise HttpError(413, "Your request is too large.")
-            write = spawn(upload.write, filling[:count])
-            filling, writing = writing, filling
-    finally:
-        # Also after an error: the upload is aborted then, and no write may still be under way.
-        if write is not None:
-            write.wait()
-    # Only here: after an error the buffers are dropped, since a thread may still be reading one.
-    _buffers.give(filling)
-    _buffers.give(writing)
 
 
-def _fill(body: BodyReader, buffer: memoryview) -> int:
-    filled = 0
-    while filled < len(buffer):
-        count = body.readinto(buffer[filled:])
-        if count == 0:
-            break
-        filled += count
-    return filled
+def _check_size(size: int, size_max: int) -> None:
+    if size > size_max:
+        raise HttpError(413, "Your request is too large.")
 
 
 def agreed_etag(request: Request, checksum: str, trailers: dict[str, str]) -> str:

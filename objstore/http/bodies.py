@@ -71,8 +71,8 @@ class ByteStream:
                 self._used_up()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer; less only at the end."""
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
+        """Fill the buffer; less only at the end. `within_seconds` is for bodies that come from clients."""
         filled = 0
         while filled < len(buffer) and self._advance():
             filled += self._give(buffer[filled:])
@@ -122,7 +122,7 @@ class BytesBody(ByteStream):
         self.ended = self._position >= len(self._content)
         return part
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
         """Fill the buffer with what is next."""
         part = self.read(len(buffer))
         buffer[: len(part)] = part

@@ -32,8 +32,8 @@ class BodyReader(Protocol):
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, at least one unless the body has ended; all of it for -1."""
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill as much of the buffer as is there; 0 at the end of the body."""
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
+        """Fill the buffer; less only at the end of the body, or when so many seconds have passed."""
 
 
 class Body(Protocol):

@@ -181,7 +181,7 @@ class LengthBody(ReceivedBody):
         return self._receive(size) if size else b""
 
     def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
-        """Fill the buffer as far as the body goes, or as much of it as comes within some seconds."""
+        """Fill the buffer; less only at the end of the body, or when so many seconds have passed."""
         deadline = None if within_seconds is None else concurrency.monotonic() + within_seconds
         count = self._receive_into(buffer[: self.remaining], deadline)
         self.remaining -= count
@@ -275,7 +275,7 @@ class ChunkedBody(ReceivedBody):
             self._end()
 
     def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
-        """Fill the buffer as far as the body goes, or as much of it as comes within some seconds."""
+        """Fill the buffer; less only at the end of the body, or when so many seconds have passed."""
         deadline = None if within_seconds is None else concurrency.monotonic() + within_seconds
         filled = 0
         while filled < len(buffer):

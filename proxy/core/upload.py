@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import md5
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from objstore.devices import Device
+from objstore.http.body_chunks import BodyChunks
 from objstore.http.transport import BackendRequest, BackendUpload, Exchange, NodeFailure, wait_any
 from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
@@ -20,13 +22,8 @@ from objstore.system import concurrency
 from objstore.system.concurrency import Task
 
 if TYPE_CHECKING:
-    from objstore.http.messages import BodyReader
     from objstore.proxy.core.objects import PutObject
     from objstore.system.threads import ThreadGroup
-
-CHUNK_BYTES: Final = 1024 * 1024
-SLICE_BYTES: Final = 65536
-CHUNK_SECONDS: Final = 5.0  # a slow client's bytes wait no longer than this for company
 
 
 def upload(
@@ -43,36 +40,37 @@ def upload(
     """
     digest, total = md5(usedforsecurity=False), 0
     hashing: Task[None] | None = None
-    try:
-        if not sending.open():
-            return ""
-        for chunk in _chunks(command, begun):
-            total += len(chunk)
-            if total > command.length_max:
-                raise ObjectTooLarge(command.length_max)
-            pieces = encoder.encode(chunk)
+    with BodyChunks(command.body) as chunks:
+        try:
+            if not sending.open():
+                return ""
+            for chunk in chain((begun,) if begun else (), chunks):
+                total += len(chunk)
+                if total > command.length_max:
+                    raise ObjectTooLarge(command.length_max)
+                pieces = encoder.encode(chunk)
+                if hashing is not None:
+                    hashing.wait()
+                hashing = concurrency.spawn(threads.call, _hash, digest, encoder, chunk, pieces)
+                if not sending.send(pieces):
+                    return ""
             if hashing is not None:
                 hashing.wait()
-            hashing = concurrency.spawn(threads.call, _hash, digest, encoder, chunk, pieces)
-            if not sending.send(pieces):
-                return ""
-        if hashing is not None:
-            hashing.wait()
-        if tail := encoder.flush():
-            threads.call(encoder.checksum, tail)
-            if not sending.send(tail):
-                return ""
-        if command.length is not None and total != command.length:
-            raise IncompleteBody(command.length, total)
-        etag = digest.hexdigest()
-        if command.expected_md5 and command.expected_md5 != etag:
-            raise ChecksumMismatch(command.expected_md5, etag)
-        sending.finish([proof(etag, checksum) for checksum in encoder.checksums()])
-        return etag
-    finally:
-        sending.give_up()
-        if hashing is not None:
-            hashing.wait()
+            if tail := encoder.flush():
+                threads.call(encoder.checksum, tail)
+                if not sending.send(tail):
+                    return ""
+            if command.length is not None and total != command.length:
+                raise IncompleteBody(command.length, total)
+            etag = digest.hexdigest()
+            if command.expected_md5 and command.expected_md5 != etag:
+                raise ChecksumMismatch(command.expected_md5, etag)
+            sending.finish([proof(etag, checksum) for checksum in encoder.checksums()])
+            return etag
+        finally:
+            sending.give_up()
+            if hashing is not None:
+                hashing.wait()
 
 
 def _hash(digest: Any, encoder: Encoder, chunk: Piece, pieces: Sequence[Piece]) -> None:
@@ -205,26 +203,3 @@ class StreamingUpload:
         for exchange in self._uploads.values():
             exchange.abandon()
         self._uploads.clear()
-
-
-def _chunks(command: PutObject, begun: bytes) -> Iterator[Piece]:
-    """The body in chunks, each valid until the next but one is asked for."""
-    if begun:
-        yield begun
-    size = CHUNK_BYTES if command.length is None else min(CHUNK_BYTES, command.length)
-    first, second = memoryview(bytearray(size)), memoryview(bytearray(size))
-    while count := _fill(first, command.body):
-        yield first[:count]
-        first, second = second, first
-
-
-def _fill(buffer: memoryview, body: BodyReader) -> int:
-    """Fill the buffer, or as much of it as comes soon: nodes must not think that we are gone. 0 at the end."""
-    deadline = concurrency.monotonic() + CHUNK_SECONDS
-    filled = 0
-    while filled < len(buffer):
-        count = body.readinto(buffer[filled : filled + SLICE_BYTES])
-        filled += count
-        if not count or concurrency.monotonic() > deadline:
-            break
-    return filled

@@ -13,10 +13,12 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from objstore.http.body_chunks import LARGE_BUFFERS_MAX
 from tests.functional.client import Client
-from tests.functional.servers import Store
+from tests.functional.servers import Store, resident_bytes
 from tests.waiting import elapse, wait_until
 
+MIB = 1024 * 1024
 ANSWER_SECONDS = 5.0  # far above what an answer takes, far below any wait for a silent client
 
 
@@ -71,6 +73,28 @@ def test_requests_of_one_address_leave_room_for_others(own_store: Store) -> None
         assert ask(own_store, "127.0.0.1") == 503
         assert ask(own_store, "127.0.0.2") == 200
     assert own_store.log.count("TooManyConnections('127.0.0.1')") == 1
+
+
+def test_stalled_uploads_share_a_budget_of_memory(own_store: Store) -> None:
+    own_store.options = ["--workers", "1"]
+    own_store.start()
+    client = Client.login(own_store.host, own_store.port)
+    assert client.put("c").status == 201
+    assert client.put("c/o", [b"x" * MIB] * 8).status == 201
+    before = sum(resident_bytes(process) for process in own_store.processes())
+    head = f"PUT /v1/{client.account}/c/o%d HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {client.token}\r\n"
+    head += "Transfer-Encoding: chunked\r\n\r\n40000000\r\n"
+    uploads, sent = 100, bytes(10 * MIB)  # more than kernels hold for a server that does not read
+    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+        sockets = [
+            stack.enter_context(socket.create_connection((own_store.host, own_store.port))) for _ in range(uploads)
+        ]
+        for number, sock in enumerate(sockets):
+            sock.sendall((head % number).encode())
+        list(pool.map(lambda sock: sock.sendall(sent), sockets))
+        grown = sum(resident_bytes(process) for process in own_store.processes()) - before
+        assert grown < (LARGE_BUFFERS_MAX + uploads) * MIB
+        assert client.put("c/o", [b"x" * MIB] * 8).status == 201
 
 
 def slow_put(store: Store, client: Client, pieces: int, begun: threading.Event) -> int:

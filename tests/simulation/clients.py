@@ -39,9 +39,9 @@ def metadata_of(number: int) -> dict[str, str]:
 class SlowBody(BytesBody):
     """A body that comes in pieces."""
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
         concurrency.sleep(0.01)
-        return super().readinto(buffer[:PIECE_BYTES])
+        return super().readinto(buffer[:PIECE_BYTES], within_seconds)
 
 
 class Clients:

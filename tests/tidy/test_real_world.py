@@ -63,6 +63,7 @@ TOUCHED: Final = {
     "objstore/operators/disks.py": ({"disk"}, "operators ask how disks are"),
     "objstore/operators/recon.py": ({"disk"}, "operators ask about files of this machine"),
     "objstore/http/operations.py": ({"disk"}, "a file takes a server out of service"),
+    "objstore/http/body_chunks.py": ({"processes"}, "buffers are mappings, which the system has back at once"),
     "objstore/http/response_writer.py": (
         {"time"},
         "the Date header, made once a second; a call more would cost each response",

@@ -196,9 +196,9 @@ class MeasuredBody:
         self._extend(len(content))
         return content
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
         """As the body's own. Raises HttpError 413 once it is too large."""
-        count = self._body.readinto(buffer)
+        count = self._body.readinto(buffer, within_seconds)
         self._extend(count)
         return count
 

@@ -7,7 +7,10 @@ from typing import Any, cast
 import pytest
 
 from objstore.http.bodies import ClientDisconnected
-from objstore.object.receive import CHUNK_BYTES, receive
+from objstore.http.body_chunks import LARGE_BYTES
+from objstore.http.errors import HttpError
+from objstore.http.local import PipeBody
+from objstore.object.receive import receive
 from objstore.system import concurrency
 from objstore.system.concurrency import Event
 
@@ -18,10 +21,12 @@ class SlowUpload:
     def __init__(self) -> None:
         self.size = 0
         self.writing = False
+        self.chunk: memoryview | None = None
         self.let: Event[None] = Event()
 
     def write(self, chunk: memoryview) -> None:
         self.writing = True
+        self.chunk = chunk
         self.let.wait()
         self.size += len(chunk)
         self.writing = False
@@ -31,15 +36,18 @@ class BrokenBody:
     """One chunk, and then the sender is gone."""
 
     def __init__(self) -> None:
-        self.left = CHUNK_BYTES
+        self.left = LARGE_BYTES
 
-    def readinto(self, buffer: memoryview) -> int:
+    def read(self, size: int = -1) -> bytes:
         if not self.left:
             concurrency.sleep()  # the write of the first chunk begins
             raise ClientDisconnected
-        count = min(len(buffer), self.left)
-        self.left -= count
-        return count
+        self.left -= size
+        return b"x" * size
+
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
+        self.left -= len(buffer)
+        return len(buffer)
 
 
 def test_an_upload_that_fails_has_no_write_under_way() -> None:
@@ -48,7 +56,7 @@ def test_an_upload_that_fails_has_no_write_under_way() -> None:
 
     def receive_and_abort() -> None:
         try:
-            receive(cast(Any, BrokenBody()), cast(Any, upload), None, 10 * CHUNK_BYTES)
+            receive(cast(Any, BrokenBody()), cast(Any, upload), None, 10 * LARGE_BYTES)
         finally:
             states.append(upload.writing)
 
@@ -61,3 +69,34 @@ def test_an_upload_that_fails_has_no_write_under_way() -> None:
     with pytest.raises(ClientDisconnected):
         task.wait()
     assert states == [False]
+
+
+def test_pieces_of_a_server_in_this_process_are_written_where_they_lie() -> None:
+    """The writer has its memory back when it is written: that is also what stops it from running ahead."""
+    upload, pipe = SlowUpload(), PipeBody()
+    task = concurrency.spawn(receive, cast(Any, pipe), cast(Any, upload), None, 100)
+    chunk = bytearray(b"piece")
+    pipe.put(memoryview(chunk), 5.0)
+    next_one = concurrency.spawn(pipe.put, memoryview(b"next"), 5.0)
+    while not upload.writing:
+        concurrency.sleep()
+    concurrency.sleep()
+    assert upload.chunk is not None
+    assert upload.chunk.obj is chunk
+    assert not next_one.dead
+    upload.let.set(None)
+    next_one.wait(5.0)
+    pipe.end({}, 5.0)
+    task.wait(5.0)
+    assert upload.size == len(b"piecenext")
+
+
+def test_pieces_beyond_the_limit_are_not_written() -> None:
+    upload, pipe = SlowUpload(), PipeBody()
+    upload.let.set(None)
+    task = concurrency.spawn(receive, cast(Any, pipe), cast(Any, upload), None, 8)
+    pipe.put(memoryview(b"piece"), 5.0)
+    pipe.put(memoryview(b"next"), 5.0)
+    with pytest.raises(HttpError) as refusal:
+        task.wait(5.0)
+    assert (refusal.value.status, upload.size) == (413, 5)

@@ -108,7 +108,7 @@ class BrokenBody:
         self.at += len(part)
         return part
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, within_seconds: float | None = None) -> int:
         part = self.read(len(buffer))
         buffer[: len(part)] = part
         return len(part)

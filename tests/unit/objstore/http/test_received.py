@@ -48,6 +48,21 @@ def test_all_of_a_body_in_pieces(pair: Pair) -> None:
     assert LengthBody(near, 5, 1.0).read() == b"abcde"
 
 
+@pytest.mark.parametrize("framing", ["length", "small chunks", "large chunk"])
+def test_a_buffer_is_filled_with_what_comes_in_time(pair: Pair, framing: str) -> None:
+    near, far = pair
+    head = {"length": b"", "small chunks": b"2\r\nab\r\n", "large chunk": b"%x\r\n" % 200_000}[framing]
+    body = LengthBody(near, 200_000, 5.0) if framing == "length" else ChunkedBody(near, 5.0)
+    far.send(head + b"cd" if framing == "large chunk" else head or b"ab")
+    buffer = memoryview(bytearray(100_000))
+    came = body.readinto(buffer, 0.01)
+    assert bytes(buffer[:came]) == (b"cd" if framing == "large chunk" else b"ab")
+    assert body.readinto(buffer, 0.01) == 0
+    assert not body.ended
+    far.send({"length": b"ef", "small chunks": b"2\r\nef\r\n", "large chunk": b"ef"}[framing])
+    assert body.read(1) == b"e"
+
+
 CHUNKED = b"5\r\nhello\r\n2\r\n, \r\n0\r\nX-T: v\r\n\r\nnext"
 
 
