@@ -123,7 +123,13 @@ class Proxy:
         self.info = FakeInfo()
         self.context = cast(
             ProxyContext,
-            SimpleNamespace(config=ProxyConfig(**changed), cluster=cluster, runtime=runtime, lookup=self.info),
+            SimpleNamespace(
+                config=ProxyConfig(**changed),
+                cluster=cluster,
+                runtime=runtime,
+                lookup=self.info,
+                rings=SimpleNamespace(faults=list),
+            ),
         )
         self.handlers = Handlers(self.info)
         self.handlers.quotas = Quotas(self.context)
