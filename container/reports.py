@@ -149,18 +149,24 @@ class AccountReporter:
 
 
 MARKS: Final = "container_reports"  # folder of a device
+LEFT_REMEMBERED_MAX: Final = 100_000
+_left: set[str] = set()  # marks that this process has left
 
 
 def leave_report_mark(location: DatabaseLocation, threads: ThreadGroup) -> None:
-    """Leave a mark, after the change is committed. Raises OSError, WaitTimeout."""
+    """Leave a mark, after the change is committed. Raises OSError."""
     path = location.mark(MARKS)
-    if not os.path.exists(path):  # the kernel remembers that of a mark that was left, or removed, a while ago
+    # The kernel remembers a mark that was left a while ago: to ask for it does not wait for the disk.
+    if path not in _left or not os.path.exists(path):
         threads.of(location.root).call_within(HUNG_SECONDS, leave_mark, path)
+        if len(_left) >= LEFT_REMEMBERED_MAX:
+            _left.clear()
+        _left.add(path)
 
 
-def clear_report_mark(location: DatabaseLocation) -> None:
-    """Remove the mark, before the totals are read: a later change then leaves a new one."""
-    files.unlink_quietly(location.mark(MARKS))
+def clear_report_mark(location: DatabaseLocation, threads: ThreadGroup) -> None:
+    """Remove the mark, before the totals are read: a later change then leaves a new one. Raises OSError."""
+    threads.of(location.root).call_within(HUNG_SECONDS, files.unlink_quietly, location.mark(MARKS))
 
 
 def marked_containers(root: str) -> list[DatabaseLocation]:

@@ -36,7 +36,7 @@ from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow
 from objstore.system import concurrency
-from objstore.system.concurrency import Task, WaitTimeout
+from objstore.system.concurrency import Task
 from objstore.system.threads import HUNG_SECONDS
 from objstore.timestamps import Timestamp
 
@@ -138,17 +138,17 @@ class ContainerUpdater:
         for root in device_roots(self._devices):
             try:
                 yield from self._runtime.threads.of(root).call_within(HUNG_SECONDS, marked_containers, root)
-            except (OSError, WaitTimeout) as error:  # the other devices have their turn all the same
+            except OSError as error:  # the other devices have their turn all the same
                 self._report.count("failed")
                 self._runtime.log.error("device failed", path=root, error=str(error))
 
     def _look(self, place: DatabaseLocation, again: bool) -> None:
-        clear_report_mark(place)
-        if not self._is_primary(place):
-            # It gives all that it has to the primaries, which then tell; what it lacks it will never get.
-            self._report.count("handoff")
-            return
         try:
+            clear_report_mark(place, self._runtime.threads)
+            if not self._is_primary(place):
+                # It gives all that it has to the primaries, which then tell; what it lacks it will never get.
+                self._report.count("handoff")
+                return
             with self._store.opened(place) as database:
                 told = self._report_to_account(database, again)
         except DatabaseAbsent:

@@ -29,7 +29,6 @@ from objstore.policies import Policy
 from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.system import concurrency, files
-from objstore.system.concurrency import WaitTimeout
 
 # What an upload has left is certainly abandoned then.
 ABANDONED_SECONDS: Final = 86_400.0
@@ -126,7 +125,7 @@ class ObjectAuditor:
             storage = self._engine.in_service(self._devices, device)
             call = self._runtime.threads.of(storage.path).call
             return sum(len(call(storage.partitions, policy)) for policy in self._cluster.policies)
-        except (OSError, DeviceUnavailable, WaitTimeout):
+        except (OSError, DeviceUnavailable):
             return 0  # the audit of the device says why
 
     def _enter(self, device: str) -> None:
@@ -135,13 +134,13 @@ class ObjectAuditor:
         except DeviceUnavailable:
             return
         note = f"{path}/{self.name}.json"
-        position = self._runtime.threads.call(_read_note, note)
+        position = self._runtime.threads.of(path).call(_read_note, note)
         left = self._suffixes(path, position)
         self._under_way.append(DevicePass(path, note, left, self._runtime.clock.monotonic()))
 
     def _suffixes(self, path: str, since: Position) -> Iterator[tuple[Policy, str, str]]:
         """All suffixes of a device from a position on, in order. Raises OSError and DeviceUnavailable."""
-        call, storage = self._runtime.threads.call, self._engine.device(path)
+        call, storage = self._runtime.threads.of(path).call, self._engine.device(path)
         for policy in sorted(self._cluster.policies, key=lambda each: each.index):
             if policy.index < since.policy_index:
                 continue
@@ -165,7 +164,7 @@ class ObjectAuditor:
 
     def _advance(self, device: DevicePass) -> bool:
         """Look through the next suffix of a device; False when there is none, or the device as a whole fails."""
-        call = self._runtime.threads.call
+        call = self._runtime.threads.of(device.path).call
         try:
             following = next(device.left, None)
             if following is None:
@@ -192,12 +191,12 @@ class ObjectAuditor:
         self._report.count("failed")
         self._runtime.log.error("cannot be audited", place=place, reason=str(error))
         self._devices.path(os.path.basename(device))
-        self._runtime.threads.call(files.list_directory, device)
+        self._runtime.threads.of(device).call(files.list_directory, device)
 
     # Objects
 
     def _audit_suffix(self, device: str, policy: Policy, partition: str, suffix: str) -> None:
-        call, storage = self._runtime.threads.call, self._engine.device(device)
+        call, storage = self._runtime.threads.of(device).call, self._engine.device(device)
         self._report.count("changes_noticed", call(storage.notice_changes, policy, partition, suffix))
         if strays := call(storage.set_strays_aside, policy, partition, suffix):
             self._report.count("quarantined", strays)

@@ -113,7 +113,7 @@ class LocationResolver:
         if now.partition != location.partition:
             relink_to_current(storage, self._threads, now, location.partition)
         elif now.linked and now.linked != location.linked:
-            self._threads.call(link_ahead, storage, now)
+            self._threads.of(storage.path).call(link_ahead, storage, now)
             storage.make_durable(now.policy, now.linked)
 
 
@@ -155,16 +155,16 @@ def link_home(
     homes: dict[str, str],
 ) -> Linked:
     """Link files of objects that `source` holds into their `homes`, by the hash. Not durable yet. Raises OSError."""
-    result = Linked()
+    result, call = Linked(), threads.of(storage.path).call
     for digest, current in found.items():
         home = Location(policy, homes[digest], digest, "")
         there = storage.look(home)
         together = resolve_versions({*current.names, *there.names})
         wanted = [name for name in current.names if name not in together.obsolete]
-        others = threads.call(storage.link, policy, source, home.partition, digest, wanted)
+        others = call(storage.link, policy, source, home.partition, digest, wanted)
         bad = {name for name in others if not _is_whole(storage, home, name)}
         if bad:  # what was at home is in quarantine, all of it
-            again = threads.call(storage.link, policy, source, home.partition, digest, wanted)
+            again = call(storage.link, policy, source, home.partition, digest, wanted)
             bad = set(again)
         result.linked += sum(name not in there.names for name in wanted)
         result.failed += len(bad)
@@ -190,7 +190,7 @@ def relink_to_current(storage: DeviceStorage, threads: ThreadGroup, location: Lo
     found = {location.hash: current} if current.names else {}
     result = link_home(storage, threads, policy, source, found, {location.hash: location.partition})
     storage.make_durable(policy, location.partition)
-    threads.call(remove_linked, storage, policy, source, result.removable)
+    threads.of(storage.path).call(remove_linked, storage, policy, source, result.removable)
 
 
 def _is_whole(storage: DeviceStorage, home: Location, name: str) -> bool:

@@ -105,7 +105,7 @@ class ObjectRelinker:
         """How many devices still need what, after a pass: nothing more to be done is all 0."""
         needs = dict.fromkeys((task.value for task in RelinkTask), 0)
         for name, path, policy, ring in self._places():
-            task = task_of(ring, self._runtime.threads.call(load, path, policy))
+            task = task_of(ring, self._runtime.threads.of(path).call(load, path, policy))
             if task is not None:
                 needs[task.value] += 1
                 self._runtime.log.info("device is not done", device=name, policy=policy.name, task=task.value)
@@ -126,7 +126,7 @@ class ObjectRelinker:
 
     def _begin(self) -> Iterator[DeviceWork]:
         for name, path, policy, ring in self._places():
-            note = self._runtime.threads.call(load, path, policy)
+            note = self._runtime.threads.of(path).call(load, path, policy)
             if self._choice is None:
                 task = task_of(ring, note) if self._has_settled(policy, ring) else None
             else:
@@ -166,6 +166,6 @@ class ObjectRelinker:
     def _note_rest(self, path: str, policy: Policy, ring: Ring) -> None:
         """From now on the device tells by which power its objects lie."""
         try:
-            self._runtime.threads.call(save, path, policy, Note(ring.part_power, None, (), True))
+            self._runtime.threads.of(path).call(save, path, policy, Note(ring.part_power, None, (), True))
         except OSError as error:
             self._runtime.log.warning("part power not noted", device=path, reason=str(error))

@@ -53,7 +53,7 @@ class DeviceWork:
 
     def advance(self) -> bool:
         """The next partition; False when there is none, or the device fails."""
-        call, monotonic = self._means.runtime.threads.call, self._means.runtime.clock.monotonic
+        call, monotonic = self._means.runtime.threads.of(self._storage.path).call, self._means.runtime.clock.monotonic
         try:
             partition = next(self._partitions(), None)
             if partition is None:
@@ -81,7 +81,7 @@ class DeviceWork:
     def _partitions(self) -> Iterator[str]:
         if self._left is None:
             chosen = self._means.chosen
-            storage, call = self._storage, self._means.runtime.threads.call
+            storage, call = self._storage, self._means.runtime.threads.of(self._storage.path).call
             found = sorted(call(storage.partitions, self.policy), key=int, reverse=True)
             if self.task is RelinkTask.RELINK:
                 found = [number for number in found if int(number) < self._ring.partition_count]
@@ -91,7 +91,7 @@ class DeviceWork:
 
     def _relink(self, partition: str) -> bool:
         """Link what belongs to a partition into the one or two that it becomes; durable afterwards."""
-        means, storage, call = self._means, self._storage, self._means.runtime.threads.call
+        means, storage, call = self._means, self._storage, self._means.runtime.threads.of(self._storage.path).call
         power, following = self._ring.part_power, self._ring.next_part_power
         assert following is not None
         for suffix in call(storage.suffixes, self.policy, partition):
@@ -110,7 +110,7 @@ class DeviceWork:
 
     def _clean_up(self, partition: str) -> bool:
         """Bring home what does not belong to a partition; whether nothing of that is left."""
-        means, storage, call = self._means, self._storage, self._means.runtime.threads.call
+        means, storage, call = self._means, self._storage, self._means.runtime.threads.of(self._storage.path).call
         for _ in range(CLEANUP_ATTEMPTS):
             removable: list[Names] = []
             is_clean = True
@@ -134,7 +134,7 @@ class DeviceWork:
 
     def _misplaced(self, partition: str, suffix: str) -> tuple[dict[str, ObjectVersions], dict[str, str]]:
         """The objects of a suffix that do not belong to the partition, though once they did or may; and their homes."""
-        storage, call = self._storage, self._means.runtime.threads.call
+        storage, call = self._storage, self._means.runtime.threads.of(self._storage.path).call
         found = call(storage.objects, self.policy, partition, suffix)
         homes = {each: partition_of(each, self._ring.part_power) for each in found if is_place(each, partition)}
         homes = {digest: home for digest, home in homes.items() if home != partition}

@@ -132,7 +132,7 @@ class DarkData:
         elif action == "delete":
             names = storage.look(location).names
             for partition in (location.partition, *location.others):
-                runtime.threads.call(storage.remove, location.policy, partition, location.hash, names)
+                runtime.threads.of(storage.path).call(storage.remove, location.policy, partition, location.hash, names)
 
 
 def _names(response: BackendResponse, policy: Policy) -> list[str] | None:

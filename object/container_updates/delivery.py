@@ -130,7 +130,8 @@ class UpdateDelivery:
 
     def _settle(self, found: QueuedUpdate, statuses: dict[Device, int], queues: bool) -> bool:
         """Remove the update if all servers have it (True), or else record which have. Raises OSError."""
-        update = found.update
+        update, device = found.update, found.paths[0].rpartition("/async_pending")[0]
+        call = self._runtime.threads.of(device).call
         taken = {node.id for node, status in statuses.items() if status // 100 == 2}
         delivered = taken.union(update.delivered)
         age = self._runtime.clock.now() - float(update.timestamp.partition("_")[0])
@@ -140,12 +141,12 @@ class UpdateDelivery:
             status == 404 or node.id in delivered for node, status in statuses.items()
         )
         if complete or orphaned or self._is_superseded(found):
-            self._runtime.threads.call(_unlink_all, found.paths)
+            call(_unlink_all, found.paths)
             self._report.count("delivered" if complete else "dropped")
             return True
         self._report.count("kept")
         if taken.difference(update.delivered) if found.is_queued else queues:
-            self._runtime.threads.call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
+            call(save, found.paths[0], replace(update, delivered=tuple(sorted(delivered))))
         return False
 
     def _is_superseded(self, found: QueuedUpdate) -> bool:

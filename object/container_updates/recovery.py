@@ -28,7 +28,6 @@ from objstore.policies import Policy
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow
 from objstore.system import files
-from objstore.system.concurrency import WaitTimeout
 
 INTERVAL_SECONDS: Final = 10.0
 # No write is longer on its way from its name to its row: a flush that takes longer fails.
@@ -109,7 +108,7 @@ class UpdateRecovery:
                         yield storage, policy, partition
             except DeviceUnavailable:
                 continue
-            except (OSError, WaitTimeout) as error:  # the other devices are gone through all the same
+            except OSError as error:  # the other devices are gone through all the same
                 self._failed(device, error)
 
     def _look_through(self, storage: DeviceStorage, policy: Policy, partition: str) -> None:
@@ -121,7 +120,7 @@ class UpdateRecovery:
                     self._updates += self._updates_of(storage, Location(policy, partition, digest, ""), current)
                     if len(self._updates) >= UPDATES_AT_ONCE:
                         self._deliver()
-        except (OSError, DeviceUnavailable, WaitTimeout) as error:
+        except (OSError, DeviceUnavailable) as error:
             self._failed(f"{storage.path}/{policy.data_dir}/{partition}", error)
 
     def _updates_of(self, storage: DeviceStorage, location: Location, current: ObjectVersions) -> list[QueuedUpdate]:

@@ -104,12 +104,13 @@ class Updater:
         return Step.BUSY
 
     def _look_through(self, directory: str) -> None:
-        objects: list[list[str]] = self._runtime.threads.call(list, newest_first(directory))
+        call = self._runtime.threads.of(directory.rpartition("/async_pending")[0]).call
+        objects: list[list[str]] = call(list, newest_first(directory))
         waiting = chain.from_iterable(map(self._load, objects))
         while batch := list(islice(waiting, UPDATES_MAX)):
             self._delivery.deliver(self._within_rate(batch))
-        self._runtime.threads.call(remove_leftovers, directory, self._runtime.clock.now() - LEFTOVER_SECONDS)
-        self._runtime.threads.call(files.remove_empty_directory, directory)
+        call(remove_leftovers, directory, self._runtime.clock.now() - LEFTOVER_SECONDS)
+        call(files.remove_empty_directory, directory)
 
     def _end(self) -> None:
         self._report.count("left", len(self._deferred))
@@ -152,9 +153,10 @@ class Updater:
                 root = self._devices.path(device)
             except DeviceUnavailable:
                 continue
+            call = self._runtime.threads.of(root).call
             for policy in self._cluster.policies:
                 try:
-                    suffixes = sorted(files.list_directory(f"{root}/{policy.async_dir}"))
+                    suffixes = sorted(call(files.list_directory, f"{root}/{policy.async_dir}"))
                 except OSError as error:  # the other devices are gone through all the same
                     self._delivery.failed(f"{root}/{policy.async_dir}", error)
                     continue
@@ -181,13 +183,14 @@ class Updater:
 
     def _loaded(self, path: str) -> PendingUpdate | None:
         """None when it has been delivered meanwhile, or was quarantined. Raises OSError."""
+        device, _, below = path.rpartition("/async_pending")
+        call = self._runtime.threads.of(device).call
         try:
-            return self._runtime.threads.call(load, path)
+            return call(load, path)
         except FileNotFoundError:
             return None
         except PendingUpdateCorrupt as error:
-            device, _, below = path.rpartition("/async_pending")
             target = f"{device}/quarantined/async_pending{below}"
-            self._runtime.threads.call(files.move_aside, path, target)
+            call(files.move_aside, path, target)
             self._runtime.log.error("pending update quarantined", path=path, reason=error.reason, moved_to=target)
             return None

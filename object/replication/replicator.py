@@ -19,7 +19,7 @@ from objstore.policies import Policy
 from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
 from objstore.system import concurrency, files
-from objstore.system.concurrency import Queue, Semaphore, WaitTimeout
+from objstore.system.concurrency import Queue, Semaphore
 from objstore.timestamps import Timestamp
 
 NAME: Final = "object-replicator"
@@ -127,7 +127,7 @@ class ObjectReplicator:
                 try:
                     yield path, call(self._engine.device(path).surface, policy)
                     yield frozenset(call(files.list_directory, f"{path}/quarantined/{policy.data_dir}"))
-                except (OSError, WaitTimeout):
+                except OSError:
                     yield object()  # is equal to nothing, so that a pass says what is wrong
 
     def _end(self, current: ReplicationPass) -> None:
@@ -181,7 +181,7 @@ class ObjectReplicator:
         """Count and log the error; the other devices go on. Returns it if it is an unexpected one."""
         device.whole = False
         self._report.count("failed")
-        if not isinstance(error, OSError | StoreError | WaitTimeout):
+        if not isinstance(error, OSError | StoreError):
             return error
         self._runtime.log.error("device failed", device=device.name, error=str(error))
         return None

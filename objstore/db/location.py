@@ -15,7 +15,6 @@ from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.paths import ResourcePath
 from objstore.runtime import Runtime
 from objstore.system import files
-from objstore.system.concurrency import WaitTimeout
 from objstore.system.threads import HUNG_SECONDS
 
 SUFFIX_LENGTH: Final = 3  # of a hash: the name of the folder that gathers those that end alike
@@ -147,7 +146,7 @@ class Walk:
     def _ask(self, root: str, list_names: Callable[[str], list[str]], path: str) -> list[str]:
         try:
             return self._runtime.threads.of(root).call_within(HUNG_SECONDS, list_names, path)
-        except (OSError, WaitTimeout) as error:
+        except OSError as error:
             self._runtime.log.error("device failed", path=path, error=str(error) or "it does not answer")
             self.roots.remove(root)
             return []

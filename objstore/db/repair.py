@@ -23,7 +23,6 @@ from objstore.headers import Backend
 from objstore.http.errors import HttpError
 from objstore.http.transport import NodeFailure, ReplicaFailed
 from objstore.system import files
-from objstore.system.concurrency import WaitTimeout
 from objstore.system.threads import HUNG_SECONDS
 
 TROUBLES: Final = (DatabaseBusy, DatabaseCorrupt, DatabaseFailed, HttpError, NodeFailure, OSError, ReplicaFailed)
@@ -60,7 +59,7 @@ class DatabaseRepairer(Generic[Row]):
             call = self._runtime.threads.of(root).call_within
             try:
                 found += call(HUNG_SECONDS, marked_locations, root, f"{folder}_to_repair", folder)
-            except (OSError, WaitTimeout) as error:  # the other devices have their turn all the same
+            except OSError as error:  # the other devices have their turn all the same
                 self._runtime.log.error("device failed", path=root, error=str(error))
         return found
 

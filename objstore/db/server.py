@@ -169,7 +169,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
             raise HttpError(503, "The database is being repaired", {Client.RETRY_AFTER: "5"}) from error
         except DatabaseCorrupt as error:
             raise HttpError(500, "The database is corrupt") from error
-        except (DatabaseFailed, OSError, WaitTimeout) as error:
+        except (DatabaseFailed, OSError) as error:
             self.runtime.log.error("disk failed", path=request.path, error=str(error))
             raise HttpError(507, "The device failed") from error
         raise HttpError(405, headers={"Allow": ", ".join(sorted(self._verbs))})

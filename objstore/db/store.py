@@ -123,8 +123,7 @@ class DatabaseStore(Generic[Row]):
             call(os.link, temporary, location.file)
         except FileExistsError:
             return False
-        with files.opened_directory(location.directory) as directory:
-            self._runtime.flusher.flush(directory)
+        call(files.fsync_directory, location.directory)
         call(files.unlink_quietly, location.repair_mark)
         return True
 

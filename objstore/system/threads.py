@@ -5,6 +5,7 @@ Each device has a few threads of its own: calls that hang on one disk take no th
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from objstore.system import concurrency
-from objstore.system.concurrency import Event
+from objstore.system.concurrency import Event, WaitTimeout
 
 T = TypeVar("T")
 
@@ -23,6 +24,16 @@ HUNG_SECONDS: Final = 30.0  # a short call that has not returned by then hangs o
 DEVICE_THREADS: Final = 4
 # A device with a call that runs for longer than this is stalled: whatever may block on it is kept out of the hub.
 STALLED_SECONDS: Final = 1.0
+
+
+class CallTimeout(WaitTimeout, TimeoutError):
+    """A call has not returned in time: to callers an error of the disk (ETIMEDOUT) like others."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ETIMEDOUT, "the disk does not answer")
+
+    def __str__(self) -> str:
+        return "the disk does not answer"
 
 
 class ThreadGroup:
@@ -55,7 +66,7 @@ class ThreadGroup:
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run `function` on a thread while this greenlet waits; its result, or what it raised.
 
-        Raises WaitTimeout when it takes too long; it then goes on all the same, so what it uses must not be used again.
+        Raises CallTimeout when it takes too long; it then goes on all the same, so what it uses must not be used again.
         """
         return self.call_within(CALL_TIMEOUT_SECONDS, function, *arguments)
 
@@ -65,12 +76,17 @@ class ThreadGroup:
         if self._hub is not hub:
             self._start(hub)
         outcome: Event[T] = Event()
-        self._places.acquire(seconds)
         try:
-            self._calls.put((function, arguments, outcome))
-            return outcome.wait(seconds)
-        finally:
-            self._places.release()
+            self._places.acquire(seconds)
+            try:
+                self._calls.put((function, arguments, outcome))
+                return outcome.wait(seconds)
+            finally:
+                self._places.release()
+        except WaitTimeout:
+            if outcome.is_set:
+                raise  # it is the function's own
+            raise CallTimeout from None
 
     def _start(self, hub: concurrency.ChannelHub) -> None:
         self._hub = hub
