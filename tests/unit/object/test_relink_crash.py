@@ -25,7 +25,8 @@ AT_REST = Location(Policy(0, "gold"), OLD, DIGEST, "/a/c/o")
 PREPARED = Location(Policy(0, "gold"), OLD, DIGEST, "/a/c/o", (NEW,), NEW)
 INCREASED = Location(Policy(0, "gold"), NEW, DIGEST, "/a/c/o", (OLD,))
 HOME = Location(Policy(0, "gold"), NEW, DIGEST, "/a/c/o")
-THREADS = cast(ThreadGroup, SimpleNamespace(call=lambda function, *arguments: function(*arguments)))
+AT_ONCE = SimpleNamespace(call=lambda function, *arguments: function(*arguments))
+THREADS = cast(ThreadGroup, SimpleNamespace(of=lambda _device: AT_ONCE))
 SEEDS = range(25)
 
 Action = Callable[[FileDevice], None]

@@ -18,7 +18,7 @@ from objstore.db.info import read_info
 from objstore.db.location import ResourceLocation
 from objstore.db.store import OPEN_DATABASES_MAX
 from objstore.paths import ResourcePath
-from objstore.system import concurrency
+from objstore.system import concurrency, files
 from objstore.system.concurrency import Event
 from tests.unit.objstore.db.harness import Servers, at, row
 from tests.waiting import elapse_in_hub, wait_in_hub
@@ -111,15 +111,20 @@ def test_all_that_was_answered_survives_whatever_is_left_of_the_log(servers: Ser
             connection.close()
 
 
-def test_every_write_is_flushed_before_it_is_answered(servers: Servers) -> None:
+def test_every_write_is_flushed_before_it_is_answered(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[tuple[int, bool]] = []
-    real = servers.runtime.flusher.flush
+    real, real_fsync = servers.runtime.flusher.flush, files.fsync_directory
+
+    def fsync_directory(path: str) -> None:
+        flushed.append((os.stat(path).st_ino, False))
+        real_fsync(path)
 
     def flush(descriptor: int, everything: bool = False) -> None:
         flushed.append((os.fstat(descriptor).st_ino, everything))
         real(descriptor, everything)
 
     servers.runtime.flusher.flush = flush  # type: ignore[method-assign]
+    monkeypatch.setattr(files, "fsync_directory", fsync_directory)
     servers.to_container("PUT")
     file = servers.database_file()
     # The content, the folders above, then the name itself.
