@@ -22,7 +22,7 @@ class AccountAuditor(DatabaseAuditor[ContainerRow]):
         schema = AccountSchema(cluster.limits, cluster.policies)
         super().__init__(schema, cluster, context.devices, context.runtime, context.recon)
 
-    def totals_changed(self, place: DatabaseLocation) -> None:
+    def totals_changed(self, location: DatabaseLocation) -> None:
         """Nothing: no database lists accounts."""
 
 
@@ -47,7 +47,7 @@ class AccountReplicator(DatabaseReplicator[ContainerRow]):
         """True: the account's containers were deleted first, and no database lists accounts."""
         return True
 
-    def totals_changed(self, place: DatabaseLocation) -> None:
+    def totals_changed(self, location: DatabaseLocation) -> None:
         """Nothing: no database lists accounts."""
 
     def synced(self, replica: LocalReplica) -> None:

@@ -61,33 +61,33 @@ class AccountReaper:
         if self._walk is None:
             self._report.begin()
             self._walk = Walk(self._devices, AccountSchema.folder, self._runtime)
-        places = self._walk.some(ACCOUNTS_PER_STEP)
-        if not places:
+        locations = self._walk.some(ACCOUNTS_PER_STEP)
+        if not locations:
             self._walk = None
             self._report.end()
             return Step.IDLE
-        self._work = self._reap_all(places)
+        self._work = self._reap_all(locations)
         self._report.progress(self._walk.done, self._walk.total)
         return Step.BUSY
 
-    def _reap_all(self, places: list[DatabaseLocation]) -> Iterator[None]:
+    def _reap_all(self, locations: list[DatabaseLocation]) -> Iterator[None]:
         """A piece of work at a time."""
-        for place in places:
+        for location in locations:
             try:
-                summary = self._summary(place)
+                summary = self._summary(location)
                 if self._is_due(summary):
-                    yield from self._reap(place, summary)
+                    yield from self._reap(location, summary)
             except DatabaseAbsent:
                 continue
             except (StoreError, OSError) as error:
                 self._report.count("failed")
-                self._runtime.log.warning("account not reaped", file=place.file, reason=str(error))
+                self._runtime.log.warning("account not reaped", file=location.file, reason=str(error))
 
-    def _summary(self, place: DatabaseLocation) -> Summary:
-        found: Summary | None = self._store.threads_of(place).call(peek, place.file, read_summary)
+    def _summary(self, location: DatabaseLocation) -> Summary:
+        found: Summary | None = self._store.threads_of(location).call(peek, location.file, read_summary)
         if found is not None:
             return found
-        with self._store.opened(place) as database:
+        with self._store.opened(location) as database:
             return database.read(read_summary)
 
     def _is_due(self, summary: Summary) -> bool:
@@ -99,23 +99,23 @@ class AccountReaper:
             self._runtime.log.warning("account not reaped for long", account=summary.account, age_seconds=int(age))
         return age >= self._config.delay_reaping
 
-    def _reap(self, place: DatabaseLocation, summary: Summary) -> Iterator[None]:
+    def _reap(self, location: DatabaseLocation, summary: Summary) -> Iterator[None]:
         account = ResourcePath(summary.account)
         _, primaries = self._direct.primaries(self._rings.account, account)
-        name = place.device_name
+        name = location.device_name
         mine = [number for number, node in enumerate(primaries) if node.device == name and self._is_mine(node)]
         if not mine:
             return
         self._report.count("accounts")
         marker = ""
-        while names := self._containers(place, marker):
+        while names := self._containers(location, marker):
             marker = names[-1]
             for name in names:
                 path = ResourcePath(account.account, name)
                 if self._hasher.digest(path)[-1] % len(primaries) == mine[0]:
                     yield from self._reap_container(path)
 
-    def _containers(self, place: DatabaseLocation, marker: str) -> list[str]:
+    def _containers(self, location: DatabaseLocation, marker: str) -> list[str]:
         """A page of those that are left."""
 
         def read(connection: sqlite3.Connection) -> list[str]:
@@ -125,7 +125,7 @@ class AccountReaper:
             )
             return [name for (name,) in found]
 
-        with self._store.opened(place) as database:
+        with self._store.opened(location) as database:
             return database.read(read, long=True)
 
     def _reap_container(self, path: ResourcePath) -> Iterator[None]:

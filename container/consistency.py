@@ -31,9 +31,9 @@ class ContainerAuditor(DatabaseAuditor[ObjectRow]):
         schema = ContainerSchema(cluster.limits)
         super().__init__(schema, cluster, context.devices, context.runtime, context.recon)
 
-    def totals_changed(self, place: DatabaseLocation) -> None:
+    def totals_changed(self, location: DatabaseLocation) -> None:
         """Have the updater report it."""
-        leave_report_mark(place, self._runtime.threads)
+        leave_report_mark(location, self._runtime.threads)
 
 
 # Of one container in one pass: memory and the queue's own container are spared, the rest comes in the next.
@@ -66,9 +66,9 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
         """Whether its account has been told of the deletion."""
         return last_report(connection) == report_of(read_status(connection), read_totals(connection))
 
-    def totals_changed(self, place: DatabaseLocation) -> None:
+    def totals_changed(self, location: DatabaseLocation) -> None:
         """Have the updater report it."""
-        leave_report_mark(place, self.runtime.threads)
+        leave_report_mark(location, self.runtime.threads)
 
     def synced(self, replica: LocalReplica) -> None:
         """Queue the rows of other policies than the container's that have not been queued yet.

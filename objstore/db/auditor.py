@@ -36,7 +36,7 @@ class Audit(Generic[Row]):
         self._insert = f"INSERT OR REPLACE INTO policy_stat (policy_index, {', '.join(schema.totals)})"
         self._insert += f" VALUES ({marks})"
 
-    def check(self, place: DatabaseLocation, connection: sqlite3.Connection) -> bool:
+    def check(self, location: DatabaseLocation, connection: sqlite3.Connection) -> bool:
         """Look at all of it, at one moment; whether its totals are right. Not inside a transaction; takes long.
 
         Totals follow from the rows, and can be made right (`recount`). Anything else that is wrong cannot: raises
@@ -46,8 +46,8 @@ class Audit(Generic[Row]):
         try:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != SOUND:
-                raise DatabaseCorrupt(place.file, verdict)
-            self._check_rows(place, connection)
+                raise DatabaseCorrupt(location.file, verdict)
+            self._check_rows(location, connection)
             return self._true_totals(connection) == _nonzero(read_totals(connection))
         finally:
             connection.execute("ROLLBACK")
@@ -56,16 +56,16 @@ class Audit(Generic[Row]):
         """Make the totals those of the rows. Raises as Database.write."""
         database.write(self._recount)
 
-    def _check_rows(self, place: DatabaseLocation, connection: sqlite3.Connection) -> None:
+    def _check_rows(self, location: DatabaseLocation, connection: sqlite3.Connection) -> None:
         summary = summary_of(connection)
-        if self._hasher.hexdigest(ResourcePath(summary.account, summary.container)) != place.hash:
-            raise DatabaseCorrupt(place.file, "it is the database of another resource")
+        if self._hasher.hexdigest(ResourcePath(summary.account, summary.container)) != location.hash:
+            raise DatabaseCorrupt(location.file, "it is the database of another resource")
         (last,) = connection.execute("SELECT max(sequence) FROM row").fetchone()
         if last is not None and last > summary.sequence:
-            raise DatabaseCorrupt(place.file, f"a row has the sequence {last}, beyond {summary.sequence}")
+            raise DatabaseCorrupt(location.file, f"a row has the sequence {last}, beyond {summary.sequence}")
         for deleted, digest in ((False, summary.live_digest), (True, summary.tombstone_digest)):
             if rows_digest(stored_rows(connection, self._schema, deleted)) != digest:
-                raise DatabaseCorrupt(place.file, "the rows do not match their digest")
+                raise DatabaseCorrupt(location.file, "the rows do not match their digest")
 
     def _true_totals(self, connection: sqlite3.Connection) -> dict[int, tuple[int, ...]]:
         return _nonzero({policy: tuple(figures) for policy, *figures in connection.execute(self._sums)})
@@ -107,7 +107,7 @@ class DatabaseAuditor(Generic[Row]):
         self._walk: Walk | None = None
 
     @abstractmethod
-    def totals_changed(self, place: DatabaseLocation) -> None:
+    def totals_changed(self, location: DatabaseLocation) -> None:
         """The totals of a database have just been corrected."""
 
     def step(self) -> Step:
@@ -115,40 +115,40 @@ class DatabaseAuditor(Generic[Row]):
         if self._walk is None:
             self._report.begin()
             self._walk = Walk(self._devices, self._folder, self._runtime)
-        places = self._walk.some(DATABASES_PER_STEP)
-        if not places:
+        locations = self._walk.some(DATABASES_PER_STEP)
+        if not locations:
             self._walk = None
             self._report.end()
             return Step.IDLE
-        for place in places:
-            self._look_at(place)
+        for location in locations:
+            self._look_at(location)
         self._report.progress(self._walk.done, self._walk.total)
         return Step.BUSY
 
-    def _look_at(self, place: DatabaseLocation) -> None:
+    def _look_at(self, location: DatabaseLocation) -> None:
         try:
-            self._report.count("sound" if self._is_right(place) else "recounted")
+            self._report.count("sound" if self._is_right(location) else "recounted")
         except DatabaseAbsent:
             return  # deleted meanwhile, or about to be
         except DatabaseCorrupt:
             self._report.count("quarantined")  # by the store, which has logged why
         except (DatabaseBusy, DatabaseFailed, OSError) as error:
             self._report.count("failed")
-            self._runtime.log.warning("database not audited", file=place.file, reason=str(error))
+            self._runtime.log.warning("database not audited", file=location.file, reason=str(error))
 
-    def _is_right(self, place: DatabaseLocation) -> bool:
+    def _is_right(self, location: DatabaseLocation) -> bool:
         """Whether nothing had to be corrected. Raises DatabaseCorrupt once it is in quarantine."""
-        check = partial(self._audit.check, place)
+        check = partial(self._audit.check, location)
         try:
-            right = self._store.threads_of(place).call(peek, place.file, check)
+            right = self._store.threads_of(location).call(peek, location.file, check)
         except DatabaseCorrupt:
             right = None  # once more, with the locks that others respect
         if right:
             return True
-        with self._store.opened(place) as database:
+        with self._store.opened(location) as database:
             if database.read(check, long=True):
                 return True
             self._audit.recount(database)
-        self._runtime.log.error("totals of a database were wrong", file=place.file)
-        self.totals_changed(place)
+        self._runtime.log.error("totals of a database were wrong", file=location.file)
+        self.totals_changed(location)
         return False

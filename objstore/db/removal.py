@@ -64,7 +64,7 @@ class Remover:
         self._store = store
         self._runtime = runtime
 
-    def remove(self, place: DatabaseLocation, allowed: Unchanged) -> bool:
+    def remove(self, location: DatabaseLocation, allowed: Unchanged) -> bool:
         """Remove it if that is still allowed when nobody can write to it. Raises as Database.write, LockTimeout."""
 
         def mark(connection: sqlite3.Connection) -> bool:
@@ -73,18 +73,18 @@ class Remover:
             connection.execute("DELETE FROM resource")
             return True
 
-        with locks.locked(self._lock(place)):
+        with locks.locked(self._lock(location)):
             try:
-                with self._store.opened(place) as database:
+                with self._store.opened(location) as database:
                     if not database.write(mark):
                         return False
             except DatabaseRemoved:
                 pass  # the mark of a pass that was broken off
-            self._move_away(place)
+            self._move_away(location)
         return True
 
-    def finish(self, place: DatabaseLocation) -> None:
-        self.remove(place, lambda _: False)
+    def finish(self, location: DatabaseLocation) -> None:
+        self.remove(location, lambda _: False)
 
     def clean(self, root: str, now: float) -> None:
         """Remove from a device what crashes left: removed databases, copies that were never installed. Blocks."""
@@ -96,16 +96,16 @@ class Remover:
             elif ".db." in name and _written(path) < now - ABANDONED_SECONDS:
                 files.unlink_quietly(path)
 
-    def _lock(self, place: DatabaseLocation) -> str:
+    def _lock(self, location: DatabaseLocation) -> str:
         """One lock a device: otherwise a process could move away a new database in the place of a marked one."""
-        folder = f"{place.root}/{TEMPORARY_FOLDER}"
+        folder = f"{location.root}/{TEMPORARY_FOLDER}"
         files.make_directories(folder)
         return f"{folder}/{LOCK_NAME}"
 
-    def _move_away(self, place: DatabaseLocation) -> None:
-        target = f"{place.root}/{TEMPORARY_FOLDER}/{REMOVED_PREFIX}{place.hash}"
-        self._store.threads_of(place).call(_move_away, place.directory, target)
-        self._runtime.log.info("database removed", file=place.file)
+    def _move_away(self, location: DatabaseLocation) -> None:
+        target = f"{location.root}/{TEMPORARY_FOLDER}/{REMOVED_PREFIX}{location.hash}"
+        self._store.threads_of(location).call(_move_away, location.directory, target)
+        self._runtime.log.info("database removed", file=location.file)
 
 
 def _written(path: str) -> float:

@@ -85,28 +85,28 @@ class DatabaseReplicationServer(Generic[Row]):
         questions = decode(SUMMARY_REQUESTS, request.whole_body(BATCH_BYTES_MAX))
         if len(questions) > SUMMARIES_MAX:
             raise HttpError(413, f"At most {SUMMARIES_MAX} databases")
-        places = [self._place(root, question.partition, question.hash) for question in questions]
-        found = self._runtime.threads.of(root).call(peek_all, [place.file for place in places])
+        locations = [self._location(root, question.partition, question.hash) for question in questions]
+        found = self._runtime.threads.of(root).call(peek_all, [location.file for location in locations])
         answers = [
-            self._answer(place, question, summary)
-            for place, question, summary in zip(places, questions, found, strict=True)
+            self._answer(location, question, summary)
+            for location, question, summary in zip(locations, questions, found, strict=True)
         ]
         if any(answer.is_absent for answer in answers):
             note = self._runtime.threads.of(root).call(read_contact_record, root, self._schema.folder)
             answers = [
                 # A database that was quarantined is no evidence that the others' was deleted.
-                replace(answer, note=note) if answer.is_absent and not self._store.awaits_repair(place) else answer
-                for place, answer in zip(places, answers, strict=True)
+                replace(answer, note=note) if answer.is_absent and not self._store.awaits_repair(location) else answer
+                for location, answer in zip(locations, answers, strict=True)
             ]
         return _json(answers)
 
-    def _place(self, root: str, partition: int, digest: str) -> DatabaseLocation:
+    def _location(self, root: str, partition: int, digest: str) -> DatabaseLocation:
         if not _HASH(digest) or partition < 0:
             raise HttpError(400, "Bad hash or partition")
         return DatabaseLocation(root, self._schema.folder, str(partition), digest)
 
     def _answer(
-        self, place: DatabaseLocation, question: SummaryRequest, summary: Summary | Exception | None
+        self, location: DatabaseLocation, question: SummaryRequest, summary: Summary | Exception | None
     ) -> SummaryResponse:
         """How the database stands here; if its rows equal the peer's, the sync point moves."""
         now = self._runtime.clock.now()
@@ -114,13 +114,13 @@ class DatabaseReplicationServer(Generic[Row]):
             if isinstance(summary, Exception):
                 raise summary
             if summary is None:
-                with self._store.opened(place) as database:
+                with self._store.opened(location) as database:
                     summary = self._durable_summary(database)
             theirs = question.summary
             if (theirs.account, theirs.container) != (summary.account, summary.container):
                 return SummaryResponse(trouble="another resource has this hash", clock=now)
             if summary.same_rows(theirs) and theirs.sequence > summary.points.get(theirs.id, 0):
-                with self._store.opened(place) as database:
+                with self._store.opened(location) as database:
                     summary = self._merger.agree(database, theirs)
             return SummaryResponse(summary, clock=now)
         except (DatabaseAbsent, DatabaseAwaitsRepair, DatabaseCorrupt):
@@ -170,7 +170,7 @@ class DatabaseReplicationServer(Generic[Row]):
     def _snapshot(self, request: Request) -> Response:
         _, device, partition, _ = request.path.split("/", 3)
         root = self._devices.path(device)
-        location = self._place(root, int(partition) if partition.isdecimal() else -1, request.query.get("hash", ""))
+        location = self._location(root, int(partition) if partition.isdecimal() else -1, request.query.get("hash", ""))
         try:
             body, digest = self._snapshots.offer(location)
         except DatabaseAwaitsRepair:

@@ -93,7 +93,7 @@ class DatabaseReplicator(Generic[Row]):
         """Whether a deleted database may be removed: all that must know of the deletion have been told."""
 
     @abstractmethod
-    def totals_changed(self, place: DatabaseLocation) -> None:
+    def totals_changed(self, location: DatabaseLocation) -> None:
         """The totals of a database have just changed."""
 
     @abstractmethod
@@ -105,11 +105,11 @@ class DatabaseReplicator(Generic[Row]):
         if self._walk is None:
             self._begin()
         assert self._walk is not None
-        places = self._walk.some(DATABASES_PER_STEP)
-        if not places:
+        locations = self._walk.some(DATABASES_PER_STEP)
+        if not locations:
             self._end(self._walk)
             return Step.IDLE
-        replicas = self._replicas(places)
+        replicas = self._replicas(locations)
         responses = self._ask_peers(replicas)
         tasks: list[Task[None]] = [
             concurrency.spawn(self._replicate, replica, responses[number]) for number, replica in enumerate(replicas)
@@ -156,38 +156,38 @@ class DatabaseReplicator(Generic[Row]):
         self.contents = self._found if is_unchanged else None
         self._report.end()
 
-    def _replicas(self, places: Sequence[DatabaseLocation]) -> list[LocalReplica]:
+    def _replicas(self, locations: Sequence[DatabaseLocation]) -> list[LocalReplica]:
         """The databases that can be read, and where the ring places them."""
         replicas = []
-        for place, found in zip(places, peek_by_device(places, self.runtime.threads), strict=True):
+        for location, found in zip(locations, peek_by_device(locations, self.runtime.threads), strict=True):
             try:
-                replicas.append(self._replica(place, found))
+                replicas.append(self._replica(location, found))
             except DatabaseRemoved:
-                self._finish_removal(place)
+                self._finish_removal(location)
             except DatabaseAbsent:
                 continue
             except TROUBLES as error:
-                self._failed(place, error)
+                self._failed(location, error)
         return replicas
 
-    def _replica(self, place: DatabaseLocation, found: Summary | Exception | None) -> LocalReplica:
+    def _replica(self, location: DatabaseLocation, found: Summary | Exception | None) -> LocalReplica:
         if isinstance(found, Exception):
             raise found
         if found is None:
-            with self.store.opened(place) as database:
+            with self.store.opened(location) as database:
                 found = database.read(read_summary)
                 database.flush()
         ring = self.ring()
-        device = place.device_name
-        partition = ring.partition_of(bytes.fromhex(place.hash))
+        device = location.device_name
+        partition = ring.partition_of(bytes.fromhex(location.hash))
         primaries = ring.primaries(partition)
         mine = next((node for node in primaries if node.device == device and self.is_mine(node)), None)
-        if int(place.partition) != partition:
+        if int(location.partition) != partition:
             mine = None
         path = ResourcePath(found.account, found.container)
-        self._found ^= hash((place.file, found.sequence, found.status, found.metadata_digest))
-        location = ResourceLocation(place.root, place.folder, place.partition, place.hash, device, path)
-        return LocalReplica(location, partition, primaries, mine, found)
+        self._found ^= hash((location.file, found.sequence, found.status, found.metadata_digest))
+        resource = ResourceLocation(location.root, location.folder, location.partition, location.hash, device, path)
+        return LocalReplica(resource, partition, primaries, mine, found)
 
     def _ask_peers(self, replicas: Sequence[LocalReplica]) -> list[dict[Device, SummaryResponse | ReplicaFailed]]:
         """Every peer's response for each replica, with one request to a peer for all that concern it."""
@@ -377,15 +377,15 @@ class DatabaseReplicator(Generic[Row]):
             dropped = self._reclaimer.run(database, replica.summary.sequence, limit, resend_tombstones)
         self._report.count("tombstones_dropped", dropped)
 
-    def _finish_removal(self, place: DatabaseLocation) -> None:
+    def _finish_removal(self, location: DatabaseLocation) -> None:
         try:
-            self._remover.finish(place)
+            self._remover.finish(location)
         except (DatabaseAbsent, *TROUBLES) as error:
-            self._failed(place, error)
+            self._failed(location, error)
 
-    def _failed(self, place: DatabaseLocation, error: Exception) -> None:
+    def _failed(self, location: DatabaseLocation, error: Exception) -> None:
         self._report.count("failed")
-        self.runtime.log.warning("database not replicated", file=place.file, reason=str(error))
+        self.runtime.log.warning("database not replicated", file=location.file, reason=str(error))
 
 
 def _summary_request(replica: LocalReplica) -> SummaryRequest:

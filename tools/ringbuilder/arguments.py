@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
@@ -98,30 +97,20 @@ class Change:
 
 @dataclass(frozen=True)
 class Addition:
-    """A device to be added; it has no id and no weight yet. Without a `region` it goes to the first one."""
+    """A device to be added; it has no id and no weight yet. Without a region it goes to the first one."""
 
-    zone: int
-    ip: str
-    port: int
-    device: str
-    region: int | None = None
-    replication_ip: str = ""
-    replication_port: int = 0
-    meta: str = ""
+    fields: Fields
+
+    @property
+    def has_region(self) -> bool:
+        return "region" in self.fields
 
     def device_of(self, device_id: int, weight: float) -> Device:
-        return Device(
-            id=device_id,
-            region=DEFAULT_REGION if self.region is None else self.region,
-            zone=self.zone,
-            ip=self.ip,
-            port=self.port,
-            replication_ip=self.replication_ip or self.ip,
-            replication_port=self.replication_port or self.port,
-            device=self.device,
-            weight=weight,
-            meta=self.meta,
-        )
+        """The address of replication is that of clients as far as none is given."""
+        made = {"region": DEFAULT_REGION} | self.fields | {"id": device_id, "weight": weight}
+        for name in ("ip", "port"):
+            made[f"replication_{name}"] = self.fields.get(f"replication_{name}") or made[name]
+        return msgspec.convert(made, Device)
 
 
 def parse_search(word: str) -> Search:
@@ -145,7 +134,7 @@ def parse_addition(word: str) -> Addition:
     found = ADD.fullmatch(word)
     if found is None or not found["device"]:
         raise BuilderError(f"invalid device to add: {word!r}; it must be {ADD_FORM}")
-    return _addition(_fields(found.groupdict()))
+    return Addition(_fields(found.groupdict()))
 
 
 def search_of(options: Mapping[str, str | None]) -> Search | None:
@@ -168,18 +157,13 @@ def addition_of(options: Mapping[str, str | None]) -> Addition:
         require(options[name] is not None, f"--{name} is missing; a device needs it")
     fields = _fields(options)
     del fields["weight"]
-    return _addition(fields)
+    return Addition(fields)
 
 
 def describe(device: Device) -> str:
     """A device in the form of a search, with all parts."""
     place = f"d{device.id}r{device.region}z{device.zone}-{device.address}R{device.on_replication.address}"
     return f'{place}/{device.device}_"{device.meta}"'
-
-
-def _addition(fields: Fields) -> Addition:
-    known = {field.name for field in dataclasses.fields(Addition)}
-    return msgspec.convert({name: value for name, value in fields.items() if name in known}, Addition)
 
 
 def _fields(given: Mapping[str, str | None]) -> Fields:

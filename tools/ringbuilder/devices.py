@@ -56,8 +56,10 @@ def add(session: BuilderSession, /, words: tuple[str, ...], **options: str | Non
             builder.add(device)
             lines.append(f"Device {describe(device)} with {weight} weight got id {device.id}")
     for addition, _ in additions:
-        if addition.region is None:
-            click.echo(f"WARNING: no region given for {addition.device}: it is in region {DEFAULT_REGION}", err=True)
+        if not addition.has_region:
+            click.echo(
+                f"WARNING: no region given for {addition.fields['device']}: it is in region {DEFAULT_REGION}", err=True
+            )
     _echo(lines)
 
 

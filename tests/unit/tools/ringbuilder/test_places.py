@@ -72,7 +72,7 @@ def test_what_an_addition_may_leave_out() -> None:
     device = parse_addition("z1-[0::1]:6200/sdb1").device_of(3, 1.5)
     assert device == Device(3, 1, 1, "::1", 6200, "::1", 6200, "sdb1", 1.5, "")
     assert parse_addition("r1z1-1.2.3.4:5R6.7.8.9/sdb").device_of(0, 1).replication_port == 5
-    assert parse_addition("r1z1-1.2.3.4:5/sdb_a_b").meta == "a_b"
+    assert parse_addition("r1z1-1.2.3.4:5/sdb_a_b").device_of(0, 1).meta == "a_b"
 
 
 @pytest.mark.parametrize(
