@@ -34,9 +34,9 @@ def sizes(body: BytesBody, buffers: UploadBuffers) -> list[int]:
 
 def large_left(buffers: UploadBuffers) -> int:
     """How many large buffers may be taken, as one who takes them finds out; gives them back."""
-    taken = list(iter(lambda: len(buffers.take(large=True)), SMALL_BYTES))
-    for size in taken:
-        buffers.give_back(memoryview(bytearray(size)), reusable=False)
+    taken = [buffer for buffer in (buffers.take(large=True) for _ in range(10)) if len(buffer) == LARGE_BYTES]
+    for buffer in taken:
+        buffers.give_back(buffer, reusable=False)
     return len(taken)
 
 

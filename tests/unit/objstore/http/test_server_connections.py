@@ -121,6 +121,7 @@ def test_a_body_that_drips_ends_with_408(chunked: bool) -> None:
             slow.send(b"x")
             fast.send(b"x" * 100)
             elapse_in_hub(0.03, "a client that sends a little now and then")
+        assert not slow.silent()  # answered while it still sent
         if chunked:
             fast.send(b"\r\n0\r\n\r\n")
         assert fast.answer()[2] == b"x" * 2000
