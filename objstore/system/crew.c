@@ -325,14 +325,24 @@ static void flush_together(struct crew *crew, struct call *first)
     unsigned long made = atomic_load(&crew->made);
     bool is_name = first->kind == FLUSH && !first->has_data;
     bool everything = first->next != NULL || first->flag || (is_name && (making || made != crew->made_durable));
-    int error = (everything ? syncfs : fsync)(descriptor_in_use(first)) == 0 ? 0 : errno;
+    bool synced = false; /* the filesystem of the crew: a device may have another one mounted by now, or stacked */
+    dev_t newest = 0;
+    int error = everything ? 0 : fsync(descriptor_in_use(first)) == 0 ? 0 : errno;
+    for (struct call *call = first; everything && call != NULL && !error; call = call->next) {
+        struct stat status;
+        if (fstat(descriptor_in_use(call), &status) != 0 ||
+            ((call == first || status.st_dev != newest) && syncfs(descriptor_in_use(call)) != 0))
+            error = errno;
+        newest = status.st_dev;
+        synced = synced || newest == crew->filesystem;
+    }
     for (struct call *call = first; everything && call != NULL && !error; call = call->next)
         if ((call->kind != FLUSH || call->has_data) &&
             sync_file_range(descriptor_in_use(call), 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) != 0)
             error = errno;
     crew->rounds++;
     crew->of_everything += everything;
-    if (everything && !error)
+    if (synced && !error)
         crew->made_durable = made;
     for (struct call *call = first; call != NULL && error; call = call->next)
         call->error = error;
@@ -446,16 +456,6 @@ static void pass_on(struct crew *crew, struct queue *queue, const struct list *c
     pthread_mutex_unlock(&crew->lock);
 }
 
-/* What is on another filesystem, mounted there since, must not be taken for flushed. */
-static void check_filesystem(struct call *call, int descriptor)
-{
-    struct stat status;
-    if (fstat(descriptor, &status) != 0)
-        call->error = errno;
-    else if (status.st_dev != call->crew->filesystem)
-        call->error = ESTALE;
-}
-
 /* What makes the name durable that was linked into an open directory. It takes over who is told of that. */
 static struct call *flush_of(struct call *call, int directory)
 {
@@ -490,8 +490,6 @@ static void run(struct call *call, struct list *done, struct list *to_flush)
     case WRITE:
         if (!call->staged) {
             stage(call);
-            if (!call->error)
-                check_filesystem(call, descriptor_in_use(call));
             if (!call->error && (call->kind == WRITE || call->flag)) {
                 append(to_flush, call);
                 return;
@@ -501,13 +499,9 @@ static void run(struct call *call, struct list *done, struct list *to_flush)
         /* fall through */
     case PUBLISH: {
         int directory = publish(call);
-        if (directory >= 0)
-            check_filesystem(call, directory);
-        struct call *flush = directory < 0 || call->error ? NULL : flush_of(call, directory);
+        struct call *flush = directory < 0 ? NULL : flush_of(call, directory);
         if (flush != NULL)
             append(to_flush, flush);
-        else if (directory >= 0 && call->error != ENOMEM)
-            close(directory);
         break;
     }
     case FLUSH:

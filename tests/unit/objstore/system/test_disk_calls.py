@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,16 @@ def test_writing(calls: DeviceCalls, tmp_path: Path) -> None:
     del opened, pending
     assert (tmp_path / "a/b/c/one").read_bytes() == b"body"
     assert open_descriptors() == before
+
+
+def test_another_filesystem_may_have_been_mounted_on_the_device(calls: DeviceCalls) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as mounted:
+        made = [spawn(calls.write, f"{mounted}/a", mounted, str(n), b"body", b"", True) for n in range(5)]
+        for task in made:
+            (number, *_), pending = task.wait(5)
+            assert number == 0
+            pending.wait()
+        assert sorted(os.listdir(f"{mounted}/a")) == [str(n) for n in range(5)]
 
 
 def test_staging_in_pieces(calls: DeviceCalls, tmp_path: Path) -> None:
