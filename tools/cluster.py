@@ -44,7 +44,7 @@ def cluster() -> None:
     type=click.IntRange(1, 65528),
     default=6200,
     show_default=True,
-    help="Port of the account servers; the others have the seven that follow.",
+    help="Port of the object servers; the others have the seven that follow.",
 )
 @click.option("--memcached", default="", metavar="HOST:PORT", help="A memcached that the proxies share.")
 @click.option("--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True, help="What is logged.")

@@ -22,13 +22,13 @@ from objstore.tools.processes import DetachedProcess
 LAYOUT_FILE: Final = "cluster.json"
 LAYOUT_MODE: Final = 0o644
 # In the order in which they start; each has the port first_port + its place, and those after them for replication.
-SERVICES: Final = ("account", "container", "object", "proxy")
+SERVICES: Final = ("object", "container", "account", "proxy")
 STORAGE_SERVICES: Final = SERVICES[:-1]
 # Beside the storage servers, with the same configuration.
 DAEMONS: Final = ("account-daemons", "container-daemons", "object-daemons")
 NODES_MAX: Final = 200
 STOP_SECONDS: Final = 10.0
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class ClusterPlan(Struct, frozen=True):
@@ -166,6 +166,11 @@ class LoopbackCluster:
             raise OperatorProblem(f"{directory} holds no cluster", "make one with: objstore cluster make") from None
         except msgspec.DecodeError as error:
             raise OperatorProblem(f"{directory / LAYOUT_FILE}: {error}", "make the cluster again") from None
+        if stored.version != VERSION:
+            raise OperatorProblem(
+                f"{directory} holds a cluster of layout {stored.version}, this release makes {VERSION}",
+                "make the cluster again, or use the release that made it",
+            )
         return cls(directory, stored.plan)
 
     @classmethod
@@ -221,7 +226,8 @@ class LoopbackCluster:
 
     def _layout(self) -> LayoutFile:
         nodes = [
-            NodeAddresses(node.name, *(node.address(service) for service in reversed(SERVICES))) for node in self.nodes
+            NodeAddresses(node.name, *(node.address(service) for service in NodeAddresses.__struct_fields__[1:]))
+            for node in self.nodes
         ]
         return LayoutFile(VERSION, self.plan, nodes)
 

@@ -143,7 +143,7 @@ def _add(builder: RingBuilder, word: str) -> str:
     place, weight = _pair(word, "the weight, as in r1z1-10.0.0.1:6200/sda=100")
     device = parse_addition(place).device_of(builder.next_id, number(weight, "the weight"))
     builder.add(device)
-    return f"{_named_fully(device)} added with weight {device.weight:g}"
+    return f"{_named_fully(device)} joins with the next rebalance, with weight {device.weight:g}"
 
 
 def _set_weights(builder: RingBuilder, word: str) -> list[str]:

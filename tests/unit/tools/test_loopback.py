@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from objstore.config.account import AccountConfig
+from objstore.config.container import ContainerConfig
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -19,9 +21,9 @@ def test_every_node_has_its_address_ports_and_devices(tmp_path: Path) -> None:
     cluster = LoopbackCluster.make(tmp_path / "cluster", ClusterPlan(devices_per_node=2, first_port=7000))
     ring = read_ring(str(cluster.directory / "object.ring.gz"))
     assert [(device.ip, device.port, device.device, device.zone) for device in ring.devices[:3]] == [
-        ("127.0.0.1", 7002, "d1", 1),
-        ("127.0.0.1", 7002, "d2", 1),
-        ("127.0.0.2", 7002, "d1", 2),
+        ("127.0.0.1", 7000, "d1", 1),
+        ("127.0.0.1", 7000, "d2", 1),
+        ("127.0.0.2", 7000, "d1", 2),
     ]
     assert sorted(path.name for path in cluster.nodes[3].device_root.iterdir()) == ["d1", "d2"]
 
@@ -78,9 +80,9 @@ def test_every_node_has_rings_of_its_own_and_the_builders_are_kept(tmp_path: Pat
 def test_replication_has_ports_of_its_own(tmp_path: Path) -> None:
     cluster = LoopbackCluster.make(tmp_path, ClusterPlan(first_port=7000))
     config = load(cluster.nodes[1].configuration("object"), ObjectConfig)
-    assert (str(config.server.bind), str(config.replication.bind)) == ("127.0.0.2:7002", "127.0.0.2:7006")
+    assert (str(config.server.bind), str(config.replication.bind)) == ("127.0.0.2:7000", "127.0.0.2:7004")
     ring = read_ring(str(tmp_path / "object.ring.gz"))
-    assert ring.devices[1].on_replication.address == "127.0.0.2:7006"
+    assert ring.devices[1].on_replication.address == "127.0.0.2:7004"
 
 
 def test_an_added_node_is_complete_but_in_no_ring(tmp_path: Path) -> None:
@@ -91,3 +93,18 @@ def test_an_added_node_is_complete_but_in_no_ring(tmp_path: Path) -> None:
     ring = read_ring(str(added.ring_dir / "object.ring.gz"))
     assert added.ip not in {device.ip for device in ring.devices}
     assert str(load(added.configuration("proxy"), ProxyConfig).server.bind) == "127.0.0.5:6203"
+
+
+def test_storage_servers_are_numbered_as_in_the_samples(tmp_path: Path) -> None:
+    (node,) = LoopbackCluster.make(tmp_path, ClusterPlan(nodes=1, devices_per_node=3)).nodes
+    samples = Path(__file__).resolve().parents[3] / "etc"
+    for service, kind in (("object", ObjectConfig), ("container", ContainerConfig), ("account", AccountConfig)):
+        assert load(samples / f"{service}.toml", kind).server.bind.port == node.port(service)
+
+
+def test_a_cluster_of_another_layout_is_refused(tmp_path: Path) -> None:
+    LoopbackCluster.make(tmp_path, ClusterPlan())
+    file = tmp_path / "cluster.json"
+    file.write_text(file.read_text().replace('"version": 2', '"version": 1'))
+    with pytest.raises(OperatorProblem, match="layout 1, this release makes 2"):
+        LoopbackCluster.open(tmp_path)
