@@ -108,8 +108,11 @@ class ContainerOperations:
     def put(self, command: PutContainer) -> bool:
         """Whether the container is new. Makes its account if accounts are made on demand. Raises CoreError."""
         self._ensure_account(command)
-        policy = backend.policy_headers(command, self._cluster.policies.default.index)
-        return self._check(command, self._write("PUT", command, policy, informs_account=True))
+        # Servers that were slow to make the account just now, or lost it, make it when they are told of the container.
+        new = backend.new_container_headers(
+            command, self._cluster.policies.default.index, self._config.account_autocreate
+        )
+        return self._check(command, self._write("PUT", command, new, informs_account=True))
 
     def post(self, command: WriteContainer) -> None:
         """Change the container's metadata. Raises CoreError."""
@@ -136,14 +139,14 @@ class ContainerOperations:
         return info, found
 
     def _write(
-        self, method: str, command: WriteContainer, policy: dict[str, str], *, informs_account: bool
+        self, method: str, command: WriteContainer, more: dict[str, str], *, informs_account: bool
     ) -> QuorumResult:
         hasher, path = self._cluster.hasher, command.path
         placement = Placement.of(path, self._rings.container, hasher)
         account = Placement.of(ResourcePath(path.account), self._rings.account, hasher) if informs_account else None
         headers = backend.write_container_headers(command, placement, account)
         for each in headers:
-            each.update(policy)
+            each.update(more)
         result = self._writer.send(method, placement, headers)
         self._lookup.forget_container(path)
         if informs_account:

@@ -60,9 +60,11 @@ def write_container_headers(command: WriteContainer, placement: Placement, accou
     return each
 
 
-def policy_headers(command: PutContainer, default_index: int) -> Headers:
-    """Which storage policy a new container gets."""
+def new_container_headers(command: PutContainer, default_index: int, account_autocreate: bool) -> Headers:
+    """Which storage policy a new container gets, and whether account servers that lack its account make it."""
     headers = {Backend.POLICY_DEFAULT: str(default_index)}
+    if account_autocreate:
+        headers[Backend.ACCOUNT_AUTOCREATE] = "true"
     if command.policy_index is not None:
         headers[Backend.POLICY_INDEX] = str(command.policy_index)
     return headers

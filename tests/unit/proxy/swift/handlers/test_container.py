@@ -92,6 +92,8 @@ def test_an_account_is_made_on_demand() -> None:
     store.account = Reply(404)
     assert store.send("PUT", PATH).status == 201
     assert [call.node for call in store.calls("PUT")] == ["a0", "a1", "a2", "c0", "c1", "c2"]
+    # One that was slow to make it is told again with the container.
+    assert {call.headers.get("X-Backend-Account-Autocreate") for call in store.calls("PUT")[3:]} == {"true"}
 
 
 def test_a_deleted_account_is_not_made_again() -> None:
