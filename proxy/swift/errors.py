@@ -18,6 +18,7 @@ from objstore.proxy.swift.handlers.object import object_headers
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
+from objstore.system.threads import CallTimeout
 
 # What the API answers with wherever it has nothing of its own to send.
 PAGE_TYPE: Final = "text/html; charset=UTF-8"
@@ -52,6 +53,7 @@ def _told(status: int) -> Answer:
 # can reach the edge stands here. 503 tells a client to try again, 500 that it would be in vain.
 ANSWERS: Final[dict[type[StoreError], Answer]] = {
     BadPolicies: 500,
+    CallTimeout: 503,
     LockTimeout: 503,
     NodeFailure: 503,
     RingFileError: 500,
