@@ -5,36 +5,23 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from typing import Any, Final, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
-from xxhash import xxh3_128
 
 from objstore.container.reports import last_report, report_of
 from objstore.db.connection import FORMAT_VERSION
 from objstore.db.info import read_status, read_totals
 from objstore.db.status import NEVER
 from objstore.object.container_updates import pending
-from objstore.object.metadata import (
-    ATTRIBUTE,
-    MetadataCorrupt,
-    ObjectMetadata,
-    PostedMetadata,
-    TombstoneMetadata,
-    Trailer,
-    decode,
-    decode_trailer,
-)
+from objstore.object.file_engine.inspecting import inspect
+from objstore.object.metadata import ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
 from objstore.object.versions import DataFile, MetaFile, parse_name
 from objstore.paths import ResourcePath
 from objstore.ring.format import read_ring
-from objstore.system import xattrs
 from objstore.tools.commands import OperatorProblem
-
-READ_BYTES: Final = 1024 * 1024
-Stored = TypeVar("Stored", ObjectMetadata, PostedMetadata, TombstoneMetadata)
 
 
 class Explanation(Struct, frozen=True):
@@ -69,37 +56,10 @@ def explain_file(file: str, verify: bool, sync: bool = False) -> Explanation:
 
 
 def _stored(file: str, kind: type[Stored], shown: str, verify: bool) -> Explanation:
-    wrong: list[str] = []
-    with open(file, "rb") as stream:
-        try:
-            metadata, trailer_bytes = _metadata(stream.fileno(), kind)
-        except MetadataCorrupt as error:
-            return Explanation(shown, {}, [str(error)])
-        if isinstance(metadata, ObjectMetadata):
-            length = os.fstat(stream.fileno()).st_size - trailer_bytes
-            if length != metadata.size:
-                wrong.append(f"the body has {length} bytes, {metadata.size} were stored")
-            elif verify and _checksum(stream.fileno(), metadata.size) != metadata.checksum:
-                wrong.append("the body does not match its checksum")
-    if parse_name(os.path.basename(file)) is not None and not os.path.basename(file).startswith(metadata.timestamp):
-        wrong.append(f"the name of the file is not of its time, {metadata.timestamp}")
+    metadata, wrong = inspect(file, kind, verify)
+    if metadata is None:
+        return Explanation(shown, {}, wrong)
     return Explanation(shown, msgspec.to_builtins(metadata), wrong, _path_of(metadata.name, wrong))
-
-
-def _metadata(descriptor: int, kind: type[Stored]) -> tuple[Stored, int]:
-    found = decode(kind, xattrs.get(descriptor, ATTRIBUTE))
-    if not isinstance(found, Trailer):
-        return found, 0
-    content = os.pread(descriptor, found.length, found.body_length)
-    return decode_trailer(kind, found, content), found.length
-
-
-def _checksum(descriptor: int, size: int) -> str:
-    digest, offset = xxh3_128(), 0
-    while offset < size and (piece := os.pread(descriptor, min(READ_BYTES, size - offset), offset)):
-        digest.update(piece)
-        offset += len(piece)
-    return digest.hexdigest()
 
 
 def _path_of(name: str, wrong: list[str]) -> ResourcePath | None:

@@ -86,6 +86,7 @@ TOUCHED: Final = {
     "object/auditor.py": ({"disk"}, "reads its bookmark"),
     "object/container_updates/pending.py": ({"disk"}, "one small file for each update that waits"),
     "object/container_updates/session.py": ({"disk"}, "one small file for each process that writes objects"),
+    "object/file_engine/inspecting.py": ({"disk"}, "reads a file for an operator's command, wherever it lies"),
     "object/file_engine/disk.py": ({"disk"}, "the disk of the file engine; simulations replace this class"),
     "object/file_engine/suffixes.py": ({"disk"}, "one file of digests for each partition"),
     "object/relinkstate.py": ({"disk"}, "reads its bookmark"),
