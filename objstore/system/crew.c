@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -88,19 +89,30 @@ struct crew {
     bool closing, begins;
     struct crew *next;
     int references;
+    unsigned long process; /* the value of `process` when it was made */
     dev_t filesystem;
     /* A name may stand in a directory that a crash could take away while directories are being made, and while more have
        been made than there were when the last flush of everything began. */
     atomic_ulong making, made;
     unsigned long made_durable;
-    unsigned long rounds, of_everything; /* flushes, and how many of them were of all that is on the filesystem */
+    atomic_ulong rounds, of_everything; /* flushes, and how many of them were of all that is on the filesystem */
 };
+
+/* Counts forks: a child has a copy of its parent's crews, and none of their threads. */
+static unsigned long process;
 
 static double monotonic(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void close_if_open(int *descriptor)
+{
+    if (*descriptor >= 0)
+        close(*descriptor);
+    *descriptor = -1;
 }
 
 /* The calls themselves. Each sets `error`, and leaves nothing open then. */
@@ -132,6 +144,22 @@ static int make_directories(struct crew *crew, const char *path, bool *made)
     atomic_fetch_add(&crew->made, 1);
     atomic_fetch_sub(&crew->making, 1);
     return error;
+}
+
+static bool is_gone(int error) /* EPERM: so ext4 calls a directory that is being removed */
+{
+    return error == ENOENT || error == EPERM;
+}
+
+/* After an error: whether to try again, with the directory made. Others may have removed it meanwhile, or one above. */
+static bool make_missing(struct call *call, const char *path, bool *made)
+{
+    if (!is_gone(call->error))
+        return false;
+    int error = make_directories(call->crew, path, made);
+    if (error)
+        call->error = error;
+    return is_gone(call->error);
 }
 
 static void touch(const char *directory)
@@ -227,7 +255,7 @@ static void look(struct call *call)
     char buffer[8192] __attribute__((aligned(8)));
     size_t count = 0;
     long length;
-    while ((length = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0) {
+    while ((length = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < length;) {
             struct entry *entry = (struct entry *)(buffer + at);
             at += entry->length;
@@ -236,20 +264,20 @@ static void look(struct call *call)
             size_t bytes = strlen(entry->name) + 1;
             char *names = realloc(call->names, call->names_length + bytes);
             if (names == NULL) {
-                call->error = ENOMEM;
-                goto done;
+                errno = ENOMEM;
+                length = -1;
+                break;
             }
             memcpy(names + call->names_length, entry->name, bytes);
             call->names = names;
             call->names_length += bytes;
             count++;
         }
-    }
-    if (length < 0)
+    if (length < 0) {
         call->error = errno;
-    else if (count == 1 && call->read_max >= 0)
+        call->names_length = 0; /* a part of the names must not be taken for all of them */
+    } else if (count == 1 && call->read_max >= 0)
         open_and_examine(call, directory, call->names);
-done:
     close(directory);
 }
 
@@ -261,9 +289,8 @@ static void stage(struct call *call)
         descriptor = open(call->above, O_TMPFILE | O_RDWR | O_CLOEXEC, FILE_MODE);
         if (descriptor < 0) {
             call->error = errno;
-            if (errno != ENOENT || (call->error = make_directories(call->crew, call->above, &made)) != 0)
+            if (!make_missing(call, call->above, &made))
                 return;
-            call->error = ENOENT;
         }
     }
     if (descriptor < 0)
@@ -287,7 +314,8 @@ static int descriptor_in_use(const struct call *call)
 static int publish(struct call *call)
 {
     bool made = false;
-    if (call->flag && (call->error = make_directories(call->crew, call->path, &made)) != 0)
+    call->error = ENOENT;
+    if (call->flag && !make_missing(call, call->path, &made))
         return -1;
     if (!made)
         touch(call->above);
@@ -302,6 +330,7 @@ static int publish(struct call *call)
             if (linked == 0) {
                 if (monotonic() - announced > ANNOUNCED_SECONDS)
                     touch(call->above);
+                call->error = 0;
                 return directory;
             }
             int error = errno;
@@ -309,10 +338,9 @@ static int publish(struct call *call)
             errno = error;
         }
         call->error = errno;
-        if (errno != ENOENT || (call->error = make_directories(call->crew, call->path, &made)) != 0)
-            return -1;
+        if (!make_missing(call, call->path, &made))
+            break;
     }
-    call->error = ENOENT;
     return -1;
 }
 
@@ -323,16 +351,21 @@ static void flush_together(struct crew *crew, struct call *first)
     /* in this order: a directory is counted before it is no longer being made */
     bool making = atomic_load(&crew->making) != 0;
     unsigned long made = atomic_load(&crew->made);
-    bool is_name = first->kind == FLUSH && !first->has_data;
-    bool everything = first->next != NULL || first->flag || (is_name && (making || made != crew->made_durable));
+    bool is_flush = first->kind == FLUSH, is_name = is_flush && !first->has_data;
+    bool everything =
+        first->next != NULL || (is_flush && first->flag) || (is_name && (making || made != crew->made_durable));
     bool synced = false; /* the filesystem of the crew: a device may have another one mounted by now, or stacked */
     dev_t newest = 0;
+    struct stat status;
+    if (!everything && is_name) /* what has been made durable elsewhere is not known */
+        everything = fstat(first->descriptor, &status) == 0 && status.st_dev != crew->filesystem;
     int error = everything ? 0 : fsync(descriptor_in_use(first)) == 0 ? 0 : errno;
-    for (struct call *call = first; everything && call != NULL && !error; call = call->next) {
-        struct stat status;
+    for (struct call *call = first; everything && call != NULL; call = call->next) {
         if (fstat(descriptor_in_use(call), &status) != 0 ||
-            ((call == first || status.st_dev != newest) && syncfs(descriptor_in_use(call)) != 0))
+            ((call == first || status.st_dev != newest) && syncfs(descriptor_in_use(call)) != 0)) {
             error = errno;
+            break;
+        }
         newest = status.st_dev;
         synced = synced || newest == crew->filesystem;
     }
@@ -418,6 +451,9 @@ static void wake_one(struct crew *crew, struct queue *queue) /* with the lock he
     } else if (queue->threads < queue->wanted) {
         pthread_t thread;
         pthread_attr_t attributes;
+        sigset_t all, before;
+        sigfillset(&all); /* signals are for the thread of the hub, and interrupt no call */
+        pthread_sigmask(SIG_SETMASK, &all, &before);
         pthread_attr_init(&attributes);
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
         pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -428,6 +464,7 @@ static void wake_one(struct crew *crew, struct queue *queue) /* with the lock he
             queue->threads--; /* those that there are will do it; without any, the waiting ends with a timeout */
         }
         pthread_attr_destroy(&attributes);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
 }
 
@@ -508,10 +545,8 @@ static void run(struct call *call, struct list *done, struct list *to_flush)
         append(to_flush, call);
         return;
     }
-    if (call->opened >= 0 && (call->error || call->kind == WRITE)) {
-        close(call->opened);
-        call->opened = -1;
-    }
+    if (call->error || call->kind == WRITE)
+        close_if_open(&call->opened);
     append(done, call);
 }
 
@@ -530,6 +565,7 @@ static void *make_calls(void *argument)
     double *running = &crew->calls.running[crew->calls.started++ % THREADS_MAX];
     while (wait_for_work(crew, &crew->calls)) {
         struct call *call = waiting->first;
+        bool took_long = false;
         if (call != NULL) {
             struct list done = {0}, staged = {0};
             waiting->first = call->next;
@@ -538,11 +574,14 @@ static void *make_calls(void *argument)
             pthread_mutex_unlock(&crew->lock);
             run(call, &done, &staged);
             pthread_mutex_lock(&crew->lock);
+            took_long = monotonic() - *running > STUCK_SECONDS;
             *running = 0;
             append_all(&crew->done, &done);
             append_all(&crew->staged, &staged);
         }
-        if (waiting->first != NULL && crew->done.count + crew->staged.count < TOGETHER_MAX)
+        if (waiting->first != NULL && took_long)
+            wake_one(crew, &crew->calls); /* the disk is slow: the hub may sleep for longer than the next call takes */
+        else if (waiting->first != NULL && crew->done.count + crew->staged.count < TOGETHER_MAX)
             continue;
         struct list done = take_all(&crew->done), staged = take_all(&crew->staged);
         if (staged.first != NULL) {
@@ -565,30 +604,30 @@ static void *make_flushes(void *argument)
     double *running = &crew->flushes.running[crew->flushes.started++ % THREADS_MAX];
     while (wait_for_work(crew, &crew->flushes)) {
         struct list taken = take_all(&crew->flushes.calls), done = {0}, to_publish = {0};
-        pthread_mutex_unlock(&crew->lock);
         *running = monotonic();
+        pthread_mutex_unlock(&crew->lock);
         flush_together(crew, taken.first);
-        *running = 0;
         for (struct call *call = taken.first, *next; call != NULL; call = next) {
             next = call->next;
             call->staged = true;
-            if (call->error && call->opened >= 0) {
-                close(call->opened);
-                call->opened = -1;
-            }
+            if (call->error)
+                close_if_open(&call->opened);
+            if (call->kind == FLUSH)
+                close_if_open(&call->descriptor);
             append(call->kind == WRITE && !call->error ? &to_publish : &done, call);
         }
         pass_on(crew, &crew->calls, &to_publish);
         tell(&done);
         pthread_mutex_lock(&crew->lock);
+        *running = 0;
     }
     crew->flushes.threads--;
     release(crew);
     return NULL;
 }
 
-/* Crews with calls that wait: in each of its rounds the hub has them begin, all at once, and sees whether they get on.
-   Only the thread of the hub touches this list. */
+/* Crews with calls that wait or are under way: in each of its rounds the hub has them begin, all at once, and sees
+   whether they get on. Only the thread of the hub touches this list. */
 static struct crew *to_begin;
 
 static bool is_hung(const struct queue *queue)
@@ -607,11 +646,13 @@ static int enqueue(struct call *call) /* 0, or an errno */
     struct queue *queue = call->kind == FLUSH ? &crew->flushes : &crew->calls;
     pthread_mutex_lock(&crew->lock);
     int error = 0;
-    if (crew->calls.calls.count + crew->flushes.calls.count >= crew->queued_max)
+    if (call->kind == CLOSE) /* never refused: the caller has no other way to be rid of the descriptor */
+        ;
+    else if (crew->calls.calls.count + crew->flushes.calls.count >= crew->queued_max)
         error = EBUSY;
     else if (is_hung(&crew->calls) || is_hung(&crew->flushes))
         error = ETIMEDOUT;
-    else {
+    if (!error) {
         append(&queue->calls, call);
         if (!crew->begins) {
             crew->begins = true;
@@ -624,10 +665,15 @@ static int enqueue(struct call *call) /* 0, or an errno */
     return error;
 }
 
+static bool is_busy(const struct queue *queue) /* with the lock held */
+{
+    return queue->threads != queue->idle;
+}
+
 /* Whether nobody is at the calls that wait: one thread makes them all as long as none of them takes long. */
 static bool is_stuck(const struct crew *crew) /* with the lock held */
 {
-    if (crew->calls.threads == crew->calls.idle)
+    if (!is_busy(&crew->calls))
         return true;
     double now = monotonic(), newest = 0;
     int making = 0;
@@ -643,12 +689,13 @@ static void begin_all(void)
 {
     for (struct crew **at = &to_begin, *crew; (crew = *at) != NULL;) {
         pthread_mutex_lock(&crew->lock);
-        bool waits = crew->calls.calls.first != NULL || crew->done.first != NULL || crew->staged.first != NULL;
-        if (waits && is_stuck(crew))
+        bool calls_wait = crew->calls.calls.first != NULL || crew->done.first != NULL || crew->staged.first != NULL;
+        bool flushes_wait = crew->flushes.calls.first != NULL;
+        if (calls_wait && is_stuck(crew))
             wake_one(crew, &crew->calls);
-        if (crew->flushes.calls.first != NULL)
+        if (flushes_wait)
             wake_one(crew, &crew->flushes);
-        if (waits) {
+        if (calls_wait || flushes_wait || is_busy(&crew->calls) || is_busy(&crew->flushes)) {
             at = &crew->next;
             pthread_mutex_unlock(&crew->lock);
         } else {
@@ -671,7 +718,8 @@ static PyTypeObject CrewType;
 static void forget(struct call *call) /* with the interpreter */
 {
     if (call->kind == FLUSH)
-        close(call->descriptor);
+        close_if_open(&call->descriptor);
+    close_if_open(&call->opened);
     free(call->path);
     free(call->above);
     free(call->name);
@@ -881,7 +929,7 @@ static PyObject *crew_flushes(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
     struct crew *crew = ((CrewObject *)self)->crew;
-    return Py_BuildValue("(kk)", crew->rounds, crew->of_everything);
+    return Py_BuildValue("(kk)", atomic_load(&crew->rounds), atomic_load(&crew->of_everything));
 }
 
 static PyObject *crew_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
@@ -916,13 +964,15 @@ static PyObject *crew_new(PyTypeObject *type, PyObject *arguments, PyObject *key
     crew->flushes.hung_seconds = flush_seconds;
     crew->queued_max = (size_t)queued_max;
     crew->references = 1;
+    crew->process = process;
     return (PyObject *)self;
 }
 
 static void crew_dealloc(PyObject *self)
 {
     struct crew *crew = ((CrewObject *)self)->crew;
-    if (crew != NULL) {
+    /* A thread of the parent may have held the lock when it forked, and others wait on the conditions for ever. */
+    if (crew != NULL && crew->process == process) {
         pthread_mutex_lock(&crew->lock);
         crew->closing = true; /* its threads end when nothing is left to do */
         pthread_cond_broadcast(&crew->calls.work);
@@ -972,9 +1022,12 @@ static PyObject *file_of(struct call *call)
 {
     if (call->opened < 0)
         Py_RETURN_NONE;
-    return PyObject_CallFunction(ended.open_file, "iLy#y#", call->opened, (long long)call->size,
-                                 call->found_length < 0 ? NULL : call->found, call->found_length,
-                                 call->body_length < 0 ? NULL : call->body, call->body_length);
+    PyObject *file = PyObject_CallFunction(ended.open_file, "iLy#y#", call->opened, (long long)call->size,
+                                           call->found_length < 0 ? NULL : call->found, call->found_length,
+                                           call->body_length < 0 ? NULL : call->body, call->body_length);
+    if (file != NULL)
+        call->opened = -1; /* the file closes it */
+    return file;
 }
 
 /* (errno or 0, names, the open file) */
@@ -1044,6 +1097,7 @@ static void after_fork_in_child(void)
     memset(&ended.calls, 0, sizeof ended.calls);
     ended.eventfd = -1;
     to_begin = NULL;
+    process++;
 }
 
 static PyMethodDef functions[] = {

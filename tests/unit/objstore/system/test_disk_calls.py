@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +105,24 @@ def test_another_filesystem_may_have_been_mounted_on_the_device(calls: DeviceCal
             assert number == 0
             pending.wait()
         assert sorted(os.listdir(f"{mounted}/a")) == [str(n) for n in range(5)]
+
+
+def test_directories_of_another_filesystem_are_always_flushed_with_a_name(tmp_path: Path) -> None:
+    flusher = Flusher()
+    calls, crew = DeviceCalls(str(tmp_path), flusher, ATTRIBUTE), flusher.crew_of(os.stat(tmp_path).st_dev)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as mounted:
+        if os.stat(mounted).st_dev == os.stat(tmp_path).st_dev:
+            pytest.skip("there is but one filesystem")
+        os.mkdir(f"{mounted}/a")
+        file = calls.stage(None, mounted, b"", None, False)[2]
+        calls.publish(file, f"{mounted}/a", mounted, "name", False)[1].wait()
+        assert crew.flushes() == (1, 1)
+
+
+def test_one_file_is_flushed_alone(calls: DeviceCalls, tmp_path: Path) -> None:
+    crew = calls._flusher.crew_of(os.stat(tmp_path).st_dev)
+    assert calls.stage(None, str(tmp_path), b"x", None, True)[0] == 0
+    assert crew.flushes() == (1, 0)
 
 
 def test_staging_in_pieces(calls: DeviceCalls, tmp_path: Path) -> None:
@@ -305,3 +325,41 @@ def test_more_than_can_wait_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(OSError) as refused:
         tasks[2].wait(5)
     assert refused.value.errno == errno.EBUSY
+
+
+def test_a_file_is_closed_while_its_disk_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_calls, "HUNG_SECONDS", 0.3)
+    calls = DeviceCalls(str(tmp_path), Flusher(), ATTRIBUTE)
+    before = open_descriptors()
+    file = calls.stage(None, str(tmp_path), b"x", None, False)[2]
+    hung = Hung(calls, tmp_path, 1)
+    wait_in_hub(lambda: not _answers(calls, tmp_path))
+    calls.close(file)
+    hung.end()
+    hung.tasks.clear()
+    wait_in_hub(lambda: gc.collect() is not None and open_descriptors() == before)
+
+
+# Drops the crew of its parent. Printed: how the child ended.
+PARENT = """
+import os, signal, sys
+from objstore.system.concurrency import spawn
+from objstore.system.disk_calls import DeviceCalls, Flusher
+flusher = Flusher()
+calls = [DeviceCalls(sys.argv[1], flusher, "user.test")]
+for _ in range(10):
+    for task in [spawn(calls[0].look, sys.argv[1], -1) for _ in range(10)]:
+        task.wait(5)
+child = os.fork()
+if child == 0:
+    signal.alarm(5)  # ends it if it waits for threads that only its parent has
+    calls.clear()
+    flusher._crews.clear()
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_child_gives_up_the_crews_of_its_parent(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", PARENT, tmp_path], capture_output=True, timeout=60, check=True)
+    assert ended.stdout == b"0\n"
