@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final, Generic
@@ -30,7 +31,7 @@ from objstore.db.messages import (
 from objstore.db.schema import Row, TableSchema
 from objstore.db.snapshots import Snapshots
 from objstore.db.store import DatabaseStore
-from objstore.db.summary import Summary
+from objstore.db.summary import Summary, summary_of
 from objstore.devices import Device
 from objstore.headers import Client
 from objstore.http.errors import HttpError
@@ -206,7 +207,7 @@ class Sync(Generic[Row]):
             raise ReplicaFailed(node, 0, response.trouble)
         mine, theirs = replica.summary, response.summary
         if theirs is not None and was_turned_back(mine, theirs):
-            self._take_new_id(replica)
+            self._take_new_id(replica, theirs)
             return SyncResult(agreed=False)
         plan = decide(mine, theirs, replica.mine is not None)
         if plan.nothing:
@@ -313,8 +314,17 @@ class Sync(Generic[Row]):
     def _merge(self, replica: LocalReplica, node: Device, batch: RowBatch[Row]) -> MergeResult:
         return self._peers.merge(node, replica.partition, replica.location.path, batch)
 
-    def _take_new_id(self, replica: LocalReplica) -> None:
+    def _take_new_id(self, replica: LocalReplica, theirs: Summary) -> None:
+        """Unless the peer only has rows that were written here after `replica` was looked at."""
         new_id = self._store.new_id(replica.location.file)
+
+        def run(connection: sqlite3.Connection) -> bool:
+            turned_back = was_turned_back(summary_of(connection), theirs)
+            if turned_back:
+                connection.execute("UPDATE resource SET id = ?", (new_id,))
+            return turned_back
+
         with self._store.opened(replica.location) as database:
-            database.write(lambda connection: connection.execute("UPDATE resource SET id = ?", (new_id,)).rowcount)
+            if not database.write(run):
+                return
         self._runtime.log.warning("database was turned back, and got a new id", file=replica.location.file)

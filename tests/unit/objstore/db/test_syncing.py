@@ -214,6 +214,29 @@ def test_a_database_that_was_turned_back_is_noticed(replicas: Replicas) -> None:
     assert replicas[2].names() == ["a", "b", "c", "new"]
 
 
+def test_rows_that_reach_a_peer_while_it_is_asked_turn_nothing_back(replicas: Replicas) -> None:
+    """The peer fetches rows that were written after this pass looked at the database, and before the peer answers."""
+    one, two = replicas[1], replicas[2]
+    one.update(row("a"))
+    replicas.replicate(1)
+    one.update(row("b"))
+    id_before, sequence = one.summary().id, one.summary().sequence
+
+    def write_and_fetch(request: BackendRequest) -> None:
+        if request.query == "step=compare" and request.node.ip == node_of(2).ip:
+            replicas.before = None
+            one.update(row("c"))
+            assert send(two, batch(one, sequence - 1, 10))
+
+    replicas.before = write_and_fetch
+    replicas.replicate(1)
+    assert replicas.before is None
+    assert two.summary().points[id_before] > sequence
+    assert one.summary().id == id_before
+    replicas.replicate(1)
+    assert replicas.agree(1, 2)
+
+
 def test_rows_that_differ_though_all_was_merged_are_sent_again(replicas: Replicas) -> None:
     one = replicas[1]
     one.update(row("a"), row("b"))
