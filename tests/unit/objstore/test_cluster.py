@@ -45,6 +45,6 @@ def test_contradicting_policies_are_named_with_the_file(tmp_path: Path) -> None:
 
 def test_a_secret_is_needed(tmp_path: Path) -> None:
     file = tmp_path / "objstore.toml"
-    file.write_text("")
+    file.write_text("# defaults\n")
     with pytest.raises(ConfigError, match="give a prefix or a suffix"):
         Cluster.load(file)
