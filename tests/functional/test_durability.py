@@ -82,7 +82,8 @@ def test_what_was_acknowledged_survives_a_kill(own_store: Store, dying: str) -> 
     for name, etag in acknowledged.items():
         assert hashlib.md5(first.get(name).body).hexdigest() == etag, name
         assert name.removeprefix("c/") in listed
-    assert in_doubt
+    # A client tries again when its connection breaks: where other workers answer, none of its writes may be in doubt.
+    assert in_doubt or dying == "workers"
 
     def listed_is_what_can_be_read() -> bool:
         now_listed = set(first.names("c"))
