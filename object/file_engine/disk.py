@@ -103,10 +103,13 @@ class Disk:
         return pending
 
     def write(
-        self, directory: str, above: str, name: str, content: bytes, attribute: bytes, is_new: bool
+        self, directory: str, above: str, name: str, content: bytes, attribute: bytes, is_new: bool, data_first: bool
     ) -> Pending | None:
-        """`stage`, durably, and `publish` a file; None where the filesystem has no files without names."""
-        (number, *_), pending = self._calls.write(directory, above, name, content, attribute, is_new)
+        """`stage` and `publish` a file, which is durable before it gets its name if `data_first`.
+
+        None where the filesystem has no files without names.
+        """
+        (number, *_), pending = self._calls.write(directory, above, name, content, attribute, is_new, data_first)
         if number in _NO_UNNAMED_FILES:
             return None
         if number:

@@ -218,9 +218,8 @@ class FileDevice:
         self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
     ) -> PendingCommit:
         try:
-            new = self._new(location, current)
-            new.stage(b"", encode(tombstone, 0).attribute, durable=False)
-            return new.publish(tombstone_name(tombstone.timestamp))
+            name, attribute = tombstone_name(tombstone.timestamp), encode(tombstone, 0).attribute
+            return self._new(location, current).write(name, b"", attribute, data_first=False)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise

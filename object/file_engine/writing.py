@@ -118,17 +118,20 @@ class NewFile:
         self.file.close()
         return PendingName(self._disk, location, name, self._standing, [pending, *ahead])
 
-    def write(self, name: str, content: bytes, attribute: bytes) -> PendingName:
-        """`stage`, durably, and `publish`: in one call for a file with one name. Raises AlreadyStored and OSError."""
+    def write(self, name: str, content: bytes, attribute: bytes, data_first: bool = True) -> PendingName:
+        """`stage` and `publish`: in one call for a file with one name. Raises AlreadyStored and OSError.
+
+        The file is durable before it gets its name, unless that says all.
+        """
         location, is_new = self._location, not self._standing.names
         if self.file is None and not location.linked:
             try:
-                pending = self._disk.write(self._directory, self._above, name, content, attribute, is_new)
+                pending = self._disk.write(self._directory, self._above, name, content, attribute, is_new, data_first)
             except FileExistsError:
                 raise AlreadyStored(location.name, name) from None
             if pending is not None:
                 return PendingName(self._disk, location, name, self._standing, [pending])
-        self.stage(content, attribute, durable=True)
+        self.stage(content, attribute, durable=data_first)
         return self.publish(name)
 
 

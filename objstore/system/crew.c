@@ -52,7 +52,8 @@ struct call {
     Py_buffer content, attribute;
     int descriptor;      /* that of the caller, -1 if there is none */
     Py_ssize_t read_max; /* files up to this size are read when they are opened; -1: none is opened */
-    bool flag;           /* STAGE: make it durable; WRITE, PUBLISH: the directory is probably new; FLUSH: everything */
+    bool flag;           /* WRITE, PUBLISH: the directory is probably new; FLUSH: everything */
+    bool data_first;     /* STAGE, WRITE: make the data durable, before the name comes */
     bool has_data;       /* FLUSH: of a file, not of a directory */
     bool staged;         /* WRITE: what is left to do is to publish it */
 
@@ -527,11 +528,12 @@ static void run(struct call *call, struct list *done, struct list *to_flush)
     case WRITE:
         if (!call->staged) {
             stage(call);
-            if (!call->error && (call->kind == WRITE || call->flag)) {
+            if (!call->error && call->data_first) {
                 append(to_flush, call);
                 return;
             }
-            break;
+            if (call->error || call->kind == STAGE)
+                break;
         }
         /* fall through */
     case PUBLISH: {
@@ -827,7 +829,7 @@ static PyObject *crew_stage(PyObject *self, PyObject *arguments)
     struct call *call = new_call(self, STAGE, token);
     if (call == NULL)
         return NULL;
-    call->flag = durable;
+    call->data_first = durable;
     if ((file != Py_None && !use_file(call, file)) || !use_content(call, content, attribute)) {
         forget(call);
         return NULL;
@@ -841,16 +843,17 @@ static PyObject *crew_write(PyObject *self, PyObject *arguments)
 {
     PyObject *token, *durable, *content, *attribute;
     const char *path, *above, *name, *attribute_name;
-    int is_new;
+    int is_new, data_first;
     bool failed = false;
-    if (!PyArg_ParseTuple(arguments, "OOsssOsOp", &token, &durable, &path, &above, &name, &content, &attribute_name,
-                          &attribute, &is_new))
+    if (!PyArg_ParseTuple(arguments, "OOsssOsOpp", &token, &durable, &path, &above, &name, &content, &attribute_name,
+                          &attribute, &is_new, &data_first))
         return NULL;
     struct call *call = new_call(self, WRITE, token);
     if (call == NULL)
         return NULL;
     call->durable = Py_NewRef(durable);
     call->flag = is_new;
+    call->data_first = data_first;
     if (!use_content(call, content, attribute)) {
         forget(call);
         return NULL;

@@ -34,6 +34,7 @@ class Crew:
         attribute: str,
         value: bytes | None,
         is_new: bool,
+        data_first: bool,
         /,
     ) -> None: ...
     def publish(

@@ -164,12 +164,20 @@ class DeviceCalls:
         return _result(outcome, FLUSH_SECONDS if durable else HUNG_SECONDS)
 
     def write(
-        self, directory: str, above: str, name: str, content: bytes | None, value: bytes | None, is_new: bool
+        self,
+        directory: str,
+        above: str,
+        name: str,
+        content: bytes | None,
+        value: bytes | None,
+        is_new: bool,
+        data_first: bool,
     ) -> tuple[Result, Pending]:
-        """`stage` a file, durably, and `publish` it."""
+        """`stage` a file and `publish` it; with `data_first` it is durable before it gets its name."""
         outcome: Event[Result] = Event()
         durable: Event[Result] = Event()
-        self._own().write(outcome, durable, directory, above, name, content, self._attribute, value, is_new)
+        own = self._own()
+        own.write(outcome, durable, directory, above, name, content, self._attribute, value, is_new, data_first)
         return _result(outcome, FLUSH_SECONDS), _Pending(durable)
 
     def publish(self, file: OpenFile, directory: str, above: str, name: str, is_new: bool) -> tuple[Result, Pending]:

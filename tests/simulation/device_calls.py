@@ -89,9 +89,16 @@ class SimulatedDeviceCalls:
         raise FileNotFoundError(errno.ENOENT, "", directory)
 
     def write(
-        self, directory: str, above: str, name: str, content: bytes | None, value: bytes | None, is_new: bool
+        self,
+        directory: str,
+        above: str,
+        name: str,
+        content: bytes | None,
+        value: bytes | None,
+        is_new: bool,
+        data_first: bool,
     ) -> tuple[Result, Pending]:
-        number, _, file = self.stage(None, above, content, value, True)
+        number, _, file = self.stage(None, above, content, value, data_first)
         if number:
             return (number, [], None), Durable(lambda: None)
         return self.publish(file, directory, above, name, is_new)

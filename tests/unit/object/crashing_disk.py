@@ -134,8 +134,10 @@ class CrashingDisk:
         self.link(file, Opened(self._directory(directory)), name)
         return Flush(self, self._directory(directory))
 
-    def write(self, directory: str, above: str, name: str, content: bytes, attribute: bytes, is_new: bool) -> Flush:
-        return self.publish(self.stage(None, above, "", content, attribute, True), directory, above, name, is_new)
+    def write(
+        self, directory: str, above: str, name: str, content: bytes, attribute: bytes, is_new: bool, data_first: bool
+    ) -> Flush:
+        return self.publish(self.stage(None, above, "", content, attribute, data_first), directory, above, name, is_new)
 
     def forget(self, file: Opened) -> None:
         file.close()

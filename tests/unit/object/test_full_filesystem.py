@@ -11,7 +11,7 @@ from objstore.object.file_engine.disk import Disk
 from objstore.object.metadata import TombstoneMetadata
 from objstore.policies import Policy
 from objstore.system import xattrs
-from objstore.system.disk_calls import DeviceCalls, Result
+from objstore.system.disk_calls import DeviceCalls, Pending, Result
 from tests.unit.object.harness import ServedFolder, at
 
 
@@ -30,8 +30,8 @@ class Full:
     """A filesystem that has no room: for an inode, or for an attribute beside one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
-        def stage(_calls: DeviceCalls, *_: Any) -> Result:
-            return errno.ENOSPC, [], None
+        def write(_calls: DeviceCalls, *_: Any) -> tuple[Result, Pending | None]:
+            return (errno.ENOSPC, [], None), None
 
         def set_attribute(descriptor: int, *arguments: Any) -> None:
             if not self.freed:
@@ -43,7 +43,7 @@ class Full:
             truncate(descriptor, length)
 
         self.freed, truncate, real = False, os.ftruncate, xattrs.set
-        monkeypatch.setattr(DeviceCalls, "stage", stage)
+        monkeypatch.setattr(DeviceCalls, "write", write)
         monkeypatch.setattr(os, "ftruncate", freed)
         if lacks == "blocks":
             monkeypatch.setattr(xattrs, "set", set_attribute)

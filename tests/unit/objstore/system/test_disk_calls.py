@@ -85,12 +85,12 @@ def test_a_file_alone_in_its_directory(
 def test_writing(calls: DeviceCalls, tmp_path: Path) -> None:
     above, directory = f"{tmp_path}/a/b", f"{tmp_path}/a/b/c"
     before = open_descriptors()
-    (number, _, opened), pending = calls.write(directory, above, "one", b"body", b"value", True)
+    (number, _, opened), pending = calls.write(directory, above, "one", b"body", b"value", True, True)
     assert (number, opened) == (0, None)
     pending.wait()
     _, _, opened = calls.open(f"{directory}/one", 10)
     assert (opened.content, opened.attribute) == (b"body", b"value")
-    (number, *_), _ = calls.write(directory, above, "one", b"other", b"", False)
+    (number, *_), _ = calls.write(directory, above, "one", b"other", b"", False, True)
     assert number == errno.EEXIST
     del opened, pending
     assert (tmp_path / "a/b/c/one").read_bytes() == b"body"
@@ -99,7 +99,7 @@ def test_writing(calls: DeviceCalls, tmp_path: Path) -> None:
 
 def test_another_filesystem_may_have_been_mounted_on_the_device(calls: DeviceCalls) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as mounted:
-        made = [spawn(calls.write, f"{mounted}/a", mounted, str(n), b"body", b"", True) for n in range(5)]
+        made = [spawn(calls.write, f"{mounted}/a", mounted, str(n), b"body", b"", True, True) for n in range(5)]
         for task in made:
             (number, *_), pending = task.wait(5)
             assert number == 0
@@ -139,9 +139,9 @@ def test_staging_in_pieces(calls: DeviceCalls, tmp_path: Path) -> None:
 
 def test_a_new_name_touches_what_digests_go_by(calls: DeviceCalls, tmp_path: Path) -> None:
     above, directory = tmp_path / "a", tmp_path / "a/b"
-    calls.write(str(directory), str(above), "one", b"", b"", True)[1].wait()
+    calls.write(str(directory), str(above), "one", b"", b"", True, True)[1].wait()
     os.utime(above, (1, 1))
-    calls.write(str(directory), str(above), "two", b"", b"", False)[1].wait()
+    calls.write(str(directory), str(above), "two", b"", b"", False, True)[1].wait()
     assert above.stat().st_mtime > 1
 
 
@@ -164,13 +164,24 @@ def test_a_name_is_flushed_with_the_directories_above_it_if_any_was_made(tmp_pat
     assert publish("four", False) == (1, 0)
 
 
+@pytest.mark.parametrize("data_first", [True, False])
+def test_data_is_flushed_before_its_name_if_asked(tmp_path: Path, data_first: bool) -> None:
+    flusher = Flusher()
+    calls, crew = DeviceCalls(str(tmp_path), flusher, ATTRIBUTE), flusher.crew_of(os.stat(tmp_path).st_dev)
+    rounds, _ = crew.flushes()
+    (number, *_), pending = calls.write(f"{tmp_path}/a", str(tmp_path), "name", b"", b"", True, data_first)
+    assert number == 0
+    pending.wait()
+    assert crew.flushes()[0] - rounds == 1 + data_first
+
+
 def test_errors_are_numbers(calls: DeviceCalls, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     before = open_descriptors()
     assert calls.open(f"{tmp_path}/absent", 0) == (errno.ENOENT, [], None)
     assert calls.stage(None, f"{tmp_path}/file/below", b"", None, False)[0] == errno.ENOTDIR
     assert calls.stage(None, str(tmp_path), b"", b"x" * 100_000, False)[0] in (errno.ENOSPC, errno.E2BIG)
-    (number, *_), _ = calls.write(f"{tmp_path}/file", str(tmp_path), "name", b"", b"", True)
+    (number, *_), _ = calls.write(f"{tmp_path}/file", str(tmp_path), "name", b"", b"", True, True)
     assert number == errno.ENOTDIR
     assert open_descriptors() == before
     closed = OpenFile(os.open(tmp_path, os.O_RDONLY))
