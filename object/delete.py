@@ -21,8 +21,7 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     update_targets = update_targets_of(request, target)
     guard = request.header(Client.IF_DELETE_AT)
     expected = None if guard is None else parse_delete_at(Client.IF_DELETE_AT, guard)
-    current = target.storage.look(target.location)
-    stored = service.stored(target, current)
+    current, stored = target.storage.examine(target.location)
     was_live = False
     if stored is not None:
         stored.close()

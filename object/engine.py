@@ -186,6 +186,9 @@ class ServingStore(Protocol):
         A caller that will `read` a body of up to `read_max` bytes says so: it is fetched at once.
         """
 
+    def examine(self, location: Location) -> tuple[ObjectVersions, StoredObject | None]:
+        """`look` and `open` at once; no object where there is none, or it is damaged and was quarantined."""
+
     def create(self, location: Location, current: ObjectVersions, length: int | None) -> ObjectUpload:
         """Begin a new version that will replace `current`; `length` is announced, None if not known."""
 

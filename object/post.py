@@ -16,9 +16,8 @@ def post_object(service: ObjectService, request: Request) -> Response:
     timestamp = timestamp_of(request)
     update_targets = update_targets_of(request, target)
     headers = stored_headers(request, service.allowed_headers)
-    current = target.storage.look(target.location)
-    stored = (service.stored if ignores_expiry(request) else service.live)(target, current)
-    if stored is None:
+    current, stored = target.storage.examine(target.location)
+    if stored is None or (service.expired(stored) and not ignores_expiry(request)):
         return not_found(current.timestamp)
     stored.close()
 

@@ -36,20 +36,15 @@ class ObjectService(Struct, frozen=True):
         """Make a write durable where it will be looked for from now on. Raises OSError."""
         self.locations.make_durable(target.storage, target.location, pending_commit)
 
-    def stored(self, target: Target, current: ObjectVersions) -> StoredObject | None:
-        """What `current` stands for, opened; None when that is nothing, or damaged beyond use."""
+    def live(self, target: Target, current: ObjectVersions) -> StoredObject | None:
+        """What `current` stands for, opened; None when that is nothing, has expired, or is damaged beyond use."""
         if current.data is None:
             return None
         try:
             stored = target.storage.open(target.location, current)
         except ObjectCorrupt:
             return None
-        return None if isinstance(stored, Missing) else stored
-
-    def live(self, target: Target, current: ObjectVersions) -> StoredObject | None:
-        """As `stored`, and None when it has expired."""
-        stored = self.stored(target, current)
-        return None if stored is None or self.expired(stored) else stored
+        return None if isinstance(stored, Missing) or self.expired(stored) else stored
 
     def expired(self, stored: StoredObject) -> bool:
         """Whether its time is over: to clients it is gone, though it may not be removed yet."""

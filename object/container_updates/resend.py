@@ -10,8 +10,7 @@ def resend_container_update(service: ObjectService, request: Request) -> Respons
     """202 when the container servers in the headers have the update, or it is queued; 404 without such an object."""
     target = service.target(request)
     update_targets = update_targets_of(request, target)
-    current = target.storage.look(target.location)
-    stored = service.stored(target, current)
+    current, stored = target.storage.examine(target.location)
     if stored is not None:
         stored.close()
         in_flight = service.update_sender.stored(target, update_targets, stored.info)

@@ -112,10 +112,24 @@ class FileDevice:
     def open(
         self, location: Location, current: ObjectVersions | None = None, read_max: int = 0
     ) -> FileObject | Missing:
+        file = None
+        if current is None:
+            current, file = self._look(location, read_max)
+        return self._newest(location, current, file, read_max)
+
+    def examine(self, location: Location) -> tuple[ObjectVersions, FileObject | None]:
+        current, file = self._look(location, 0)
+        try:
+            found = self._newest(location, current, file, 0)
+        except ObjectCorrupt:
+            return current, None
+        return current, None if isinstance(found, Missing) else found
+
+    def _newest(
+        self, location: Location, current: ObjectVersions, file: OpenFile | None, read_max: int
+    ) -> FileObject | Missing:
+        """What `current` stands for, or what has replaced it; `file` is its only one, if it is open already."""
         for _ in range(OPEN_ATTEMPTS):
-            file = None
-            if current is None:
-                current, file = self._look(location, read_max)
             if current.data is None:
                 if current.names and not current.timestamp:
                     self._notice_missing(location)
@@ -123,7 +137,7 @@ class FileDevice:
             try:
                 return self._read_with_retry(partial(self._open, location, current, read_max, file), location)
             except FileNotFoundError:
-                current = None
+                current, file = self._look(location, read_max)
         return Missing("")
 
     def _notice_missing(self, location: Location) -> None:

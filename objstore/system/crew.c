@@ -52,7 +52,8 @@ struct call {
     Py_buffer content, attribute;
     int descriptor;      /* that of the caller, -1 if there is none */
     Py_ssize_t read_max; /* files up to this size are read when they are opened; -1: none is opened */
-    bool flag;           /* WRITE, PUBLISH: the directory is probably new; FLUSH: everything */
+    bool is_new;         /* WRITE, PUBLISH: the directory is probably not there yet */
+    bool everything;     /* FLUSH: of all that is on the filesystem */
     bool data_first;     /* STAGE, WRITE: make the data durable, before the name comes */
     bool has_data;       /* FLUSH: of a file, not of a directory */
     bool staged;         /* WRITE: what is left to do is to publish it */
@@ -316,7 +317,7 @@ static int publish(struct call *call)
 {
     bool made = false;
     call->error = ENOENT;
-    if (call->flag && !make_missing(call, call->path, &made))
+    if (call->is_new && !make_missing(call, call->path, &made))
         return -1;
     if (!made)
         touch(call->above);
@@ -354,7 +355,7 @@ static void flush_together(struct crew *crew, struct call *first)
     unsigned long made = atomic_load(&crew->made);
     bool is_flush = first->kind == FLUSH, is_name = is_flush && !first->has_data;
     bool everything =
-        first->next != NULL || (is_flush && first->flag) || (is_name && (making || made != crew->made_durable));
+        first->next != NULL || (is_flush && first->everything) || (is_name && (making || made != crew->made_durable));
     bool synced = false; /* the filesystem of the crew: a device may have another one mounted by now, or stacked */
     dev_t newest = 0;
     struct stat status;
@@ -852,7 +853,7 @@ static PyObject *crew_write(PyObject *self, PyObject *arguments)
     if (call == NULL)
         return NULL;
     call->durable = Py_NewRef(durable);
-    call->flag = is_new;
+    call->is_new = is_new;
     call->data_first = data_first;
     if (!use_content(call, content, attribute)) {
         forget(call);
@@ -877,7 +878,7 @@ static PyObject *crew_publish(PyObject *self, PyObject *arguments)
     if (call == NULL)
         return NULL;
     call->durable = Py_NewRef(durable);
-    call->flag = is_new;
+    call->is_new = is_new;
     if (!use_file(call, file)) {
         forget(call);
         return NULL;
@@ -904,7 +905,7 @@ static PyObject *crew_flush(PyObject *self, PyObject *arguments)
         return NULL;
     }
     call->descriptor = descriptor;
-    call->flag = everything;
+    call->everything = everything;
     call->has_data = has_data;
     return submit(call, false);
 }

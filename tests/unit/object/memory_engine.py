@@ -163,6 +163,10 @@ class MemoryDevice:
             return Missing(found.timestamp)
         return self._opened(location, held, found)
 
+    def examine(self, location: Location) -> tuple[ObjectVersions, MemoryObject | None]:
+        current, found = self.look(location), self.open(location)
+        return current, None if isinstance(found, Missing) else found
+
     def _opened(self, location: Location, held: dict[str, Version], found: ObjectVersions) -> MemoryObject:
         assert found.data is not None
         stored = held[found.data.name]

@@ -8,18 +8,9 @@ import pytest
 
 from objstore.system import concurrency
 from objstore.system import threads as threads_module
-from objstore.system.concurrency import Task, WaitTimeout, spawn
+from objstore.system.concurrency import WaitTimeout, spawn
 from objstore.system.threads import ThreadGroup
 from tests.waiting import elapse, elapse_in_hub, wait_in_hub
-
-
-def settle_task(task: Task[None]) -> BaseException | None:
-    """What it raised."""
-    try:
-        task.wait(5)
-    except BaseException as error:
-        return error
-    return None
 
 
 def test_results_and_errors() -> None:

@@ -186,6 +186,11 @@ class Race:
         self.stored: list[int] = []
         monkeypatch.setattr(proxy.handlers, "upload", self._upload)
 
+    def set_quotas(self, container: dict[str, str], account: dict[str, str]) -> None:
+        """Metadata of the container, and of its account."""
+        self.proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, metadata=container)
+        self.proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, sysmeta=account)
+
     def _upload(self, request: SwiftRequest, body: BodyReader) -> None:
         self.go.wait(5)
         size = 0
@@ -204,6 +209,11 @@ class Race:
         return self.proxy.send("PUT", f"/v1/AUTH_test/c/o{number}", self.owner | headers, b"x" * size).status
 
 
+@pytest.fixture
+def race(proxy: Proxy, owner: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Race:
+    return Race(proxy, owner, monkeypatch)
+
+
 CHUNKED = {"Transfer-Encoding": "chunked", "Content-Length": ""}
 QUOTAS = [
     ({"Quota-Count": "5"}, {}, 5),
@@ -217,31 +227,17 @@ QUOTAS = [
 
 @pytest.mark.parametrize(("container", "account", "fit"), QUOTAS)
 def test_uploads_under_way_count_against_each_other(
-    proxy: Proxy,
-    owner: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    container: dict[str, str],
-    account: dict[str, str],
-    fit: int,
+    race: Race, container: dict[str, str], account: dict[str, str], fit: int
 ) -> None:
-    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, metadata=container)
-    proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, sysmeta=account)
-    race = Race(proxy, owner, monkeypatch)
+    race.set_quotas(container, account)
     assert race.run(20, 10, {}) == [201] * fit + [413] * (20 - fit)
 
 
 @pytest.mark.parametrize(("container", "account", "fit"), [row for row in QUOTAS if "Count" not in str(row)])
 def test_uploads_of_unknown_length_share_what_is_left(
-    proxy: Proxy,
-    owner: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    container: dict[str, str],
-    account: dict[str, str],
-    fit: int,
+    race: Race, container: dict[str, str], account: dict[str, str], fit: int
 ) -> None:
-    proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, metadata=container)
-    proxy.info.accounts["AUTH_test"] = AccountInfo(PRESENT, sysmeta=account)
-    race = Race(proxy, owner, monkeypatch)
+    race.set_quotas(container, account)
     race.run(20, 10, CHUNKED)
     assert sum(race.stored) <= fit * 10
     assert race.stored, "what others gave back when they were refused is for those that are left"
