@@ -16,7 +16,6 @@ from objstore.object.engine import BAD_DEVICE_HINT, DEVICE_CHECK, DeviceSample, 
 from objstore.paths import ResourcePath
 from objstore.ring.daemon_context import DaemonContext
 from objstore.system import files
-from objstore.system.concurrency import WaitTimeout
 
 CHECK_SECONDS: Final = 300.0
 
@@ -39,14 +38,14 @@ class DeviceCheck:
                 continue
             try:
                 self._report.count(self._check(device))
-            except (OSError, WaitTimeout) as error:  # of a disk that fails: that is drive-audit's
+            except OSError as error:  # of a disk that fails: that is drive-audit's
                 self._report.count("failed")
                 self._runtime.log.error("device cannot be checked", device=device, error=str(error))
         self._report.end()
         return Step.IDLE
 
     def _check(self, device: str) -> str:
-        """What became of a device, in a word for the metrics. Raises OSError and WaitTimeout."""
+        """What became of a device, in a word for the metrics. Raises OSError."""
         devices, log = self._context.devices, self._runtime.log
         mark = out_of_service(devices.root, device)
         if not devices.is_present(device) or (mark is not None and mark.by != DEVICE_CHECK):
