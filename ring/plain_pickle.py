@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import pickletools
 import sys
+import warnings
 from array import array
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -74,16 +75,18 @@ class _Machine:
 
     def run(self, content: bytes) -> object:
         try:
-            for instruction, argument, _ in pickletools.genops(content):
-                self._step(instruction.name, argument)
-                if len(self._stack) > STACK_MAX:
-                    _refuse("it puts too much on its stack")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # text with an unknown escape is only warned of, and is damage
+                for instruction, argument, _ in pickletools.genops(content):
+                    self._step(instruction.name, argument)
+                    if len(self._stack) > STACK_MAX:
+                        _refuse("it puts too much on its stack")
             return self._pop()
         except KeyError as error:
             _refuse(f"it takes what was never put: {error}")
         except IndexError:
             _refuse("it is damaged: an instruction finds nothing to work on")
-        except (ValueError, OverflowError, TypeError) as error:
+        except (ValueError, OverflowError, TypeError, Warning) as error:
             _refuse(f"it is truncated or damaged: {error}")
 
     def _step(self, name: str, argument: Any) -> None:

@@ -206,6 +206,11 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         pass
 
 
+def test_text_with_an_unknown_escape_is_refused_without_a_warning() -> None:
+    with pytest.raises(PickleRefused, match="damaged"):
+        load_plain_pickle(b"\x80\x02S'\\y'\n.")
+
+
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255))
 def test_any_changed_byte_is_read_or_refused(place: int, value: int) -> None:
     try:
