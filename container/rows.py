@@ -10,10 +10,14 @@ from msgspec.structs import replace
 from objstore.db.schema import Key, TableSchema, Values, check_integers, check_name, checked_timestamp
 from objstore.db.status import NEVER, Status
 from objstore.limits import Limits
-from objstore.rows import ObjectRow, merge_object_rows, newest_of
+from objstore.rows import ETAG_LENGTH, ObjectRow, merge_object_rows, newest_of
 from objstore.timestamps import Timestamp
 
 _LISTED_SIZE: Final = ";swift_bytes="
+_LISTED: Final = (
+    "json_object('name', name, 'hash', {hash}, 'bytes', coalesce(listed_size, size),"
+    " 'content_type', content_type, 'last_modified', last_modified)"
+)
 # An entry of a queue is named after the whole path of an object, with moments and an index before it.
 _ENTRY_PREFIX_MAX: Final = 200
 
@@ -64,9 +68,11 @@ class ContainerSchema(TableSchema[ObjectRow]):
     forgotten: ClassVar = f"UPDATE report SET put_timestamp = '{NEVER}', delete_timestamp = '{NEVER}'"
     moments: ClassVar = ("timestamp", "content_type_timestamp", "meta_timestamp")
     row_type = ObjectRow
+    # Fields that an ETag brings (`etag_with_fields`) are listed beside the others.
     json_row = (
-        "json_object('name', name, 'hash', etag, 'bytes', coalesce(listed_size, size),"
-        " 'content_type', content_type, 'last_modified', last_modified)"
+        f"CASE WHEN substr(etag, {ETAG_LENGTH + 1}, 2) = ';{{' AND json_valid(substr(etag, {ETAG_LENGTH + 2}))"
+        f" THEN json_patch({_LISTED.format(hash=f'substr(etag, 1, {ETAG_LENGTH})')}, substr(etag, {ETAG_LENGTH + 2}))"
+        f" ELSE {_LISTED.format(hash='etag')} END"
     )
 
     def __init__(self, limits: Limits) -> None:

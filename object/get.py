@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from objstore.headers import Backend, Client
+from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, is_true
 from objstore.http.conditional import evaluate, range_applies
 from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
-from objstore.object.engine import Missing, StoredObject
+from objstore.object.engine import Missing, ObjectInfo, StoredObject
 from objstore.object.requests import ignores_expiry
 from objstore.object.responses import expired, not_found, object_headers, plain
 from objstore.object.service import ObjectService
@@ -29,7 +29,11 @@ def get_object(service: ObjectService, request: Request) -> Response:
     size = stored.info.data.size
     status, chosen = 200, ByteRange(0, size - 1)
     asked = request.header(Client.RANGE)
-    if asked is not None and range_applies(request.header, headers[Client.ETAG], headers[Client.LAST_MODIFIED]):
+    if (
+        asked is not None
+        and range_applies(request.header, headers[Client.ETAG], headers[Client.LAST_MODIFIED])
+        and not _is_weighed_by_reader(request, stored.info)
+    ):
         ranges = ranges_of(asked, size)
         if ranges == []:
             stored.close()
@@ -77,12 +81,22 @@ def _precondition(request: Request, stored: StoredObject, headers: dict[str, str
     info = stored.info
     modified = Timestamp.parse(info.timestamp).ceil_seconds
     status = evaluate(request.header, info.data.etag, modified)
-    if status is None:
+    if status is None or _is_weighed_by_reader(request, info):
         return None
     stored.close()
     if status == 304:
         return Response(304, headers)
     return _refusal(412, "Precondition Failed", headers)
+
+
+def _is_weighed_by_reader(request: Request, info: ObjectInfo) -> bool:
+    """Whether the object is a link or a manifest: conditions and ranges are about what it stands for.
+
+    Such an object is sent whole, unless the reader wants it as it is stored.
+    """
+    if STANDS_FOR_OTHERS.isdisjoint(info.headers) and STANDS_FOR_OTHERS.isdisjoint(info.data.sysmeta):
+        return False
+    return not is_true(request.header(Backend.AS_STORED))
 
 
 def _unsatisfiable(headers: dict[str, str], size: int) -> Response:

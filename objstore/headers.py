@@ -149,6 +149,10 @@ class Sysmeta:
     LISTED_ETAG: Final = "X-Object-Sysmeta-Container-Update-Override-Etag"
     LISTED_SIZE: Final = "X-Object-Sysmeta-Container-Update-Override-Size"
     LISTED_CONTENT_TYPE: Final = "X-Object-Sysmeta-Container-Update-Override-Content-Type"
+    # A link: the quoted path of its target and, of a static link, the target's ETag and size.
+    LINK_TARGET: Final = "X-Object-Sysmeta-Link-Target"
+    LINK_ETAG: Final = "X-Object-Sysmeta-Link-Etag"
+    LINK_SIZE: Final = "X-Object-Sysmeta-Link-Size"
 
 
 class Backend:
@@ -158,6 +162,7 @@ class Backend:
 
     ACCOUNT_AUTOCREATE: Final = "X-Backend-Account-Autocreate"
     ALLOW_RESERVED_NAMES: Final = "X-Backend-Allow-Reserved-Names"
+    AS_STORED: Final = "X-Backend-As-Stored"
     BODY_CHECKSUM: Final = "X-Backend-Body-Checksum"
     BODY_DIGEST: Final = "X-Backend-Body-Digest"
     CONTAINER_PATH: Final = "X-Backend-Container-Path"
@@ -195,6 +200,9 @@ class Backend:
     DELETE_AT_CONTAINER: Final = "X-Delete-At-Container"
     LISTED_PUT_TIMESTAMP: Final = "X-Put-Timestamp"
 
+
+# What is stored with a link or a manifest, which stands for other objects: readers get the bytes of those.
+STANDS_FOR_OTHERS: Final = frozenset({Client.OBJECT_MANIFEST, Client.STATIC_LARGE_OBJECT, Sysmeta.LINK_TARGET})
 
 INTERNAL_PREFIXES: Final = (
     Backend.PREFIX,

@@ -1,6 +1,6 @@
 """Rows that object servers send to container servers, and container servers to account servers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar
 
@@ -52,9 +52,11 @@ class ContainerRow(Struct, frozen=True, omit_defaults=True, gc=False):
 
 Row = TypeVar("Row", ObjectRow, ContainerRow)
 
+ETAG_LENGTH: Final = 32  # an MD5 in hex
 _encoder: Final = msgspec.json.Encoder()
 _object_rows: Final = msgspec.json.Decoder(list[ObjectRow])
 _container_rows: Final = msgspec.json.Decoder(list[ContainerRow])
+_fields: Final = msgspec.json.Decoder(dict[str, str | int])
 
 
 def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
@@ -83,6 +85,24 @@ def newest_of(row: ObjectRow) -> str:
     """When its data, its type or its metadata was written last."""
     # An empty timestamp, which stands for the data's, sorts first.
     return max(row.timestamp, row.content_type_timestamp, row.meta_timestamp)
+
+
+def etag_with_fields(etag: str, fields: Mapping[str, str | int]) -> str:
+    """The ETag of a row, an MD5, that brings further fields to list: what a link leads to, a large object's own ETag.
+
+    They stand behind it in JSON, so that rows, databases and their digests need know nothing of them.
+    """
+    return f"{etag};{_encoder.encode(fields).decode()}"
+
+
+def split_etag(etag: str) -> tuple[str, dict[str, str | int]]:
+    """The ETag of a row without what it brings, and that; no fields if these cannot be read."""
+    if not etag.startswith(";{", ETAG_LENGTH):
+        return etag, {}
+    try:
+        return etag[:ETAG_LENGTH], _fields.decode(etag[ETAG_LENGTH + 1 :])
+    except msgspec.DecodeError:
+        return etag, {}
 
 
 def encode_rows(rows: Sequence[ObjectRow] | Sequence[ContainerRow]) -> bytes:

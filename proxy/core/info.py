@@ -81,7 +81,10 @@ NO_METADATA: Final = StoredMetadata()
 
 
 class StoredObjectInfo(Struct, frozen=True):
-    """An object as its servers describe it. `size` is of the whole object, `timestamp` in its normal form."""
+    """An object as its servers describe it. `size` is of the whole object, `timestamp` in its normal form.
+
+    stands_for_others: it is a link or a manifest, and readers want other objects.
+    """
 
     size: int
     etag: str
@@ -90,3 +93,4 @@ class StoredObjectInfo(Struct, frozen=True):
     last_modified: str  # as an HTTP date
     delete_at: int | None = None  # seconds since the epoch
     metadata: StoredMetadata = NO_METADATA
+    stands_for_others: bool = False

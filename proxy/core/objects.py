@@ -53,6 +53,8 @@ class GetObject(Struct, frozen=True):
     """Read an object. `ranges` is as HTTP writes it (RFC 9110, section 14.2), "" for the whole.
 
     newest: ask all nodes, and take the newest. open_expired: also if it has expired and is not deleted yet.
+    as_stored: also of a link or a manifest weigh the conditions and ranges; without, such an object comes whole, and
+    they are for what it stands for.
     """
 
     path: ResourcePath
@@ -62,6 +64,7 @@ class GetObject(Struct, frozen=True):
     newest: bool = False
     open_expired: bool = False
     for_replication: bool = False
+    as_stored: bool = False
     transaction_id: str = ""
 
 
@@ -256,6 +259,8 @@ class ObjectOperations:
             return self._open_first(command, placement, plain)
         found = self._look(command, placement, plain)
         info = backend.object_info(found.headers)
+        if info.stands_for_others and not command.as_stored:
+            return self._open_first(command, placement, plain)
         validator = None if command.conditions is None else command.conditions.if_range
         if not range_applies(lambda _name: validator, info.etag, info.last_modified):
             return self._open_first(command, placement, plain)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from objstore.headers import Backend, Client, Sysmeta
+from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta
 from objstore.http.ranges import ByteRange, parse_content_range
 from objstore.http.transport import BackendResponse
 from objstore.limits import ObjectTooLarge
@@ -83,6 +83,8 @@ def read_headers(command: GetObject, *, ranges: bool = True) -> Headers:
         headers[Backend.OPEN_EXPIRED] = "true"
     if command.for_replication:
         headers[Backend.REPLICATION] = "true"
+    if command.as_stored:
+        headers[Backend.AS_STORED] = "true"
     return headers
 
 
@@ -90,6 +92,7 @@ def rest_headers(headers: Mapping[str, str], wanted: ByteRange | None) -> Header
     """Those of a read of the rest of the same bytes: without conditions, which may change the answer, for `wanted`."""
     kept = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.OPEN_EXPIRED, Backend.REPLICATION)
     rest = {name: headers[name] for name in kept if name in headers}
+    rest[Backend.AS_STORED] = "true"
     if wanted is not None:
         rest[Client.RANGE] = wanted.header
     return rest
@@ -294,6 +297,7 @@ def object_info(headers: Mapping[str, str]) -> StoredObjectInfo:
         metadata=StoredMetadata(user, system, transient, given)
         if user or system or transient or given
         else NO_METADATA,
+        stands_for_others=bool(system or given) and not STANDS_FOR_OTHERS.isdisjoint(headers),
     )
 
 

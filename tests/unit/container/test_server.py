@@ -10,6 +10,7 @@ import pytest
 from objstore.container.reports import marked_containers
 from objstore.db.database import Database
 from objstore.db.server import LONG_PAGES_MAX, ROWS_AT_ONCE_MAX, UPDATE_BYTES_MAX
+from objstore.rows import etag_with_fields
 from objstore.system import concurrency
 from tests.unit.objstore.db.harness import CONTAINER, TO_ACCOUNTS, Servers, at, row, titled
 
@@ -101,6 +102,17 @@ def test_the_size_of_a_large_object_hides_in_its_type(servers: Servers) -> None:
     (listed,) = servers.listed()
     assert (listed["bytes"], listed["content_type"]) == (1000, "video/x; q=1")
     assert servers.to_container("HEAD").headers["X-Container-Bytes-Used"] == "7"
+
+
+def test_fields_that_an_etag_brings_are_listed(servers: Servers) -> None:
+    etag = "d41d8cd98f00b204e9800998ecf8427e"
+    fields: dict[str, str | int] = {"symlink_path": "/v1/a/c/o%20o", "symlink_bytes": 5}
+    servers.to_container("PUT")
+    servers.update([row("link", etag=etag_with_fields(etag, fields))])
+    servers.update([row("parts", etag=f"{etag}-3"), row("torn", etag=f"{etag};{{")])
+    link, parts, torn = servers.listed()
+    assert link.items() >= {"name": "link", "hash": etag, **fields}.items()
+    assert (parts["hash"], torn["hash"]) == (f"{etag}-3", f"{etag};{{")
 
 
 def test_formats(servers: Servers) -> None:

@@ -167,3 +167,26 @@ def test_other_methods_are_refused(store: ServedFolder) -> None:
     answer = store.call("BREW", PATH)
     assert answer.status == 405
     assert "GET" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        {"x_object_sysmeta_link_target": "/a/c/o"},
+        {"x_static_large_object": "True"},
+        {"x_object_manifest": "c/segments"},
+    ],
+)
+def test_conditions_and_ranges_are_not_for_what_stands_for_other_objects(
+    store: ServedFolder, marker: dict[str, str]
+) -> None:
+    etag = store.put(1, b"body", **marker).headers["Etag"]
+    for name, value, status in (
+        ("if_match", '"x"', 412),
+        ("if_none_match", f'"{etag}"', 304),
+        ("range", "bytes=9-", 416),
+    ):
+        answer = store.get(**{name: value})
+        assert (answer.status, answer.body) == (200, b"body")
+        assert store.get(**{name: value}, x_backend_as_stored="true").status == status
+    assert store.get(range="bytes=1-2", x_backend_as_stored="true").body == b"od"

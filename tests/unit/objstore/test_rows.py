@@ -2,7 +2,16 @@ import json
 
 import pytest
 
-from objstore.rows import ContainerRow, InvalidRows, ObjectRow, decode_container_rows, decode_object_rows, encode_rows
+from objstore.rows import (
+    ContainerRow,
+    InvalidRows,
+    ObjectRow,
+    decode_container_rows,
+    decode_object_rows,
+    encode_rows,
+    etag_with_fields,
+    split_etag,
+)
 
 OBJECT = ObjectRow("ö", "1.00000", 3, "text/plain", "abc", meta_timestamp="2.00000")
 CONTAINER = ContainerRow("c", "1.00000", object_count=2)
@@ -30,3 +39,11 @@ def test_bad_bodies(body: bytes) -> None:
     for decode in (decode_object_rows, decode_container_rows):
         with pytest.raises(InvalidRows, match="Bad rows"):
             decode(body)
+
+
+def test_an_etag_brings_further_fields() -> None:
+    etag = "d41d8cd98f00b204e9800998ecf8427e"
+    fields: dict[str, str | int] = {"symlink_path": "/v1/a/c/o", "symlink_bytes": 5}
+    assert split_etag(etag_with_fields(etag, fields)) == (etag, fields)
+    for plain in (etag, f"{etag}-3", "noetag", f"{etag};{{", ""):
+        assert split_etag(plain) == (plain, {})

@@ -135,5 +135,5 @@ def titled(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def row(name: str, second: float = 1, size: int = 1, **fields: Any) -> ObjectRow:
-    return ObjectRow(name, at(second), size, "text/plain", "etag", **fields)
+def row(name: str, second: float = 1, size: int = 1, etag: str = "etag", **fields: Any) -> ObjectRow:
+    return ObjectRow(name, at(second), size, "text/plain", etag, **fields)
