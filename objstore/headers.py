@@ -162,12 +162,14 @@ class Backend:
 
     ACCOUNT_AUTOCREATE: Final = "X-Backend-Account-Autocreate"
     ALLOW_RESERVED_NAMES: Final = "X-Backend-Allow-Reserved-Names"
+    AGREED: Final = "X-Backend-Agreed"
     AS_STORED: Final = "X-Backend-As-Stored"
     BODY_CHECKSUM: Final = "X-Backend-Body-Checksum"
     BODY_DIGEST: Final = "X-Backend-Body-Digest"
     CONTAINER_PATH: Final = "X-Backend-Container-Path"
     CONTENT_TYPE_TIMESTAMP: Final = "X-Backend-Content-Type-Timestamp"
     DATA_TIMESTAMP: Final = "X-Backend-Data-Timestamp"
+    DELETE_MARKER: Final = "X-Backend-Delete-Marker"
     DELETE_TIMESTAMP: Final = "X-Backend-Delete-Timestamp"
     DEVICE_FULL: Final = "X-Backend-Device-Full"
     DURABLE_TIMESTAMP: Final = "X-Backend-Durable-Timestamp"
@@ -186,6 +188,9 @@ class Backend:
     STATS_TIMESTAMP: Final = "X-Backend-Stats-Timestamp"
     STATUS_CHANGED_AT: Final = "X-Backend-Status-Changed-At"
     TIMESTAMP: Final = "X-Backend-Timestamp"
+    VERSIONS_FULL: Final = "X-Backend-Versions-Full"
+    VERSION_ID: Final = "X-Backend-Version-Id"
+    VERSION_MODE: Final = "X-Backend-Version-Mode"
 
     # Older names without the family's prefix. Each lists one server per replica, separated by commas.
     ACCOUNT_HOST: Final = "X-Account-Host"

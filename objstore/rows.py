@@ -22,6 +22,11 @@ class ObjectRow(Struct, frozen=True, omit_defaults=True, gc=False):
     """An object as its container lists it. Timestamps are in their internal form; size is in bytes.
 
     An empty content_type_timestamp or meta_timestamp means the same as `timestamp`.
+
+    version: the timestamp of a version that is kept whatever is written later; "" for the plain line, in which the
+        newest write replaces older ones. `deleted` with a version says that it was removed at `timestamp`.
+    marker: a delete marker: the object reads as deleted while this is its newest version.
+    upload: the multipart upload whose parts the object names, "" if there is none.
     """
 
     name: str
@@ -33,6 +38,9 @@ class ObjectRow(Struct, frozen=True, omit_defaults=True, gc=False):
     policy_index: int = 0
     content_type_timestamp: str = ""
     meta_timestamp: str = ""
+    version: str = ""
+    marker: bool = False
+    upload: str = ""
 
 
 class ContainerRow(Struct, frozen=True, omit_defaults=True, gc=False):
