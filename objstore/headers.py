@@ -153,6 +153,9 @@ class Sysmeta:
     LINK_TARGET: Final = "X-Object-Sysmeta-Link-Target"
     LINK_ETAG: Final = "X-Object-Sysmeta-Link-Etag"
     LINK_SIZE: Final = "X-Object-Sysmeta-Link-Size"
+    # An object made of parts: the size and the ETag of what its readers get.
+    COMPOSITE_SIZE: Final = "X-Object-Sysmeta-Composite-Size"
+    COMPOSITE_ETAG: Final = "X-Object-Sysmeta-Composite-Etag"
 
 
 class Backend:

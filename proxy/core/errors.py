@@ -166,3 +166,21 @@ class BodyBrokenOff(CoreError):
     message: ClassVar[str] = "no replica goes on at byte {position}"
 
     position: int
+
+
+@dataclass(eq=False)
+class PartUnavailable(PathError):
+    """A part that a manifest names is gone, has changed, or may not be read."""
+
+    message: ClassVar[str] = "part {path}: {reason}"
+
+    reason: str
+
+
+@dataclass(eq=False)
+class ManifestDamaged(PathError):
+    """What is stored as a manifest cannot be read as one."""
+
+    message: ClassVar[str] = "manifest {path}: {reason}"
+
+    reason: str

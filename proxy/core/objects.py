@@ -138,7 +138,7 @@ class OpenedObject(Struct, frozen=True):
     info: StoredObjectInfo
     body: bytes | Body
     part: ByteRange | None = None
-    parts: tuple[tuple[ByteRange, ResumingBody], ...] = ()
+    parts: tuple[tuple[ByteRange, Body], ...] = ()
 
     @property
     def length(self) -> int | None:

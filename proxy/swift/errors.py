@@ -71,11 +71,13 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.ContainerNotFound: 404,
     core.IncompleteBody: 499,
     core.InvalidRange: _facts(416),
+    core.ManifestDamaged: 500,
     core.MetadataRefused: _told(400),
     core.NewerStored: 409,
     # Caches take headers of this answer for those of the object (RFC 9111, section 3.2), its type among them.
     core.NotModified: lambda error: HttpError(304, headers=object_headers(error.info)),
     core.ObjectNotFound: 404,
+    core.PartUnavailable: _told(409),
     core.PolicyConflict: _told(409),
     core.PreconditionFailed: _facts(412),
     core.QuorumNotReached: 503,

@@ -11,11 +11,10 @@ import msgspec
 
 from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
-from objstore.http.messages import Environ, Response, title_of, variable_of
+from objstore.http.messages import Body, Environ, Response, title_of, variable_of
 from objstore.http.ranges import ByteRange
 from objstore.limits import Limits, check_metadata, check_path, check_upload_size, is_utf8
 from objstore.paths import ResourcePath
-from objstore.proxy.core.bodies import ResumingBody
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
@@ -298,9 +297,7 @@ def _seconds(text: str, header: str) -> int:
 class MultipartBody:
     """Several ranges of one object as multipart/byteranges (RFC 9110, section 14.6); each is read in its turn."""
 
-    def __init__(
-        self, parts: tuple[tuple[ByteRange, ResumingBody], ...], info: StoredObjectInfo, boundary: str
-    ) -> None:
+    def __init__(self, parts: tuple[tuple[ByteRange, Body], ...], info: StoredObjectInfo, boundary: str) -> None:
         self._parts: Final = [
             (_part_head(each, info.size, info.content_type or UNKNOWN_TYPE, boundary), body) for each, body in parts
         ]
