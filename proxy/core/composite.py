@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Final
 from objstore.http.conditional import evaluate, parse_http_date, range_applies
 from objstore.http.ranges import ByteRange, parse_ranges, resolve_ranges
 from objstore.paths import ResourcePath
+from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.composite_body import CompositeBody, PartReader, Throttle, read_manifest
 from objstore.proxy.core.errors import (
     ContainerNotFound,
@@ -147,17 +149,11 @@ def open_parts(
 
 def check_conditions(command: GetObject, info: StoredObjectInfo) -> None:
     """Raises NotModified, PreconditionFailed."""
-    conditions = command.conditions
-    if conditions is None:
+    if command.conditions is None:
         return
-    asked = {
-        "If-Match": conditions.if_match,
-        "If-None-Match": conditions.if_none_match,
-        "If-Modified-Since": conditions.if_modified_since,
-        "If-Unmodified-Since": conditions.if_unmodified_since,
-    }
+    asked = backend.read_headers(command, ranges=False)
     verdict = evaluate(asked.get, info.etag, parse_http_date(info.last_modified) or 0)
-    if verdict == 304:
+    if verdict == codes.NOT_MODIFIED:
         raise NotModified(info)
     if verdict is not None:
         raise PreconditionFailed(_facts(info))

@@ -1,8 +1,7 @@
 """Manifests: an object made of parts is stored as the list of its parts. Pure.
 
 The body of a stored manifest is a JSON array of parts, in the spelling of the Swift API; a later format would be a JSON
-object. Beside the body stand the header X-Static-Large-Object, by which servers know a manifest, and in the system
-metadata COMPOSITE_SIZE and COMPOSITE_ETAG: what a HEAD tells of the bytes that readers get.
+object. `manifest_metadata` says what stands beside the body: that the object is a manifest, and what it makes.
 """
 
 from __future__ import annotations
@@ -13,17 +12,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from objstore.headers import Client, Sysmeta
 from objstore.http.ranges import ByteRange
 from objstore.paths import ResourcePath
+from objstore.proxy.core.backend.objects import COMPOSITE_ETAG, COMPOSITE_SIZE, MANIFEST
 from objstore.proxy.core.errors import ManifestDamaged
-from objstore.proxy.core.info import StoredObjectInfo
+from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 
 # The largest body that is read as a manifest: 10,000 parts with long names.
 MANIFEST_BYTES_MAX: Final = 32 * 1024 * 1024
-# In the system metadata of a stored manifest.
-COMPOSITE_SIZE: Final = Sysmeta.COMPOSITE_SIZE.removeprefix(Sysmeta.OBJECT_PREFIX)
-COMPOSITE_ETAG: Final = Sysmeta.COMPOSITE_ETAG.removeprefix(Sysmeta.OBJECT_PREFIX)
 
 
 class Part(
@@ -101,7 +97,17 @@ def decode_manifest(path: ResourcePath, content: bytes) -> list[Part]:
 
 def is_composite(info: StoredObjectInfo) -> bool:
     """Whether a stored object is a manifest, in whose place readers get the bytes of its parts."""
-    return info.stands_for_others and Client.STATIC_LARGE_OBJECT in info.metadata.given
+    return info.stands_for_others and MANIFEST in info.metadata.given
+
+
+def manifest_metadata(metadata: StoredMetadata, size: int, etag: str) -> StoredMetadata:
+    """What is stored with a manifest beside other metadata: the size and the ETag of what it makes."""
+    return StoredMetadata(
+        metadata.user,
+        metadata.system | {COMPOSITE_SIZE: str(size), COMPOSITE_ETAG: etag},
+        metadata.transient,
+        metadata.given | {MANIFEST: "True"},
+    )
 
 
 def composite_info(path: ResourcePath, info: StoredObjectInfo) -> StoredObjectInfo:

@@ -29,6 +29,10 @@ NEVER: Final[Stamp] = ("", "")
 META: Final = Client.OBJECT_META_PREFIX
 SYSTEM: Final = Sysmeta.OBJECT_PREFIX
 TRANSIENT: Final = Sysmeta.OBJECT_TRANSIENT_PREFIX
+# A manifest is known by the first; in its system metadata are the size and the ETag of what it makes.
+MANIFEST: Final = Client.STATIC_LARGE_OBJECT
+COMPOSITE_SIZE: Final = Sysmeta.COMPOSITE_SIZE.removeprefix(SYSTEM)
+COMPOSITE_ETAG: Final = Sysmeta.COMPOSITE_ETAG.removeprefix(SYSTEM)
 TRAILERS: Final = {Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}"}
 # Headers of an answer that are fields of the result, or are about the message and not the object.
 _NOT_METADATA: Final = frozenset(

@@ -27,11 +27,10 @@ from objstore.proxy.core.errors import (
 )
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.manifest import (
-    COMPOSITE_ETAG,
-    COMPOSITE_SIZE,
     Part,
     decode_manifest,
     encode_manifest,
+    manifest_metadata,
     pieces_of,
 )
 from objstore.proxy.core.objects import Conditions, GetObject, OpenedObject
@@ -75,9 +74,7 @@ class Holder:
 
     def put_manifest(self, name: str, parts: list[Part]) -> Part:
         etag, size = md5("".join(part.etag for part in parts).encode()).hexdigest(), sum(part.length for part in parts)
-        system = {COMPOSITE_SIZE: str(size), COMPOSITE_ETAG: etag}
-        metadata = StoredMetadata(system=system, given={Client.STATIC_LARGE_OBJECT: "True"})
-        self.stored[name] = encode_manifest(parts), metadata
+        self.stored[name] = encode_manifest(parts), manifest_metadata(StoredMetadata(), size, etag)
         return Part(f"/c/{name}", etag, size, is_manifest=True)
 
     def open(self, path: ResourcePath, ranges: str = "", *, newest: bool = False) -> OpenedObject:
