@@ -9,7 +9,7 @@ from msgspec.structs import astuple, replace
 
 from objstore.db.schema import Key, TableSchema, Values, check_integers, check_name, checked_timestamp
 from objstore.db.status import Status
-from objstore.limits import Limits
+from objstore.limits import RESERVED_WORD_MAX, Limits
 from objstore.policies import Policies
 from objstore.rows import ContainerRow
 from objstore.timestamps import Timestamp
@@ -50,7 +50,7 @@ class AccountSchema(TableSchema[ContainerRow]):
     row_type = ContainerRow
 
     def __init__(self, limits: Limits, policies: Policies) -> None:
-        self._name_length_max = limits.max_container_name_length
+        self._name_length_max = limits.max_container_name_length + RESERVED_WORD_MAX
         # Names of policies hold letters, digits and dashes only, so they may stand in SQL.
         names = " ".join(f"WHEN {policy.index} THEN '{policy.name}'" for policy in policies)
         self.json_row = (

@@ -10,6 +10,8 @@ from objstore.config.units import Bytes, Count
 from objstore.errors import StoreError
 from objstore.paths import ResourcePath
 
+# Our own containers are named after those of clients, with a word before the name.
+RESERVED_WORD_MAX: Final = 32
 # Headers a request may carry besides its metadata: those of HTTP, of the API and of proxies in front.
 HEADERS_BESIDE_METADATA: Final = 36
 
@@ -112,7 +114,8 @@ def is_utf8(value: str) -> bool:
 def check_path(limits: Limits, path: ResourcePath) -> None:
     """Raises InvalidName if a name is too long, or an account or container name holds a slash."""
     _check_length("Account", path.account, limits.max_account_name_length)
-    _check_length("Container", path.container, limits.max_container_name_length)
+    longest = limits.max_container_name_length
+    _check_length("Container", path.container, longest + RESERVED_WORD_MAX * path.container.startswith("\0"))
     _check_length("Object", path.object, limits.max_object_name_length)
     if "/" in path.account or "/" in path.container:
         raise InvalidName("Account and container names cannot contain slashes")

@@ -74,11 +74,12 @@ def _container_at(text: str) -> ResourcePath:
 def object_row(target: Target, info: ObjectInfo) -> ObjectRow:
     """The row that lists the object in its container."""
     data = info.data
-    size, etag, content_type = data.size, data.etag, info.content_type
+    size, etag, content_type, upload = data.size, data.etag, info.content_type, ""
     if data.sysmeta:
         etag = data.sysmeta.get(Sysmeta.LISTED_ETAG, etag)
         content_type = data.sysmeta.get(Sysmeta.LISTED_CONTENT_TYPE, content_type)
         size = _listed_size(data.sysmeta.get(Sysmeta.LISTED_SIZE), size)
+        upload = data.sysmeta.get(Sysmeta.UPLOAD, "")
     if not content_type.isascii():
         content_type = content_type.encode("latin-1").decode("utf-8", "replace")
     set_at, posted_at = info.content_type_timestamp, info.timestamp
@@ -91,6 +92,7 @@ def object_row(target: Target, info: ObjectInfo) -> ObjectRow:
         policy_index=target.location.policy.index,
         content_type_timestamp="" if set_at == data.timestamp else set_at,
         meta_timestamp="" if posted_at == data.timestamp else posted_at,
+        upload=upload,
     )
 
 

@@ -133,7 +133,7 @@ class AccountOperations:
 
     def _read(self, command: GetAccount, method: str, query: str) -> tuple[AccountInfo, BackendResponse | None]:
         placement = Placement.of(command.path, self._rings.account, self._cluster.hasher)
-        headers = backend.read_headers(command.transaction_id)
+        headers = backend.read_headers(command.path, command.transaction_id)
         found = self._reader.read(method, placement, headers, query, newest=command.newest)
         info = backend.account_info(found)
         if info.existence is PRESENT:

@@ -130,7 +130,7 @@ class ContainerOperations:
 
     def _read(self, command: GetContainer, method: str, query: str) -> tuple[ContainerInfo, BackendResponse]:
         placement = Placement.of(command.path, self._rings.container, self._cluster.hasher)
-        headers = backend.read_headers(command.transaction_id)
+        headers = backend.read_headers(command.path, command.transaction_id)
         found = self._reader.read(method, placement, headers, query, newest=command.newest)
         info = backend.container_info(found)
         if info.existence is not PRESENT:

@@ -177,7 +177,8 @@ class Lookup:
         flight = Event()
         self._flights[key, generation] = flight
         try:
-            found = info_of(self._reader.read("HEAD", placement, databases.read_headers(transaction_id)))
+            headers = databases.read_headers(placement.path, transaction_id)
+            found = info_of(self._reader.read("HEAD", placement, headers))
             if found.existence is PRESENT:
                 self._cache.set(key, found, lifetime_seconds, generation)
             elif found.existence in (ABSENT, DELETED):

@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 _stats: Final = msgspec.json.Decoder(dict[int, PolicyStats])
 
 
-def read_headers(transaction_id: str) -> Headers:
-    return {Client.TRANS_ID: transaction_id}
+def read_headers(path: ResourcePath, transaction_id: str) -> Headers:
+    """What a GET or HEAD of an account or container says."""
+    return {Client.TRANS_ID: transaction_id} | _reserved(path)
+
+
+def _reserved(path: ResourcePath) -> Headers:
+    """What lets a request through to a container of our own, whose name no client can send."""
+    return {Backend.ALLOW_RESERVED_NAMES: "true"} if path.container.startswith("\0") else {}
 
 
 def listing_query(query: ListingQuery, rendering: str) -> str:
@@ -53,7 +59,7 @@ def write_container_headers(command: WriteContainer, placement: Placement, accou
     headers = {Client.TRANS_ID: command.transaction_id, Client.TIMESTAMP: command.timestamp.internal}
     headers |= {Client.CONTAINER_META_PREFIX + name: value for name, value in command.metadata.items()}
     headers |= {Sysmeta.CONTAINER_PREFIX + name: value for name, value in command.sysmeta.items()}
-    headers |= of_owner(command)
+    headers |= of_owner(command) | _reserved(command.path)
     each = [headers.copy() for _ in placement.primaries]
     if account is not None:
         add_updates(each, account, TO_ACCOUNT)

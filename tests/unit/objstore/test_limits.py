@@ -47,6 +47,7 @@ def test_text_of_refuses(value: str) -> None:
 def test_names_may_be_as_long_as_allowed() -> None:
     check_path(LIMITS, ResourcePath("a" * 256, "c" * 256, "o" * 1024))
     check_path(LIMITS, ResourcePath("a", "ü" * 128, "€" * 341))
+    check_path(LIMITS, ResourcePath("a", f"\0uploads\0{'c' * 256}"))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,11 @@ def test_the_listing_may_differ_from_the_object(store: ServedFolder) -> None:
     assert (row.etag, row.size, row.content_type) == ("e", 99, "text/ü")
 
 
+def test_the_row_of_a_manifest_tells_of_which_upload_it_is(store: ServedFolder) -> None:
+    store.put(1, x_object_sysmeta_upload="0" * 32)
+    assert store.transport.rows[0].upload == "0" * 32
+
+
 def test_a_delete_takes_the_row_away(store: ServedFolder) -> None:
     store.put(1)
     store.delete(2)

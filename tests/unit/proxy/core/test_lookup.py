@@ -36,6 +36,14 @@ def test_what_is_found_is_remembered() -> None:
     assert len(heads(store)) == 2
 
 
+def test_containers_of_our_own_are_found_and_others_are_asked_for_as_clients_may() -> None:
+    store = ScriptedStore()
+    for name, allowed in (("\0uploads\0c", "true"), ("c", None)):
+        store.context.lookup.container(ResourcePath("AUTH_a", name), "tx1")
+        (asked,) = [call for call in store.calls("HEAD") if call.request.path.container == name]
+        assert asked.headers.get("X-Backend-Allow-Reserved-Names") == allowed
+
+
 def test_a_container_without_account_is_none() -> None:
     store = ScriptedStore()
     for gone in (Reply(404), Reply(404, {"X-Account-Status": "Deleted"})):
