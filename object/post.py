@@ -1,6 +1,6 @@
 """POST: replace an object's metadata."""
 
-from objstore.headers import Client
+from objstore.headers import Client, Sysmeta
 from objstore.http.messages import Request, Response
 from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, ObjectInfo
@@ -11,7 +11,10 @@ from objstore.object.service import ObjectService
 
 
 def post_object(service: ObjectService, request: Request) -> Response:
-    """202; 404 when there is no object, or only an expired one; 409 when its metadata and content type are as new."""
+    """202; 404 when there is no object, or only an expired one; 409 when its metadata and content type are as new.
+
+    The answer says where a link leads: its reader may have meant the target.
+    """
     target = service.target(request)
     timestamp = timestamp_of(request)
     update_targets = update_targets_of(request, target)
@@ -33,7 +36,10 @@ def post_object(service: ObjectService, request: Request) -> Response:
     in_flight = service.update_sender.stored(target, update_targets, after)
     service.make_durable(target, pending_commit)
     in_flight.wait()
-    return plain(202, "Accepted", after.timestamp)
+    response = plain(202, "Accepted", after.timestamp)
+    if target_path := before.data.sysmeta.get(Sysmeta.LINK_TARGET):
+        response.headers[Sysmeta.LINK_TARGET] = target_path
+    return response
 
 
 def merge_post(before: ObjectInfo, timestamp: str, headers: dict[str, str], content_type: str) -> ObjectInfo:

@@ -26,6 +26,7 @@ class Client:
     CONTENT_ENCODING: Final = "Content-Encoding"
     CONTENT_LANGUAGE: Final = "Content-Language"
     CONTENT_LENGTH: Final = "Content-Length"
+    CONTENT_LOCATION: Final = "Content-Location"
     CONTENT_RANGE: Final = "Content-Range"
     CONTENT_TYPE: Final = "Content-Type"
     DATE: Final = "Date"
@@ -40,6 +41,7 @@ class Client:
     IF_RANGE: Final = "If-Range"
     IF_UNMODIFIED_SINCE: Final = "If-Unmodified-Since"
     LAST_MODIFIED: Final = "Last-Modified"
+    LOCATION: Final = "Location"
     ORIGIN: Final = "Origin"
     RANGE: Final = "Range"
     RETRY_AFTER: Final = "Retry-After"
@@ -101,6 +103,12 @@ class Client:
     COPIED_FROM: Final = "X-Copied-From"
     COPIED_FROM_ACCOUNT: Final = "X-Copied-From-Account"
     COPIED_FROM_LAST_MODIFIED: Final = "X-Copied-From-Last-Modified"
+
+    # Links
+    SYMLINK_TARGET: Final = "X-Symlink-Target"
+    SYMLINK_TARGET_ACCOUNT: Final = "X-Symlink-Target-Account"
+    SYMLINK_TARGET_ETAG: Final = "X-Symlink-Target-Etag"
+    SYMLINK_TARGET_BYTES: Final = "X-Symlink-Target-Bytes"
 
     # Large objects
     STATIC_LARGE_OBJECT: Final = "X-Static-Large-Object"

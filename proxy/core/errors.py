@@ -134,6 +134,25 @@ class IncompleteBody(CoreError):
     received: int
 
 
+@dataclass(eq=False)
+class TooManyLinks(CoreError):
+    """Links that lead to links, perhaps in a circle."""
+
+    message: ClassVar[str] = "Too many levels of symbolic links, maximum allowed is {maximum}"
+
+    maximum: int
+
+
+@dataclass(eq=False)
+class LinkTargetChanged(CoreError):
+    """The object at `path` is not, or not any more, the one that a static link leads to."""
+
+    message: ClassVar[str] = "The link's target has another ETag than {expected}"
+
+    path: ResourcePath
+    expected: str
+
+
 class WriteRefused(PathError):
     """The servers call the write itself wrong."""
 

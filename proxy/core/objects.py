@@ -129,6 +129,12 @@ class PutResult(Struct, frozen=True):
     superseded: bool = False
 
 
+class PostResult(Struct, frozen=True):
+    """The result of a POST. link_target: the quoted path to which the object leads if it is a link, else ""."""
+
+    link_target: str = ""
+
+
 class OpenedObject(Struct, frozen=True):
     """An object and its body, to be read or closed.
 
@@ -211,12 +217,12 @@ class ObjectOperations:
             body = BytesBody(source.body) if isinstance(source.body, bytes) else IterableBody(source.body)
             return self.put(msgspec.structs.replace(target, body=body, length=length))
 
-    def post(self, command: PostObject) -> None:
+    def post(self, command: PostObject) -> PostResult:
         """Replace the metadata of an object. Raises CoreError."""
         scheme = self._policies.by_index(command.policy_index).scheme
         placement, container, queue = self._placements(command, scheme, command.delete_at)
         headers = backend.write_headers(command, backend.post_fields(command), placement, container, queue)
-        backend.post_outcome(command, self._writer.send("POST", placement, headers))
+        return PostResult(backend.post_outcome(command, self._writer.send("POST", placement, headers)))
 
     def delete(self, command: DeleteObject) -> None:
         """Delete an object. Raises CoreError."""

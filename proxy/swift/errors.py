@@ -14,7 +14,7 @@ from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.core import errors as core
-from objstore.proxy.swift.handlers.object import object_headers
+from objstore.proxy.swift.handlers.object import location_of, object_headers
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
@@ -71,6 +71,9 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.ContainerNotFound: 404,
     core.IncompleteBody: 499,
     core.InvalidRange: _facts(416),
+    core.LinkTargetChanged: lambda error: HttpError(
+        409, str(error), {Client.CONTENT_LOCATION: location_of(error.path)}
+    ),
     core.ManifestDamaged: 500,
     core.MetadataRefused: _told(400),
     core.NewerStored: 409,
@@ -81,6 +84,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.PolicyConflict: _told(409),
     core.PreconditionFailed: _facts(412),
     core.QuorumNotReached: 503,
+    core.TooManyLinks: _told(409),
     core.WriteRefused: 400,
 }
 

@@ -15,7 +15,7 @@ from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.features.cors import ORIGIN, Cors
 from objstore.proxy.swift.features.healthcheck import Healthcheck
-from objstore.proxy.swift.features.info import InfoEndpoint, store_section
+from objstore.proxy.swift.features.info import InfoEndpoint, handler_sections, store_section
 from objstore.proxy.swift.features.name_check import NameCheck
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.features.tempauth import TempAuth
@@ -96,7 +96,7 @@ class ProxyApplication:
         self._suffix = quote(config.transaction_suffix)
         for info in self._features:
             if isinstance(info, InfoEndpoint):
-                info.publish({"swift": store_section(context)})
+                info.publish({"swift": store_section(context), **handler_sections()})
                 for feature in self._features:
                     info.publish(feature.sections())
 

@@ -13,6 +13,7 @@ import objstore
 from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
+from objstore.proxy.core.links import LINKS_MAX
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -101,3 +102,8 @@ def store_section(context: ProxyContext) -> Section:
         "allow_open_expired": config.objects.allow_open_expired,
         **msgspec.structs.asdict(limits),
     }
+
+
+def handler_sections() -> dict[str, Section]:
+    """The sections of what handlers bring, and no stage of the pipeline."""
+    return {"symlink": {"symloop_max": LINKS_MAX, "static_links": True}}

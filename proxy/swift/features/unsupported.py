@@ -35,12 +35,6 @@ class MissingFeature(Struct, frozen=True):
 MISSING_FEATURES: Final = (
     MissingFeature("Static large objects", ("slo",), (), ("multipart-manifest", "part-number")),
     MissingFeature("Dynamic large objects", ("dlo",), (Client.OBJECT_MANIFEST,)),
-    MissingFeature(
-        "Symbolic links",
-        ("symlink",),
-        ("X-Symlink-Target", "X-Symlink-Target-Account", "X-Symlink-Target-Etag"),
-        ("symlink",),
-    ),
     MissingFeature("Versioned writes", ("versioned_writes",), ("X-Versions-Location", "X-History-Location")),
     MissingFeature(
         "Object versions",
@@ -62,8 +56,8 @@ MISSING_FEATURES: Final = (
         "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
     ),
 )
-# Clients read so what may be a link or a manifest, to see that itself. No object is either, so it is the object.
-PLAIN_READS: Final = frozenset({("symlink", "get"), ("multipart-manifest", "get")})
+# Clients read so what may be a manifest, to see that itself. No object is one, so it is the object.
+PLAIN_READS: Final = frozenset({("multipart-manifest", "get")})
 FORM_UPLOADS: Final = MissingFeature("Uploads by HTML forms", ("formpost",))
 
 _BY_VARIABLE: Final = {variable_of(header): feature for feature in MISSING_FEATURES for header in feature.headers}

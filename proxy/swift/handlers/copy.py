@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
@@ -35,6 +35,9 @@ from objstore.proxy.swift.handlers.object import (
 )
 from objstore.proxy.swift.request import SwiftRequest
 
+if TYPE_CHECKING:
+    from objstore.proxy.swift.handlers.symlinks import Symlinks
+
 # What the copy is given back with if the source was, unless the request says otherwise.
 COPIED: Final = (
     Client.CACHE_CONTROL,
@@ -58,8 +61,9 @@ class Copying(Struct, frozen=True):
 class CopyHandler:
     """Reads the source and writes the copy, each with the client's rights."""
 
-    def __init__(self, context: ProxyContext, quotas: Quotas) -> None:
+    def __init__(self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks) -> None:
         self._objects = context.objects
+        self._symlinks = symlinks
         self._lookup = context.lookup
         self._quotas = quotas
         self._limits = context.cluster.limits
@@ -113,7 +117,8 @@ class CopyHandler:
             newest=True,  # a copy is kept for long: better of what is newest than of what is nearest
             transaction_id=request.transaction_id,
         )
-        return self._objects.open(command)
+        opened = self._objects.open(command)
+        return self._symlinks.open(request, command, opened).found if opened.info.stands_for_others else opened
 
     def _write(
         self, request: SwiftRequest, copying: Copying, source: OpenedObject, metadata: StoredMetadata

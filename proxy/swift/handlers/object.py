@@ -6,6 +6,7 @@ import mimetypes
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -24,6 +25,7 @@ from objstore.system.clock import Clock
 
 if TYPE_CHECKING:
     from objstore.proxy.swift.features.quotas import Quotas
+    from objstore.proxy.swift.handlers.symlinks import Symlinks
 
 META: Final = Client.OBJECT_META_PREFIX
 FAMILIES: Final = (META, Sysmeta.OBJECT_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
@@ -48,6 +50,9 @@ CONDITIONS: Final = {
     "HTTP_IF_RANGE": "if_range",
 }
 STATIC_LARGE_OBJECT: Final = variable_of(Client.STATIC_LARGE_OBJECT)
+SYMLINK_TARGET: Final = variable_of(Client.SYMLINK_TARGET)
+NO_HEADERS: Final[dict[str, str]] = {}
+MOVED: Final = "The POST was applied to a link. POST to its target to change that one's metadata."
 UNKNOWN_TYPE: Final = "application/octet-stream"
 # What the parameters begin with that the store itself adds to a type, to tell containers what to list.
 OWN_PARAMETERS: Final = "swift_"
@@ -64,6 +69,7 @@ class ObjectHandler:
         self._lookup = context.lookup
         self._quotas = quotas
         self.copy: Callable[[SwiftRequest], Response]  # set by the application
+        self.symlinks: Symlinks  # likewise
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
         self._random = context.runtime.random
@@ -73,15 +79,25 @@ class ObjectHandler:
         """200, 206, 304, 404, 412, 416."""
         path = request.storage_resource
         container = self._container(request, path)
-        opened = self._objects.open(self._get_command(request, path, container))
-        return self._rendered(opened)
+        command = self._get_command(request, path, container)
+        opened = self._objects.open(command)
+        if not opened.info.stands_for_others:
+            return self._rendered(opened)
+        resolved = self.symlinks.open(request, command, opened)
+        response = self._rendered(resolved.found)
+        response.headers |= resolved.headers
+        return response
 
     def head(self, request: SwiftRequest) -> Response:
         """As GET, without the body; ranges are ignored."""
         path = request.storage_resource
         container = self._container(request, path)
-        info = self._objects.head(self._get_command(request, path, container))
-        headers = object_headers(info)
+        command = self._get_command(request, path, container)
+        info, more = self._objects.head(command), NO_HEADERS
+        if info.stands_for_others:
+            resolved = self.symlinks.head(request, command, info)
+            info, more = resolved.found, resolved.headers
+        headers = object_headers(info) | more
         headers[Client.CONTENT_LENGTH] = str(info.size)
         return Response(200, headers)
 
@@ -100,6 +116,8 @@ class ObjectHandler:
         if only_if_absent and environ["HTTP_IF_NONE_MATCH"].strip() != "*":
             raise HttpError(400, "If-None-Match only supports *")
         metadata = metadata_of(request, self._limits)
+        if SYMLINK_TARGET in environ:
+            metadata = self.symlinks.metadata_of(request, path, metadata)
         container, account = self._lookup.container_and_account(path, request.transaction_id)
         authorize(request, container, path, container.write_acl)
         timestamp = request.timestamp(self._clock)
@@ -128,8 +146,13 @@ class ObjectHandler:
         return Response(201, {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date})
 
     def post(self, request: SwiftRequest) -> Response:
-        """202, 404. Replaces all metadata; the type stays unless one is given."""
+        """202, 404. Replaces all metadata; the type stays unless one is given.
+
+        307 of a link, which has the metadata now: clients may have meant its target.
+        """
         path, environ = request.storage_resource, request.environ
+        if SYMLINK_TARGET in environ:
+            raise HttpError(400, "A PUT request is required to set a symlink target")
         metadata = metadata_of(request, self._limits)
         container = self._container(request, path, writing=True)
         given = environ.get("CONTENT_TYPE")
@@ -143,7 +166,9 @@ class ObjectHandler:
             open_expired=self._may_open_expired(request),
             transaction_id=request.transaction_id,
         )
-        self._objects.post(command)
+        target = self._objects.post(command).link_target
+        if target:
+            raise HttpError(307, MOVED, {Client.LOCATION: location_of(ResourcePath.parse(unquote(target)))})
         return Response(202)
 
     def delete(self, request: SwiftRequest) -> Response:
@@ -252,6 +277,11 @@ def object_headers(info: StoredObjectInfo) -> dict[str, str]:
         for name, value in metadata.user.items():
             headers[META + name] = value
     return headers
+
+
+def location_of(path: ResourcePath) -> str:
+    """Where clients find a resource, relative to the endpoint."""
+    return f"/v1{path.quoted}"
 
 
 def content_type(given: str | None, environ: Environ, name: str) -> str:
