@@ -37,8 +37,8 @@ def post_object(service: ObjectService, request: Request) -> Response:
     service.make_durable(target, pending_commit)
     in_flight.wait()
     response = plain(202, "Accepted", after.timestamp)
-    if target_path := before.data.sysmeta.get(Sysmeta.LINK_TARGET):
-        response.headers[Sysmeta.LINK_TARGET] = target_path
+    if Sysmeta.LINK_TARGET in before.data.sysmeta:
+        response.headers |= before.data.sysmeta
     return response
 
 

@@ -147,10 +147,11 @@ class TooManyLinks(CoreError):
 class LinkTargetChanged(CoreError):
     """The object at `path` is not, or not any more, the one that a static link leads to."""
 
-    message: ClassVar[str] = "The link's target has another ETag than {expected}"
+    message: ClassVar[str] = "{path} has the ETag {actual}, and not {expected} as the link to it"
 
     path: ResourcePath
     expected: str
+    actual: str
 
 
 class WriteRefused(PathError):

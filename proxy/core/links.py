@@ -6,15 +6,15 @@ the target had, and a reader who would get something else gets an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Struct
 
 from objstore.paths import ResourcePath
-from objstore.proxy.core.errors import LinkTargetChanged, TooManyLinks
+from objstore.proxy.core.errors import InvalidRange, LinkTargetChanged, NotModified, PreconditionFailed, TooManyLinks
 from objstore.proxy.core.info import StoredObjectInfo
 from objstore.proxy.core.objects import GetObject, OpenedObject
 
@@ -29,16 +29,26 @@ Found = TypeVar("Found", OpenedObject, StoredObjectInfo)
 
 
 class Link(Struct, frozen=True):
-    """Where a link leads. etag, size: of the target; known to a static link only, empty in a dynamic one."""
+    """Where a link leads. account: "" for the one that the link is in, wherever it is copied.
 
-    target: ResourcePath
+    etag, size: of the target; known to a static link only, empty in a dynamic one.
+    """
+
+    account: str
+    container: str
+    object: str
     etag: str = ""
     size: str = ""
+
+    def target(self, own_account: str) -> ResourcePath:
+        """The target of this link in an account."""
+        return ResourcePath(self.account or own_account, self.container, self.object)
 
     @property
     def metadata(self) -> dict[str, str]:
         """The system metadata that makes an empty object this link."""
-        kept = {TARGET_KEY: self.target.quoted, ETAG_KEY: self.etag, SIZE_KEY: self.size}
+        target = quote(f"{self.account}/{self.container}/{self.object}")
+        kept = {TARGET_KEY: target, ETAG_KEY: self.etag, SIZE_KEY: self.size}
         return {key: value for key, value in kept.items() if value}
 
 
@@ -49,18 +59,17 @@ class Followed(Struct, Generic[Found], frozen=True):
     command: GetObject
 
 
-def link_of(info: StoredObjectInfo) -> Link | None:
-    """The link that an object is, if it is one."""
-    system = info.metadata.system
+def link_of(system: Mapping[str, str]) -> Link | None:
+    """The link that an object with this system metadata is, if it is one."""
     if TARGET_KEY not in system:
         return None
-    target = ResourcePath.parse(unquote(system[TARGET_KEY]))
-    return Link(target, system.get(ETAG_KEY, ""), system.get(SIZE_KEY, ""))
+    account, container, name = unquote(system[TARGET_KEY]).split("/", 2)
+    return Link(account, container, name, system.get(ETAG_KEY, ""), system.get(SIZE_KEY, ""))
 
 
 def linked_etag(info: StoredObjectInfo) -> str:
     """The ETag by which a static link knows an object: its data's or, if that is a static link too, its target's."""
-    link = link_of(info)
+    link = link_of(info.metadata.system)
     return info.etag if link is None or not link.etag else link.etag
 
 
@@ -81,25 +90,37 @@ def follow(
     links_left = LINKS_MAX
     while True:
         info = _info_of(found)
-        if etag and etag != linked_etag(info):
-            _close(found)
-            raise LinkTargetChanged(command.path, etag)
-        link = link_of(info)
+        _check(etag, linked_etag(info), command, found)
+        link = link_of(info.metadata.system)
         if link is None or (static_only and not link.etag):
             return Followed(found, command)
         _close(found)
         if not links_left:
             raise TooManyLinks(LINKS_MAX)
         links_left -= 1
-        etag, target = link.etag, link.target
+        etag, target = link.etag, link.target(command.path.account)
         command = msgspec.structs.replace(command, path=target, policy_index=policy_of(target))
-        found = read(command)
+        try:
+            found = read(command)
+        except (InvalidRange, NotModified, PreconditionFailed) as error:
+            # What the reader has, or expects, is no matter of the link: the wrong target is none.
+            actual = error.info.etag if isinstance(error, NotModified) else error.facts.etag
+            _check(etag, actual, command)
+            raise
+
+
+def _check(
+    expected: str, actual: str, command: GetObject, found: OpenedObject | StoredObjectInfo | None = None
+) -> None:
+    if expected and expected != actual:
+        _close(found)
+        raise LinkTargetChanged(command.path, expected, actual)
 
 
 def _info_of(found: OpenedObject | StoredObjectInfo) -> StoredObjectInfo:
     return found.info if isinstance(found, OpenedObject) else found
 
 
-def _close(found: OpenedObject | StoredObjectInfo) -> None:
+def _close(found: OpenedObject | StoredObjectInfo | None) -> None:
     if isinstance(found, OpenedObject):
         found.close()

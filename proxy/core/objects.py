@@ -130,9 +130,9 @@ class PutResult(Struct, frozen=True):
 
 
 class PostResult(Struct, frozen=True):
-    """The result of a POST. link_target: the quoted path to which the object leads if it is a link, else ""."""
+    """The result of a POST. system: of a link, the system metadata that says where it leads."""
 
-    link_target: str = ""
+    system: dict[str, str]
 
 
 class OpenedObject(Struct, frozen=True):

@@ -14,7 +14,7 @@ from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.core import errors as core
-from objstore.proxy.swift.handlers.object import location_of, object_headers
+from objstore.proxy.swift.handlers.object import object_headers
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
@@ -22,6 +22,7 @@ from objstore.system.threads import CallTimeout
 
 # What the API answers with wherever it has nothing of its own to send.
 PAGE_TYPE: Final = "text/html; charset=UTF-8"
+TEXT_TYPE: Final = "text/plain; charset=UTF-8"
 UNFORESEEN: Final = HttpError(500, "Internal error; the log tells more under the transaction id")
 
 Answer = int | Callable[[Any], HttpError]
@@ -72,7 +73,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.IncompleteBody: 499,
     core.InvalidRange: _facts(416),
     core.LinkTargetChanged: lambda error: HttpError(
-        409, str(error), {Client.CONTENT_LOCATION: location_of(error.path)}
+        409, f"Object Etag '{error.actual}' does not match {Client.SYMLINK_TARGET_ETAG} header '{error.expected}'"
     ),
     core.ManifestDamaged: 500,
     core.MetadataRefused: _told(400),
@@ -98,22 +99,27 @@ def is_foreseen(error: BaseException) -> bool:
 
 def answer_to(error: BaseException) -> Response:
     """The response to an error: never with headers of our own servers, nor with a reason from inside."""
+    refusal = page(refusal_of(error))
+    for name in [name for name in refusal.headers if is_internal(name)]:
+        del refusal.headers[name]
+    return refusal
+
+
+def refusal_of(error: BaseException) -> HttpError:
+    """The error as the table renders it."""
     known = http_error_of(error) if isinstance(error, StoreError) else None
     if known is not None:
-        refusal = page(known)
-        for name in [name for name in refusal.headers if is_internal(name)]:
-            del refusal.headers[name]
-        return refusal
+        return known
     answer = ANSWERS.get(type(error))  # type: ignore[arg-type]
     if answer is None:
-        return page(UNFORESEEN)
-    return page(HttpError(answer) if isinstance(answer, int) else answer(error))
+        return UNFORESEEN
+    return HttpError(answer) if isinstance(answer, int) else answer(error)
 
 
 def page(error: HttpError) -> Response:
     """The answer of a refusal: its reason, and nothing else, in the type that clients of the API know.
 
-    A reason may quote what the client sent, so it is escaped: browsers take the page for HTML.
+    A reason may quote what the client sent, so it is escaped unless it goes as text: browsers take the page for HTML.
     """
-    text = escape(error.reason, quote=False)
+    text = error.reason if error.headers.get(Client.CONTENT_TYPE) == TEXT_TYPE else escape(error.reason, quote=False)
     return Response(error.status, {Client.CONTENT_TYPE: PAGE_TYPE, **error.headers}, text.encode("utf-8", "replace"))

@@ -218,12 +218,16 @@ def put_outcome(command: PutObject, result: QuorumResult) -> bool:
     raise ObjectTooLarge(command.length_max) if status == codes.TOO_LARGE else _error(command, status)
 
 
-def post_outcome(command: PostObject, result: QuorumResult) -> str:
-    """Where the object leads if it is a link, else "". Raises CoreError unless a quorum has stored the metadata."""
+def post_outcome(command: PostObject, result: QuorumResult) -> Headers:
+    """The system metadata that makes a link, which servers send back.
+
+    Raises CoreError unless a quorum has stored the metadata.
+    """
     statuses = result.statuses
     status = best_status(statuses, result.quorum)
     if status <= codes.SUCCESS_MAX:
-        return result.header(status, Sysmeta.LINK_TARGET) or ""
+        names = (Sysmeta.LINK_TARGET, Sysmeta.LINK_ETAG)
+        return {name[len(SYSTEM) :]: value for name in names if (value := result.header(status, name))}
     some = status == codes.NOT_FOUND and min(statuses) <= codes.SUCCESS_MAX
     if some and not result.header(codes.NOT_FOUND, Backend.TIMESTAMP):
         # It is there, though most of those asked have not got it, nor know of a deletion.

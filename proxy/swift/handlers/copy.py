@@ -26,6 +26,7 @@ from objstore.proxy.swift.features import heartbeat
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.object import (
     META,
+    SYMLINK_TARGET,
     authorize,
     conditions_of,
     content_type,
@@ -81,7 +82,7 @@ class CopyHandler:
                 raise HttpError(400, "Only one range of an object can be copied")
             if source.length is None or source.length > self._limits.max_file_size:
                 raise HttpError(413, "The source is too large to be copied.")
-            metadata = self._metadata(request, copying, source.info.metadata)
+            metadata = self._metadata(request, copying, source)
             work = partial(self._write, request, copying, source, metadata)
             if is_true(request.params.get("heartbeat")):
                 response = heartbeat.answer(request, partial(self._written, request, work, source))
@@ -150,8 +151,14 @@ class CopyHandler:
             return Response(202)
         return Response(201, {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date})
 
-    def _metadata(self, request: SwiftRequest, copying: Copying, source: StoredMetadata) -> StoredMetadata:
+    def _metadata(self, request: SwiftRequest, copying: Copying, opened: OpenedObject) -> StoredMetadata:
         """The source's, unless the copy is to be fresh; what the request gives wins, also with an empty value."""
+        metadata = self._merged(request, copying, opened.info.metadata)
+        if SYMLINK_TARGET in request.environ or opened.info.stands_for_others:
+            return self._symlinks.copied_metadata(request, copying.target, opened, metadata)
+        return metadata
+
+    def _merged(self, request: SwiftRequest, copying: Copying, source: StoredMetadata) -> StoredMetadata:
         given = metadata_of(request, self._limits)
         if copying.fresh:
             return given
@@ -192,7 +199,8 @@ def object_in(header: str, value: str | None, account: str) -> ResourcePath:
     """The object a header names, percent-quoted: "container/object" or "/container/object". Raises HttpError 412."""
     container, slash, name = _unquoted(value or "").removeprefix("/").partition("/")
     if not container or not slash or not name:
-        raise HttpError(412, f"{header} header must be of the form <container name>/<object name>")
+        reason = f"{header} header must be of the form <container name>/<object name>"
+        raise HttpError(412, reason, {Client.CONTENT_TYPE: errors.TEXT_TYPE})
     return ResourcePath(account, container, name)
 
 

@@ -6,7 +6,6 @@ import mimetypes
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 import msgspec
 
@@ -52,7 +51,6 @@ CONDITIONS: Final = {
 STATIC_LARGE_OBJECT: Final = variable_of(Client.STATIC_LARGE_OBJECT)
 SYMLINK_TARGET: Final = variable_of(Client.SYMLINK_TARGET)
 NO_HEADERS: Final[dict[str, str]] = {}
-MOVED: Final = "The POST was applied to a link. POST to its target to change that one's metadata."
 UNKNOWN_TYPE: Final = "application/octet-stream"
 # What the parameters begin with that the store itself adds to a type, to tell containers what to list.
 OWN_PARAMETERS: Final = "swift_"
@@ -166,10 +164,8 @@ class ObjectHandler:
             open_expired=self._may_open_expired(request),
             transaction_id=request.transaction_id,
         )
-        target = self._objects.post(command).link_target
-        if target:
-            raise HttpError(307, MOVED, {Client.LOCATION: location_of(ResourcePath.parse(unquote(target)))})
-        return Response(202)
+        system = self._objects.post(command).system
+        return self.symlinks.redirect(path, system) if system else Response(202)
 
     def delete(self, request: SwiftRequest) -> Response:
         """204, 404, 409 if something newer is stored."""

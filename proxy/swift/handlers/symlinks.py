@@ -9,16 +9,17 @@ A reader needs the right to read the target's container as well as the link's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Generic
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
+from objstore.errors import StoreError
 from objstore.headers import Client, Sysmeta
 from objstore.http.errors import HttpError
-from objstore.http.messages import variable_of
+from objstore.http.messages import Response, variable_of
 from objstore.limits import check_path
 from objstore.paths import ResourcePath
 from objstore.proxy.core import links
@@ -26,7 +27,9 @@ from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.links import Found, Link
+from objstore.proxy.core.lookup import Lookup
 from objstore.proxy.core.objects import GetObject, OpenedObject
+from objstore.proxy.swift import errors
 from objstore.proxy.swift.handlers.copy import account_in, object_in
 from objstore.proxy.swift.handlers.object import authorize, location_of, policy_index
 from objstore.proxy.swift.request import SwiftRequest
@@ -35,6 +38,7 @@ from objstore.rows import etag_with_fields
 TARGET: Final = variable_of(Client.SYMLINK_TARGET)
 TARGET_ETAG: Final = variable_of(Client.SYMLINK_TARGET_ETAG)
 LINK_TYPE: Final = "application/symlink"
+MOVED: Final = "The POST was applied to a link. POST to its target to change that one's metadata."
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
 LISTED_ETAG_KEY: Final = Sysmeta.LISTED_ETAG.removeprefix(Sysmeta.OBJECT_PREFIX)
 LISTED_SIZE_KEY: Final = Sysmeta.LISTED_SIZE.removeprefix(Sysmeta.OBJECT_PREFIX)
@@ -64,55 +68,104 @@ class Symlinks:
         info: StoredObjectInfo,
         read: Callable[[GetObject], Found],
     ) -> Resolved[Found]:
-        link = links.link_of(info)
+        link = links.link_of(info.metadata.system)
         if link is None:
             return Resolved(found, command)
         if not is_wanted_itself(request):
-            followed = links.follow(found, command, read, self._policy_of(request))
-            location = {Client.CONTENT_LOCATION: location_of(followed.command.path)}
-            return Resolved(followed.found, followed.command, location)
+            policies = PolicyOfTarget(self._lookup, request, command.path)
+            try:
+                followed = links.follow(found, command, read, policies)
+            except StoreError as error:
+                raise policies.located(error) from error
+            return Resolved(followed.found, followed.command, policies.headers)
         if command.ranges or command.conditions:
             command = msgspec.structs.replace(command, as_stored=True)
             found = read(command)
         return Resolved(found, command, link_headers(link))
-
-    def _policy_of(self, request: SwiftRequest) -> Callable[[ResourcePath], int]:
-        """Gives the policy of a target if the client may read it."""
-
-        def policy_of(path: ResourcePath) -> int:
-            container = self._lookup.container(path, request.transaction_id)
-            authorize(request, container, path, container.read_acl, "GET")
-            return policy_index(request, container)
-
-        return policy_of
 
     def metadata_of(self, request: SwiftRequest, path: ResourcePath, metadata: StoredMetadata) -> StoredMetadata:
         """What a PUT with X-Symlink-Target stores. Raises HttpError 400, 409, 412, and what reading the target does."""
         environ = request.environ
         if request.content_length or (request.chunked and request.body.read(1)):
             raise HttpError(400, "Symlink requests require a zero byte body")
-        account = account_in(request.header(Client.SYMLINK_TARGET_ACCOUNT), path.account)
-        target = object_in(Client.SYMLINK_TARGET, environ[TARGET], account)
+        account = account_in(request.header(Client.SYMLINK_TARGET_ACCOUNT), "")
+        target = object_in(Client.SYMLINK_TARGET, environ[TARGET], account or path.account)
         check_path(self._limits, target)
         if target == path:
             raise HttpError(400, "Symlink cannot target itself")
-        etag = environ.get(TARGET_ETAG, "").strip().strip('"')
-        link = self._static_link(request, target, etag) if etag else Link(target)
+        link, content_type = Link(account, target.container, target.object), LINK_TYPE
+        if etag := environ.get(TARGET_ETAG, "").strip().strip('"'):
+            info = self._static_target(request, target, etag)
+            size = info.metadata.system.get(LISTED_SIZE_KEY, str(info.size))
+            link, content_type = msgspec.structs.replace(link, etag=etag, size=size), info.content_type
         if not environ.get("CONTENT_TYPE"):
-            environ["CONTENT_TYPE"] = LINK_TYPE
-        system = metadata.system | link.metadata | {LISTED_ETAG_KEY: etag_with_fields(EMPTY_MD5, listed_fields(link))}
-        return msgspec.structs.replace(metadata, system=system)
+            environ["CONTENT_TYPE"] = content_type
+        listed = etag_with_fields(EMPTY_MD5, listed_fields(link, path.account))
+        return msgspec.structs.replace(metadata, system=metadata.system | link.metadata | {LISTED_ETAG_KEY: listed})
 
-    def _static_link(self, request: SwiftRequest, target: ResourcePath, etag: str) -> Link:
-        """The link to a target that has this ETag now. Raises HttpError 409 if it is absent."""
-        policy_of = self._policy_of(request)
+    def _static_target(self, request: SwiftRequest, target: ResourcePath, etag: str) -> StoredObjectInfo:
+        """What has this ETag now. Raises HttpError 409 if it is absent or another."""
+        policies = PolicyOfTarget(self._lookup, request, target)
+        head = self._objects.head
         try:
-            command = GetObject(target, policy_of(target), newest=True, transaction_id=request.transaction_id)
-            first = self._objects.head(command)
-            info = links.follow(first, command, self._objects.head, policy_of, etag=etag, static_only=True).found
+            command = GetObject(target, policies(target), newest=True, transaction_id=request.transaction_id)
+            return links.follow(head(command), command, head, policies, etag=etag, static_only=True).found
         except (ContainerNotFound, ObjectNotFound):
-            raise HttpError(409, f"{Client.SYMLINK_TARGET} does not exist") from None
-        return Link(target, etag, info.metadata.system.get(LISTED_SIZE_KEY, str(info.size)))
+            raise HttpError(409, f"{Client.SYMLINK_TARGET} does not exist", policies.headers) from None
+        except StoreError as error:
+            raise policies.located(error) from error
+
+    def copied_metadata(
+        self, request: SwiftRequest, path: ResourcePath, source: OpenedObject, metadata: StoredMetadata
+    ) -> StoredMetadata:
+        """What a copy of a link, or to one, stores: as a PUT with the headers of the link that are not given anew."""
+        environ, link = request.environ, links.link_of(source.info.metadata.system)
+        if link is not None:
+            for name, value in link_headers(link).items():
+                environ.setdefault(variable_of(name), value)
+            environ.setdefault("CONTENT_TYPE", source.info.content_type)
+        if TARGET not in environ:
+            return metadata
+        if source.length:
+            raise HttpError(400, "Symlink requests require a zero byte body")
+        return self.metadata_of(request, path, metadata)
+
+    def redirect(self, path: ResourcePath, system: Mapping[str, str]) -> Response:
+        """The answer to a POST of a link, whose metadata it has changed: clients may have meant the target's."""
+        link = links.link_of(system)
+        assert link is not None
+        headers = {Client.LOCATION: location_of(link.target(path.account))}
+        if link.etag:
+            headers[Client.SYMLINK_TARGET_ETAG] = link.etag
+        return errors.page(HttpError(307, MOVED, headers))
+
+
+class PolicyOfTarget:
+    """Gives the policies of targets that the client may read, and remembers how far it has come."""
+
+    def __init__(self, lookup: Lookup, request: SwiftRequest, path: ResourcePath) -> None:
+        self._lookup = lookup
+        self._request = request
+        self._reached = path
+
+    def __call__(self, path: ResourcePath) -> int:
+        """Raises HttpError 401, 403, and CoreError."""
+        self._reached, request = path, self._request
+        container = self._lookup.container(path, request.transaction_id)
+        authorize(request, container, path, container.read_acl, "GET")
+        return policy_index(request, container)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Tell the client where it has been led."""
+        return {Client.CONTENT_LOCATION: location_of(self._reached)}
+
+    def located(self, error: StoreError) -> StoreError:
+        """An error of the target says that it is the target's."""
+        if not errors.is_foreseen(error):
+            return error
+        refusal = errors.refusal_of(error)
+        return HttpError(refusal.status, refusal.reason, refusal.headers | self.headers)
 
 
 class Resolved(Struct, Generic[Found], frozen=True):
@@ -130,19 +183,17 @@ def is_wanted_itself(request: SwiftRequest) -> bool:
 
 def link_headers(link: Link) -> dict[str, str]:
     """A link as clients see it."""
-    target = link.target
-    headers = {
-        Client.SYMLINK_TARGET: quote(f"{target.container}/{target.object}"),
-        Client.SYMLINK_TARGET_ACCOUNT: quote(target.account),
-    }
+    headers = {Client.SYMLINK_TARGET: quote(f"{link.container}/{link.object}")}
+    if link.account:
+        headers[Client.SYMLINK_TARGET_ACCOUNT] = quote(link.account)
     if link.etag:
         headers |= {Client.SYMLINK_TARGET_ETAG: link.etag, Client.SYMLINK_TARGET_BYTES: link.size}
     return headers
 
 
-def listed_fields(link: Link) -> dict[str, str | int]:
+def listed_fields(link: Link, own_account: str) -> dict[str, str | int]:
     """What a listing shows beside the other fields of a link."""
-    fields: dict[str, str | int] = {"symlink_path": location_of(link.target)}
+    fields: dict[str, str | int] = {"symlink_path": location_of(link.target(own_account))}
     if link.etag:
         fields |= {"symlink_etag": link.etag, "symlink_bytes": int(link.size)}
     return fields
