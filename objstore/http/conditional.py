@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 from objstore.headers import Client
 
-# One validator of a list. What is quoted may hold commas.
-_ITEM: Final = re.compile(r'(?P<weak>W/)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s,"]+))')
+# One validator of a list. What is quoted may hold commas; quotes inside a bare one are its own.
+_ITEM: Final = re.compile(r'(?P<weak>W/)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s,"][^\s,]*))')
 
 Header = Callable[[str], str | None]
 

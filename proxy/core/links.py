@@ -14,8 +14,10 @@ import msgspec
 from msgspec import Struct
 
 from objstore.paths import ResourcePath
+from objstore.proxy.core.composite import PartSource
 from objstore.proxy.core.errors import InvalidRange, LinkTargetChanged, NotModified, PreconditionFailed, TooManyLinks
 from objstore.proxy.core.info import StoredObjectInfo
+from objstore.proxy.core.manifest import is_composite
 from objstore.proxy.core.objects import GetObject, OpenedObject
 
 # How many links in a row are followed.
@@ -50,6 +52,28 @@ class Link(Struct, frozen=True):
         target = quote(f"{self.account}/{self.container}/{self.object}")
         kept = {TARGET_KEY: target, ETAG_KEY: self.etag, SIZE_KEY: self.size}
         return {key: value for key, value in kept.items() if value}
+
+
+class LinkedPartSource(PartSource):
+    """Opens parts that may be links; a dynamic manifest among them is no more than its own bytes."""
+
+    def open(self, path: ResourcePath, ranges: str = "", *, newest: bool = False) -> OpenedObject:
+        """What a link leads to comes in its place."""
+        command = self._command(path, ranges, newest)
+        opened = self._objects.open(command)
+        if not opened.info.stands_for_others:
+            return opened
+        followed = follow(opened, command, self._objects.open, self.policy_index)
+        opened, command = followed.found, followed.command
+        if ranges and opened.info.stands_for_others and not is_composite(opened.info):
+            opened.close()
+            return self._objects.open(msgspec.structs.replace(command, as_stored=True))
+        return opened
+
+    def head(self, path: ResourcePath) -> StoredObjectInfo:
+        """As `open`."""
+        command = self._command(path, "", newest=False)
+        return follow(self._objects.head(command), command, self._objects.head, self.policy_index).found
 
 
 class Followed(Struct, Generic[Found], frozen=True):

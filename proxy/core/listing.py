@@ -33,13 +33,18 @@ NO_QUERY: Final = ListingQuery()
 
 
 class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}):
-    """An object of a listing; `last_modified` in ISO 8601."""
+    """An object of a listing; `last_modified` in ISO 8601.
+
+    slo_etag: of a manifest, the quoted ETag of what it makes. symlink_path: where a link leads.
+    """
 
     name: str
     etag: str
     size: int
     content_type: str
     last_modified: str
+    slo_etag: str = ""
+    symlink_path: str = ""
 
 
 class ListedContainer(Struct, frozen=True, rename={"object_count": "count", "size": "bytes"}):

@@ -1,26 +1,10 @@
-"""What the store does not have is refused with 501, by real clients too, and nothing is stored, changed or deleted."""
+"""What the store does not have is refused with 501, and nothing is stored, changed or deleted."""
 
 from __future__ import annotations
-
-import subprocess
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.servers import Store
-from tests.functional.test_clients import swift_command
-
-
-def test_a_segmented_upload_fails_and_says_why(store: Store, client: Client, tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(b"x" * 3_000_000)
-    name = f"s-{uuid4().hex[:8]}"
-    command = [*swift_command(store), "upload", name, "-S", "1048576", "large"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
-    assert done.returncode != 0
-    assert "501" in done.stderr + done.stdout
-    assert client.names(name) == []
 
 
 @pytest.mark.parametrize("query", [{"version-id": "1700000000.00000"}, {"version-id": "null"}, {"versions": ""}])
@@ -30,11 +14,6 @@ def test_deleting_a_version_does_not_delete_the_object(client: Client, container
     assert answer.status == 501
     assert "not supported" in answer.text
     assert client.get(f"{container}/o").body == b"content"
-
-
-def test_manifests_are_not_stored(client: Client, container: str) -> None:
-    assert client.put(f"{container}/o", b"", {"X-Object-Manifest": f"{container}/parts"}).status == 501
-    assert client.get(f"{container}/o").status == 404
 
 
 @pytest.mark.parametrize("header", ["X-Versions-Enabled", "X-Versions-Location", "X-Container-Sync-To"])

@@ -31,6 +31,7 @@ SYSTEM: Final = Sysmeta.OBJECT_PREFIX
 TRANSIENT: Final = Sysmeta.OBJECT_TRANSIENT_PREFIX
 # A manifest is known by the first; in its system metadata are the size and the ETag of what it makes.
 MANIFEST: Final = Client.STATIC_LARGE_OBJECT
+DYNAMIC_MANIFEST: Final = Client.OBJECT_MANIFEST
 COMPOSITE_SIZE: Final = Sysmeta.COMPOSITE_SIZE.removeprefix(SYSTEM)
 COMPOSITE_ETAG: Final = Sysmeta.COMPOSITE_ETAG.removeprefix(SYSTEM)
 TRAILERS: Final = {Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}"}

@@ -106,4 +106,4 @@ def store_section(context: ProxyContext) -> Section:
 
 def handler_sections() -> dict[str, Section]:
     """The sections of what handlers bring, and no stage of the pipeline."""
-    return {"symlink": {"symloop_max": LINKS_MAX, "static_links": True}}
+    return {"symlink": {"symloop_max": LINKS_MAX, "static_links": True}, "dlo": {}}

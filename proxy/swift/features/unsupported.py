@@ -11,11 +11,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import variable_of
 from objstore.proxy.swift.features.base import Feature
-from objstore.proxy.swift.request import READING, SwiftRequest
+from objstore.proxy.swift.request import SwiftRequest
 
 
 class MissingFeature(Struct, frozen=True):
@@ -34,7 +33,6 @@ class MissingFeature(Struct, frozen=True):
 
 MISSING_FEATURES: Final = (
     MissingFeature("Static large objects", ("slo",), (), ("multipart-manifest", "part-number")),
-    MissingFeature("Dynamic large objects", ("dlo",), (Client.OBJECT_MANIFEST,)),
     MissingFeature("Versioned writes", ("versioned_writes",), ("X-Versions-Location", "X-History-Location")),
     MissingFeature(
         "Object versions",
@@ -56,7 +54,7 @@ MISSING_FEATURES: Final = (
         "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
     ),
 )
-# Clients read so what may be a manifest, to see that itself. No object is one, so it is the object.
+# Clients read so, and copy, what may be a manifest, to get that itself.
 PLAIN_READS: Final = frozenset({("multipart-manifest", "get")})
 FORM_UPLOADS: Final = MissingFeature("Uploads by HTML forms", ("formpost",))
 
@@ -85,9 +83,8 @@ def missing_feature(request: SwiftRequest) -> MissingFeature | None:
     """The missing feature that a request to the storage API asks for, None if it asks for none."""
     environ = request.environ
     if environ["QUERY_STRING"]:
-        reading = request.method in READING
         for name, value in request.params.items():
-            if name in _BY_PARAMETER and not (reading and (name, value) in PLAIN_READS):
+            if name in _BY_PARAMETER and (name, value) not in PLAIN_READS:
                 return _BY_PARAMETER[name]
     if request.method not in _STORING:
         return None

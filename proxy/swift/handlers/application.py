@@ -14,6 +14,7 @@ from objstore.proxy.swift.handlers.account import AccountHandler
 from objstore.proxy.swift.handlers.container import ContainerHandler
 from objstore.proxy.swift.handlers.copy import CopyHandler
 from objstore.proxy.swift.handlers.object import ObjectHandler
+from objstore.proxy.swift.handlers.resolving import Resolver
 from objstore.proxy.swift.handlers.symlinks import Symlinks
 from objstore.proxy.swift.methods import allow
 from objstore.proxy.swift.request import SwiftRequest
@@ -29,7 +30,8 @@ class StorageApplication:
         quotas = Quotas(context)
         objects = ObjectHandler(context, quotas)
         objects.symlinks = symlinks = Symlinks(context)
-        objects.copy = copy = CopyHandler(context, quotas, symlinks)
+        objects.resolver = resolver = Resolver(context, symlinks)
+        objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver)
         self._verbs: Final = {
             "account": _verbs(AccountHandler(context)),
             "container": _verbs(ContainerHandler(context)),

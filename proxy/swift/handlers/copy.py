@@ -31,12 +31,14 @@ from objstore.proxy.swift.handlers.object import (
     conditions_of,
     content_type,
     delete_at,
+    is_manifest_wanted,
     metadata_of,
     policy_index,
 )
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
+    from objstore.proxy.swift.handlers.resolving import Resolver
     from objstore.proxy.swift.handlers.symlinks import Symlinks
 
 # What the copy is given back with if the source was, unless the request says otherwise.
@@ -62,9 +64,10 @@ class Copying(Struct, frozen=True):
 class CopyHandler:
     """Reads the source and writes the copy, each with the client's rights."""
 
-    def __init__(self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks) -> None:
+    def __init__(self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks, resolver: Resolver) -> None:
         self._objects = context.objects
         self._symlinks = symlinks
+        self._resolver = resolver
         self._lookup = context.lookup
         self._quotas = quotas
         self._limits = context.cluster.limits
@@ -119,7 +122,7 @@ class CopyHandler:
             transaction_id=request.transaction_id,
         )
         opened = self._objects.open(command)
-        return self._symlinks.open(request, command, opened).found if opened.info.stands_for_others else opened
+        return self._resolver.open(request, command, opened).found if opened.info.stands_for_others else opened
 
     def _write(
         self, request: SwiftRequest, copying: Copying, source: OpenedObject, metadata: StoredMetadata
@@ -162,11 +165,12 @@ class CopyHandler:
         given = metadata_of(request, self._limits)
         if copying.fresh:
             return given
+        copied = (*COPIED, Client.OBJECT_MANIFEST) if is_manifest_wanted(request) else COPIED
         merged = StoredMetadata(
             source.user | given.user,
             source.system | given.system,
             source.transient | given.transient,
-            {name: source.given[name] for name in COPIED if name in source.given} | given.given,
+            {name: source.given[name] for name in copied if name in source.given} | given.given,
         )
         user = {META + name: value for name, value in merged.user.items()}
         check_metadata(self._limits, META, user, text_only=False)

@@ -16,6 +16,7 @@ from objstore.http.ranges import ByteRange
 from objstore.limits import Limits, check_metadata, check_path, check_upload_size, is_utf8
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.dynamic_manifest import parse_prefix
 from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import Conditions, DeleteObject, GetObject, OpenedObject, PostObject, PutObject
@@ -24,6 +25,7 @@ from objstore.system.clock import Clock
 
 if TYPE_CHECKING:
     from objstore.proxy.swift.features.quotas import Quotas
+    from objstore.proxy.swift.handlers.resolving import Resolver
     from objstore.proxy.swift.handlers.symlinks import Symlinks
 
 META: Final = Client.OBJECT_META_PREFIX
@@ -68,6 +70,7 @@ class ObjectHandler:
         self._quotas = quotas
         self.copy: Callable[[SwiftRequest], Response]  # set by the application
         self.symlinks: Symlinks  # likewise
+        self.resolver: Resolver  # likewise
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
         self._random = context.runtime.random
@@ -81,9 +84,9 @@ class ObjectHandler:
         opened = self._objects.open(command)
         if not opened.info.stands_for_others:
             return self._rendered(opened)
-        resolved = self.symlinks.open(request, command, opened)
+        resolved = self.resolver.open(request, command, opened)
         response = self._rendered(resolved.found)
-        response.headers |= resolved.headers
+        response.headers = with_changes(response.headers, resolved.headers)
         return response
 
     def head(self, request: SwiftRequest) -> Response:
@@ -91,13 +94,13 @@ class ObjectHandler:
         path = request.storage_resource
         container = self._container(request, path)
         command = self._get_command(request, path, container)
-        info, more = self._objects.head(command), NO_HEADERS
+        info, changes = self._objects.head(command), NO_HEADERS
         if info.stands_for_others:
-            resolved = self.symlinks.head(request, command, info)
-            info, more = resolved.found, resolved.headers
-        headers = object_headers(info) | more
+            resolved = self.resolver.head(request, command, info)
+            info, changes = resolved.found, resolved.headers
+        headers = object_headers(info)
         headers[Client.CONTENT_LENGTH] = str(info.size)
-        return Response(200, headers)
+        return Response(200, with_changes(headers, changes) if changes else headers)
 
     def put(self, request: SwiftRequest) -> Response:
         """201, 202 if newer data is stored already, 400, 404 without container, 412, 413, 422, 503 without a quorum."""
@@ -247,6 +250,8 @@ def metadata_of(request: SwiftRequest, limits: Limits) -> StoredMetadata:
             if name.startswith(FAMILIES):
                 found[name] = value
     given = {name: environ[variable] for variable, name in GIVEN if variable in environ}
+    if given.get(Client.OBJECT_MANIFEST):
+        check_dynamic_manifest(request, given[Client.OBJECT_MANIFEST])
     if not found:
         return StoredMetadata(given=given) if given else NO_METADATA
     check_metadata(limits, META, found, text_only=False)
@@ -278,6 +283,26 @@ def object_headers(info: StoredObjectInfo) -> dict[str, str]:
 def location_of(path: ResourcePath) -> str:
     """Where clients find a resource, relative to the endpoint."""
     return f"/v1{path.quoted}"
+
+
+def is_manifest_wanted(request: SwiftRequest) -> bool:
+    """Whether the client wants a manifest and not what it makes."""
+    return bool(request.environ["QUERY_STRING"]) and request.params.get("multipart-manifest") == "get"
+
+
+def with_changes(headers: dict[str, str], changes: dict[str, str]) -> dict[str, str]:
+    """The headers with others added or, by an empty value, taken away."""
+    return {name: value for name, value in (headers | changes).items() if value or name not in changes}
+
+
+def check_dynamic_manifest(request: SwiftRequest, value: str) -> None:
+    """Whether an X-Object-Manifest says where segments are. Raises HttpError 400."""
+    if request.params.get("multipart-manifest") == "put":
+        raise HttpError(400, f"A static large object has no {Client.OBJECT_MANIFEST}")
+    try:
+        parse_prefix(value)
+    except ValueError:
+        raise HttpError(400, f"{Client.OBJECT_MANIFEST} must be in the format container/prefix") from None
 
 
 def content_type(given: str | None, environ: Environ, name: str) -> str:

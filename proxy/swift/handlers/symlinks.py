@@ -78,10 +78,7 @@ class Symlinks:
             except StoreError as error:
                 raise policies.located(error) from error
             return Resolved(followed.found, followed.command, policies.headers)
-        if command.ranges or command.conditions:
-            command = msgspec.structs.replace(command, as_stored=True)
-            found = read(command)
-        return Resolved(found, command, link_headers(link))
+        return as_stored(Resolved(found, command, link_headers(link)), read)
 
     def metadata_of(self, request: SwiftRequest, path: ResourcePath, metadata: StoredMetadata) -> StoredMetadata:
         """What a PUT with X-Symlink-Target stores. Raises HttpError 400, 409, 412, and what reading the target does."""
@@ -169,11 +166,25 @@ class PolicyOfTarget:
 
 
 class Resolved(Struct, Generic[Found], frozen=True):
-    """The link or the target that a client wants, the command that reads it, and headers about the link."""
+    """What a client wants of the link or manifest that it named, and the command that reads it.
+
+    headers: add to those of the object; an empty one takes that header away.
+    """
 
     found: Found
     command: GetObject
     headers: dict[str, str] = {}
+
+
+def as_stored(resolved: Resolved[Found], read: Callable[[GetObject], Found]) -> Resolved[Found]:
+    """The link or manifest itself, with the conditions and ranges of the command weighed for it. Raises CoreError."""
+    command = resolved.command
+    if not (command.ranges or command.conditions):
+        return resolved
+    if isinstance(resolved.found, OpenedObject):
+        resolved.found.close()
+    command = msgspec.structs.replace(command, as_stored=True)
+    return Resolved(read(command), command, resolved.headers)
 
 
 def is_wanted_itself(request: SwiftRequest) -> bool:

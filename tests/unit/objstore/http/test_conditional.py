@@ -30,6 +30,7 @@ BEFORE = "Tue, 13 May 2014 16:53:19 GMT"
         ({"If-Match": f'"{OTHER},{ETAG}"'}, 412),
         ({"If-Match": '"*"'}, 412),
         ({"If-Match": OTHER}, 412),
+        ({"If-Match": f'not-"{ETAG}"'}, 412),
         ({"If-Match": ""}, 412),
         ({"If-None-Match": ETAG}, 304),
         ({"If-None-Match": f'W/"{ETAG}"'}, 304),
