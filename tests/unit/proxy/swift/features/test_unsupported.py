@@ -42,11 +42,11 @@ def test_parameters_of_missing_features_are_refused(
     assert not proxy.handlers.requests
 
 
-@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 200), ("COPY", 201)])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "COPY"])
 @pytest.mark.parametrize("query", ["multipart-manifest=get"])
-def test_an_object_may_be_read_as_what_it_is(proxy: Proxy, method: str, status: int, query: str) -> None:
+def test_an_object_may_be_read_as_what_it_is(proxy: Proxy, method: str, query: str) -> None:
     token = {"X-Auth-Token": proxy.token("test:tester", "testing")}
-    assert proxy.send(method, "/v1/AUTH_test/c/o", token, query=query).status == status
+    assert proxy.send(method, "/v1/AUTH_test/c/o", token, query=query).status == 200
 
 
 def test_uploads_by_forms_are_refused(proxy: Proxy) -> None:
