@@ -116,6 +116,14 @@ def refusal_of(error: BaseException) -> HttpError:
     return HttpError(answer) if isinstance(answer, int) else answer(error)
 
 
+def with_headers(error: StoreError, headers: dict[str, str]) -> StoreError:
+    """The error as its answer with further headers; one that is not foreseen stays what it is."""
+    if not is_foreseen(error):
+        return error
+    refusal = refusal_of(error)
+    return HttpError(refusal.status, refusal.reason, refusal.headers | headers)
+
+
 def page(error: HttpError) -> Response:
     """The answer of a refusal: its reason, and nothing else, in the type that clients of the API know.
 

@@ -21,10 +21,11 @@ CLIENTS: Final = ("curl", "swift", "rclone")
 
 
 def examples() -> dict[str, str]:
-    """The shell commands of each client's section; those about access go on where the ones of curl end."""
+    """The shell commands of each client's section; those of other pages go on where the ones of curl end."""
     _, *parts = SECTION.split((ROOT / "docs/use/clients.md").read_text(encoding="utf-8"))
     found = {name: "".join(BLOCK.findall(text)) for name, text in zip(parts[::2], parts[1::2], strict=True)}
-    found["curl"] += "".join(BLOCK.findall((ROOT / "docs/use/access.md").read_text(encoding="utf-8")))
+    for page in ("access", "symlinks", "large-objects"):
+        found["curl"] += "".join(BLOCK.findall((ROOT / f"docs/use/{page}.md").read_text(encoding="utf-8")))
     return found
 
 

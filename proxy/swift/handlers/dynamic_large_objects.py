@@ -42,12 +42,12 @@ class DynamicLargeObjects:
             command = msgspec.structs.replace(command, ranges="")  # Swift gives the whole instead of several ranges
         opened = self._reader(request).open(command, manifest)
         known = opened.body == b"" or opened.length is not None
-        return Resolved(opened, command, quoted_etag(opened.info) if known else UNKNOWN)
+        return Resolved(opened, command, quoted_etag(opened.info.etag) if known else UNKNOWN)
 
     def head(self, request: SwiftRequest, command: GetObject, manifest: StoredObjectInfo) -> Resolved[StoredObjectInfo]:
         """As `open`, without the body."""
         made = self._reader(request).head(command, manifest)
-        return Resolved(made.info, command, UNKNOWN if made.endless else quoted_etag(made.info))
+        return Resolved(made.info, command, UNKNOWN if made.endless else quoted_etag(made.info.etag))
 
     def _reader(self, request: SwiftRequest) -> DynamicManifestReader:
         transaction_id = request.transaction_id
@@ -63,6 +63,6 @@ class DynamicLargeObjects:
         return DynamicManifestReader(list_objects, self._page_max, source)
 
 
-def quoted_etag(info: StoredObjectInfo) -> dict[str, str]:
+def quoted_etag(etag: str) -> dict[str, str]:
     """The ETag of an object that is made of parts: unlike others, it is no MD5 of the body, so it is quoted."""
-    return {Client.ETAG: f'"{info.etag}"'}
+    return {Client.ETAG: f'"{etag}"'}

@@ -76,7 +76,7 @@ class Symlinks:
             try:
                 followed = links.follow(found, command, read, policies)
             except StoreError as error:
-                raise policies.located(error) from error
+                raise errors.with_headers(error, policies.headers) from error
             return Resolved(followed.found, followed.command, policies.headers)
         return as_stored(Resolved(found, command, link_headers(link)), read)
 
@@ -110,7 +110,7 @@ class Symlinks:
         except (ContainerNotFound, ObjectNotFound):
             raise HttpError(409, f"{Client.SYMLINK_TARGET} does not exist", policies.headers) from None
         except StoreError as error:
-            raise policies.located(error) from error
+            raise errors.with_headers(error, policies.headers) from error
 
     def copied_metadata(
         self, request: SwiftRequest, path: ResourcePath, source: OpenedObject, metadata: StoredMetadata
@@ -156,13 +156,6 @@ class PolicyOfTarget:
     def headers(self) -> dict[str, str]:
         """Tell the client where it has been led."""
         return {Client.CONTENT_LOCATION: location_of(self._reached)}
-
-    def located(self, error: StoreError) -> StoreError:
-        """An error of the target says that it is the target's."""
-        if not errors.is_foreseen(error):
-            return error
-        refusal = errors.refusal_of(error)
-        return HttpError(refusal.status, refusal.reason, refusal.headers | self.headers)
 
 
 class Resolved(Struct, Generic[Found], frozen=True):
