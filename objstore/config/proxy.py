@@ -13,7 +13,7 @@ from objstore.config.sections import (
     ReconConfig,
     ReplicationConfig,
 )
-from objstore.config.units import Count, Seconds, Secret
+from objstore.config.units import Bytes, Count, Seconds, Secret
 
 
 class AccountsConfig(Struct, frozen=True):
@@ -29,6 +29,15 @@ class ObjectsConfig(Struct, frozen=True):
     """[objects]: which requests objects accept."""
 
     allow_open_expired: bool = False
+
+
+class LargeObjectsConfig(Struct, frozen=True):
+    """[large_objects]: how fast objects of many small segments may be read; each segment costs a request of its own."""
+
+    rate_limit_after_segment: Count = 10
+    rate_limit_segments_per_sec: Count = 1
+    rate_limit_under_size: Bytes = 1 << 20
+    max_get_time: Seconds = 86_400.0
 
 
 class AuthConfig(Struct, frozen=True):
@@ -102,6 +111,7 @@ class ProxyConfig(Struct, frozen=True):
     server: ProxyServerConfig = ProxyServerConfig()
     accounts: AccountsConfig = AccountsConfig()
     objects: ObjectsConfig = ObjectsConfig()
+    large_objects: LargeObjectsConfig = LargeObjectsConfig()
     auth: AuthConfig = AuthConfig()
     cache: CacheConfig = CacheConfig()
     backend: ProxyBackendConfig = ProxyBackendConfig()

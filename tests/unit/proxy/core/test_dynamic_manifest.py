@@ -11,6 +11,7 @@ import pytest
 from objstore.http.ranges import ranges_of
 from objstore.paths import ResourcePath
 from objstore.proxy.core.backend.objects import DYNAMIC_MANIFEST
+from objstore.proxy.core.composite_body import Throttle
 from objstore.proxy.core.containers import GetContainer
 from objstore.proxy.core.dynamic_manifest import DynamicManifestReader, SegmentPrefix, is_dynamic, parse_prefix
 from objstore.proxy.core.errors import InvalidRange, ManifestDamaged, ObjectNotFound, PartUnavailable
@@ -18,6 +19,7 @@ from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.links import LinkedPartSource
 from objstore.proxy.core.listing import ListedEntry, ListedObject
 from objstore.proxy.core.objects import GetObject, OpenedObject
+from objstore.rate_limiter import RateLimiter
 
 PATH = ResourcePath("a", "c", "manifest")
 SEGMENTS = {f"p/{number}": f"segment {number} ".encode() for number in range(5)}
@@ -150,3 +152,12 @@ def test_a_static_manifest_is_none_whatever_is_stored_with_it() -> None:
     assert is_dynamic(manifest())
     both = StoredMetadata(given={DYNAMIC_MANIFEST: "s/p", "X-Static-Large-Object": "True"})
     assert not is_dynamic(StoredObjectInfo(3, "", "", "1", "", metadata=both, stands_for_others=True))
+
+
+def test_many_small_segments_wait_their_turn() -> None:
+    turns: list[float] = []
+    limiter = SimpleNamespace(acquire=lambda units=1.0: turns.append(units))
+    throttle = Throttle(cast(RateLimiter, limiter), after_parts=2, under_bytes=100, seconds_max=1000.0)
+    opened = Store(SEGMENTS, 10).reader().open(GetObject(PATH, 0), OpenedObject(manifest(), b"own"), throttle)
+    assert content_of(opened) == b"".join(SEGMENTS.values())
+    assert len(turns) == len(SEGMENTS) - 2
