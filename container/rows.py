@@ -70,7 +70,8 @@ class ContainerSchema(TableSchema[ObjectRow]):
     row_type = ObjectRow
     # Fields that an ETag brings (`etag_with_fields`) are listed beside the others.
     json_row = (
-        f"CASE WHEN substr(etag, {ETAG_LENGTH + 1}, 2) = ';{{' AND json_valid(substr(etag, {ETAG_LENGTH + 2}))"
+        f"CASE WHEN length(etag) > {ETAG_LENGTH} AND substr(etag, {ETAG_LENGTH + 1}, 2) = ';{{'"
+        f" AND json_valid(substr(etag, {ETAG_LENGTH + 2}))"
         f" THEN json_patch({_LISTED.format(hash=f'substr(etag, 1, {ETAG_LENGTH})')}, substr(etag, {ETAG_LENGTH + 2}))"
         f" ELSE {_LISTED.format(hash='etag')} END"
     )

@@ -28,6 +28,7 @@ from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.links import Found, Link
 from objstore.proxy.core.lookup import Lookup
+from objstore.proxy.core.manifest import composite_info, is_composite
 from objstore.proxy.core.objects import GetObject, OpenedObject
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.handlers.copy import account_in, object_in
@@ -41,7 +42,6 @@ LINK_TYPE: Final = "application/symlink"
 MOVED: Final = "The POST was applied to a link. POST to its target to change that one's metadata."
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
 LISTED_ETAG_KEY: Final = Sysmeta.LISTED_ETAG.removeprefix(Sysmeta.OBJECT_PREFIX)
-LISTED_SIZE_KEY: Final = Sysmeta.LISTED_SIZE.removeprefix(Sysmeta.OBJECT_PREFIX)
 
 
 class Symlinks:
@@ -93,8 +93,8 @@ class Symlinks:
         link, content_type = Link(account, target.container, target.object), LINK_TYPE
         if etag := environ.get(TARGET_ETAG, "").strip().strip('"'):
             info = self._static_target(request, target, etag)
-            size = info.metadata.system.get(LISTED_SIZE_KEY, str(info.size))
-            link, content_type = msgspec.structs.replace(link, etag=etag, size=size), info.content_type
+            size = (composite_info(target, info) if is_composite(info) else info).size
+            link, content_type = msgspec.structs.replace(link, etag=etag, size=str(size)), info.content_type
         if not environ.get("CONTENT_TYPE"):
             environ["CONTENT_TYPE"] = content_type
         listed = etag_with_fields(EMPTY_MD5, listed_fields(link, path.account))
