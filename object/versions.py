@@ -1,199 +1,250 @@
-"""Which files make up an object: the one rule that reads a hash directory, as a pure function.
+"""What an object is, by the names of its files: the one rule that reads a hash directory, as a pure function.
 
-File names in `.../HASH/` are
-
-    TIMESTAMP.data                  the object's body and metadata (replication)
-    TIMESTAMP#FRAGMENT.data         one erasure-coded fragment, not yet known to be durable in the cluster
-    TIMESTAMP#FRAGMENT#d.data       the same fragment once the whole write is durable
-    TIMESTAMP.meta                  metadata that replaces the data file's
-    TIMESTAMP+TYPE_TIMESTAMP.meta   the same, with a content type, which was set at TYPE_TIMESTAMP
-    TIMESTAMP.ts                    a tombstone
-
-TIMESTAMP is the internal form `1234567890.12345[_OFFSET]`. Its seconds have ten digits and its offset
-sixteen, so that the text sorts as the time does and this module compares text only.
-
-The content type's timestamp is part of the name, not only of the metadata: two replicas that saw different
-POSTs then have different names, and comparing names is all that replication does to find them.
+The names are those of `file_names`; this module compares them as text only.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
 from xxhash import xxh3_128
 
-_TIMESTAMP = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
-_NAME: Final = re.compile(
-    rf"(?P<timestamp>{_TIMESTAMP})"
-    rf"(?:(?:#(?P<fragment>\d{{1,4}})(?P<durable>#d)?)?(?P<data>\.data)"
-    rf"|(?:\+(?P<type_timestamp>{_TIMESTAMP}))?(?P<meta>\.meta)"
-    rf"|(?P<tombstone>\.ts))",
-    re.ASCII,
+from objstore.object.file_names import (
+    NULL,
+    WHOLE,
+    DataFile,
+    DeleteMarker,
+    MetaFile,
+    StoredName,
+    Tombstone,
+    parse_name,
 )
-_PLAIN_DATA_LENGTH: Final = len("1234567890.12345.data")
-_WHOLE: Final = -1
+
+# So many versions of one object that are not removed: a write that would keep one more is refused.
+VERSIONS_MAX: Final = 10_000
+
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
 _NEVER: Final = "9" * 10  # after every timestamp
 
 
-class DataFile(Struct, frozen=True, order=True):
-    """A `.data` file; `fragment` is -1 when it holds the whole object."""
+class Line(Struct, frozen=True):
+    """What the names of the plain line (`version` is "") or of one kept version amount to.
 
-    timestamp: str
-    fragment: int
-    durable: bool
-    name: str
-
-
-class MetaFile(Struct, frozen=True, order=True):
-    """A `.meta` file; `type_timestamp` is "" when it carries no content type. Sorts oldest first."""
-
-    timestamp: str
-    type_timestamp: str
-    name: str
-
-
-class Tombstone(Struct, frozen=True, order=True):
-    """A `.ts` file."""
-
-    timestamp: str
-    name: str
-
-
-class ObjectVersions(Struct, frozen=True):
-    """What the names of one hash directory amount to.
-
-    `data`        newest durable data file, None when there is none or a tombstone is as new
+    `data`        the data file, of the plain line the newest durable one; at most one of the next three is not None
+    `marker`      the delete marker
+    `tombstone`   the tombstone, of a kept version the removal mark
     `fragments`   every fragment of `data.timestamp`, by index; the data file itself for a replica
     `pending`     fragments newer than what is durable: a write in progress, or one that never ended
     `meta`        overlays `data`; None unless newer than it
     `type_meta`   another `.meta`, older than `meta`, that carries the newest content type
-    `tombstone`   the newest tombstone, None when data is newer
     `obsolete`    names to unlink, sorted: nothing above needs them, whatever else turns up
-    `unknown`     names of no known form, sorted; never touched
     `names`       all of them, sorted
     """
 
+    version: str = ""
     data: DataFile | None = None
+    marker: DeleteMarker | None = None
+    tombstone: Tombstone | None = None
     fragments: tuple[DataFile, ...] = ()
     pending: tuple[DataFile, ...] = ()
     meta: MetaFile | None = None
     type_meta: MetaFile | None = None
-    tombstone: Tombstone | None = None
     obsolete: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
     @property
+    def is_live(self) -> bool:
+        return self.data is not None or self.marker is not None
+
+    @property
     def timestamp(self) -> str:
-        """When the object was last written or deleted (POSTs do not count); "" when it never was."""
-        if self.data is not None:
-            return self.data.timestamp
-        return self.tombstone.timestamp if self.tombstone is not None else ""
+        """When it was last written or removed (POSTs do not count); "" when it never was."""
+        newest = self.data or self.marker or self.tombstone
+        return newest.timestamp if newest is not None else ""
 
     @property
     def newest_timestamp(self) -> str:
         """`timestamp`, or that of the metadata laid over it."""
         return self.meta.timestamp if self.meta is not None else self.timestamp
 
+    @property
+    def live_names(self) -> tuple[str, ...]:
+        if not self.obsolete and not self.pending:
+            return self.names
+        left_out = {*self.obsolete, *(file.name for file in self.pending)}
+        return tuple(name for name in self.names if name not in left_out)
+
+    @property
+    def newest_trace(self) -> str:
+        """The newest timestamp of what is left of a line that is gone; "" if it lives, or may get some data.
+
+        Traces are a tombstone, and metadata: those set by a clock ahead of the one that deleted the object, and those
+        that arrive before their data.
+        """
+        if self.is_live or self.pending:
+            return ""
+        return max((file.timestamp for file in map(parse_name, self.live_names) if file is not None), default="")
+
+    def is_forgettable(self, reclaim_before: str) -> bool:
+        """Whether all that is left of the line are traces so old that nobody needs them any more.
+
+        `reclaim_before` is a timestamp in internal form. Others may still hold what a tombstone deletes: see
+        `reclaimable`.
+        """
+        return "" < self.newest_trace < reclaim_before
+
+    def with_name(self, name: str) -> "Line":
+        """What it is when there is this name of it, too."""
+        return _resolve_line(self.version, [file for file in map(parse_name, {*self.names, name}) if file is not None])
+
+
+class ObjectVersions(Struct, frozen=True):
+    """What the names of one hash directory amount to.
+
+    `plain`       the plain line
+    `kept`        the kept versions, and removed ones that have left names, oldest first
+    `current`     the newest line that lives; if none does, the one that something has happened to last
+    `obsolete`    names to unlink, sorted: of all lines
+    `unknown`     names of no known form, sorted; never touched
+    `names`       all of them, sorted
+    """
+
+    plain: Line = Line()
+    kept: tuple[Line, ...] = ()
+    current: Line = Line()
+    obsolete: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def data(self) -> DataFile | None:
+        """The file the object is read from, None while it reads as deleted."""
+        return self.current.data
+
+    @property
+    def timestamp(self) -> str:
+        """When the current version was written; without one, when something was deleted last; "" if nothing was."""
+        return self.current.timestamp
+
+    @property
+    def newest_timestamp(self) -> str:
+        """`timestamp`, or that of the metadata laid over it."""
+        return self.current.newest_timestamp
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return (self.plain, *self.kept)
+
+    def line(self, version: str) -> Line:
+        """The line of a version, the plain one for "" and "null"; one without names if there is nothing of it."""
+        if not version or version == NULL:
+            return self.plain
+        place = bisect_left(self.kept, version, key=attrgetter("version"))
+        if place < len(self.kept) and self.kept[place].version == version:
+            return self.kept[place]
+        return Line(version)
+
+    def line_of(self, name: str) -> Line:
+        """The line a name belongs to, or would."""
+        file = parse_name(name)
+        return self.plain if file is None else self.line(file.version)
+
+    def obsolete_with(self, name: str) -> set[str]:
+        """Names to unlink when there is this one, too."""
+        return {*self.obsolete, *self.line_of(name).with_name(name).obsolete}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the object has as many versions as it may keep."""
+        return len(self.kept) >= VERSIONS_MAX and sum(line.is_live for line in self.lines) >= VERSIONS_MAX
+
 
 EMPTY: Final = ObjectVersions()
-
-
-def data_name(timestamp: str, fragment: int = _WHOLE, durable: bool = True) -> str:
-    """Name of a data file; `fragment` -1 for a whole object, which is always durable."""
-    if fragment == _WHOLE:
-        return timestamp + ".data"
-    return f"{timestamp}#{fragment}{'#d' if durable else ''}.data"
-
-
-def meta_name(timestamp: str, type_timestamp: str = "") -> str:
-    """Name of a metadata file, which carries a content type when `type_timestamp` is given."""
-    return f"{timestamp}+{type_timestamp}.meta" if type_timestamp else timestamp + ".meta"
-
-
-def tombstone_name(timestamp: str) -> str:
-    return timestamp + ".ts"
-
-
-def parse_name(name: str) -> DataFile | MetaFile | Tombstone | None:
-    """What one file name says, None when it is of no known form."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    timestamp, fragment, durable, data, type_timestamp, meta, _ = match.groups()
-    if data:
-        index = _WHOLE if fragment is None else int(fragment)
-        return DataFile(timestamp, index, index == _WHOLE or durable is not None, name)
-    if meta:
-        # A content type is never set after the metadata that carries it; the rules below lean on that.
-        if type_timestamp and type_timestamp > timestamp:
-            return None
-        return MetaFile(timestamp, type_timestamp or "", name)
-    return Tombstone(timestamp, name)
 
 
 def resolve_versions(names: Iterable[str]) -> ObjectVersions:
     """Decide what an object is from the names in its hash directory, in any order, each once.
 
-    - The newest durable data file or tombstone wins; at the same timestamp the tombstone does.
-    - What is older than the winner is obsolete, undurable fragments too.
-    - A `.meta` counts only when newer than the winner; among those the newest overlays the data, and an older
+    In the plain line
+
+    - the newest durable data file, delete marker or tombstone wins; at the same timestamp the tombstone does, then the
+      marker.
+    - what is older than the winner is obsolete, undurable fragments too.
+    - a `.meta` counts only when newer than the winner; among those the newest overlays the data, and an older
       one is kept only while it carries a newer content type.
-    - An undurable fragment newer than the winner is kept and makes nothing else obsolete.
+    - an undurable fragment newer than the winner is kept and makes nothing else obsolete.
+
+    A kept version follows the same rules, but that its removal mark wins whatever its timestamp is, and makes all else
+    of it obsolete.
 
     Obsolete stays obsolete whatever names are added, so that unlinking needs no lock.
     """
     names = tuple(sorted(names))
-    if len(names) == 1 and len(names[0]) == _PLAIN_DATA_LENGTH:  # nearly every object
+    if len(names) == 1 and names[0].endswith(".data"):  # nearly every object
         only = parse_name(names[0])
-        if type(only) is DataFile:
-            return ObjectVersions(data=only, fragments=(only,), names=names)
+        if type(only) is DataFile and only.fragment == WHOLE:
+            line = Line(only.version, only, fragments=(only,), names=names)
+            if only.version:
+                return ObjectVersions(kept=(line,), current=line, names=names)
+            return ObjectVersions(plain=line, current=line, names=names)
     return _resolve(names) if names else EMPTY
 
 
 def _resolve(names: tuple[str, ...]) -> ObjectVersions:
-    datas: list[DataFile] = []
-    metas: list[MetaFile] = []
-    tombstones: list[Tombstone] = []
-    unknown: list[str] = []
+    by_version: dict[str, list[StoredName]] = {"": []}
+    unknown = []
     for name in names:
         file = parse_name(name)
         if file is None:
             unknown.append(name)
-        elif type(file) is DataFile:
-            datas.append(file)
-        elif type(file) is MetaFile:
-            metas.append(file)
-        elif type(file) is Tombstone:
-            tombstones.append(file)
-    tombstone = max(tombstones, default=None)
-    data = max((file for file in datas if file.durable), default=None)
-    if data is not None and tombstone is not None:
-        if data.timestamp <= tombstone.timestamp:
-            data = None
         else:
-            tombstone = None
-    winner = data.timestamp if data is not None else tombstone.timestamp if tombstone is not None else ""
-    fragments = _fragments(datas, winner) if data is not None else ()
-    pending = tuple(file for file in datas if file.timestamp > winner)
-    meta, type_meta = _resolve_metas(metas, winner)
-    kept = {file.name for file in (*fragments, *pending)}
-    kept.update(file.name for file in (meta, type_meta, tombstone) if file is not None)
-    kept.update(unknown)
-    return ObjectVersions(
-        data=data,
+            by_version.setdefault(file.version, []).append(file)
+    plain, *kept = (_resolve_line(version, by_version[version]) for version in sorted(by_version))
+    obsolete = sorted(name for line in (plain, *kept) for name in line.obsolete)
+    current = max((plain, *kept), key=_precedence)
+    return ObjectVersions(plain, tuple(kept), current, tuple(obsolete), tuple(unknown), names)
+
+
+def _precedence(line: Line) -> tuple[bool, str, bool, bool]:
+    return line.is_live, line.timestamp, line.marker is not None, line.version != ""
+
+
+def _resolve_line(version: str, files: Sequence[StoredName]) -> Line:
+    if len(files) == 1 and type(files[0]) is DataFile and files[0].durable:
+        return Line(version, files[0], fragments=(files[0],), names=(files[0].name,))
+    datas = [file for file in files if type(file) is DataFile]
+    data = max((file for file in datas if file.durable), default=None)
+    marker = max((file for file in files if type(file) is DeleteMarker), default=None)
+    tombstone = max((file for file in files if type(file) is Tombstone), default=None)
+    winner: DataFile | DeleteMarker | Tombstone | None
+    winner = max((file for file in (data, marker, tombstone) if file is not None), key=_rank, default=None)
+    since = winner.timestamp if winner is not None else ""
+    if version and tombstone is not None:
+        winner, since = tombstone, _NEVER
+    fragments = _fragments(datas, since) if isinstance(winner, DataFile) else ()
+    pending = tuple(sorted(file for file in datas if file.timestamp > since))
+    meta, type_meta = _resolve_metas([file for file in files if type(file) is MetaFile], since)
+    needed = (*fragments, *pending, winner, meta, type_meta)
+    counts = {file.name for file in needed if file is not None}
+    names = sorted(file.name for file in files)
+    return Line(
+        version,
+        data=winner if isinstance(winner, DataFile) else None,
+        marker=winner if isinstance(winner, DeleteMarker) else None,
+        tombstone=winner if isinstance(winner, Tombstone) else None,
         fragments=fragments,
         pending=pending,
-        meta=meta if data is not None else None,
-        type_meta=type_meta if data is not None else None,
-        tombstone=tombstone,
-        obsolete=tuple(sorted(set(names) - kept)),
-        unknown=tuple(unknown),
-        names=names,
+        meta=meta if isinstance(winner, DataFile) else None,
+        type_meta=type_meta if isinstance(winner, DataFile) else None,
+        obsolete=tuple(name for name in names if name not in counts),
+        names=tuple(names),
     )
+
+
+def _rank(file: DataFile | DeleteMarker | Tombstone) -> tuple[str, bool, bool]:
+    return file.timestamp, type(file) is not DataFile, type(file) is Tombstone
 
 
 def _fragments(datas: list[DataFile], timestamp: str) -> tuple[DataFile, ...]:
@@ -205,41 +256,27 @@ def _fragments(datas: list[DataFile], timestamp: str) -> tuple[DataFile, ...]:
     return tuple(by_index[index] for index in sorted(by_index))
 
 
-def _resolve_metas(metas: list[MetaFile], winner: str) -> tuple[MetaFile | None, MetaFile | None]:
-    """The newest metadata after `winner`, and an older one if only that carries the newest content type."""
-    candidates = [file for file in metas if file.timestamp > winner]
+def _resolve_metas(metas: list[MetaFile], since: str) -> tuple[MetaFile | None, MetaFile | None]:
+    """The newest metadata after `since`, and an older one if only that carries the newest content type."""
+    candidates = [file for file in metas if file.timestamp > since]
     if not candidates:
         return None, None
     newest = max(candidates)
     typed = max(candidates, key=attrgetter("type_timestamp", "timestamp"))
-    return newest, typed if typed.type_timestamp > max(newest.type_timestamp, winner) else None
+    return newest, typed if typed.type_timestamp > max(newest.type_timestamp, since) else None
 
 
 def live_names(current: ObjectVersions) -> tuple[str, ...]:
     """The names that replicas have in common once they agree: neither obsolete nor of unknown form, nor fragments
     of a write that may never end."""
-    if len(current.names) == 1 and not current.obsolete and not current.unknown and not current.pending:
-        return current.names
-    left_out = {*current.obsolete, *current.unknown, *(file.name for file in current.pending)}
-    return tuple(name for name in current.names if name not in left_out)
+    if len(current.names) == 1 and current.names == current.current.names:
+        return current.current.live_names
+    return tuple(sorted(name for line in current.lines for name in line.live_names))
 
 
-def newest_marker(current: ObjectVersions) -> str:
-    """The newest timestamp of what is left of an object without data; "" if it has data, or may get some.
-
-    Traces are a tombstone, and metadata: those that were set by a clock ahead of the one that deleted the object.
-    """
-    if current.data is not None or current.pending:
-        return ""
-    return max((file.timestamp for file in map(parse_name, live_names(current)) if file is not None), default="")
-
-
-def is_forgettable(current: ObjectVersions, reclaim_before: str) -> bool:
-    """Whether all that is left of an object are traces so old that nobody needs them any more.
-
-    `reclaim_before` is a timestamp in internal form. Others may still hold what a tombstone deletes: see `exchange`.
-    """
-    return "" < newest_marker(current) < reclaim_before
+def forgettable_names(current: ObjectVersions, reclaim_before: str) -> tuple[str, ...]:
+    """The names of lines of which only old traces are left."""
+    return tuple(name for line in current.lines if line.is_forgettable(reclaim_before) for name in line.live_names)
 
 
 def is_held(name: str, by: ObjectVersions, reclaim_before: str = "") -> bool:
@@ -248,13 +285,16 @@ def is_held(name: str, by: ObjectVersions, reclaim_before: str = "") -> bool:
     Nor has it of a tombstone older than `reclaim_before` that deletes nothing of what it has, and of such old metadata
     without data: see `removable` for who asks.
     """
-    if name in by.names:
+    file = parse_name(name)
+    if file is None:
+        return name in by.names
+    line = by.line(file.version)
+    if name in line.names:
         return True
-    together = resolve_versions((*by.names, name))
+    together = line.with_name(name)
     if name in together.obsolete:
         return True
-    file = parse_name(name)
-    if file is None or file.timestamp >= reclaim_before:
+    if file.timestamp >= reclaim_before:
         return False
     if isinstance(file, Tombstone):
         return not together.obsolete
@@ -284,13 +324,16 @@ def suffix_digest(objects: Mapping[str, ObjectVersions], reclaim_before: str) ->
     hasher, empty, forgets, untidy = xxh3_128(), True, _NEVER, False
     for digest in sorted(objects):
         current = objects[digest]
-        if is_forgettable(current, reclaim_before):
-            untidy = True
-            continue
         untidy = untidy or bool(current.obsolete)
-        if newest := newest_marker(current):
-            forgets = min(forgets, newest)
-        if lines := "".join(f"{digest} {name}\n" for name in live_names(current)):
-            hasher.update(lines.encode())
+        names: list[str] = []
+        for line in current.lines:
+            trace = line.newest_trace
+            if "" < trace < reclaim_before:
+                untidy = True
+                continue
+            forgets = min(forgets, trace or _NEVER)
+            names += line.live_names
+        if names:
+            hasher.update("".join(f"{digest} {name}\n" for name in sorted(names)).encode())
             empty = False
     return SuffixDigest("" if empty else hasher.hexdigest(), forgets, untidy)
