@@ -22,7 +22,7 @@ from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import DeviceStorage, Location, ObjectCorrupt, StorageEngine
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.part_power import is_place, partition_of, relink_to_current, resolve_location
-from objstore.object.versions import ObjectVersions
+from objstore.object.versions import Line, ObjectVersions
 from objstore.object.watchers import Watcher
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
@@ -216,19 +216,32 @@ class ObjectAuditor:
                     self._audit_object(storage, location, current, None)
                 else:
                     self._bring_home(storage, location)
-            except ObjectCorrupt:
-                self._report.count("quarantined")  # by the engine, which has logged why
             except OSError as error:
                 self._passed_over(device, f"{device}/{policy.data_dir}/{partition}/{suffix}/{digest}", error)
 
     def _audit_object(
         self, storage: DeviceStorage, location: Location, current: ObjectVersions, place: Location | None
     ) -> None:
-        """Raises ObjectCorrupt once it is in quarantine. Watchers are told of its `place`, once for each object."""
+        """A damaged version goes to quarantine alone. Watchers are told of the `place`, once for each object."""
+        for line in current.lines:
+            try:
+                if not self._audit_line(storage, location, current, line, place):
+                    return
+            except ObjectCorrupt:
+                self._report.count("quarantined")  # by the engine, which has logged why
+
+    def _audit_line(
+        self,
+        storage: DeviceStorage,
+        location: Location,
+        current: ObjectVersions,
+        line: Line,
+        place: Location | None,
+    ) -> bool:
+        """Whether the object is where it should be. Raises ObjectCorrupt once the line is in quarantine."""
         policy, partition, digest = location.policy, location.partition, location.hash
-        obsolete = {*current.obsolete, *current.unknown}
-        for name in current.names:
-            if name in obsolete:
+        for name in line.names:
+            if name in line.obsolete:
                 continue
             self._files.acquire()
             spend = self._bytes.acquire if self._is_full else None
@@ -238,12 +251,13 @@ class ObjectAuditor:
             location = Location(policy, partition, digest, found.name)
             if self._cluster.hasher.hexdigest(ResourcePath.parse(found.name)) != digest:
                 self._quarantine(storage, location, f"{name} is another object's")
-                return
+                return False
             self._report.count("sound")
             if isinstance(found, ObjectMetadata) and current.data is not None and name == current.data.name:
                 for watching, watcher in self._watchers.items() if place is not None else ():
                     assert place is not None
                     self._guarded(watching, watcher.see_object, found, storage, structs.replace(place, name=found.name))
+        return True
 
     def _bring_home(self, storage: DeviceStorage, location: Location) -> None:
         """Move an object to its partition: the device was away, or full, when a part power was increased."""

@@ -5,7 +5,7 @@ one that has not is there whole or not at all, and nothing that is needed is rem
 
 A device is opened once in each process and used through three interfaces: `ServingStore` answers requests,
 `ReplicationStore` compares and exchanges versions, `MaintenanceStore` verifies and tidies. A version is known by its
-name, such as "1234567890.12345.data" (see `versions`): a value that devices compare, however an engine stores it.
+name, such as "1234567890.12345.data" (see `file_names`): a value that devices compare, however an engine stores it.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,15 +42,21 @@ class Location(Struct, frozen=True, gc=False):
 
 
 class Missing(Struct, frozen=True, gc=False):
-    """Nothing to read; `timestamp` is the tombstone's, "" without one."""
+    """Nothing to read; `timestamp` is that of the tombstone, removal mark or delete marker, "" without one.
+
+    `version` is that of a kept version.
+    """
 
     timestamp: str
+    version: str = ""
+    is_marker: bool = False
 
 
 class ObjectInfo(Struct, frozen=True, gc=False):
     """An object's metadata as POSTs have left it. `timestamp` is the newest of the data's and the POST's.
 
-    `data` is what was stored with the body: its headers and content type may be out of date.
+    `data` is what was stored with the body: its headers and content type may be out of date. `version` is that of a
+    kept version, "" in the plain line.
     """
 
     data: ObjectMetadata
@@ -58,6 +64,7 @@ class ObjectInfo(Struct, frozen=True, gc=False):
     headers: dict[str, str]
     content_type: str
     content_type_timestamp: str
+    version: str = ""
 
 
 @dataclass(eq=False)
@@ -171,7 +178,10 @@ class ObjectUpload(Protocol):
 
 
 class ServingStore(Protocol):
-    """What requests of clients need. All methods may wait; all raise OSError when the device fails."""
+    """What requests of clients need. All methods may wait; all raise OSError when the device fails.
+
+    A `version` is that of a kept version, "" or "null" for the plain line; None for the current one.
+    """
 
     path: str
 
@@ -179,29 +189,43 @@ class ServingStore(Protocol):
         """What is stored of the object, without opening it."""
 
     def open(
-        self, location: Location, current: ObjectVersions | None = None, read_max: int = 0
+        self,
+        location: Location,
+        current: ObjectVersions | None = None,
+        read_max: int = 0,
+        version: str | None = None,
     ) -> StoredObject | Missing:
-        """The newest version for reading, given `current` if the caller has just looked; raises ObjectCorrupt.
+        """A version for reading, given `current` if the caller has just looked; raises ObjectCorrupt.
 
         A caller that will `read` a body of up to `read_max` bytes says so: it is fetched at once.
         """
 
-    def examine(self, location: Location) -> tuple[ObjectVersions, StoredObject | None]:
+    def examine(self, location: Location, version: str | None = None) -> tuple[ObjectVersions, StoredObject | None]:
         """`look` and `open` at once; no object where there is none, or it is damaged and was quarantined."""
 
-    def create(self, location: Location, current: ObjectVersions, length: int | None) -> ObjectUpload:
-        """Begin a new version that will replace `current`; `length` is announced, None if not known."""
+    def create(
+        self, location: Location, current: ObjectVersions, length: int | None, kept: bool = False
+    ) -> ObjectUpload:
+        """Begin a new version beside `current`, to be `kept` or to replace what there is of the plain line.
+
+        `length` is announced, None if not known.
+        """
 
     def write_tombstone(
-        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata, name: str = ""
     ) -> PendingCommit:
-        """Mark the object as deleted at the tombstone's timestamp. Raises AlreadyStored."""
+        """Mark the object as deleted at the tombstone's timestamp. Raises AlreadyStored.
 
-    def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingCommit:
-        """Lay new metadata over the object. Raises AlreadyStored."""
+        The `name` of a removal mark or delete marker says which it is; without one, the plain line is deleted.
+        """
 
-    def quarantine(self, location: Location, reason: str) -> None:
-        """Move all versions of the object to where nothing but an operator finds them."""
+    def write_metadata(
+        self, location: Location, current: ObjectVersions, posted: PostedMetadata, version: str = ""
+    ) -> PendingCommit:
+        """Lay new metadata over a version. Raises AlreadyStored."""
+
+    def quarantine(self, location: Location, reason: str, version: str | None = None) -> None:
+        """Move a version, or all of the object for None, to where nothing but an operator finds it."""
 
 
 class ReplicationStore(Protocol):
@@ -268,8 +292,8 @@ class MaintenanceStore(Protocol):
     def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:
         """Quarantine what lies in a suffix and cannot be found by anybody; how many."""
 
-    def set_aside(self, location: Location, reason: str) -> None:
-        """Quarantine a damaged object. Raises DeviceUnavailable if it is the device that is wrong: the object stays."""
+    def set_aside(self, location: Location, reason: str, version: str | None = None) -> None:
+        """Quarantine what is damaged. Raises DeviceUnavailable if it is the device that is wrong: then it stays."""
 
     def sample(self, policy: Policy, hash_of: Callable[[str], str] | None = None) -> DeviceSample:
         """Look at the metadata of some objects; with `hash_of` a path, also whether they are in their places."""

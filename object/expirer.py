@@ -2,8 +2,10 @@
 
 Object servers write a queue entry whenever they store an object that expires. An entry is a row of a container of
 `.expiring_objects`, named "1700000000-AUTH_test/photos/cat.jpg": the object expires at that second, unless a later
-write has changed it. The entry alone deletes nothing: the expirer asks all primaries of the object, and each of them
-decides by its own clock whether the object has expired. So one clock that is wrong by hours deletes nothing too soon.
+write has changed it. The entry of a kept version is named "1700000000-!VERSION/AUTH_test/photos/cat.jpg"; what is
+deleted is that version alone. The entry alone deletes nothing: the expirer asks all primaries of the object, and each
+of them decides by its own clock whether the object has expired. So one clock that is wrong by hours deletes nothing too
+soon.
 
 Every object server reads the whole queue. The hash of the object's path says which server deletes an entry first; if
 the entry is still there after TURN_SECONDS, the next server deletes it too, so a server that is down holds nothing up.
@@ -27,25 +29,30 @@ from objstore.direct import Direct, NodeResponse, account_headers, container_hea
 from objstore.errors import StoreError
 from objstore.expiry import EXPIRY_ACCOUNT
 from objstore.headers import Backend, Client
+from objstore.object.file_names import NULL
 from objstore.paths import ResourcePath
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
 from objstore.timestamps import Timestamp
 
-_NAME: Final = re.compile(r"(?P<due>\d{1,10})-(?P<path>[^/]+/[^/]+/.+)", re.ASCII | re.DOTALL)
+_NAME: Final = re.compile(
+    r"(?P<due>\d{1,10})-(?:!(?P<version>\d{10}\.\d{5}(?:_[0-9a-f]{16})?)/)?(?P<path>[^/]+/[^/]+/.+)",
+    re.ASCII | re.DOTALL,
+)
 # Takes out a row that was written at its timestamp, whatever its offset, and none that was written later.
 _LAST_OFFSET: Final = 0xFFFF_FFFF
 
 
 class QueueEntry(Struct, frozen=True):
-    """A write made at `timestamp` said that `path` expires at `due`."""
+    """A write made at `timestamp` said that `path`, or its kept `version`, expires at `due`."""
 
     queue: ResourcePath
     name: str
     due: int
     path: ResourcePath
     timestamp: Timestamp
+    version: str = ""
 
     @property
     def removed_row(self) -> ObjectRow:
@@ -82,7 +89,7 @@ def parse_entry(queue: ResourcePath, listed: Mapping[str, Any]) -> QueueEntry | 
         path = ResourcePath.parse("/" + match["path"])
     except (KeyError, ValueError):
         return None
-    return QueueEntry(queue, match[0], int(match["due"]), path, listed_at)
+    return QueueEntry(queue, match[0], int(match["due"]), path, listed_at, match["version"] or "")
 
 
 def decide(entry: QueueEntry, replies: Sequence[NodeResponse], now: float, reclaim_seconds: float) -> ExpiryDecision:
@@ -257,7 +264,7 @@ class ObjectExpirer:
 
     def _delete_if_due(self, entry: QueueEntry, policy: int) -> Action:
         ring = self._rings.object(policy)
-        headers = {Backend.POLICY_INDEX: str(policy)}
+        headers = {Backend.POLICY_INDEX: str(policy), Backend.VERSION_ID: entry.version or NULL}
         seen = self._direct.send(ring, "HEAD", entry.path, {**headers, Backend.OPEN_EXPIRED: "true"})
         verdict = decide(entry, seen.replies, self._runtime.clock.now(), self._config.reclaim_age)
         if verdict.action is not Action.DELETE:
@@ -271,6 +278,7 @@ class ObjectExpirer:
             Backend.POLICY_INDEX: str(policy),
             Client.TIMESTAMP: verdict.timestamp,
             Client.IF_DELETE_AT: str(entry.due),
+            Backend.VERSION_ID: entry.version or NULL,
         }
         each = container_headers(partition, nodes)
         answered = self._direct.send(self._rings.object(policy), "DELETE", entry.path, headers, each=each)

@@ -7,8 +7,8 @@ from objstore.http.conditional import evaluate, range_applies
 from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
 from objstore.object.engine import Missing, ObjectInfo, StoredObject
-from objstore.object.requests import ignores_expiry
-from objstore.object.responses import expired, not_found, object_headers, plain
+from objstore.object.requests import ignores_expiry, version_of
+from objstore.object.responses import expired, no_data, object_headers, plain
 from objstore.object.service import ObjectService
 from objstore.timestamps import Timestamp
 
@@ -67,9 +67,9 @@ def head_object(service: ObjectService, request: Request) -> Response:
 def _readable(service: ObjectService, request: Request, read_max: int = 0) -> StoredObject | Response:
     """The object, opened, or the 404; a body of up to `read_max` bytes will be read."""
     target = service.target(request)
-    stored = target.storage.open(target.location, read_max=read_max)
+    stored = target.storage.open(target.location, read_max=read_max, version=version_of(request))
     if isinstance(stored, Missing):
-        return not_found(stored.timestamp)
+        return no_data(stored)
     if Client.DELETE_AT in stored.info.headers and service.expired(stored) and not ignores_expiry(request):
         stored.close()
         return expired(stored.info)

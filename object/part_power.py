@@ -163,7 +163,7 @@ def link_home(
         wanted = [name for name in current.names if name not in together.obsolete]
         others = call(storage.link, policy, source, home.partition, digest, wanted)
         bad = {name for name in others if not _is_whole(storage, home, name)}
-        if bad:  # what was at home is in quarantine, all of it
+        if bad:  # what was at home is in quarantine
             again = call(storage.link, policy, source, home.partition, digest, wanted)
             bad = set(again)
         result.linked += sum(name not in there.names for name in wanted)
@@ -194,7 +194,7 @@ def relink_to_current(storage: DeviceStorage, threads: ThreadGroup, location: Lo
 
 
 def _is_whole(storage: DeviceStorage, home: Location, name: str) -> bool:
-    """Read a file to the end; if it is damaged, all of the object is quarantined."""
+    """Read a file to the end; if it is damaged, its version is quarantined."""
     try:
         found = storage.verify(home.policy, home.partition, home.hash, name, lambda _bytes: None)
     except ObjectCorrupt:

@@ -1,17 +1,17 @@
 """POST: replace an object's metadata."""
 
-from objstore.headers import Client, Sysmeta
+from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.messages import Request, Response
 from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, ObjectInfo
 from objstore.object.metadata import PostedMetadata
-from objstore.object.requests import ignores_expiry, stored_headers, timestamp_of
-from objstore.object.responses import conflict, not_found, plain
+from objstore.object.requests import ignores_expiry, stored_headers, timestamp_of, version_of
+from objstore.object.responses import conflict, no_data, plain
 from objstore.object.service import ObjectService
 
 
 def post_object(service: ObjectService, request: Request) -> Response:
-    """202; 404 when there is no object, or only an expired one; 409 when its metadata and content type are as new.
+    """202; 404 without such a version, or only an expired one; 409 when its metadata and content type are as new.
 
     The answer says where a link leads: its reader may have meant the target.
     """
@@ -19,9 +19,10 @@ def post_object(service: ObjectService, request: Request) -> Response:
     timestamp = timestamp_of(request)
     update_targets = update_targets_of(request, target)
     headers = stored_headers(request, service.allowed_headers)
-    current, stored = target.storage.examine(target.location)
+    version = version_of(request)
+    current, stored = target.storage.examine(target.location, version)
     if stored is None or (service.expired(stored) and not ignores_expiry(request)):
-        return not_found(current.timestamp)
+        return no_data(current.current if version is None else current.line(version))
     stored.close()
 
     before = stored.info
@@ -29,7 +30,7 @@ def post_object(service: ObjectService, request: Request) -> Response:
     if after is before:
         return conflict(before.timestamp)
     try:
-        pending_commit = target.storage.write_metadata(target.location, current, posted_metadata(after))
+        pending_commit = target.storage.write_metadata(target.location, current, posted_metadata(after), after.version)
     except AlreadyStored:
         return conflict(timestamp)
 
@@ -37,6 +38,8 @@ def post_object(service: ObjectService, request: Request) -> Response:
     service.make_durable(target, pending_commit)
     in_flight.wait()
     response = plain(202, "Accepted", after.timestamp)
+    if after.version:
+        response.headers[Backend.VERSION_ID] = after.version
     if Sysmeta.LINK_TARGET in before.data.sysmeta:
         response.headers |= before.data.sysmeta
     return response
@@ -58,6 +61,7 @@ def merge_post(before: ObjectInfo, timestamp: str, headers: dict[str, str], cont
         headers=headers if newer_headers else before.headers,
         content_type=content_type if newer_type else before.content_type,
         content_type_timestamp=timestamp if newer_type else before.content_type_timestamp,
+        version=before.version,
     )
 
 

@@ -8,14 +8,22 @@ from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, ObjectInfo, ObjectUpload
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.receive import agreed_etag, receive
-from objstore.object.requests import StoredHeaders, Target, sorted_metadata, stored_headers, timestamp_of
-from objstore.object.responses import conflict
+from objstore.object.requests import (
+    StoredHeaders,
+    Target,
+    VersionMode,
+    sorted_metadata,
+    stored_headers,
+    timestamp_of,
+    version_mode_of,
+)
+from objstore.object.responses import conflict, versions_full
 from objstore.object.service import ObjectService
 from objstore.object.versions import ObjectVersions
 
 
 def put_object(service: ObjectService, request: Request) -> Response:
-    """201; 409 when something as new is stored; 412 on If-None-Match: * when an object is."""
+    """201; 409 when something as new is stored, or no more versions can be; 412 on If-None-Match: * if there is one."""
     target = service.target(request)
     timestamp = timestamp_of(request)
     update_targets = update_targets_of(request, target)
@@ -27,11 +35,15 @@ def put_object(service: ObjectService, request: Request) -> Response:
     current = target.storage.look(target.location)
     if request.header(Client.IF_NONE_MATCH) is not None:
         _refuse_if_present(service, request, target, current)
-    if current.timestamp >= timestamp:
-        return conflict(current.timestamp)
+    kept = version_mode_of(request) is VersionMode.KEEP
+    stored_at = current.line(timestamp).timestamp if kept else current.plain.timestamp
+    if stored_at if kept else stored_at >= timestamp:
+        return conflict(stored_at)
+    if kept and current.is_full:
+        return versions_full()
 
     service.devices.check_space(target.device, length or 0)
-    upload = target.storage.create(target.location, current, length)
+    upload = target.storage.create(target.location, current, length, kept)
     try:
         receive(request.body, upload, request.content_length, service.cluster.limits.max_file_size)
         metadata = _metadata(request, target, timestamp, content_type, headers, upload)
@@ -41,11 +53,14 @@ def put_object(service: ObjectService, request: Request) -> Response:
     finally:
         upload.abort()
 
-    info = ObjectInfo(metadata, timestamp, metadata.headers, content_type, timestamp)
+    info = ObjectInfo(metadata, timestamp, metadata.headers, content_type, timestamp, timestamp if kept else "")
     in_flight = service.update_sender.stored(target, update_targets, info)
     service.make_durable(target, pending_commit)
     in_flight.wait()
-    return Response(201, {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp})
+    answer = {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp}
+    if kept:
+        answer[Backend.VERSION_ID] = timestamp
+    return Response(201, answer)
 
 
 def _announced_length(service: ObjectService, request: Request) -> int | None:

@@ -1,6 +1,7 @@
 """What a request to an object server says: which object, when, and what to store with it."""
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from objstore.http.messages import Request
 from objstore.limits import text_of
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import DeviceStorage, Location, StorageEngine
+from objstore.object.file_names import NULL
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
 from objstore.timestamps import Timestamp
@@ -20,6 +22,14 @@ from objstore.timestamps import Timestamp
 KEPT_HEADERS: Final = (Client.STATIC_LARGE_OBJECT,)
 _FAMILY_PREFIX: Final = "X-Object-"
 _REPLACED_PREFIXES: Final = (Client.OBJECT_META_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
+
+
+class VersionMode(Enum):
+    """A write adds a version that is kept, or goes to the plain line, from which NULL deletes by a delete marker."""
+
+    PLAIN = ""
+    KEEP = "keep"
+    NULL = "null"
 
 
 class Target(Struct, frozen=True, gc=False):
@@ -66,6 +76,28 @@ def timestamp_of(request: Request) -> str:
         return Timestamp.parse(value).internal
     except ValueError as error:
         raise HttpError(400, f"Bad X-Timestamp header: {error}") from None
+
+
+def version_of(request: Request) -> str | None:
+    """Which version of the object is meant: "" for the plain line, None for the current one. Raises HttpError 400."""
+    value = request.header(Backend.VERSION_ID)
+    if value is None or value == NULL:
+        return value and ""
+    try:
+        return Timestamp.parse(value).internal
+    except ValueError as error:
+        raise HttpError(400, f"Bad {Backend.VERSION_ID}: {error}") from None
+
+
+def version_mode_of(request: Request) -> VersionMode:
+    """What a write does about older versions. Raises HttpError 400."""
+    value = request.header(Backend.VERSION_MODE)
+    if value is None:
+        return VersionMode.PLAIN
+    try:
+        return VersionMode(value)
+    except ValueError:
+        raise HttpError(400, f"Bad {Backend.VERSION_MODE}: {value!r}") from None
 
 
 def stored_headers(request: Request, allowed: Sequence[str]) -> StoredHeaders:

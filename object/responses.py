@@ -2,7 +2,8 @@
 
 from objstore.headers import Backend, Client
 from objstore.http.messages import Response
-from objstore.object.engine import ObjectInfo
+from objstore.object.engine import Missing, ObjectInfo
+from objstore.object.versions import VERSIONS_MAX, Line
 from objstore.timestamps import Timestamp
 
 
@@ -22,6 +23,26 @@ def conflict(stored: str) -> Response:
 def not_found(tombstone: str) -> Response:
     """404, with the tombstone's timestamp if there is one."""
     return plain(404, "Not Found", tombstone)
+
+
+def no_data(line: Line | Missing) -> Response:
+    """404 about a version without data; that of a delete marker says so."""
+    response = not_found(line.timestamp)
+    if line.is_marker:
+        response.headers |= marker_headers(line.version)
+    return response
+
+
+def marker_headers(version: str) -> dict[str, str]:
+    """What says that a delete marker is meant, and of a kept one which."""
+    return {Backend.DELETE_MARKER: "true"} | ({Backend.VERSION_ID: version} if version else {})
+
+
+def versions_full() -> Response:
+    """409: the object has as many versions as it may keep."""
+    response = plain(409, f"At most {VERSIONS_MAX} versions of an object")
+    response.headers[Backend.VERSIONS_FULL] = "true"
+    return response
 
 
 def expired(info: ObjectInfo) -> Response:
@@ -49,4 +70,6 @@ def object_headers(info: ObjectInfo) -> dict[str, str]:
     }
     if info.content_type_timestamp > data.timestamp:
         headers[Backend.CONTENT_TYPE_TIMESTAMP] = info.content_type_timestamp
+    if info.version:
+        headers[Backend.VERSION_ID] = info.version
     return headers

@@ -55,6 +55,10 @@ class Line(Struct, frozen=True):
     names: tuple[str, ...] = ()
 
     @property
+    def is_marker(self) -> bool:
+        return self.marker is not None
+
+    @property
     def is_live(self) -> bool:
         return self.data is not None or self.marker is not None
 
@@ -158,7 +162,7 @@ class ObjectVersions(Struct, frozen=True):
     @property
     def is_full(self) -> bool:
         """Whether the object has as many versions as it may keep."""
-        return len(self.kept) >= VERSIONS_MAX and sum(line.is_live for line in self.lines) >= VERSIONS_MAX
+        return len(self.names) >= VERSIONS_MAX and sum(line.is_live for line in self.lines) >= VERSIONS_MAX
 
 
 EMPTY: Final = ObjectVersions()

@@ -127,10 +127,13 @@ class DarkData:
         runtime = self._context.runtime
         action = self._parts.config.dark_data_action
         runtime.log.warning("dark data", name=metadata.name, timestamp=metadata.timestamp, action=action)
+        found = storage.look(location).current
+        if found.timestamp != metadata.timestamp:
+            return  # replaced meanwhile
         if action == "quarantine":
-            storage.quarantine(location, "no container lists it")
+            storage.quarantine(location, "no container lists it", found.version)
         elif action == "delete":
-            names = storage.look(location).names
+            names = found.names
             for partition in (location.partition, *location.others):
                 runtime.threads.of(storage.path).call(storage.remove, location.policy, partition, location.hash, names)
 

@@ -14,3 +14,8 @@ def expiry_queue(moment: int, digest: bytes) -> ResourcePath:
     day = moment // EXPIRY_QUEUE_SECONDS * EXPIRY_QUEUE_SECONDS
     number = day - int.from_bytes(digest, "big") % EXPIRY_QUEUES_PER_DAY
     return ResourcePath(EXPIRY_ACCOUNT, f"{max(number, 0):010d}")
+
+
+def queue_entry_name(delete_at: int, path: ResourcePath, version: str = "") -> str:
+    """The name of the entry by which an object expires at a second, or a kept version of it."""
+    return f"{delete_at:010d}-!{version}{path}" if version else f"{delete_at:010d}-{str(path)[1:]}"

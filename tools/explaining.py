@@ -17,8 +17,8 @@ from objstore.db.info import read_status, read_totals
 from objstore.db.status import NEVER
 from objstore.object.container_updates import pending
 from objstore.object.file_engine.inspecting import inspect
+from objstore.object.file_names import DataFile, DeleteMarker, MetaFile, StoredName, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
-from objstore.object.versions import DataFile, MetaFile, parse_name
 from objstore.paths import ResourcePath
 from objstore.ring.format import read_ring
 from objstore.tools.commands import OperatorProblem
@@ -44,15 +44,25 @@ def explain_file(file: str, verify: bool, sync: bool = False) -> Explanation:
     if name.endswith(".db"):
         return _database(file, verify, sync)
     parsed = parse_name(name)
-    if type(parsed) is DataFile:
-        return _stored(file, ObjectMetadata, "object", verify)
-    if type(parsed) is MetaFile:
-        return _stored(file, PostedMetadata, "metadata of a POST", verify)
     if parsed is not None:
-        return _stored(file, TombstoneMetadata, "tombstone", verify)
+        return _of_object(file, parsed, verify)
     if "async_pending" in file:
         return _pending(file)
     raise OperatorProblem(f"{file}: unknown form of name", "name a .data, .meta, .ts, .db, .ring.gz or pending update")
+
+
+def _of_object(file: str, parsed: StoredName, verify: bool) -> Explanation:
+    if type(parsed) is DataFile:
+        found = _stored(file, ObjectMetadata, "object", verify)
+    elif type(parsed) is MetaFile:
+        found = _stored(file, PostedMetadata, "metadata of a POST", verify)
+    elif type(parsed) is DeleteMarker:
+        found = _stored(file, TombstoneMetadata, "delete marker", verify)
+    else:
+        found = _stored(file, TombstoneMetadata, "removal mark" if parsed.version else "tombstone", verify)
+    if parsed.version:
+        found.facts["version"] = parsed.version
+    return found
 
 
 def _stored(file: str, kind: type[Stored], shown: str, verify: bool) -> Explanation:

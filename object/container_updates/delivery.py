@@ -150,7 +150,7 @@ class UpdateDelivery:
         return False
 
     def _is_superseded(self, found: QueuedUpdate) -> bool:
-        """Whether the device holds a newer version of the object by now, which sent a container update of its own.
+        """Whether the device holds something newer of that line by now, which sent a container update of its own.
 
         The container may have been deleted, forgotten and created again: then no row there would supersede this one.
         """
@@ -170,7 +170,7 @@ class UpdateDelivery:
         except OSError as error:
             self.failed(device, error)
             return False
-        return current.timestamp > update.timestamp
+        return current.line(update.row.version).timestamp > update.timestamp
 
 
 def _unlink_all(paths: Sequence[str]) -> None:

@@ -78,7 +78,7 @@ def load(path: str) -> PendingUpdate:
 
 
 def outdoes(row: ObjectRow, other: ObjectRow) -> bool:
-    """Whether the other row changes nothing in a container that has this one; both are of the same object."""
+    """Whether the other row changes nothing in a container that has this one; both are of the same line."""
     return row.policy_index == other.policy_index and merge_object_rows(row, other) == row
 
 

@@ -8,6 +8,7 @@ Those that a container has already change nothing there. A write need not record
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from objstore.config.object import UpdaterConfig
@@ -22,7 +23,7 @@ from objstore.object.container_updates.session import left_marks
 from objstore.object.engine import DeviceStorage, Location, Missing, ObjectCorrupt, StorageEngine
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
 from objstore.object.requests import Target, delete_at_of
-from objstore.object.versions import ObjectVersions
+from objstore.object.versions import Line, ObjectVersions
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.ring.daemon_context import DaemonContext
@@ -124,28 +125,34 @@ class UpdateRecovery:
             self._failed(f"{storage.path}/{policy.data_dir}/{partition}", error)
 
     def _updates_of(self, storage: DeviceStorage, location: Location, current: ObjectVersions) -> list[QueuedUpdate]:
-        """What the write that made the object what it is sent, or would have sent. Raises OSError."""
-        newest = current.data or current.tombstone
+        """What the writes that made the object what it is sent, or would have sent. Raises OSError."""
+        found: list[QueuedUpdate] = []
+        for line in current.lines:
+            with suppress(ObjectCorrupt):  # the engine has quarantined it
+                found += self._updates_of_line(storage, location, line)
+        return found
+
+    def _updates_of_line(self, storage: DeviceStorage, location: Location, line: Line) -> list[QueuedUpdate]:
+        """Raises ObjectCorrupt and OSError."""
+        newest = line.data or line.marker or line.tombstone
         if newest is None:
             return []
-        try:
-            found = storage.verify(location.policy, location.partition, location.hash, newest.name, None)
-            if isinstance(found, TombstoneMetadata):
-                target = self._target(storage, location, found.name)
-                return [self._update(target, target.path.container_path, tombstone_row(target, found.timestamp))]
-            if isinstance(found, ObjectMetadata):
-                return self._updates_of_data(self._target(storage, location, found.name))
-        except ObjectCorrupt:
-            pass  # the engine has quarantined it
+        found = storage.verify(location.policy, location.partition, location.hash, newest.name, None)
+        if isinstance(found, TombstoneMetadata):
+            target = self._target(storage, location, found.name)
+            row = tombstone_row(target, found.timestamp, line.version, line.is_marker)
+            return [self._update(target, target.path.container_path, row)]
+        if isinstance(found, ObjectMetadata):
+            return self._updates_of_data(self._target(storage, location, found.name), line.version)
         return []
 
     def _target(self, storage: DeviceStorage, location: Location, name: str) -> Target:
         named = Location(location.policy, location.partition, location.hash, name)
         return Target("", ResourcePath.parse(name), storage, named)
 
-    def _updates_of_data(self, target: Target) -> list[QueuedUpdate]:
+    def _updates_of_data(self, target: Target, version: str) -> list[QueuedUpdate]:
         """Raises ObjectCorrupt and OSError."""
-        stored = target.storage.open(target.location)
+        stored = target.storage.open(target.location, version=version)
         if isinstance(stored, Missing):
             return []
         stored.close()
@@ -153,7 +160,7 @@ class UpdateRecovery:
         delete_at = delete_at_of(stored.info.headers)
         if delete_at is not None:
             queue = expiry_queue(delete_at, bytes.fromhex(target.location.hash))
-            found.append(self._update(target, queue, queue_row(target, delete_at, stored.info.timestamp)))
+            found.append(self._update(target, queue, queue_row(target, delete_at, stored.info)))
         return found
 
     def _update(self, target: Target, container: ResourcePath, row: ObjectRow) -> QueuedUpdate:

@@ -2,21 +2,27 @@
 
 from objstore.http.messages import Request, Response
 from objstore.object.container_updates.sender import update_targets_of
+from objstore.object.requests import version_of
 from objstore.object.responses import not_found, plain
 from objstore.object.service import ObjectService
 
 
 def resend_container_update(service: ObjectService, request: Request) -> Response:
-    """202 when the container servers in the headers have the update, or it is queued; 404 without such an object."""
+    """202 when the container servers in the headers have the update, or it is queued; 404 without such an object.
+
+    X-Backend-Version-Id says which version, "null" the plain line; the current one without it.
+    """
     target = service.target(request)
+    version = version_of(request)
     update_targets = update_targets_of(request, target)
-    current, stored = target.storage.examine(target.location)
+    current, stored = target.storage.examine(target.location, version)
+    line = current.current if version is None else current.line(version)
     if stored is not None:
         stored.close()
         in_flight = service.update_sender.stored(target, update_targets, stored.info)
-    elif current.tombstone is not None:
-        in_flight = service.update_sender.deleted(target, update_targets, current.timestamp)
+    elif line.is_marker or line.tombstone is not None:
+        in_flight = service.update_sender.deleted(target, update_targets, line.timestamp, line.version, line.is_marker)
     else:
         return not_found("")
     in_flight.wait()
-    return plain(202, "Accepted", current.newest_timestamp)
+    return plain(202, "Accepted", line.newest_timestamp)

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from objstore.expiry import EXPIRY_ACCOUNT
+from objstore.expiry import EXPIRY_ACCOUNT, queue_entry_name
 from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
@@ -92,6 +92,7 @@ def object_row(target: Target, info: ObjectInfo) -> ObjectRow:
         policy_index=target.location.policy.index,
         content_type_timestamp="" if set_at == data.timestamp else set_at,
         meta_timestamp="" if posted_at == data.timestamp else posted_at,
+        version=info.version,
         upload=upload,
     )
 
@@ -100,22 +101,27 @@ def _listed_size(text: str | None, size: int) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() else size
 
 
-def tombstone_row(target: Target, timestamp: str) -> ObjectRow:
-    """The row that deletes the object from its container's listing."""
+def tombstone_row(target: Target, timestamp: str, version: str = "", is_marker: bool = False) -> ObjectRow:
+    """The row that deletes the plain line, or a version, from its container's listing; or that of a delete marker.
+
+    A version is removed whatever the two times are, so the row must not be older than that of the version.
+    """
     return ObjectRow(
         name=target.path.object,
-        timestamp=timestamp,
+        timestamp=max(timestamp, version),
         size=0,
         content_type=DELETED_CONTENT_TYPE,
         etag=DELETED_ETAG,
-        deleted=True,
+        deleted=not is_marker,
         policy_index=target.location.policy.index,
+        version=version,
+        marker=is_marker,
     )
 
 
-def queue_row(target: Target, delete_at: int, timestamp: str) -> ObjectRow:
-    """The row by which the expirer deletes the object."""
-    name = f"{delete_at:010d}-{str(target.path)[1:]}"
+def queue_row(target: Target, delete_at: int, info: ObjectInfo) -> ObjectRow:
+    """The row by which the expirer deletes the object, or one kept version of it."""
+    name, timestamp = queue_entry_name(delete_at, target.path, info.version), info.timestamp
     return ObjectRow(name, timestamp, 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
 
 
@@ -159,13 +165,15 @@ class ContainerUpdateSender(Struct, frozen=True):
         delete_at = delete_at_of(info.headers)
         # A later POST may have changed the time, and sent a row to the queue of the other time.
         if delete_at is not None and delete_at == update_targets.delete_at:
-            in_flight.send(update_targets.queue, queue_row(target, delete_at, info.timestamp))
+            in_flight.send(update_targets.queue, queue_row(target, delete_at, info))
         return in_flight
 
-    def deleted(self, target: Target, update_targets: UpdateTargets, timestamp: str) -> InFlightUpdates:
-        """Begin to send the row of an object that was deleted, without waiting."""
+    def deleted(
+        self, target: Target, update_targets: UpdateTargets, timestamp: str, version: str = "", is_marker: bool = False
+    ) -> InFlightUpdates:
+        """Begin to send the row of a tombstone, removal mark or delete marker, without waiting."""
         in_flight = self._in_flight(target)
-        in_flight.send(update_targets.listing, tombstone_row(target, timestamp))
+        in_flight.send(update_targets.listing, tombstone_row(target, timestamp, version, is_marker))
         return in_flight
 
     def _in_flight(self, target: Target) -> InFlightUpdates:

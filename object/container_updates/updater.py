@@ -165,7 +165,7 @@ class Updater:
 
     def _load(self, paths: Sequence[str]) -> list[QueuedUpdate]:
         """The updates of one object that would change its container; a file that cannot be read is quarantined."""
-        loaded: list[QueuedUpdate] = []
+        loaded: dict[str, list[QueuedUpdate]] = {}  # by the version
         for path in paths:
             try:
                 update = self._loaded(path)
@@ -174,12 +174,13 @@ class Updater:
                 continue
             if update is None:
                 continue
-            newer = next((found for found in loaded if outdoes(found.update.row, update.row)), None)
+            others = loaded.setdefault(update.row.version, [])
+            newer = next((found for found in others if outdoes(found.update.row, update.row)), None)
             if newer is None:
-                loaded.append(QueuedUpdate(update, [path]))
+                others.append(QueuedUpdate(update, [path]))
             else:
                 newer.paths.append(path)
-        return loaded
+        return list(chain.from_iterable(loaded.values()))
 
     def _loaded(self, path: str) -> PendingUpdate | None:
         """None when it has been delivered meanwhile, or was quarantined. Raises OSError."""

@@ -34,6 +34,16 @@ from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.file_engine.writing import FileUpload, NewFile, NextPartitionLinker, PendingName, convert
+from objstore.object.file_names import (
+    NULL,
+    DataFile,
+    DeleteMarker,
+    MetaFile,
+    Tombstone,
+    meta_name,
+    parse_name,
+    tombstone_name,
+)
 from objstore.object.metadata import (
     MetadataCorrupt,
     ObjectMetadata,
@@ -45,17 +55,7 @@ from objstore.object.metadata import (
     decode_trailer,
     encode,
 )
-from objstore.object.versions import (
-    DataFile,
-    MetaFile,
-    ObjectVersions,
-    Tombstone,
-    live_names,
-    meta_name,
-    parse_name,
-    resolve_versions,
-    tombstone_name,
-)
+from objstore.object.versions import Line, ObjectVersions, live_names, resolve_versions
 from objstore.policies import Policy
 from objstore.system.clock import Clock
 from objstore.system.disk_calls import OpenFile
@@ -110,32 +110,38 @@ class FileDevice:
         return resolve_versions({name for names in looks for name in names or ()}), None
 
     def open(
-        self, location: Location, current: ObjectVersions | None = None, read_max: int = 0
+        self,
+        location: Location,
+        current: ObjectVersions | None = None,
+        read_max: int = 0,
+        version: str | None = None,
     ) -> FileObject | Missing:
         file = None
         if current is None:
             current, file = self._look(location, read_max)
-        return self._newest(location, current, file, read_max)
+        return self._newest(location, current, file, read_max, version)
 
-    def examine(self, location: Location) -> tuple[ObjectVersions, FileObject | None]:
+    def examine(self, location: Location, version: str | None = None) -> tuple[ObjectVersions, FileObject | None]:
         current, file = self._look(location, 0)
         try:
-            found = self._newest(location, current, file, 0)
+            found = self._newest(location, current, file, 0, version)
         except ObjectCorrupt:
             return current, None
         return current, None if isinstance(found, Missing) else found
 
     def _newest(
-        self, location: Location, current: ObjectVersions, file: OpenFile | None, read_max: int
+        self, location: Location, current: ObjectVersions, file: OpenFile | None, read_max: int, version: str | None
     ) -> FileObject | Missing:
-        """What `current` stands for, or what has replaced it; `file` is its only one, if it is open already."""
+        """What a version stands for, or what has replaced it; `file` is the only one, if it is open already."""
         for _ in range(OPEN_ATTEMPTS):
-            if current.data is None:
+            line = current.current if version is None else current.line(version)
+            if line.data is None:
                 if current.names and not current.timestamp:
                     self._notice_missing(location)
-                return Missing(current.timestamp)
+                return Missing(line.timestamp, line.version, line.marker is not None)
             try:
-                return self._read_with_retry(partial(self._open, location, current, read_max, file), location)
+                read = partial(self._open, location, line, read_max, file)
+                return self._read_with_retry(read, location, line.version)
             except FileNotFoundError:
                 current, file = self._look(location, read_max)
         return Missing("")
@@ -146,8 +152,8 @@ class FileDevice:
             record = digests_record(self.path, location.policy, location.partition)
             self._disk.forget_digests(record, hash_directory(self.path, location))
 
-    def _read_with_retry(self, read: Callable[[], T], location: Location, name: str = "") -> T:
-        """What `read` gives. Quarantines what is damaged, or cannot be read, however often that is tried.
+    def _read_with_retry(self, read: Callable[[], T], location: Location, version: str, name: str = "") -> T:
+        """What `read` gives. Quarantines a version that is damaged, or cannot be read, however often that is tried.
 
         `name` is that of the file, if no other one is read. Raises ObjectCorrupt, and OSError that says nothing of it.
         """
@@ -156,12 +162,13 @@ class FileDevice:
             try:
                 return read()
             except MetadataCorrupt as error:
-                raise self._quarantine_if_current(location, error.reason, name) from error
+                raise self._quarantine_if_current(location, error.reason, version, name) from error
             except OSError as error:
                 if error.errno not in _UNREADABLE:
                     raise
                 if attempts == READ_ATTEMPTS:
-                    raise self._quarantine_if_current(location, f"it cannot be read: {error.strerror}", name) from error
+                    reason = f"it cannot be read: {error.strerror}"
+                    raise self._quarantine_if_current(location, reason, version, name) from error
             attempts += 1
 
     def _opened(self, location: Location, name: str, read_max: int = 0) -> OpenFile:
@@ -175,10 +182,8 @@ class FileDevice:
                     return self._disk.open(f"{other}/{name}", read_max)
             raise
 
-    def _open(
-        self, location: Location, current: ObjectVersions, read_max: int = 0, file: OpenFile | None = None
-    ) -> FileObject:
-        data_file = current.data
+    def _open(self, location: Location, line: Line, read_max: int = 0, file: OpenFile | None = None) -> FileObject:
+        data_file = line.data
         assert data_file is not None
         if file is None:
             file = self._opened(location, data_file.name, read_max)
@@ -187,16 +192,17 @@ class FileDevice:
             raise MetadataCorrupt(f"it is of {data.name} at {data.timestamp}")
         if file.size != data.size + extra:
             raise MetadataCorrupt(f"the file has {file.size} bytes, its body should have {data.size}")
-        if current.meta is None:
-            info = ObjectInfo(data, data_file.timestamp, data.headers, data.content_type, data_file.timestamp)
+        if line.meta is None:
+            stamp = data_file.timestamp
+            info = ObjectInfo(data, stamp, data.headers, data.content_type, stamp, line.version)
         else:
-            info = self._overlaid(location, data, current.meta, current.type_meta)
+            info = self._overlaid(location, data, line.meta, line.type_meta)
         return FileObject(
             self._disk,
             file,
             info,
             data.size <= self._keep_cache_size,
-            lambda reason: self._quarantine_if_current(location, reason, data_file.name),
+            lambda reason: self._quarantine_if_current(location, reason, line.version, data_file.name),
         )
 
     def _overlaid(
@@ -208,7 +214,7 @@ class FileDevice:
         for candidate in (posted, self._posted(location, type_meta) if type_meta is not None else posted):
             if candidate.content_type_timestamp > set_at:
                 content_type, set_at = candidate.content_type, candidate.content_type_timestamp
-        return ObjectInfo(data, posted.timestamp, posted.headers, content_type, set_at)
+        return ObjectInfo(data, posted.timestamp, posted.headers, content_type, set_at, meta.version)
 
     def _posted(self, location: Location, meta: MetaFile) -> PostedMetadata:
         posted, _ = self._metadata(PostedMetadata, self._opened(location, meta.name))
@@ -222,28 +228,31 @@ class FileDevice:
         content = self._disk.read(file, decoded.length, decoded.body_length)
         return decode_trailer(kind, decoded, content), decoded.length
 
-    def create(self, location: Location, current: ObjectVersions, length: int | None) -> FileUpload:
-        return FileUpload(self._disk, self._new(location, current), length)
+    def create(self, location: Location, current: ObjectVersions, length: int | None, kept: bool = False) -> FileUpload:
+        return FileUpload(self._disk, self._new(location, current), length, kept)
 
     def _new(self, location: Location, current: ObjectVersions) -> NewFile:
         return NewFile(self._disk, self._ahead, location, current)
 
     def write_tombstone(
-        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata, name: str = ""
     ) -> PendingCommit:
+        name = name or tombstone_name(tombstone.timestamp)
         try:
-            name, attribute = tombstone_name(tombstone.timestamp), encode(tombstone, 0).attribute
+            attribute = encode(tombstone, 0).attribute
             return self._new(location, current).write(name, b"", attribute, data_first=False)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            converted = convert(self._disk, location, current, tombstone)
+            converted = convert(self._disk, location, current, tombstone, name)
             if converted is None:
                 raise
             return converted
 
-    def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingName:
-        encoded, name = encode(posted, 0), meta_name(posted.timestamp, posted.content_type_timestamp)
+    def write_metadata(
+        self, location: Location, current: ObjectVersions, posted: PostedMetadata, version: str = ""
+    ) -> PendingName:
+        encoded, name = encode(posted, 0), meta_name(posted.timestamp, posted.content_type_timestamp, version)
         return self._new(location, current).write(name, encoded.trailer, encoded.attribute)
 
     def versions(self, policy: Policy, partition: str, digest: str) -> ObjectVersions:
@@ -300,30 +309,32 @@ class FileDevice:
             if isinstance(file_name, MetaFile):
                 posted, _ = self._metadata(PostedMetadata, self._disk.open(f"{directory}/{name}"))
                 return Exported(posted)
-            if isinstance(file_name, Tombstone):
+            if isinstance(file_name, Tombstone | DeleteMarker):
                 opened = self._disk.open(f"{directory}/{name}")
                 return Exported(read_tombstone(self._metadata, opened, file_name.timestamp))
             return None
 
         try:
-            return self._read_with_retry(read, location)
+            return self._read_with_retry(read, location, file_name.version if file_name is not None else "")
         except FileNotFoundError:
             return None
 
     def _exported_data(self, location: Location, directory: str, data_file: DataFile) -> Exported:
         named, _ = self._metadata(ObjectMetadata, self._disk.open(f"{directory}/{data_file.name}"))
         known = structs.replace(location, name=named.name)
-        body = self._open(known, ObjectVersions(data=data_file, names=(data_file.name,)))
+        body = self._open(known, Line(data_file.version, data_file))
         return Exported(body.info.data, body)
 
     def verify(
         self, policy: Policy, partition: str, digest: str, name: str, spend: Callable[[int], None] | None
     ) -> AnyMetadata | None:
         location = Location(policy, partition, digest, "")
-        path = f"{hash_directory(self._disk.path, location)}/{name}"
-        verify = partial(Scrub(self._disk, self._metadata, policy.scheme).verify, path, parse_name(name), spend)
+        path, file_name = f"{hash_directory(self._disk.path, location)}/{name}", parse_name(name)
+        if file_name is None:
+            return None
+        verify = partial(Scrub(self._disk, self._metadata, policy.scheme).verify, path, file_name, spend)
         try:
-            return self._read_with_retry(verify, location, name)
+            return self._read_with_retry(verify, location, file_name.version, name)
         except FileNotFoundError:
             return None
 
@@ -340,9 +351,9 @@ class FileDevice:
                 self._log.error("object quarantined", name=path, reason="it lies in a wrong place", moved_to=went)
         return len(strays)
 
-    def set_aside(self, location: Location, reason: str) -> None:
+    def set_aside(self, location: Location, reason: str, version: str | None = None) -> None:
         self._guard.admit(lambda: self.sample(location.policy))
-        self.quarantine(location, reason)
+        self.quarantine(location, reason, version)
 
     def sample(self, policy: Policy, hash_of: Callable[[str], str] | None = None) -> DeviceSample:
         return take_sample(self._disk, self._random, f"{self.path}/{policy.data_dir}", hash_of)
@@ -351,20 +362,28 @@ class FileDevice:
         directory = f"{self.path}/{policy.tmp_dir}"
         return self._disk.remove_older(directory, before)
 
-    def quarantine(self, location: Location, reason: str) -> None:
+    def quarantine(self, location: Location, reason: str, version: str | None = None) -> None:
+        target = quarantine_directory(self._disk.path, location)
         for directory in hash_directories(self._disk.path, location):
-            went = self._disk.move_aside(directory, quarantine_directory(self._disk.path, location))
+            current = resolve_versions(self._disk.look(directory)[0] or ())
+            names = current.names if version is None else current.line(version).names
+            if len(names) == len(current.names):
+                went = self._disk.move_aside(directory, target)
+            else:
+                # Marks last: what a removal mark has removed must not come back if this is broken off.
+                in_order = sorted(names, key=lambda name: name.endswith(tombstone_name("")))
+                went = self._disk.move_files_aside(directory, in_order, f"{target}!{version or NULL}")
             if went:
                 self._log.error("object quarantined", name=location.name, reason=reason, moved_to=went)
 
-    def _quarantine_if_current(self, location: Location, reason: str, name: str = "") -> ObjectCorrupt:
-        """Quarantine the object, unless the damaged file of that `name` has been replaced while it was read.
+    def _quarantine_if_current(self, location: Location, reason: str, version: str, name: str = "") -> ObjectCorrupt:
+        """Quarantine a version, unless the damaged file of that `name` has been replaced while it was read.
 
         Raises DeviceUnavailable if it stays, since the device as a whole is suspect.
         """
         reason = f"{name}: {reason}" if name else reason
         if not name or name in live_names(self.look(location)):
-            self.set_aside(location, reason)
+            self.set_aside(location, reason, version)
         return ObjectCorrupt(location.name, reason)
 
     def close(self) -> None:

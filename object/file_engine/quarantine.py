@@ -56,7 +56,7 @@ def _damage(disk: Disk, directory: str, hash_of: Callable[[str], str] | None) ->
     """What is wrong with an object's metadata, "" if nothing is, None if there are none to read."""
     try:
         current = resolve_versions(_names(disk, directory))
-        newest = current.data or current.tombstone
+        newest = current.data or current.current.marker or current.current.tombstone
         if newest is None:
             return None
         attribute = disk.open(f"{directory}/{newest.name}").attribute

@@ -11,8 +11,8 @@ from xxhash import xxh3_128
 from objstore.object.buffers import BufferPool
 from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import SUFFIX_LENGTH
+from objstore.object.file_names import DataFile, MetaFile, StoredName
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
-from objstore.object.versions import DataFile, MetaFile, Tombstone
 from objstore.scheme import Scheme
 from objstore.system.disk_calls import OpenFile
 
@@ -40,12 +40,8 @@ class Scrub:
         self._metadata = metadata
         self._scheme = scheme
 
-    def verify(
-        self, path: str, name: DataFile | MetaFile | Tombstone | None, spend: Spend | None
-    ) -> AnyMetadata | None:
-        """What stands in a file of that name; None for a name of no known form. Raises MetadataCorrupt, OSError."""
-        if name is None:
-            return None
+    def verify(self, path: str, name: StoredName, spend: Spend | None) -> AnyMetadata:
+        """What stands in a file of that name. Raises MetadataCorrupt, OSError."""
         file = self._disk.open(path)
         try:
             found = self._verified(file, name, spend)
@@ -55,10 +51,10 @@ class Scrub:
             raise MetadataCorrupt(f"it is of {found.name} at {found.timestamp}")
         return found
 
-    def _verified(self, file: OpenFile, name: DataFile | MetaFile | Tombstone, spend: Spend | None) -> AnyMetadata:
+    def _verified(self, file: OpenFile, name: StoredName, spend: Spend | None) -> AnyMetadata:
         if isinstance(name, MetaFile):
             return self._metadata(PostedMetadata, file)[0]
-        if isinstance(name, Tombstone):
+        if not isinstance(name, DataFile):
             return read_tombstone(self._metadata, file, name.timestamp)
         data, extra = self._metadata(ObjectMetadata, file)
         expected = self._scheme.piece_size(data.size)

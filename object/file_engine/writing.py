@@ -21,8 +21,9 @@ from objstore.logs import Logger
 from objstore.object.engine import AlreadyStored, Location
 from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import hash_directories, hash_directory, suffix_directory, temporary_directory
+from objstore.object.file_names import data_name
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata, encode
-from objstore.object.versions import ObjectVersions, data_name, resolve_versions, tombstone_name
+from objstore.object.versions import ObjectVersions
 from objstore.system.disk_calls import OpenFile, Pending
 
 # A body announced as no longer than this is kept until its metadata is known, and written with that.
@@ -80,7 +81,7 @@ class PendingName:
             each.wait()
         if self._standing.names:
             # Not what another writer has linked since: its name may not be durable yet, so it replaces nothing.
-            for obsolete in resolve_versions((*self._standing.names, self._name)).obsolete:
+            for obsolete in self._standing.obsolete_with(self._name):
                 for path in hash_directories(self._disk.path, self._location):
                     self._disk.discard(f"{path}/{obsolete}")
 
@@ -138,10 +139,11 @@ class NewFile:
 class FileUpload:
     """A body on its way into a file that has no name yet. A short one waits in memory for its metadata."""
 
-    __slots__ = ("_disk", "_hasher", "_held", "_length", "_new", "_writing", "size")
+    __slots__ = ("_disk", "_hasher", "_held", "_kept", "_length", "_new", "_writing", "size")
 
-    def __init__(self, disk: Disk, new: NewFile, length: int | None) -> None:
+    def __init__(self, disk: Disk, new: NewFile, length: int | None, kept: bool) -> None:
         self._disk = disk
+        self._kept = kept
         self._hasher = xxh3_128()
         self._writing = False
         self._length = length
@@ -175,7 +177,7 @@ class FileUpload:
         new, self._new = self._new, None
         assert new is not None
         encoded = encode(metadata, self.size)
-        content, name = self._held + encoded.trailer, data_name(metadata.timestamp)
+        content, name = self._held + encoded.trailer, data_name(metadata.timestamp, kept=self._kept)
         if self.size <= SHARED_FLUSH_BYTES_MAX:
             return new.write(name, content, encoded.attribute)
         self._disk.flush_large(new.stage(content, encoded.attribute, durable=False))
@@ -211,15 +213,19 @@ class ConvertedFile:
 
 
 def convert(
-    disk: Disk, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+    disk: Disk, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata, name: str
 ) -> ConvertedFile | None:
-    """Make a tombstone of the data file; None where there is none, or it has other names. Raises OSError."""
-    if current.data is None or location.others or location.linked:
+    """Give the name of a tombstone to the data file that it deletes; None where there is none, or it has other names.
+
+    Raises OSError.
+    """
+    data = current.line_of(name).data
+    if data is None or location.others or location.linked:
         return None
-    above, name = suffix_directory(disk.path, location), tombstone_name(tombstone.timestamp)
+    above = suffix_directory(disk.path, location)
     directory = f"{above}/{location.hash}"
     try:
-        pending = disk.rename(directory, current.data.name, name, above)
+        pending = disk.rename(directory, data.name, name, above)
     except FileNotFoundError:
         return None  # replaced meanwhile
     pending_commit = PendingName(disk, location, name, current, [pending])

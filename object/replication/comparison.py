@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,7 +17,7 @@ from objstore.object.part_power import LocationResolver
 from objstore.object.replication.client import ReplicationClient
 from objstore.object.replication.messages import CompareRequest
 from objstore.object.replication.partition_lock import partition_lock_held
-from objstore.object.replication.partitions import Partition, Synced
+from objstore.object.replication.partitions import File, Partition, Synced
 from objstore.object.replication.planning import reclaimable
 from objstore.object.replication.receiving import DevicePartition
 from objstore.object.replication.server import digest_of, reclaim_before
@@ -255,12 +255,12 @@ class PartitionComparison:
         handoffs = islice(ring.handoffs(number), HANDOFFS_PER_REPLICA * len(ring.primaries(number)))
         for node, answer in compared.theirs.items():
             if answer is None and self._device_is_gone(partition, node):
-                self._sync_to_handoff(partition, handoffs, node, mine.suffixes, lambda _digest: True)
+                self._sync_to_handoff(partition, handoffs, node, mine.suffixes, lambda _file: True)
         for node, left in synced.items():
             if left.no_room:
                 some = {digest[-SUFFIX_LENGTH:] for digest in left.no_room}
                 suffixes = {name: digest for name, digest in mine.suffixes.items() if name in some}
-                self._sync_to_handoff(partition, handoffs, node, suffixes, left.no_room.__contains__)
+                self._sync_to_handoff(partition, handoffs, node, suffixes, _of_objects(left.no_room))
 
     def _sync_to_handoff(
         self,
@@ -268,9 +268,9 @@ class PartitionComparison:
         handoffs: Iterator[Device],
         primary: Device,
         suffixes: Suffixes,
-        travels: Callable[[str], bool],
+        travels: Callable[[File], bool],
     ) -> None:
-        """Give the objects of these suffixes whose hash `travels` to the first handoff that takes all of them."""
+        """Give the files of these suffixes that `travels` lets go to the first handoff that takes all of them."""
         piece = partition.piece_of(primary)
         for node in handoffs:
             try:
@@ -292,3 +292,7 @@ class PartitionComparison:
         """Count and log the error; the other partitions go on."""
         self._report.count("failed")
         self._runtime.log.error("partition not replicated", partition=partition, error=str(error))
+
+
+def _of_objects(digests: Container[str]) -> Callable[[File], bool]:
+    return lambda file: file[0] in digests

@@ -14,6 +14,7 @@ from objstore.http.transport import NodeFailure, ReplicaFailed
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.engine import DeviceStorage, Location, ObjectCorrupt
+from objstore.object.file_names import parse_name, tombstone_name
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.client import ReplicationClient, Spend
 from objstore.object.replication.frames import frames
@@ -28,12 +29,14 @@ from objstore.object.replication.planning import (
     tombstones_to_pull,
 )
 from objstore.object.replication.receiving import DevicePartition, Receiver
-from objstore.object.versions import EMPTY, ObjectVersions, is_forgettable, live_names, tombstone_name
+from objstore.object.versions import EMPTY, ObjectVersions, forgettable_names
 from objstore.runtime import Runtime
 from objstore.timestamps import Timestamp
 
 File = tuple[str, str]  # (hash, name)
 Files = list[File]
+ObjectLine = tuple[str, str]  # (hash, version)
+STRANDED: Final = "stranded: deleted elsewhere while this device was away, it seems"
 # So many suffixes are looked into at a time, so that memory does not grow with partitions.
 SUFFIXES_AT_ONCE: Final = 256
 TOMBSTONE: Final = tombstone_name("")
@@ -117,7 +120,7 @@ class Partition:
         for node, differing in suffixes.items():
             try:
                 piece = self.piece_of(node)
-                left = self.exchange(node, differing, lambda digest: digest not in deferred, pulls, piece)
+                left = self.exchange(node, differing, lambda file: _line_of(file) not in deferred, pulls, piece)
                 synced[node] = left
                 if left.count:
                     raise ReplicaFailed(node, 0, f"{left.count} files were not stored")
@@ -130,14 +133,14 @@ class Partition:
         self,
         node: Device,
         suffixes: Sequence[str],
-        travels: Callable[[str], bool],
+        travels: Callable[[File], bool],
         pulls: bool = False,
         piece: int | None = None,
     ) -> NotTransferred:
         """Exchange what differs in these suffixes; returns what was not transferred.
 
-        An object is sent if its hash `travels`, with that `piece` of it which the node should hold. A file that is
-        refused holds nothing else up. Raises ReplicaFailed and NodeFailure when the peer fails.
+        A file is sent if it `travels`, and of data that `piece` which the node should hold. A file that is refused
+        holds nothing else up. Raises ReplicaFailed and NodeFailure when the peer fails.
         """
         left = NotTransferred()
         for some in _parts(suffixes, SUFFIXES_AT_ONCE):
@@ -148,7 +151,7 @@ class Partition:
         self,
         node: Device,
         suffixes: Sequence[str],
-        travels: Callable[[str], bool],
+        travels: Callable[[File], bool],
         pulls: bool,
         piece: int | None,
         left: NotTransferred,
@@ -161,8 +164,9 @@ class Partition:
         for digest in sorted({*mine, *theirs}):
             current = mine.get(digest, EMPTY)
             plan = plan_transfer(current, known_names(theirs, digest), self.reclaim_before)
-            if travels(digest):
-                push += [(digest, name) for name in plan.push if should_hold(name, piece, scheme)]
+            push += [
+                (digest, name) for name in plan.push if should_hold(name, piece, scheme) and travels((digest, name))
+            ]
             wanted = plan.pull if pulls else tombstones_to_pull(current, plan.pull)
             pull += [(digest, name) for name in wanted if should_hold(name, self.own_piece, scheme)]
         self._push(node, sorted(push, key=_frees_no_space), left)
@@ -219,7 +223,7 @@ class Partition:
             objects = self._objects([suffix])
             self._drop_obsolete(objects)
             mine = {digest: handoff_names(current) for digest, current in objects.items()}
-            for asked in _whole_objects(mine, FILES_MAX):
+            for asked in _whole_lines(mine, FILES_MAX):
                 try:
                     answers = [self.client.confirm(node, self.number, asked, ring_version) for node in self.primaries]
                 except ReplicaFailed as failure:
@@ -253,13 +257,13 @@ class Partition:
             return
         # A file may be obsolete because of a name that another process has not made durable yet.
         self.storage.make_durable(self.place.policy, self.place.partition)
-        old = [digest for digest, current in objects.items() if is_forgettable(current, self.reclaim_before)]
-        lingering = self.runtime.threads.of(self.place.device).call(self._lingering, old)
+        old = {digest: forgettable_names(current, self.reclaim_before) for digest, current in objects.items()}
+        lingering = self.runtime.threads.of(self.place.device).call(self._lingering, list(filter(old.get, old)))
         forgotten: dict[str, Sequence[str]] = {}
         for digest, current in objects.items():
             names = list(current.obsolete)
-            if digest in old and digest not in lingering:
-                names += live_names(current)
+            if old[digest] and digest not in lingering:
+                names += old[digest]
                 self.report.count("reclaimed")
             if names:
                 forgotten[digest] = names
@@ -277,22 +281,23 @@ class Partition:
                 found.add(digest)
         return found
 
-    def _possibly_deleted(self, suffixes: Mapping[Device, Sequence[str]]) -> frozenset[str]:
-        """Hashes of live objects to which nothing has happened here since the device was last in contact."""
+    def _possibly_deleted(self, suffixes: Mapping[Device, Sequence[str]]) -> frozenset[ObjectLine]:
+        """Live lines of objects to which nothing has happened here since the device was last in contact."""
         every = sorted({suffix for some in suffixes.values() for suffix in some})
         return frozenset(
-            digest
+            (digest, line.version)
             for digest, current in self._objects(every).items()
-            if current.data is not None and current.newest_timestamp < self.away_since
+            for line in current.lines
+            if line.is_live and line.newest_timestamp < self.away_since
         )
 
-    def _quarantine_stale(self, primaries: Sequence[Device], suspects: frozenset[str]) -> bool:
+    def _quarantine_stale(self, primaries: Sequence[Device], suspects: frozenset[ObjectLine]) -> bool:
         """Quarantine the suspects that no primary knows; returns False if some primary does not answer.
 
         Without a primary that was in service all the while none is quarantined: others may know nothing because they
         have lost the object.
         """
-        every = sorted({digest[-3:] for digest in suspects})
+        every = sorted({digest[-3:] for digest, _ in suspects})
         try:
             listings = [self.client.versions(node, self.number, every) for node in primaries]
         except ReplicaFailed as failure:
@@ -303,11 +308,13 @@ class Partition:
             return True
         place = self.place
         for digest, current in self._objects(every).items():
-            others = [known_names(listing.names, digest) for listing in listings]
-            if digest in suspects and is_stale(current, others, self.away_since):
-                location = Location(place.policy, place.partition, digest, digest)
-                self.storage.quarantine(location, "stranded: deleted elsewhere while this device was away, it seems")
-                self.report.count("stranded")
+            suspicious = [line for line in current.lines if (digest, line.version) in suspects]
+            others = [known_names(listing.names, digest) for listing in listings] if suspicious else []
+            for line in suspicious:
+                if is_stale(line, [other.line(line.version) for other in others], self.away_since):
+                    location = Location(place.policy, place.partition, digest, digest)
+                    self.storage.quarantine(location, STRANDED, line.version)
+                    self.report.count("stranded")
         return True
 
     def _suffixes(self) -> list[str]:
@@ -329,14 +336,25 @@ def _frees_no_space(file: File) -> bool:
     return not file[1].endswith(TOMBSTONE)
 
 
-def _whole_objects(names: Mapping[str, Sequence[str]], size: int) -> Iterator[Names]:
-    """The names, so many at a time, and those of one object together."""
+def _line_of(file: File) -> ObjectLine:
+    parsed = parse_name(file[1])
+    return file[0], "" if parsed is None else parsed.version
+
+
+def _whole_lines(names: Mapping[str, Sequence[str]], size: int) -> Iterator[Names]:
+    """The names, so many at a time, and those of one line of an object together."""
     some: Names = {}
-    for digest, group in names.items():
-        if some and sum(map(len, some.values())) + len(group) > size:
-            yield some
-            some = {}
-        some[digest] = list(group)
+    count = 0
+    for digest, names_of_object in names.items():
+        lines: dict[ObjectLine, list[str]] = {}
+        for name in names_of_object:
+            lines.setdefault(_line_of((digest, name)), []).append(name)
+        for group in lines.values():
+            if some and count + len(group) > size:
+                yield some
+                some, count = {}, 0
+            some.setdefault(digest, []).extend(group)
+            count += len(group)
     if some:
         yield some
 

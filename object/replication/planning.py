@@ -4,21 +4,12 @@ Names are all that is compared: two devices that hold the same names of an objec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from objstore.object.versions import (
-    EMPTY,
-    DataFile,
-    MetaFile,
-    ObjectVersions,
-    Tombstone,
-    is_forgettable,
-    live_names,
-    parse_name,
-    resolve_versions,
-)
+from objstore.object.file_names import DataFile, MetaFile, Tombstone, parse_name
+from objstore.object.versions import EMPTY, Line, ObjectVersions, live_names, resolve_versions
 from objstore.scheme import Scheme
 
 
@@ -43,17 +34,24 @@ def should_hold(name: str, piece: int | None, scheme: Scheme) -> bool:
 
 
 def plan_transfer(mine: ObjectVersions, theirs: ObjectVersions, reclaim_before: str) -> TransferPlan:
-    """What has to travel until both hold the same. Old tombstones travel only to a device that holds some version."""
+    """What has to travel until both hold the same.
+
+    Old tombstones travel only to a device that holds something of their line.
+    """
     if mine.names == theirs.names:
         return NOTHING
     needed = set(live_names(resolve_versions({*mine.names, *theirs.names})))
-    push = tuple(name for name in live_names(mine) if name in needed and name not in theirs.names)
-    pull = tuple(name for name in live_names(theirs) if name in needed and name not in mine.names)
-    if push and not theirs.names and is_forgettable(mine, reclaim_before):
-        push = ()
-    if pull and not mine.names and is_forgettable(theirs, reclaim_before):
-        pull = ()
-    return TransferPlan(push, pull)
+    return TransferPlan(_lacking(mine, theirs, needed, reclaim_before), _lacking(theirs, mine, needed, reclaim_before))
+
+
+def _lacking(of: ObjectVersions, by: ObjectVersions, needed: Collection[str], reclaim_before: str) -> tuple[str, ...]:
+    """The needed names `of` one device that the other has to get."""
+    lacking = []
+    for line in of.lines:
+        held = by.line(line.version).names
+        if held or not line.is_forgettable(reclaim_before):
+            lacking += [name for name in line.live_names if name in needed and name not in held]
+    return tuple(sorted(lacking))
 
 
 def tombstones_to_pull(mine: ObjectVersions, pull: Iterable[str]) -> tuple[str, ...]:
@@ -66,8 +64,7 @@ def tombstones_to_pull(mine: ObjectVersions, pull: Iterable[str]) -> tuple[str, 
     return tuple(
         name
         for name in pull
-        if isinstance(parse_name(name), Tombstone)
-        and set(resolve_versions((*mine.names, name)).obsolete) > set(mine.obsolete)
+        if isinstance(parse_name(name), Tombstone) and mine.obsolete_with(name) > set(mine.obsolete)
     )
 
 
@@ -95,11 +92,16 @@ def removable(
 
     found = {}
     for digest, names in mine.items():
-        confirmed = [name for name in names if is_confirmed(digest, name)]
-        if any(isinstance(parse_name(name), DataFile) for name in names if name not in confirmed):
-            confirmed = [name for name in confirmed if not isinstance(parse_name(name), MetaFile)]
-        if confirmed:
-            found[digest] = tuple(confirmed)
+        files = {name: parse_name(name) for name in names}
+        confirmed = {name for name in names if is_confirmed(digest, name)}
+        kept = {file.version for name, file in files.items() if isinstance(file, DataFile) and name not in confirmed}
+        removed = [
+            name
+            for name, file in files.items()
+            if name in confirmed and not (isinstance(file, MetaFile) and file.version in kept)
+        ]
+        if removed:
+            found[digest] = tuple(removed)
     return found
 
 
@@ -121,11 +123,11 @@ def reclaimable(
     ]
 
 
-def is_stale(mine: ObjectVersions, others: Sequence[ObjectVersions], away_since: str) -> bool:
-    """Whether an object of a device that was away for longer than tombstones are kept was probably deleted meanwhile.
+def is_stale(mine: Line, others: Sequence[Line], away_since: str) -> bool:
+    """Whether a line of a device that was away for longer than tombstones are kept was probably deleted meanwhile.
 
-    So it was if no other primary knows it, and nothing has happened to it here since `away_since`. The caller sees to
-    it that one of the others was in service then, and can vouch for the deletion.
+    So it was if no other primary knows anything of it, and nothing has happened to it here since `away_since`. The
+    caller sees to it that one of the others was in service then, and can vouch for the deletion.
     """
     return bool(others) and not any(other.names for other in others) and mine.newest_timestamp < away_since
 

@@ -15,20 +15,12 @@ from objstore.http.messages import BodyReader
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
 from objstore.object.engine import AlreadyStored, DeviceStorage, Location, PendingCommit
+from objstore.object.file_names import DataFile, MetaFile, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.frames import Head, read_head, read_piece
 from objstore.object.replication.messages import FILES_MAX, TransferResult
-from objstore.object.versions import (
-    DataFile,
-    MetaFile,
-    ObjectVersions,
-    Tombstone,
-    data_name,
-    is_held,
-    meta_name,
-    parse_name,
-)
+from objstore.object.versions import ObjectVersions, is_held
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.system.concurrency import Semaphore, Task, spawn
@@ -133,26 +125,27 @@ class Receiver:
     def _stored(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
         """Raises ValueError on what is not as it says, OSError, HttpError."""
         file = parse_name(head.name)
-        if isinstance(file, DataFile) and head.name == data_name(file.timestamp):
-            return self._data(head, feed)
+        if isinstance(file, DataFile) and head.name == data_name(file.timestamp, kept=bool(file.version)):
+            return self._data(head, file, feed)
+        if file is None or isinstance(file, DataFile):
+            raise ValueError("no such file name")
         if head.size:
             raise ValueError("it has a body")
         if isinstance(file, MetaFile):
             posted = self._metadata(head, PostedMetadata, file.timestamp)
-            if head.name != meta_name(posted.timestamp, posted.content_type_timestamp):
+            if head.name != meta_name(posted.timestamp, posted.content_type_timestamp, file.version):
                 raise ValueError("name and metadata differ")
+            version = file.version
             return self._settled(
-                head, posted.name, lambda at, current: self.storage.write_metadata(at, current, posted)
+                head, posted.name, lambda at, current: self.storage.write_metadata(at, current, posted, version)
             )
-        if isinstance(file, Tombstone):
-            tombstone = self._metadata(head, TombstoneMetadata, file.timestamp)
-            return self._settled(
-                head, tombstone.name, lambda at, current: self.storage.write_tombstone(at, current, tombstone)
-            )
-        raise ValueError("no such file name")
+        tombstone = self._metadata(head, TombstoneMetadata, file.timestamp)
+        return self._settled(
+            head, tombstone.name, lambda at, current: self.storage.write_tombstone(at, current, tombstone, head.name)
+        )
 
-    def _data(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
-        metadata = self._metadata(head, ObjectMetadata, head.name.removesuffix(".data"))
+    def _data(self, head: Head, file: DataFile, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
+        metadata = self._metadata(head, ObjectMetadata, file.timestamp)
         if metadata.size != head.size:
             raise ValueError("the size differs from its metadata")
         location = self._location(head, metadata.name)
@@ -160,7 +153,7 @@ class Receiver:
         if is_held(head.name, current):
             return self._held(head, current)
         self.devices.check_space(self.place.device_name, head.size)
-        upload = self.storage.create(location, current, head.size)
+        upload = self.storage.create(location, current, head.size, bool(file.version))
         try:
             feed(upload.write)
             if upload.checksum != metadata.checksum:

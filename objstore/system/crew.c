@@ -256,8 +256,8 @@ static void look(struct call *call)
     }
     char buffer[8192] __attribute__((aligned(8)));
     size_t count = 0;
-    long length;
-    while ((length = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
+    long length = 0;
+    while (!call->error && (length = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < length;) {
             struct entry *entry = (struct entry *)(buffer + at);
             at += entry->length;
@@ -266,8 +266,7 @@ static void look(struct call *call)
             size_t bytes = strlen(entry->name) + 1;
             char *names = realloc(call->names, call->names_length + bytes);
             if (names == NULL) {
-                errno = ENOMEM;
-                length = -1;
+                call->error = ENOMEM;
                 break;
             }
             memcpy(names + call->names_length, entry->name, bytes);
@@ -275,8 +274,9 @@ static void look(struct call *call)
             call->names_length += bytes;
             count++;
         }
-    if (length < 0) {
+    if (length < 0)
         call->error = errno;
+    if (call->error) {
         call->names_length = 0; /* a part of the names must not be taken for all of them */
     } else if (count == 1 && call->read_max >= 0)
         open_and_examine(call, directory, call->names);

@@ -37,7 +37,7 @@ def settled_after_the_answer() -> None:
     """What a write replaces is removed before the new name is durable."""
 
     def make_durable(self: Any) -> None:
-        for obsolete in versions.resolve_versions((*self._standing.names, self._name)).obsolete:
+        for obsolete in self._standing.obsolete_with(self._name):
             self._disk.unlink(f"{hash_directory(self._disk.path, self._location)}/{obsolete}")
 
     replace("make_durable", make_durable, writing.PendingName)
@@ -105,7 +105,8 @@ def oldest_data_wins() -> None:
         obsolete = set(current.names) - {datas[0]}
         return msgspec.structs.replace(real([datas[0]]), names=current.names, obsolete=tuple(sorted(obsolete)))
 
-    replace("resolve_versions", resolve_versions, versions, engine, writing, suffixes)
+    replace("resolve_versions", resolve_versions, versions, engine, suffixes)
+    replace("obsolete_with", lambda self, name: resolve_versions({*self.names, name}).obsolete, versions.ObjectVersions)
 
 
 def types_go_with_their_metadata() -> None:
@@ -182,8 +183,8 @@ def tombstones_are_dropped_early() -> None:
 
 def tombstones_are_reclaimed_early() -> None:
     """The replicator forgets a deletion of which all primaries have heard, of whatever age."""
-    real = planning.is_forgettable
-    replace("is_forgettable", lambda current, _before: real(current, AFTER_ALL_TIME), planning, partitions, versions)
+    real = versions.Line.is_forgettable
+    replace("is_forgettable", lambda line, _before: real(line, AFTER_ALL_TIME), versions.Line)
 
 
 def received_files_are_not_flushed() -> None:

@@ -25,7 +25,7 @@ TIMESTAMP_LENGTH: Final = len("1234567890.12345")
 _NOT_YET: Final = "9999999999.99999"
 _HEAD_BYTES: Final = 10  # version, form, and a checksum of what follows
 _STAMP: Final = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
-_NAME: Final = re.compile(rf"({_STAMP})(?:\+({_STAMP}))?\.(data|meta|ts)", re.ASCII)
+_NAME: Final = re.compile(rf"({_STAMP})(?:\+({_STAMP}))?(!(?:null|{_STAMP})?)?\.(data|meta|ts)", re.ASCII)
 
 
 def path_digest(path: str) -> bytes:
@@ -35,54 +35,126 @@ def path_digest(path: str) -> bytes:
 
 @dataclass(frozen=True, order=True)
 class StoredFile:
-    """A file of an object; `type_timestamp` is "" unless it is a .meta file with a content type."""
+    """A file of an object; `type_timestamp` is "" unless it is a .meta file with a content type.
+
+    `version` is that of a kept version, "" of the plain line. A `kind` is data, meta, marker (of deletion) or removal.
+    """
 
     timestamp: str
     type_timestamp: str
-    ending: str
+    kind: str
     name: str
+    version: str
 
 
 @dataclass(frozen=True)
-class StoredVersions:
-    """What the files of an object amount to; `wanted` are the names that nothing newer has made obsolete."""
+class StoredVersion:
+    """What the files of the plain line or of a kept version amount to; nothing made those obsolete that are `wanted`."""
 
+    version: str
     data: StoredFile | None
+    marker: StoredFile | None
     meta: StoredFile | None
     type_meta: StoredFile | None
     wanted: tuple[str, ...]
     written_at: str  # the newest content or deletion; "" if there is none
 
     @property
+    def lives(self) -> bool:
+        return self.data is not None or self.marker is not None
+
+    @property
     def newest_timestamp(self) -> str:
-        """When the object, its metadata included, last changed."""
+        """When it, its metadata included, last changed."""
         return self.meta.timestamp if self.data is not None and self.meta is not None else self.written_at
 
 
+@dataclass(frozen=True)
+class StoredVersions:
+    """What the files of an object amount to: the version it reads as, all of them, and all names that are wanted."""
+
+    current: StoredVersion
+    versions: tuple[StoredVersion, ...]
+    wanted: tuple[str, ...]
+
+    @property
+    def data(self) -> StoredFile | None:
+        return self.current.data
+
+    @property
+    def meta(self) -> StoredFile | None:
+        return self.current.meta
+
+    @property
+    def type_meta(self) -> StoredFile | None:
+        return self.current.type_meta
+
+    @property
+    def written_at(self) -> str:
+        return self.current.written_at
+
+    @property
+    def newest_timestamp(self) -> str:
+        return self.current.newest_timestamp
+
+
+def _read_name(name: str) -> StoredFile | None:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    stamp, typed, mark, ending = match[1], match[2] or "", match[3], match[4]
+    named = mark[1:] if mark else ""  # behind the "!"
+    if typed and (ending != "meta" or typed > stamp):
+        return None
+    if ending == "ts":
+        if mark is None or named not in ("", "null"):
+            return StoredFile(stamp, typed, "removal", name, named)
+        return StoredFile(stamp, typed, "marker", name, "" if named else stamp)
+    if ending == "meta":
+        return StoredFile(stamp, typed, "meta", name, named) if mark is None or named[:1].isdigit() else None
+    if named:
+        return None
+    return StoredFile(stamp, typed, "data", name, "" if mark is None else stamp)
+
+
 def read_versions(names: Iterable[str]) -> StoredVersions:
-    """The newest content or deletion counts, at the same moment the deletion; and of the metadata set after it the
-    newest, beside the newest content type if that was set earlier.
-    """
-    files, wanted = [], set()
+    """Each kept version is by itself, and so is the plain line; the newest that lives is what the object reads as."""
+    by_version: dict[str, list[StoredFile]] = {"": []}
+    wanted = []
     for name in names:
-        match = _NAME.fullmatch(name)
-        if match is None:
-            wanted.add(name)  # nobody removes what nobody knows
+        file = _read_name(name)
+        if file is None:
+            wanted.append(name)  # nobody removes what nobody knows
         else:
-            files.append(StoredFile(match[1], match[2] or "", match[3], name))
-    contents = sorted((file.timestamp, file.ending == "ts", file) for file in files if file.ending != "meta")
+            by_version.setdefault(file.version, []).append(file)
+    versions = tuple(_read_version(version, files) for version, files in sorted(by_version.items()))
+    for each in versions:
+        wanted += each.wanted
+    current = max(versions, key=lambda each: (each.lives, each.written_at, each.marker is not None, each.version != ""))
+    return StoredVersions(current, versions, tuple(sorted(wanted)))
+
+
+def _read_version(version: str, files: list[StoredFile]) -> StoredVersion:
+    """The newest content or deletion counts, at the same moment the deletion; and of the metadata set after it the
+    newest, beside the newest content type if that was set earlier. A kept version that was removed is removed for good.
+    """
+    strength = ("data", "marker", "removal").index
+    contents = sorted((file.timestamp, strength(file.kind), file) for file in files if file.kind != "meta")
+    removals = [file for _, _, file in contents if file.kind == "removal"]
+    if version and removals:
+        return StoredVersion(version, None, None, None, None, (removals[-1].name,), removals[-1].timestamp)
     winner = contents[-1][2] if contents else None
     since = winner.timestamp if winner is not None else ""
-    metas = sorted(file for file in files if file.ending == "meta" and file.timestamp > since)
+    metas = sorted(file for file in files if file.kind == "meta" and file.timestamp > since)
     meta = metas[-1] if metas else None
     type_meta = max(metas, key=lambda file: (file.type_timestamp, file.timestamp), default=None)
     if type_meta is meta or (
         type_meta is not None and meta is not None and type_meta.type_timestamp <= max(meta.type_timestamp, since)
     ):
         type_meta = None
-    wanted |= {file.name for file in (winner, meta, type_meta) if file is not None}
-    data = winner if winner is not None and winner.ending == "data" else None
-    return StoredVersions(data, meta, type_meta, tuple(sorted(wanted)), since)
+    wanted = sorted(file.name for file in (winner, meta, type_meta) if file is not None)
+    data, marker = (winner if winner is not None and winner.kind == kind else None for kind in ("data", "marker"))
+    return StoredVersion(version, data, marker, meta, type_meta, tuple(wanted), since)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ STAMPS = st.sampled_from(
 NAMES = st.one_of(
     st.builds(lambda stamp, ending: f"{stamp}.{ending}", STAMPS, st.sampled_from(["data", "meta", "ts"])),
     st.tuples(STAMPS, STAMPS).map(sorted).map(lambda pair: f"{pair[1]}+{pair[0]}.meta"),
+    st.builds(lambda stamp, end: stamp + end, STAMPS, st.sampled_from(["!.data", "!.ts", "!null.ts"])),
+    st.builds(lambda stamp, version, end: f"{stamp}!{version}.{end}", STAMPS, STAMPS, st.sampled_from(["meta", "ts"])),
     st.just("strange.name"),
 )
 
@@ -36,10 +38,15 @@ def test_versions_are_those_of_the_program(names: set[str]) -> None:
     assert (mine.data and mine.data.name) == (theirs.data and theirs.data.name)
     assert set(mine.wanted) == names - set(theirs.obsolete)
     assert mine.written_at == theirs.timestamp
-    if theirs.data is not None:
-        assert mine.newest_timestamp == theirs.newest_timestamp
-        assert (mine.meta and mine.meta.name) == (theirs.meta and theirs.meta.name)
-        assert (mine.type_meta and mine.type_meta.name) == (theirs.type_meta and theirs.type_meta.name)
+    assert mine.current.version == theirs.current.version
+    assert [each.version for each in mine.versions] == [line.version for line in theirs.lines]
+    for each, line in zip(mine.versions, theirs.lines, strict=True):
+        assert (each.lives, each.written_at) == (line.is_live, line.timestamp)
+        assert (each.marker and each.marker.name) == (line.marker and line.marker.name)
+        if line.data is not None:
+            assert each.newest_timestamp == line.newest_timestamp
+            assert (each.meta and each.meta.name) == (line.meta and line.meta.name)
+            assert (each.type_meta and each.type_meta.name) == (line.type_meta and line.type_meta.name)
 
 
 @pytest.mark.parametrize("length", [1, 5000])

@@ -5,28 +5,31 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from objstore.object.replication.planning import handoff_names, plan_transfer, removable, tombstones_to_pull
-from objstore.object.versions import (
+from objstore.object.file_names import (
     MetaFile,
-    ObjectVersions,
     Tombstone,
     data_name,
-    is_forgettable,
-    is_held,
-    live_names,
+    marker_name,
     meta_name,
     parse_name,
-    resolve_versions,
     tombstone_name,
 )
+from objstore.object.replication.planning import handoff_names, plan_transfer, removable, tombstones_to_pull
+from objstore.object.versions import ObjectVersions, forgettable_names, is_held, live_names, resolve_versions
 from objstore.scheme import WHOLE_REPLICAS
 from objstore.timestamps import Timestamp
 
 # Few moments, so that files of one timestamp meet on several replicas.
 timestamps = st.builds(Timestamp, st.integers(0, 3), st.integers(0, 1)).map(lambda moment: moment.internal)
 metas = st.tuples(timestamps, timestamps).map(lambda pair: meta_name(max(pair), min(pair)))
-names = st.one_of(timestamps.map(data_name), timestamps.map(meta_name), timestamps.map(tombstone_name), metas)
-replicas = st.sets(names, max_size=5)
+plain_names = st.one_of(timestamps.map(data_name), timestamps.map(meta_name), timestamps.map(tombstone_name), metas)
+version_names = st.one_of(
+    st.builds(data_name, timestamps, kept=st.just(True)),
+    st.builds(marker_name, timestamps, st.booleans()),
+    st.builds(meta_name, timestamps, version=timestamps),
+    st.builds(tombstone_name, timestamps, timestamps),
+)
+replicas = st.one_of(st.sets(plain_names, max_size=5), st.sets(plain_names | version_names, max_size=8))
 # Never, or a moment before which lone tombstones are forgotten.
 forgotten_before = st.one_of(st.just(""), timestamps)
 
@@ -34,7 +37,7 @@ forgotten_before = st.one_of(st.just(""), timestamps)
 def resolved(files: set[str], before: str = "") -> tuple[str, ...]:
     """What replicas have in common once they agree: an old tombstone that deletes nothing does not count."""
     current = resolve_versions(files)
-    return () if is_forgettable(current, before) else live_names(current)
+    return tuple(name for name in live_names(current) if name not in forgettable_names(current, before))
 
 
 def sync(mine: set[str], theirs: set[str], before: str) -> None:
@@ -46,21 +49,15 @@ def sync(mine: set[str], theirs: set[str], before: str) -> None:
         side -= set(resolve_versions(side).obsolete)
 
 
-def newest(files: set[str]) -> tuple[str, bool]:
-    """The moment of the newest write by its names alone, and whether it is a deletion."""
-    writes = [(name[: name.rindex(".")], name.endswith(".ts")) for name in files if not name.endswith(".meta")]
-    return max(writes, default=("", False))
-
-
 @settings(max_examples=500)
 @given(replicas, replicas, forgotten_before)
 def test_two_replicas_agree_after_one_exchange(mine: set[str], theirs: set[str], before: str) -> None:
     union = mine | theirs
     sync(mine, theirs, before)
     assert resolved(mine, before) == resolved(theirs, before) == resolved(union, before)
-    if not is_forgettable(resolve_versions(union), before):
+    if not forgettable_names(resolve_versions(union), before):
         assert mine == theirs
-        assert newest(mine) == newest(union)
+        assert resolve_versions(mine).lines == resolve_versions(set(live_names(resolve_versions(union)))).lines
 
 
 @given(st.lists(replicas, min_size=3, max_size=3), forgotten_before)
@@ -100,8 +97,9 @@ def test_nothing_obsolete_travels_and_nothing_twice(mine: set[str], theirs: set[
 def test_a_deletion_travels_to_whom_it_deletes_something_of(mine: set[str], theirs: set[str], before: str) -> None:
     union = resolve_versions(mine | theirs)
     sync(mine, theirs, before)
-    if union.tombstone is not None:
-        assert resolve_versions(mine).data is None and resolve_versions(theirs).data is None
+    for line in union.lines:
+        if line.tombstone is not None:
+            assert not any(resolve_versions(files).line(line.version).is_live for files in (mine, theirs))
 
 
 @given(replicas, replicas, forgotten_before)
@@ -113,8 +111,9 @@ def test_a_handoff_learns_of_what_deletes_its_files_and_of_nothing_else(
     )
     assert all(name in primary and isinstance(parse_name(name), Tombstone) for name in taken)
     after, union = resolve_versions(handoff | set(taken)), resolve_versions(handoff | primary)
-    if union.tombstone is not None:
-        assert after.data is None
+    for line in union.lines:
+        if line.tombstone is not None:
+            assert not after.line(line.version).is_live
 
 
 def confirmed(files: set[str], asked: list[str], before: str) -> dict[str, list[str]]:
@@ -145,8 +144,9 @@ def test_a_handoff_gives_up_only_what_no_primary_needs(
         }
         assert live_names(resolve_versions(files | counted)) == live_names(resolve_versions(files))
     left = resolve_versions(set(live_names(resolve_versions(handoff))) - set(removed))
-    if left.data is not None:
-        assert live_names(left) == live_names(resolve_versions(handoff))
+    for line in left.lines:
+        if line.data is not None:
+            assert line.live_names == resolve_versions(handoff).line(line.version).live_names
 
 
 def needs_not(name: str, current: ObjectVersions, before: str) -> bool:
@@ -156,7 +156,7 @@ def needs_not(name: str, current: ObjectVersions, before: str) -> bool:
 
 def is_old_trace(name: str, current: ObjectVersions, before: str) -> bool:
     """Whether it is an old tombstone, and a primary has nothing older, or old metadata, and that has no data."""
-    file, together = parse_name(name), resolve_versions({*current.names, name})
+    file, together = parse_name(name), current.line_of(name).with_name(name)
     if file is None or file.timestamp >= before:
         return False
     return (isinstance(file, Tombstone) and not together.obsolete) or (

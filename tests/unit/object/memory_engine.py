@@ -25,17 +25,10 @@ from objstore.object.engine import (
     PendingCommit,
     register_engine,
 )
+from objstore.object.file_names import MetaFile, data_name, meta_name, tombstone_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.part_power import partition_of
-from objstore.object.versions import (
-    MetaFile,
-    ObjectVersions,
-    data_name,
-    meta_name,
-    resolve_versions,
-    suffix_digest,
-    tombstone_name,
-)
+from objstore.object.versions import Line, ObjectVersions, resolve_versions, suffix_digest
 from objstore.policies import Policy
 from objstore.runtime import Runtime
 
@@ -91,8 +84,8 @@ class MemoryObject:
 class MemoryUpload:
     """A body on its way in."""
 
-    def __init__(self, device: MemoryDevice, location: Location, current: ObjectVersions) -> None:
-        self._device, self._location, self._current = device, location, current
+    def __init__(self, device: MemoryDevice, location: Location, current: ObjectVersions, kept: bool) -> None:
+        self._device, self._location, self._current, self._kept = device, location, current, kept
         self._chunks: list[bytes] = []
         self._hasher = xxh3_128()
         self.size = 0
@@ -108,7 +101,7 @@ class MemoryUpload:
 
     def commit(self, metadata: ObjectMetadata) -> PendingCommit:
         version = Version(metadata, b"".join(self._chunks))
-        return self._device.add(self._location, self._current, data_name(metadata.timestamp), version)
+        return self._device.add(self._location, self._current, data_name(metadata.timestamp, kept=self._kept), version)
 
     def abort(self) -> None:
         self._chunks.clear()
@@ -121,7 +114,7 @@ class MemoryCommit:
         self._device, self._location, self._current, self._name = device, location, current, name
 
     def make_durable(self) -> None:
-        obsolete = resolve_versions({*self._current.names, self._name}).obsolete
+        obsolete = self._current.obsolete_with(self._name)
         for partition in (self._location.partition, *self._location.others):
             self._device.remove(self._location.policy, partition, self._location.hash, obsolete)
 
@@ -155,19 +148,24 @@ class MemoryDevice:
         return resolve_versions(self._of(location))
 
     def open(
-        self, location: Location, current: ObjectVersions | None = None, read_max: int = 0
+        self,
+        location: Location,
+        current: ObjectVersions | None = None,
+        read_max: int = 0,
+        version: str | None = None,
     ) -> MemoryObject | Missing:
         held = self._of(location)
         found = resolve_versions(held)
-        if found.data is None:
-            return Missing(found.timestamp)
-        return self._opened(location, held, found)
+        line = found.current if version is None else found.line(version)
+        if line.data is None:
+            return Missing(line.timestamp, line.version, line.is_marker)
+        return self._opened(location, held, line)
 
-    def examine(self, location: Location) -> tuple[ObjectVersions, MemoryObject | None]:
-        current, found = self.look(location), self.open(location)
+    def examine(self, location: Location, version: str | None = None) -> tuple[ObjectVersions, MemoryObject | None]:
+        current, found = self.look(location), self.open(location, version=version)
         return current, None if isinstance(found, Missing) else found
 
-    def _opened(self, location: Location, held: dict[str, Version], found: ObjectVersions) -> MemoryObject:
+    def _opened(self, location: Location, held: dict[str, Version], found: Line) -> MemoryObject:
         assert found.data is not None
         stored = held[found.data.name]
         data = stored.metadata
@@ -180,33 +178,41 @@ class MemoryDevice:
                 typed = _posted(held, each)
                 if typed.content_type_timestamp > typed_at:
                     content_type, typed_at = typed.content_type, typed.content_type_timestamp
-        info = ObjectInfo(data, timestamp, headers, content_type, typed_at)
-        return MemoryObject(info, stored.body, lambda reason: self._corrupt(location, reason))
+        info = ObjectInfo(data, timestamp, headers, content_type, typed_at, found.version)
+        return MemoryObject(info, stored.body, lambda reason: self._corrupt(location, reason, found.version))
 
-    def _corrupt(self, location: Location, reason: str) -> ObjectCorrupt:
-        self.quarantine(location, reason)
+    def _corrupt(self, location: Location, reason: str, version: str) -> ObjectCorrupt:
+        self.quarantine(location, reason, version)
         return ObjectCorrupt(location.name, reason)
 
-    def create(self, location: Location, current: ObjectVersions, length: int | None) -> MemoryUpload:
-        return MemoryUpload(self, location, current)
+    def create(
+        self, location: Location, current: ObjectVersions, length: int | None, kept: bool = False
+    ) -> MemoryUpload:
+        return MemoryUpload(self, location, current, kept)
 
     def write_tombstone(
-        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata
+        self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata, name: str = ""
     ) -> PendingCommit:
-        return self.add(location, current, tombstone_name(tombstone.timestamp), Version(tombstone))
+        return self.add(location, current, name or tombstone_name(tombstone.timestamp), Version(tombstone))
 
-    def write_metadata(self, location: Location, current: ObjectVersions, posted: PostedMetadata) -> PendingCommit:
-        name = meta_name(posted.timestamp, posted.content_type_timestamp)
+    def write_metadata(
+        self, location: Location, current: ObjectVersions, posted: PostedMetadata, version: str = ""
+    ) -> PendingCommit:
+        name = meta_name(posted.timestamp, posted.content_type_timestamp, version)
         return self.add(location, current, name, Version(posted))
 
-    def quarantine(self, location: Location, reason: str) -> None:
+    def quarantine(self, location: Location, reason: str, version: str | None = None) -> None:
         for partition in (location.partition, *location.others):
             key = (location.policy.index, partition, location.hash)
-            if key in self.objects_held:
-                self.quarantined[key] = self.objects_held.pop(key)
+            held = self.objects_held.get(key, {})
+            names = list(held) if version is None else resolve_versions(held).line(version).names
+            for name in names:
+                self.quarantined.setdefault(key, {})[name] = held.pop(name)
+            if not held:
+                self.objects_held.pop(key, None)
 
-    def set_aside(self, location: Location, reason: str) -> None:
-        self.quarantine(location, reason)
+    def set_aside(self, location: Location, reason: str, version: str | None = None) -> None:
+        self.quarantine(location, reason, version)
 
     def sample(self, policy: Policy, hash_of: Callable[[str], str] | None = None) -> DeviceSample:
         return DeviceSample(0, 0, "")
@@ -256,7 +262,7 @@ class MemoryDevice:
         if not isinstance(version.metadata, ObjectMetadata):
             return Exported(version.metadata)
         location = Location(policy, partition, digest, version.metadata.name)
-        return Exported(version.metadata, self._opened(location, {name: version}, resolve_versions([name])))
+        return Exported(version.metadata, self._opened(location, {name: version}, resolve_versions([name]).current))
 
     def remove(self, policy: Policy, partition: str, digest: str, names: Iterable[str]) -> None:
         key = (policy.index, partition, digest)
@@ -277,8 +283,9 @@ class MemoryDevice:
             return None
         if isinstance(version.metadata, ObjectMetadata) and spend is not None:
             spend(len(version.body))
+            location = Location(policy, partition, digest, version.metadata.name)
             if xxh3_128_hexdigest(version.body) != version.metadata.checksum:
-                raise self._corrupt(Location(policy, partition, digest, version.metadata.name), "damaged")
+                raise self._corrupt(location, "damaged", resolve_versions([name]).current.version)
         return version.metadata
 
     def set_strays_aside(self, policy: Policy, partition: str, suffix: str) -> int:

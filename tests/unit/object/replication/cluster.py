@@ -145,14 +145,17 @@ class Replicas:
         answer.close()
         return answer
 
-    def put(self, number: int, name: str, second: float, body: bytes = b"body", **metadata: str) -> None:
-        """Store an object on a device alone."""
+    def put(
+        self, number: int, name: str, second: float, body: bytes = b"body", mode: str = "", **metadata: str
+    ) -> None:
+        """Store an object on a device alone, as a version that is kept with the `mode` "keep"."""
         headers = {
             "X-Timestamp": at(second),
             "Content-Type": "text/plain",
             "Etag": "0" * 32,
             "X-Backend-Body-Checksum": xxh3_128_hexdigest(body),
             **{f"X-Object-Meta-{key.title()}": value for key, value in metadata.items()},
+            **({"X-Backend-Version-Mode": mode} if mode else {}),
         }
         assert self.request(number, "PUT", name, headers, body).status == 201
 
@@ -165,6 +168,11 @@ class Replicas:
         """Mark an object as deleted on a device alone."""
         expected = 204 if self.request(number, "HEAD", name, {}).status == 200 else 404
         assert self.request(number, "DELETE", name, {"X-Timestamp": at(second)}).status == expected
+
+    def remove(self, number: int, name: str, version: float, second: float) -> None:
+        """Remove a kept version on a device alone."""
+        headers = {"X-Timestamp": at(second), "X-Backend-Version-Id": at(version)}
+        assert self.request(number, "DELETE", name, headers).status == 204
 
     def lose_before_confirming(self, number: int, name: str) -> None:
         """A server is asked to confirm that it has an object when its disk has just been wiped."""

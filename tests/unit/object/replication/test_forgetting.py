@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objstore.object.replication.planning import removable
-from objstore.object.versions import is_forgettable, is_held, newest_marker, resolve_versions
+from objstore.object.versions import forgettable_names, is_held, resolve_versions
 from objstore.scheme import WHOLE_REPLICAS
 from tests.unit.object.replication.cluster import DAY, Replicas, at
 
@@ -83,16 +83,60 @@ def test_a_handoff_keeps_metadata_as_long_as_the_data(replicas: Replicas) -> Non
 
 def test_traces_are_as_old_as_the_newest_of_them() -> None:
     tombstone, meta, data = at(5) + ".ts", at(9) + ".meta", at(7) + ".data"
-    assert newest_marker(resolve_versions([tombstone])) == at(5)
-    assert newest_marker(resolve_versions([tombstone, meta])) == newest_marker(resolve_versions([meta])) == at(9)
-    assert (
-        newest_marker(resolve_versions([data, meta]))
-        == newest_marker(resolve_versions([at(7) + "#1.data", tombstone]))
-        == ""
-    )
-    assert newest_marker(resolve_versions([])) == newest_marker(resolve_versions(["unknown"])) == ""
-    assert not is_forgettable(resolve_versions([]), at(10))
+    fragment = at(7) + "#1.data"
+    assert resolve_versions([tombstone]).plain.newest_trace == at(5)
+    for traces in ([tombstone, meta], [meta]):
+        assert resolve_versions(traces).plain.newest_trace == at(9)
+        assert forgettable_names(resolve_versions(traces), at(10)) == tuple(traces)
+        assert forgettable_names(resolve_versions(traces), at(9)) == ()
+    for names in ([data, meta], [fragment, tombstone], [], ["unknown"], [f"{at(5)}!null.ts"]):
+        assert resolve_versions(names).plain.newest_trace == ""
+        assert forgettable_names(resolve_versions(names), at(10)) == ()
     assert is_held(meta, resolve_versions([tombstone]), at(10))
     assert not is_held(meta, resolve_versions([tombstone]), at(9))
     assert not is_held(meta, resolve_versions([data]), at(10))
     assert removable({"h": [data, meta]}, [{"h": [meta]}], WHOLE_REPLICAS) == {}
+
+
+def test_each_line_is_forgotten_by_itself() -> None:
+    kept, marker, removal = f"{at(1)}!.data", f"{at(2)}!.ts", f"{at(5)}!{at(3)}.ts"
+    current = resolve_versions([kept, marker, removal, at(4) + ".ts"])
+    assert forgettable_names(current, at(5)) == (at(4) + ".ts",)
+    assert forgettable_names(current, at(6)) == (at(4) + ".ts", removal)
+    assert not is_held(f"{at(5)}!{at(1)}.ts", current, at(9))
+    assert is_held(f"{at(5)}!{at(7)}.ts", current, at(9))
+    assert is_held(f"{at(9)}!{at(3)}.meta", current)
+    assert not is_held(f"{at(9)}!{at(1)}.meta", current)
+
+
+def test_removal_marks_are_forgotten_beside_versions_that_live(replicas: Replicas) -> None:
+    for number in range(3):
+        replicas.put(number, "o", 1, mode="keep")
+        replicas.put(number, "o", 2, mode="keep")
+    replicas.remove(0, "o", 2, 3)
+    replicas.replicate(0)
+    for number in range(3):
+        assert replicas.names(number, "o") == [f"{at(1)}!.data", f"{at(3)}!{at(2)}.ts"]
+    for _ in range(9):
+        replicas.pass_time(DAY)
+        replicas.replicate(0, 1, 2)
+    assert [replicas.names(number, "o") for number in range(3)] == [[f"{at(1)}!.data"]] * 3
+
+
+def test_a_handoff_learns_that_a_version_was_removed_while_a_primary_is_away(replicas: Replicas) -> None:
+    replicas.servers[2].down = True
+    for number in (0, 1, 3):
+        replicas.put(number, "o", 1, mode="keep")
+        replicas.put(number, "o", 2, mode="keep")
+    replicas.replicate(0, 1, 3)
+    for number in (0, 1):
+        replicas.remove(number, "o", 1, 5)
+    for _ in range(9):
+        replicas.pass_time(DAY)
+        replicas.replicate(0, 1, 3)
+    assert replicas.names(3, "o") == [f"{at(2)}!.data", f"{at(5)}!{at(1)}.ts"]
+    replicas.servers[2].down = False
+    for _ in range(2):
+        replicas.replicate(0, 1, 3, 2)
+    assert [replicas.names(number, "o") for number in range(3)] == [[f"{at(2)}!.data"]] * 3
+    assert replicas.files(3) == {}

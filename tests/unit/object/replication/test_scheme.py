@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
+from objstore.object.file_names import data_name, meta_name, tombstone_name
 from objstore.object.replication.planning import removable, should_hold
-from objstore.object.versions import data_name, meta_name, tombstone_name
 from objstore.scheme import WHOLE_REPLICAS, Scheme, WholeReplicas
 from tests.unit.object.replication.cluster import at
 
