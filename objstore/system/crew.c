@@ -276,9 +276,9 @@ static void look(struct call *call)
         }
     if (length < 0)
         call->error = errno;
-    if (call->error) {
+    if (call->error)
         call->names_length = 0; /* a part of the names must not be taken for all of them */
-    } else if (count == 1 && call->read_max >= 0)
+    else if (count == 1 && call->read_max >= 0)
         open_and_examine(call, directory, call->names);
     close(directory);
 }

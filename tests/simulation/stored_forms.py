@@ -49,7 +49,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """What the files of the plain line or of a kept version amount to; nothing made those obsolete that are `wanted`."""
+    """What the files of the plain line or of a kept version amount to; `wanted` are those nothing made obsolete."""
 
     version: str
     data: StoredFile | None
