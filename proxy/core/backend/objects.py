@@ -62,6 +62,8 @@ _SHARED: Final = (
     Client.TRANS_ID,
     Client.DELETE_AT,
     Backend.POLICY_INDEX,
+    Backend.VERSION_MODE,
+    Backend.VERSION_ID,
     TO_CONTAINER.partition,
     TO_QUEUE.partition,
     Backend.DELETE_AT_CONTAINER,
@@ -199,6 +201,9 @@ def merge_update_headers(orphans: Sequence[Mapping[str, str]]) -> Headers:
     """
     joined = {name: ",".join(each[name] for each in orphans if each.get(name)) for name in _LISTS}
     shared = {name: each[name] for each in orphans for name in _SHARED if name in each}
+    if Backend.VERSION_MODE in shared:  # the row is that of the line written, whatever is current by now
+        is_kept = shared.pop(Backend.VERSION_MODE) == "keep"
+        shared[Backend.VERSION_ID] = orphans[0][Client.TIMESTAMP] if is_kept else "null"
     merged = {name: value for name, value in (joined | shared).items() if value}
     return merged if TO_CONTAINER.host in merged else {}
 

@@ -22,9 +22,9 @@ SEEDS = range(40)
 Action = Callable[[FileDevice], None]
 
 
-def put(second: int, body: bytes, color: str = "") -> Action:
+def put(second: int, body: bytes, color: str = "", kept: bool = False) -> Action:
     def act(engine: FileDevice) -> None:
-        upload = engine.create(LOCATION, engine.look(LOCATION), len(body))
+        upload = engine.create(LOCATION, engine.look(LOCATION), len(body), kept)
         upload.write(body)
         headers = {"X-Object-Meta-Color": color} if color else {}
         metadata = ObjectMetadata(
@@ -35,18 +35,24 @@ def put(second: int, body: bytes, color: str = "") -> Action:
     return named(act, at(second))
 
 
-def post(second: int, color: str) -> Action:
+def keep(second: int, body: bytes) -> Action:
+    return put(second, body, kept=True)
+
+
+def post(second: int, color: str, version: str = "") -> Action:
     def act(engine: FileDevice) -> None:
         posted = PostedMetadata(LOCATION.name, at(second), {"X-Object-Meta-Color": color})
-        engine.write_metadata(LOCATION, engine.look(LOCATION), posted).make_durable()
+        engine.write_metadata(LOCATION, engine.look(LOCATION), posted, version).make_durable()
 
     return named(act, "")  # it writes no object
 
 
-def delete(second: int) -> Action:
+def delete(second: int, name: str = "") -> Action:
+    """With the name of a removal mark or delete marker, if one is given."""
+
     def act(engine: FileDevice) -> None:
         tombstone = TombstoneMetadata(LOCATION.name, at(second))
-        engine.write_tombstone(LOCATION, engine.look(LOCATION), tombstone).make_durable()
+        engine.write_tombstone(LOCATION, engine.look(LOCATION), tombstone, name).make_durable()
 
     return named(act, at(second))
 
@@ -66,10 +72,18 @@ def at(second: int) -> str:
 
 
 def seen(engine: FileDevice) -> tuple[object, ...]:
-    """What a reader gets; a corrupt object would be quarantined, which the disk takes as a failure."""
-    stored = engine.open(LOCATION)
+    """What a reader gets, of the current version and of each one.
+
+    A corrupt object would be quarantined, which the disk takes as a failure.
+    """
+    lines = engine.look(LOCATION).lines
+    return tuple(seen_of(engine, version) for version in (None, *(line.version for line in lines if line.names)))
+
+
+def seen_of(engine: FileDevice, version: str | None) -> tuple[object, ...]:
+    stored = engine.open(LOCATION, version=version)
     if isinstance(stored, Missing):
-        return ("missing", stored.timestamp)
+        return ("missing", stored.timestamp, stored.version, stored.is_marker)
     info = stored.info
     return (stored.read(), info.timestamp, info.headers, info.data.timestamp)
 
@@ -78,6 +92,7 @@ def engine_on(disk: CrashingDisk) -> FileDevice:
     return FileDevice(disk, Logger("test", Sink()), 2**20, Random(0), Clock())
 
 
+REMOVAL = f"{at(4)}!{at(2)}.ts"
 SCENARIOS = {
     "first put": ([], put(2, b"new")),
     "put over an object": ([put(1, b"old")], put(2, b"new")),
@@ -92,6 +107,14 @@ SCENARIOS = {
     "post": ([put(1, b"old", "red")], post(2, "blue")),
     "second post": ([put(1, b"old"), post(2, "red")], post(3, "blue")),
     "post of long metadata": ([put(1, b"old")], post(2, "x" * 5000)),
+    "kept put": ([put(1, b"null"), keep(2, b"kept")], keep(3, b"new")),
+    "plain put beside a kept version": ([put(1, b"null"), keep(2, b"kept")], put(3, b"new")),
+    "removal of a kept version": ([keep(1, b"old"), keep(2, b"new"), post(3, "red", at(2))], delete(4, REMOVAL)),
+    "removal on a full disk": ([keep(1, b"old"), keep(2, b"new"), fill], delete(4, REMOVAL)),
+    "removal of a delete marker": ([keep(1, b"old"), delete(2, f"{at(2)}!.ts")], delete(4, REMOVAL)),
+    "kept delete marker": ([put(1, b"null"), keep(2, b"kept")], delete(3, f"{at(3)}!.ts")),
+    "delete marker of the plain line": ([put(1, b"null"), keep(2, b"kept")], delete(3, f"{at(3)}!null.ts")),
+    "post to a kept version": ([keep(1, b"old"), keep(2, b"new")], post(3, "blue", at(1))),
 }
 
 

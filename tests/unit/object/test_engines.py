@@ -9,6 +9,7 @@ from xxhash import xxh3_128_hexdigest
 
 from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import AlreadyStored, DeviceStorage, Location, Missing, ObjectCorrupt, make_engine
+from objstore.object.file_names import marker_name, tombstone_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.versions import EMPTY
 from objstore.policies import Policy
@@ -197,6 +198,83 @@ def test_what_is_damaged_is_set_aside(device: DeviceStorage, store: ServedFolder
     with pytest.raises(ObjectCorrupt):
         body_of(device)
     assert isinstance(device.open(HERE), Missing)
+
+
+def keep(device: DeviceStorage, second: int, body: bytes) -> None:
+    upload = device.create(HERE, device.look(HERE), len(body), kept=True)
+    upload.write(body)
+    upload.commit(metadata(second, body)).make_durable()
+
+
+def remove(device: DeviceStorage, version: int, second: int) -> None:
+    name, tombstone = tombstone_name(at(second), at(version)), TombstoneMetadata("/a/c/o", at(second))
+    device.write_tombstone(HERE, device.look(HERE), tombstone, name).make_durable()
+    settle(device)
+
+
+def version_of(device: DeviceStorage, version: str | None) -> bytes | Missing:
+    found = device.open(HERE, version=version)
+    return found if isinstance(found, Missing) else found.read()
+
+
+def test_versions_are_kept_and_removed(device: DeviceStorage) -> None:
+    put(device, 1, b"null")
+    keep(device, 2, b"two")
+    keep(device, 3, b"three")
+    assert names(device) == (at(1) + ".data", f"{at(2)}!.data", f"{at(3)}!.data")
+    assert [version_of(device, each) for each in (None, at(2), "", "null")] == [b"three", b"two", b"null", b"null"]
+    posted = PostedMetadata("/a/c/o", at(4), {"A": "2"})
+    device.write_metadata(HERE, device.look(HERE), posted, at(2)).make_durable()
+    current, found = device.examine(HERE, at(2))
+    assert found is not None and (found.info.version, found.info.headers) == (at(2), {"A": "2"})
+    assert current.current.version == at(3)
+    remove(device, 3, 5)
+    assert version_of(device, at(3)) == Missing(at(5), at(3))
+    assert version_of(device, None) == b"two"
+    remove(device, 2, 6)
+    assert version_of(device, None) == b"null"
+    assert names(device) == (at(1) + ".data", f"{at(5)}!{at(3)}.ts", f"{at(6)}!{at(2)}.ts")
+
+
+def test_delete_markers(device: DeviceStorage) -> None:
+    keep(device, 1, b"one")
+    for second, kept in ((2, True), (3, False)):
+        name, marker = marker_name(at(second), kept), TombstoneMetadata("/a/c/o", at(second))
+        device.write_tombstone(HERE, device.look(HERE), marker, name).make_durable()
+        assert version_of(device, None) == Missing(at(second), at(second) if kept else "", is_marker=True)
+        exported = device.export(GOLD, "7", DIGEST, name)
+        assert exported is not None and exported.metadata == marker
+        assert device.verify(GOLD, "7", DIGEST, name, None) == marker
+    put(device, 4)
+    assert names(device) == (f"{at(1)}!.data", f"{at(2)}!.ts", at(4) + ".data")
+
+
+def test_a_version_can_be_set_aside_alone(device: DeviceStorage) -> None:
+    put(device, 1, b"null")
+    keep(device, 2, b"two")
+    remove(device, 3, 4)
+    device.quarantine(HERE, "an operator says so", at(2))
+    device.quarantine(HERE, "it is not there", at(9))
+    assert names(device) == (at(1) + ".data", f"{at(4)}!{at(3)}.ts")
+    device.quarantine(HERE, "an operator says so", "")
+    assert names(device) == (f"{at(4)}!{at(3)}.ts",)
+    keep(device, 2, b"two")
+    assert version_of(device, None) == b"two"
+
+
+def test_an_object_of_many_versions_is_seen_whole(device: DeviceStorage, store: ServedFolder) -> None:
+    many = 10_000
+    if isinstance(device, memory_engine.MemoryDevice):
+        keep(device, 0, b"x")
+        (held,) = device.objects_held.values()
+        held |= {f"{at(second)}!.data": held[f"{at(0)}!.data"] for second in range(many)}
+    else:
+        directory = store.root / f"sda/objects/7/{DIGEST[-3:]}/{DIGEST}"
+        directory.mkdir(parents=True)
+        for second in range(many):
+            (directory / f"{at(second)}!.data").touch()
+    current = device.look(HERE)
+    assert (len(current.kept), current.timestamp, current.is_full) == (many, at(many - 1), True)
 
 
 def test_all_of_an_object_can_be_set_aside(device: DeviceStorage) -> None:

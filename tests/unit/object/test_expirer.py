@@ -10,7 +10,7 @@ import xxhash
 
 from objstore.config.object import ExpirerConfig
 from objstore.daemon import run_once
-from objstore.expiry import EXPIRY_ACCOUNT
+from objstore.expiry import EXPIRY_ACCOUNT, queue_entry_name
 from objstore.object.container_updates.sender import QUEUE_CONTENT_TYPE, QUEUE_ETAG
 from objstore.object.expirer import ObjectExpirer
 from objstore.paths import ResourcePath
@@ -27,8 +27,12 @@ BODY = b"body"
 @pytest.fixture
 def replicas(tmp_path: Path) -> Replicas:
     """An object in policy 1 has expired, and is in the queue."""
+    return with_expired(tmp_path, "")
+
+
+def with_expired(tmp_path: Path, version: str) -> Replicas:
     made = Replicas(tmp_path)
-    queued = ObjectRow(f"{DUE}-{str(OBJECT)[1:]}", at(3), 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
+    queued = ObjectRow(queue_entry_name(DUE, OBJECT, version), at(3), 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
     listed = ContainerRow(QUEUE.container, at(3), object_count=1, stats_timestamp=at(4))
     for number in (1, 2, 3):
         node = made[number]
@@ -45,6 +49,7 @@ def replicas(tmp_path: Path) -> Replicas:
             Etag=hashlib.md5(BODY).hexdigest(),
             X_Backend_Body_Checksum=xxhash.xxh3_128_hexdigest(BODY),
             X_Delete_At=str(DUE),
+            **({"X_Backend_Version_Mode": "keep"} if version else {}),
         )
         assert answer.status == 201
     return made
@@ -71,6 +76,24 @@ def test_what_is_over_is_deleted(replicas: Replicas) -> None:
         replicas[number].put(1, 1)
     assert expire(replicas) == {"deleted": 1}
     assert is_gone(replicas)
+    assert replicas[1].names(QUEUE) == []
+
+
+def test_a_kept_version_that_is_over_is_removed_alone(tmp_path: Path) -> None:
+    replicas = with_expired(tmp_path, at(3))
+    newer = {"X_Backend_Storage_Policy_Index": "1", "X_Backend_Version_Mode": "keep"}
+    for number in (1, 2, 3):
+        replicas[number].put(1, 1)
+        assert replicas[number].request("DELETE", 4, path=OBJECT, **newer).status == 404
+    assert expire(replicas) == {"deleted": 1}
+    asked = {"X_Backend_Storage_Policy_Index": "1", "X_Backend_Open_Expired": "true"}
+    for number in (1, 2, 3):
+        answers = {
+            version: replicas[number].request("HEAD", path=OBJECT, X_Backend_Version_Id=version, **asked)
+            for version in (at(3), at(4))
+        }
+        assert answers[at(3)].headers["X-Backend-Timestamp"] == at(DUE - NOW)
+        assert answers[at(4)].headers["X-Backend-Delete-Marker"] == "true"
     assert replicas[1].names(QUEUE) == []
 
 

@@ -82,3 +82,18 @@ def test_a_deletion_that_was_broken_off_on_a_full_disk_is_one(store: ServedFolde
     exported = engine.export(*args)
     assert exported is not None and exported.metadata == TombstoneMetadata("/a/c/o", at(2))
     assert not (store.root / "sda/quarantined").exists()
+
+
+def test_removals_on_a_full_disk_free_the_space_of_their_version(
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b"x" * 300_000
+    for second in (1, 2):
+        assert store.put(second, body, x_backend_version_mode="keep").status == 201
+    Full(monkeypatch, "inodes")
+    assert store.delete(3, x_backend_version_id=at(1)).status == 204
+    assert store.delete(4, x_backend_version_mode="keep").status == 507
+    sizes = {path.name: path.stat().st_size for path in store.directory().iterdir()}
+    assert sizes[f"{at(3)}!{at(1)}.ts"] == 0
+    assert set(sizes) == {f"{at(2)}!.data", f"{at(3)}!{at(1)}.ts"}
+    assert store.get().body == body

@@ -164,6 +164,27 @@ class TestRelinking:
         wanted = {store.partition(name, POWER + 1) for name in names}
         assert set(os.listdir(store.root / "sda/objects")) == wanted  # no empty folder either
 
+    def test_versions_move_together(self, store: GrowingStore) -> None:
+        (name,) = store.moving(1)
+        path = store.path(name)
+        store.put(1, b"null", path=path)
+        for second in (2, 3, 4):
+            store.put(second, b"%d" % second, path=path, x_backend_version_mode="keep")
+        store.delete(5, path=path, x_backend_version_id=at(3))
+        store.enter("prepared")
+        store.delete(6, path=path, x_backend_version_mode="keep")
+        assert not store.run("relink").has_failed
+        expected = [f"{at(1)}.data", f"{at(2)}!.data", f"{at(4)}!.data", f"{at(5)}!{at(3)}.ts", f"{at(6)}!.ts"]
+        assert list(store.places(name).values()) == [expected] * 2
+        store.enter("increased")
+        store.delete(7, path=path, x_backend_version_id=at(6))
+        store.put(8, b"8", path=path, x_backend_version_mode="keep")
+        assert not store.run("cleanup").has_failed
+        store.enter("finished")
+        expected = [*expected[:4], f"{at(7)}!{at(6)}.ts", f"{at(8)}!.data"]
+        assert store.places(name) == {store.partition(name, POWER + 1): expected}
+        assert store.read(name).body == b"8"
+
     def test_cancelled(self, store: GrowingStore) -> None:
         names = store.moving()
         for name in names:

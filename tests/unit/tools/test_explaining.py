@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from objstore.db.status import NEVER, Status
 from objstore.db.summary import advance
 from objstore.db.tables import new_image
 from objstore.limits import Limits
+from objstore.object.metadata import ATTRIBUTE, TombstoneMetadata, encode
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.tools.explain import explain
@@ -85,3 +87,20 @@ def test_both_are_printed(container: Path) -> None:
     assert f"  reported_to_account put_timestamp: {CREATED}\n" in printed
     assert "  is_all_reported: yes\n" in printed
     assert f"  sync_points: id theirs, sequence 5, at {CREATED}\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "version"),
+    [
+        (f"{CREATED}.ts", "tombstone", None),
+        (f"{CREATED}!null.ts", "delete marker", None),
+        (f"{CREATED}!.ts", "delete marker", CREATED),
+        (f"{CREATED}!1600000000.00000.ts", "removal mark", "1600000000.00000"),
+    ],
+)
+def test_what_a_file_is_to_its_object(tmp_path: Path, name: str, kind: str, version: str | None) -> None:
+    file = tmp_path / name
+    file.touch()
+    os.setxattr(file, ATTRIBUTE, encode(TombstoneMetadata("/a/c/o", CREATED), 0).attribute)
+    found = explain_file(str(file), verify=True)
+    assert (found.kind, found.wrong, found.facts.get("version")) == (kind, [], version)

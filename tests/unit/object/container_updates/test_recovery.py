@@ -196,3 +196,19 @@ def test_a_mark_that_cannot_be_made_does_not_keep_a_server_from_working(store: S
     begun = session(store, tmp_path)
     assert store.put(1).status == 201
     begun.end()
+
+
+def test_the_rows_of_all_versions_are_sent_again(store: ServedFolder, recovery: UpdateRecovery, tmp_path: Path) -> None:
+    begun = session(store, tmp_path)
+    store.put(1)
+    for second in (2, 3):
+        store.put(second, X_Backend_Version_Mode="keep")
+    store.delete(4, X_Backend_Version_Mode="keep")
+    store.delete(5, X_Backend_Version_Id=at(2))
+    sent = {(row.timestamp, row.version, row.marker, row.deleted) for row in store.transport.rows}
+    sent.remove((at(2), at(2), False, False))
+    store.transport.requests.clear()
+    store.transport.rows.clear()
+    kill(begun)
+    run_once(recovery)
+    assert {(row.timestamp, row.version, row.marker, row.deleted) for row in store.transport.rows} == sent

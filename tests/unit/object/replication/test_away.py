@@ -100,3 +100,26 @@ def test_what_may_have_been_deleted_is_withheld_until_all_can_be_asked(handoff: 
     handoff.servers[1].down = False
     handoff.replicate(3)
     assert [handoff.names(number, "deleted") for number in range(4)] == [[]] * 4
+
+
+def test_a_version_that_was_removed_meanwhile_is_set_aside_alone(tmp_path: Path) -> None:
+    made = Replicas(tmp_path)
+    made.replicate(0, 1, 2)
+    for number in range(4):
+        made.put(number, "o", 1, mode="keep")
+        made.put(number, "o", 2, mode="keep")
+    made.pass_time(10)
+    made.replicate(3)  # it gives both up
+    for second in (1, 2):
+        made.put(3, "o", second, mode="keep")
+    for number in range(3):
+        made.remove(number, "o", 1, 3)
+    for _ in range(4):
+        made.pass_time(2 * DAY)
+        made.replicate(0, 1, 2)
+    assert made.names(0, "o") == [f"{at(2)}!.data"]
+    made.replicate(3)
+    assert [made.names(number, "o") for number in range(3)] == [[f"{at(2)}!.data"]] * 3
+    assert made.names(3, "o") == []
+    aside = made.servers[3].root.glob("sda/quarantined/objects/*/*")
+    assert sorted(path.name for path in aside) == [f"{at(1)}!.data"]

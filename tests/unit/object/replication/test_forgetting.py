@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from objstore.object.replication.planning import removable
 from objstore.object.versions import forgettable_names, is_held, resolve_versions
 from objstore.scheme import WHOLE_REPLICAS
@@ -140,3 +142,15 @@ def test_a_handoff_learns_that_a_version_was_removed_while_a_primary_is_away(rep
         replicas.replicate(0, 1, 3, 2)
     assert [replicas.names(number, "o") for number in range(3)] == [[f"{at(2)}!.data"]] * 3
     assert replicas.files(3) == {}
+
+
+def test_a_handoff_gives_up_more_versions_than_one_request_names(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("partitions", "server", "receiving"):
+        monkeypatch.setattr(f"objstore.object.replication.{module}.FILES_MAX", 3)
+    for second in range(1, 9):
+        replicas.put(3, "o", second, mode="keep")
+    replicas.replicate(3)
+    assert replicas.files(3) == {}
+    assert [len(replicas.names(number, "o")) for number in range(3)] == [8] * 3

@@ -86,3 +86,14 @@ def test_one_request_tells_all() -> None:
         "X-Container-Device": "d1,d2,d3",
         "X-Container-Partition": "7",
     }
+
+
+def test_the_row_sent_is_that_of_the_version_written() -> None:
+    orphan = {"X-Container-Host": "h:1", "X-Timestamp": "0000000001.00000"}
+    for sent, asked in (
+        ({"X-Backend-Version-Mode": "keep"}, "0000000001.00000"),
+        ({"X-Backend-Version-Mode": "null"}, "null"),
+        ({"X-Backend-Version-Id": "0000000000.50000"}, "0000000000.50000"),
+    ):
+        merged = merge_update_headers([orphan | sent])
+        assert merged == {"X-Container-Host": "h:1", "X-Backend-Version-Id": asked}
