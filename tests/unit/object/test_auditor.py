@@ -398,17 +398,3 @@ def test_progress_grows_with_the_partitions(bench: Bench) -> None:
     while bench.auditor.step() is Step.BUSY:
         seen.append(bench.auditor.progress)
     assert seen == sorted(seen) and len(set(seen)) > 3 and seen[-1] == 1.0
-
-
-@pytest.mark.parametrize("damage", [flip, strip])
-def test_a_damaged_version_is_set_aside_and_the_others_are_looked_at(bench: Bench, damage: Any) -> None:
-    for second in (1, 2, 3):
-        assert bench.store.put(second, b"body", bench.path("o"), X_Backend_Version_Mode="keep").status == 201
-    for name in ("p", "q", "r", "s"):
-        bench.put(name)
-    folder = bench.store.directory(bench.path("o"))
-    damage(folder / f"{at(1)}!.data")
-    damage(folder / f"{at(3)}!.data")
-    assert bench.run() == {"sound": 5, "quarantined": 2}
-    assert os.listdir(folder) == [f"{at(2)}!.data"]
-    assert bench.run() == {"sound": 5}

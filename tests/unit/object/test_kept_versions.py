@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from objstore.headers import Backend, Client
 from tests.unit.object.harness import CONTAINER, EXPIRES, NOW, QUEUE, ServedFolder, at, titled
+from tests.unit.object.test_auditor import Bench, flip, strip
 
 KEEP = {"x_backend_version_mode": "keep"}
 NULL_MODE = {"x_backend_version_mode": "null"}
@@ -212,3 +217,20 @@ def test_an_update_is_sent_again_for_a_version(store: ServedFolder) -> None:
     assert sent["current"] == sent["marker"] == (at(3), at(3), True, False)
     assert sent["plain"] == (at(1), "", False, False)
     assert sent["removed"] == (at(4), at(2), False, True)
+
+
+@pytest.mark.parametrize("damage", [flip, strip])
+def test_a_damaged_version_is_set_aside_and_the_others_are_looked_at(
+    store: ServedFolder, damage: Callable[[Path], None]
+) -> None:
+    bench = Bench(store, {})
+    for second in (1, 2, 3):
+        assert store.put(second, b"body", bench.path("o"), X_Backend_Version_Mode="keep").status == 201
+    for name in ("p", "q", "r", "s"):
+        bench.put(name)
+    folder = store.directory(bench.path("o"))
+    damage(folder / f"{at(1)}!.data")
+    damage(folder / f"{at(3)}!.data")
+    assert bench.run() == {"sound": 5, "quarantined": 2}
+    assert os.listdir(folder) == [f"{at(2)}!.data"]
+    assert bench.run() == {"sound": 5}
