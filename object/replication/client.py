@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -40,6 +41,7 @@ from objstore.object.versions import is_suffix
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 
+TOO_LARGE: Final = 413
 Spend = Callable[[int], None]  # told how many bytes are sent; may wait
 
 
@@ -72,8 +74,18 @@ class ReplicationClient:
         return answers
 
     def versions(self, node: Device, partition: int, suffixes: Sequence[str]) -> Versions:
-        """The files of each hash of some suffixes. Raises ReplicaFailed."""
-        reply = self._reply(self._request(ReplicationStep.VERSIONS, node, partition), encode(suffixes))
+        """The files of each hash of some suffixes; of fewer at a time, if they are too many for one answer.
+
+        Raises ReplicaFailed.
+        """
+        try:
+            reply = self._reply(self._request(ReplicationStep.VERSIONS, node, partition), encode(suffixes))
+        except ReplicaFailed as failure:
+            if failure.status != TOO_LARGE or len(suffixes) < 2:
+                raise
+            half = len(suffixes) // 2
+            one, other = (self.versions(node, partition, some) for some in (suffixes[:half], suffixes[half:]))
+            return Versions(one.names | other.names, one.note)
         noted = reply.headers.get(CONTACT_RECORD)
         note = None if noted is None else decoded(CONTACT_RECORDS, node, noted.encode())
         return Versions(decoded(NAMES, node, reply.content), note)

@@ -35,6 +35,8 @@ CONTACT_RECORD: Final = "X-Backend-Device-Note"
 PARTITIONS_MAX: Final = 1000
 SUFFIXES_MAX: Final = 4096
 MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
+# Names in one answer about several suffixes: beyond this (413) fewer suffixes are asked about at a time.
+NAMES_MAX: Final = 500_000
 # Files of one push or pull: what is on its way when something breaks off.
 FILES_MAX: Final = 1000
 

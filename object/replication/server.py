@@ -25,6 +25,7 @@ from objstore.object.replication.messages import (
     FILES_MAX,
     MESSAGE_BYTES_MAX,
     NAMES,
+    NAMES_MAX,
     OBJECTS,
     PART_POWER,
     PARTITIONS_MAX,
@@ -153,6 +154,8 @@ class ReplicationServer:
             return Versions(self._listed(place, suffixes), read_contact_record(place.device, OBJECTS))
 
         versions = self._runtime.threads.of(place.device).call(look)
+        if len(suffixes) > 1 and sum(map(len, versions.names.values())) > NAMES_MAX:
+            raise HttpError(413, f"At most {NAMES_MAX} files of several suffixes")
         headers = {} if versions.note is None else {CONTACT_RECORD: encode(versions.note).decode()}
         return _json(versions.names, headers)
 

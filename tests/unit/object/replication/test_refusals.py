@@ -211,3 +211,16 @@ def test_a_peer_that_names_what_is_no_suffix_is_not_listened_to(
     replicas.replicate(0)
     assert "../../.." not in looked
     assert {request.query for request in asked} == {"step=compare"}
+
+
+def test_a_peer_that_has_too_many_files_for_one_answer_is_asked_about_fewer(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("objstore.object.replication.server.NAMES_MAX", 2)
+    for number in range(6):
+        for second in range(3):
+            replicas.put(1, f"o{number}", second, mode="keep")
+    replicas.put(0, "o0", 3, mode="keep")
+    replicas.replicate(0)
+    assert replicas.files(0) == replicas.files(1)
+    assert sum("step=versions" in request.query for request in replicas.requests) > 6
