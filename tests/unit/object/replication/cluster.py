@@ -22,9 +22,10 @@ from objstore.http.transport import BackendRequest, BackendResponse
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
-from objstore.object.engine import Location, Missing, StoredObject, make_engine
+from objstore.object.engine import DeviceStorage, Location, Missing, StoredObject, make_engine
 from objstore.object.replication.replicator import ObjectReplicator
 from objstore.object.server import ObjectServer
+from objstore.object.versions import live_names
 from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.ring.daemon_context import DaemonContext
@@ -201,11 +202,19 @@ class Replicas:
 
     def stored(self, number: int, name: str) -> StoredObject | None:
         """An object on a device."""
-        server, path = self.servers[number], ResourcePath("a", "c", name)
-        digest = self.cluster.hasher.hexdigest(path)
-        location = Location(Policy(0, "gold"), str(PARTITION), digest, str(path))
-        found = make_engine(self.engine, server.runtime, 0).device(str(server.root / "sda")).open(location)
+        device, location = self._place(number, name)
+        found = device.open(location)
         return None if isinstance(found, Missing) else found
+
+    def live_names(self, number: int, name: str) -> tuple[str, ...]:
+        """The files of an object on a device that are not obsolete, whatever the engine."""
+        device, location = self._place(number, name)
+        return live_names(device.look(location))
+
+    def _place(self, number: int, name: str) -> tuple[DeviceStorage, Location]:
+        server, path = self.servers[number], ResourcePath("a", "c", name)
+        location = Location(Policy(0, "gold"), str(PARTITION), self.cluster.hasher.hexdigest(path), str(path))
+        return make_engine(self.engine, server.runtime, 0).device(str(server.root / "sda")), location
 
     def pass_time(self, seconds: float) -> None:
         """Later."""
