@@ -93,6 +93,14 @@ def test_nothing_obsolete_travels_and_nothing_twice(mine: set[str], theirs: set[
     assert set(plan.pull) <= (theirs - mine) & needed
 
 
+@given(replicas, replicas, timestamps)
+def test_old_traces_travel_only_to_whom_they_mean_something(mine: set[str], theirs: set[str], before: str) -> None:
+    plan = plan_transfer(resolve_versions(mine), resolve_versions(theirs), before)
+    old = forgettable_names(resolve_versions(mine), before)
+    for name in plan.push:
+        assert name not in old or resolve_versions(theirs).line_of(name).names
+
+
 @given(replicas, replicas, forgotten_before)
 def test_a_deletion_travels_to_whom_it_deletes_something_of(mine: set[str], theirs: set[str], before: str) -> None:
     union = resolve_versions(mine | theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from objstore.headers import Backend, Client
-from tests.unit.object.harness import CONTAINER, EXPIRES, NOW, QUEUE, ServedFolder, at, titled
+from objstore.object.engine import Location
+from objstore.object.file_engine.disk import Disk
+from objstore.policies import Policy
+from tests.unit.object.harness import CONTAINER, EXPIRES, NOW, QUEUE, ServedFolder, at, titled, wait_for_discards
 from tests.unit.object.test_auditor import Bench, flip, strip
 
 KEEP = {"x_backend_version_mode": "keep"}
@@ -234,3 +238,32 @@ def test_a_damaged_version_is_set_aside_and_the_others_are_looked_at(
     assert bench.run() == {"sound": 5, "quarantined": 2}
     assert os.listdir(folder) == [f"{at(2)}!.data"]
     assert bench.run() == {"sound": 5}
+
+
+def test_a_move_to_quarantine_that_is_broken_off_brings_no_removed_version_back(
+    store: ServedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for second in (5, 6):
+        store.put(second, **KEEP)
+    kept = store.directory() / f"{at(5)}!.data"
+    copy = store.root / "copy"
+    os.link(kept, copy)
+    store.delete(2, **version(5))
+    wait_for_discards(store.server._service.engine.device(str(store.root / "sda")))
+    copy.rename(kept)  # as if the process had been killed before it went
+    moved: list[str] = []
+    move = Disk.move_aside_here
+
+    def break_off(self: Disk, path: str, target: str) -> str:
+        moved.append(path)
+        if len(moved) > 1:
+            raise OSError(errno.EIO, "the power goes")
+        return move(self, path, target)
+
+    monkeypatch.setattr(Disk, "move_aside_here", break_off)
+    device = store.server._service.engine.device(str(store.root / "sda"))
+    location = Location(Policy(0, "gold"), "7", store.directory().name, "/a/c/o")
+    with pytest.raises(OSError, match="the power goes"):
+        device.quarantine(location, "an operator says so", at(5))
+    assert len(moved) == 2
+    assert not device.look(location).line(at(5)).is_live
