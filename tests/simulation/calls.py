@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import fcntl
 import os
 from collections.abc import Callable
 from random import Random
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hub import Owner, current_owner
-from tests.simulation.opened import Opened, Scan, SimulatedPaths, Space
+from tests.simulation.opened import Opened, OpenedElsewhere, Scan, SimulatedPaths, Space, unlock
 
 KEY_LENGTH: Final = len("n1/devices/d11")
 WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -27,6 +26,7 @@ class SimulatedCalls:
         self.path = SimulatedPaths(self.disk_of)
         self.disks: dict[str, SimulatedDisk] = {}
         self.opened: dict[int, Opened] = {}
+        self._elsewhere = OpenedElsewhere()
         self.before_change: Callable[[SimulatedDisk, str], None] = lambda disk, call: None
         self.changes = 0
         self._start = len(root) + 1
@@ -50,10 +50,8 @@ class SimulatedCalls:
         """A node has died: its locks are free."""
         for descriptor, opened in self.opened.items():
             if opened.owner is owner:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
-                except OSError:
-                    pass
+                unlock(descriptor)
+        self._elsewhere.let_go(owner)
 
     def getpid(self) -> int:
         return PROCESS_NUMBER
@@ -114,6 +112,7 @@ class SimulatedCalls:
         if disk is None:
             descriptor = os.open(path, flags, mode)
             self.opened.pop(descriptor, None)  # left by a file object, which closes by itself
+            self._elsewhere.opened(descriptor, current_owner(), path)
             return descriptor
         unnamed = flags & os.O_TMPFILE == os.O_TMPFILE
         if not flags & WRITING and not unnamed:
@@ -163,6 +162,7 @@ class SimulatedCalls:
 
     def close(self, descriptor: int) -> None:
         self.opened.pop(descriptor, None)
+        self._elsewhere.closed(descriptor)
         os.close(descriptor)
 
     # Writing
@@ -189,6 +189,8 @@ class SimulatedCalls:
         opened = self.opened.get(descriptor)
         if opened is not None:
             self._touch(descriptor, self._now(opened.disk.node))
+        elif path := self._elsewhere.path_of(descriptor):
+            self.utime(path)
 
     def write(self, descriptor: int, content: Any) -> int:
         self._writes(descriptor, "write")
@@ -374,7 +376,11 @@ class SimulatedCalls:
     def utime(self, path: Any, times: Any = None, *, ns: tuple[int, int] | None = None) -> None:
         disk = self.opened[path].disk if isinstance(path, int) and path in self.opened else self.disk_of(path)
         if disk is None:
-            os.utime(path, times, ns=ns) if ns is None else os.utime(path, ns=ns)
+            owner = current_owner()
+            if owner is not None and times is None and ns is None:
+                self._touch(path, self._now(owner.name.partition(".")[0]))
+            else:
+                os.utime(path, times, ns=ns) if ns is None else os.utime(path, ns=ns)
             return
         self._before(disk, "utime")
         if ns is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,40 @@ class Opened:
     path: str
     owner: Owner | None
     is_directory: bool
+
+
+class OpenedElsewhere:
+    """Files that nodes have opened and that lie on none of their devices, by descriptor."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, tuple[Owner, str]] = {}
+
+    def opened(self, descriptor: int, owner: Owner | None, path: str) -> None:
+        """`descriptor` is now this file's, if it belongs to a node."""
+        self.closed(descriptor)
+        if owner is not None:
+            self._files[descriptor] = owner, path
+
+    def closed(self, descriptor: int) -> None:
+        self._files.pop(descriptor, None)
+
+    def path_of(self, descriptor: int) -> str:
+        """The path of an open file; "" if it is none of a node's."""
+        return self._files[descriptor][1] if descriptor in self._files else ""
+
+    def let_go(self, owner: Owner) -> None:
+        """A node has died: its locks are free."""
+        for descriptor in [each for each, (holder, _) in self._files.items() if holder is owner]:
+            self.closed(descriptor)
+            unlock(descriptor)
+
+
+def unlock(descriptor: int) -> None:
+    """Free the lock of a file whose process has ended."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError:
+        pass  # a file object has closed it
 
 
 @dataclass(eq=False, slots=True)

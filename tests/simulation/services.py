@@ -13,11 +13,12 @@ from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import AccountsConfig, AuthConfig, ProxyConfig, ProxyLogConfig
-from objstore.config.sections import DevicesConfig
+from objstore.config.sections import DevicesConfig, ReconConfig
 from objstore.config.units import Reserve
 from objstore.config.users import User
 from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
+from objstore.object.container_updates import recovery, session
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.swift.features.tempauth import SECRET_NAME
@@ -60,6 +61,9 @@ CONSTANTS: Final = (
     (expiry, "EXPIRY_QUEUES_PER_DAY", 2),
     # Replicators leave out passes over what does not change, for all that they come seldom.
     (daemon, "LONGEST_REST_SECONDS", 3 * INTERVAL_SECONDS["replicator"]),
+    # Marks of processes are made known to be alive, and looked for, less often.
+    (session, "TOUCH_SECONDS", 60.0),
+    (recovery, "INTERVAL_SECONDS", 60.0),
 )
 Config = TypeVar("Config", bound=Struct)
 
@@ -110,14 +114,16 @@ def storage_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]
     cluster, runtime = node.world.cluster, node.make_runtime()
     transport = SimulatedTransport(node.world.network, node.name)
     devices = DevicesConfig(root=f"{node.path}/devices", mount_check=True, reserve=Reserve(0))
-    objects = paced(ObjectConfig(devices=devices))
+    objects = paced(ObjectConfig(devices=devices, recon=ReconConfig(f"{node.path}/recon")))
     containers = paced(ContainerConfig(devices=devices))
     accounts = paced(AccountConfig(devices=devices))
     rings = Rings(f"{node.path}/rings", runtime.clock)
-    servers = {
+    object_server = assembly.make_object_server(objects, cluster, rings, transport, runtime, node.owns)
+    object_server.session.begin()
+    servers: dict[int, WsgiApplication] = {
         PORTS["account"]: assembly.make_account_server(accounts, cluster, runtime),
         PORTS["container"]: assembly.make_container_server(containers, cluster, transport, runtime),
-        PORTS["object"]: assembly.make_object_server(objects, cluster, rings, transport, runtime, node.owns),
+        PORTS["object"]: object_server,
     }
     recon = ReconFolder(f"{node.path}/recon")
     root = assembly.make_devices(devices)
