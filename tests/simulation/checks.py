@@ -6,22 +6,24 @@ import os
 from collections.abc import Set
 from typing import Final
 
+from tests.linearizability import Verdict
 from tests.simulation.clients import CHECK_NUMBER, Clients
 from tests.simulation.copy_inventory import Copy, CopyInventory
 from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
+from tests.simulation.plan import is_strong
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.stored_forms import (
     ATTRIBUTE,
-    TIMESTAMP_LENGTH,
     StoredMetadata,
     StoredVersions,
     path_digest,
     read_metadata,
     read_versions,
+    timestamp_of,
 )
 from tests.simulation.world import AFTERMATH_SECONDS, World
 
@@ -54,6 +56,7 @@ class Checks:
             write.acknowledged for write in self._model.writes.values()
         ):
             self.findings.wrong("no write was ever acknowledged")
+        self._histories()
         for node in self._world.nodes.values():
             for bug in node.bugs:
                 self.findings.wrong(f"{node.name} logged: {bug[:2000]}")
@@ -113,12 +116,12 @@ class Checks:
 
         A write that was not acknowledged, of which no copy is whole, will be found out and set aside.
         """
-        acknowledged = {write.timestamp for write in model.writes if write.acknowledged}
+        acknowledged = [write for write in model.writes if write.acknowledged]
         names = {name for copy in self._copies.get(digest, ()) for name in copy.names}
         while True:
             merged = read_versions(names)
             data = merged.data
-            if data is None or data.timestamp in acknowledged:
+            if data is None or any(write.is_of(data.timestamp) for write in acknowledged):
                 return merged
             if self._inventory.good_body(digest, data.name, self._copies) is not None:
                 return merged
@@ -129,10 +132,13 @@ class Checks:
         if self._world.hub.now - self._world.destroyed_at < AFTERMATH_SECONDS:
             return
         path = str(path_of(write.name))
-        held = [copy.names for copy in self._inventory.copies_of(path)]
+        copies = self._inventory.copies_of(path)
+        if is_strong(write.name) and self._world.is_undisturbed:
+            copies = [copy for copy in copies if copy.disk in self._inventory.primaries_of(copy)]
+        held = [copy.names for copy in copies]
         # The damage of a copy may have come to light when it had just got the write.
         held += self._inventory.set_aside(path)
-        having = sum(any(name[:TIMESTAMP_LENGTH] >= write.timestamp for name in names) for names in held)
+        having = sum(any(timestamp_of(name) >= write.timestamp for name in names) for names in held)
         if having < QUORUM:
             self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
 
@@ -162,10 +168,21 @@ class Checks:
         container = self._model.containers.get(model.name.partition("/")[0])
         return (
             (newest is None or newest.kind is Kind.DELETE)
-            and any(each.timestamp == stamp for each in model.writes)
+            and any(each.is_of(stamp) for each in model.writes)
             and container is not None
             and any(each.kind is Kind.DELETE and each.timestamp > stamp for each in container.writes)
         )
+
+    def _histories(self) -> None:
+        """Where the policy is strong, an order explains what clients saw of each object; elsewhere it need not."""
+        for name, findings in self._clients.races.histories.check().items():
+            wrong = [each for each in findings if each.verdict is Verdict.NOT_LINEARIZABLE]
+            self._clients.count(f"segments of {'strong' if is_strong(name) else 'available'} histories", len(findings))
+            for finding in wrong:
+                if is_strong(name):
+                    self.findings.wrong(f"the history of {name} is {finding}")
+                else:
+                    self._clients.count("without an order", 1)
 
     # Containers
 
@@ -253,7 +270,6 @@ class Checks:
 
 
 def _written_at(stamp: str, candidates: list[Write | None]) -> Write | None:
-    """Which write a version is of. One that was moved to another policy has an offset."""
-    moment, _, _ = stamp.partition("_")
+    """Which write a version is of."""
     puts = [each for each in candidates if each is not None and each.kind is Kind.PUT]
-    return next((each for each in puts if each.timestamp == moment), None)
+    return next((each for each in puts if each.is_of(stamp)), None)

@@ -12,11 +12,12 @@ from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.hub import GreenletExit
 from tests.simulation.hub import spawn_for
-from tests.simulation.model import Kind, Model, Outcome, Write, body_of
+from tests.simulation.model import Kind, Model, Outcome, Write, body_of, metadata_of
 from tests.simulation.network import Answer, _call
 from tests.simulation.node import EPOCH, Node
 from tests.simulation.owners import Owners
 from tests.simulation.plan import Event
+from tests.simulation.races import Races
 from tests.simulation.services import ACCOUNTS, PROXY_PORT, path_of
 from tests.simulation.world import World
 
@@ -26,14 +27,6 @@ CHECK_NUMBER: Final = 10**6
 PIECE_BYTES: Final = 30000
 CURIOUS_READS: Final = 8
 CURIOUS_SECONDS: Final = 20.0
-
-
-def metadata_of(number: int) -> dict[str, str]:
-    """The metadata that a write brings: some text in another script, and sometimes more than an inode holds."""
-    texts = {"Number": str(number), "Text": f"\u00fc\u4f60 {number}".encode().decode("latin-1")}
-    if number % 10 == 3:
-        texts |= {f"Filler-{each}": f"{number} {each} " + "x" * 230 for each in range(14)}
-    return {f"X-Object-Meta-{name}": value for name, value in texts.items()}
 
 
 class SlowBody(BytesBody):
@@ -54,7 +47,8 @@ class Clients:
         self.answers: dict[str, int] = {}
         self.acknowledged: Callable[[Write], None] = lambda write: None
         self._token = token
-        self._owners = Owners(self)
+        self.races = Races(self)
+        self._others = (self, Owners(self), self.races)
         world.network.written = self._written
 
     def _written(self, operation: int, request: BackendRequest) -> None:
@@ -110,14 +104,18 @@ class Clients:
     def run(self, event: Event) -> None:
         """One operation of the plan."""
         node = self.world.proxies[event.details.get("proxy", 0)]
-        getattr(self if hasattr(self, event.kind) else self._owners, event.kind)(event, node)
+        doer = next(each for each in self._others if hasattr(each, event.kind))
+        getattr(doer, event.kind)(event, node)
 
     def done(self, event: Event, answer: Answer | None) -> int:
         status = 0 if answer is None else answer.status
         self.world.note("->", event, status or "no answer")
-        key = f"{event.kind} {status}"
-        self.answers[key] = self.answers.get(key, 0) + 1
+        self.count(f"{event.kind} {status}", 1)
         return status
+
+    def count(self, what: str, number: int) -> None:
+        """So often more has this been seen."""
+        self.answers[what] = self.answers.get(what, 0) + number
 
     # Writes
 
@@ -134,7 +132,7 @@ class Clients:
             sent["Content-Length"] = str(len(content))
         answer = self.send(node, event.number, "PUT", name, sent, body)
         if self.done(event, answer) == 201:
-            self._acknowledged(write)
+            self.stored(write)
 
     put_large = put
 
@@ -151,7 +149,7 @@ class Clients:
         answer = self.send(node, number, "DELETE", name)
         # A quorum that has no object says 404, and has stored the tombstones nevertheless.
         if answer is not None and (answer.status == 204 or (answer.status == 404 and write.began)):
-            self._acknowledged(write)
+            self.stored(write)
         return answer
 
     def post(self, event: Event, node: Node) -> None:
@@ -163,7 +161,7 @@ class Clients:
         if event.details["typed"]:
             write.content_type = headers["Content-Type"] = f"text/x-{event.number}"
         if self.done(event, self.send(node, event.number, "POST", write.name, headers)) == 202:
-            self._acknowledged(write)
+            self.stored(write)
 
     post_expiring = post
 
@@ -180,9 +178,10 @@ class Clients:
             **metadata_of(event.number),
         }
         if self.done(event, self.send(node, event.number, "PUT", name, headers)) == 201:
-            self._acknowledged(write)
+            self.stored(write)
 
-    def _acknowledged(self, write: Write) -> None:
+    def stored(self, write: Write) -> None:
+        """A client has heard that its write is stored."""
         if not write.began:
             self.violation(f"acknowledged, but no server was asked: {write}")
         write.outcome = Outcome.ACKNOWLEDGED

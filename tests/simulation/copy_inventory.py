@@ -111,6 +111,10 @@ class CopyInventory:
         """The devices a partition belongs on."""
         return [device.device for device in self.world.rings[kind].primaries(partition)]
 
+    def primaries_of(self, copy: Copy) -> list[str]:
+        """The devices a copy belongs on."""
+        return self.primaries(copy.kind, int(copy.partition))
+
     def partition(self, kind: str, path: str) -> int:
         """Where a path belongs."""
         part_power = self.world.rings[kind].part_power

@@ -75,6 +75,7 @@ class Faults:
             return False
         self._spent = True
         self.world.destroyed_at = self.world.hub.now
+        self.world.disturb()
         return True
 
     # Nodes
@@ -263,6 +264,7 @@ class Faults:
         change = self._chosen_change(details["change"], pick)
         if not change:
             return
+        world.disturb()
         now = EPOCH + world.hub.now
         nodes = sorted(world.nodes)
         self._random.shuffle(nodes)

@@ -14,6 +14,7 @@ from hashlib import md5
 from typing import Final
 
 MARK_LENGTH: Final = 24
+OFFSET_DIGITS: Final = 12  # of 16: those that a proxy chooses
 
 
 class Kind(enum.Enum):
@@ -35,7 +36,8 @@ class Outcome(enum.Enum):
 class Write:
     """One attempt of a client. `timestamp` is "" as long as no server was asked for it: then it never happened.
 
-    `at` is the true time when one was, which the clock of its proxy may not have known.
+    `at` is the true time when one was, which the clock of its proxy may not have known. A proxy may give a write a
+    newer timestamp, and ask again: `earlier` has those before the last, of which something may have been stored.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Write:
     name: str
     size: int = 0
     timestamp: str = ""
+    earlier: tuple[str, ...] = ()
     at: float = 0.0
     outcome: Outcome = Outcome.UNKNOWN
     delete_at: float | None = None
@@ -57,6 +60,10 @@ class Write:
     def acknowledged(self) -> bool:
         return self.outcome is Outcome.ACKNOWLEDGED
 
+    def is_of(self, stamp: str) -> bool:
+        """Whether it was stored under this timestamp: what is moved to another policy has a slightly greater offset."""
+        return any(_moment(stamp) == _moment(each) for each in (self.timestamp, *self.earlier))
+
     @property
     def etag(self) -> str:
         """Of its content; nothing is known of a copy's."""
@@ -66,10 +73,23 @@ class Write:
         return f"#{self.number} {self.kind.value} at {self.timestamp or 'no time'} {self.outcome.value}"
 
 
+def _moment(stamp: str) -> tuple[str, str]:
+    ticks, _, offset = stamp.partition("_")
+    return ticks, offset[:OFFSET_DIGITS] or "0" * OFFSET_DIGITS
+
+
 def body_of(number: int, size: int) -> bytes:
     """The content that a write gives an object: it says which write, all the way through."""
     mark = f"write {number:012d} ......".encode()[:MARK_LENGTH]
     return (mark * (size // MARK_LENGTH + 1))[: max(size, MARK_LENGTH)]
+
+
+def metadata_of(number: int) -> dict[str, str]:
+    """The metadata that a write brings: some text in another script, and sometimes more than an inode holds."""
+    texts = {"Number": str(number), "Text": f"\u00fc\u4f60 {number}".encode().decode("latin-1")}
+    if number % 10 == 3:
+        texts |= {f"Filler-{each}": f"{number} {each} " + "x" * 230 for each in range(14)}
+    return {f"X-Object-Meta-{name}": value for name, value in texts.items()}
 
 
 def number_of(body: bytes) -> int | None:
@@ -162,7 +182,10 @@ class Model:
     def seen_on_wire(self, number: int, method: str, path: str, timestamp: str, now: float) -> None:
         """A proxy asks a server to store: now the write has its time."""
         write = self.writes.get(number)
-        if write is not None and not write.timestamp and write.kind.value == method and path.endswith(write.name):
+        if write is None or write.kind.value != method or not path.endswith(write.name):
+            return
+        if timestamp > write.timestamp:
+            write.earlier += (write.timestamp,) if write.timestamp else ()
             write.timestamp, write.at = timestamp, now
 
     def of_container(self, container: str) -> Iterator[ObjectModel]:

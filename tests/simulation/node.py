@@ -210,4 +210,4 @@ class Node:
         lost = [found for disk in self.disks.values() if (found := disk.crash(power))]
         world.calls.let_go(owner)
         world.note(self.name, "crashed", "power" if power else "killed", f"{frames} logs cut", *lost)
-        world.disturbed()
+        world.crashed()

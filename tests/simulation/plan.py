@@ -6,16 +6,31 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from objstore.policies import Policy
+
 SECONDS_PER_HOUR: Final = 3600.0
-OPERATIONS_PER_HOUR: Final = 100
+STRONG_POLICY: Final = "strong" if "consistency" in Policy.__struct_fields__ else ""
+OPERATIONS_PER_HOUR: Final = 90
 FAULTS_PER_HOUR: Final = 5.0
 MACHINES: Final = 7  # storage nodes and proxies
 # By name, with the policy of each and how often what is done concerns it. Those of the second kind come and go; those
 # of the third belong to another account, which may be deleted.
-POLICIES: Final = {"c0": "gold", "c1": "gold", "c2": "silver", "d0": "silver", "e0": "gold"}
-WEIGHTS: Final = {"c0": 30, "c1": 30, "c2": 30, "d0": 12, "e0": 6}
-LASTING: Final = "c"
-OBJECTS: Final = {"c": 12, "d": 4, "e": 4}
+POLICIES: Final = {"c0": "gold", "c1": "gold", "c2": "silver", "d0": "silver", "e0": "gold", "s0": "strong"}
+WEIGHTS: Final = {"c0": 30, "c1": 30, "c2": 30, "d0": 12, "e0": 6, "s0": 15}
+OBJECTS: Final = {"c": 12, "d": 4, "e": 4, "s": 4}
+# For these many clients contend. The store promises an order of what is done only where the policy is strong.
+CONTENDED: Final = {"s0/h0": 3, "s0/h1": 3, "s0/h2": 3, "c0/h0": 2}
+RACES_PER_HOUR: Final = 40
+RACES: Final = {
+    "race_put": 20,
+    "race_put absent": 15,
+    "race_put match": 20,
+    "race_delete": 8,
+    "race_delete match": 7,
+    "race_get": 30,
+}
+# These destroy copies, or move them: what a quorum had may then not be on the next one.
+DISRUPTIVE: Final = ("flip", "wipe", "ring", "disk")
 OPERATIONS: Final = {
     "put": 34,
     "put_large": 3,
@@ -76,12 +91,18 @@ class Plan:
     events: tuple[Event, ...]
 
 
+def is_strong(name: str) -> bool:
+    """Whether the policy of an object's container promises an order of what is done."""
+    return POLICIES[name.partition("/")[0]] == STRONG_POLICY
+
+
 def make_plan(seed: str, hours: float) -> Plan:
     """Draw it."""
     random = Random(f"{seed}/plan")
     largest = random.choice((0.0, 0.5, 60.0, 7200.0))
     skews = tuple(round(random.uniform(-largest, largest), 3) for _ in range(MACHINES))
     operations = _operations(random, hours)
+    operations += _races(random, hours)
     events = operations + _faults(random, hours, [at for at, _, _ in operations])
     events.sort(key=lambda event: event[0])
     numbered = tuple(Event(at, number, kind, details) for number, (at, kind, details) in enumerate(events, 1))
@@ -112,6 +133,21 @@ def _operations(random: Random, hours: float) -> list[_Draft]:
             details = _details(random, kind, name if hot else _object(random))
             events.append((start + random.uniform(0, spread), kind, details))
         left -= burst
+    return events
+
+
+def _races(random: Random, hours: float) -> list[_Draft]:
+    events: list[_Draft] = []
+    while len(events) < hours * RACES_PER_HOUR:
+        start = random.uniform(10.0, hours * SECONDS_PER_HOUR)
+        spread = random.choice((0.01, 0.1, 1.0, 10.0))
+        name = _drawn(random, CONTENDED)
+        for _ in range(random.choice((4, 8, 16))):
+            kind, _, condition = _drawn(random, RACES).partition(" ")
+            details = {"name": name, "proxy": random.randrange(2), "condition": condition}
+            if kind == "race_put":
+                details["size"] = random.choice((24, 100, 5000))
+            events.append((start + random.uniform(0, spread), kind, details))
     return events
 
 
@@ -153,6 +189,8 @@ def _details(random: Random, kind: str, name: str) -> dict[str, Any]:
 
 def _faults(random: Random, hours: float, busy: list[float]) -> list[_Draft]:
     events: list[_Draft] = []
+    # A time without faults that disrupt what is promised of the order of operations.
+    calm_after = random.choice((0.0, 0.5, 1.0)) * hours * SECONDS_PER_HOUR
     for _ in range(int(hours * FAULTS_PER_HOUR)):
         kind = _drawn(random, FAULTS)
         # Most of them when something is being done: a quiet cluster is hard to hurt.
@@ -160,6 +198,8 @@ def _faults(random: Random, hours: float, busy: list[float]) -> list[_Draft]:
             at = max(random.choice(busy) + random.choice((0.05, 0.3, 3.0, 20.0)) * random.random(), 5.0)
         else:
             at = random.uniform(5.0, hours * SECONDS_PER_HOUR * 0.98)
+        if at > calm_after and kind in DISRUPTIVE:
+            kind = _drawn(random, {each: weight for each, weight in FAULTS.items() if each not in DISRUPTIVE})
         lasting = round(random.choice((2.0, 30.0, 300.0, 3600.0)) * random.uniform(0.5, 2), 1)
         events.append((at, kind, _fault_details(random, kind, lasting)))
     return events

@@ -98,6 +98,12 @@ class StoredVersions:
         return self.current.newest_timestamp
 
 
+def timestamp_of(name: str) -> str:
+    """When a file was written, by its name; "" if nobody knows."""
+    match = _NAME.fullmatch(name)
+    return match[1] if match is not None else ""
+
+
 def _read_name(name: str) -> StoredFile | None:
     match = _NAME.fullmatch(name)
     if match is None:

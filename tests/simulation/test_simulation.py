@@ -85,6 +85,22 @@ def test_every_bug_has_its_place_in_the_program() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+RACES = """
+from tests.simulation.driver import run_one
+from tests.simulation.plan import make_plan
+
+result = run_one(make_plan("order-1", 1.0))
+assert not result.failed, result.violations
+assert result.answers["without an order"], result.answers
+"""
+
+
+def test_the_order_that_an_available_policy_does_not_keep_is_missed() -> None:
+    """So the checks would see it if a strong policy did not keep it."""
+    done = run_python("-c", RACES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_bug_is_documented() -> None:
     page = (ROOT / "docs/develop/simulation.md").read_text()
     shown = {(name, int(seeds)) for name, seeds in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", page, re.MULTILINE)}

@@ -35,15 +35,23 @@ STORAGE_NODES: Final = 5
 DEVICES_PER_NODE: Final = 2
 PROXIES: Final = 2
 PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
-POLICIES: Final = (Policy(0, "gold", default=True), Policy(1, "silver"))
+STRONG: Final[Any] = {"consistency": "strong"} if "consistency" in Policy.__struct_fields__ else {}
+POLICIES: Final = (Policy(0, "gold", default=True), Policy(1, "silver"), Policy(2, "strong", **STRONG))
 # By the kind of ring, of which each policy has one.
-FOLDERS: Final = {"object": "objects", "object-1": "objects-1", "container": "containers", "account": "accounts"}
-OBJECT_KINDS: Final = ("object", "object-1")  # by the index of the policy
-PENDING_FOLDERS: Final = ("async_pending", "async_pending-1")
-PART_POWERS: Final = {"object": 4, "object-1": 3, "container": 3, "account": 2}
+FOLDERS: Final = {
+    "object": "objects",
+    "object-1": "objects-1",
+    "object-2": "objects-2",
+    "container": "containers",
+    "account": "accounts",
+}
+OBJECT_KINDS: Final = ("object", "object-1", "object-2")  # by the index of the policy
+PENDING_FOLDERS: Final = ("async_pending", "async_pending-1", "async_pending-2")
+PART_POWERS: Final = {"object": 4, "object-1": 3, "object-2": 3, "container": 3, "account": 2}
 FILES: Final = {
     "object": object_file(0),
     "object-1": object_file(1),
+    "object-2": object_file(2),
     "container": CONTAINER_FILE,
     "account": ACCOUNT_FILE,
 }
@@ -66,6 +74,7 @@ class World:
         self.trace_digest = blake2b(digest_size=16)
         self.troubled: dict[str, float] = {}
         self.destroyed_at = -1e9  # when a copy was last destroyed, or began to be
+        self.when_disturbed: list[Callable[[], None]] = []
         self.after_crash: Callable[[], None] = lambda: None
         self.calls = SimulatedCalls(self.root, self.stream("calls"), lambda node: self.nodes[node].time())
         self.calls.before_change = self.before_change
@@ -116,7 +125,18 @@ class World:
                 node.crash(node.power)
                 raise Crashed
 
-    def disturbed(self) -> None:
+    def disturb(self) -> None:
+        """A copy is about to be lost, or a ring to change: a quorum from before may not meet one from after."""
+        for call in self.when_disturbed:
+            call()
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether no device destroys copies, and all nodes go by the same rings."""
+        versions = {(kind, version) for (kind, _), version in self._given.items()}
+        return len(versions) == len(FILES) and all(disk.state != "failing" for disk in self.disks.values())
+
+    def crashed(self) -> None:
         """Somebody has crashed: what holds at any time must hold now."""
         call_soon(self.after_crash)
 
