@@ -104,6 +104,12 @@ class Client:
     COPIED_FROM_ACCOUNT: Final = "X-Copied-From-Account"
     COPIED_FROM_LAST_MODIFIED: Final = "X-Copied-From-Last-Modified"
 
+    # Versions
+    VERSIONS_ENABLED: Final = "X-Versions-Enabled"
+    VERSIONS_LOCATION: Final = "X-Versions-Location"
+    HISTORY_LOCATION: Final = "X-History-Location"
+    OBJECT_VERSION_ID: Final = "X-Object-Version-Id"
+
     # Links
     SYMLINK_TARGET: Final = "X-Symlink-Target"
     SYMLINK_TARGET_ACCOUNT: Final = "X-Symlink-Target-Account"
@@ -201,6 +207,7 @@ class Backend:
     STATS_TIMESTAMP: Final = "X-Backend-Stats-Timestamp"
     STATUS_CHANGED_AT: Final = "X-Backend-Status-Changed-At"
     TIMESTAMP: Final = "X-Backend-Timestamp"
+    VERSION_COUNT: Final = "X-Backend-Version-Count"
     VERSIONS_FULL: Final = "X-Backend-Versions-Full"
     VERSION_ID: Final = "X-Backend-Version-Id"
     VERSION_MODE: Final = "X-Backend-Version-Mode"

@@ -29,6 +29,8 @@ class ObjectsConfig(Struct, frozen=True):
     """[objects]: which requests objects accept."""
 
     allow_open_expired: bool = False
+    allow_versioned_writes: bool = True
+    allow_object_versioning: bool = True
 
 
 class LargeObjectsConfig(Struct, frozen=True):

@@ -18,7 +18,9 @@ from objstore.proxy.core.listing import (
     RENDERED_AS_ROWS,
     ListedEntry,
     ListedObject,
+    ListedVersion,
     ListingQuery,
+    VersionsQuery,
     entries_of,
     whole,
 )
@@ -102,8 +104,9 @@ class ContainerOperations:
         return OpenedContainer(info, found.body.read() if isinstance(found.body, BytesBody) else found.body)
 
     def list(self, command: GetContainer) -> list[ListedEntry]:
-        """The objects. Raises CoreError."""
-        return entries_of(whole(self.open(command).body), ListedObject)
+        """The objects or, to a VersionsQuery, all their versions. Raises CoreError."""
+        kind = ListedVersion if isinstance(command.query, VersionsQuery) else ListedObject
+        return entries_of(whole(self.open(command).body), kind)
 
     def put(self, command: PutContainer) -> bool:
         """Whether the container is new. Makes its account if accounts are made on demand. Raises CoreError."""

@@ -79,12 +79,23 @@ class PolicyConflict(PathError):
 
 @dataclass(eq=False)
 class ObjectNotFound(CoreError):
-    """There is no such object; `deleted_at` is when it was deleted, if the servers know."""
+    """There is no such object; `deleted_at` is when it was deleted, if the servers know.
+
+    is_marker: a delete marker stands there; version: its internal timestamp, "" in the plain line.
+    """
 
     message: ClassVar[str] = "no object {path}"
 
     path: ResourcePath
     deleted_at: str = ""
+    is_marker: bool = False
+    version: str = ""
+
+
+class TooManyVersions(PathError):
+    """The object has as many versions as an object may."""
+
+    message: ClassVar[str] = "{path} has as many versions as it may keep"
 
 
 @dataclass(eq=False)

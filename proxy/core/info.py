@@ -21,6 +21,12 @@ DELETED: Final = Existence.DELETED
 UNKNOWN: Final = Existence.UNKNOWN
 
 
+# In the system metadata of containers.
+VERSIONS_ENABLED: Final = "Versions-Enabled"
+_VERSIONING: Final = {"true": "enabled", "false": "suspended"}
+_VERSION_MODES: Final = {"true": "keep", "false": "null"}
+
+
 class AccountInfo(Struct, frozen=True):
     """An account as its servers describe it. Counts lag behind the truth; sizes are in bytes.
 
@@ -54,6 +60,17 @@ class ContainerInfo(Struct, frozen=True):
     sysmeta: dict[str, str] = {}
     created_at: str = ""
     last_modified: str = ""  # as an HTTP date
+    version_count: int = 0  # beside the current objects: older versions, and delete markers
+
+    @property
+    def versioning(self) -> str:
+        """Whether writes make versions: "enabled", "suspended", or "" if they never did."""
+        return _VERSIONING.get(self.sysmeta.get(VERSIONS_ENABLED, ""), "") if self.sysmeta else ""
+
+    @property
+    def version_mode(self) -> str:
+        """How commands write here: "keep", "null" or ""."""
+        return _VERSION_MODES.get(self.sysmeta.get(VERSIONS_ENABLED, ""), "") if self.sysmeta else ""
 
 
 class PolicyStats(Struct, frozen=True):
@@ -83,7 +100,8 @@ NO_METADATA: Final = StoredMetadata()
 class StoredObjectInfo(Struct, frozen=True):
     """An object as its servers describe it. `size` is of the whole object, `timestamp` in its normal form.
 
-    stands_for_others: it is a link or a manifest, and readers want other objects.
+    stands_for_others: it is a link or a manifest, and readers want other objects. version: the internal timestamp of a
+    version that is kept, "" of the plain line.
     """
 
     size: int
@@ -94,3 +112,4 @@ class StoredObjectInfo(Struct, frozen=True):
     delete_at: int | None = None  # seconds since the epoch
     metadata: StoredMetadata = NO_METADATA
     stands_for_others: bool = False
+    version: str = ""

@@ -32,6 +32,15 @@ class ListingQuery(Struct, frozen=True):
 NO_QUERY: Final = ListingQuery()
 
 
+class VersionsQuery(ListingQuery, frozen=True):
+    """Which versions to list: by name, then the newest first.
+
+    version_marker: behind this version, an internal timestamp or "null", of the name that `marker` gives.
+    """
+
+    version_marker: str | None = None
+
+
 class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}):
     """An object of a listing; `last_modified` in ISO 8601.
 
@@ -47,6 +56,14 @@ class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}
     symlink_path: str = ""
 
 
+class ListedVersion(ListedObject, frozen=True):
+    """A version, or a delete marker, in a listing of versions; the id is an internal timestamp or "null"."""
+
+    version_id: str = ""
+    is_latest: bool = False
+    marker: bool = False
+
+
 class ListedContainer(Struct, frozen=True, rename={"object_count": "count", "size": "bytes"}):
     name: str
     object_count: int
@@ -60,10 +77,12 @@ class ListedPrefix(Struct, frozen=True, rename={"name": "subdir"}):
     name: str
 
 
-ListedEntry = ListedObject | ListedContainer | ListedPrefix
+ListedEntry = ListedObject | ListedContainer | ListedVersion | ListedPrefix
 
 
-def entries_of(content: bytes, kind: type[ListedObject] | type[ListedContainer]) -> list[ListedEntry]:
+def entries_of(
+    content: bytes, kind: type[ListedObject] | type[ListedContainer] | type[ListedVersion]
+) -> list[ListedEntry]:
     """The entries of a listing that is rendered as rows."""
     rows: list[dict[str, Any]] = msgspec.json.decode(content)
     entries: list[ListedEntry] = []

@@ -54,7 +54,7 @@ class GetObject(Struct, frozen=True):
 
     newest: ask all nodes, and take the newest. open_expired: also if it has expired and is not deleted yet.
     as_stored: also of a link or a manifest weigh the conditions and ranges; without, such an object comes whole, and
-    they are for what it stands for.
+    they are for what it stands for. version: this one only, "null" for the plain line, "" for what is current.
     """
 
     path: ResourcePath
@@ -65,6 +65,7 @@ class GetObject(Struct, frozen=True):
     open_expired: bool = False
     for_replication: bool = False
     as_stored: bool = False
+    version: str = ""
     transaction_id: str = ""
 
 
@@ -73,7 +74,7 @@ class PutObject(Struct, frozen=True):
 
     `length` is None for a body that may turn out to have up to `length_max` bytes. `delete_at` is in seconds since the
     epoch. ask_first: the nodes may refuse the object by its headers alone, and the sender waits for that before it
-    sends the body.
+    sends the body. version_mode: "keep" makes a version that stays whatever is written later.
     """
 
     path: ResourcePath
@@ -88,6 +89,7 @@ class PutObject(Struct, frozen=True):
     expected_md5: str = ""
     only_if_absent: bool = False
     ask_first: bool = False
+    version_mode: str = ""
     transaction_id: str = ""
 
 
@@ -99,7 +101,10 @@ class CopyObject(Struct, frozen=True):
 
 
 class PostObject(Struct, frozen=True):
-    """Replace all metadata; the type stays if none is given. open_expired: bring back what has expired."""
+    """Replace all metadata; the type stays if none is given. open_expired: bring back what has expired.
+
+    version: of this one only, "" for what is current.
+    """
 
     path: ResourcePath
     policy_index: int
@@ -108,25 +113,36 @@ class PostObject(Struct, frozen=True):
     metadata: StoredMetadata = NO_METADATA
     delete_at: int | None = None
     open_expired: bool = False
+    version: str = ""
     transaction_id: str = ""
 
 
 class DeleteObject(Struct, frozen=True):
-    """Delete an object; with `only_if_expiring_at` (seconds since the epoch) only if it expires then."""
+    """Delete an object; with `only_if_expiring_at` (seconds since the epoch) only if it expires then.
+
+    version_mode: "keep" leaves a delete marker that is a version itself, "null" one in the plain line, "" deletes the
+    plain line. version: remove this one for good, "null" for the plain line; then there is no mode.
+    """
 
     path: ResourcePath
     policy_index: int
     timestamp: Timestamp
     only_if_expiring_at: str | None = None
     transaction_id: str = ""
+    version_mode: str = ""
+    version: str = ""
 
 
 class PutResult(Struct, frozen=True):
-    """The result of a PUT. superseded: newer data was there, and the write changes nothing."""
+    """The result of a PUT. superseded: newer data was there, and the write changes nothing.
+
+    version: of what is kept, "" in the plain line.
+    """
 
     etag: str
     timestamp: Timestamp
     superseded: bool = False
+    version: str = ""
 
 
 class PostResult(Struct, frozen=True):
@@ -183,7 +199,8 @@ class ObjectOperations:
             etag = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
             result = sending.result
         stored = backend.put_outcome(command, result)
-        return PutResult(etag, command.timestamp, superseded=not stored)
+        version = command.timestamp.internal if command.version_mode == "keep" else ""
+        return PutResult(etag, command.timestamp, superseded=not stored, version=version)
 
     def _send_whole(
         self,

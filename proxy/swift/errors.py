@@ -14,7 +14,8 @@ from objstore.http.transport import NodeFailure
 from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.core import errors as core
-from objstore.proxy.swift.handlers.object import object_headers
+from objstore.proxy.core.versions import public_id
+from objstore.proxy.swift.handlers.object import DELETED_TYPE, object_headers
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
@@ -50,6 +51,15 @@ def _told(status: int) -> Answer:
     return lambda error: HttpError(status, str(error))
 
 
+def _no_object(error: core.ObjectNotFound) -> HttpError:
+    """404; of a delete marker that is a version, which."""
+    if not error.version:
+        return HttpError(404)
+    return HttpError(
+        404, headers={Client.OBJECT_VERSION_ID: public_id(error.version), Client.CONTENT_TYPE: DELETED_TYPE}
+    )
+
+
 # An HttpError is its own answer, and one table of all our servers has those to errors of values. Every other error that
 # can reach the edge stands here. 503 tells a client to try again, 500 that it would be in vain.
 ANSWERS: Final[dict[type[StoreError], Answer]] = {
@@ -80,12 +90,13 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.NewerStored: 409,
     # Caches take headers of this answer for those of the object (RFC 9111, section 3.2), its type among them.
     core.NotModified: lambda error: HttpError(304, headers=object_headers(error.info)),
-    core.ObjectNotFound: 404,
+    core.ObjectNotFound: _no_object,
     core.PartUnavailable: _told(409),
     core.PolicyConflict: _told(409),
     core.PreconditionFailed: _facts(412),
     core.QuorumNotReached: 503,
     core.TooManyLinks: _told(409),
+    core.TooManyVersions: _told(400),
     core.WriteRefused: 400,
 }
 

@@ -96,7 +96,7 @@ class ProxyApplication:
         self._suffix = quote(config.transaction_suffix)
         for info in self._features:
             if isinstance(info, InfoEndpoint):
-                info.publish({"swift": store_section(context), **handler_sections()})
+                info.publish({"swift": store_section(context), **handler_sections(config.objects)})
                 for feature in self._features:
                     info.publish(feature.sections())
 

@@ -16,13 +16,13 @@ from objstore.proxy.core import errors
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.objects import TO_ACCOUNT, Headers, add_updates
 from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, UNKNOWN, AccountInfo, ContainerInfo, PolicyStats
+from objstore.proxy.core.listing import ListingQuery, VersionsQuery
 from objstore.quorum import best_status
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from objstore.proxy.core.accounts import WriteAccount
     from objstore.proxy.core.containers import PutContainer, WriteContainer
-    from objstore.proxy.core.listing import ListingQuery
     from objstore.proxy.core.nodes import Placement
     from objstore.proxy.core.quorum_request import QuorumResult
 
@@ -43,6 +43,8 @@ def listing_query(query: ListingQuery, rendering: str) -> str:
     """The query string of a listing, which its server renders as "json", "xml" or "plain"."""
     asked = {"limit": query.limit, "marker": query.marker, "end_marker": query.end_marker, "prefix": query.prefix}
     asked |= {"delimiter": query.delimiter, "path": query.path, "reverse": query.reverse}
+    if isinstance(query, VersionsQuery):
+        asked |= {"versions": "true", "version_marker": query.version_marker}
     return urlencode({name: value for name, value in asked.items() if value is not None} | {"format": rendering})
 
 
@@ -146,6 +148,7 @@ def container_info(response: BackendResponse) -> ContainerInfo:
         sysmeta=family(headers, Sysmeta.CONTAINER_PREFIX),
         created_at=headers.get(Client.TIMESTAMP, ""),
         last_modified=modified,
+        version_count=_number(headers, Backend.VERSION_COUNT),
     )
 
 

@@ -92,12 +92,14 @@ def read_headers(command: GetObject, *, ranges: bool = True) -> Headers:
         headers[Backend.REPLICATION] = "true"
     if command.as_stored:
         headers[Backend.AS_STORED] = "true"
+    if command.version:
+        headers[Backend.VERSION_ID] = command.version
     return headers
 
 
 def rest_headers(headers: Mapping[str, str], wanted: ByteRange | None) -> Headers:
     """Those of a read of the rest of the same bytes: without conditions, which may change the answer, for `wanted`."""
-    kept = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.OPEN_EXPIRED, Backend.REPLICATION)
+    kept = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.OPEN_EXPIRED, Backend.REPLICATION, Backend.VERSION_ID)
     rest = {name: headers[name] for name in kept if name in headers}
     rest[Backend.AS_STORED] = "true"
     if wanted is not None:
@@ -110,6 +112,8 @@ def put_fields(command: PutObject) -> Headers:
     fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
     if command.only_if_absent:
         fields[Client.IF_NONE_MATCH] = "*"
+    if command.version_mode:
+        fields[Backend.VERSION_MODE] = command.version_mode
     return fields
 
 
@@ -118,12 +122,21 @@ def post_fields(command: PostObject) -> Headers:
     fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
     if command.open_expired:
         fields[Backend.OPEN_EXPIRED] = "true"
+    if command.version:
+        fields[Backend.VERSION_ID] = command.version
     return fields
 
 
 def delete_fields(command: DeleteObject) -> Headers:
     """What a DELETE says beside its time."""
-    return {} if command.only_if_expiring_at is None else {Client.IF_DELETE_AT: command.only_if_expiring_at}
+    fields: Headers = {}
+    if command.only_if_expiring_at is not None:
+        fields[Client.IF_DELETE_AT] = command.only_if_expiring_at
+    if command.version:
+        fields[Backend.VERSION_ID] = command.version
+    elif command.version_mode:
+        fields[Backend.VERSION_MODE] = command.version_mode
+    return fields
 
 
 def _stored_fields(metadata: StoredMetadata, content_type: str, delete_at: int | None) -> Headers:
@@ -217,6 +230,8 @@ def put_outcome(command: PutObject, result: QuorumResult) -> bool:
     if codes.PRECONDITION_FAILED in statuses:
         raise errors.PreconditionFailed
     newer = statuses.count(codes.CONFLICT)
+    if command.version_mode and newer and result.header(codes.CONFLICT, Backend.VERSIONS_FULL) is not None:
+        raise errors.TooManyVersions(command.path)
     if newer and stored + newer >= quorum:
         return False
     # Too few that know of newer data, or none: a conflict is nothing the client could mend, so it has no vote.
@@ -244,6 +259,8 @@ def post_outcome(command: PostObject, result: QuorumResult) -> Headers:
 def delete_outcome(command: DeleteObject, result: QuorumResult) -> None:
     """Raises CoreError unless the object is deleted: also by a mix of both successes and absences."""
     status = best_status(result.statuses, result.quorum, {codes.NOT_FOUND: codes.DELETED})
+    if status == codes.CONFLICT and result.header(status, Backend.VERSIONS_FULL) is not None:
+        raise errors.TooManyVersions(command.path)
     if status > codes.SUCCESS_MAX:
         raise _error(command, status)
 
@@ -267,7 +284,8 @@ def read_error(command: GetObject, response: BackendResponse) -> errors.CoreErro
     """The error that an answer without the object stands for."""
     status, headers = response.status, response.headers
     if status == codes.NOT_FOUND:
-        return errors.ObjectNotFound(command.path, headers.get(Backend.TIMESTAMP, ""))
+        is_marker, version = Backend.DELETE_MARKER in headers, headers.get(Backend.VERSION_ID, "")
+        return errors.ObjectNotFound(command.path, headers.get(Backend.TIMESTAMP, ""), is_marker, version)
     if status not in codes.CONDITION_ANSWERS:
         return errors.QuorumNotReached(command.path)
     if status == codes.NOT_MODIFIED:
@@ -312,6 +330,7 @@ def object_info(headers: Mapping[str, str]) -> StoredObjectInfo:
         if user or system or transient or given
         else NO_METADATA,
         stands_for_others=bool(system or given) and not STANDS_FOR_OTHERS.isdisjoint(headers),
+        version=headers.get(Backend.VERSION_ID, ""),
     )
 
 
@@ -333,8 +352,8 @@ def identity(response: BackendResponse) -> tuple[str | None, str | None]:
 
 
 def refusal_headers(response: BackendResponse) -> Headers:
-    """Of an answer without the resource: when it was deleted, or that the account is."""
-    kept = (Backend.TIMESTAMP, Client.ACCOUNT_STATUS)
+    """Of an answer without the resource: when it was deleted, or that the account is, and by which marker."""
+    kept = (Backend.TIMESTAMP, Client.ACCOUNT_STATUS, Backend.DELETE_MARKER, Backend.VERSION_ID)
     return {name: response.headers[name] for name in kept if name in response.headers}
 
 

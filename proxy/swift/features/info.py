@@ -18,6 +18,7 @@ from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
+    from objstore.config.proxy import ObjectsConfig
     from objstore.proxy.core.context import ProxyContext
 
 Sections = dict[str, dict[str, object]]
@@ -104,6 +105,11 @@ def store_section(context: ProxyContext) -> Section:
     }
 
 
-def handler_sections() -> dict[str, Section]:
+def handler_sections(config: ObjectsConfig) -> dict[str, Section]:
     """The sections of what handlers bring, and no stage of the pipeline."""
-    return {"symlink": {"symloop_max": LINKS_MAX, "static_links": True}, "dlo": {}}
+    sections: dict[str, Section] = {"symlink": {"symloop_max": LINKS_MAX, "static_links": True}, "dlo": {}}
+    if config.allow_versioned_writes:
+        sections["versioned_writes"] = {"allowed_flags": ["x-versions-location", "x-history-location"]}
+    if config.allow_object_versioning:
+        sections["object_versioning"] = {}
+    return sections

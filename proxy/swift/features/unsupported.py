@@ -33,13 +33,6 @@ class MissingFeature(Struct, frozen=True):
 
 MISSING_FEATURES: Final = (
     MissingFeature("Static large objects", ("slo",), (), ("multipart-manifest", "part-number")),
-    MissingFeature("Versioned writes", ("versioned_writes",), ("X-Versions-Location", "X-History-Location")),
-    MissingFeature(
-        "Object versions",
-        ("object_versioning",),
-        ("X-Versions-Enabled",),
-        ("versions", "version-id", "version_marker"),
-    ),
     MissingFeature("Uploads of archives to be extracted", ("bulk_upload",), (), ("extract-archive",)),
     MissingFeature("Bulk deletions", ("bulk_delete",), (), ("bulk-delete",)),
     MissingFeature(

@@ -16,6 +16,7 @@ from objstore.proxy.swift.handlers.copy import CopyHandler
 from objstore.proxy.swift.handlers.object import ObjectHandler
 from objstore.proxy.swift.handlers.resolving import Resolver
 from objstore.proxy.swift.handlers.symlinks import Symlinks
+from objstore.proxy.swift.handlers.versions import Versions
 from objstore.proxy.swift.methods import allow
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -31,10 +32,11 @@ class StorageApplication:
         objects = ObjectHandler(context, quotas)
         objects.symlinks = symlinks = Symlinks(context)
         objects.resolver = resolver = Resolver(context, symlinks)
-        objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver)
+        objects.versions = versions = Versions(context, quotas)
+        objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions)
         self._verbs: Final = {
             "account": _verbs(AccountHandler(context)),
-            "container": _verbs(ContainerHandler(context)),
+            "container": _verbs(ContainerHandler(context, versions)),
             "object": _verbs(objects) | {"COPY": copy},
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from objstore.headers import CONTAINER_OWNER_HEADERS, OWNER_ONLY, Client, Sysmeta, family, is_true, of_owner
+from objstore.headers import CONTAINER_OWNER_HEADERS, OWNER_ONLY, Client, Owner, Sysmeta, family, is_true, of_owner
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import check_metadata, check_path
@@ -12,7 +12,7 @@ from objstore.policies import UnknownPolicy
 from objstore.proxy.core.containers import GetContainer, PutContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotFound
-from objstore.proxy.core.info import ABSENT, ContainerInfo
+from objstore.proxy.core.info import ABSENT, VERSIONS_ENABLED, ContainerInfo
 from objstore.proxy.core.listing import NO_QUERY, ListingQuery
 from objstore.proxy.swift.handlers.common import (
     listing_format,
@@ -21,6 +21,8 @@ from objstore.proxy.swift.handlers.common import (
     metadata_headers,
     write_fields,
 )
+from objstore.proxy.swift.handlers.legacy_versions import LOCATION_KEY, location_changes, location_in
+from objstore.proxy.swift.handlers.versions import Versions, versioning_changes, wants_versions
 from objstore.proxy.swift.request import SwiftRequest
 
 META: Final = Client.CONTAINER_META_PREFIX
@@ -28,7 +30,9 @@ OWN_HEADERS: Final = frozenset(name for name in OWNER_ONLY if name.startswith("X
 
 
 class ContainerHandler:
-    def __init__(self, context: ProxyContext) -> None:
+    def __init__(self, context: ProxyContext, versions: Versions) -> None:
+        self._versions = versions
+        self._allowed = context.config.objects
         self._containers = context.containers
         self._lookup = context.lookup
         self._policies = context.cluster.policies
@@ -42,7 +46,12 @@ class ContainerHandler:
         return wanted.answer(self._headers(info, request))
 
     def get(self, request: SwiftRequest) -> Response:
-        """The objects: 200, 404, 204 when there are none to list in plain text."""
+        """The objects: 200, 404, 204 when there are none to list in plain text; with ?versions all versions."""
+        if wants_versions(request):
+            reading = self._reading(request, NO_QUERY)
+            rows = self._versions.listing(request, reading)
+            headers = self._headers(self._containers.head(reading), request)
+            return Response(200, headers | {Client.CONTENT_TYPE: "application/json; charset=utf-8"}, rows)
         query, wanted = listing_query(request, self._limits.container_listing_limit), listing_format(request)
         opened = self._containers.open(self._reading(request, query), wanted.name)
         return wanted.answer(self._headers(opened.info, request), opened.body)
@@ -65,7 +74,7 @@ class ContainerHandler:
     def delete(self, request: SwiftRequest) -> Response:
         """204, 404, 409 while it holds objects."""
         request.check_access()
-        self._containers.delete(WriteContainer(**write_fields(request, self._clock)))
+        self._versions.delete_container(request, WriteContainer(**write_fields(request, self._clock)))
         return Response(204)
 
     def _reading(self, request: SwiftRequest, query: ListingQuery) -> GetContainer:
@@ -100,8 +109,24 @@ class ContainerHandler:
                 del changes[name]
         return {
             "metadata": family(changes, META),
-            "sysmeta": family(changes, Sysmeta.CONTAINER_PREFIX),
+            "sysmeta": family(changes, Sysmeta.CONTAINER_PREFIX) | self._versioning_changes(request),
         } | {field: changes.get(name) for field, name in CONTAINER_OWNER_HEADERS.items()}
+
+    def _versioning_changes(self, request: SwiftRequest) -> dict[str, str]:
+        """What a request changes of both kinds of versions, which exclude each other. Raises HttpError 400, 412."""
+        allowed = self._allowed
+        changes = location_changes(request, allowed.allow_versioned_writes)
+        sync = request.header(Owner.CONTAINER_SYNC_TO)
+        if not changes and not sync and request.header(Client.VERSIONS_ENABLED) is None:
+            return changes
+        info = self._lookup.container(request.storage_resource, request.transaction_id)
+        changes |= versioning_changes(request, info, allowed.allow_object_versioning)
+        kept = info.sysmeta | changes
+        if kept.get(VERSIONS_ENABLED) and kept.get(LOCATION_KEY):
+            raise HttpError(400, f"{Client.VERSIONS_ENABLED} and the older kinds of versions exclude each other")
+        if kept.get(VERSIONS_ENABLED) == "true" and sync:
+            raise HttpError(400, "Container sync and versions exclude each other")
+        return changes
 
     def _headers(self, info: ContainerInfo, request: SwiftRequest) -> dict[str, str]:
         headers = {
@@ -113,6 +138,10 @@ class ContainerHandler:
         headers |= metadata_headers(META, info.metadata, request.owner)
         if request.owner:
             headers |= of_owner(info)
+        if info.versioning:
+            headers[Client.VERSIONS_ENABLED] = str(info.versioning == "enabled")
+        if location := location_in(info):
+            headers |= location.headers
         try:
             headers[Client.STORAGE_POLICY] = self._policies.by_index(info.policy_index).name
         except UnknownPolicy:

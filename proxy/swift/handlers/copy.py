@@ -34,12 +34,14 @@ from objstore.proxy.swift.handlers.object import (
     is_manifest_wanted,
     metadata_of,
     policy_index,
+    version_header,
 )
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
     from objstore.proxy.swift.handlers.resolving import Resolver
     from objstore.proxy.swift.handlers.symlinks import Symlinks
+    from objstore.proxy.swift.handlers.versions import Versions
 
 # What the copy is given back with if the source was, unless the request says otherwise.
 COPIED: Final = (
@@ -64,10 +66,13 @@ class Copying(Struct, frozen=True):
 class CopyHandler:
     """Reads the source and writes the copy, each with the client's rights."""
 
-    def __init__(self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks, resolver: Resolver) -> None:
+    def __init__(
+        self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks, resolver: Resolver, versions: Versions
+    ) -> None:
         self._objects = context.objects
         self._symlinks = symlinks
         self._resolver = resolver
+        self._versions = versions
         self._lookup = context.lookup
         self._quotas = quotas
         self._limits = context.cluster.limits
@@ -113,12 +118,15 @@ class CopyHandler:
         container = self._lookup.container(path, request.transaction_id)
         authorize(request, container, path, container.read_acl, "GET")
         environ = request.environ
+        version = self._versions.asked(request) if environ["QUERY_STRING"] else ""
         command = GetObject(
             path=path,
             policy_index=policy_index(request, container),
             ranges=environ.get("HTTP_RANGE", ""),
             conditions=conditions_of(environ),
             newest=True,  # a copy is kept for long: better of what is newest than of what is nearest
+            open_expired=bool(version),
+            version=version,
             transaction_id=request.transaction_id,
         )
         opened = self._objects.open(command)
@@ -146,13 +154,17 @@ class CopyHandler:
             metadata=metadata,
             delete_at=moment,
             expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
+            version_mode=container.version_mode,
             transaction_id=request.transaction_id,
         )
+        if container.sysmeta:
+            self._versions.before_write(request, path, container)
         with self._quotas.reserve(request, path, container, account, length or 0):
             stored = self._objects.copy(CopyObject(source, target))
         if stored.superseded:
             return Response(202)
-        return Response(201, {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date})
+        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date}
+        return Response(201, headers | version_header(stored.version))
 
     def _metadata(self, request: SwiftRequest, copying: Copying, opened: OpenedObject) -> StoredMetadata:
         """The source's, unless the copy is to be fresh; what the request gives wins, also with an empty value."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
-from objstore.http.messages import Body, Environ, Response, title_of, variable_of
-from objstore.http.ranges import ByteRange
+from objstore.http.messages import Environ, Response, title_of, variable_of
 from objstore.limits import Limits, check_metadata, check_path, check_upload_size, is_utf8
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
@@ -20,6 +19,8 @@ from objstore.proxy.core.dynamic_manifest import parse_prefix
 from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import Conditions, DeleteObject, GetObject, OpenedObject, PostObject, PutObject
+from objstore.proxy.core.versions import public_id
+from objstore.proxy.swift.handlers.multipart import MultipartBody
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.system.clock import Clock
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from objstore.proxy.swift.features.quotas import Quotas
     from objstore.proxy.swift.handlers.resolving import Resolver
     from objstore.proxy.swift.handlers.symlinks import Symlinks
+    from objstore.proxy.swift.handlers.versions import Versions
 
 META: Final = Client.OBJECT_META_PREFIX
 FAMILIES: Final = (META, Sysmeta.OBJECT_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
@@ -53,6 +55,8 @@ CONDITIONS: Final = {
 STATIC_LARGE_OBJECT: Final = variable_of(Client.STATIC_LARGE_OBJECT)
 SYMLINK_TARGET: Final = variable_of(Client.SYMLINK_TARGET)
 NO_HEADERS: Final[dict[str, str]] = {}
+VERSION_ID: Final = "version-id"  # the parameter
+DELETED_TYPE: Final = "application/x-deleted;swift_versions_deleted=1"  # of delete markers
 UNKNOWN_TYPE: Final = "application/octet-stream"
 # What the parameters begin with that the store itself adds to a type, to tell containers what to list.
 OWN_PARAMETERS: Final = "swift_"
@@ -60,7 +64,6 @@ OWN_PARAMETERS: Final = "swift_"
 # the parameter at the end of the type.
 _OWN_OR_QUOTED: Final = re.compile(rf'("[^"]*")|;\s*{OWN_PARAMETERS}(?:[^;"]|"[^"]*"|")*')
 DELETE_AT_MAX: Final = 9_999_999_999
-PART_END: Final = b"\r\n"
 
 
 class ObjectHandler:
@@ -71,6 +74,7 @@ class ObjectHandler:
         self.copy: Callable[[SwiftRequest], Response]  # set by the application
         self.symlinks: Symlinks  # likewise
         self.resolver: Resolver  # likewise
+        self.versions: Versions  # likewise
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
         self._random = context.runtime.random
@@ -83,9 +87,9 @@ class ObjectHandler:
         command = self._get_command(request, path, container)
         opened = self._objects.open(command)
         if not opened.info.stands_for_others:
-            return self._rendered(opened)
+            return self._rendered(opened, command)
         resolved = self.resolver.open(request, command, opened)
-        response = self._rendered(resolved.found)
+        response = self._rendered(resolved.found, resolved.command)
         response.headers = with_changes(response.headers, resolved.headers)
         return response
 
@@ -98,7 +102,7 @@ class ObjectHandler:
         if info.stands_for_others:
             resolved = self.resolver.head(request, command, info)
             info, changes = resolved.found, resolved.headers
-        headers = object_headers(info)
+        headers = object_headers(info) if not info.version else versioned_headers(info, command)
         headers[Client.CONTENT_LENGTH] = str(info.size)
         return Response(200, with_changes(headers, changes) if changes else headers)
 
@@ -107,6 +111,8 @@ class ObjectHandler:
         path, environ, length = request.storage_resource, request.environ, request.content_length
         if "HTTP_X_COPY_FROM" in environ:
             return self.copy(request)
+        if environ["QUERY_STRING"] and VERSION_ID in request.params:
+            return self.versions.restore(request)
         check_path(self._limits, path)
         if length is None and not request.chunked:
             raise HttpError(411, "Missing Content-Length header.")
@@ -135,8 +141,11 @@ class ObjectHandler:
             expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
             only_if_absent=only_if_absent,
             ask_first=only_if_absent and "HTTP_EXPECT" in environ,
+            version_mode=container.version_mode,
             transaction_id=request.transaction_id,
         )
+        if container.sysmeta:
+            self.versions.before_write(request, path, container)
         if container.metadata or account.metadata or account.sysmeta:
             with self._quotas.reserve(request, path, container, account, length) as body:
                 stored = self._objects.put(msgspec.structs.replace(command, body=body))
@@ -144,7 +153,8 @@ class ObjectHandler:
             stored = self._objects.put(command)
         if stored.superseded:
             return Response(202)
-        return Response(201, {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date})
+        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date}
+        return Response(201, headers if not stored.version else headers | version_header(stored.version))
 
     def post(self, request: SwiftRequest) -> Response:
         """202, 404. Replaces all metadata; the type stays unless one is given.
@@ -154,6 +164,8 @@ class ObjectHandler:
         path, environ = request.storage_resource, request.environ
         if SYMLINK_TARGET in environ:
             raise HttpError(400, "A PUT request is required to set a symlink target")
+        if environ["QUERY_STRING"] and VERSION_ID in request.params:
+            raise HttpError(400, "Versions cannot be changed")
         metadata = metadata_of(request, self._limits)
         container = self._container(request, path, writing=True)
         given = environ.get("CONTENT_TYPE")
@@ -176,7 +188,10 @@ class ObjectHandler:
         container = self._container(request, path, writing=True)
         guard, timestamp = request.header(Client.IF_DELETE_AT), request.timestamp(self._clock)
         index = policy_index(request, container)
-        self._objects.delete(DeleteObject(path, index, timestamp, guard, request.transaction_id))
+        command = DeleteObject(path, index, timestamp, guard, request.transaction_id)
+        if container.sysmeta or request.environ["QUERY_STRING"]:
+            return self.versions.delete(request, container, command)
+        self._objects.delete(command)
         return Response(204)
 
     def _container(self, request: SwiftRequest, path: ResourcePath, *, writing: bool = False) -> ContainerInfo:
@@ -187,15 +202,18 @@ class ObjectHandler:
 
     def _get_command(self, request: SwiftRequest, path: ResourcePath, container: ContainerInfo) -> GetObject:
         environ = request.environ
+        version = self.versions.asked(request) if environ["QUERY_STRING"] else ""
         return GetObject(
             path=path,
             policy_index=policy_index(request, container),
             ranges=environ.get("HTTP_RANGE", ""),
             conditions=conditions_of(environ),
             newest="HTTP_X_NEWEST" in environ and is_true(environ["HTTP_X_NEWEST"]),
-            open_expired="HTTP_X_BACKEND_OPEN_EXPIRED" in environ
+            open_expired=bool(version)
+            or "HTTP_X_BACKEND_OPEN_EXPIRED" in environ
             or ("HTTP_X_OPEN_EXPIRED" in environ and self._may_open_expired(request)),
             for_replication="HTTP_X_BACKEND_REPLICATION" in environ,
+            version=version,
             transaction_id=request.transaction_id,
         )
 
@@ -203,11 +221,12 @@ class ObjectHandler:
         """Whether an owner reads, or brings back, what has expired and is not deleted yet."""
         return self._opens_expired and request.owner and is_true(request.header(Client.OPEN_EXPIRED))
 
-    def _rendered(self, opened: OpenedObject) -> Response:
-        headers = object_headers(opened.info)
+    def _rendered(self, opened: OpenedObject, command: GetObject) -> Response:
+        info = opened.info
+        headers = object_headers(info) if not info.version else versioned_headers(info, command)
         if opened.parts:
             boundary = f"{self._random.getrandbits(128):032x}"
-            body = MultipartBody(opened.parts, opened.info, boundary)
+            body = MultipartBody(opened.parts, info.size, info.content_type or UNKNOWN_TYPE, boundary)
             headers[Client.CONTENT_TYPE] = f"multipart/byteranges;boundary={boundary}"
             return Response(206, headers, body)
         if opened.part is None:
@@ -280,6 +299,20 @@ def object_headers(info: StoredObjectInfo) -> dict[str, str]:
     return headers
 
 
+def version_header(version: str) -> dict[str, str]:
+    """The id of a version that is kept; the plain line's is not shown."""
+    return {Client.OBJECT_VERSION_ID: public_id(version)} if version else {}
+
+
+def versioned_headers(info: StoredObjectInfo, command: GetObject) -> dict[str, str]:
+    """An object that is kept; who asked for no version is told where this one is."""
+    headers = object_headers(info) | version_header(info.version)
+    if not command.version:
+        location = f"{location_of(command.path)}?{VERSION_ID}={headers[Client.OBJECT_VERSION_ID]}"
+        headers[Client.CONTENT_LOCATION] = location
+    return headers
+
+
 def location_of(path: ResourcePath) -> str:
     """Where clients find a resource, relative to the endpoint."""
     return f"/v1{path.quoted}"
@@ -343,33 +376,3 @@ def _seconds(text: str, header: str) -> int:
         raise HttpError(400, f"Non-integer {header}")
     # Measured first: int() takes long over thousands of digits.
     return int(digits) if len(digits) <= 18 else DELETE_AT_MAX
-
-
-class MultipartBody:
-    """Several ranges of one object as multipart/byteranges (RFC 9110, section 14.6); each is read in its turn."""
-
-    def __init__(self, parts: tuple[tuple[ByteRange, Body], ...], info: StoredObjectInfo, boundary: str) -> None:
-        self._parts: Final = [
-            (_part_head(each, info.size, info.content_type or UNKNOWN_TYPE, boundary), body) for each, body in parts
-        ]
-        self._end: Final = f"--{boundary}--".encode()
-        lengths = [
-            len(head) + each.length + len(PART_END) for (head, _), (each, _) in zip(self._parts, parts, strict=True)
-        ]
-        self.length: int | None = len(self._end) + sum(lengths)
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        for head, body in self._parts:
-            yield head
-            yield from body
-            yield PART_END
-        yield self._end
-
-    def close(self) -> None:
-        for _, body in self._parts:
-            body.close()
-
-
-def _part_head(each: ByteRange, size: int, content_type: str, boundary: str) -> bytes:
-    head = f"--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {each.content_range(size)}\r\n\r\n"
-    return head.encode("latin-1")
