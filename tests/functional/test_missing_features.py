@@ -7,18 +7,21 @@ import pytest
 from tests.functional.client import Client
 
 
-@pytest.mark.parametrize("query", [{"version-id": "1700000000.00000"}, {"version-id": "null"}, {"versions": ""}])
-def test_deleting_a_version_does_not_delete_the_object(client: Client, container: str, query: dict[str, str]) -> None:
+@pytest.mark.parametrize("version", ["1700000000.00000", "0006000000000000"])
+def test_deleting_a_version_that_is_not_there_does_not_delete_the_object(
+    client: Client, container: str, version: str
+) -> None:
     assert client.put(f"{container}/o", b"content").status == 201
-    answer = client.request("DELETE", f"{container}/o", **query)
-    assert answer.status == 501
-    assert "not supported" in answer.text
+    answer = client.request("DELETE", f"{container}/o", **{"version-id": version})
+    assert answer.status in (400, 404)
     assert client.get(f"{container}/o").body == b"content"
 
 
-@pytest.mark.parametrize("header", ["X-Versions-Enabled", "X-Versions-Location", "X-Container-Sync-To"])
-def test_containers_do_not_promise_what_they_cannot_do(client: Client, container: str, header: str) -> None:
-    assert client.post(container, {header: "true", "X-Container-Meta-Colour": "red"}).status == 501
+@pytest.mark.parametrize(("header", "status"), [("X-Versions-Enabled", 400), ("X-Container-Sync-To", 501)])
+def test_containers_do_not_promise_what_they_cannot_do(
+    client: Client, container: str, header: str, status: int
+) -> None:
+    assert client.post(container, {header: "true", "X-Container-Meta-Colour": "red"}).status == status
     headers = client.head(container).headers
     assert "x-container-meta-colour" not in headers
     assert header.lower() not in headers

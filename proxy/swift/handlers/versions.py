@@ -26,8 +26,8 @@ from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject, Put
 from objstore.proxy.core.versions import NULL, public_id, version_of
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.common import listing_query
-from objstore.proxy.swift.handlers.legacy_versions import DELETED_TYPE, LegacyVersions, location_in
-from objstore.proxy.swift.handlers.object import VERSION_ID, authorize, policy_index, version_header
+from objstore.proxy.swift.handlers.legacy_versions import LegacyVersions, location_in
+from objstore.proxy.swift.handlers.object import DELETED_TYPE, VERSION_ID, authorize, policy_index, version_header
 from objstore.proxy.swift.request import SwiftRequest
 
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
@@ -132,7 +132,7 @@ class Versions:
         found: list[Row] = []
         while len(found) < limit:
             command = msgspec.structs.replace(reading, query=asked)
-            page: list[Row] = msgspec.json.decode(whole(self._containers.open(command).body))
+            page = self._page(command)
             found += [shown(row) for row in page if not is_hidden(row)]
             if len(page) < limit:
                 break
@@ -141,6 +141,13 @@ class Versions:
                 asked, marker=last.get("name", last.get("subdir")), version_marker=last.get("version_id")
             )
         return msgspec.json.encode(found[:limit])
+
+    def _page(self, command: GetContainer) -> list[Row]:
+        """Raises HttpError 503 from a server that lists current objects only, and CoreError."""
+        page: list[Row] = msgspec.json.decode(whole(self._containers.open(command).body))
+        if not all("version_id" in row or "subdir" in row for row in page):
+            raise HttpError(503, "The servers of this container cannot list versions")
+        return page
 
     def _check_format(self, request: SwiftRequest) -> None:
         wanted, accept = request.params.get("format"), request.environ.get("HTTP_ACCEPT")
@@ -164,7 +171,7 @@ class Versions:
         if not info.versioning:
             return False
         reading = GetContainer(path, VersionsQuery(), newest=True, transaction_id=request.transaction_id)
-        rows: list[Row] = msgspec.json.decode(whole(self._containers.open(reading).body))
+        rows = self._page(reading)
         if not rows or not all(is_hidden(row) for row in rows):
             return False
         for row in rows:
