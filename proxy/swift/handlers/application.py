@@ -16,7 +16,7 @@ from objstore.proxy.swift.handlers.copy import CopyHandler
 from objstore.proxy.swift.handlers.object import ObjectHandler
 from objstore.proxy.swift.handlers.resolving import Resolver
 from objstore.proxy.swift.handlers.symlinks import Symlinks
-from objstore.proxy.swift.handlers.versions import Versions
+from objstore.proxy.swift.handlers.versions import ObjectVersioning
 from objstore.proxy.swift.methods import allow
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -32,7 +32,7 @@ class StorageApplication:
         objects = ObjectHandler(context, quotas)
         objects.symlinks = symlinks = Symlinks(context)
         objects.resolver = resolver = Resolver(context, symlinks)
-        objects.versions = versions = Versions(context, quotas)
+        objects.versions = versions = ObjectVersioning(context, quotas)
         objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions)
         self._verbs: Final = {
             "account": _verbs(AccountHandler(context)),

@@ -22,7 +22,7 @@ from objstore.proxy.swift.handlers.common import (
     write_fields,
 )
 from objstore.proxy.swift.handlers.legacy_versions import LOCATION_KEY, location_changes, location_in
-from objstore.proxy.swift.handlers.versions import Versions, versioning_changes, wants_versions
+from objstore.proxy.swift.handlers.versions import ObjectVersioning, versioning_changes, wants_versions
 from objstore.proxy.swift.request import SwiftRequest
 
 META: Final = Client.CONTAINER_META_PREFIX
@@ -30,7 +30,7 @@ OWN_HEADERS: Final = frozenset(name for name in OWNER_ONLY if name.startswith("X
 
 
 class ContainerHandler:
-    def __init__(self, context: ProxyContext, versions: Versions) -> None:
+    def __init__(self, context: ProxyContext, versions: ObjectVersioning) -> None:
         self._versions = versions
         self._allowed = context.config.objects
         self._containers = context.containers

@@ -41,7 +41,7 @@ from objstore.proxy.swift.request import SwiftRequest
 if TYPE_CHECKING:
     from objstore.proxy.swift.handlers.resolving import Resolver
     from objstore.proxy.swift.handlers.symlinks import Symlinks
-    from objstore.proxy.swift.handlers.versions import Versions
+    from objstore.proxy.swift.handlers.versions import ObjectVersioning
 
 # What the copy is given back with if the source was, unless the request says otherwise.
 COPIED: Final = (
@@ -67,7 +67,7 @@ class CopyHandler:
     """Reads the source and writes the copy, each with the client's rights."""
 
     def __init__(
-        self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks, resolver: Resolver, versions: Versions
+        self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks, resolver: Resolver, versions: ObjectVersioning
     ) -> None:
         self._objects = context.objects
         self._symlinks = symlinks

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from objstore.proxy.swift.features.quotas import Quotas
     from objstore.proxy.swift.handlers.resolving import Resolver
     from objstore.proxy.swift.handlers.symlinks import Symlinks
-    from objstore.proxy.swift.handlers.versions import Versions
+    from objstore.proxy.swift.handlers.versions import ObjectVersioning
 
 META: Final = Client.OBJECT_META_PREFIX
 FAMILIES: Final = (META, Sysmeta.OBJECT_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
@@ -74,7 +74,7 @@ class ObjectHandler:
         self.copy: Callable[[SwiftRequest], Response]  # set by the application
         self.symlinks: Symlinks  # likewise
         self.resolver: Resolver  # likewise
-        self.versions: Versions  # likewise
+        self.versions: ObjectVersioning  # likewise
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
         self._random = context.runtime.random
@@ -141,7 +141,7 @@ class ObjectHandler:
             expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
             only_if_absent=only_if_absent,
             ask_first=only_if_absent and "HTTP_EXPECT" in environ,
-            version_mode=container.version_mode,
+            version_mode=container.version_mode if container.sysmeta else "",
             transaction_id=request.transaction_id,
         )
         if container.sysmeta:

@@ -35,7 +35,7 @@ JSON_TYPE: Final = "application/json"
 Row = dict[str, Any]
 
 
-class Versions:
+class ObjectVersioning:
     """Carries out what requests ask of versions, for the handlers of containers, objects and copies."""
 
     def __init__(self, context: ProxyContext, quotas: Quotas) -> None:

@@ -34,7 +34,8 @@ def test_healthcheck(tmp_path: Path) -> None:
 
 def test_what_everybody_sees(proxy: Proxy) -> None:
     shown = read(proxy)
-    assert shown.keys() == {"swift", "tempauth", "account_quotas", "container_quotas", "symlink", "dlo"}
+    limits = {"account_quotas", "container_quotas"}
+    assert shown.keys() == {"swift", "tempauth", "symlink", "dlo", "versioned_writes"} | limits
     assert shown["tempauth"] == {"account_acls": True}
     store = shown["swift"]
     assert store["max_file_size"] == 5368709122
