@@ -27,7 +27,7 @@ from objstore.daemon import Step
 from objstore.db.reports import PassReport
 from objstore.direct import Direct, NodeResponse, account_headers, container_headers
 from objstore.errors import StoreError
-from objstore.expiry import EXPIRY_ACCOUNT
+from objstore.expiry import ASYNC_DELETED, EXPIRY_ACCOUNT
 from objstore.headers import Backend, Client
 from objstore.object.file_names import NULL
 from objstore.paths import ResourcePath
@@ -45,7 +45,10 @@ _LAST_OFFSET: Final = 0xFFFF_FFFF
 
 
 class QueueEntry(Struct, frozen=True):
-    """A write made at `timestamp` said that `path`, or its kept `version`, expires at `due`."""
+    """A write made at `timestamp` said that `path`, or its kept `version`, expires at `due`.
+
+    unconditional: a client wants what was written until `timestamp` deleted, whether it expires or not.
+    """
 
     queue: ResourcePath
     name: str
@@ -53,6 +56,7 @@ class QueueEntry(Struct, frozen=True):
     path: ResourcePath
     timestamp: Timestamp
     version: str = ""
+    unconditional: bool = False
 
     @property
     def removed_row(self) -> ObjectRow:
@@ -89,7 +93,8 @@ def parse_entry(queue: ResourcePath, listed: Mapping[str, Any]) -> QueueEntry | 
         path = ResourcePath.parse("/" + match["path"])
     except (KeyError, ValueError):
         return None
-    return QueueEntry(queue, match[0], int(match["due"]), path, listed_at, match["version"] or "")
+    unconditional = listed.get("content_type") == ASYNC_DELETED
+    return QueueEntry(queue, match[0], int(match["due"]), path, listed_at, match["version"] or "", unconditional)
 
 
 def decide(entry: QueueEntry, replies: Sequence[NodeResponse], now: float, reclaim_seconds: float) -> ExpiryDecision:
@@ -263,26 +268,30 @@ class ObjectExpirer:
             return Action.WAIT
 
     def _delete_if_due(self, entry: QueueEntry, policy: int) -> Action:
+        if entry.unconditional:
+            return Action.DELETE if self._delete(entry, policy, entry.timestamp.internal) else Action.WAIT
         ring = self._rings.object(policy)
         headers = {Backend.POLICY_INDEX: str(policy), Backend.VERSION_ID: entry.version or NULL}
         seen = self._direct.send(ring, "HEAD", entry.path, {**headers, Backend.OPEN_EXPIRED: "true"})
         verdict = decide(entry, seen.replies, self._runtime.clock.now(), self._config.reclaim_age)
         if verdict.action is not Action.DELETE:
             return verdict.action
-        return Action.DELETE if self._delete(entry, policy, verdict) else Action.WAIT
+        return Action.DELETE if self._delete(entry, policy, verdict.timestamp) else Action.WAIT
 
-    def _delete(self, entry: QueueEntry, policy: int, verdict: ExpiryDecision) -> bool:
-        """Whether every primary has the tombstone."""
+    def _delete(self, entry: QueueEntry, policy: int, timestamp: str) -> bool:
+        """Whether every primary has the tombstone or, of an unconditional entry, something newer."""
         partition, nodes = self._direct.primaries(self._rings.container, entry.path.container_path)
         headers = {
             Backend.POLICY_INDEX: str(policy),
-            Client.TIMESTAMP: verdict.timestamp,
-            Client.IF_DELETE_AT: str(entry.due),
+            Client.TIMESTAMP: timestamp,
             Backend.VERSION_ID: entry.version or NULL,
         }
+        if not entry.unconditional:
+            headers[Client.IF_DELETE_AT] = str(entry.due)
         each = container_headers(partition, nodes)
         answered = self._direct.send(self._rings.object(policy), "DELETE", entry.path, headers, each=each)
-        return 204 in answered.statuses and all(status < 500 for status in answered.statuses)
+        done = entry.unconditional or 204 in answered.statuses
+        return done and all(status < 500 for status in answered.statuses)
 
     def _policy_of(self, container: ResourcePath) -> int | None:
         """The policy of a container, None if there is no such container. Raises PolicyNotKnown.

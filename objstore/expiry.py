@@ -7,6 +7,8 @@ from objstore.paths import ResourcePath
 EXPIRY_ACCOUNT: Final = ".expiring_objects"
 EXPIRY_QUEUE_SECONDS: Final = 86_400
 EXPIRY_QUEUES_PER_DAY: Final = 100
+# The content type of an entry that asks for a deletion, whether the object expires or not.
+ASYNC_DELETED: Final = "application/async-deleted"
 
 
 def expiry_queue(moment: int, digest: bytes) -> ResourcePath:

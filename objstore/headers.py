@@ -119,6 +119,8 @@ class Client:
     # Large objects
     STATIC_LARGE_OBJECT: Final = "X-Static-Large-Object"
     OBJECT_MANIFEST: Final = "X-Object-Manifest"
+    MANIFEST_ETAG: Final = "X-Manifest-Etag"
+    PARTS_COUNT: Final = "X-Parts-Count"
 
 
 class Owner:

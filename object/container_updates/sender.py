@@ -78,6 +78,9 @@ def object_row(target: Target, info: ObjectInfo) -> ObjectRow:
     if data.sysmeta:
         etag = data.sysmeta.get(Sysmeta.LISTED_ETAG, etag)
         content_type = data.sysmeta.get(Sysmeta.LISTED_CONTENT_TYPE, content_type)
+        if Sysmeta.COMPOSITE_SIZE in data.sysmeta and Sysmeta.LISTED_SIZE not in data.sysmeta:
+            # A manifest counts with its own size, and is listed with that of what it makes.
+            content_type = f"{content_type};swift_bytes={data.sysmeta[Sysmeta.COMPOSITE_SIZE]}"
         size = _listed_size(data.sysmeta.get(Sysmeta.LISTED_SIZE), size)
         upload = data.sysmeta.get(Sysmeta.UPLOAD, "")
     if not content_type.isascii():

@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from objstore.http.ranges import ByteRange
 from objstore.paths import ResourcePath
-from objstore.proxy.core.backend.objects import COMPOSITE_ETAG, COMPOSITE_SIZE, MANIFEST
+from objstore.proxy.core.backend.objects import COMPOSITE_ETAG as COMPOSITE_ETAG
+from objstore.proxy.core.backend.objects import COMPOSITE_SIZE as COMPOSITE_SIZE
+from objstore.proxy.core.backend.objects import MANIFEST
 from objstore.proxy.core.errors import ManifestDamaged
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 
@@ -30,8 +32,10 @@ class Part(
 ):
     """One part: an object of the manifest's account, a range of one, or bytes that stand in the manifest itself.
 
-    path: "/container/object"; "" with `data`. etag, size: of the whole object as its readers see it; a part without an
-    ETag is not compared. range: "first-last", both included, "" for all of it. is_manifest: it is made of parts itself.
+    path: "/container/object"; "" with `data`, which needs nothing else.
+    etag, size: of the whole object as its readers see it; a part without an ETag is not compared.
+    range: "first-last", both included, "" for all of it.
+    is_manifest: it is made of parts itself.
     number: where the part stands in an upload, whose numbers may leave gaps.
     """
 
@@ -50,14 +54,14 @@ class Part(
     def span(self) -> ByteRange:
         """The bytes of its object that it brings. Raises ValueError."""
         if not self.range:
-            return ByteRange(0, self.size - 1)
+            return ByteRange(0, (len(self.data) or self.size) - 1)
         first, _, last = self.range.partition("-")
         return ByteRange(int(first), int(last))
 
     @property
     def length(self) -> int:
         """How many bytes it brings. Raises ValueError."""
-        return self.span.length if self.range else self.size
+        return self.span.length
 
     def location(self, account: str) -> ResourcePath:
         """Where its object is. Raises ValueError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from hashlib import md5
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ from objstore.proxy.core.errors import ChecksumMismatch, IncompleteBody, Invalid
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.upload import StreamingUpload, upload
+from objstore.quorum import best_status
+from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
@@ -247,6 +250,22 @@ class ObjectOperations:
         placement, container, _ = self._placements(command, scheme, None)
         headers = backend.write_headers(command, backend.delete_fields(command), placement, container)
         backend.delete_outcome(command, self._writer.send("DELETE", placement, headers))
+
+    def delete_later(
+        self, owner: ResourcePath, paths: Sequence[ResourcePath], timestamp: Timestamp, transaction_id: str
+    ) -> None:
+        """Have the expirer delete what is not written later than `timestamp`; `owner` chooses its queue.
+
+        Raises CoreError unless a quorum of the queue's servers knows of all.
+        """
+        moment = timestamp.ceil_seconds
+        queue = expiry_queue(moment, self._hasher.digest(owner))
+        placement = Placement.of(queue, self._rings.container, self._hasher)
+        body = encode_rows([backend.deletion_row(path, moment, timestamp) for path in paths])
+        headers = [backend.queue_headers(transaction_id)] * len(placement.primaries)
+        result = self._writer.send("UPDATE", placement, headers, [body] * len(headers))
+        if best_status(result.statuses, result.quorum) > codes.SUCCESS_MAX:
+            raise QuorumNotReached(queue)
 
     def head(self, command: GetObject) -> StoredObjectInfo:
         """The object without its body; ranges are ignored. Raises CoreError."""

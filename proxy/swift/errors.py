@@ -11,11 +11,13 @@ from objstore.headers import Client, is_internal
 from objstore.http.errors import HttpError, http_error_of
 from objstore.http.messages import Response
 from objstore.http.transport import NodeFailure
+from objstore.logs import Logger
 from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.core import errors as core
 from objstore.proxy.core.versions import public_id
 from objstore.proxy.swift.handlers.object import DELETED_TYPE, object_headers
+from objstore.proxy.swift.request import SwiftRequest
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.locks import LockTimeout
@@ -125,6 +127,16 @@ def refusal_of(error: BaseException) -> HttpError:
     if answer is None:
         return UNFORESEEN
     return HttpError(answer) if isinstance(answer, int) else answer(error)
+
+
+def guarded(log: Logger, request: SwiftRequest, work: Callable[[], Response]) -> Response:
+    """What work comes to of which the client has been told that it is under way: refusals come as answers."""
+    try:
+        return work()
+    except Exception as error:
+        if not is_foreseen(error):
+            log.exception("unforeseen error", trans_id=request.transaction_id, path=request.path)
+        return answer_to(error)
 
 
 def with_headers(error: StoreError, headers: dict[str, str]) -> StoreError:

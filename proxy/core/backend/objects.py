@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from objstore.expiry import ASYNC_DELETED, queue_entry_name
 from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta
 from objstore.http.ranges import ByteRange, parse_content_range
 from objstore.http.transport import BackendResponse
 from objstore.limits import ObjectTooLarge
+from objstore.paths import ResourcePath
 from objstore.proxy.core import errors
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.quorum import best_status, quorum_size
+from objstore.rows import ObjectRow
+from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from objstore.proxy.core.nodes import Placement
@@ -278,6 +282,16 @@ def _error(command: PutObject | PostObject | DeleteObject, status: int) -> error
     if status == codes.INVALID:
         return errors.WriteRefused(path)
     return errors.QuorumNotReached(path)
+
+
+def queue_headers(transaction_id: str) -> Headers:
+    """What an UPDATE of an expiry queue says."""
+    return {Client.TRANS_ID: transaction_id, Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
+
+
+def deletion_row(path: ResourcePath, moment: int, timestamp: Timestamp) -> ObjectRow:
+    """The entry of an expiry queue by which an object is deleted whether it expires or not."""
+    return ObjectRow(queue_entry_name(moment, path), timestamp.internal, 0, ASYNC_DELETED, "noetag")
 
 
 def read_error(command: GetObject, response: BackendResponse) -> errors.CoreError:

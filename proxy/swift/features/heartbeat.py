@@ -8,44 +8,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import msgspec
-
 from objstore.headers import Client
 from objstore.http.errors import REASONS
 from objstore.http.messages import Response
+from objstore.proxy.swift import reports
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
 
 BEAT_SECONDS: Final = 10.0
-JSON: Final = "application/json"
-PLAIN: Final = "text/plain"
 
 
 class Heartbeat:
     """The body of such an answer. The work begins with it; closing it before the work is done abandons the work."""
 
-    __slots__ = ("_as_json", "_beat_seconds", "_task", "length")
+    __slots__ = ("_beat_seconds", "_plain", "_task", "length")
 
-    def __init__(self, work: Callable[[], Response], *, as_json: bool, beat_seconds: float = BEAT_SECONDS) -> None:
-        """`work` raises nothing."""
+    def __init__(self, work: Callable[[], bytes], content_type: str, beat_seconds: float = BEAT_SECONDS) -> None:
+        """`work` makes the end of the body and raises nothing."""
         self.length: int | None = None
-        self._as_json = as_json
+        self._plain = content_type == reports.PLAIN
         self._beat_seconds = beat_seconds
         self._task = concurrency.spawn(work)
 
     def __iter__(self) -> Iterator[bytes]:
-        beaten = False
         while True:
+            yield b" "
             try:
                 outcome = self._task.wait(self._beat_seconds)
                 break
             except WaitTimeout:
-                beaten = True
-                yield b" "
-        if beaten and not self._as_json:
+                continue
+        if self._plain:
             yield b"\r\n\r\n"
-        yield report(outcome, as_json=self._as_json)
+        yield outcome
 
     def close(self) -> None:
         """Does nothing once the work is done."""
@@ -54,20 +50,18 @@ class Heartbeat:
 
 def answer(request: SwiftRequest, work: Callable[[], Response]) -> Response:
     """202, and what `work` comes to in the body. `work` raises nothing."""
-    offers = request.accept.acceptable_offers([PLAIN, JSON])
-    as_json = bool(offers) and offers[0][0] == JSON
-    headers = {Client.CONTENT_TYPE: f"{JSON if as_json else PLAIN}; charset=utf-8"}
-    return Response(202, headers, Heartbeat(work, as_json=as_json))
+    content_type = reports.report_type(request)
+    headers = {Client.CONTENT_TYPE: f"{content_type}; charset=utf-8"}
+    return Response(202, headers, Heartbeat(lambda: report(work(), content_type), content_type))
 
 
-def report(outcome: Response, *, as_json: bool) -> bytes:
-    """A response told in a body. A refusal's reason is its Response Body."""
+def report(outcome: Response, content_type: str) -> bytes:
+    """A response told in a body. A refusal's reason is its Response Body, unless it lists problems."""
+    problems = getattr(outcome, "problems", ())
     fields = {
         "Response Status": f"{outcome.status} {REASONS.get(outcome.status, 'Unknown')}",
-        "Response Body": outcome.read_all().decode("utf-8", "replace"),
+        "Response Body": "" if problems else outcome.read_all().decode("utf-8", "replace"),
         "Last Modified": outcome.headers.get(Client.LAST_MODIFIED, ""),
         "Etag": outcome.headers.get(Client.ETAG, ""),
     }
-    if as_json:
-        return msgspec.json.encode({**fields, "Errors": []})
-    return "".join(f"{name}: {value}\n" for name, value in fields.items()).encode() + b"Errors:\n"
+    return reports.report(content_type, "upload", fields, problems)

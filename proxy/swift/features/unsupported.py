@@ -32,7 +32,6 @@ class MissingFeature(Struct, frozen=True):
 
 
 MISSING_FEATURES: Final = (
-    MissingFeature("Static large objects", ("slo",), (), ("multipart-manifest", "part-number")),
     MissingFeature("Uploads of archives to be extracted", ("bulk_upload",), (), ("extract-archive",)),
     MissingFeature("Bulk deletions", ("bulk_delete",), (), ("bulk-delete",)),
     MissingFeature(
@@ -47,8 +46,6 @@ MISSING_FEATURES: Final = (
         "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
     ),
 )
-# Clients read so, and copy, what may be a manifest, to get that itself.
-PLAIN_READS: Final = frozenset({("multipart-manifest", "get")})
 FORM_UPLOADS: Final = MissingFeature("Uploads by HTML forms", ("formpost",))
 
 _BY_VARIABLE: Final = {variable_of(header): feature for feature in MISSING_FEATURES for header in feature.headers}
@@ -76,8 +73,8 @@ def missing_feature(request: SwiftRequest) -> MissingFeature | None:
     """The missing feature that a request to the storage API asks for, None if it asks for none."""
     environ = request.environ
     if environ["QUERY_STRING"]:
-        for name, value in request.params.items():
-            if name in _BY_PARAMETER and (name, value) not in PLAIN_READS:
+        for name in request.params:
+            if name in _BY_PARAMETER:
                 return _BY_PARAMETER[name]
     if request.method not in _STORING:
         return None

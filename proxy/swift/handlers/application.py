@@ -13,6 +13,8 @@ from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.account import AccountHandler
 from objstore.proxy.swift.handlers.container import ContainerHandler
 from objstore.proxy.swift.handlers.copy import CopyHandler
+from objstore.proxy.swift.handlers.manifest_delete import ManifestDelete
+from objstore.proxy.swift.handlers.manifest_put import ManifestPut
 from objstore.proxy.swift.handlers.object import ObjectHandler
 from objstore.proxy.swift.handlers.resolving import Resolver
 from objstore.proxy.swift.handlers.symlinks import Symlinks
@@ -32,8 +34,10 @@ class StorageApplication:
         objects = ObjectHandler(context, quotas)
         objects.symlinks = symlinks = Symlinks(context)
         objects.resolver = resolver = Resolver(context, symlinks)
+        objects.put_manifest = manifests = ManifestPut(context, resolver.static, objects.store)
+        objects.delete_manifest = ManifestDelete(context, objects.remove)
         objects.versions = versions = ObjectVersioning(context, quotas)
-        objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions)
+        objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions, manifests)
         self._verbs: Final = {
             "account": _verbs(AccountHandler(context)),
             "container": _verbs(ContainerHandler(context, versions)),

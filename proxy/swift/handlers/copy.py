@@ -20,6 +20,7 @@ from objstore.limits import check_metadata, check_path, text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import StoredMetadata
+from objstore.proxy.core.manifest import is_composite
 from objstore.proxy.core.objects import CopyObject, GetObject, OpenedObject, PutObject
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features import heartbeat
@@ -39,6 +40,7 @@ from objstore.proxy.swift.handlers.object import (
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
+    from objstore.proxy.swift.handlers.manifest_put import ManifestPut
     from objstore.proxy.swift.handlers.resolving import Resolver
     from objstore.proxy.swift.handlers.symlinks import Symlinks
     from objstore.proxy.swift.handlers.versions import ObjectVersioning
@@ -67,8 +69,15 @@ class CopyHandler:
     """Reads the source and writes the copy, each with the client's rights."""
 
     def __init__(
-        self, context: ProxyContext, quotas: Quotas, symlinks: Symlinks, resolver: Resolver, versions: ObjectVersioning
+        self,
+        context: ProxyContext,
+        quotas: Quotas,
+        symlinks: Symlinks,
+        resolver: Resolver,
+        versions: ObjectVersioning,
+        manifests: ManifestPut,
     ) -> None:
+        self._manifests = manifests
         self._objects = context.objects
         self._symlinks = symlinks
         self._resolver = resolver
@@ -91,6 +100,11 @@ class CopyHandler:
             if source.length is None or source.length > self._limits.max_file_size:
                 raise HttpError(413, "The source is too large to be copied.")
             metadata = self._metadata(request, copying, source)
+            if is_composite(source.info) and is_manifest_wanted(request):
+                made = self._manifests.copied(request, copying.target, source, metadata)
+                if isinstance(made, Response):
+                    return made
+                source, metadata = made
             work = partial(self._write, request, copying, source, metadata)
             if is_true(request.params.get("heartbeat")):
                 response = heartbeat.answer(request, partial(self._written, request, work, source))
@@ -106,11 +120,7 @@ class CopyHandler:
     def _written(self, request: SwiftRequest, work: partial[Response], source: OpenedObject) -> Response:
         """What the copy comes to once the client has been told that it is under way: refusals come as answers."""
         try:
-            return work()
-        except Exception as error:
-            if not errors.is_foreseen(error):
-                self._log.exception("unforeseen error", trans_id=request.transaction_id, path=request.path)
-            return errors.answer_to(error)
+            return errors.guarded(self._log, request, work)
         finally:
             source.close()
 

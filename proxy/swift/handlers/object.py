@@ -75,6 +75,8 @@ class ObjectHandler:
         self.symlinks: Symlinks  # likewise
         self.resolver: Resolver  # likewise
         self.versions: ObjectVersioning  # likewise
+        self.put_manifest: Callable[[SwiftRequest], Response]  # likewise
+        self.delete_manifest: Callable[[SwiftRequest], Response]  # likewise
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
         self._random = context.runtime.random
@@ -104,25 +106,37 @@ class ObjectHandler:
             info, changes = resolved.found, resolved.headers
         headers = object_headers(info) if not info.version else versioned_headers(info, command)
         headers[Client.CONTENT_LENGTH] = str(info.size)
-        return Response(200, with_changes(headers, changes) if changes else headers)
+        if not changes:
+            return Response(200, headers)
+        return Response(206 if Client.CONTENT_RANGE in changes else 200, with_changes(headers, changes))
 
     def put(self, request: SwiftRequest) -> Response:
         """201, 202 if newer data is stored already, 400, 404 without container, 412, 413, 422, 503 without a quorum."""
-        path, environ, length = request.storage_resource, request.environ, request.content_length
+        environ = request.environ
         if "HTTP_X_COPY_FROM" in environ:
             return self.copy(request)
         if environ["QUERY_STRING"] and VERSION_ID in request.params:
             return self.versions.restore(request)
+        if environ["QUERY_STRING"] and request.params.get("multipart-manifest") == "put":
+            return self.put_manifest(request)
+        if STATIC_LARGE_OBJECT in environ:
+            raise HttpError(400, f"{Client.STATIC_LARGE_OBJECT} is not for clients to set")
+        return self.store(request)
+
+    def store(self, request: SwiftRequest) -> Response:
+        """The PUT of an object, also of one that the store itself has made up."""
+        path, environ, length = request.storage_resource, request.environ, request.content_length
         check_path(self._limits, path)
         if length is None and not request.chunked:
             raise HttpError(411, "Missing Content-Length header.")
         check_upload_size(self._limits, length)
-        if STATIC_LARGE_OBJECT in environ:
-            raise HttpError(400, f"{Client.STATIC_LARGE_OBJECT} is not for clients to set")
         only_if_absent = "HTTP_IF_NONE_MATCH" in environ
         if only_if_absent and environ["HTTP_IF_NONE_MATCH"].strip() != "*":
             raise HttpError(400, "If-None-Match only supports *")
         metadata = metadata_of(request, self._limits)
+        if STATIC_LARGE_OBJECT in environ:
+            given = metadata.given | {Client.STATIC_LARGE_OBJECT: environ[STATIC_LARGE_OBJECT]}
+            metadata = msgspec.structs.replace(metadata, given=given)
         if SYMLINK_TARGET in environ:
             metadata = self.symlinks.metadata_of(request, path, metadata)
         container, account = self._lookup.container_and_account(path, request.transaction_id)
@@ -184,7 +198,12 @@ class ObjectHandler:
 
     def delete(self, request: SwiftRequest) -> Response:
         """204, 404, 409 if something newer is stored."""
-        path = request.storage_resource
+        if request.environ["QUERY_STRING"] and request.params.get("multipart-manifest") == "delete":
+            return self.delete_manifest(request)
+        return self.remove(request, request.storage_resource)
+
+    def remove(self, request: SwiftRequest, path: ResourcePath) -> Response:
+        """Delete one object with the client's rights: the one that the request names, or one that goes with it."""
         container = self._container(request, path, writing=True)
         guard, timestamp = request.header(Client.IF_DELETE_AT), request.timestamp(self._clock)
         index = policy_index(request, container)
