@@ -201,10 +201,9 @@ def shown(row: Row) -> Row:
     """A row of a listing of versions as clients see it."""
     if "subdir" in row:
         return row
-    row["version_id"] = public_id(row["version_id"])
-    if row.pop("marker", False):
-        row |= {"content_type": DELETED_TYPE, "hash": EMPTY_MD5, "bytes": 0}
-    return row
+    marker = {"content_type": DELETED_TYPE, "hash": EMPTY_MD5, "bytes": 0} if row.get("marker") else {}
+    seen = {name: value for name, value in row.items() if name != "marker"}
+    return seen | {"version_id": public_id(row["version_id"])} | marker
 
 
 def wants_versions(request: SwiftRequest) -> bool:
