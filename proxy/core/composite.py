@@ -54,9 +54,16 @@ class PartSource:
     """Opens objects as they are stored, for one request, with the rights of who reads."""
 
     def __init__(
-        self, objects: ObjectOperations, lookup: InfoSource, transaction_id: str, allowed: Allowed | None = None
+        self,
+        objects: ObjectOperations,
+        lookup: InfoSource,
+        transaction_id: str,
+        allowed: Allowed | None = None,
+        *,
+        open_expired: bool = False,
     ) -> None:
         """`allowed` is asked once for each container that parts lie in, None for a reader that may read them all."""
+        self._open_expired = open_expired
         self.transaction_id: Final = transaction_id
         self._objects = objects
         self._lookup = lookup
@@ -87,7 +94,14 @@ class PartSource:
         return index
 
     def _command(self, path: ResourcePath, ranges: str, newest: bool) -> GetObject:
-        return GetObject(path, self.policy_index(path), ranges, newest=newest, transaction_id=self.transaction_id)
+        return GetObject(
+            path,
+            self.policy_index(path),
+            ranges,
+            newest=newest,
+            open_expired=self._open_expired,
+            transaction_id=self.transaction_id,
+        )
 
 
 def composite_head(command: GetObject, info: StoredObjectInfo) -> StoredObjectInfo:

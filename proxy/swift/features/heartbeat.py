@@ -22,24 +22,27 @@ BEAT_SECONDS: Final = 10.0
 class Heartbeat:
     """The body of such an answer. The work begins with it; closing it before the work is done abandons the work."""
 
-    __slots__ = ("_beat_seconds", "_plain", "_task", "length")
+    __slots__ = ("_at_once", "_beat_seconds", "_task", "length")
 
-    def __init__(self, work: Callable[[], bytes], content_type: str, beat_seconds: float = BEAT_SECONDS) -> None:
-        """`work` makes the end of the body and raises nothing."""
+    def __init__(self, work: Callable[[], bytes], *, at_once: bool = False, beat_seconds: float = BEAT_SECONDS) -> None:
+        """`work` makes the end of the body and raises nothing. at_once: the first blank does not wait for a beat."""
         self.length: int | None = None
-        self._plain = content_type == reports.PLAIN
+        self._at_once = at_once
         self._beat_seconds = beat_seconds
         self._task = concurrency.spawn(work)
 
     def __iter__(self) -> Iterator[bytes]:
-        while True:
+        beaten = self._at_once
+        if beaten:
             yield b" "
+        while True:
             try:
                 outcome = self._task.wait(self._beat_seconds)
                 break
             except WaitTimeout:
-                continue
-        if self._plain:
+                beaten = True
+                yield b" "
+        if beaten:
             yield b"\r\n\r\n"
         yield outcome
 
@@ -52,7 +55,7 @@ def answer(request: SwiftRequest, work: Callable[[], Response]) -> Response:
     """202, and what `work` comes to in the body. `work` raises nothing."""
     content_type = reports.report_type(request)
     headers = {Client.CONTENT_TYPE: f"{content_type}; charset=utf-8"}
-    return Response(202, headers, Heartbeat(lambda: report(work(), content_type), content_type))
+    return Response(202, headers, Heartbeat(lambda: report(work(), content_type), at_once=True))
 
 
 def report(outcome: Response, content_type: str) -> bytes:

@@ -82,7 +82,7 @@ class ManifestDelete:
             return self._delete_later(request, path)
         content_type = reports.report_type(request)
         work = partial(self._report, request, path, content_type)
-        return Response(200, {Client.CONTENT_TYPE: f"{content_type}; charset=utf-8"}, Heartbeat(work, content_type))
+        return Response(200, {Client.CONTENT_TYPE: f"{content_type}; charset=utf-8"}, Heartbeat(work))
 
     def _report(self, request: SwiftRequest, path: ResourcePath, content_type: str) -> bytes:
         tally = DeletionReport(problems=[])

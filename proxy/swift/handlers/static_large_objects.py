@@ -56,11 +56,11 @@ class StaticLargeObjects:
         headers = {Client.MANIFEST_ETAG: manifest.info.etag}
         throttle = throttle_of(self._config, self._clock)
         if PART_NUMBER not in request.params:
-            opened = open_composite(command, manifest, self._reader(request), throttle)
+            opened = open_composite(command, manifest, self._reader(request, command), throttle)
         else:
             whole, parts = read_manifest(command.path, manifest)
             command = msgspec.structs.replace(command, ranges=range_of(request, whole, parts, headers))
-            opened = open_parts(command, whole, parts, self._reader(request), throttle)
+            opened = open_parts(command, whole, parts, self._reader(request, command), throttle)
             headers[Client.PARTS_COUNT] = str(len(parts))
         found = msgspec.structs.replace(opened, info=without_manifest(opened.info))
         return Resolved(found, command, headers | quoted_etag(found.info.etag))
@@ -100,7 +100,7 @@ class StaticLargeObjects:
         headers = resolved.headers | {Client.MANIFEST_ETAG: resolved.found.etag, Client.CONTENT_TYPE: JSON_TYPE}
         return msgspec.structs.replace(as_stored(resolved, self._objects.head), headers=headers)
 
-    def _reader(self, request: SwiftRequest) -> LinkedPartSource:
+    def _reader(self, request: SwiftRequest, command: GetObject) -> LinkedPartSource:
         """Opens segments for a client; one that it may not read is as good as gone."""
 
         def may_read(path: ResourcePath, container: ContainerInfo) -> None:
@@ -109,7 +109,8 @@ class StaticLargeObjects:
             except HttpError as error:
                 raise PartUnavailable(path, "it may not be read") from error
 
-        return LinkedPartSource(self._objects, self._lookup, request.transaction_id, may_read)
+        expired = command.open_expired
+        return LinkedPartSource(self._objects, self._lookup, request.transaction_id, may_read, open_expired=expired)
 
     def source(self, request: SwiftRequest) -> LinkedPartSource:
         """Opens segments for a client, and says why not."""
@@ -138,6 +139,6 @@ def range_of(request: SwiftRequest, whole: StoredObjectInfo, parts: list[Part], 
         shown = object_headers(without_manifest(whole)) | headers | quoted_etag(whole.etag)
         del shown[Client.CONTENT_TYPE]
         shown |= {Client.CONTENT_RANGE: f"bytes */{whole.size}", Client.PARTS_COUNT: str(len(parts))}
-        raise HttpError(416, "The requested part number is not satisfiable", shown)
+        raise HttpError(416, "", shown)
     first = sum(part.length for part in parts[: number - 1])
     return f"bytes={first}-{first + parts[number - 1].length - 1}"

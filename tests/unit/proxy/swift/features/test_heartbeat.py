@@ -14,14 +14,18 @@ from objstore.system.concurrency import Event
 STORED = Response(201, {"Etag": "abc", "Last-Modified": "today"})
 
 
-@pytest.mark.parametrize("content_type", [PLAIN, JSON, XML])
-def test_blanks_come_while_the_work_goes_on(content_type: str) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_blanks_come_while_the_work_goes_on(at_once: bool) -> None:
     done: Event[bytes] = Event()
-    parts = iter(Heartbeat(done.wait, content_type, beat_seconds=0.001))
+    parts = iter(Heartbeat(done.wait, at_once=at_once, beat_seconds=0.001))
     assert [next(parts), next(parts)] == [b" ", b" "]
     done.set(b"outcome")
-    rest = b"".join(part for part in parts if part != b" ")
-    assert rest == (b"\r\n\r\n" if content_type == PLAIN else b"") + b"outcome"
+    assert b"".join(part for part in parts if part != b" ") == b"\r\n\r\noutcome"
+
+
+def test_work_that_is_quick_needs_no_blanks() -> None:
+    assert list(Heartbeat(lambda: b"outcome")) == [b"outcome"]
+    assert list(Heartbeat(lambda: b"outcome", at_once=True)) == [b" ", b"\r\n\r\n", b"outcome"]
 
 
 def test_reports_of_a_response() -> None:
@@ -47,7 +51,7 @@ def test_a_client_that_leaves_ends_the_work() -> None:
         finally:
             left.set(True)
 
-    body = Heartbeat(work, JSON, beat_seconds=0.001)
+    body = Heartbeat(work, beat_seconds=0.001)
     assert next(iter(body)) == b" "
     body.close()
     assert left.wait(1)
