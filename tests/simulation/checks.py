@@ -13,7 +13,7 @@ from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
-from tests.simulation.plan import is_strong
+from tests.simulation.plan import is_strong, is_versioned
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.stored_forms import (
@@ -22,9 +22,10 @@ from tests.simulation.stored_forms import (
     StoredVersions,
     path_digest,
     read_metadata,
+    read_name,
     read_versions,
-    timestamp_of,
 )
+from tests.simulation.version_checks import VersionChecks
 from tests.simulation.world import AFTERMATH_SECONDS, World
 
 WRITES_MIN: Final = 20  # of so many some must succeed
@@ -42,12 +43,17 @@ class Checks:
         self._copies: dict[str, list[Copy]] = {}
         self._expiry = Expiry(world, model)
         self.findings = Findings(world)
+        self._versions = VersionChecks(self._inventory, model, clients, self.findings)
 
     def stored(self) -> None:
         """What holds at any time: all that was acknowledged lies on some disk, and nothing newer but what was begun."""
         self._copies = self._inventory.objects()
         for name in sorted(self._model.objects):
-            self._stored(self._model.objects[name])
+            model = self._model.objects[name]
+            if is_versioned(name):
+                self._versions.stored(model, self._copies)
+            else:
+                self._stored(model)
 
     def run(self, daemons: Set[str]) -> None:
         """What holds in the end, as far as these daemons have seen to it."""
@@ -67,6 +73,7 @@ class Checks:
             self.findings.containers = self._present()
             for name in sorted(self.findings.objects):
                 self._readable(name, self.findings.objects[name])
+            self._versions.seen()
         if "container-replicator" in daemons:
             Listings(self._world, self._model, self._clients, self.findings, self.stored).run()
             Queues(self._world, self._model, self.findings).run()
@@ -138,7 +145,7 @@ class Checks:
         held = [copy.names for copy in copies]
         # The damage of a copy may have come to light when it had just got the write.
         held += self._inventory.set_aside(path)
-        having = sum(any(timestamp_of(name) >= write.timestamp for name in names) for names in held)
+        having = sum(any(_has(name, write) for name in names) for names in held)
         if having < QUORUM:
             self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
 
@@ -245,17 +252,18 @@ class Checks:
                 if set(copy.names) != set(copy.wanted):
                     self.findings.wrong(f"{copy.disk} keeps obsolete files of {digest}: {copy.names}")
             held = {copy.disk: copy for copy in copies if copy.disk in primaries}
-            live = any(copy.versions.data is not None for copy in held.values())
-            names = {held[disk].wanted if disk in held else () for disk in primaries}
-            if len(names) > 1 and (live or not self._only_traces(names)):
-                shown = {disk: held[disk].wanted if disk in held else () for disk in primaries}
+            live = {each.version for copy in held.values() for each in copy.versions.versions if each.lives}
+            shown = {disk: held[disk].wanted if disk in held else () for disk in primaries}
+            names = {_of_lines(wanted, live) for wanted in shown.values()}
+            others = {name for wanted in shown.values() for name in wanted if name not in _of_lines(wanted, live)}
+            if len(names) > 1 or not self._only_traces(others):
                 self.findings.wrong(f"replicas of {digest} differ: {shown}")
             elif audited:
                 self._same_bytes(digest, list(held.values()))
 
-    def _only_traces(self, names: set[tuple[str, ...]]) -> bool:
+    def _only_traces(self, names: set[str]) -> bool:
         # Tombstones, and metadata of a clock that was ahead, are forgotten by each node in its own time.
-        return all(name.endswith((".ts", ".meta")) for each in names for name in each)
+        return all(name.endswith((".ts", ".meta")) for name in names)
 
     def _same_bytes(self, digest: str, copies: list[Copy]) -> None:
         for name in copies[0].wanted if copies else ():
@@ -267,6 +275,21 @@ class Checks:
                         contents.add((file.read(), os.getxattr(path, ATTRIBUTE)))
             if len(contents) > 1:
                 self.findings.wrong(f"replicas of {digest} have different bytes in {name}")
+
+
+def _has(name: str, write: Write) -> bool:
+    """Whether a file is of the write, or of something newer; one of a kept version has to be of that."""
+    file = read_name(name)
+    if file is None:
+        return False
+    if write.removes or write.mode == "keep":
+        return file.timestamp >= write.timestamp and bool(file.version) and write.is_of(file.timestamp)
+    return file.timestamp >= write.timestamp
+
+
+def _of_lines(names: tuple[str, ...], versions: set[str]) -> tuple[str, ...]:
+    """The files of these versions, or of no known form."""
+    return tuple(name for name in names if (file := read_name(name)) is None or file.version in versions)
 
 
 def _written_at(stamp: str, candidates: list[Write | None]) -> Write | None:

@@ -19,6 +19,7 @@ from tests.simulation.owners import Owners
 from tests.simulation.plan import Event
 from tests.simulation.races import Races
 from tests.simulation.services import ACCOUNTS, PROXY_PORT, path_of
+from tests.simulation.versioned import Versioned
 from tests.simulation.world import World
 
 PATIENCE_SECONDS: Final = 300.0
@@ -48,7 +49,8 @@ class Clients:
         self.acknowledged: Callable[[Write], None] = lambda write: None
         self._token = token
         self.races = Races(self)
-        self._others = (self, Owners(self), self.races)
+        self.versioned = Versioned(self)
+        self._others = (self, Owners(self), self.races, self.versioned)
         world.network.written = self._written
 
     def _written(self, operation: int, request: BackendRequest) -> None:
@@ -56,7 +58,8 @@ class Clients:
             timestamp = request.headers.get("X-Timestamp", "")
             if timestamp:
                 now = EPOCH + self.world.hub.now
-                self.model.seen_on_wire(operation, request.method, str(request.path), timestamp, now)
+                mode, version = (request.headers.get(f"X-Backend-Version-{each}", "") for each in ("Mode", "Id"))
+                self.model.seen_on_wire(operation, request.method, str(request.path), timestamp, now, mode, version)
 
     def violation(self, text: str) -> None:
         """Something that must never be."""

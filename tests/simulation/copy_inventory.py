@@ -159,19 +159,12 @@ class CopyInventory:
 
 
 def _as_good(copy: Copy, others: list[Copy], damaged: set[str]) -> bool:
-    """Whether another device has all that this copy says, or newer, undamaged."""
-    newest: dict[str, str] = {}
+    """Whether other devices have all that this copy says, or what makes it obsolete, undamaged."""
+    names: set[str] = set()
     for other in others:
-        if any(f"{other.directory}/{name}" in damaged for name in other.names):
-            continue
-        for name in other.wanted:
-            ending = "data" if not name.endswith(".meta") else "meta"
-            newest[ending] = max(newest.get(ending, ""), name[:16])
-    for name in copy.wanted:
-        ending = "data" if not name.endswith(".meta") else "meta"
-        if max(newest.get(ending, ""), newest.get("data", "") if ending == "meta" else "") < name[:16]:
-            return False
-    return True
+        if not any(f"{other.directory}/{name}" in damaged for name in other.names):
+            names.update(other.names)
+    return all(name in names or name not in read_versions({*names, name}).wanted for name in copy.wanted)
 
 
 def read_rows(path: str, kind: str) -> dict[str, str]:

@@ -38,6 +38,9 @@ class Write:
 
     `at` is the true time when one was, which the clock of its proxy may not have known. A proxy may give a write a
     newer timestamp, and ask again: `earlier` has those before the last, of which something may have been stored.
+
+    mode: "keep" for a version that is kept, "null" or "" of the plain line, None if it concerns neither. removes: the
+    timestamp of the version that it removes.
     """
 
     number: int
@@ -51,6 +54,8 @@ class Write:
     delete_at: float | None = None
     content_type: str = ""
     copied_from: str = ""
+    mode: str | None = None
+    removes: str = ""
 
     @property
     def began(self) -> bool:
@@ -111,8 +116,18 @@ class ObjectModel:
         return [write for write in self.writes if write.began and write.kind in kinds]
 
     def candidates(self) -> list[Write | None]:
-        """The writes of its content, or deletions, that may stand in the end; None if it may never have been."""
-        return _standing(self._begun(Kind.PUT, Kind.DELETE))
+        """The writes of its content, or deletions, that may stand in the end; None if it may never have been.
+
+        Of an object with versions those of its plain line.
+        """
+        return _standing([write for write in self._begun(Kind.PUT, Kind.DELETE) if write.mode in ("", "null")])
+
+    def kept(self) -> list[Write]:
+        """The writes that made a version that is kept, or a delete marker."""
+        return [write for write in self._begun(Kind.PUT, Kind.DELETE) if write.mode == "keep"]
+
+    def removals_of(self, version: Write) -> list[Write]:
+        return [write for write in self._begun(Kind.DELETE) if write.removes and version.is_of(write.removes)]
 
     def metadata_candidates(self, data: Write) -> list[Write]:
         """The writes, given the content's, that may have set its metadata last: POSTs, or the content's own."""
@@ -179,11 +194,17 @@ class Model:
         """The writes of a container that may stand in the end; None if it may never have been."""
         return self.containers[name].candidates() if name in self.containers else [None]
 
-    def seen_on_wire(self, number: int, method: str, path: str, timestamp: str, now: float) -> None:
-        """A proxy asks a server to store: now the write has its time."""
+    def seen_on_wire(
+        self, number: int, method: str, path: str, timestamp: str, now: float, mode: str = "", version: str = ""
+    ) -> None:
+        """A proxy asks a server to store, in some mode, or to remove a version: now the write has its time."""
         write = self.writes.get(number)
         if write is None or write.kind.value != method or not path.endswith(write.name):
             return
+        if version:
+            write.removes = version
+        else:
+            write.mode = mode
         if timestamp > write.timestamp:
             write.earlier += (write.timestamp,) if write.timestamp else ()
             write.timestamp, write.at = timestamp, now

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from random import Random
 from typing import Any, Final
 
 from objstore.policies import Policy
 
 SECONDS_PER_HOUR: Final = 3600.0
+KEEPS_VERSIONS: Final = find_spec("objstore.proxy.core.versions") is not None
 STRONG_POLICY: Final = "strong" if "consistency" in Policy.__struct_fields__ else ""
 OPERATIONS_PER_HOUR: Final = 90
 FAULTS_PER_HOUR: Final = 5.0
@@ -28,6 +30,20 @@ RACES: Final = {
     "race_delete": 8,
     "race_delete match": 7,
     "race_get": 30,
+}
+# In these versions of objects are kept.
+VERSIONED: Final = {"v0": "gold", "w0": "strong"} if KEEPS_VERSIONS else {}
+VERSION_OPERATIONS_PER_HOUR: Final = 25
+VERSION_OPERATIONS: Final = {
+    "v_put": 34,
+    "v_delete": 12,
+    "v_restore": 5,
+    "v_remove": 16,
+    "v_get": 14,
+    "v_list": 5,
+    "v_switch": 4,
+    "post": 6,
+    "get": 4,
 }
 # These destroy copies, or move them: what a quorum had may then not be on the next one.
 DISRUPTIVE: Final = ("flip", "wipe", "ring", "disk")
@@ -93,7 +109,12 @@ class Plan:
 
 def is_strong(name: str) -> bool:
     """Whether the policy of an object's container promises an order of what is done."""
-    return POLICIES[name.partition("/")[0]] == STRONG_POLICY
+    return (POLICIES | VERSIONED)[name.partition("/")[0]] == STRONG_POLICY
+
+
+def is_versioned(name: str) -> bool:
+    """Whether versions of objects are kept in the container of an object."""
+    return name.partition("/")[0] in VERSIONED
 
 
 def make_plan(seed: str, hours: float) -> Plan:
@@ -103,6 +124,8 @@ def make_plan(seed: str, hours: float) -> Plan:
     skews = tuple(round(random.uniform(-largest, largest), 3) for _ in range(MACHINES))
     operations = _operations(random, hours)
     operations += _races(random, hours)
+    if VERSIONED:
+        operations += _of_versions(random, hours)
     events = operations + _faults(random, hours, [at for at, _, _ in operations])
     events.sort(key=lambda event: event[0])
     numbered = tuple(Event(at, number, kind, details) for number, (at, kind, details) in enumerate(events, 1))
@@ -117,7 +140,8 @@ _Draft = tuple[float, str, dict[str, Any]]
 
 
 def _operations(random: Random, hours: float) -> list[_Draft]:
-    events: list[_Draft] = [(1.0 + n, "create", {"container": c, "proxy": 0}) for n, c in enumerate(POLICIES)]
+    containers = enumerate(POLICIES | VERSIONED)
+    events: list[_Draft] = [(1.0 + n, "create", {"container": name, "proxy": 0}) for n, name in containers]
     if random.random() < 0.5:
         events.append((random.uniform(0.1, 0.9) * hours * SECONDS_PER_HOUR, "drop_account", {"proxy": 1}))
     left = int(hours * OPERATIONS_PER_HOUR)
@@ -147,6 +171,32 @@ def _races(random: Random, hours: float) -> list[_Draft]:
             details = {"name": name, "proxy": random.randrange(2), "condition": condition}
             if kind == "race_put":
                 details["size"] = random.choice((24, 100, 5000))
+            events.append((start + random.uniform(0, spread), kind, details))
+    return events
+
+
+def _of_versions(random: Random, hours: float) -> list[_Draft]:
+    events: list[_Draft] = [
+        (12.0 + n, "v_switch", {"container": c, "enabled": "true", "proxy": 0}) for n, c in enumerate(VERSIONED)
+    ]
+    while len(events) < hours * VERSION_OPERATIONS_PER_HOUR:
+        start = random.uniform(80.0, hours * SECONDS_PER_HOUR)
+        spread = random.choice((0.1, 10.0, 600.0))
+        container = random.choice(list(VERSIONED))
+        name = f"{container}/o{random.randrange(4)}"
+        for _ in range(random.choice((1, 2, 4, 8))):
+            kind = _drawn(random, VERSION_OPERATIONS)
+            details: dict[str, Any] = {"name": name, "proxy": random.randrange(2)}
+            match kind:
+                case "v_put":
+                    details["size"] = random.choice((24, 100, 5000))
+                case "v_get" | "v_remove" | "v_restore":
+                    details["pick"] = random.randrange(100)
+                case "v_list" | "v_switch":
+                    enabled = random.choice(("true", "true", "false"))
+                    details = {"container": container, "proxy": details["proxy"], "enabled": enabled}
+                case "post" | "get":
+                    details |= {"typed": False, "newest": False}
             events.append((start + random.uniform(0, spread), kind, details))
     return events
 

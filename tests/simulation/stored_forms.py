@@ -98,13 +98,14 @@ class StoredVersions:
         return self.current.newest_timestamp
 
 
-def timestamp_of(name: str) -> str:
-    """When a file was written, by its name; "" if nobody knows."""
-    match = _NAME.fullmatch(name)
-    return match[1] if match is not None else ""
+def stamp_of_id(identifier: str) -> str:
+    """The timestamp that the id of a version spells: its ticks, and its offset if it has one, in 16 hex digits each."""
+    seconds, ticks = divmod(int(identifier[:16], 16), 100_000)
+    return f"{seconds:010d}.{ticks:05d}" + (f"_{identifier[16:]}" if identifier[16:] else "")
 
 
-def _read_name(name: str) -> StoredFile | None:
+def read_name(name: str) -> StoredFile | None:
+    """What the name of a file says; None if nobody knows."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -128,7 +129,7 @@ def read_versions(names: Iterable[str]) -> StoredVersions:
     by_version: dict[str, list[StoredFile]] = {"": []}
     wanted = []
     for name in names:
-        file = _read_name(name)
+        file = read_name(name)
         if file is None:
             wanted.append(name)  # nobody removes what nobody knows
         else:
