@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from random import Random
 from typing import Any, Final
 
+from objstore.container.rows import ContainerSchema
 from objstore.policies import Policy
 
 SECONDS_PER_HOUR: Final = 3600.0
-KEEPS_VERSIONS: Final = find_spec("objstore.proxy.core.versions") is not None
+KEEPS_VERSIONS: Final = "version_count" in ContainerSchema.totals
 STRONG_POLICY: Final = "strong" if "consistency" in Policy.__struct_fields__ else ""
 OPERATIONS_PER_HOUR: Final = 90
 FAULTS_PER_HOUR: Final = 5.0
@@ -239,17 +239,19 @@ def _details(random: Random, kind: str, name: str) -> dict[str, Any]:
 
 def _faults(random: Random, hours: float, busy: list[float]) -> list[_Draft]:
     events: list[_Draft] = []
-    # A time without faults that disrupt what is promised of the order of operations.
-    calm_after = random.choice((0.0, 0.5, 1.0)) * hours * SECONDS_PER_HOUR
+    seconds = hours * SECONDS_PER_HOUR
+    disrupted = random.choice((0.0, 0.6, 0.6, 1.0)) * seconds
+    busy_early = [at for at in busy if at < disrupted]
     for _ in range(int(hours * FAULTS_PER_HOUR)):
         kind = _drawn(random, FAULTS)
+        while kind in DISRUPTIVE and not busy_early:
+            kind = _drawn(random, FAULTS)
+        moments, end = (busy_early, disrupted) if kind in DISRUPTIVE else (busy, seconds)
         # Most of them when something is being done: a quiet cluster is hard to hurt.
         if random.random() < 0.7:
-            at = max(random.choice(busy) + random.choice((0.05, 0.3, 3.0, 20.0)) * random.random(), 5.0)
+            at = max(random.choice(moments) + random.choice((0.05, 0.3, 3.0, 20.0)) * random.random(), 5.0)
         else:
-            at = random.uniform(5.0, hours * SECONDS_PER_HOUR * 0.98)
-        if at > calm_after and kind in DISRUPTIVE:
-            kind = _drawn(random, {each: weight for each, weight in FAULTS.items() if each not in DISRUPTIVE})
+            at = random.uniform(5.0, end * 0.98)
         lasting = round(random.choice((2.0, 30.0, 300.0, 3600.0)) * random.uniform(0.5, 2), 1)
         events.append((at, kind, _fault_details(random, kind, lasting)))
     return events

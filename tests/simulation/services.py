@@ -12,7 +12,7 @@ from objstore import daemon, expiry
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.object import ObjectConfig
-from objstore.config.proxy import AccountsConfig, AuthConfig, ProxyConfig, ProxyLogConfig
+from objstore.config.proxy import AccountsConfig, AuthConfig, ObjectsConfig, ProxyConfig, ProxyLogConfig
 from objstore.config.sections import DevicesConfig, ReconConfig
 from objstore.config.units import Reserve
 from objstore.config.users import User
@@ -141,6 +141,7 @@ def proxy_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]:
     """A proxy with everything in its pipeline."""
     config = ProxyConfig(
         accounts=AccountsConfig(account_autocreate=True, allow_account_management=True),
+        objects=ObjectsConfig(allow_object_versioning=True),
         auth=AuthConfig(users=users_file(node.world)),
         log=ProxyLogConfig(level="error"),
     )
