@@ -63,7 +63,7 @@ def report(outcome: Response, content_type: str) -> bytes:
     problems = getattr(outcome, "problems", ())
     fields = {
         "Response Status": f"{outcome.status} {REASONS.get(outcome.status, 'Unknown')}",
-        "Response Body": "" if problems else outcome.read_all().decode("utf-8", "replace"),
+        "Response Body": REASONS[outcome.status] if problems else outcome.read_all().decode("utf-8", "replace"),
         "Last Modified": outcome.headers.get(Client.LAST_MODIFIED, ""),
         "Etag": outcome.headers.get(Client.ETAG, ""),
     }

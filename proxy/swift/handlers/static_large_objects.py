@@ -139,6 +139,8 @@ def range_of(request: SwiftRequest, whole: StoredObjectInfo, parts: list[Part], 
         shown = object_headers(without_manifest(whole)) | headers | quoted_etag(whole.etag)
         del shown[Client.CONTENT_TYPE]
         shown |= {Client.CONTENT_RANGE: f"bytes */{whole.size}", Client.PARTS_COUNT: str(len(parts))}
-        raise HttpError(416, "", shown)
+        if request.method == "HEAD":
+            shown[Client.CONTENT_LENGTH] = "0"
+        raise HttpError(416, "The requested part number is not satisfiable", shown)
     first = sum(part.length for part in parts[: number - 1])
     return f"bytes={first}-{first + parts[number - 1].length - 1}"

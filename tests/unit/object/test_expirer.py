@@ -10,7 +10,7 @@ import xxhash
 
 from objstore.config.object import ExpirerConfig
 from objstore.daemon import run_once
-from objstore.expiry import EXPIRY_ACCOUNT, queue_entry_name
+from objstore.expiry import ASYNC_DELETED, EXPIRY_ACCOUNT, queue_entry_name
 from objstore.object.container_updates.sender import QUEUE_CONTENT_TYPE, QUEUE_ETAG
 from objstore.object.expirer import ObjectExpirer
 from objstore.paths import ResourcePath
@@ -105,3 +105,21 @@ def test_nothing_is_deleted_while_replicas_of_the_container_have_different_polic
     assert expire(replicas) == {"waiting": 1}
     assert not is_gone(replicas)
     assert len(replicas[1].names(QUEUE)) == 1
+
+
+@pytest.mark.parametrize("written_at", [3, 6])
+def test_a_client_has_something_deleted_whether_it_expires_or_not(tmp_path: Path, written_at: int) -> None:
+    """What was written after the client asked for it stays."""
+    replicas = with_expired(tmp_path, "")
+    other = PATH.with_object("other")
+    headers = {"X_Backend_Storage_Policy_Index": "1", "Content_Type": "text/plain"}
+    proof = {"Etag": hashlib.md5(BODY).hexdigest(), "X_Backend_Body_Checksum": xxhash.xxh3_128_hexdigest(BODY)}
+    queued = ObjectRow(queue_entry_name(DUE, other), at(5), 0, ASYNC_DELETED, "noetag")
+    for number in (1, 2, 3):
+        replicas[number].put(1, 1)
+        assert replicas[number].request("PUT", written_at, BODY, path=other, **headers, **proof).status == 201
+        replicas[number].update(queued, path=QUEUE)
+    assert expire(replicas) == {"deleted": 2}
+    statuses = {replicas[number].request("HEAD", path=other, **headers).status for number in (1, 2, 3)}
+    assert statuses == {404 if written_at < 5 else 200}
+    assert replicas[1].names(QUEUE) == []
