@@ -7,13 +7,13 @@ from collections.abc import Set
 from typing import Final
 
 from tests.linearizability import Verdict
-from tests.simulation.clients import CHECK_NUMBER, Clients
+from tests.simulation.clients import Clients
 from tests.simulation.copy_inventory import Copy, CopyInventory
 from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
-from tests.simulation.plan import is_strong, is_versioned
+from tests.simulation.plan import CHECK_NUMBER, is_strong, is_versioned
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.stored_forms import (
@@ -74,6 +74,7 @@ class Checks:
             for name in sorted(self.findings.objects):
                 self._readable(name, self.findings.objects[name])
             self._versions.seen()
+            self._clients.composites.check(self.findings)
         if "container-replicator" in daemons:
             Listings(self._world, self._model, self._clients, self.findings, self.stored).run()
             Queues(self._world, self._model, self.findings).run()

@@ -11,20 +11,19 @@ from objstore.http.transport import BackendRequest
 from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
 from objstore.system.hub import GreenletExit
+from tests.simulation.composites import Composites
 from tests.simulation.hub import spawn_for
 from tests.simulation.model import Kind, Model, Outcome, Write, body_of, metadata_of
 from tests.simulation.network import Answer, _call
 from tests.simulation.node import EPOCH, Node
 from tests.simulation.owners import Owners
-from tests.simulation.plan import Event
+from tests.simulation.plan import CHECK_NUMBER, Event
 from tests.simulation.races import Races
 from tests.simulation.services import ACCOUNTS, PROXY_PORT, path_of
 from tests.simulation.versioned import Versioned
 from tests.simulation.world import World
 
 PATIENCE_SECONDS: Final = 300.0
-# Beyond the numbers of any plan: the checkers' own requests.
-CHECK_NUMBER: Final = 10**6
 PIECE_BYTES: Final = 30000
 CURIOUS_READS: Final = 8
 CURIOUS_SECONDS: Final = 20.0
@@ -50,7 +49,8 @@ class Clients:
         self._token = token
         self.races = Races(self)
         self.versioned = Versioned(self)
-        self._others = (self, Owners(self), self.races, self.versioned)
+        self.composites = Composites(self)
+        self._others = (self, Owners(self), self.races, self.versioned, self.composites)
         world.network.written = self._written
 
     def _written(self, operation: int, request: BackendRequest) -> None:
@@ -206,7 +206,7 @@ class Clients:
         for number in range(CURIOUS_READS):
             concurrency.sleep(CURIOUS_SECONDS)
             answer = self.send(self.world.proxies[number % 2], CHECK_NUMBER, "GET", name)
-            if answer is not None and answer.status == 200:
+            if answer is not None and answer.status == 200 and name in self.model.objects:
                 self.judge_content(name, answer)
 
     def judge_content(self, name: str, answer: Answer) -> None:

@@ -14,7 +14,7 @@ from objstore.object.file_engine import disk, engine, reading, scrubbing, suffix
 from objstore.object.file_engine.layout import hash_directory
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata
 from objstore.object.replication import partitions, planning, receiving
-from objstore.proxy.core import quorum_request
+from objstore.proxy.core import composite_body, quorum_request
 from objstore.ring import rings
 from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
@@ -220,6 +220,11 @@ def expirer_leaves_its_entries() -> None:
     replace("encode_rows", lambda rows: encode_rows([]), expirer)
 
 
+def segments_are_not_checked() -> None:
+    """A segment of a static large object is sent, whatever has become of it."""
+    replace("_differs", always(False), composite_body)
+
+
 OBJECT_BUGS: Final = (
     Mutant(data_is_not_flushed, 8),
     Mutant(names_are_not_flushed, 8),
@@ -243,4 +248,5 @@ OBJECT_BUGS: Final = (
     Mutant(received_files_are_not_flushed, 12),
     Mutant(expirer_trusts_its_queue, 8),
     Mutant(expirer_leaves_its_entries, 8),
+    Mutant(segments_are_not_checked, 8),
 )

@@ -9,7 +9,7 @@ import msgspec
 from tests.simulation.model import Kind, Outcome, Write
 from tests.simulation.network import Answer
 from tests.simulation.node import Node
-from tests.simulation.plan import POLICIES, VERSIONED, Event
+from tests.simulation.plan import POLICY_OF, Event
 from tests.simulation.services import ACCOUNT, OTHER_ACCOUNT
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Owners:
     def create(self, event: Event, node: Node) -> None:
         """A container, or one that is there already; what is made again may get another policy."""
         container = event.details["container"]
-        policy = RECURRING[event.number % 2] if container == RECURRING_CONTAINER else (POLICIES | VERSIONED)[container]
+        policy = RECURRING[event.number % 2] if container == RECURRING_CONTAINER else POLICY_OF[container]
         write = self._model.begin_container(event.number, Kind.PUT, container)
         headers = {"X-Storage-Policy": policy}
         answer = self._clients.send(node, event.number, "PUT", container, headers)

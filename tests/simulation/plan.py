@@ -10,6 +10,8 @@ from objstore.container.rows import ContainerSchema
 from objstore.policies import Policy
 
 SECONDS_PER_HOUR: Final = 3600.0
+# Beyond the numbers of any plan: the checkers' own requests.
+CHECK_NUMBER: Final = 10**6
 KEEPS_VERSIONS: Final = "version_count" in ContainerSchema.totals
 STRONG_POLICY: Final = "strong" if "consistency" in Policy.__struct_fields__ else ""
 OPERATIONS_PER_HOUR: Final = 90
@@ -31,8 +33,12 @@ RACES: Final = {
     "race_delete match": 7,
     "race_get": 30,
 }
+# Here are objects that stand for others.
+COMPOSITES: Final = "m0"
+COMPOSITE_OPERATIONS_PER_HOUR: Final = 8
 # In these versions of objects are kept.
 VERSIONED: Final = {"v0": "gold", "w0": "strong"} if KEEPS_VERSIONS else {}
+POLICY_OF: Final = POLICIES | VERSIONED | {COMPOSITES: "gold"}
 VERSION_OPERATIONS_PER_HOUR: Final = 25
 VERSION_OPERATIONS: Final = {
     "v_put": 34,
@@ -73,7 +79,7 @@ FAULTS: Final = {
     "disk": 12,
     "unmount": 5,
     "wipe": 8,
-    "flip": 12,
+    "flip": 16,
     "clock": 4,
     "ring": 7,
 }
@@ -109,7 +115,7 @@ class Plan:
 
 def is_strong(name: str) -> bool:
     """Whether the policy of an object's container promises an order of what is done."""
-    return (POLICIES | VERSIONED)[name.partition("/")[0]] == STRONG_POLICY
+    return POLICY_OF[name.partition("/")[0]] == STRONG_POLICY
 
 
 def is_versioned(name: str) -> bool:
@@ -124,6 +130,7 @@ def make_plan(seed: str, hours: float) -> Plan:
     skews = tuple(round(random.uniform(-largest, largest), 3) for _ in range(MACHINES))
     operations = _operations(random, hours)
     operations += _races(random, hours)
+    operations += _of_composites(random, hours)
     if VERSIONED:
         operations += _of_versions(random, hours)
     events = operations + _faults(random, hours, [at for at, _, _ in operations])
@@ -140,7 +147,7 @@ _Draft = tuple[float, str, dict[str, Any]]
 
 
 def _operations(random: Random, hours: float) -> list[_Draft]:
-    containers = enumerate(POLICIES | VERSIONED)
+    containers = enumerate(POLICY_OF)
     events: list[_Draft] = [(1.0 + n, "create", {"container": name, "proxy": 0}) for n, name in containers]
     if random.random() < 0.5:
         events.append((random.uniform(0.1, 0.9) * hours * SECONDS_PER_HOUR, "drop_account", {"proxy": 1}))
@@ -197,6 +204,26 @@ def _of_versions(random: Random, hours: float) -> list[_Draft]:
                     details = {"container": container, "proxy": details["proxy"], "enabled": enabled}
                 case "post" | "get":
                     details |= {"typed": False, "newest": False}
+            events.append((start + random.uniform(0, spread), kind, details))
+    return events
+
+
+def _of_composites(random: Random, hours: float) -> list[_Draft]:
+    events: list[_Draft] = []
+    while len(events) < hours * COMPOSITE_OPERATIONS_PER_HOUR:
+        start, spread = random.uniform(20.0, hours * SECONDS_PER_HOUR), random.choice((0.1, 10.0, 600.0))
+        for _ in range(random.choice((1, 2, 4))):
+            kind = _drawn(random, {"m_put": 40, "m_link": 15, "m_delete": 15, "m_get": 30})
+            details: dict[str, Any] = {"proxy": random.randrange(2), "name": f"{COMPOSITES}/b{random.randrange(4)}"}
+            match kind:
+                case "m_put":
+                    sizes = [random.choice((24, 96, 4800, 72000)) for _ in range(random.randint(2, 4))]
+                    details |= {"sizes": sizes, "static": random.random() < 0.6}
+                    details["changed"] = random.random() < 0.3
+                case "m_link":
+                    details["target"] = f"c1/o{random.randrange(OBJECTS['c'])}"
+                case "m_delete":
+                    details["segments"] = random.random() < 0.5
             events.append((start + random.uniform(0, spread), kind, details))
     return events
 

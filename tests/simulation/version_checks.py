@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.simulation.clients import CHECK_NUMBER, Clients
+from tests.simulation.clients import Clients
 from tests.simulation.copy_inventory import Copy, CopyInventory
 from tests.simulation.findings import Findings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
-from tests.simulation.plan import VERSIONED
+from tests.simulation.plan import CHECK_NUMBER, VERSIONED
 from tests.simulation.services import path_of
 from tests.simulation.stored_forms import StoredVersion, StoredVersions, path_digest, read_versions, stamp_of_id
 
