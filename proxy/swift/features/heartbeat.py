@@ -64,7 +64,8 @@ def report(outcome: Response, content_type: str) -> bytes:
     fields = {
         "Response Status": f"{outcome.status} {REASONS.get(outcome.status, 'Unknown')}",
         "Response Body": REASONS[outcome.status] if problems else outcome.read_all().decode("utf-8", "replace"),
-        "Last Modified": outcome.headers.get(Client.LAST_MODIFIED, ""),
-        "Etag": outcome.headers.get(Client.ETAG, ""),
     }
+    for name, header in (("Last Modified", Client.LAST_MODIFIED), ("Etag", Client.ETAG)):
+        if header in outcome.headers:
+            fields[name] = outcome.headers[header]
     return reports.report(content_type, "upload", fields, problems)
