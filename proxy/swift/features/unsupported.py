@@ -33,7 +33,6 @@ class MissingFeature(Struct, frozen=True):
 
 MISSING_FEATURES: Final = (
     MissingFeature("Uploads of archives to be extracted", ("bulk_upload",), (), ("extract-archive",)),
-    MissingFeature("Bulk deletions", ("bulk_delete",), (), ("bulk-delete",)),
     MissingFeature(
         "Synchronised containers",
         ("container_sync",),

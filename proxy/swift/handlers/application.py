@@ -11,6 +11,7 @@ from objstore.http.messages import Response
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.account import AccountHandler
+from objstore.proxy.swift.handlers.bulk_delete import BulkDelete
 from objstore.proxy.swift.handlers.container import ContainerHandler
 from objstore.proxy.swift.handlers.copy import CopyHandler
 from objstore.proxy.swift.handlers.manifest_delete import ManifestDelete
@@ -35,12 +36,14 @@ class StorageApplication:
         objects.symlinks = symlinks = Symlinks(context)
         objects.resolver = resolver = Resolver(context, symlinks)
         objects.put_manifest = manifests = ManifestPut(context, resolver.static, objects.store)
-        objects.delete_manifest = ManifestDelete(context, objects.remove)
+        objects.delete_manifest = ManifestDelete(context, objects.delete)
         objects.versions = versions = ObjectVersioning(context, quotas)
         objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions, manifests)
+        accounts, containers = _verbs(AccountHandler(context)), ContainerHandler(context, versions)
+        bulk = BulkDelete(context, objects.delete, containers.delete)
         self._verbs: Final = {
-            "account": _verbs(AccountHandler(context)),
-            "container": _verbs(ContainerHandler(context, versions)),
+            "account": accounts | {method: bulk.or_else(accounts[method]) for method in ("POST", "DELETE")},
+            "container": _verbs(containers),
             "object": _verbs(objects) | {"COPY": copy},
         }
 

@@ -200,10 +200,7 @@ class ObjectHandler:
         """204, 404, 409 if something newer is stored."""
         if request.environ["QUERY_STRING"] and request.params.get("multipart-manifest") == "delete":
             return self.delete_manifest(request)
-        return self.remove(request, request.storage_resource)
-
-    def remove(self, request: SwiftRequest, path: ResourcePath) -> Response:
-        """Delete one object with the client's rights: the one that the request names, or one that goes with it."""
+        path = request.storage_resource
         container = self._container(request, path, writing=True)
         guard, timestamp = request.header(Client.IF_DELETE_AT), request.timestamp(self._clock)
         index = policy_index(request, container)

@@ -76,7 +76,7 @@ def test_management() -> None:
     assert store.calls("PUT")[0].headers["X-Account-Meta-A"] == "1"
     store.otherwise = Reply(204)
     assert store.send("DELETE", PATH).status == 204
-    assert store.send("DELETE", PATH, query="bulk-delete").status == 400
+    assert store.send("DELETE", PATH, query="bulk_delete").status == 400
     store.otherwise = Reply(403, {"X-Account-Status": "Deleted"})
     answer = store.send("PUT", PATH)
     assert (answer.status, answer.body) == (403, b"The account is deleted, and not emptied yet")
