@@ -17,6 +17,10 @@ from objstore.system import concurrency
 from objstore.system.concurrency import WaitTimeout
 
 BEAT_SECONDS: Final = 10.0
+# Clients of the API know this text of a refusal that lists problems.
+PROBLEMS_LISTED: Final = (
+    "Bad Request\nThe server could not comply with the request since it is either malformed or otherwise incorrect."
+)
 
 
 class Heartbeat:
@@ -63,7 +67,7 @@ def report(outcome: Response, content_type: str) -> bytes:
     problems = getattr(outcome, "problems", ())
     fields = {
         "Response Status": f"{outcome.status} {REASONS.get(outcome.status, 'Unknown')}",
-        "Response Body": REASONS[outcome.status] if problems else outcome.read_all().decode("utf-8", "replace"),
+        "Response Body": PROBLEMS_LISTED if problems else outcome.read_all().decode("utf-8", "replace"),
     }
     for name, header in (("Last Modified", Client.LAST_MODIFIED), ("Etag", Client.ETAG)):
         if header in outcome.headers:

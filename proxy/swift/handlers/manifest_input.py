@@ -37,18 +37,17 @@ _KEYS: Final = frozenset({"path", "etag", "size_bytes", "range"})
 
 
 class Segment(Struct, frozen=True):
-    """A segment as it was sent: an object with what the client says of it (None: nothing), or data."""
+    """A segment as it was sent: an object with what the client says of it (None: nothing), or data.
+
+    name: how the client spells the path, and how it is told of problems.
+    """
 
     path: str = ""
     etag: str | None = None
     size: int | None = None
     range: RangeSpec | None = None
     data: bytes = b""
-
-    @property
-    def name(self) -> str:
-        """How reports call it."""
-        return self.path or "Inline data"
+    name: str = ""
 
 
 def parse_segments(content: bytes, target: ResourcePath) -> list[Segment]:
@@ -85,10 +84,10 @@ def _segment(item: Any, target: ResourcePath) -> Segment:
         raise ValueError("expected keys to include one of 'path' or 'data'")
     if unknown := item.keys() - _KEYS:
         raise ValueError("extraneous keys " + ", ".join(f'"{key}"' for key in sorted(unknown)))
-    path = item["path"]
-    if not isinstance(path, str):
+    sent = item["path"]
+    if not isinstance(sent, str):
         raise ValueError("path must be a string")
-    path = "/" + path.removeprefix("/")
+    path = "/" + sent.removeprefix("/")
     container, _, name = path[1:].partition("/")
     if not (container and name) or "\0" in path:
         raise ValueError("path does not refer to an object. Path must be of the form /container/object.")
@@ -98,7 +97,7 @@ def _segment(item: Any, target: ResourcePath) -> Segment:
     if etag is not None and not isinstance(etag, str):
         raise ValueError("etag must be a string")
     size = _size(item.get("size_bytes"))
-    return Segment(path, etag.strip('"').lower() if etag else None, size, _range(item.get("range"), size))
+    return Segment(path, etag.strip('"').lower() if etag else None, size, _range(item.get("range"), size), name=sent)
 
 
 def _data(item: Mapping[str, Any]) -> Segment:
@@ -198,5 +197,6 @@ def segments_of(parts: Sequence[Part]) -> list[Segment]:
     for part in parts:
         span = part.span if part.range else None
         spec = None if span is None else RangeSpec(span.first, span.last)
-        found.append(Segment(part.path, part.etag, part.size, spec) if part.path else Segment(data=part.data))
+        sent = Segment(part.path, part.etag, part.size, spec, name=part.path)
+        found.append(sent if part.path else Segment(data=part.data))
     return found

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from objstore.proxy.swift.handlers.static_large_objects import StaticLargeObjects
 
 CONCURRENCY: Final = 2
+# Clients of the API know this text.
+ANOTHER_ETAG: Final = "Unprocessable Entity\nUnable to process the contained instructions"
 LISTED_ETAG: Final = Sysmeta.LISTED_ETAG.removeprefix(Sysmeta.OBJECT_PREFIX)
 _READ_BYTES: Final = 65536
 
@@ -92,7 +94,7 @@ class ManifestPut:
         environ = request.environ
         expected = environ.pop("HTTP_ETAG", "").strip().strip('"').lower()
         if expected and expected != etag:
-            raise HttpError(422, "The ETag of the large object is another")
+            raise HttpError(422, ANOTHER_ETAG)
         content = encode_manifest(parts)
         for name, value in stored_with(StoredMetadata(), parts, content).system.items():
             environ[variable_of(Sysmeta.OBJECT_PREFIX + name)] = value
@@ -171,9 +173,9 @@ def _examined(segment: Segment, account: str, source: PartSource) -> Part | Prob
     try:
         return object_part(segment, path, source.head(path))
     except ValueError as error:
-        return segment.path, str(error)
+        return segment.name, str(error)
     except StoreError as error:
         if not errors.is_foreseen(error):
             raise
         status = errors.refusal_of(error).status
-        return segment.path, f"{status} {REASONS.get(status, 'Unknown')}"
+        return segment.name, f"{status} {REASONS.get(status, 'Unknown')}"
