@@ -149,6 +149,18 @@ class Checks:
         having = sum(any(_has(name, write) for name in names) for names in held)
         if having < QUORUM:
             self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
+        if is_strong(write.name) and self._world.is_undisturbed and write.kind is not Kind.POST:
+            self._row_is_on_quorum(write)
+
+    def _row_is_on_quorum(self, write: Write) -> None:
+        """In a strong policy a write is acknowledged when most replicas of its container list it."""
+        container, _, name = write.name.partition("/")
+        path = str(path_of(container))
+        primaries = self._inventory.primaries("container", self._inventory.partition("container", path))
+        rows = self._inventory.rows_of(path, name)
+        having = [disk for disk in primaries if rows.get(disk) and rows[disk][0] >= write.timestamp]
+        if len(having) < QUORUM:
+            self.findings.wrong(f"{write} of {write.name} is listed by {len(having)} devices only")
 
     def _posted(self, digest: str, name: str) -> StoredMetadata | None:
         for copy in self._copies[digest]:

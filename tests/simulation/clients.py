@@ -14,7 +14,7 @@ from objstore.system.hub import GreenletExit
 from tests.simulation.composites import Composites
 from tests.simulation.hub import spawn_for
 from tests.simulation.model import Kind, Model, Outcome, Write, body_of, metadata_of
-from tests.simulation.network import Answer, _call
+from tests.simulation.network import Answer, _call, rows_in
 from tests.simulation.node import EPOCH, Node
 from tests.simulation.owners import Owners
 from tests.simulation.plan import CHECK_NUMBER, Event
@@ -119,6 +119,12 @@ class Clients:
     def count(self, what: str, number: int) -> None:
         """So often more has this been seen."""
         self.answers[what] = self.answers.get(what, 0) + number
+
+    def list_rows(self, event: Event, node: Node, container: str) -> list[dict[str, Any]] | None:
+        """The objects of a container as one listing shows them; None if it has not come, or not whole."""
+        answer = self.send(node, event.number, "GET", container, query="format=json")
+        self.done(event, answer)
+        return rows_in(answer)
 
     # Writes
 

@@ -103,6 +103,18 @@ class CopyInventory:
             if os.path.exists(f"{directory}/{digest}.db"):
                 yield f"{directory}/{digest}.db"
 
+    def rows_of(self, container: str, name: str) -> dict[str, tuple[Any, ...]]:
+        """What each device's replica of a container has of one object, which may be nothing; given the paths' ends."""
+        digest = path_digest(container).hex()
+        folder = f"{FOLDERS['container']}/{self.partition('container', container)}/{digest[-3:]}/{digest}"
+        statement = "SELECT timestamp, etag, deleted FROM row WHERE name = ? ORDER BY 1"
+        found = {}
+        for disk in self.world.disks.values():
+            if os.path.exists(path := f"{disk.place}/{folder}/{digest}.db"):
+                rows = read_table(path, statement, (name,))
+                found[disk.name] = rows[-1] if rows else ()
+        return found
+
     def pending(self) -> list[str]:
         """Files of updates that were not delivered yet."""
         return [path for disk in self.world.disks.values() for path in _pending(disk)]
@@ -179,10 +191,10 @@ def read_rows(path: str, kind: str) -> dict[str, str]:
     return found | {"": status[0]}
 
 
-def read_table(path: str, statement: str) -> list[tuple[Any, ...]]:
+def read_table(path: str, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
     """The rows of a query."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        return connection.execute(statement).fetchall()
+        return connection.execute(statement, values).fetchall()
 
 
 def _names(directory: str) -> list[str]:

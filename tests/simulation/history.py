@@ -111,9 +111,8 @@ class Histories:
         now = self._world.hub.now
         if history.running or now - history.last_at < QUIET_SECONDS or not self._world.is_undisturbed:
             return
-        copies = self._inventory.copies_of(str(path_of(history.name)))
-        initial = self._value(copies)
-        if initial is None:
+        initial = self._value(self._inventory.copies_of(str(path_of(history.name))))
+        if initial is None or not self._is_listed_alike(history.name):
             return
         history.unknown = [each for each in history.unknown if each.began > now - MESSAGE_SECONDS]
         history.current = Segment(now, initial, list(history.unknown))
@@ -132,6 +131,19 @@ class Histories:
             return ABSENT
         found = read_metadata(f"{first.directory}/{data.name}")
         return found[0].etag if found is not None else None
+
+    def _is_listed_alike(self, name: str) -> bool:
+        """Whether the container's replicas have the same row of it, and are where they belong."""
+        container, _, rest = name.partition("/")
+        path = str(path_of(container))
+        rows = self._inventory.rows_of(path, rest)
+        primaries = self._inventory.primaries("container", self._inventory.partition("container", path))
+        return sorted(rows) == sorted(primaries) and len(set(rows.values())) == 1
+
+    def segment(self, name: str) -> int:
+        """A number for the time in which nothing happens that a quorum does not outvote; 0 for any other time."""
+        history = self._objects.get(name)
+        return 0 if history is None or history.current is None else len(history.segments) + 1
 
     def check(self) -> dict[str, list[Finding]]:
         """Of each object what was found out about each segment, in order."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from objstore.devices import Device
 from objstore.http.bodies import EMPTY_BODY, BytesBody
 from objstore.http.local import LocalExchange, LocalUpload, environ_of, streamed
@@ -178,6 +180,16 @@ class Answer:
     body: bytes
     broken_at: int | None = None
     failed_at: bool = False  # the server itself broke off
+
+
+def rows_in(answer: Answer | None) -> list[dict[str, Any]] | None:
+    """What a listing shows; None if it has not come, or not whole."""
+    if answer is None or answer.status != 200 or answer.failed_at:
+        return None
+    if len(answer.body) != int(answer.headers.get("Content-Length", "-1")):
+        return None
+    rows: list[dict[str, Any]] = msgspec.json.decode(answer.body)
+    return rows
 
 
 def serve(host: Host, request: BackendRequest, body: bytes) -> Answer | str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from tests.simulation.model import Kind, Outcome, Write
-from tests.simulation.network import Answer
+from tests.simulation.network import rows_in
 from tests.simulation.node import Node
 from tests.simulation.plan import POLICY_OF, Event
 from tests.simulation.services import ACCOUNT, OTHER_ACCOUNT
@@ -42,7 +40,7 @@ class Owners:
     def vacate(self, event: Event, node: Node) -> None:
         """Delete all that a container lists, and then itself."""
         container = event.details["container"]
-        rows = self._rows(self._clients.send(node, event.number, "GET", container, query="format=json"))
+        rows = rows_in(self._clients.send(node, event.number, "GET", container, query="format=json"))
         for count, row in enumerate(rows or (), 1):
             name, number = f"{container}/{row['name']}", event.number + count * STRIDE
             self._clients.remove(name, number, node)
@@ -61,9 +59,7 @@ class Owners:
     def list(self, event: Event, node: Node) -> None:
         """The objects of a container."""
         container = event.details["container"]
-        answer = self._clients.send(node, event.number, "GET", container, query="format=json")
-        self._clients.done(event, answer)
-        for row in self._rows(answer) or ():
+        for row in self._clients.list_rows(event, node, container) or ():
             if f"{container}/{row['name']}" not in self._model.objects:
                 self._clients.violation(f"{container} lists {row['name']}, which was never written")
 
@@ -71,18 +67,9 @@ class Owners:
         """The containers of the account."""
         answer = self._clients.send(node, event.number, "GET", "", query="format=json", account=ACCOUNT)
         self._clients.done(event, answer)
-        for row in self._rows(answer) or ():
+        for row in rows_in(answer) or ():
             if row["name"] not in self._model.containers:
                 self._clients.violation(f"the account lists {row['name']}, which was never made")
-
-    @staticmethod
-    def _rows(answer: Answer | None) -> list[dict[str, Any]] | None:
-        if answer is None or answer.status != 200 or answer.failed_at:
-            return None
-        if len(answer.body) != int(answer.headers.get("Content-Length", "-1")):
-            return None
-        rows: list[dict[str, Any]] = msgspec.json.decode(answer.body)
-        return rows
 
     def _acknowledged(self, write: Write) -> None:
         if not write.began:

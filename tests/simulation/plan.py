@@ -14,7 +14,7 @@ SECONDS_PER_HOUR: Final = 3600.0
 CHECK_NUMBER: Final = 10**6
 KEEPS_VERSIONS: Final = "version_count" in ContainerSchema.totals
 STRONG_POLICY: Final = "strong" if "consistency" in Policy.__struct_fields__ else ""
-OPERATIONS_PER_HOUR: Final = 90
+OPERATIONS_PER_HOUR: Final = 80
 FAULTS_PER_HOUR: Final = 5.0
 MACHINES: Final = 7  # storage nodes and proxies
 # By name, with the policy of each and how often what is done concerns it. Those of the second kind come and go; those
@@ -24,7 +24,7 @@ WEIGHTS: Final = {"c0": 30, "c1": 30, "c2": 30, "d0": 12, "e0": 6, "s0": 15}
 OBJECTS: Final = {"c": 12, "d": 4, "e": 4, "s": 4}
 # For these many clients contend. The store promises an order of what is done only where the policy is strong.
 CONTENDED: Final = {"s0/h0": 3, "s0/h1": 3, "s0/h2": 3, "c0/h0": 2}
-RACES_PER_HOUR: Final = 40
+RACES_PER_HOUR: Final = 45
 RACES: Final = {
     "race_put": 20,
     "race_put absent": 15,
@@ -179,6 +179,10 @@ def _races(random: Random, hours: float) -> list[_Draft]:
             if kind == "race_put":
                 details["size"] = random.choice((24, 100, 5000))
             events.append((start + random.uniform(0, spread), kind, details))
+        # Those who look later may be sent to a replica that has missed it all.
+        for kind in ("race_get", "race_list", "race_list"):
+            details = {"name": name, "proxy": random.randrange(2), "condition": ""}
+            events.append((start + spread + random.choice((1.0, 60.0, 400.0)) * random.random(), kind, details))
     return events
 
 

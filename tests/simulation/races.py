@@ -14,7 +14,7 @@ from tests.simulation.history import Attempt, Histories
 from tests.simulation.model import Write, body_of, metadata_of
 from tests.simulation.network import Answer
 from tests.simulation.node import Node
-from tests.simulation.plan import Event
+from tests.simulation.plan import Event, is_strong
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Clients
@@ -87,6 +87,26 @@ class Races:
             self._clients.judge_content(name, answer)
         self._etags[name] = _etag(answer)
         end(Result.DONE, _etag(answer))
+
+    def race_list(self, event: Event, node: Node) -> None:
+        """List the container: what was acknowledged before is in it, or something newer."""
+        name = event.details["name"]
+        segment = self.histories.segment(name)
+        known = self._clients.model.objects.get(name)
+        floor = max((each.timestamp for each in known.writes if each.acknowledged), default="") if known else ""
+        rows = self._clients.list_rows(event, node, name.partition("/")[0])
+        if known is None or rows is None or not segment or segment != self.histories.segment(name):
+            return
+        hashes = {row["name"]: row["hash"] for row in rows}
+        found = hashes.get(name.partition("/")[2])
+        since = [each for each in known.writes if each.began and each.timestamp >= floor]
+        is_listed = any((each.etag if each.kind is model.Kind.PUT else None) == found for each in since)
+        if is_listed or (found is None and not floor):
+            return
+        if is_strong(name):
+            self._clients.violation(f"a listing shows {name} as {found}; written at {floor} or later: {since}")
+        else:
+            self._clients.count("listed late", 1)
 
 
 def _etag(answer: Answer) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from tests.simulation.model import Kind, Write, body_of, metadata_of
-from tests.simulation.network import Answer
+from tests.simulation.network import Answer, rows_in
 from tests.simulation.node import Node
 from tests.simulation.plan import Event
 from tests.simulation.stored_forms import stamp_of_id
@@ -85,11 +83,9 @@ class Versioned:
         """All versions in a container."""
         container = event.details["container"]
         answer = self._clients.send(node, event.number, "GET", container, query="versions&format=json")
-        if self._clients.done(event, answer) != 200 or answer is None or answer.failed_at:
-            return
-        if len(answer.body) == int(answer.headers.get("Content-Length", "-1")):
-            for row in msgspec.json.decode(answer.body):
-                self._judge_row(container, row)
+        self._clients.done(event, answer)
+        for row in rows_in(answer) or ():
+            self._judge_row(container, row)
 
     def _judge_row(self, container: str, row: dict[str, Any]) -> None:
         model = self._model.objects.get(f"{container}/{row['name']}")
