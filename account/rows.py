@@ -65,7 +65,7 @@ class AccountSchema(TableSchema[ContainerRow]):
         return replace(row, **{name: checked_timestamp(getattr(row, name)) for name in self.moments})
 
     def key_of(self, row: ContainerRow) -> Key:
-        return row.name, 0
+        return (row.name,)
 
     def merge(self, one: ContainerRow, other: ContainerRow) -> ContainerRow:
         return merge_container_rows(one, other)
@@ -74,7 +74,7 @@ class AccountSchema(TableSchema[ContainerRow]):
         """Deleted after it was put, and empty: as the container itself decides it."""
         return row.delete_timestamp > row.put_timestamp and row.object_count == 0
 
-    def amounts(self, row: ContainerRow) -> tuple[int, ...]:
+    def amounts(self, row: ContainerRow, is_listed: bool) -> tuple[int, ...]:
         """One container, and the numbers of its objects and bytes."""
         return 1, row.object_count, row.bytes_used
 

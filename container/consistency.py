@@ -15,6 +15,7 @@ from objstore.db.auditor import DatabaseAuditor
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import DatabaseLocation
 from objstore.db.replicator import DatabaseReplicator
+from objstore.db.schema import TOMBSTONE
 from objstore.db.status import Incarnation
 from objstore.db.syncing import LocalReplica
 from objstore.direct import Direct
@@ -97,7 +98,7 @@ class ContainerReplicator(DatabaseReplicator[ObjectRow]):
             f"SELECT {self._columns} FROM row WHERE sequence > ? AND policy_index != ? ORDER BY sequence LIMIT ?",
             (queued, incarnation.policy_index, QUEUED_ROWS_MAX),
         ).fetchall()
-        rows = [self._row(name, bool(deleted), values) for name, deleted, _, *values in found]
+        rows = [self._row(name, deleted == TOMBSTONE, values) for name, deleted, _, *values in found]
         return incarnation, rows, found[-1][2] if len(found) == QUEUED_ROWS_MAX else sequence
 
     def _queue(self, entries: Sequence[Misplaced]) -> bool:

@@ -48,9 +48,14 @@ class ContainerReport(Struct, frozen=True, gc=False):
 
 
 def report_of(status: Status, totals: Mapping[int, Sequence[int]]) -> ContainerReport:
-    """How the container stands; misplaced objects, those of other policies than its own, are not counted."""
-    objects, used = totals.get(status.policy_index, (0, 0))
-    return ContainerReport(status.put_timestamp, status.delete_timestamp, objects, used, status.policy_index)
+    """How the container stands; misplaced objects, those of other policies, are not counted.
+
+    Bytes are those of all versions.
+    """
+    rows, used, *versions = totals.get(status.policy_index, (0, 0))  # of an older format: there were none
+    return ContainerReport(
+        status.put_timestamp, status.delete_timestamp, rows - sum(versions), used, status.policy_index
+    )
 
 
 def last_report(connection: sqlite3.Connection) -> ContainerReport:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
-from objstore.db.schema import Key, TableSchema, Values, check_integers, check_name, checked_timestamp
+from objstore.db.schema import HIDDEN, Key, TableSchema, Values, check_integers, check_name, checked_timestamp
 from objstore.db.status import NEVER, Status
 from objstore.limits import Limits
 from objstore.rows import ETAG_LENGTH, ObjectRow, merge_object_rows, newest_of
@@ -49,10 +49,14 @@ class ContainerSchema(TableSchema[ObjectRow]):
         "etag": "TEXT NOT NULL",
         "listed_size": "INTEGER",
         "last_modified": "TEXT NOT NULL",
+        "version": "TEXT NOT NULL",
+        "marker": "INTEGER NOT NULL",
+        "upload": "TEXT NOT NULL",
     }
-    key: ClassVar = ("policy_index",)
-    totals: ClassVar = ("object_count", "bytes_used")
-    sums: ClassVar = ("count(*)", "coalesce(sum(size), 0)")
+    key: ClassVar = ("policy_index", "version")
+    # Versions and delete markers count as rows, and are bytes; `version_count` tells how many are not listed.
+    totals: ClassVar = ("row_count", "bytes_used", "version_count")
+    sums: ClassVar = ("count(*)", "coalesce(sum(size), 0)", f"coalesce(sum(deleted = {HIDDEN}), 0)")
     # The last report to the account (`reports`). A container that was never reported differs from every report.
     more_tables: ClassVar = f"""
         CREATE TABLE report (
@@ -85,6 +89,8 @@ class ContainerSchema(TableSchema[ObjectRow]):
         check_name(row.name, self._name_length_max)
         check_integers(row.size, row.policy_index)
         timestamp = checked_timestamp(row.timestamp)
+        if row.version:
+            checked_timestamp(row.version)
         typed_at, meta_at = row.content_type_timestamp, row.meta_timestamp
         if not typed_at and not meta_at:
             return row
@@ -101,7 +107,10 @@ class ContainerSchema(TableSchema[ObjectRow]):
 
     def key_of(self, row: ObjectRow) -> Key:
         """Objects of different policies are different objects, until the misplaced one is removed."""
-        return row.name, row.policy_index
+        return row.name, row.policy_index, row.version
+
+    def is_kept(self, row: ObjectRow) -> bool:
+        return row.version != "" or row.marker
 
     def merge(self, one: ObjectRow, other: ObjectRow) -> ObjectRow:
         return merge_object_rows(one, other)
@@ -110,9 +119,9 @@ class ContainerSchema(TableSchema[ObjectRow]):
         """Whether the newest write of the data was a deletion."""
         return row.deleted
 
-    def amounts(self, row: ObjectRow) -> tuple[int, ...]:
-        """One object, and the number of its bytes."""
-        return 1, row.size
+    def amounts(self, row: ObjectRow, is_listed: bool) -> tuple[int, ...]:
+        """One row, the number of its bytes, and one version if it is not listed."""
+        return 1, row.size, 0 if is_listed else 1
 
     def policy_of(self, row: ObjectRow) -> int:
         """The policy the object was written to."""
@@ -131,13 +140,30 @@ class ContainerSchema(TableSchema[ObjectRow]):
             row.etag,
             listed_size,
             "" if row.deleted else Timestamp.parse(newest_of(row)).isoformat,
+            row.version,
+            row.marker,
+            row.upload,
         )
 
     def row(self, name: str, deleted: bool, values: Sequence[Any]) -> ObjectRow:
-        policy_index, timestamp, typed_at, meta_at, size, content_type, etag, listed_size, _ = values
+        policy_index, timestamp, typed_at, meta_at, size, content_type, etag, listed_size, _, *kept = values
         if listed_size is not None:
             content_type = f"{content_type}{_LISTED_SIZE}{listed_size}"
-        return ObjectRow(name, timestamp, size, content_type, etag, deleted, policy_index, typed_at, meta_at)
+        version, marker, upload = kept
+        return ObjectRow(
+            name,
+            timestamp,
+            size,
+            content_type,
+            etag,
+            deleted,
+            policy_index,
+            typed_at,
+            meta_at,
+            version,
+            bool(marker),
+            upload,
+        )
 
     def is_gone(self, status: Status, row_count: int) -> bool:
         """A container in which objects turn up after its deletion is there: they must not be lost."""

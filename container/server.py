@@ -15,12 +15,15 @@ from objstore.container.reports import (
     report_of,
 )
 from objstore.container.rows import ContainerSchema
+from objstore.container.versions import VersionListing
 from objstore.db.connection import DatabaseAbsent
+from objstore.db.database import Database
 from objstore.db.info import Info, clear_metadata, write_status
+from objstore.db.listing import Query
 from objstore.db.location import ResourceLocation
 from objstore.db.server import DatabaseServer, Totals, policy_index_of, timestamp_of
 from objstore.db.status import NEVER, after_delete, after_put, new_status
-from objstore.headers import CONTAINER_OWNER_HEADERS, Backend, Client, Sysmeta
+from objstore.headers import CONTAINER_OWNER_HEADERS, Backend, Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.http.transport import Transport
@@ -54,7 +57,18 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             devices,
             runtime,
         )
+        self._versions = VersionListing(ContainerSchema(cluster.limits))
         self._reporter = AccountReporter(transport, config.backend.node_timeout, runtime.log)
+
+    def page(self, database: Database, query: Query, info: Info, location: ResourceLocation, request: Request) -> bytes:
+        """A page of the listing; of one of all versions, in JSON."""
+        if not is_true(request.query.get("versions")):
+            return super().page(database, query, info, location, request)
+        if not query.limit:
+            return b"[]"
+        marker = request.query.get("version_marker", "")
+        policy_index = info.status.policy_index
+        return database.read(lambda connection: self._versions.read(connection, query, marker, policy_index), long=True)
 
     def put(self, request: Request, location: ResourceLocation) -> Response:
         """Create it or bring it back, set metadata, and tell its account."""
@@ -118,9 +132,10 @@ class ContainerServer(DatabaseServer[ObjectRow]):
 
     def describe(self, info: Info) -> dict[str, str]:
         """The totals of its own policy: misplaced objects are not listed, and so not counted."""
-        objects, used = info.totals.get(info.status.policy_index, (0, 0))
+        rows, used, versions = info.totals.get(info.status.policy_index, (0, 0, 0))
         return {
-            Client.CONTAINER_OBJECT_COUNT: str(objects),
+            Client.CONTAINER_OBJECT_COUNT: str(rows - versions),
+            Backend.VERSION_COUNT: str(versions),
             Client.CONTAINER_BYTES_USED: str(used),
             Backend.POLICY_INDEX: str(info.status.policy_index),
         }

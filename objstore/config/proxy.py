@@ -30,7 +30,7 @@ class ObjectsConfig(Struct, frozen=True):
 
     allow_open_expired: bool = False
     allow_versioned_writes: bool = True
-    allow_object_versioning: bool = False
+    allow_object_versioning: bool = True
 
 
 class LargeObjectsConfig(Struct, frozen=True):

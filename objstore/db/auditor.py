@@ -31,7 +31,7 @@ class Audit(Generic[Row]):
         self._schema = schema
         self._hasher = cluster.hasher
         sums = ", ".join(("policy_index", *schema.sums))
-        self._sums = f"SELECT {sums} FROM row WHERE deleted = 0 GROUP BY policy_index"
+        self._sums = f"SELECT {sums} FROM row WHERE deleted != 1 GROUP BY policy_index"
         marks = ", ".join("?" * (len(schema.totals) + 1))
         self._insert = f"INSERT OR REPLACE INTO policy_stat (policy_index, {', '.join(schema.totals)})"
         self._insert += f" VALUES ({marks})"

@@ -16,7 +16,7 @@ from objstore.db.database import Database
 from objstore.db.info import Item, merge_metadata, read_items, read_status, write_status
 from objstore.db.messages import MergeResult, RowBatch
 from objstore.db.rows import ROWS_PER_TRANSACTION_MAX, RowTable
-from objstore.db.schema import Row, TableSchema, checked_timestamp
+from objstore.db.schema import TOMBSTONE, Row, TableSchema, checked_timestamp
 from objstore.db.status import Status, merge_status
 from objstore.db.summary import Summary, advance, newer_points, read_point, read_points, summary_of
 from objstore.runtime import Runtime
@@ -147,5 +147,5 @@ class BatchReader(Generic[Row]):
             points=read_points(connection) if upto >= sequence else {},
             status=read_status(connection),
             items=read_items(connection),
-            rows=[self._schema.row(name, bool(deleted), values) for name, deleted, _, *values in rows],
+            rows=[self._schema.row(name, deleted == TOMBSTONE, values) for name, deleted, _, *values in rows],
         )

@@ -179,12 +179,10 @@ class Reclaimer(Generic[Row]):
         """Drop these rows, except those that have changed since they were read."""
         read_status(connection)
         digest, dropped = 0, 0
-        key_of, with_number = self._schema.key_of, bool(self._schema.key)
         for row in rows:
-            name, number = key_of(row)
-            key = (name, number) if with_number else (name,)
+            key = self._schema.key_of(row)
             found = connection.execute(self._read_one, key).fetchone()
-            if found is not None and self._schema.row(name, True, found[1:]) == row:
+            if found is not None and self._schema.row(found[0], True, found[1:]) == row:
                 connection.execute(self._drop_one, key)
                 digest ^= row_digest(row)
                 dropped += 1

@@ -6,15 +6,17 @@ Rows that arrive while a transaction is under way go into the next one together.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic
+
+from msgspec import Struct
 
 from objstore.batching import Batcher, BatcherFull
 from objstore.db.connection import DatabaseAbsent
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import ResourceLocation
-from objstore.db.schema import Key, Row, TableSchema, row_digest
+from objstore.db.schema import HIDDEN, LISTED, TOMBSTONE, Key, Row, TableSchema, row_digest
 from objstore.db.store import DatabaseStore
 
 # Names looked up at a time; a batch is padded to a power of two, so that few statements are prepared.
@@ -28,17 +30,43 @@ RETURNING sequence
 """
 
 
+class StoredRow(Struct, Generic[Row], frozen=True, gc=False):
+    """A row and its class."""
+
+    row: Row
+    class_: int
+
+
+# Of a key: what is stored, if anything, the row to store, and its class.
+Change = tuple[StoredRow[Row] | None, Row, int]
+
+
 class RowTable(Generic[Row]):
-    """The tables `row` and `policy_stat` of one kind of database. Its methods run inside a transaction."""
+    """The tables `row` and `policy_stat` of one kind of database. Its methods run inside a transaction.
+
+    Of the live rows of a name and policy the newest is listed, unless it is a delete marker. Nearly all names have but
+    one, of the plain line: these cost nothing more than one look whether the database has any hidden row.
+    """
 
     def __init__(self, schema: TableSchema[Row]) -> None:
         self._schema = schema
         columns = list(schema.columns)
-        key = ("deleted", "name", *schema.key)
         marks = ", ".join("?" * (len(columns) + 3))
         self._columns = ", ".join(("name", "deleted", *columns))
         self._insert = f"INSERT OR REPLACE INTO row (name, deleted, sequence, {', '.join(columns)}) VALUES ({marks})"
-        self._delete = f"DELETE FROM row WHERE {' AND '.join(f'{column} = ?' for column in key)}"
+        one = " AND ".join(f"{column} = ?" for column in ("name", *schema.key))
+        self._delete = f"DELETE FROM row WHERE deleted = ? AND {one}"
+        self._move = f"UPDATE row SET deleted = ? WHERE deleted = ? AND {one}"
+        self._find_hidden = f"SELECT {self._columns} FROM row WHERE deleted = {HIDDEN} AND {one}"
+        of_name = f"SELECT {self._columns} FROM row WHERE name = :name AND policy_index = :policy"
+        self._newest = tuple(
+            f"{of_name} AND {which}"
+            for which in (
+                f"deleted = {LISTED}",
+                f"deleted = {HIDDEN} AND version = ''",
+                f"deleted = {HIDDEN} ORDER BY version DESC LIMIT 1",
+            )
+        )
         sums = ", ".join(f"{total} = {total} + excluded.{total}" for total in schema.totals)
         marks = ", ".join("?" * (len(schema.totals) + 1))
         self._count = (
@@ -54,74 +82,122 @@ class RowTable(Generic[Row]):
             key = schema.key_of(row)
             earlier = incoming.get(key)
             incoming[key] = row if earlier is None else schema.merge(earlier, row)
-        stored = self.find(connection, list({name for name, _ in incoming}))
-        changed = []
+        stored = self._find(connection, list({key[0] for key in incoming}))
+        versioned = self._versioned(connection, incoming, stored)
+        changed: list[Change[Row]] = []
         for key, row in incoming.items():
             old = stored.get(key)
+            if old is None and key[0] in versioned:
+                old = self._stored(connection.execute(self._find_hidden, key).fetchone())
             if forgotten_before and old is None and schema.is_old_tombstone(row, forgotten_before):
                 continue
-            new = row if old is None else schema.merge(old, row)
-            if new != old:
-                changed.append((old, new))
+            new = row if old is None else schema.merge(old.row, row)
+            if old is None or new != old.row:
+                live = HIDDEN if key[0] in versioned else LISTED
+                changed.append((old, new, TOMBSTONE if schema.is_deleted(new) else live))
         if not changed:
             return False
         self._write(connection, changed)
-        return self._recount(connection, changed)
+        groups = {(key[0], schema.policy_of(row)) for key, row in incoming.items() if key[0] in versioned}
+        moved = [each for group in groups for each in self._list_newest(connection, *group)]
+        return self._recount(connection, changed, moved)
 
-    def find(self, connection: sqlite3.Connection, names: Sequence[str]) -> dict[Key, Row]:
-        """Find all rows of these names, in all policies, tombstones too."""
-        found: dict[Key, Row] = {}
+    def _find(self, connection: sqlite3.Connection, names: Sequence[str]) -> dict[Key, StoredRow[Row]]:
+        """Find all rows of these names that are not hidden, in all policies."""
+        found: dict[Key, StoredRow[Row]] = {}
         make, key_of = self._schema.row, self._schema.key_of
         for start in range(0, len(names), LOOKUP_NAMES_MAX):
             part = list(names[start : start + LOOKUP_NAMES_MAX])
             size = 1 << (len(part) - 1).bit_length()
             part += part[:1] * (size - len(part))
             statement = f"SELECT {self._columns} FROM row WHERE deleted IN (0, 1) AND name IN ({', '.join('?' * size)})"
-            for name, deleted, *values in connection.execute(statement, part):
-                row = make(name, bool(deleted), values)
-                found[key_of(row)] = row
+            for name, class_, *values in connection.execute(statement, part):
+                row = make(name, class_ == TOMBSTONE, values)
+                found[key_of(row)] = StoredRow(row, class_)
         return found
 
-    def _write(self, connection: sqlite3.Connection, changed: Sequence[tuple[Row | None, Row]]) -> None:
-        schema = self._schema
-        is_deleted, values, key_of = schema.is_deleted, schema.values, schema.key_of
+    def _stored(self, found: tuple[Any, ...] | None) -> StoredRow[Row] | None:
+        if found is None:
+            return None
+        name, class_, *values = found
+        return StoredRow(self._schema.row(name, class_ == TOMBSTONE, values), class_)
+
+    def _versioned(
+        self, connection: sqlite3.Connection, incoming: Mapping[Key, Row], stored: Mapping[Key, StoredRow[Row]]
+    ) -> set[str]:
+        """The names that may have more than one live row."""
+        is_kept = self._schema.is_kept
+        names = {key[0] for key, row in incoming.items() if is_kept(row)}
+        names |= {key[0] for key, each in stored.items() if is_kept(each.row)}
+        if connection.execute(f"SELECT 1 FROM row WHERE deleted = {HIDDEN} LIMIT 1").fetchone() is not None:
+            names |= {key[0] for key in incoming}
+        return names
+
+    def _write(self, connection: sqlite3.Connection, changed: Sequence[Change[Row]]) -> None:
+        values, key_of = self._schema.values, self._schema.key_of
         (last,) = connection.execute(CHANGE, (len(changed), *self._digests(changed))).fetchone()
         sequence: int = last - len(changed)
         inserts: list[tuple[Any, ...]] = []
         deletes: list[tuple[Any, ...]] = []
-        for old, new in changed:
+        for old, new, class_ in changed:
             sequence += 1
-            name, number = key_of(new)
-            deleted = is_deleted(new)
-            inserts.append((name, deleted, sequence, *values(new)))
-            # Live rows and tombstones lie apart: one that changes sides leaves its old place.
-            if old is not None and (was_deleted := is_deleted(old)) != deleted:
-                deletes.append((was_deleted, name, number) if schema.key else (was_deleted, name))
+            inserts.append((key_of(new)[0], class_, sequence, *values(new)))
+            # The classes lie apart: a row that changes sides leaves its old place.
+            if old is not None and old.class_ != class_:
+                deletes.append((old.class_, *key_of(new)))
         if deletes:
             connection.executemany(self._delete, deletes)
         connection.executemany(self._insert, inserts)
 
-    def _digests(self, changed: Sequence[tuple[Row | None, Row]]) -> tuple[int, int]:
+    def _list_newest(self, connection: sqlite3.Connection, name: str, policy: int) -> list[tuple[Row, int, int]]:
+        """Have the newest live row of a name listed, and no other: the rows that move, from which class to which."""
+        asked = {"name": name, "policy": policy}
+        some = [self._stored(connection.execute(each, asked).fetchone()) for each in self._newest]
+        candidates = {self._schema.key_of(each.row): each for each in some if each is not None}
+        newest = max(candidates, key=lambda key: (candidates[key].row.timestamp, key), default=None)  # type: ignore[attr-defined]
+        moved = []
+        for key, each in candidates.items():
+            is_listed = key == newest and not each.row.marker  # type: ignore[attr-defined]
+            class_ = LISTED if is_listed else HIDDEN
+            if class_ != each.class_:
+                moved.append((each.row, each.class_, class_))
+        # First out, then in: the key of a class and a name may be the same.
+        for row, before, after in sorted(moved, key=lambda each: each[2], reverse=True):
+            connection.execute(self._move, (after, before, *self._schema.key_of(row)))
+        return moved
+
+    def _digests(self, changed: Sequence[Change[Row]]) -> tuple[int, int]:
         """The changes of the digests of live rows and of tombstones: the exclusive or of all old and new rows."""
         digests = [0, 0]
-        for pair in changed:
-            for row in pair:
-                if row is not None:
-                    digests[self._schema.is_deleted(row)] ^= row_digest(row)
+        for old, new, class_ in changed:
+            digests[class_ == TOMBSTONE] ^= row_digest(new)
+            if old is not None:
+                digests[old.class_ == TOMBSTONE] ^= row_digest(old.row)
         return digests[0], digests[1]
 
-    def _recount(self, connection: sqlite3.Connection, changed: Sequence[tuple[Row | None, Row]]) -> bool:
+    def _recount(
+        self,
+        connection: sqlite3.Connection,
+        changed: Sequence[Change[Row]],
+        moved: Sequence[tuple[Row, int, int]],
+    ) -> bool:
         schema = self._schema
         deltas: dict[int, list[int]] = {}
-        for old, new in changed:
-            for row, sign in ((old, -1), (new, 1)):
-                if row is None:
-                    continue
-                # A policy with nothing but tombstones has zeros: the container replicator thus sees that it has rows.
-                delta = deltas.setdefault(schema.policy_of(row), [0] * len(schema.totals))
-                if not schema.is_deleted(row):
-                    for position, amount in enumerate(schema.amounts(row)):
-                        delta[position] += sign * amount
+
+        def count(row: Row, class_: int, sign: int) -> None:
+            # A policy with nothing but tombstones has zeros: the container replicator thus sees that it has rows.
+            delta = deltas.setdefault(schema.policy_of(row), [0] * len(schema.totals))
+            if class_ != TOMBSTONE:
+                for position, amount in enumerate(schema.amounts(row, class_ == LISTED)):
+                    delta[position] += sign * amount
+
+        for old, new, class_ in changed:
+            if old is not None:
+                count(old.row, old.class_, -1)
+            count(new, class_, 1)
+        for row, before, after in moved:
+            count(row, before, -1)
+            count(row, after, 1)
         connection.executemany(self._count, [(policy, *delta) for policy, delta in deltas.items()])
         return any(any(delta) for delta in deltas.values())
 

@@ -15,15 +15,20 @@ from objstore.db.status import NEVER, Status
 from objstore.http.errors import HttpError
 
 Row = TypeVar("Row", bound=Struct)
-Key = tuple[str, int]
+Key = tuple[Any, ...]  # a name, and the values of the columns that identify a row besides it
 Values = tuple[Any, ...]
+LISTED: Final = 0  # the classes of rows
+TOMBSTONE: Final = 1
+HIDDEN: Final = 2
 
 
 class TableSchema(ABC, Generic[Row]):
     """One kind of database: a resource (a container, an account) and a row for each thing it lists.
 
     The table `row` has the columns `deleted`, `name`, `sequence` and those of `columns`. It is clustered by
-    (deleted, name, ...`key`): live rows lie together in the order of listings, tombstones apart.
+    (deleted, name, ...`key`), where `deleted` is the row's class: 0 for what is listed, in the order of listings; 1 for
+    tombstones; 2 for live rows that a newer one of their name hides, and for delete markers. Which of a name's live
+    rows is listed is decided in each database from the rows that it has (`rows.RowTable`), never sent.
     """
 
     folder: ClassVar[str]  # of a device
@@ -45,7 +50,7 @@ class TableSchema(ABC, Generic[Row]):
 
     @abstractmethod
     def key_of(self, row: Row) -> Key:
-        """The row's key, a name and a number: rows with equal keys are versions of one thing."""
+        """The row's key, its name and the values of `key`: rows with equal keys are states of one thing."""
 
     @abstractmethod
     def merge(self, one: Row, other: Row) -> Row:
@@ -55,12 +60,16 @@ class TableSchema(ABC, Generic[Row]):
     def is_deleted(self, row: Row) -> bool:
         """Whether it is a tombstone: kept, neither listed nor counted."""
 
+    def is_kept(self, row: Row) -> bool:
+        """Whether it is a version that newer ones of its name hide, or a delete marker."""
+        return False
+
     def is_old_tombstone(self, row: Row, moment: str) -> bool:
         """Whether it is one from before this moment."""
         return self.is_deleted(row) and max(getattr(row, each) for each in self.moments) < moment
 
     @abstractmethod
-    def amounts(self, row: Row) -> tuple[int, ...]:
+    def amounts(self, row: Row, is_listed: bool) -> tuple[int, ...]:
         """The amounts that a live row adds to `totals`."""
 
     @abstractmethod

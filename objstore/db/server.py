@@ -190,7 +190,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         query = parse_query(request.query, self._listing_limit_max, allows_reserved(request))
         with self.store.opened(location) as database:
             info = self._existing(database)
-            body = self._page(database, query, info, location)
+            body = self.page(database, query, info, location, request)
         headers = self._headers(info)
         headers[Client.CONTENT_TYPE] = CONTENT_TYPES[query.format]
         return Response(200 if body else 204, headers, body)
@@ -262,7 +262,8 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         modified = {Client.LAST_MODIFIED: Timestamp.parse(info.modified).http_date}
         return status_headers(info.status) | modified | self.describe(info) | info.metadata
 
-    def _page(self, database: Database, query: Query, info: Info, location: ResourceLocation) -> bytes:
+    def page(self, database: Database, query: Query, info: Info, location: ResourceLocation, request: Request) -> bytes:
+        """A page of the listing, in the query's format."""
         if min(query.limit, info.row_count) <= ROWS_AT_ONCE_MAX:
             return self._rendered(database, query, info, location, long=False)
         try:

@@ -21,7 +21,7 @@ from typing import Final
 
 from objstore.db.connection import FORMAT_VERSION
 from objstore.db.info import Item
-from objstore.db.schema import Row, TableSchema, rows_digest
+from objstore.db.schema import HIDDEN, LISTED, TOMBSTONE, Row, TableSchema, rows_digest
 from objstore.db.status import Status
 from objstore.paths import ResourcePath
 
@@ -66,14 +66,21 @@ WRITE_AHEAD_LOG: Final = b"\x02\x02"
 
 
 def tables_of(schema: TableSchema[Row]) -> str:
-    columns = "".join(f"    {name} {declaration},\n" for name, declaration in schema.columns.items())
-    key = ", ".join(("deleted", "name", *schema.key))
     totals = ",\n".join(f"    {name} INTEGER NOT NULL" for name in schema.totals)
     return f"""{_COMMON}
 CREATE TABLE policy_stat (
     policy_index INTEGER PRIMARY KEY,
 {totals}
 );
+{row_table_of(schema)}
+{schema.more_tables}
+"""
+
+
+def row_table_of(schema: TableSchema[Row]) -> str:
+    columns = "".join(f"    {name} {declaration},\n" for name, declaration in schema.columns.items())
+    key = ", ".join(("deleted", "name", *schema.key))
+    return f"""
 CREATE TABLE row (
     deleted INTEGER NOT NULL,
     name TEXT NOT NULL,
@@ -81,7 +88,6 @@ CREATE TABLE row (
 {columns}    PRIMARY KEY ({key})
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX row_sequence ON row (sequence);
-{schema.more_tables}
 """
 
 
@@ -131,15 +137,21 @@ _COLUMNS_OF_2 = (
 
 
 def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
-    """The upgrade for `open_connection`. Format 1 had no ids, digests and sync points, and was not replicated."""
+    """The upgrade for `open_connection`.
+
+    Format 1 had no ids, digests and sync points, and was not replicated; in format 2 containers had no versions.
+    """
 
     def run(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have been faster.
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version < FORMAT_VERSION:
-                _from_1_to_2(connection, schema, new_id())
+            if version < 3:
+                _to_3(connection, schema)
+            if version < 2:
+                _from_1(connection, schema, new_id())
+            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -149,7 +161,7 @@ def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
     return run
 
 
-def _from_1_to_2(connection: sqlite3.Connection, schema: TableSchema[Row], database_id: str) -> None:
+def _from_1(connection: sqlite3.Connection, schema: TableSchema[Row], database_id: str) -> None:
     for column in _COLUMNS_OF_2:
         connection.execute(f"ALTER TABLE resource ADD COLUMN {column}")
     connection.execute(SYNC_POINT_TABLE)
@@ -162,11 +174,32 @@ def _from_1_to_2(connection: sqlite3.Connection, schema: TableSchema[Row], datab
     connection.execute(
         f"INSERT OR IGNORE INTO policy_stat ({totals}) SELECT DISTINCT policy_index, {zeros} FROM row WHERE deleted = 1"
     )
-    connection.execute("PRAGMA user_version = 2")
+
+
+def _to_3(connection: sqlite3.Connection, schema: TableSchema[Row]) -> None:
+    """Make the table of rows anew with the columns that it lacks: they belong to its key."""
+    had = [name for _, name, *_ in connection.execute("PRAGMA table_info(row)")]
+    if missing := [name for name in schema.columns if name not in had]:
+        connection.execute("ALTER TABLE row RENAME TO old_row")
+        connection.execute("DROP INDEX row_sequence")
+        for statement in row_table_of(schema).split(";"):
+            connection.execute(statement)
+        # In the order of declarations: text is empty, a number 0.
+        empty = ["''" if schema.columns[name].startswith("TEXT") else "0" for name in missing]
+        connection.execute(
+            f"INSERT INTO row ({', '.join((*had, *missing))}) SELECT {', '.join((*had, *empty))} FROM old_row"
+        )
+        connection.execute("DROP TABLE old_row")
+    counted = [name for _, name, *_ in connection.execute("PRAGMA table_info(policy_stat)")]
+    if counted[1] != schema.totals[0]:
+        connection.execute(f"ALTER TABLE policy_stat RENAME COLUMN {counted[1]} TO {schema.totals[0]}")
+    for name in schema.totals[len(counted) - 1 :]:
+        connection.execute(f"ALTER TABLE policy_stat ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
 
 
 def stored_rows(connection: sqlite3.Connection, schema: TableSchema[Row], deleted: bool) -> Iterator[Row]:
     """Read all live rows, or all tombstones, one at a time."""
     columns = ", ".join(("name", *schema.columns))
-    for name, *values in connection.execute(f"SELECT {columns} FROM row WHERE deleted = ?", (deleted,)):
+    classes = f"{TOMBSTONE}" if deleted else f"{LISTED}, {HIDDEN}"
+    for name, *values in connection.execute(f"SELECT {columns} FROM row WHERE deleted IN ({classes})"):
         yield schema.row(name, deleted, values)

@@ -8,14 +8,15 @@ from functools import reduce
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from objstore.account.rows import AccountSchema, merge_container_rows
 from objstore.container.rows import ContainerSchema
 from objstore.db.info import read_totals
 from objstore.db.rows import RowTable
-from objstore.db.schema import Row, TableSchema
+from objstore.db.schema import LISTED, Key, Row, TableSchema
 from objstore.db.status import new_status
-from objstore.db.tables import new_image
+from objstore.db.tables import new_image, stored_rows
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
@@ -43,6 +44,19 @@ def object_rows(name: st.SearchStrategy[str], policy: st.SearchStrategy[int]) ->
         content_type_timestamp=timestamps | st.just(""),
         meta_timestamp=timestamps | st.just(""),
     ).map(OBJECTS.checked)
+
+
+def kept_rows(name: st.SearchStrategy[str], policy: st.SearchStrategy[int]) -> st.SearchStrategy[ObjectRow]:
+    """Rows of versions that are kept, and of their removals; and delete markers, the plain line's among them."""
+
+    def kept(row: ObjectRow, version: str, marker: bool) -> ObjectRow:
+        if version == "":
+            return replace(row, deleted=False, marker=marker)
+        moment = max(row.timestamp, version) if row.deleted else version
+        changed = replace(row, version=version, timestamp=moment, marker=marker and not row.deleted)
+        return OBJECTS.checked(changed)
+
+    return st.builds(kept, object_rows(name, policy), timestamps | st.just(""), st.booleans())
 
 
 def container_rows(name: st.SearchStrategy[str]) -> st.SearchStrategy[ContainerRow]:
@@ -104,23 +118,42 @@ def database(schema: TableSchema[Row]) -> sqlite3.Connection:
     return connection
 
 
+def listed_of(schema: TableSchema[Row], rows: list[Row]) -> set[Key]:
+    """The keys of the rows that are listed: of each name and policy the newest that lives, unless it is a marker."""
+    newest: dict[Key, Row] = {}
+    for row in sorted((row for row in rows if not schema.is_deleted(row)), key=lambda row: _age(schema, row)):
+        newest[schema.key_of(row)[:2]] = row
+    return {schema.key_of(row) for row in newest.values() if not getattr(row, "marker", False)}
+
+
+def _age(schema: TableSchema[Row], row: Row) -> tuple[str, ...]:
+    return (row.timestamp, row.version) if isinstance(row, ObjectRow) else ()
+
+
 def check_database(schema: TableSchema[Row], batches: list[list[Row]]) -> None:
     """What is stored is the merge of all rows, and every total is the sum over the live ones."""
     connection = database(schema)
     table = RowTable(schema)
     for batch in batches:
         table.merge(connection, batch)
-    expected: dict[tuple[str, int], Row] = {}
+    expected: dict[Key, Row] = {}
     for row in itertools.chain.from_iterable(batches):
         key = schema.key_of(row)
         expected[key] = schema.merge(expected[key], row) if key in expected else row
-    assert table.find(connection, sorted({name for name, _ in expected})) == expected
+    found = [row for deleted in (False, True) for row in stored_rows(connection, schema, deleted)]
+    assert {schema.key_of(row): row for row in found} == expected
+    assert len(found) == len(expected)
+    listed = listed_of(schema, list(expected.values()))
+    columns = ", ".join(("name", *schema.key))
+    assert set(connection.execute(f"SELECT {columns} FROM row WHERE deleted = {LISTED}").fetchall()) == listed
     totals: dict[int, tuple[int, ...]] = {}
     for row in expected.values():
         if not schema.is_deleted(row):
             zero = (0,) * len(schema.totals)
             before = totals.get(schema.policy_of(row), zero)
-            totals[schema.policy_of(row)] = tuple(map(sum, zip(before, schema.amounts(row), strict=True)))
+            totals[schema.policy_of(row)] = tuple(
+                map(sum, zip(before, schema.amounts(row, schema.key_of(row) in listed), strict=True))
+            )
     stored = {policy: figures for policy, figures in read_totals(connection).items() if any(figures)}
     assert stored == totals
     sequences = [number for (number,) in connection.execute("SELECT sequence FROM row ORDER BY sequence")]
@@ -129,9 +162,10 @@ def check_database(schema: TableSchema[Row], batches: list[list[Row]]) -> None:
 
 
 names = st.sampled_from(["o", "p", "é", "\0r"])
+any_rows = object_rows(names, st.integers(0, 1)) | kept_rows(names, st.integers(0, 1))
 
 
-@given(st.lists(st.lists(object_rows(names, st.integers(0, 1)), max_size=6), max_size=5))
+@given(st.lists(st.lists(any_rows, max_size=6), max_size=5))
 def test_a_container_holds_the_merge_of_all_its_rows(batches: list[list[ObjectRow]]) -> None:
     check_database(OBJECTS, batches)
 

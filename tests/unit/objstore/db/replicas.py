@@ -23,8 +23,8 @@ from objstore.container.server import ContainerServer
 from objstore.daemon import Step, run_once
 from objstore.db.database import Database
 from objstore.db.location import ResourceLocation
-from objstore.db.rows import RowTable
 from objstore.db.summary import Summary, read_summary
+from objstore.db.tables import stored_rows
 from objstore.devices import Device
 from objstore.http.local import LocalTransport
 from objstore.http.messages import WsgiApplication
@@ -164,11 +164,11 @@ class ReplicaNode:
 
     def rows(self, path: ResourcePath = PATH) -> list[ObjectRow]:
         """All there are, tombstones too."""
-        table = RowTable(self.container.schema)
+        schema = self.container.schema
 
         def read(connection: Any) -> list[ObjectRow]:
-            names = [name for (name,) in connection.execute("SELECT DISTINCT name FROM row ORDER BY name")]
-            return sorted(table.find(connection, names).values(), key=lambda row: (row.name, row.policy_index))
+            rows = [row for deleted in (False, True) for row in stored_rows(connection, schema, deleted)]
+            return sorted(rows, key=lambda row: (row.name, row.policy_index, row.version))
 
         with self.opened(path) as database:
             checked: Database = database

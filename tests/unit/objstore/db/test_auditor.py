@@ -98,10 +98,10 @@ def test_a_bad_page_is_found(servers: Servers) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE policy_stat SET object_count = object_count + 1 WHERE policy_index = 0",
+        "UPDATE policy_stat SET row_count = row_count + 1 WHERE policy_index = 0",
         "UPDATE policy_stat SET bytes_used = 0 WHERE policy_index = 1",
         "DELETE FROM policy_stat",
-        "INSERT INTO policy_stat VALUES (7, 1, 1)",
+        "INSERT INTO policy_stat VALUES (7, 1, 1, 0)",
     ],
 )
 def test_totals_that_are_not_those_of_the_rows_are_made_right(servers: Servers, statement: str) -> None:

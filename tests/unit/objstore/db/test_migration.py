@@ -1,4 +1,4 @@
-"""Databases of format 1 are taken over when they are opened."""
+"""Databases of formats 1 and 2 are taken over when they are opened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,24 @@ from tests.unit.objstore.db.harness import Servers, row
 from tests.unit.objstore.db.replicas import Replicas
 from tests.unit.objstore.db.test_auditor import audit
 
+# What format 3 added, taken away again.
+BACK_TO_2 = """
+ALTER TABLE row RENAME TO new_row;
+DROP INDEX row_sequence;
+CREATE TABLE row (
+    deleted INTEGER NOT NULL, name TEXT NOT NULL, sequence INTEGER NOT NULL, policy_index INTEGER NOT NULL,
+    timestamp TEXT NOT NULL, content_type_timestamp TEXT NOT NULL, meta_timestamp TEXT NOT NULL,
+    size INTEGER NOT NULL, content_type TEXT NOT NULL, etag TEXT NOT NULL, listed_size INTEGER,
+    last_modified TEXT NOT NULL, PRIMARY KEY (deleted, name, policy_index)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX row_sequence ON row (sequence);
+INSERT INTO row SELECT deleted, name, sequence, policy_index, timestamp, content_type_timestamp, meta_timestamp, size,
+    content_type, etag, listed_size, last_modified FROM new_row;
+DROP TABLE new_row;
+ALTER TABLE policy_stat DROP COLUMN version_count;
+ALTER TABLE policy_stat RENAME COLUMN row_count TO object_count;
+PRAGMA user_version = 2;
+"""
 # What format 2 added, taken away again.
 BACK_TO_1 = """
 DROP TABLE sync_point;
@@ -27,9 +45,11 @@ PRAGMA user_version = 1;
 """
 
 
-def turn_back(file: Path) -> None:
+def turn_back(file: Path, to_format: int = 1) -> None:
     connection = sqlite3.connect(file)
-    connection.executescript(BACK_TO_1)
+    connection.executescript(BACK_TO_2)
+    if to_format == 1:
+        connection.executescript(BACK_TO_1)
     connection.close()
 
 
@@ -38,21 +58,22 @@ def fill(servers: Servers) -> None:
     servers.update([row("o", size=3), row("p", deleted=True), row("q", policy_index=1, deleted=True)])
 
 
-def test_format_1_is_taken_over_whole(servers: Servers) -> None:
+@pytest.mark.parametrize("former", [1, 2])
+def test_an_older_format_is_taken_over_whole(servers: Servers, former: int) -> None:
     fill(servers)
     before = servers.to_container("HEAD").headers
     with sqlite3.connect(servers.database_file()) as connection:
         wanted = connection.execute("SELECT live_digest, tombstone_digest, sequence FROM resource").fetchone()
         stats = connection.execute("SELECT * FROM policy_stat ORDER BY 1").fetchall()
     connection.close()
-    turn_back(servers.database_file())
+    turn_back(servers.database_file(), former)
     servers.container = servers.new_container_server()
     assert servers.to_container("HEAD").headers == before
     assert [each["name"] for each in servers.listed()] == ["o"]
     with sqlite3.connect(servers.database_file()) as connection:
         assert connection.execute("SELECT live_digest, tombstone_digest, sequence FROM resource").fetchone() == wanted
         assert connection.execute("SELECT length(id) FROM resource").fetchone() == (32,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
         assert connection.execute("SELECT * FROM policy_stat ORDER BY 1").fetchall() == stats
     connection.close()
     assert servers.update([row("r", 2)]).status == 202
