@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.functional.client import Answer, Client
-from tests.functional.servers import Store
 
 ID = "x-object-version-id"
-
-
-@pytest.fixture(scope="module")
-def versioning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A store that lets containers keep versions."""
-    folder: Path = tmp_path_factory.mktemp("versions") / "data"
-    running = Store(folder)
-    running.start()
-    running.stop()
-    file = folder / "proxy.toml"
-    file.write_text(file.read_text().replace("[objects]\n", "[objects]\nallow_object_versioning = true\n"))
-    running.start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def client(versioning: Store) -> Client:
-    """test:tester of that store."""
-    return Client.login(versioning.host, versioning.port)
 
 
 @pytest.fixture
