@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.functional.client import Answer, Client
+from tests.functional.servers import Store
 
 ID = "x-object-version-id"
 
@@ -123,11 +124,11 @@ def test_metadata_changes_the_current_version(client: Client, kept: str) -> None
     assert "x-object-meta-a" not in read(client, path, first).headers
 
 
-def test_versions_are_for_owners(client: Client, versioning: Store, kept: str) -> None:
+def test_versions_are_for_owners(client: Client, store: Store, kept: str) -> None:
     path = f"{kept}/o"
     first = write(client, path, b"1")
     client.post(kept, {"X-Container-Read": "test:tester3", "X-Container-Write": "test:tester3"})
-    member = Client.login(versioning.host, versioning.port, "test:tester3", "testing3")
+    member = Client.login(store.host, store.port, "test:tester3", "testing3")
     assert member.get(path).body == b"1"
     assert read(member, path, first).status == 403
     assert member.delete(path, **{"version-id": first}).status == 403
