@@ -35,7 +35,8 @@ def test_healthcheck(tmp_path: Path) -> None:
 def test_what_everybody_sees(proxy: Proxy) -> None:
     shown = read(proxy)
     limits = {"account_quotas", "container_quotas"}
-    assert shown.keys() == {"swift", "tempauth", "symlink", "dlo", "slo", "bulk_delete", "versioned_writes"} | limits
+    versions = {"versioned_writes", "object_versioning"}
+    assert shown.keys() == {"swift", "tempauth", "symlink", "dlo", "slo", "bulk_delete"} | versions | limits
     assert shown["tempauth"] == {"account_acls": True}
     store = shown["swift"]
     assert store["max_file_size"] == 5368709122
