@@ -68,7 +68,10 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             return b"[]"
         marker = request.query.get("version_marker", "")
         policy_index = info.status.policy_index
-        return database.read(lambda connection: self._versions.read(connection, query, marker, policy_index), long=True)
+        with self.long_page(location):
+            return database.read(
+                lambda connection: self._versions.read(connection, query, marker, policy_index), long=True
+            )
 
     def put(self, request: Request, location: ResourceLocation) -> Response:
         """Create it or bring it back, set metadata, and tell its account."""

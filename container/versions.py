@@ -2,6 +2,7 @@
 
 Rows that are listed and rows that newer ones hide lie apart in the table, each class in the order of names. Both are
 read along, name by name, so a page costs as many rows as it covers; what a delimiter rolls up is skipped by a seek.
+All statements of a page see one moment: a row that changes its class between them would be listed twice, or left out.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ from msgspec.structs import replace
 from objstore.container.rows import ContainerSchema, split_listed_size
 from objstore.db.listing import Query, range_of
 from objstore.db.schema import HIDDEN, LISTED
-from objstore.rows import ObjectRow, newest_of, split_etag
+from objstore.rows import ObjectRow, newest_of, precedence, split_etag
 from objstore.timestamps import Timestamp
 
 NULL: Final = "null"  # how a row of the plain line is called
-# So many rows of a class are read at a time.
-ROWS_AT_ONCE: Final = 512
 BEHIND: Final = b"\xff"  # no UTF-8 text holds it: it sorts behind whatever begins with what precedes it
 
 
@@ -31,13 +30,13 @@ class VersionListing:
         self._row = schema.row
         self._select = (
             f"SELECT {', '.join(('name', *schema.columns))} FROM row WHERE deleted = :class AND policy_index = :policy"
-            " AND name >= CAST(:low AS TEXT) AND name < CAST(:high AS TEXT) ORDER BY name, version LIMIT :limit"
+            " AND name >= CAST(:low AS TEXT) AND name < CAST(:high AS TEXT) ORDER BY name"
         )
 
     def read(self, connection: sqlite3.Connection, query: Query, version_marker: str, policy_index: int) -> bytes:
         """A page as a JSON array, in ascending order.
 
-        `version_marker`: behind this version of the name that the query's marker gives.
+        `version_marker`: behind this version of the name that the query's marker gives; it may be gone meanwhile.
         """
         entries: list[dict[str, Any]] = []
         names = range_of(replace(query, reverse=False))
@@ -50,11 +49,15 @@ class VersionListing:
             low += BEHIND
         if names.below != "< :high":
             high += BEHIND
-        while len(entries) < query.limit:
-            skipped = self._page(connection, query, version_marker, policy_index, low, high, entries)
-            if skipped is None:
-                break
-            low = skipped
+        connection.execute("BEGIN")
+        try:
+            while len(entries) < query.limit:
+                skipped = self._page(connection, query, version_marker, policy_index, low, high, entries)
+                if skipped is None:
+                    break
+                low = skipped
+        finally:
+            connection.execute("ROLLBACK")
         return msgspec.json.encode(entries)
 
     def _page(
@@ -70,19 +73,16 @@ class VersionListing:
         """Append entries until a name is rolled up: where to go on behind it; None when all is listed."""
         for name, rows in groupby(self._both(connection, policy_index, low, high), key=lambda row: row.name):
             cut = name.find(query.delimiter, len(query.prefix)) if query.delimiter else -1
-            if cut >= 0:
-                subdir: str = name[: cut + len(query.delimiter)]
+            subdir: str = name[: cut + len(query.delimiter)]
+            # One level of a pseudo directory lists what is named like a directory in it, and none of what it covers.
+            if cut >= 0 and not (query.flat and name == subdir):
                 if not query.flat:
                     entries.append({"subdir": subdir})
                 return subdir.encode() + BEHIND
-            behind = version_marker if name == query.marker else ""
-            for entry in _entries(rows):
-                if behind:
-                    behind = "" if entry["version_id"] == behind else behind
-                    continue
-                entries.append(entry)
-                if len(entries) >= query.limit:
-                    return None
+            entries += _entries(list(rows), version_marker if name == query.marker else "")
+            if len(entries) >= query.limit:
+                del entries[query.limit :]
+                return None
         return None
 
     def _both(self, connection: sqlite3.Connection, policy_index: int, low: bytes, high: bytes) -> Iterator[ObjectRow]:
@@ -102,18 +102,16 @@ class VersionListing:
     def _class(
         self, connection: sqlite3.Connection, class_: int, policy_index: int, low: bytes, high: bytes
     ) -> Iterator[ObjectRow]:
-        parameters = {"class": class_, "policy": policy_index, "low": low, "high": high, "limit": -1}
-        cursor = connection.execute(self._select, parameters)
-        cursor.arraysize = ROWS_AT_ONCE
-        while found := cursor.fetchmany():
-            for name, *values in found:
-                yield self._row(name, False, values)
+        parameters = {"class": class_, "policy": policy_index, "low": low, "high": high}
+        for name, *values in connection.execute(self._select, parameters):
+            yield self._row(name, False, values)
 
 
-def _entries(rows: Iterator[ObjectRow]) -> Iterator[dict[str, Any]]:
-    """The versions of one name, the newest first."""
-    in_order = sorted(rows, key=lambda row: (row.timestamp, row.version), reverse=True)
-    for place, row in enumerate(in_order):
+def _entries(rows: list[ObjectRow], version_marker: str) -> Iterator[dict[str, Any]]:
+    """The versions of one name behind a marker, "" for none; the newest first."""
+    rows.sort(key=precedence, reverse=True)
+    for place in range(_behind(rows, version_marker), len(rows)):
+        row = rows[place]
         content_type, listed_size = split_listed_size(row.content_type)
         etag, fields = split_etag(row.etag)
         yield {
@@ -127,3 +125,17 @@ def _entries(rows: Iterator[ObjectRow]) -> Iterator[dict[str, Any]]:
             "last_modified": Timestamp.parse(newest_of(row)).isoformat,
             **fields,
         }
+
+
+def _behind(rows: list[ObjectRow], version_marker: str) -> int:
+    """The place behind a version in rows that are sorted.
+
+    A version that is gone leaves its place, since its id is a timestamp: those who delete what each page lists get all.
+    Where the plain line was cannot be told any more: the name is listed from its newest version, so none is left out.
+    """
+    for place, row in enumerate(rows):
+        if (row.version or NULL) == version_marker:
+            return place + 1
+    if version_marker in ("", NULL):
+        return 0
+    return sum(row.timestamp >= version_marker for row in rows)

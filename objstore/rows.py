@@ -70,14 +70,14 @@ _fields: Final = msgspec.json.Decoder(dict[str, str | int])
 def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
     """Three registers, each won by its newest write: the data (or its deletion), the content type, the metadata.
 
-    Of two writes with the same timestamp a deletion wins, then the greater value: any total order lets replicas
-    agree. Both rows are of one name and policy and in stored form, and so is the result.
+    Of two writes with the same timestamp a deletion wins, then a delete marker, as on object servers, then the greater
+    value: any total order lets replicas agree. Both rows are of one name and policy and in stored form, and so is the result.
     """
     if other.timestamp > newest_of(one):
         return other
     if one.timestamp > newest_of(other):
         return one
-    data = max(one, other, key=lambda row: (row.timestamp, row.deleted, row.etag, row.size))
+    data = max(one, other, key=lambda row: (row.timestamp, row.deleted, row.marker, row.etag, row.size, row.upload))
     typed = max(one, other, key=lambda row: (row.content_type_timestamp or row.timestamp, row.content_type))
     typed_at = typed.content_type_timestamp or typed.timestamp
     meta_at = max(one.meta_timestamp or one.timestamp, other.meta_timestamp or other.timestamp)
@@ -93,6 +93,11 @@ def newest_of(row: ObjectRow) -> str:
     """When its data, its type or its metadata was written last."""
     # An empty timestamp, which stands for the data's, sorts first.
     return max(row.timestamp, row.content_type_timestamp, row.meta_timestamp)
+
+
+def precedence(row: ObjectRow) -> tuple[str, bool, str]:
+    """What orders the live rows of one name: the greatest is what the object is; as object servers decide it."""
+    return row.timestamp, row.marker, row.version
 
 
 def etag_with_fields(etag: str, fields: Mapping[str, str | int]) -> str:

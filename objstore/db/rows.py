@@ -18,6 +18,7 @@ from objstore.db.info import read_status, read_totals
 from objstore.db.location import ResourceLocation
 from objstore.db.schema import HIDDEN, LISTED, TOMBSTONE, Key, Row, TableSchema, row_digest
 from objstore.db.store import DatabaseStore
+from objstore.rows import precedence
 
 # Names looked up at a time; a batch is padded to a power of two, so that few statements are prepared.
 LOOKUP_NAMES_MAX: Final = 64
@@ -154,7 +155,7 @@ class RowTable(Generic[Row]):
         asked = {"name": name, "policy": policy}
         some = [self._stored(connection.execute(each, asked).fetchone()) for each in self._newest]
         candidates = {self._schema.key_of(each.row): each for each in some if each is not None}
-        newest = max(candidates, key=lambda key: (candidates[key].row.timestamp, key), default=None)  # type: ignore[attr-defined]
+        newest = max(candidates, key=lambda key: precedence(candidates[key].row), default=None)  # type: ignore[arg-type]
         moved = []
         for key, each in candidates.items():
             is_listed = key == newest and not each.row.marker  # type: ignore[attr-defined]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import ClassVar, Final, Generic
 
 from msgspec import Struct
@@ -266,12 +267,18 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         """A page of the listing, in the query's format."""
         if min(query.limit, info.row_count) <= ROWS_AT_ONCE_MAX:
             return self._rendered(database, query, info, location, long=False)
+        with self.long_page(location):
+            return self._rendered(database, query, info, location, long=True)
+
+    @contextmanager
+    def long_page(self, location: ResourceLocation) -> Iterator[None]:
+        """Few long pages are made at a time: others wait. Raises DatabaseBusy."""
         try:
             self._long_pages.acquire(BUSY_TIMEOUT_SECONDS)
         except WaitTimeout:
             raise DatabaseBusy(location.file) from None
         try:
-            return self._rendered(database, query, info, location, long=True)
+            yield
         finally:
             self._long_pages.release()
 

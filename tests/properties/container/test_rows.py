@@ -43,7 +43,9 @@ def object_rows(name: st.SearchStrategy[str], policy: st.SearchStrategy[int]) ->
         policy_index=policy,
         content_type_timestamp=timestamps | st.just(""),
         meta_timestamp=timestamps | st.just(""),
-    ).map(OBJECTS.checked)
+        marker=st.booleans(),
+        upload=st.sampled_from(["", "u1", "u2"]),
+    ).map(lambda row: OBJECTS.checked(replace(row, marker=row.marker and not row.deleted)))
 
 
 def kept_rows(name: st.SearchStrategy[str], policy: st.SearchStrategy[int]) -> st.SearchStrategy[ObjectRow]:
@@ -126,8 +128,8 @@ def listed_of(schema: TableSchema[Row], rows: list[Row]) -> set[Key]:
     return {schema.key_of(row) for row in newest.values() if not getattr(row, "marker", False)}
 
 
-def _age(schema: TableSchema[Row], row: Row) -> tuple[str, ...]:
-    return (row.timestamp, row.version) if isinstance(row, ObjectRow) else ()
+def _age(schema: TableSchema[Row], row: Row) -> tuple[str | bool, ...]:
+    return (row.timestamp, row.marker, row.version) if isinstance(row, ObjectRow) else ()
 
 
 def check_database(schema: TableSchema[Row], batches: list[list[Row]]) -> None:
