@@ -71,7 +71,8 @@ def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
     """Three registers, each won by its newest write: the data (or its deletion), the content type, the metadata.
 
     Of two writes with the same timestamp a deletion wins, then a delete marker, as on object servers, then the greater
-    value: any total order lets replicas agree. Both rows are of one name and policy and in stored form, and so is the result.
+    value: any total order lets replicas agree. Both rows are of one name and policy and in stored form, and so is
+    the result.
     """
     if other.timestamp > newest_of(one):
         return other
