@@ -9,6 +9,7 @@ import xxhash
 from msgspec import Struct
 
 from objstore.container.queue import moved_at
+from objstore.container.versions import NULL
 from objstore.direct import Direct, NodeResponses, container_headers
 from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, BackendResponse, BackendUpload, NodeFailure, Transport
@@ -42,7 +43,7 @@ class VersionTimes(Struct, frozen=True, gc=False):
 
 
 class Mover:
-    """Reads, writes and deletes versions of objects in given policies."""
+    """Reads, writes and deletes objects in given policies: the plain line, whatever versions are kept beside it."""
 
     def __init__(self, direct: Direct, rings: Rings, transport: Transport) -> None:
         self._direct = direct
@@ -51,13 +52,11 @@ class Mover:
 
     def look(self, path: ResourcePath, policy_index: int) -> NodeResponses:
         """HEAD the object at all primaries of a policy."""
-        headers = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
-        return self._direct.send(self._rings.object(policy_index), "HEAD", path, headers)
+        return self._direct.send(self._rings.object(policy_index), "HEAD", path, _reading(policy_index))
 
     def read(self, path: ResourcePath, policy_index: int) -> BackendResponse | None:
         """The newest version there, None if there is none. The caller closes it."""
-        headers = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
-        return self._direct.get(self._rings.object(policy_index), path, headers)
+        return self._direct.get(self._rings.object(policy_index), path, _reading(policy_index))
 
     def delete(self, path: ResourcePath, policy_index: int, timestamp: Timestamp) -> bool:
         """Leave a tombstone; whether a quorum has it, or something newer."""
@@ -108,13 +107,18 @@ class Mover:
         if version.newest > version.typed:
             posts.append((version.newest, headers))
         each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
-        own = {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true"}
+        own = _reading(policy_index)
         for moment, posted in posts:
             sent = posted | own | {Client.TIMESTAMP: moved_at(moment).internal}
             replies = self._direct.send(self._rings.object(policy_index), "POST", path, sent, each=each)
             if not _enough(replies.statuses, (202, 409)):
                 return False
         return True
+
+
+def _reading(policy_index: int) -> dict[str, str]:
+    """What a request says that reads the plain line, or lays metadata over it."""
+    return {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true", Backend.VERSION_ID: NULL}
 
 
 def version_of(headers: Mapping[str, str]) -> VersionTimes:

@@ -80,7 +80,13 @@ class Misplaced(Struct, frozen=True, gc=False):
 
 
 def misplaced(path: ResourcePath, incarnation: Incarnation, row: ObjectRow, now: Timestamp) -> Misplaced | None:
-    """The misplaced version that a row describes; None if the row is a reconciler's tombstone."""
+    """The misplaced content of the plain line that a row describes; None for a reconciler's tombstone.
+
+    None for a kept version and its removal, too: they stay where they are. As writes of the plain line they would
+    delete what it holds in the container's own policy.
+    """
+    if row.version:
+        return None
     written = newest = Timestamp.parse(row.timestamp)
     if row.deleted and is_mark(written):
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
+import xxhash
 
 from objstore.container import consistency as container_replicator
 from objstore.container.queue import ACCOUNT, Misplaced, misplaced, moved_at, parse_entry, removed_at
@@ -229,3 +231,37 @@ def test_marks_are_not_queued_but_deletions_are() -> None:
 def test_strange_entries(name: str) -> None:
     with pytest.raises(ValueError, match=".+"):
         parse_entry(name, at(1), QUEUED_AT.isoformat)
+
+
+def test_the_removal_of_a_version_in_the_wrong_policy_deletes_nothing_in_the_right_one(replicas: Replicas) -> None:
+    put_object(replicas, 5, 0)
+    removal = row(OBJECT.object, 8, version=at(3), deleted=True, policy_index=1)
+    for number in (1, 2, 3):
+        replicas[number].update(removal)
+    converge(replicas)
+    assert reconcile(replicas) == {}
+    assert get_object(replicas, 0).read_all() == CONTENT
+
+
+def test_the_plain_line_is_moved_from_beside_a_newer_version(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1)
+    for number in (1, 2, 3):
+        answer = replicas[number].request(
+            "PUT",
+            4,
+            b"kept",
+            path=OBJECT,
+            X_Backend_Storage_Policy_Index="1",
+            Content_Type="t/t",
+            Etag=hashlib.md5(b"kept").hexdigest(),
+            X_Backend_Body_Checksum=xxhash.xxh3_128_hexdigest(b"kept"),
+            X_Backend_Version_Mode="keep",
+        )
+        assert answer.status == 201
+        replicas[number].update(row(OBJECT.object, 4, version=at(4), policy_index=1))
+    converge(replicas)
+    reconcile(replicas)
+    moved = get_object(replicas, 0)
+    assert moved.read_all() == CONTENT
+    assert moved.headers[Backend.DATA_TIMESTAMP] == moved_at(Timestamp.parse(at(3))).internal
+    assert get_object(replicas, 1).read_all() == b"kept"
