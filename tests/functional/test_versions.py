@@ -46,7 +46,8 @@ def test_every_write_is_kept(client: Client, kept: str) -> None:
             assert "content-location" not in answer.headers
         assert read(client, path, version).body == body
     assert read(client, path, "null").status == 404
-    assert read(client, path, first[:-1] + "0").status == 404
+    other = first[:-1] + ("1" if first.endswith("0") else "0")
+    assert read(client, path, other).status == 404
     assert read(client, path, "no-id").status == 400
 
 

@@ -295,8 +295,10 @@ def _has(name: str, write: Write) -> bool:
     file = read_name(name)
     if file is None:
         return False
-    if write.removes or write.mode == "keep":
-        return file.timestamp >= write.timestamp and bool(file.version) and write.is_of(file.timestamp)
+    if write.removes:  # of several removals of a version the newest stays
+        return file.kind == "removal" and file.version == write.removes and file.timestamp >= write.timestamp
+    if write.mode == "keep":  # removed by now, perhaps
+        return file.kind != "meta" and bool(file.version) and write.is_of(file.version)
     return file.timestamp >= write.timestamp
 
 
