@@ -14,8 +14,10 @@ from tests.simulation.stored_forms import StoredMetadata, StoredVersions, path_d
 from tests.simulation.world import FOLDERS, OBJECT_KINDS, PENDING_FOLDERS, World
 
 DATABASE_KINDS: Final = ("container", "account")
-_ROWS: Final = "SELECT name, deleted, max(timestamp, content_type_timestamp, meta_timestamp) FROM row"
-_CONTAINER_ROWS: Final = "SELECT name, deleted, max(put_timestamp, delete_timestamp, stats_timestamp) FROM row"
+_ROWS: Final = (
+    "SELECT name || ' ' || version, max(max(timestamp, content_type_timestamp, meta_timestamp)) FROM row GROUP BY 1"
+)
+_CONTAINER_ROWS: Final = "SELECT name, max(max(put_timestamp, delete_timestamp, stats_timestamp)) FROM row GROUP BY 1"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class CopyInventory:
         """What each device's replica of a container has of one object, which may be nothing; given the paths' ends."""
         digest = path_digest(container).hex()
         folder = f"{FOLDERS['container']}/{self.partition('container', container)}/{digest[-3:]}/{digest}"
-        statement = "SELECT timestamp, etag, deleted FROM row WHERE name = ? ORDER BY 1"
+        statement = "SELECT timestamp, etag, deleted, version FROM row WHERE name = ? ORDER BY 1"
         found = {}
         for disk in self.world.disks.values():
             if os.path.exists(path := f"{disk.place}/{folder}/{digest}.db"):
@@ -184,7 +186,7 @@ def read_rows(path: str, kind: str) -> dict[str, str]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         try:
             statement = _ROWS if kind == "container" else _CONTAINER_ROWS
-            found = {f"{name}": newest for name, _, newest in connection.execute(statement + " GROUP BY name, deleted")}
+            found = {str(name): str(newest) for name, newest in connection.execute(statement)}
             status = connection.execute("SELECT max(put_timestamp, delete_timestamp) FROM resource").fetchone()
         except sqlite3.DatabaseError:
             return {}

@@ -22,7 +22,7 @@ from tests.simulation.world import World
 LOOKS: Final = 3
 SLACK_SECONDS: Final = 60.0
 COLUMNS: Final = {
-    "container": "name, deleted, timestamp, content_type_timestamp, meta_timestamp, size, etag",
+    "container": "name, deleted, version, marker, timestamp, content_type_timestamp, meta_timestamp, size, etag",
     "account": "name, put_timestamp, delete_timestamp, object_count, bytes_used",
 }
 
@@ -102,7 +102,7 @@ class Listings:
                     if disk not in primaries:
                         self._findings.wrong(f"{disk} still has {kind} {digest} as a handoff")
                         continue
-                    statement = f"SELECT {COLUMNS[kind]} FROM row WHERE NOT deleted ORDER BY 1, 2, 3"
+                    statement = f"SELECT {COLUMNS[kind]} FROM row WHERE deleted != 1 ORDER BY 1, 2, 3"
                     contents[disk] = read_table(path, statement)
                 missing = set(primaries) - set(contents)
                 # Each replica of what was deleted is forgotten in its own time.

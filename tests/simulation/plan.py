@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from objstore.container.rows import ContainerSchema
-
 SECONDS_PER_HOUR: Final = 3600.0
 # Beyond the numbers of any plan: the checkers' own requests.
 CHECK_NUMBER: Final = 10**6
-KEEPS_VERSIONS: Final = "version_count" in ContainerSchema.totals
+
 # Whether the store keeps what a strong policy promises: then the checks demand it.
 STRONG_IS_KEPT: Final = False
 STRONG_POLICY: Final = "strong"
@@ -38,7 +36,7 @@ RACES: Final = {
 COMPOSITES: Final = "m0"
 COMPOSITE_OPERATIONS_PER_HOUR: Final = 8
 # In these versions of objects are kept.
-VERSIONED: Final = {"v0": "gold", "w0": "strong"} if KEEPS_VERSIONS else {}
+VERSIONED: Final = {"v0": "gold", "w0": "strong"}
 POLICY_OF: Final = POLICIES | VERSIONED | {COMPOSITES: "gold"}
 VERSION_OPERATIONS_PER_HOUR: Final = 25
 VERSION_OPERATIONS: Final = {
@@ -132,8 +130,7 @@ def make_plan(seed: str, hours: float) -> Plan:
     operations = _operations(random, hours)
     operations += _races(random, hours)
     operations += _of_composites(random, hours)
-    if VERSIONED:
-        operations += _of_versions(random, hours)
+    operations += _of_versions(random, hours)
     events = operations + _faults(random, hours, [at for at, _, _ in operations])
     events.sort(key=lambda event: event[0])
     numbered = tuple(Event(at, number, kind, details) for number, (at, kind, details) in enumerate(events, 1))
