@@ -13,7 +13,7 @@ CHECK_NUMBER: Final = 10**6
 # Whether the store keeps what a strong policy promises: then the checks demand it.
 STRONG_IS_KEPT: Final = False
 STRONG_POLICY: Final = "strong"
-OPERATIONS_PER_HOUR: Final = 80
+OPERATIONS_PER_HOUR: Final = 70
 FAULTS_PER_HOUR: Final = 5.0
 MACHINES: Final = 7  # storage nodes and proxies
 # By name, with the policy of each and how often what is done concerns it. Those of the second kind come and go; those
@@ -23,7 +23,7 @@ WEIGHTS: Final = {"c0": 30, "c1": 30, "c2": 30, "d0": 12, "e0": 6, "s0": 15}
 OBJECTS: Final = {"c": 12, "d": 4, "e": 4, "s": 4}
 # For these many clients contend. The store promises an order of what is done only where the policy is strong.
 CONTENDED: Final = {"s0/h0": 3, "s0/h1": 3, "s0/h2": 3, "c0/h0": 2}
-RACES_PER_HOUR: Final = 45
+RACES_PER_HOUR: Final = 38
 RACES: Final = {
     "race_put": 20,
     "race_put absent": 15,
@@ -38,7 +38,7 @@ COMPOSITE_OPERATIONS_PER_HOUR: Final = 8
 # In these versions of objects are kept.
 VERSIONED: Final = {"v0": "gold", "w0": "strong"}
 POLICY_OF: Final = POLICIES | VERSIONED | {COMPOSITES: "gold"}
-VERSION_OPERATIONS_PER_HOUR: Final = 25
+VERSION_OPERATIONS_PER_HOUR: Final = 22
 VERSION_OPERATIONS: Final = {
     "v_put": 34,
     "v_delete": 12,
