@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Segments are named after the operation that wrote them, so none is ever written again.
 STRIDE: Final = 10_000
+CHANGED: Final = 9  # strides to the number of what a segment is overwritten with
 
 
 class Composites:
@@ -61,7 +62,9 @@ class Composites:
         self._ended(event, write, self._clients.send(node, event.number, "PUT", name, headers, body, query), (201,))
         if event.details["static"] and event.details["changed"]:
             self._broken.add(event.number)
-            self._clients.send(node, event.number, "PUT", f"{prefix}0", {}, body_of(event.number + STRIDE, 120))
+            other = body_of(event.number + CHANGED * STRIDE, len(contents[0]))
+            self._clients.send(node, event.number, "PUT", f"{prefix}0", {}, other)
+            self._judge(name, self._clients.send(node, event.number, "GET", name))
 
     def m_link(self, event: Event, node: Node) -> None:
         """Link to an object that may be there or not."""
@@ -83,11 +86,14 @@ class Composites:
     def m_get(self, event: Event, node: Node) -> None:
         """Read what it stands for."""
         answer = self._clients.send(node, event.number, "GET", event.details["name"])
-        if self._clients.done(event, answer) == 200 and answer is not None and (why := self._why_wrong(event, answer)):
-            self._clients.violation(f"GET {event.details['name']}: {why}")
+        self._clients.done(event, answer)
+        self._judge(event.details["name"], answer)
 
-    def _why_wrong(self, event: Event, answer: Answer) -> str:
-        name = event.details["name"]
+    def _judge(self, name: str, answer: Answer | None) -> None:
+        if answer is not None and answer.status == 200 and (why := self._why_wrong(name, answer)):
+            self._clients.violation(f"GET {name}: {why}")
+
+    def _why_wrong(self, name: str, answer: Answer) -> str:
         if answer.failed_at or len(answer.body) != int(answer.headers.get("Content-Length", "-1")):
             return ""
         numbers = [write.number for write in self._objects[name].writes] if name in self._objects else []

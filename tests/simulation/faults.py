@@ -18,7 +18,7 @@ from tests.simulation.world import FOLDERS, OBJECT_KINDS, PART_POWERS, World
 DEVICES_MIN: Final = 6
 BLACKOUT_SECONDS_MAX: Final = 60.0
 PAGE_BYTES: Final = 4096
-NOTICED_RATE: Final = 0.5  # of the files whose bits have flipped; the others are left to the auditor
+NOTICED_RATE: Final = 0.3  # of the files whose bits have flipped; the others are left to the auditor
 
 
 class Faults:
