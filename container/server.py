@@ -57,7 +57,7 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             devices,
             runtime,
         )
-        self._versions = VersionListing(ContainerSchema(cluster.limits))
+        self._versions = VersionListing(self.schema)
         self._reporter = AccountReporter(transport, config.backend.node_timeout, runtime.log)
 
     def page(self, database: Database, query: Query, info: Info, location: ResourceLocation, request: Request) -> bytes:

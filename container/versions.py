@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from heapq import merge
 from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from objstore.container.rows import ContainerSchema, split_listed_size
-from objstore.db.listing import Query, range_of
-from objstore.db.schema import HIDDEN, LISTED
+from objstore.container.rows import split_listed_size
+from objstore.db.listing import BEHIND, Query, Range, range_of
+from objstore.db.schema import HIDDEN, LISTED, TableSchema
 from objstore.rows import ObjectRow, newest_of, precedence, split_etag
 from objstore.timestamps import Timestamp
 
 NULL: Final = "null"  # how a row of the plain line is called
-BEHIND: Final = b"\xff"  # no UTF-8 text holds it: it sorts behind whatever begins with what precedes it
 
 
 class VersionListing:
-    def __init__(self, schema: ContainerSchema) -> None:
+    def __init__(self, schema: TableSchema[ObjectRow]) -> None:
         self._row = schema.row
         self._select = (
-            f"SELECT {', '.join(('name', *schema.columns))} FROM row WHERE deleted = :class AND policy_index = :policy"
-            " AND name >= CAST(:low AS TEXT) AND name < CAST(:high AS TEXT) ORDER BY name"
+            f"SELECT {', '.join(('name', *schema.columns))} FROM row"
+            " WHERE deleted = :class AND policy_index = :policy AND name {above} AND name {below} ORDER BY name"
         )
 
     def read(self, connection: sqlite3.Connection, query: Query, version_marker: str, policy_index: int) -> bytes:
@@ -39,23 +39,13 @@ class VersionListing:
         `version_marker`: behind this version of the name that the query's marker gives; it may be gone meanwhile.
         """
         entries: list[dict[str, Any]] = []
-        names = range_of(replace(query, reverse=False))
-        low, high = names.low.encode(), names.high.encode()
-        if names.above.startswith(">="):
-            pass
-        elif names.above.endswith(":low"):
-            low += b"" if version_marker else b"\0"
-        else:
-            low += BEHIND
-        if names.below != "< :high":
-            high += BEHIND
+        names: Range | None = range_of(replace(query, reverse=False))
+        if version_marker and names is not None and names.above == "> :low":
+            names = replace(names, above=">= :low")
         connection.execute("BEGIN")
         try:
-            while len(entries) < query.limit:
-                skipped = self._page(connection, query, version_marker, policy_index, low, high, entries)
-                if skipped is None:
-                    break
-                low = skipped
+            while names is not None and len(entries) < query.limit:
+                names = self._page(connection, query, version_marker, policy_index, names, entries)
         finally:
             connection.execute("ROLLBACK")
         return msgspec.json.encode(entries)
@@ -66,44 +56,35 @@ class VersionListing:
         query: Query,
         version_marker: str,
         policy_index: int,
-        low: bytes,
-        high: bytes,
+        names: Range,
         entries: list[dict[str, Any]],
-    ) -> bytes | None:
-        """Append entries until a name is rolled up: where to go on behind it; None when all is listed."""
-        for name, rows in groupby(self._both(connection, policy_index, low, high), key=lambda row: row.name):
+    ) -> Range | None:
+        """Append entries until a name is rolled up: the names behind it; None when all is listed."""
+        for name, rows in groupby(self._both(connection, policy_index, names), key=lambda row: row.name):
             cut = name.find(query.delimiter, len(query.prefix)) if query.delimiter else -1
             subdir: str = name[: cut + len(query.delimiter)]
             # One level of a pseudo directory lists what is named like a directory in it, and none of what it covers.
             if cut >= 0 and not (query.flat and name == subdir):
                 if not query.flat:
                     entries.append({"subdir": subdir})
-                return subdir.encode() + BEHIND
+                return replace(names, low=subdir, above=f"> :low || {BEHIND}")
             entries += _entries(list(rows), version_marker if name == query.marker else "")
             if len(entries) >= query.limit:
                 del entries[query.limit :]
                 return None
         return None
 
-    def _both(self, connection: sqlite3.Connection, policy_index: int, low: bytes, high: bytes) -> Iterator[ObjectRow]:
+    def _both(self, connection: sqlite3.Connection, policy_index: int, names: Range) -> Iterator[ObjectRow]:
         """The rows of both classes, by name."""
-        listed = self._class(connection, LISTED, policy_index, low, high)
-        hidden = self._class(connection, HIDDEN, policy_index, low, high)
-        one, other = next(listed, None), next(hidden, None)
-        while one is not None or other is not None:
-            if other is None or (one is not None and one.name.encode() <= other.name.encode()):
-                assert one is not None
-                yield one
-                one = next(listed, None)
-            else:
-                yield other
-                other = next(hidden, None)
+        listed, hidden = (self._class(connection, each, policy_index, names) for each in (LISTED, HIDDEN))
+        return merge(listed, hidden, key=lambda row: row.name.encode())
 
     def _class(
-        self, connection: sqlite3.Connection, class_: int, policy_index: int, low: bytes, high: bytes
+        self, connection: sqlite3.Connection, class_: int, policy_index: int, names: Range
     ) -> Iterator[ObjectRow]:
-        parameters = {"class": class_, "policy": policy_index, "low": low, "high": high}
-        for name, *values in connection.execute(self._select, parameters):
+        statement = self._select.format(above=names.above, below=names.below)
+        parameters = {"class": class_, "policy": policy_index, "low": names.low, "high": names.high}
+        for name, *values in connection.execute(statement, parameters):
             yield self._row(name, False, values)
 
 

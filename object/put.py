@@ -36,8 +36,8 @@ def put_object(service: ObjectService, request: Request) -> Response:
     if request.header(Client.IF_NONE_MATCH) is not None:
         _refuse_if_present(service, request, target, current)
     kept = version_mode_of(request) is VersionMode.KEEP
-    stored_at = current.line(timestamp).timestamp if kept else current.plain.timestamp
-    if stored_at if kept else stored_at >= timestamp:
+    stored_at = (current.line(timestamp) if kept else current.plain).timestamp
+    if (kept and stored_at) or stored_at >= timestamp:
         return conflict(stored_at)
     if kept and current.is_full:
         return versions_full()

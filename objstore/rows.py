@@ -61,6 +61,7 @@ class ContainerRow(Struct, frozen=True, omit_defaults=True, gc=False):
 Row = TypeVar("Row", ObjectRow, ContainerRow)
 
 ETAG_LENGTH: Final = 32  # an MD5 in hex
+EMPTY_ETAG: Final = "d41d8cd98f00b204e9800998ecf8427e"  # of no bytes
 _encoder: Final = msgspec.json.Encoder()
 _object_rows: Final = msgspec.json.Decoder(list[ObjectRow])
 _container_rows: Final = msgspec.json.Decoder(list[ContainerRow])

@@ -19,11 +19,10 @@ from objstore.object.container_updates.session import WriterSession
 from objstore.object.engine import ObjectInfo
 from objstore.object.requests import Target, delete_at_of, parse_delete_at
 from objstore.paths import PathHasher, ResourcePath
-from objstore.rows import ObjectRow
+from objstore.rows import EMPTY_ETAG, ObjectRow
 from objstore.system.threads import ThreadGroup
 
 # The sizes of queue rows do not count: nothing is stored for them.
-QUEUE_ETAG: Final = "d41d8cd98f00b204e9800998ecf8427e"
 QUEUE_CONTENT_TYPE: Final = "text/plain"
 DELETED_CONTENT_TYPE: Final = "application/deleted"
 DELETED_ETAG: Final = "noetag"
@@ -125,7 +124,7 @@ def tombstone_row(target: Target, timestamp: str, version: str = "", is_marker: 
 def queue_row(target: Target, delete_at: int, info: ObjectInfo) -> ObjectRow:
     """The row by which the expirer deletes the object, or one kept version of it."""
     name, timestamp = queue_entry_name(delete_at, target.path, info.version), info.timestamp
-    return ObjectRow(name, timestamp, 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
+    return ObjectRow(name, timestamp, 0, QUEUE_CONTENT_TYPE, EMPTY_ETAG)
 
 
 class InFlightUpdates:

@@ -14,7 +14,7 @@ from objstore.db.database import Database
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import DatabaseLocation, Walk
 from objstore.db.reports import PassReport
-from objstore.db.schema import Row, TableSchema, rows_digest
+from objstore.db.schema import TOMBSTONE, Row, TableSchema, rows_digest
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import peek, summary_of
 from objstore.db.tables import stored_rows
@@ -31,7 +31,7 @@ class Audit(Generic[Row]):
         self._schema = schema
         self._hasher = cluster.hasher
         sums = ", ".join(("policy_index", *schema.sums))
-        self._sums = f"SELECT {sums} FROM row WHERE deleted != 1 GROUP BY policy_index"
+        self._sums = f"SELECT {sums} FROM row WHERE deleted != {TOMBSTONE} GROUP BY policy_index"
         marks = ", ".join("?" * (len(schema.totals) + 1))
         self._insert = f"INSERT OR REPLACE INTO policy_stat (policy_index, {', '.join(schema.totals)})"
         self._insert += f" VALUES ({marks})"

@@ -23,7 +23,7 @@ from objstore.limits import listing_limit
 from objstore.xmltext import DECLARATION, escaped
 
 # No UTF-8 text holds this byte, so a name with it appended sorts behind all names that begin so.
-_BEHIND: Final = "CAST(x'FF' AS TEXT)"
+BEHIND: Final = "CAST(x'FF' AS TEXT)"
 _JUST_BEHIND: Final = "CAST(x'00' AS TEXT)"
 # Names that begin with NUL are reserved; this is the first that is not.
 FIRST_CLIENT_NAME: Final = "\x01"
@@ -97,7 +97,7 @@ def range_of(query: Query) -> Range:
     above = "> :low"
     if query.delimiter and not query.reverse and _is_entry(low, query):
         # The last entry of the page before stands for all names that begin so.
-        above = f"> :low || {_BEHIND}"
+        above = f"> :low || {BEHIND}"
     if query.prefix > low or not low:
         # The pseudo directory itself is not inside it.
         low, above = query.prefix, "> :low" if query.flat and query.prefix else ">= :low"
@@ -105,7 +105,7 @@ def range_of(query: Query) -> Range:
         low, above = FIRST_CLIENT_NAME, ">= :low"
     below = "< :high"
     if not high or (high > query.prefix and not high.startswith(query.prefix)):
-        high, below = query.prefix, f"< :high || {_BEHIND}"
+        high, below = query.prefix, f"< :high || {BEHIND}"
     return Range(low, high, above, below)
 
 
@@ -161,7 +161,7 @@ class Listing(Generic[Row]):
             behind = behind if query.flat else covered
         else:
             order, seek = "ASC", f"name > {{next}} AND name {names.below}"
-            behind = f"{_subdir('step.name')} || {_BEHIND}"
+            behind = f"{_subdir('step.name')} || {BEHIND}"
         after = f"CASE WHEN {_cut('step.name')} THEN {behind} ELSE step.name END"
         first = f"{self._filter} AND name {names.above} AND name {names.below}"
         return f"""

@@ -59,6 +59,7 @@ class RowTable(Generic[Row]):
         self._delete = f"DELETE FROM row WHERE deleted = ? AND {one}"
         self._move = f"UPDATE row SET deleted = ? WHERE deleted = ? AND {one}"
         self._find_hidden = f"SELECT {self._columns} FROM row WHERE deleted = {HIDDEN} AND {one}"
+        self._find_shown = f"SELECT {self._columns} FROM row WHERE deleted IN ({LISTED}, {TOMBSTONE})"
         of_name = f"SELECT {self._columns} FROM row WHERE name = :name AND policy_index = :policy"
         self._newest = tuple(
             f"{of_name} AND {which}"
@@ -111,7 +112,8 @@ class RowTable(Generic[Row]):
             part = list(names[start : start + LOOKUP_NAMES_MAX])
             size = 1 << (len(part) - 1).bit_length()
             part += part[:1] * (size - len(part))
-            statement = f"SELECT {self._columns} FROM row WHERE deleted IN (0, 1) AND name IN ({', '.join('?' * size)})"
+            marks = ", ".join("?" * size)
+            statement = f"{self._find_shown} AND name IN ({marks})"
             for name, class_, *values in connection.execute(statement, part):
                 row = make(name, class_ == TOMBSTONE, values)
                 found[key_of(row)] = StoredRow(row, class_)

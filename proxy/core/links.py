@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.paths import ResourcePath
+from objstore.proxy.core.backend.objects import LINK_ETAG, LINK_SIZE, LINK_TARGET
 from objstore.proxy.core.composite import PartSource
 from objstore.proxy.core.errors import InvalidRange, LinkTargetChanged, NotModified, PreconditionFailed, TooManyLinks
 from objstore.proxy.core.info import StoredObjectInfo
@@ -22,10 +23,6 @@ from objstore.proxy.core.objects import GetObject, OpenedObject
 
 # How many links in a row are followed.
 LINKS_MAX: Final = 2
-# In the system metadata of an object.
-TARGET_KEY: Final = "Link-Target"
-ETAG_KEY: Final = "Link-Etag"
-SIZE_KEY: Final = "Link-Size"
 
 Found = TypeVar("Found", OpenedObject, StoredObjectInfo)
 
@@ -50,7 +47,7 @@ class Link(Struct, frozen=True):
     def metadata(self) -> dict[str, str]:
         """The system metadata that makes an empty object this link."""
         target = quote(f"{self.account}/{self.container}/{self.object}")
-        kept = {TARGET_KEY: target, ETAG_KEY: self.etag, SIZE_KEY: self.size}
+        kept = {LINK_TARGET: target, LINK_ETAG: self.etag, LINK_SIZE: self.size}
         return {key: value for key, value in kept.items() if value}
 
 
@@ -85,10 +82,10 @@ class Followed(Struct, Generic[Found], frozen=True):
 
 def link_of(system: Mapping[str, str]) -> Link | None:
     """The link that an object with this system metadata is, if it is one."""
-    if TARGET_KEY not in system:
+    if LINK_TARGET not in system:
         return None
-    account, container, name = unquote(system[TARGET_KEY]).split("/", 2)
-    return Link(account, container, name, system.get(ETAG_KEY, ""), system.get(SIZE_KEY, ""))
+    account, container, name = unquote(system[LINK_TARGET]).split("/", 2)
+    return Link(account, container, name, system.get(LINK_ETAG, ""), system.get(LINK_SIZE, ""))
 
 
 def linked_etag(info: StoredObjectInfo) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.logwatch import LOGS
-from tests.functional.servers import Cluster, Store
+from tests.functional.servers import NODES, Cluster, Store, wait_until_healthy
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +93,36 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
     finally:
         running.run("stop")
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster; all nodes run again afterwards."""
+    yield cluster
+    cluster.run("start")
+    for node in NODES:
+        wait_until_healthy(*cluster.endpoint(node, "object"))
+
+
+def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
+    """A command's output; fails with its errors."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | variables, timeout=100)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def rclone(store: Store, tmp_path: Path) -> Callable[..., None]:
+    """Runs rclone, for which the store is "store:"; keyword arguments are further options of that remote."""
+    program = shutil.which("rclone")
+    if program is None:
+        if os.geteuid() == 0:
+            pytest.fail("rclone is missing: make test installs it")
+        pytest.skip("rclone is not installed, and only root can install it")
+    remote = {"TYPE": "swift", "AUTH": f"{store.url}/auth/v1.0", "USER": "test:tester", "KEY": "testing"}
+
+    def run_rclone(*arguments: str, **options: str) -> None:
+        settings = {f"RCLONE_CONFIG_STORE_{name}": value for name, value in (remote | options).items()}
+        run(program, *arguments, RCLONE_CONFIG=str(tmp_path / "rclone.conf"), **settings)
+
+    return run_rclone

@@ -188,6 +188,9 @@ def resident_bytes(process: int) -> int:
     return 0
 
 
+NODES = range(1, 5)  # of a cluster
+
+
 class Cluster:
     """Four nodes on 127.0.0.1 to .4, each service a process of its own."""
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.functional.client import Client
-from tests.functional.conftest import remove
+from tests.functional.conftest import remove, run
 from tests.functional.servers import Store
 
 FILES = 300
@@ -38,13 +38,6 @@ def same(left: Path, right: Path) -> bool:
     return names[0] == names[1] and all(filecmp.cmp(left / name, right / name, shallow=False) for name in names[0])
 
 
-def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
-    """A command's output; fails with its errors."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | variables, timeout=100)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
 def swift_command(store: Store) -> list[str]:
     swift = str(Path(sys.executable).with_name("swift"))
     return [swift, "-A", f"{store.url}/auth/v1.0", "-U", "test:tester", "-K", "testing"]
@@ -62,25 +55,13 @@ def test_the_swift_command(store: Store, client: Client, tree: Path, tmp_path: P
     assert client.head(name).status == 404
 
 
-def test_rclone(store: Store, client: Client, tree: Path, tmp_path: Path) -> None:
-    rclone = shutil.which("rclone")
-    if rclone is None:
-        if os.geteuid() == 0:
-            pytest.fail("rclone is missing: make test installs it")
-        pytest.skip("rclone is not installed, and only root can install it")
+def test_rclone(rclone: Callable[..., None], tree: Path, tmp_path: Path) -> None:
     name = f"r-{uuid4().hex[:8]}"
-    settings = {
-        "RCLONE_CONFIG": str(tmp_path / "rclone.conf"),
-        "RCLONE_CONFIG_STORE_TYPE": "swift",
-        "RCLONE_CONFIG_STORE_AUTH": f"{store.url}/auth/v1.0",
-        "RCLONE_CONFIG_STORE_USER": "test:tester",
-        "RCLONE_CONFIG_STORE_KEY": "testing",
-    }
-    run(rclone, "sync", str(tree), f"store:{name}", **settings)
-    run(rclone, "check", str(tree), f"store:{name}", **settings)
-    run(rclone, "sync", f"store:{name}", str(tmp_path / "back"), **settings)
+    rclone("sync", str(tree), f"store:{name}")
+    rclone("check", str(tree), f"store:{name}")
+    rclone("sync", f"store:{name}", str(tmp_path / "back"))
     assert same(tree, tmp_path / "back")
-    run(rclone, "purge", f"store:{name}", **settings)
+    rclone("purge", f"store:{name}")
 
 
 def test_swiftclient(store: Store, container: str) -> None:

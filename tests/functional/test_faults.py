@@ -19,10 +19,9 @@ from objstore.db.removal import LOCK_NAME
 from objstore.object.metadata import ObjectMetadata, decode
 from objstore.system.files import TEMPORARY_SUFFIX
 from tests.functional.client import Answer, Client
-from tests.functional.servers import Cluster, environment, objstore, run_daemons
+from tests.functional.servers import NODES, Cluster, environment, objstore, run_daemons
 from tests.waiting import elapse
 
-NODES = range(1, 5)
 # For a real minute: OBJSTORE_STOP_SECONDS=60.
 STOP_SECONDS = float(os.environ.get("OBJSTORE_STOP_SECONDS", "4"))
 STOPPED_WRITES_MAX = 40

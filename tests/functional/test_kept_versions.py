@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from xxhash import xxh3_128_hexdigest
 
 from tests.functional.client import Answer, Client
 from tests.functional.servers import Cluster, wait_until_healthy
 from tests.functional.test_faults import flip
 from tests.functional.test_locate import directories, run
-from tests.functional.test_replication import NODES, heal, replicate
+from tests.functional.test_replication import heal, replicate
 
 NOW = int(time.time()) - 3600
-
-
-@pytest.fixture
-def whole(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster; all nodes run again afterwards."""
-    yield cluster
-    cluster.run("start")
-    for node in NODES:
-        wait_until_healthy(*cluster.endpoint(node, "object"))
 
 
 def at(second: int) -> str:

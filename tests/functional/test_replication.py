@@ -12,24 +12,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, run_daemons, wait_until_healthy
+from tests.functional.servers import NODES, Cluster, run_daemons, wait_until_healthy
 from tests.functional.test_faults import flip, strip, truncate
 from tests.waiting import elapse
 
-NODES = range(1, 5)
 PASSES_MAX = 4
-
-
-@pytest.fixture
-def whole(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster; all nodes run again afterwards."""
-    yield cluster
-    cluster.run("start")
-    for node in NODES:
-        wait_until_healthy(*cluster.endpoint(node, "object"))
 
 
 def replicate(cluster: Cluster, *nodes: int) -> None:

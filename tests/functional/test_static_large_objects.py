@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from uuid import uuid4
 import pytest
 
 from tests.functional.client import Client
+from tests.functional.conftest import run
 from tests.functional.servers import Store
-from tests.functional.test_clients import run, same, swift_command
+from tests.functional.test_clients import same, swift_command
 
 # Longer than what object servers send in one piece, and than what they verify before.
 SEGMENTS = [os.urandom(size) for size in (300_000, 1, 70_000, 65_536, 200_000)]
@@ -111,27 +111,16 @@ def test_many_objects_are_deleted_at_once(client: Client) -> None:
     assert client.head(name).status == 404
 
 
-def test_rclone_uploads_in_chunks(store: Store, client: Client, tmp_path: Path) -> None:
-    rclone = shutil.which("rclone")
-    if rclone is None:
-        pytest.skip("rclone is not installed")
+def test_rclone_uploads_in_chunks(rclone: Callable[..., None], client: Client, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "large").write_bytes(os.urandom(3_500_000))
-    name = f"r-{uuid4().hex[:8]}"
-    settings = {
-        "RCLONE_CONFIG": str(tmp_path / "rclone.conf"),
-        "RCLONE_CONFIG_STORE_TYPE": "swift",
-        "RCLONE_CONFIG_STORE_AUTH": f"{store.url}/auth/v1.0",
-        "RCLONE_CONFIG_STORE_USER": "test:tester",
-        "RCLONE_CONFIG_STORE_KEY": "testing",
-        "RCLONE_CONFIG_STORE_CHUNK_SIZE": "1M",
-    }
-    run(rclone, "sync", str(folder), f"store:{name}", **settings)
-    run(rclone, "check", "--download", str(folder), f"store:{name}", **settings)
-    run(rclone, "sync", f"store:{name}", str(tmp_path / "back"), **settings)
+    name, chunks = f"r-{uuid4().hex[:8]}", {"CHUNK_SIZE": "1M"}
+    rclone("sync", str(folder), f"store:{name}", **chunks)
+    rclone("check", "--download", str(folder), f"store:{name}", **chunks)
+    rclone("sync", f"store:{name}", str(tmp_path / "back"), **chunks)
     assert same(folder, tmp_path / "back")
-    run(rclone, "delete", "--retries", "1", f"store:{name}", **settings)
+    rclone("delete", "--retries", "1", f"store:{name}", **chunks)
     assert client.names(f"{name}_segments") == []
     for container in (name, f"{name}_segments"):
         client.request("DELETE", container)

@@ -38,6 +38,11 @@ MANIFEST: Final = Client.STATIC_LARGE_OBJECT
 DYNAMIC_MANIFEST: Final = Client.OBJECT_MANIFEST
 COMPOSITE_SIZE: Final = Sysmeta.COMPOSITE_SIZE.removeprefix(SYSTEM)
 COMPOSITE_ETAG: Final = Sysmeta.COMPOSITE_ETAG.removeprefix(SYSTEM)
+LISTED_ETAG: Final = Sysmeta.LISTED_ETAG.removeprefix(SYSTEM)
+# In that of a link: where it leads, and if it is static, to what.
+LINK_TARGET: Final = Sysmeta.LINK_TARGET.removeprefix(SYSTEM)
+LINK_ETAG: Final = Sysmeta.LINK_ETAG.removeprefix(SYSTEM)
+LINK_SIZE: Final = Sysmeta.LINK_SIZE.removeprefix(SYSTEM)
 TRAILERS: Final = {Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}"}
 # Headers of an answer that are fields of the result, or are about the message and not the object.
 _NOT_METADATA: Final = frozenset(

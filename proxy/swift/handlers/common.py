@@ -1,9 +1,10 @@
-"""What the handlers of accounts and containers have in common: changes of metadata, and listings."""
+"""What handlers have in common: changes of metadata, listings, work on many objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -13,7 +14,10 @@ from objstore.http.messages import Body, Response, title_of
 from objstore.limits import is_utf8, listing_limit
 from objstore.proxy.core.listing import ListingQuery
 from objstore.proxy.swift.request import SwiftRequest
+from objstore.system import concurrency
 from objstore.system.clock import Clock
+
+T = TypeVar("T")
 
 CONTENT_TYPES: Final = {"plain": "text/plain", "json": "application/json", "xml": "application/xml"}
 OFFERED: Final = {"text/plain": "plain", "application/json": "json", "application/xml": "xml", "text/xml": "xml"}
@@ -107,3 +111,23 @@ def metadata_headers(prefix: str, metadata: Mapping[str, str], owner: bool) -> d
         for name in OWNER_ONLY & headers.keys():
             del headers[name]
     return headers
+
+
+def for_each(items: Iterable[T], work: Callable[[T], object], at_once: int) -> None:
+    """Call `work` for every item, so many at a time; after an error no further item is begun, and it is raised."""
+    left = deque(items)
+
+    def run() -> None:
+        try:
+            while left:
+                work(left.popleft())
+        finally:
+            left.clear()
+
+    tasks = [concurrency.spawn(run) for _ in range(at_once)]
+    try:
+        for task in tasks:
+            task.wait()
+    finally:
+        for task in tasks:
+            task.kill()

@@ -48,10 +48,9 @@ class ContainerHandler:
     def get(self, request: SwiftRequest) -> Response:
         """The objects: 200, 404, 204 when there are none to list in plain text; with ?versions all versions."""
         if wants_versions(request):
-            reading = self._reading(request, NO_QUERY)
-            rows = self._versions.listing(request, reading)
-            headers = self._headers(self._containers.head(reading), request)
-            return Response(200, headers | {Client.CONTENT_TYPE: "application/json; charset=utf-8"}, rows)
+            listed = self._versions.listing(request, self._reading(request, NO_QUERY))
+            headers = self._headers(listed.info, request)
+            return Response(200, headers | {Client.CONTENT_TYPE: "application/json; charset=utf-8"}, listed.body)
         query, wanted = listing_query(request, self._limits.container_listing_limit), listing_format(request)
         opened = self._containers.open(self._reading(request, query), wanted.name)
         return wanted.answer(self._headers(opened.info, request), opened.body)

@@ -16,9 +16,9 @@ from objstore.logs import Logger
 from objstore.paths import ResourcePath
 from objstore.proxy.swift import errors, reports
 from objstore.proxy.swift.features.heartbeat import Heartbeat
+from objstore.proxy.swift.handlers.common import for_each
 from objstore.proxy.swift.reports import Problem
 from objstore.proxy.swift.request import SwiftRequest
-from objstore.system import concurrency
 
 CONCURRENCY: Final = 2
 PROBLEMS_MAX: Final = 1000
@@ -70,21 +70,12 @@ def name_of(path: ResourcePath) -> str:
 
 def delete_each(request: SwiftRequest, paths: list[ResourcePath], delete: Delete, told: DeletionReport) -> None:
     """Delete all, two at a time; ends early when too much is refused."""
-    left = iter(paths)
 
-    def work() -> None:
-        for path in left:
-            if told.refusal:
-                return
+    def work(path: ResourcePath) -> None:
+        if not told.refusal:
             delete_one(request, path, delete, told)
 
-    tasks = [concurrency.spawn(work) for _ in range(CONCURRENCY)]
-    try:
-        for task in tasks:
-            task.wait()
-    finally:
-        for task in tasks:
-            task.kill()
+    for_each(paths, work, CONCURRENCY)
 
 
 def delete_one(request: SwiftRequest, path: ResourcePath, delete: Delete, told: DeletionReport) -> None:
@@ -118,7 +109,7 @@ def answer(request: SwiftRequest, log: Logger, work: Callable[[DeletionReport], 
     content_type = reports.report_type(request)
 
     def report() -> bytes:
-        told = DeletionReport(problems=[])
+        told = DeletionReport()
         try:
             work(told)
         except Exception as error:

@@ -13,6 +13,7 @@ import msgspec
 from objstore.config.proxy import LargeObjectsConfig
 from objstore.headers import Client
 from objstore.paths import ResourcePath
+from objstore.proxy.core.composite import Allowed
 from objstore.proxy.core.composite_body import Throttle
 from objstore.proxy.core.containers import GetContainer
 from objstore.proxy.core.context import ProxyContext
@@ -57,9 +58,7 @@ class DynamicLargeObjects:
 
     def _reader(self, request: SwiftRequest) -> DynamicManifestReader:
         transaction_id = request.transaction_id
-
-        def may_read(path: ResourcePath, container: ContainerInfo) -> None:
-            authorize(request, container, path, container.read_acl, "GET")
+        may_read = rights_of(request)
 
         def list_objects(command: GetContainer) -> list[ListedEntry]:
             may_read(command.path, self._lookup.container(command.path, transaction_id))
@@ -67,6 +66,15 @@ class DynamicLargeObjects:
 
         source = LinkedPartSource(self._objects, self._lookup, transaction_id, may_read)
         return DynamicManifestReader(list_objects, self._page_max, source)
+
+
+def rights_of(request: SwiftRequest) -> Allowed:
+    """Asks whether a client may read from a container."""
+
+    def may_read(path: ResourcePath, container: ContainerInfo) -> None:
+        authorize(request, container, path, container.read_acl, "GET")
+
+    return may_read
 
 
 def throttle_of(config: LargeObjectsConfig, clock: Clock) -> Throttle:

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from objstore.headers import Client
 from objstore.http.bodies import BytesBody
@@ -205,18 +206,23 @@ class LegacyVersions:
 
     def _copy(self, request: SwiftRequest, source: OpenedObject, path: ResourcePath, container: ContainerInfo) -> None:
         """Store the object with all that is kept with it. Raises CoreError."""
-        info = source.info
-        target = PutObject(
-            path,
-            container.policy_index,
-            self._clock.timestamp(),
-            BytesBody(b""),
-            0,
-            self._limits.max_file_size,
-            info.content_type,
-            info.metadata,
-            delete_at=info.delete_at,
-            version_mode=container.version_mode,
-            transaction_id=request.transaction_id,
-        )
-        self._objects.copy(CopyObject(source, target))
+        copy = copy_of(source, path, container, self._clock.timestamp(), self._limits.max_file_size)
+        copy = replace(copy, delete_at=source.info.delete_at, transaction_id=request.transaction_id)
+        self._objects.copy(CopyObject(source, copy))
+
+
+def copy_of(
+    source: OpenedObject, path: ResourcePath, container: ContainerInfo, timestamp: Timestamp, size_max: int
+) -> PutObject:
+    """The PUT that stores an opened object with its metadata in another place, for a CopyObject."""
+    return PutObject(
+        path,
+        container.policy_index,
+        timestamp,
+        BytesBody(b""),
+        0,
+        size_max,
+        source.info.content_type,
+        source.info.metadata,
+        version_mode=container.version_mode,
+    )

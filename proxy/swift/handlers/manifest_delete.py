@@ -18,7 +18,6 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.composite import PartSource
 from objstore.proxy.core.composite_body import DEPTH_MAX, read_manifest
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.core.manifest import Part, is_composite
 from objstore.proxy.swift.handlers.deletions import (
     Delete,
@@ -29,6 +28,7 @@ from objstore.proxy.swift.handlers.deletions import (
     deleting,
     name_of,
 )
+from objstore.proxy.swift.handlers.dynamic_large_objects import rights_of
 from objstore.proxy.swift.handlers.object import VERSION_ID, authorize
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -121,7 +121,4 @@ class ManifestDelete:
         return self._delete(deleting(request, path))
 
     def _source(self, request: SwiftRequest) -> PartSource:
-        def may_read(path: ResourcePath, container: ContainerInfo) -> None:
-            authorize(request, container, path, container.read_acl, "GET")
-
-        return PartSource(self._objects, self._lookup, request.transaction_id, may_read)
+        return PartSource(self._objects, self._lookup, request.transaction_id, rights_of(request))

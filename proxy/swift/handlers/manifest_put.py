@@ -20,10 +20,11 @@ from objstore.proxy.core.composite import PartSource
 from objstore.proxy.core.composite_body import read_manifest
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import StoredMetadata
-from objstore.proxy.core.manifest import Part, encode_manifest, manifest_metadata
+from objstore.proxy.core.manifest import COMPOSITE_ETAG, LISTED_ETAG, Part, encode_manifest, manifest_metadata
 from objstore.proxy.core.objects import OpenedObject
 from objstore.proxy.swift import errors, reports
 from objstore.proxy.swift.features import heartbeat
+from objstore.proxy.swift.handlers.common import for_each
 from objstore.proxy.swift.handlers.dynamic_large_objects import quoted_etag
 from objstore.proxy.swift.handlers.manifest_input import (
     MANIFEST_BYTES_MAX,
@@ -38,7 +39,6 @@ from objstore.proxy.swift.handlers.object import STATIC_LARGE_OBJECT, authorize
 from objstore.proxy.swift.reports import Problem
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.rows import etag_with_fields
-from objstore.system import concurrency
 
 if TYPE_CHECKING:
     from objstore.proxy.swift.handlers.static_large_objects import StaticLargeObjects
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 CONCURRENCY: Final = 2
 # Clients of the API know this text.
 ANOTHER_ETAG: Final = "Unprocessable Entity\nUnable to process the contained instructions"
-LISTED_ETAG: Final = Sysmeta.LISTED_ETAG.removeprefix(Sysmeta.OBJECT_PREFIX)
 _READ_BYTES: Final = 65536
 
 
@@ -90,13 +89,13 @@ class ManifestPut:
         parts, problems = examined(segments, path.account, self._reader.source(request))
         if problems:
             return SegmentProblems(request, problems)
-        etag = etag_of(parts)
-        environ = request.environ
+        content = encode_manifest(parts)
+        system = stored_with(StoredMetadata(), parts, content).system
+        etag, environ = system[COMPOSITE_ETAG], request.environ
         expected = environ.pop("HTTP_ETAG", "").strip().strip('"').lower()
         if expected and expected != etag:
             raise HttpError(422, ANOTHER_ETAG)
-        content = encode_manifest(parts)
-        for name, value in stored_with(StoredMetadata(), parts, content).system.items():
+        for name, value in system.items():
             environ[variable_of(Sysmeta.OBJECT_PREFIX + name)] = value
         environ[STATIC_LARGE_OBJECT] = "True"
         environ["wsgi.input"] = BytesBody(content)
@@ -149,20 +148,12 @@ def stored_with(metadata: StoredMetadata, parts: Sequence[Part], content: bytes)
 def examined(segments: Sequence[Segment], account: str, source: PartSource) -> tuple[list[Part], list[Problem]]:
     """The parts that segments make, or what is wrong with which of them. Two are looked at at a time."""
     found: list[Part | Problem | None] = [None] * len(segments)
-    numbers = iter(range(len(segments)))
 
-    def work() -> None:
-        for number in numbers:
-            segment = segments[number]
-            found[number] = _examined(segment, account, source) if segment.path else data_part(segment)
+    def work(number: int) -> None:
+        segment = segments[number]
+        found[number] = _examined(segment, account, source) if segment.path else data_part(segment)
 
-    tasks = [concurrency.spawn(work) for _ in range(CONCURRENCY)]
-    try:
-        for task in tasks:
-            task.wait()
-    finally:
-        for task in tasks:
-            task.kill()
+    for_each(range(len(segments)), work, CONCURRENCY)
     problems = [each for each in found if isinstance(each, tuple)]
     return [each for each in found if isinstance(each, Part)], problems
 

@@ -24,9 +24,9 @@ from objstore.proxy.core.info import ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.links import LinkedPartSource
 from objstore.proxy.core.manifest import COMPOSITE_ETAG, COMPOSITE_SIZE, Part
 from objstore.proxy.core.objects import GetObject, OpenedObject
-from objstore.proxy.swift.handlers.dynamic_large_objects import quoted_etag, throttle_of
+from objstore.proxy.swift.handlers.dynamic_large_objects import quoted_etag, rights_of, throttle_of
 from objstore.proxy.swift.handlers.manifest_input import raw_manifest
-from objstore.proxy.swift.handlers.object import authorize, object_headers
+from objstore.proxy.swift.handlers.object import object_headers
 from objstore.proxy.swift.handlers.symlinks import Resolved, as_stored
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -102,10 +102,11 @@ class StaticLargeObjects:
 
     def _reader(self, request: SwiftRequest, command: GetObject) -> LinkedPartSource:
         """Opens segments for a client; one that it may not read is as good as gone."""
+        allowed = rights_of(request)
 
         def may_read(path: ResourcePath, container: ContainerInfo) -> None:
             try:
-                authorize(request, container, path, container.read_acl, "GET")
+                allowed(path, container)
             except HttpError as error:
                 raise PartUnavailable(path, "it may not be read") from error
 
@@ -114,11 +115,7 @@ class StaticLargeObjects:
 
     def source(self, request: SwiftRequest) -> LinkedPartSource:
         """Opens segments for a client, and says why not."""
-
-        def may_read(path: ResourcePath, container: ContainerInfo) -> None:
-            authorize(request, container, path, container.read_acl, "GET")
-
-        return LinkedPartSource(self._objects, self._lookup, request.transaction_id, may_read)
+        return LinkedPartSource(self._objects, self._lookup, request.transaction_id, rights_of(request))
 
 
 def without_manifest(info: StoredObjectInfo) -> StoredObjectInfo:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.errors import StoreError
-from objstore.headers import Client, Sysmeta
+from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response, variable_of
 from objstore.limits import check_path
@@ -28,20 +28,18 @@ from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.links import Found, Link
 from objstore.proxy.core.lookup import Lookup
-from objstore.proxy.core.manifest import composite_info, is_composite
+from objstore.proxy.core.manifest import LISTED_ETAG, composite_info, is_composite
 from objstore.proxy.core.objects import GetObject, OpenedObject
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.handlers.copy import account_in, object_in
 from objstore.proxy.swift.handlers.object import authorize, location_of, policy_index
 from objstore.proxy.swift.request import SwiftRequest
-from objstore.rows import etag_with_fields
+from objstore.rows import EMPTY_ETAG, etag_with_fields
 
 TARGET: Final = variable_of(Client.SYMLINK_TARGET)
 TARGET_ETAG: Final = variable_of(Client.SYMLINK_TARGET_ETAG)
 LINK_TYPE: Final = "application/symlink"
 MOVED: Final = "The POST was applied to a link. POST to its target to change that one's metadata."
-EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
-LISTED_ETAG_KEY: Final = Sysmeta.LISTED_ETAG.removeprefix(Sysmeta.OBJECT_PREFIX)
 
 
 class Symlinks:
@@ -97,8 +95,8 @@ class Symlinks:
             link, content_type = msgspec.structs.replace(link, etag=etag, size=str(size)), info.content_type
         if not environ.get("CONTENT_TYPE"):
             environ["CONTENT_TYPE"] = content_type
-        listed = etag_with_fields(EMPTY_MD5, listed_fields(link, path.account))
-        return msgspec.structs.replace(metadata, system=metadata.system | link.metadata | {LISTED_ETAG_KEY: listed})
+        listed = etag_with_fields(EMPTY_ETAG, listed_fields(link, path.account))
+        return msgspec.structs.replace(metadata, system=metadata.system | link.metadata | {LISTED_ETAG: listed})
 
     def _static_target(self, request: SwiftRequest, target: ResourcePath, etag: str) -> StoredObjectInfo:
         """What has this ETag now. Raises HttpError 409 if it is absent or another."""

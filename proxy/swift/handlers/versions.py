@@ -13,24 +13,23 @@ from typing import Any, Final
 import msgspec
 
 from objstore.headers import Client, Owner, is_true
-from objstore.http.bodies import BytesBody
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.paths import ResourcePath
-from objstore.proxy.core.containers import GetContainer, WriteContainer
+from objstore.proxy.core.containers import GetContainer, OpenedContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotEmpty, ObjectNotFound
 from objstore.proxy.core.info import VERSIONS_ENABLED, ContainerInfo
 from objstore.proxy.core.listing import VersionsQuery, whole
-from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject, PutObject
+from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject
 from objstore.proxy.core.versions import NULL, public_id, version_of
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.common import listing_query
-from objstore.proxy.swift.handlers.legacy_versions import LegacyVersions, location_in
+from objstore.proxy.swift.handlers.legacy_versions import LegacyVersions, copy_of, location_in
 from objstore.proxy.swift.handlers.object import DELETED_TYPE, VERSION_ID, authorize, policy_index, version_header
 from objstore.proxy.swift.request import SwiftRequest
+from objstore.rows import EMPTY_ETAG
 
-EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
 JSON_TYPE: Final = "application/json"
 Row = dict[str, Any]
 
@@ -102,26 +101,19 @@ class ObjectVersioning:
         version, index = self.asked(request), policy_index(request, container)
         read = GetObject(path, index, as_stored=True, version=version, transaction_id=request.transaction_id)
         with closing(self._objects.open(read)) as source:
-            timestamp, info = request.timestamp(self._clock), source.info
-            target = PutObject(
-                path,
-                index,
-                timestamp,
-                BytesBody(b""),
-                0,
-                self._limits.max_file_size,
-                info.content_type,
-                info.metadata,
-                version_mode=container.version_mode,
-                transaction_id=request.transaction_id,
-            )
+            timestamp = request.timestamp(self._clock)
+            copy = copy_of(source, path, container, timestamp, self._limits.max_file_size)
+            target = msgspec.structs.replace(copy, policy_index=index, transaction_id=request.transaction_id)
             with self._quotas.reserve(request, path, container, account, source.length):
                 stored = self._objects.copy(CopyObject(source, target))
         headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date}
         return Response(201, headers | version_header(stored.version))
 
-    def listing(self, request: SwiftRequest, reading: GetContainer) -> bytes:
-        """All versions of all objects as JSON, delete markers among them. Raises HttpError 400, 406, 412, CoreError."""
+    def listing(self, request: SwiftRequest, reading: GetContainer) -> OpenedContainer:
+        """The container, and all versions of all objects as JSON, delete markers among them.
+
+        Raises HttpError 400, 406, 412, CoreError.
+        """
         self._check_format(request)
         query = listing_query(request, self._limits.container_listing_limit)
         marker, limit = request.params.get("version_marker"), int(query.limit or self._limits.container_listing_limit)
@@ -130,24 +122,23 @@ class ObjectVersioning:
         version = given_version(marker) if marker else None
         asked = VersionsQuery(**msgspec.structs.asdict(query), version_marker=version)
         found: list[Row] = []
-        while len(found) < limit:
-            command = msgspec.structs.replace(reading, query=asked)
-            page = self._page(command)
+        while True:
+            info, page = self._page(msgspec.structs.replace(reading, query=asked))
             found += [shown(row) for row in page if not is_hidden(row)]
-            if len(page) < limit:
-                break
+            if len(page) < limit or len(found) >= limit:
+                return OpenedContainer(info, msgspec.json.encode(found[:limit]))
             last = page[-1]
             asked = msgspec.structs.replace(
                 asked, marker=last.get("name", last.get("subdir")), version_marker=last.get("version_id")
             )
-        return msgspec.json.encode(found[:limit])
 
-    def _page(self, command: GetContainer) -> list[Row]:
+    def _page(self, command: GetContainer) -> tuple[ContainerInfo, list[Row]]:
         """Raises HttpError 503 from a server that lists current objects only, and CoreError."""
-        page: list[Row] = msgspec.json.decode(whole(self._containers.open(command).body))
+        opened = self._containers.open(command)
+        page: list[Row] = msgspec.json.decode(whole(opened.body))
         if not all("version_id" in row or "subdir" in row for row in page):
             raise HttpError(503, "The servers of this container cannot list versions")
-        return page
+        return opened.info, page
 
     def _check_format(self, request: SwiftRequest) -> None:
         wanted, accept = request.params.get("format"), request.environ.get("HTTP_ACCEPT")
@@ -171,7 +162,7 @@ class ObjectVersioning:
         if not info.versioning:
             return False
         reading = GetContainer(path, VersionsQuery(), newest=True, transaction_id=request.transaction_id)
-        rows = self._page(reading)
+        _, rows = self._page(reading)
         if not rows or not all(is_hidden(row) for row in rows):
             return False
         for row in rows:
@@ -201,7 +192,7 @@ def shown(row: Row) -> Row:
     """A row of a listing of versions as clients see it."""
     if "subdir" in row:
         return row
-    marker = {"content_type": DELETED_TYPE, "hash": EMPTY_MD5, "bytes": 0} if row.get("marker") else {}
+    marker = {"content_type": DELETED_TYPE, "hash": EMPTY_ETAG, "bytes": 0} if row.get("marker") else {}
     seen = {name: value for name, value in row.items() if name != "marker"}
     return seen | {"version_id": public_id(row["version_id"])} | marker
 

@@ -11,10 +11,10 @@ import xxhash
 from objstore.config.object import ExpirerConfig
 from objstore.daemon import run_once
 from objstore.expiry import ASYNC_DELETED, EXPIRY_ACCOUNT, queue_entry_name
-from objstore.object.container_updates.sender import QUEUE_CONTENT_TYPE, QUEUE_ETAG
+from objstore.object.container_updates.sender import QUEUE_CONTENT_TYPE
 from objstore.object.expirer import ObjectExpirer
 from objstore.paths import ResourcePath
-from objstore.rows import ContainerRow, ObjectRow, encode_rows
+from objstore.rows import EMPTY_ETAG, ContainerRow, ObjectRow, encode_rows
 from tests.unit.objstore.db.harness import NOW, at
 from tests.unit.objstore.db.replicas import PATH, Replicas
 
@@ -32,7 +32,7 @@ def replicas(tmp_path: Path) -> Replicas:
 
 def with_expired(tmp_path: Path, version: str) -> Replicas:
     made = Replicas(tmp_path)
-    queued = ObjectRow(queue_entry_name(DUE, OBJECT, version), at(3), 0, QUEUE_CONTENT_TYPE, QUEUE_ETAG)
+    queued = ObjectRow(queue_entry_name(DUE, OBJECT, version), at(3), 0, QUEUE_CONTENT_TYPE, EMPTY_ETAG)
     listed = ContainerRow(QUEUE.container, at(3), object_count=1, stats_timestamp=at(4))
     for number in (1, 2, 3):
         node = made[number]
