@@ -256,4 +256,10 @@ def make_proxy(
     from objstore.proxy.swift.pipeline import ProxyApplication
 
     context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
-    return ProxyApplication(context)
+    swift = ProxyApplication(context)
+    if not config.s3.enabled:
+        return swift
+    from objstore.proxy.front import Front
+    from objstore.proxy.s3.application import S3Application
+
+    return Front(swift, S3Application(context), config.s3.domains)

@@ -90,6 +90,25 @@ class CapabilitiesConfig(Struct, frozen=True):
     disallowed_sections: tuple[str, ...] = ("swift.auto_create_account_prefix", "swift.valid_api_versions")
 
 
+class S3Config(Struct, frozen=True):
+    """[s3]: the S3 API.
+
+    A request whose host is a name below one of the `domains` names its bucket there. Signatures for any region are
+    accepted; `region` is the one that clients are told.
+    """
+
+    enabled: bool = True
+    region: str = "us-east-1"
+    domains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9-]{1,64}", self.region):
+            raise ValueError(f"a region is made of small letters, digits and hyphens: {self.region!r}")
+        for domain in self.domains:
+            if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
+                raise ValueError(f"a domain is made of labels of small letters, digits and hyphens: {domain!r}")
+
+
 class CorsConfig(Struct, frozen=True):
     """[cors]: pages of which other sites may use the store, beside those that a container names."""
 
@@ -121,6 +140,7 @@ class ProxyConfig(Struct, frozen=True):
     recon: ReconConfig = ReconConfig()
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     info: CapabilitiesConfig = CapabilitiesConfig()
+    s3: S3Config = S3Config()
     cors: CorsConfig = CorsConfig()
     name_check: NameCheckConfig = NameCheckConfig()
     log: ProxyLogConfig = ProxyLogConfig()

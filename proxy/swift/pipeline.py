@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 from objstore.headers import Backend, Client, is_internal
-from objstore.http.access import CLIENT_LEFT, SENT, RequestMetrics, access_fields
 from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, Response, StartResponse, title_of, variable_of
+from objstore.proxy.access_log import AccessLog
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.features.cors import ORIGIN, Cors
@@ -222,63 +222,3 @@ def _remember(harmless: set[str], name: str) -> None:
     if len(harmless) >= HARMLESS_MAX:
         harmless.clear()
     harmless.add(name)
-
-
-class AccessLog:
-    """One line in the log for each request, and metrics of all of them."""
-
-    __slots__ = ("_log", "_metrics", "_reveal", "_writes", "monotonic")
-
-    def __init__(self, context: ProxyContext) -> None:
-        runtime = context.runtime
-        self._log = runtime.log
-        self._writes = runtime.log.writes_access
-        self.monotonic = runtime.clock.monotonic
-        self._reveal = context.config.log.reveal_sensitive_prefix
-        self._metrics = RequestMetrics(runtime.metrics, "proxy", ("kind",)) if context.config.metrics.wanted else None
-
-    def expect(self, request: SwiftRequest, response: Response, method: str, path: str | None, begun: float) -> None:
-        """Log the request once its response has been sent, or could not be."""
-        answered = self.monotonic()
-
-        def sent(size: int, complete: bool) -> None:
-            status = str(response.status) if complete else CLIENT_LEFT
-            duration = self.monotonic() - begun
-            if self._metrics is not None:
-                self._metrics.count(request.environ, method, status, duration, size, request.kind)
-            if self._writes:
-                self._write(request, method, path, status, size, answered - begun, duration)
-
-        request.environ.setdefault(SENT, []).append(sent)
-
-    def _write(
-        self,
-        request: SwiftRequest,
-        method: str,
-        path: str | None,
-        status: str,
-        size: int,
-        first: float,
-        duration: float,
-    ) -> None:
-        environ = request.environ
-        if path is None:
-            path = quote(request.path, encoding="latin-1")
-        fields = access_fields(environ, method, path, status, size, first, duration, request.transaction_id)
-        if request.identity is not None:
-            fields["user"] = request.identity.user
-        token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
-        if token:
-            fields["auth"] = masked(token, self._reveal)
-        referer = environ.get("HTTP_REFERER")
-        if referer:
-            # Its query may hold the signature of a temporary URL.
-            fields["referer"] = referer.partition("?")[0]
-        if request.log_info:
-            fields["marks"] = ",".join(request.log_info)
-        self._log.access(**fields)
-
-
-def masked(secret: str, revealed: int) -> str:
-    """The beginning of a secret, enough to find the requests of one token."""
-    return secret[:revealed] + "..."

@@ -104,7 +104,8 @@ def test_authentication_knows_neither_the_core_nor_an_api() -> None:
 def test_edges_leave_the_wire_to_the_core() -> None:
     found = [
         f"{place(path, line)} {module}"
-        for path in sorted((ROOT / "proxy/swift").rglob("*.py"))
+        for edge in ("proxy/swift", "proxy/s3")
+        for path in sorted((ROOT / edge).rglob("*.py"))
         for line, module in imported(path)
         if module.startswith(("objstore.proxy.core.backend", "objstore.http.transport.Backend"))
     ]

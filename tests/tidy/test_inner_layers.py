@@ -56,11 +56,13 @@ FORBIDDEN: Final[dict[str, dict[tuple[str, ...], str]]] = {
         ("objstore.object.file_engine", "objstore.object.replication"): "updates do not depend on how objects are kept"
     },
     "proxy/core": {
-        ("objstore.proxy.swift",): "a second API must need nothing but an edge of its own",
+        ("objstore.proxy.swift", "objstore.proxy.s3"): "an API needs nothing but an edge of its own",
         ("objstore.proxy.auth",): "an edge asks whether a request is allowed before it gives the core a command",
     },
+    "proxy/swift": {("objstore.proxy.s3",): "the two APIs meet in the core"},
+    "proxy/s3": {("objstore.proxy.swift",): "the two APIs meet in the core"},
     "proxy/auth": {
-        ("objstore.proxy.core", "objstore.proxy.swift"): "identities and rights are the same for every API",
+        ("objstore.proxy.core", "objstore.proxy.swift", "objstore.proxy.s3"): "rights are the same for every API",
         ("objstore.http",): "credentials are values; which header carries them is an API's",
     },
 }

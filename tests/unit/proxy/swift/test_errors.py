@@ -2,64 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from pathlib import Path
 
-import objstore.proxy
 from objstore.config.proxy import ProxyConfig
-from objstore.errors import StoreError
 from objstore.http.errors import VALUE_ERRORS, HttpError
 from objstore.http.messages import Response
 from objstore.policies import UnknownPolicy
-from objstore.proxy.core.errors import CoreError, PathError
+from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.swift.errors import ANSWERS
 from objstore.system.concurrency import WaitTimeout
+from tests.unit.proxy.reachable import reachable_errors
 from tests.unit.proxy.swift.harness import Proxy
-
-# Modules whose errors cannot happen while a proxy answers: they read files at start, build rings or serve disks.
-ELSEWHERE = (
-    "objstore.account",
-    "objstore.batching",
-    "objstore.bench",
-    "objstore.client",
-    "objstore.config",
-    "objstore.container",
-    "objstore.db",
-    "objstore.object",
-    "objstore.operators",
-    "objstore.ring.builder",
-    "objstore.ring.plain_pickle",
-    "objstore.ring.swift_import",
-    "objstore.tools",
-)
-NOT_HERE = {"BuilderError", "GunzipError", "ReplicaFailed"}
-
-
-def all_errors(kind: type[StoreError] = StoreError) -> set[type[StoreError]]:
-    found = set()
-    for each in kind.__subclasses__():
-        found |= {each} | all_errors(each)
-    return found
 
 
 def test_every_error_that_reaches_the_edge_has_a_status() -> None:
-    for module in pkgutil.walk_packages(objstore.proxy.__path__, "objstore.proxy."):
-        importlib.import_module(module.name)
-    missing = {
-        f"{error.__module__}.{error.__name__}"
-        for error in all_errors()
-        if error.__module__.startswith("objstore.")
-        and not error.__module__.startswith(ELSEWHERE)
-        and not issubclass(error, HttpError)
-        and error not in (CoreError, PathError)
-        and error.__name__ not in NOT_HERE
-        and not any(issubclass(error, kind) and kind.__name__ in NOT_HERE for kind in all_errors())
-        and error not in ANSWERS
-        and error not in VALUE_ERRORS
-    }
-    assert not missing, "say in proxy/swift/errors.py what clients are answered"
+    assert reachable_errors((S3Error,)) <= ANSWERS.keys() | VALUE_ERRORS.keys()
 
 
 def test_every_answer_has_an_id(proxy: Proxy) -> None:

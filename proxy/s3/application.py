@@ -1,0 +1,76 @@
+"""The S3 API: each request passes through the stages of `S3Application` and ends in the handler of its operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from objstore.http.messages import Environ, Response, StartResponse
+from objstore.proxy.access_log import AccessLog
+from objstore.proxy.s3 import errors
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.operations import Operation
+from objstore.proxy.s3.request import S3Request
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.context import ProxyContext
+
+Handler = Callable[[S3Request], Response]
+
+
+class S3Application:
+    """The far side of `Front`: serves the S3 API."""
+
+    def __init__(self, context: ProxyContext) -> None:
+        config, runtime = context.config, context.runtime
+        self._domains: Final = config.s3.domains
+        self._access_log = AccessLog(context) if config.metrics.wanted or config.log.has_access_lines else None
+        self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
+        self._suffix: Final = quote(config.transaction_suffix)
+        self._handlers: Final = handlers(context)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        request = S3Request(environ)
+        return self.answer(request)(environ, start_response)
+
+    def answer(self, request: S3Request) -> Response:
+        """The response to a request, whatever happens; it is logged once it has been sent."""
+        log = self._access_log
+        if log is None:
+            return self._guarded(request)
+        begun, method = log.monotonic(), request.method
+        response = self._guarded(request)
+        log.expect(request, response, method, request.raw_path, begun)
+        return response
+
+    def _guarded(self, request: S3Request) -> Response:
+        """Errors become answers; every answer carries the id under which the log speaks of the request."""
+        identifier = f"tx{self._random.getrandbits(84):021x}-{int(self._now()):010x}{self._suffix}"
+        request.transaction_id = identifier
+        try:
+            response = self._served(request)
+        except Exception as error:
+            if not errors.is_foreseen(error):
+                path = request.raw_path
+                self._log.exception("unforeseen error", trans_id=identifier, method=request.method, path=path)
+            response = errors.answer_to(error, request.resource, identifier)
+            if request.method == "HEAD":
+                response.body = b""
+        headers = response.headers
+        headers["x-amz-request-id"] = headers["x-amz-id-2"] = headers["X-Trans-Id"] = identifier
+        return response
+
+    def _served(self, request: S3Request) -> Response:
+        request.read(self._domains)
+        if request.operation is None:
+            raise S3Error("NotImplemented")
+        handler = self._handlers.get(request.operation)
+        if handler is None:
+            raise S3Error("NotImplemented", Operation=request.operation)
+        return handler(request)
+
+
+def handlers(context: ProxyContext) -> Mapping[Operation, Handler]:
+    """What carries each operation out; those that are missing are not implemented."""
+    return {}

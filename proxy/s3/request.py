@@ -1,0 +1,127 @@
+"""A request of the S3 API: what its path, query and headers say."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from objstore.http import messages
+from objstore.http.errors import HttpError
+from objstore.http.messages import Environ, parse_query
+from objstore.proxy.auth.identity import Identity
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.operations import Operation, route
+from objstore.proxy.s3.xml import MalformedDocument, ReceivedElement, parse
+
+KEY_BYTES_MAX: Final = 1024
+DOCUMENT_BYTES_MAX: Final = 2 << 20
+
+
+class S3Request(messages.Request):
+    """A request that has come in; `read` fills in what the path and the query mean.
+
+    raw_path: as on the wire, which signatures cover. bucket, key: real text, "" if absent. params: of the query, by
+    name. body: where the handlers read the body; the authentication puts its own reader in, which checks what comes.
+    identity: who has signed it, None for nobody. transaction_id: also what the API calls the request's id.
+    """
+
+    __slots__ = (
+        "authorize",
+        "bucket",
+        "identity",
+        "input",
+        "key",
+        "log_info",
+        "operation",
+        "params",
+        "raw_path",
+        "transaction_id",
+    )
+
+    def __init__(self, environ: Environ) -> None:
+        super().__init__(environ)
+        self.raw_path: str = environ.get("objstore.raw_path") or environ["PATH_INFO"]
+        self.bucket = ""
+        self.key = ""
+        self.params: dict[str, str] = {}
+        self.operation: Operation | None = None
+        self.identity: Identity | None = None
+        self.input: messages.BodyReader = environ["wsgi.input"]
+        self.transaction_id = ""
+        self.log_info: list[str] = []
+
+    def read(self, domains: tuple[str, ...]) -> None:
+        """Raises S3Error for a path or query that is not text, or that means no operation."""
+        host_bucket = bucket_of_host(self.environ, domains)
+        path = self.raw_path.removeprefix("/")
+        bucket, _, key = (host_bucket, "", path) if host_bucket else path.partition("/")
+        self.bucket, self.key = _text(bucket), _text(key)
+        if len(self.key.encode()) > KEY_BYTES_MAX:
+            raise S3Error("KeyTooLongError", Size=len(self.key.encode()), MaxSizeAllowed=KEY_BYTES_MAX)
+        query = self.environ.get("QUERY_STRING", "")
+        if query:
+            try:
+                self.params = parse_query(query)
+            except HttpError as error:
+                raise S3Error("InvalidArgument", error.reason) from None
+        copies = "HTTP_X_AMZ_COPY_SOURCE" in self.environ
+        self.operation = route(self.method, self.bucket, self.key, self.params, copies=copies)
+
+    @property
+    def kind(self) -> str:
+        """The kind of the path, for the log and the metrics, in the words of the store."""
+        return "object" if self.key else "container" if self.bucket else "account"
+
+    @property
+    def resource(self) -> str:
+        """The path as errors name it."""
+        if not self.bucket:
+            return "/"
+        return f"/{self.bucket}/{self.key}" if self.key else f"/{self.bucket}"
+
+    @property
+    def body(self) -> messages.BodyReader:
+        return self.input
+
+    def document(self, root: str) -> ReceivedElement:
+        """The XML document that the request brings. Raises S3Error MalformedXML, MissingRequestBodyError."""
+        length = self.content_length
+        if length is not None and length > DOCUMENT_BYTES_MAX:
+            raise S3Error("MalformedXML", f"At most {DOCUMENT_BYTES_MAX} bytes")
+        pieces, total = [], 0
+        while piece := self.input.read(65536):
+            total += len(piece)
+            if total > DOCUMENT_BYTES_MAX:
+                raise S3Error("MalformedXML", f"At most {DOCUMENT_BYTES_MAX} bytes")
+            pieces.append(piece)
+        if not total:
+            raise S3Error("MissingRequestBodyError")
+        try:
+            return parse(b"".join(pieces), root)
+        except MalformedDocument as error:
+            raise S3Error("MalformedXML", str(error)) from None
+
+
+def bucket_of_host(environ: Environ, domains: tuple[str, ...]) -> str:
+    """The bucket that a request names in its host, below one of the domains; "" if it does not."""
+    if not domains:
+        return ""
+    host: str = environ.get("HTTP_HOST", "").lower().partition(":")[0]
+    for domain in domains:
+        if host.endswith("." + domain):
+            return host[: -len(domain) - 1]
+    return ""
+
+
+def _text(raw: str) -> str:
+    """Part of a path as text. Raises S3Error."""
+    if "%" not in raw and raw.isascii():
+        text = raw
+    else:
+        try:
+            text = unquote_to_bytes(raw.encode("latin-1")).decode()
+        except UnicodeDecodeError:
+            raise S3Error("InvalidURI") from None
+    if "\0" in text:
+        raise S3Error("InvalidURI", "A key holds no NUL")
+    return text
