@@ -195,6 +195,8 @@ class Backend:
     DEVICE_FULL: Final = "X-Backend-Device-Full"
     DURABLE_TIMESTAMP: Final = "X-Backend-Durable-Timestamp"
     INBOUND_TIMESTAMP: Final = "X-Backend-Inbound-X-Timestamp"
+    IF_SIZE: Final = "X-Backend-If-Size"
+    IF_VERSION: Final = "X-Backend-If-Version"
     OBJECT_LENGTH: Final = "X-Backend-Obj-Content-Length"
     EXPIRED: Final = "X-Backend-Expired"
     OPEN_EXPIRED: Final = "X-Backend-Open-Expired"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from objstore.conditions import WriteConditions
 from objstore.expiry import expiry_queue
 from objstore.http.bodies import BytesBody, IterableBody
 from objstore.http.conditional import range_applies
@@ -90,7 +91,7 @@ class PutObject(Struct, frozen=True):
     metadata: StoredMetadata = NO_METADATA
     delete_at: int | None = None
     expected_md5: str = ""
-    only_if_absent: bool = False
+    conditions: WriteConditions | None = None
     ask_first: bool = False
     version_mode: str = ""
     transaction_id: str = ""
@@ -117,6 +118,7 @@ class PostObject(Struct, frozen=True):
     delete_at: int | None = None
     open_expired: bool = False
     version: str = ""
+    conditions: WriteConditions | None = None
     transaction_id: str = ""
 
 
@@ -134,6 +136,7 @@ class DeleteObject(Struct, frozen=True):
     transaction_id: str = ""
     version_mode: str = ""
     version: str = ""
+    conditions: WriteConditions | None = None
 
 
 class PutResult(Struct, frozen=True):

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from objstore.expiry import ASYNC_DELETED, queue_entry_name
 from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta
+from objstore.http.conditional import write_condition_headers
 from objstore.http.ranges import ByteRange, parse_content_range
 from objstore.http.transport import BackendResponse
 from objstore.limits import ObjectTooLarge
@@ -119,8 +120,6 @@ def rest_headers(headers: Mapping[str, str], wanted: ByteRange | None) -> Header
 def put_fields(command: PutObject) -> Headers:
     """What a PUT stores beside the body."""
     fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
-    if command.only_if_absent:
-        fields[Client.IF_NONE_MATCH] = "*"
     if command.version_mode:
         fields[Backend.VERSION_MODE] = command.version_mode
     return fields
@@ -173,6 +172,8 @@ def write_headers(
     fields[Client.TRANS_ID] = command.transaction_id
     fields[Backend.POLICY_INDEX] = str(command.policy_index)
     fields[Client.TIMESTAMP] = command.timestamp.internal
+    if command.conditions is not None:
+        fields |= write_condition_headers(command.conditions)
     if queue is not None:
         fields[Backend.DELETE_AT_CONTAINER] = queue.path.container
     each = [fields.copy() for _ in placement.primaries]
@@ -236,8 +237,9 @@ def put_outcome(command: PutObject, result: QuorumResult) -> bool:
     stored = sum(status <= codes.SUCCESS_MAX for status in statuses)
     if stored >= quorum:
         return True
-    if codes.PRECONDITION_FAILED in statuses:
-        raise errors.PreconditionFailed
+    conditions = command.conditions
+    if conditions is not None and conditions.if_absent and codes.PRECONDITION_FAILED in statuses:
+        raise errors.PreconditionFailed  # one that has the object suffices: others may have missed it
     newer = statuses.count(codes.CONFLICT)
     if command.version_mode and newer and result.header(codes.CONFLICT, Backend.VERSIONS_FULL) is not None:
         raise errors.TooManyVersions(command.path)

@@ -20,6 +20,7 @@ from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import Conditions, DeleteObject, GetObject, OpenedObject, PostObject, PutObject
 from objstore.proxy.core.versions import public_id
+from objstore.proxy.swift.handlers.common import write_conditions_of
 from objstore.proxy.swift.handlers.multipart import MultipartBody
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.system.clock import Clock
@@ -130,8 +131,8 @@ class ObjectHandler:
         if length is None and not request.chunked:
             raise HttpError(411, "Missing Content-Length header.")
         check_upload_size(self._limits, length)
-        only_if_absent = "HTTP_IF_NONE_MATCH" in environ
-        if only_if_absent and environ["HTTP_IF_NONE_MATCH"].strip() != "*":
+        conditions = write_conditions_of(request)
+        if conditions is not None and not conditions.if_absent:
             raise HttpError(400, "If-None-Match only supports *")
         metadata = metadata_of(request, self._limits)
         if STATIC_LARGE_OBJECT in environ:
@@ -153,8 +154,8 @@ class ObjectHandler:
             metadata=metadata,
             delete_at=delete_at(environ, self._clock),
             expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
-            only_if_absent=only_if_absent,
-            ask_first=only_if_absent and "HTTP_EXPECT" in environ,
+            conditions=conditions,
+            ask_first=conditions is not None and "HTTP_EXPECT" in environ,
             version_mode=container.version_mode if container.sysmeta else "",
             transaction_id=request.transaction_id,
         )

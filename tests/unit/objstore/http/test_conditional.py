@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from hypothesis import given
 
-from objstore.http.conditional import evaluate, parse_http_date, range_applies
+from objstore.conditions import WriteConditions
+from objstore.http.conditional import (
+    evaluate,
+    parse_http_date,
+    parse_write_conditions,
+    range_applies,
+    write_condition_headers,
+)
+from tests.unit.objstore.test_conditions import CONDITIONS
 
 ETAG = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
@@ -85,3 +95,42 @@ def test_dates_come_in_three_forms(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "x", "Tue, 99 May 2014 16:53:20 GMT", "1400000000", "9" * 99])
 def test_other_dates_are_none(text: str) -> None:
     assert parse_http_date(text) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, WriteConditions()),
+        ({"If-None-Match": " * "}, WriteConditions(if_absent=True)),
+        ({"If-None-Match": ETAG}, WriteConditions(if_none_match=(ETAG,))),
+        ({"If-None-Match": f'W/"{ETAG}", "x,y"'}, WriteConditions(if_none_match=(ETAG, "x,y"))),
+        ({"If-Match": "*"}, WriteConditions(if_match=("*",))),
+        ({"If-Match": f"{ETAG},{OTHER}-12"}, WriteConditions(if_match=(ETAG, f"{OTHER}-12"))),
+        ({"If-Match": f'W/"{ETAG}"'}, WriteConditions(if_match=(f'W/"{ETAG}"',))),
+        ({"If-Unmodified-Since": SAME}, WriteConditions(if_unmodified_since=MODIFIED)),
+        ({"X-Backend-If-Size": "0", "X-Backend-If-Version": "null"}, WriteConditions(if_version="null", if_size=0)),
+    ],
+)
+def test_conditions_of_writes(headers: dict[str, str], expected: WriteConditions) -> None:
+    assert parse_write_conditions(headers.get) == expected
+
+
+@pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize(
+    "value", ["", " ", "abc", ",", f'"{ETAG}', f'{ETAG}"', f'"{ETAG}" "{OTHER}"', f'*, "{ETAG}"', f"{ETAG}, *", '"*"']
+)
+def test_no_condition_of_a_write_is_passed_over(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        parse_write_conditions({name: value}.get)
+
+
+def test_no_date_is_a_condition_of_a_write() -> None:
+    with pytest.raises(ValueError, match="date"):
+        parse_write_conditions({"If-Unmodified-Since": "soon"}.get)
+
+
+@given(CONDITIONS)
+def test_conditions_go_through_headers(conditions: WriteConditions) -> None:
+    if conditions.if_absent:  # it says all that a list of ETags could
+        conditions = msgspec.structs.replace(conditions, if_none_match=())
+    assert parse_write_conditions(write_condition_headers(conditions).get) == conditions
