@@ -12,7 +12,7 @@ from objstore.conditions import WriteConditions
 from objstore.headers import OWNER_ONLY, Client
 from objstore.http.conditional import parse_write_conditions
 from objstore.http.errors import HttpError
-from objstore.http.messages import Body, Response, title_of, variable_of
+from objstore.http.messages import Body, Response, title_of
 from objstore.limits import is_utf8, listing_limit
 from objstore.proxy.core.listing import ListingQuery
 from objstore.proxy.swift.request import SwiftRequest
@@ -22,7 +22,6 @@ from objstore.system.clock import Clock
 T = TypeVar("T")
 
 CONTENT_TYPES: Final = {"plain": "text/plain", "json": "application/json", "xml": "application/xml"}
-CONDITIONS: Final = frozenset(map(variable_of, (Client.IF_MATCH, Client.IF_NONE_MATCH, Client.IF_UNMODIFIED_SINCE)))
 OFFERED: Final = {"text/plain": "plain", "application/json": "json", "application/xml": "xml", "text/xml": "xml"}
 
 
@@ -109,12 +108,11 @@ def write_fields(request: SwiftRequest, clock: Clock) -> dict[str, Any]:
 
 def write_conditions_of(request: SwiftRequest) -> WriteConditions | None:
     """In which state of the object a write is to be done; None for any. Raises HttpError 400."""
-    if request.environ.keys().isdisjoint(CONDITIONS):
-        return None
     try:
-        return parse_write_conditions(request.header)
+        conditions = parse_write_conditions(request.header)
     except ValueError as error:
         raise HttpError(400, str(error)) from None
+    return None if conditions == WriteConditions() else conditions
 
 
 def metadata_headers(prefix: str, metadata: Mapping[str, str], owner: bool) -> dict[str, str]:

@@ -131,7 +131,7 @@ class ObjectHandler:
         if length is None and not request.chunked:
             raise HttpError(411, "Missing Content-Length header.")
         check_upload_size(self._limits, length)
-        conditions = write_conditions_of(request)
+        conditions = None if environ.keys().isdisjoint(CONDITIONS) else write_conditions_of(request)
         if conditions is not None and not conditions.if_absent:
             raise HttpError(400, "If-None-Match only supports *")
         metadata = metadata_of(request, self._limits)
