@@ -19,7 +19,7 @@ def packages() -> list[str]:
 
 # Why each of these is needed: docs/decisions/0002-dependencies.md.
 RUNTIME = [
-    "awscrt>=0.27",
+    "awscrt>=0.31",
     "click>=8.1",
     "cryptography>=42",
     "dnspython>=2.6",

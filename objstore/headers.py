@@ -172,6 +172,8 @@ class Sysmeta:
     # An object made of parts: the size and the ETag of what its readers get.
     COMPOSITE_SIZE: Final = "X-Object-Sysmeta-Composite-Size"
     COMPOSITE_ETAG: Final = "X-Object-Sysmeta-Composite-Etag"
+    # The base64 of a checksum of the body, by algorithm; of those of N parts with "-N" behind it.
+    CHECKSUM_PREFIX: Final = "X-Object-Sysmeta-Checksum-"
     # The multipart upload whose parts a manifest names, and to which a record or a part belongs.
     UPLOAD: Final = "X-Object-Sysmeta-Upload"
 

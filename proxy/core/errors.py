@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from objstore.checksums import Algorithm
 from objstore.errors import StoreError
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
@@ -129,10 +130,11 @@ class NewerStored(PathError):
 class ChecksumMismatch(CoreError):
     """The body is not the one that its sender announced."""
 
-    message: ClassVar[str] = "the body has the MD5 {actual}, not {expected}"
+    message: ClassVar[str] = "the body has the {algorithm} {actual}, not {expected}"
 
     expected: str
     actual: str
+    algorithm: Algorithm = Algorithm.MD5
 
 
 @dataclass(eq=False)

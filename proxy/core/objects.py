@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from hashlib import md5
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
+from objstore.checksums import Algorithm
 from objstore.conditions import WriteConditions
 from objstore.expiry import expiry_queue
 from objstore.http.bodies import BytesBody, IterableBody
@@ -22,7 +22,8 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.bodies import ResumingBody, Source
-from objstore.proxy.core.errors import ChecksumMismatch, IncompleteBody, InvalidRange, ObjectFacts, QuorumNotReached
+from objstore.proxy.core.checksums import BodyDigest, WantedChecksums, checksum_headers, copied_checksums
+from objstore.proxy.core.errors import IncompleteBody, InvalidRange, ObjectFacts, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.upload import StreamingUpload, upload
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 # A body up to this size goes out together with the head of its request.
 SMALL_BODY_MAX: Final = 65536
+NO_CHECKSUMS: Final[Mapping[Algorithm, str]] = {}
 
 
 class Conditions(Struct, frozen=True):
@@ -78,7 +80,7 @@ class PutObject(Struct, frozen=True):
 
     `length` is None for a body that may turn out to have up to `length_max` bytes. `delete_at` is in seconds since the
     epoch. ask_first: the nodes may refuse the object by its headers alone, and the sender waits for that before it
-    sends the body. version_mode: "keep" makes a version that stays whatever is written later.
+    sends the body. version_mode: "keep" makes a version that stays whatever is written later. checksums: beside MD5.
     """
 
     path: ResourcePath
@@ -94,6 +96,7 @@ class PutObject(Struct, frozen=True):
     conditions: WriteConditions | None = None
     ask_first: bool = False
     version_mode: str = ""
+    checksums: WantedChecksums | None = None
     transaction_id: str = ""
 
 
@@ -142,13 +145,14 @@ class DeleteObject(Struct, frozen=True):
 class PutResult(Struct, frozen=True):
     """The result of a PUT. superseded: newer data was there, and the write changes nothing.
 
-    version: of what is kept, "" in the plain line.
+    version: of what is kept, "" in the plain line. checksums: those that are stored beside the ETag.
     """
 
     etag: str
     timestamp: Timestamp
     superseded: bool = False
     version: str = ""
+    checksums: Mapping[Algorithm, str] = NO_CHECKSUMS
 
 
 class PostResult(Struct, frozen=True):
@@ -199,14 +203,14 @@ class ObjectOperations:
         headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
         content, whole = _receive(command)
         if whole:
-            etag, result = self._send_whole(command, content, scheme, placement, headers)
+            etag, checksums, result = self._send_whole(command, content, scheme, placement, headers)
         else:
             sending = StreamingUpload(self._writer, placement, headers, command.length)
-            etag = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
+            etag, checksums = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
             result = sending.result
         stored = backend.put_outcome(command, result)
         version = command.timestamp.internal if command.version_mode == "keep" else ""
-        return PutResult(etag, command.timestamp, superseded=not stored, version=version)
+        return PutResult(etag, command.timestamp, not stored, version, checksums)
 
     def _send_whole(
         self,
@@ -215,11 +219,11 @@ class ObjectOperations:
         scheme: Scheme,
         placement: Placement,
         headers: list[backend.Headers],
-    ) -> tuple[str, QuorumResult]:
+    ) -> tuple[str, Mapping[Algorithm, str], QuorumResult]:
         """All is at hand: checksums go ahead of the body, all in one message to each node."""
-        etag = md5(content, usedforsecurity=False).hexdigest()
-        if command.expected_md5 and command.expected_md5 != etag:
-            raise ChecksumMismatch(command.expected_md5, etag)
+        digest = BodyDigest(command)
+        digest.update(content)
+        etag, kept = digest.finish()
         encoder = scheme.encoder(len(headers))
         pieces = encoder.encode(content)
         encoder.checksum(pieces)
@@ -228,7 +232,9 @@ class ObjectOperations:
             pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)]
         for each, checksum in zip(headers, encoder.checksums(), strict=True):
             each.update(backend.proof(etag, checksum))
-        return etag, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces])
+            if kept:
+                each.update(checksum_headers(kept))
+        return etag, kept, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces])
 
     def copy(self, command: CopyObject) -> PutResult:
         """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
@@ -238,7 +244,11 @@ class ObjectOperations:
             if length is None or length > target.length_max:
                 raise ObjectTooLarge(target.length_max)
             body = BytesBody(source.body) if isinstance(source.body, bytes) else IterableBody(source.body)
-            return self.put(msgspec.structs.replace(target, body=body, length=length))
+            metadata = target.metadata
+            if metadata.system:
+                system = copied_checksums(metadata.system, whole=source.part is None)
+                metadata = msgspec.structs.replace(metadata, system=system)
+            return self.put(msgspec.structs.replace(target, body=body, length=length, metadata=metadata))
 
     def post(self, command: PostObject) -> PostResult:
         """Replace the metadata of an object. Raises CoreError."""

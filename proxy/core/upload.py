@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import md5
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
+from objstore.checksums import Algorithm
 from objstore.devices import Device
 from objstore.http.body_chunks import BodyChunks
 from objstore.http.transport import BackendRequest, BackendUpload, Exchange, NodeFailure, wait_any
 from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.objects import TRAILERS, Headers, proof
+from objstore.proxy.core.checksums import BodyDigest, checksum_headers
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
-from objstore.proxy.core.errors import ChecksumMismatch, IncompleteBody
+from objstore.proxy.core.errors import IncompleteBody
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.quorum_request import UNANSWERED, QuorumResult, ResponseCollector, Writer
 from objstore.scheme import Encoder, Piece
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from objstore.proxy.core.objects import PutObject
     from objstore.system.threads import ThreadGroup
 
+NOTHING: Final[tuple[str, dict[Algorithm, str]]] = ("", {})
+
 
 def upload(
     command: PutObject,
@@ -32,18 +35,20 @@ def upload(
     sending: StreamingUpload,
     encoder: Encoder,
     threads: ThreadGroup,
-) -> str:
-    """Receive the body, of which `begun` is here already, and pass it on; the ETag, or "" if no quorum is left.
+) -> tuple[str, dict[Algorithm, str]]:
+    """Receive the body, of which `begun` is here already, and pass it on.
+
+    Gives the ETag and the checksums that are kept, nothing if no quorum is left.
 
     Each chunk is hashed on a thread while it is sent and the next one comes in. Raises CoreError for what is the
     sender's fault: then the nodes keep nothing.
     """
-    digest, total = md5(usedforsecurity=False), 0
+    digest, total = BodyDigest(command), 0
     hashing: Task[None] | None = None
     with BodyChunks(command.body) as chunks:
         try:
             if not sending.open():
-                return ""
+                return NOTHING
             for chunk in chain((begun,) if begun else (), chunks):
                 total += len(chunk)
                 if total > command.length_max:
@@ -53,27 +58,26 @@ def upload(
                     hashing.wait()
                 hashing = concurrency.spawn(threads.call, _hash, digest, encoder, chunk, pieces)
                 if not sending.send(pieces):
-                    return ""
+                    return NOTHING
             if hashing is not None:
                 hashing.wait()
             if tail := encoder.flush():
                 threads.call(encoder.checksum, tail)
                 if not sending.send(tail):
-                    return ""
+                    return NOTHING
             if command.length is not None and total != command.length:
                 raise IncompleteBody(command.length, total)
-            etag = digest.hexdigest()
-            if command.expected_md5 and command.expected_md5 != etag:
-                raise ChecksumMismatch(command.expected_md5, etag)
-            sending.finish([proof(etag, checksum) for checksum in encoder.checksums()])
-            return etag
+            etag, kept = digest.finish()
+            stored = checksum_headers(kept)
+            sending.finish([proof(etag, checksum) | stored for checksum in encoder.checksums()])
+            return etag, kept
         finally:
             sending.give_up()
             if hashing is not None:
                 hashing.wait()
 
 
-def _hash(digest: Any, encoder: Encoder, chunk: Piece, pieces: Sequence[Piece]) -> None:
+def _hash(digest: BodyDigest, encoder: Encoder, chunk: Piece, pieces: Sequence[Piece]) -> None:
     digest.update(chunk)
     encoder.checksum(pieces)
 
