@@ -4,11 +4,13 @@ from msgspec import Struct
 
 from objstore.headers import Backend, Client
 from objstore.http.messages import Request, Response
+from objstore.object.conditions import is_conditional, refuse
 from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, StoredObject
 from objstore.object.file_names import marker_name, tombstone_name
 from objstore.object.metadata import TombstoneMetadata
 from objstore.object.requests import (
+    Target,
     VersionMode,
     delete_at_of,
     parse_delete_at,
@@ -18,6 +20,7 @@ from objstore.object.requests import (
 )
 from objstore.object.responses import conflict, marker_headers, not_found, plain, versions_full
 from objstore.object.service import ObjectService
+from objstore.object.strong_writes import StrongWrite
 from objstore.object.versions import Line
 
 
@@ -39,8 +42,17 @@ def delete_object(service: ObjectService, request: Request) -> Response:
     409 when something as new is stored, or no more versions can be. With X-If-Delete-At nothing is written unless the
     object expires exactly then: 404 when there is no object, 412 when it does not.
     """
-    target = service.target(request)
-    timestamp = timestamp_of(request)
+    target, timestamp = service.target(request), timestamp_of(request)
+    if not target.location.policy.is_strong:
+        return _delete(service, request, target, timestamp, None)
+    with StrongWrite(service, request, target, timestamp) as strong:
+        strong.hold()
+        return _delete(service, request, target, timestamp, strong)
+
+
+def _delete(
+    service: ObjectService, request: Request, target: Target, timestamp: str, strong: StrongWrite | None
+) -> Response:
     deletion = _deletion(request, timestamp)
     update_targets = update_targets_of(request, target)
     guard = request.header(Client.IF_DELETE_AT)
@@ -54,6 +66,12 @@ def delete_object(service: ObjectService, request: Request) -> Response:
         was_live = not service.expired(stored)
     if expected is not None and (refusal := _guarded(stored, expected, deleted.timestamp)):
         return refusal
+    if strong is not None:
+        refusal = strong.refusal(current)
+    else:
+        refusal = refuse(service, request, current, stored) if is_conditional(request) else None
+    if refusal is not None:
+        return refusal
     if stored_at := _stored_instead(deletion, current.line(deletion.version), timestamp):
         return conflict(stored_at)
     if deletion.is_marker and deletion.version and current.is_full:
@@ -66,13 +84,16 @@ def delete_object(service: ObjectService, request: Request) -> Response:
         return conflict(timestamp)
     in_flight = service.update_sender.deleted(target, update_targets, timestamp, deletion.version, deletion.is_marker)
     service.make_durable(target, pending_commit)
-    in_flight.wait()
+    if strong is not None:
+        strong.release()
+    acknowledgement = in_flight.acknowledgement()
     if was_live or expected is not None:
         response = Response(204, {Backend.TIMESTAMP: timestamp})
     else:
         response = not_found(timestamp)
     if deletion.is_marker or (deleted.is_marker and deletion.deletes is not None):
         response.headers |= marker_headers(deletion.version)
+    response.headers |= acknowledgement
     return response
 
 

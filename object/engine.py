@@ -18,6 +18,7 @@ from msgspec import Struct
 from objstore.errors import StoreError
 from objstore.http.messages import Body
 from objstore.mounts import DeviceRoot, DeviceUnavailable
+from objstore.object.agreement import AgreementTable
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.versions import ObjectVersions
 from objstore.policies import Policy
@@ -200,7 +201,9 @@ class ServingStore(Protocol):
         A caller that will `read` a body of up to `read_max` bytes says so: it is fetched at once.
         """
 
-    def examine(self, location: Location, version: str | None = None) -> tuple[ObjectVersions, StoredObject | None]:
+    def examine(
+        self, location: Location, version: str | None = None, read_max: int = 0
+    ) -> tuple[ObjectVersions, StoredObject | None]:
         """`look` and `open` at once; no object where there is none, or it is damaged and was quarantined."""
 
     def create(
@@ -316,14 +319,17 @@ class DeviceStorage(ServingStore, ReplicationStore, MaintenanceStore, Protocol):
 
 
 OpenDevice = Callable[[str], DeviceStorage]
+OpenAgreement = Callable[[str], AgreementTable]
 
 
 class StorageEngine:
     """The devices of one process, by their folders; each is opened when it is first used, and again after `close`."""
 
-    def __init__(self, open_device: OpenDevice) -> None:
+    def __init__(self, open_device: OpenDevice, open_agreement: OpenAgreement) -> None:
         self._open_device = open_device
+        self._open_agreement = open_agreement
         self._opened: dict[str, DeviceStorage] = {}
+        self._agreements: dict[str, AgreementTable] = {}
 
     def device(self, path: str) -> DeviceStorage:
         """The storage of a device that is in service. Raises OSError."""
@@ -340,10 +346,19 @@ class StorageEngine:
             self.close(f"{devices.root}/{name}")
             raise
 
+    def agreement(self, path: str) -> AgreementTable:
+        """The floors of a device that is in service."""
+        table = self._agreements.get(path)
+        if table is None:
+            table = self._agreements[path] = self._open_agreement(path)
+        return table
+
     def close(self, path: str) -> None:
-        storage = self._opened.pop(path, None)
+        storage, table = self._opened.pop(path, None), self._agreements.pop(path, None)
         if storage is not None:
             storage.close()
+        if table is not None:
+            table.close()
 
 
 EngineFactory = Callable[[Runtime, int], OpenDevice]
@@ -362,4 +377,7 @@ def make_engine(name: str, runtime: Runtime, keep_cache_size: int) -> StorageEng
     """Bodies longer than `keep_cache_size` bytes do not stay in the page cache. Raises KeyError on unknown names."""
     if name not in _factories:
         import_module(BUILT_IN[name])
-    return StorageEngine(_factories[name](runtime, keep_cache_size))
+    return StorageEngine(
+        _factories[name](runtime, keep_cache_size),
+        lambda path: AgreementTable(path, runtime.clock, runtime.threads),
+    )

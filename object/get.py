@@ -1,25 +1,38 @@
 """GET and HEAD: send an object, or say what it is."""
 
+from collections.abc import Callable
 from typing import Final
 
 from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, is_true
 from objstore.http.conditional import evaluate, range_applies
+from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
 from objstore.object.engine import Missing, ObjectInfo, StoredObject
-from objstore.object.requests import ignores_expiry, version_of
+from objstore.object.requests import Target, ignores_expiry, version_of
 from objstore.object.responses import expired, no_data, object_headers, plain
 from objstore.object.service import ObjectService
+from objstore.object.strong_writes import state_headers
 from objstore.timestamps import Timestamp
 
 # Up to this size a body is read and verified before its first byte leaves, and leaves with its head.
 WHOLE_BYTES_MAX: Final = 64 * 1024
+# So often in a row it is not chance that an object is replaced between looking and opening.
+LOOKS_MAX: Final = 10
 IDENTIFYING: Final = (Client.ETAG, Client.LAST_MODIFIED, Client.TIMESTAMP, Client.ACCEPT_RANGES)
 
 
 def get_object(service: ObjectService, request: Request) -> Response:
     """200, or 206 for one range; 304, 404, 412, 416. Several ranges get the whole: proxies ask for each by itself."""
-    stored = _readable(service, request, WHOLE_BYTES_MAX)
+    target = service.target(request)
+    if target.location.policy.is_strong:
+        return _with_state(service, request, target, WHOLE_BYTES_MAX, _get)
+    found = target.storage.open(target.location, read_max=WHOLE_BYTES_MAX, version=version_of(request))
+    return _get(service, request, found)
+
+
+def _get(service: ObjectService, request: Request, found: StoredObject | Missing) -> Response:
+    stored = _readable(service, request, found)
     if isinstance(stored, Response):
         return stored
     headers = object_headers(stored.info)
@@ -50,7 +63,16 @@ def get_object(service: ObjectService, request: Request) -> Response:
 
 def head_object(service: ObjectService, request: Request) -> Response:
     """200; 304, 404, 412. The body is not read."""
-    stored = _readable(service, request)
+    target = service.target(request)
+    if target.location.policy.is_strong:
+        if request.header(Backend.NAMES_ONLY) is not None:
+            return _names(service, request, target)
+        return _with_state(service, request, target, 0, _head)
+    return _head(service, request, target.storage.open(target.location, version=version_of(request)))
+
+
+def _head(service: ObjectService, request: Request, found: StoredObject | Missing) -> Response:
+    stored = _readable(service, request, found)
     if isinstance(stored, Response):
         return stored
     headers = object_headers(stored.info)
@@ -64,10 +86,49 @@ def head_object(service: ObjectService, request: Request) -> Response:
     return Response(200, headers)
 
 
-def _readable(service: ObjectService, request: Request, read_max: int = 0) -> StoredObject | Response:
-    """The object, opened, or the 404; a body of up to `read_max` bytes will be read."""
-    target = service.target(request)
-    stored = target.storage.open(target.location, read_max=read_max, version=version_of(request))
+def _names(service: ObjectService, request: Request, target: Target) -> Response:
+    """200 or 404, by the names alone: a damaged or an expired object is there."""
+    current, version = target.storage.look(target.location), version_of(request)
+    line = current.current if version is None else current.line(version)
+    service.engine.agreement(target.storage.path).wait_until_durable(target.location.hash)
+    response = no_data(line) if line.data is None else Response(200)
+    response.headers |= state_headers(current)
+    return response
+
+
+def _with_state(
+    service: ObjectService,
+    request: Request,
+    target: Target,
+    read_max: int,
+    answer: Callable[[ObjectService, Request, StoredObject | Missing], Response],
+) -> Response:
+    """The answer about what is durable, and the state of the object that it is about.
+
+    Raises HttpError 503 for what is damaged: this device cannot say what it had.
+    """
+    version = version_of(request)
+    for _ in range(LOOKS_MAX):
+        current, stored = target.storage.examine(target.location, version, read_max)
+        line = current.current if version is None else current.line(version)
+        if stored is None:
+            if line.data is not None:
+                raise HttpError(503, "What is stored is damaged")
+            break
+        found = stored.info.data.timestamp, stored.info.timestamp
+        if found == (line.timestamp, line.newest_timestamp):
+            break
+        stored.close()  # it was replaced between looking and opening
+    else:
+        raise HttpError(503, "It is replaced again and again")
+    service.engine.agreement(target.storage.path).wait_until_durable(target.location.hash)
+    response = answer(service, request, stored or Missing(line.timestamp, line.version, line.is_marker))
+    response.headers |= state_headers(current)
+    return response
+
+
+def _readable(service: ObjectService, request: Request, stored: StoredObject | Missing) -> StoredObject | Response:
+    """The object, opened, or the 404."""
     if isinstance(stored, Missing):
         return no_data(stored)
     if Client.DELETE_AT in stored.info.headers and service.expired(stored) and not ignores_expiry(request):

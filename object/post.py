@@ -2,12 +2,14 @@
 
 from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.messages import Request, Response
+from objstore.object.conditions import is_conditional, refuse
 from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, ObjectInfo
 from objstore.object.metadata import PostedMetadata
-from objstore.object.requests import ignores_expiry, stored_headers, timestamp_of, version_of
+from objstore.object.requests import Target, ignores_expiry, stored_headers, timestamp_of, version_of
 from objstore.object.responses import conflict, no_data, plain
 from objstore.object.service import ObjectService
+from objstore.object.strong_writes import StrongWrite
 
 
 def post_object(service: ObjectService, request: Request) -> Response:
@@ -15,12 +17,29 @@ def post_object(service: ObjectService, request: Request) -> Response:
 
     The answer says where a link leads: its reader may have meant the target.
     """
-    target = service.target(request)
-    timestamp = timestamp_of(request)
+    target, timestamp = service.target(request), timestamp_of(request)
+    if not target.location.policy.is_strong:
+        return _post(service, request, target, timestamp, None)
+    with StrongWrite(service, request, target, timestamp) as strong:
+        strong.hold()
+        return _post(service, request, target, timestamp, strong)
+
+
+def _post(
+    service: ObjectService, request: Request, target: Target, timestamp: str, strong: StrongWrite | None
+) -> Response:
     update_targets = update_targets_of(request, target)
     headers = stored_headers(request, service.allowed_headers)
     version = version_of(request)
     current, stored = target.storage.examine(target.location, version)
+    if strong is not None:
+        refusal = strong.refusal(current)
+    else:
+        refusal = refuse(service, request, current, stored) if is_conditional(request) else None
+    if refusal is not None:
+        if stored is not None:
+            stored.close()
+        return refusal
     if stored is None or (service.expired(stored) and not ignores_expiry(request)):
         return no_data(current.current if version is None else current.line(version))
     stored.close()
@@ -36,8 +55,11 @@ def post_object(service: ObjectService, request: Request) -> Response:
 
     in_flight = service.update_sender.stored(target, update_targets, after)
     service.make_durable(target, pending_commit)
-    in_flight.wait()
+    if strong is not None:
+        strong.release()
+    acknowledgement = in_flight.acknowledgement()
     response = plain(202, "Accepted", after.timestamp)
+    response.headers |= acknowledgement
     if after.version:
         response.headers[Backend.VERSION_ID] = after.version
     if Sysmeta.LINK_TARGET in before.data.sysmeta:

@@ -1,13 +1,15 @@
 """PUT: store an object."""
 
 from objstore.headers import Backend, Client
+from objstore.http.bodies import BytesBody
 from objstore.http.errors import HttpError
-from objstore.http.messages import Request, Response
+from objstore.http.messages import BodyReader, Request, Response
 from objstore.limits import check_upload_size
+from objstore.object.conditions import is_conditional, refuse_looked
 from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, ObjectInfo, ObjectUpload
 from objstore.object.metadata import ObjectMetadata
-from objstore.object.receive import agreed_etag, receive
+from objstore.object.receive import WHOLE_BYTES_MAX, agreed_etag, receive
 from objstore.object.requests import (
     StoredHeaders,
     Target,
@@ -19,22 +21,36 @@ from objstore.object.requests import (
 )
 from objstore.object.responses import conflict, versions_full
 from objstore.object.service import ObjectService
+from objstore.object.strong_writes import StrongWrite
 from objstore.object.versions import ObjectVersions
 
 
 def put_object(service: ObjectService, request: Request) -> Response:
-    """201; 409 when something as new is stored, or no more versions can be; 412 on If-None-Match: * if there is one."""
-    target = service.target(request)
-    timestamp = timestamp_of(request)
+    """201; 409 when something as new is stored, or no more versions can be; 412 when a condition does not hold."""
+    target, timestamp = service.target(request), timestamp_of(request)
+    if not target.location.policy.is_strong:
+        return _put(service, request, target, timestamp, None)
+    with StrongWrite(service, request, target, timestamp) as strong:
+        return _put(service, request, target, timestamp, strong)
+
+
+def _put(
+    service: ObjectService, request: Request, target: Target, timestamp: str, strong: StrongWrite | None
+) -> Response:
     update_targets = update_targets_of(request, target)
     length = _announced_length(service, request)
     headers = stored_headers(request, service.allowed_headers)
     content_type = request.header(Client.CONTENT_TYPE)
     if not content_type:
         raise HttpError(400, "Missing Content-Type header")
+    body = request.body
+    if strong is not None:
+        body = _hold(strong, request)
     current = target.storage.look(target.location)
-    if request.header(Client.IF_NONE_MATCH) is not None:
-        _refuse_if_present(service, request, target, current)
+    if strong is None and is_conditional(request) and (no := refuse_looked(service, request, target, current)):
+        return no
+    if strong is not None and (no := _checked(strong, current, body)):
+        return no
     kept = version_mode_of(request) is VersionMode.KEEP
     stored_at = (current.line(timestamp) if kept else current.plain).timestamp
     if (kept and stored_at) or stored_at >= timestamp:
@@ -45,8 +61,12 @@ def put_object(service: ObjectService, request: Request) -> Response:
     service.devices.check_space(target.device, length or 0)
     upload = target.storage.create(target.location, current, length, kept)
     try:
-        receive(request.body, upload, request.content_length, service.cluster.limits.max_file_size)
+        receive(body, upload, request.content_length, service.cluster.limits.max_file_size)
         metadata = _metadata(request, target, timestamp, content_type, headers, upload)
+        if strong is not None and not strong.is_held:
+            strong.hold()
+            if no := strong.refusal(target.storage.look(target.location)):
+                return no
         pending_commit = upload.commit(metadata)
     except AlreadyStored:
         return conflict(timestamp)
@@ -56,11 +76,30 @@ def put_object(service: ObjectService, request: Request) -> Response:
     info = ObjectInfo(metadata, timestamp, metadata.headers, content_type, timestamp, timestamp if kept else "")
     in_flight = service.update_sender.stored(target, update_targets, info)
     service.make_durable(target, pending_commit)
-    in_flight.wait()
-    answer = {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp}
+    if strong is not None:
+        strong.release()
+    answer = in_flight.acknowledgement()
+    answer |= {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp}
     if kept:
         answer[Backend.VERSION_ID] = timestamp
     return Response(201, answer)
+
+
+def _hold(strong: StrongWrite, request: Request) -> BodyReader:
+    """Hold the slot of the object: from now on, with a small body at hand."""
+    length, body = request.content_length, request.body
+    if length is not None and length <= WHOLE_BYTES_MAX:
+        body = BytesBody(body.read())
+    strong.hold()
+    return body
+
+
+def _checked(strong: StrongWrite, current: ObjectVersions, body: BodyReader) -> Response | None:
+    """The refusal, if there is one; a large body is received while others may write the object."""
+    refused = strong.refusal(current)
+    if not isinstance(body, BytesBody):
+        strong.release()
+    return refused
 
 
 def _announced_length(service: ObjectService, request: Request) -> int | None:
@@ -74,15 +113,6 @@ def _announced_length(service: ObjectService, request: Request) -> int | None:
         raise HttpError(411, "Missing Content-Length header.")
     check_upload_size(service.cluster.limits, length)
     return length
-
-
-def _refuse_if_present(service: ObjectService, request: Request, target: Target, current: ObjectVersions) -> None:
-    if request.header(Client.IF_NONE_MATCH) != "*":
-        raise HttpError(400, "If-None-Match only supports * on PUT")
-    stored = service.live(target, current)
-    if stored is not None:
-        stored.close()
-        raise HttpError(412, headers={Backend.TIMESTAMP: current.newest_timestamp})
 
 
 def _metadata(

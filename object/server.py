@@ -20,6 +20,7 @@ from objstore.object.engine import ObjectCorrupt, make_engine
 from objstore.object.get import get_object, head_object
 from objstore.object.part_power import LocationResolver, RingOf
 from objstore.object.post import post_object
+from objstore.object.prepare import prepare_write, repair_replica
 from objstore.object.put import put_object
 from objstore.object.replication.messages import METHOD
 from objstore.object.replication.server import ReplicationServer
@@ -35,6 +36,8 @@ VERBS: Final[dict[str, Verb]] = {
     "PUT": put_object,
     "POST": post_object,
     "DELETE": delete_object,
+    "PREPARE": prepare_write,
+    "REPAIR": repair_replica,
     "RESEND_CONTAINER_UPDATE": resend_container_update,
     # Its name in the first release: proxies that are not upgraded yet send it. Goes with the next release.
     "ANNOUNCE": resend_container_update,
@@ -87,6 +90,8 @@ class ObjectServer(WsgiServer):
             clock=runtime.clock,
             allowed_headers=tuple(name.title() for name in storage.allowed_headers),
             locations=locations,
+            transport=transport,
+            log=runtime.log,
         )
         reclaim_seconds = config.replicator.reclaim_age
         self._replication_server = ReplicationServer(

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from objstore.cluster import Cluster
 from objstore.http.messages import Request
+from objstore.http.transport import Transport
+from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.engine import Missing, ObjectCorrupt, PendingCommit, StorageEngine, StoredObject
@@ -25,6 +27,8 @@ class ObjectService(Struct, frozen=True):
     clock: Clock
     allowed_headers: Sequence[str]
     locations: LocationResolver
+    transport: Transport
+    log: Logger
 
     def target(self, request: Request) -> Target:
         """The object a request is about. Raises HttpError 400, 412, 503 and 507."""

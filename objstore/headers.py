@@ -185,7 +185,14 @@ class Backend:
 
     ACCOUNT_AUTOCREATE: Final = "X-Backend-Account-Autocreate"
     ALLOW_RESERVED_NAMES: Final = "X-Backend-Allow-Reserved-Names"
+    # Of objects whose policy is strong, see object/agreement.py.
     AGREED: Final = "X-Backend-Agreed"
+    FLOOR: Final = "X-Backend-Floor"
+    NAMES_ONLY: Final = "X-Backend-Names-Only"
+    NEWEST: Final = "X-Backend-Newest"
+    PUSHED: Final = "X-Backend-Pushed"
+    STATE: Final = "X-Backend-State"
+    UPDATE_QUEUED: Final = "X-Backend-Update-Queued"
     AS_STORED: Final = "X-Backend-As-Stored"
     BODY_CHECKSUM: Final = "X-Backend-Body-Checksum"
     BODY_DIGEST: Final = "X-Backend-Body-Digest"

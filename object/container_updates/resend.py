@@ -24,5 +24,7 @@ def resend_container_update(service: ObjectService, request: Request) -> Respons
         in_flight = service.update_sender.deleted(target, update_targets, line.timestamp, line.version, line.is_marker)
     else:
         return not_found("")
-    in_flight.wait()
-    return plain(202, "Accepted", line.newest_timestamp)
+    acknowledgement = in_flight.acknowledgement()
+    response = plain(202, "Accepted", line.newest_timestamp)
+    response.headers |= acknowledgement
+    return response

@@ -142,14 +142,21 @@ class InFlightUpdates:
         if targets:
             self._sent.append((targets[0].container, row, self._sender.updates.start(targets, row)))
 
-    def wait(self) -> None:
-        """Return when every row is acknowledged by its servers, or durably queued. Raises OSError."""
+    def wait(self) -> bool:
+        """Return when every row is acknowledged by its servers (True), or durably queued. Raises OSError."""
+        acknowledged = True
         for container, row, answers in self._sent:
             if not answers.all_acknowledged():
+                acknowledged = False
                 update = PendingUpdate(container.account, container.container, row)
                 path = pending_path(self._directory, self._sender.hasher, update)
                 self._sender.threads.of(self._directory.rpartition("/")[0]).call(save, path, update)
         self._sender.session.unfinished -= 1
+        return acknowledged
+
+    def acknowledgement(self) -> dict[str, str]:
+        """As `wait`: the headers of an answer that says so."""
+        return {} if self.wait() else {Backend.UPDATE_QUEUED: "true"}
 
 
 class ContainerUpdateSender(Struct, frozen=True):

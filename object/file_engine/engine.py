@@ -121,10 +121,12 @@ class FileDevice:
             current, file = self._look(location, read_max)
         return self._newest(location, current, file, read_max, version)
 
-    def examine(self, location: Location, version: str | None = None) -> tuple[ObjectVersions, FileObject | None]:
-        current, file = self._look(location, 0)
+    def examine(
+        self, location: Location, version: str | None = None, read_max: int = 0
+    ) -> tuple[ObjectVersions, FileObject | None]:
+        current, file = self._look(location, read_max)
         try:
-            found = self._newest(location, current, file, 0, version)
+            found = self._newest(location, current, file, read_max, version)
         except ObjectCorrupt:
             return current, None
         return current, None if isinstance(found, Missing) else found

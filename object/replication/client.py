@@ -53,15 +53,17 @@ class Reply(Struct, frozen=True):
 class ReplicationClient:
     """Asks peers about one policy's partitions, as they are numbered by a part power."""
 
-    def __init__(self, transport: Transport, policy: Policy, part_power: int, timeout_seconds: float) -> None:
+    def __init__(self, transport: Transport, policy: Policy, part_power: int | None, timeout_seconds: float) -> None:
+        """`part_power` is None where no ring is at hand: then the peer's own holds."""
         self.policy_index = policy.index
         self._transport = transport
         self._timeout_seconds = timeout_seconds
         self._headers = {
             Client.CONTENT_TYPE: "application/json",
             Backend.POLICY_INDEX: str(policy.index),
-            PART_POWER: str(part_power),
         }
+        if part_power is not None:
+            self._headers[PART_POWER] = str(part_power)
 
     def compare(self, node: Device, questions: Sequence[CompareRequest]) -> list[CompareResponse]:
         """How a device's partitions differ from these. Raises ReplicaFailed."""
@@ -97,13 +99,20 @@ class ReplicationClient:
         return decoded(NAMES, node, body)
 
     def push(
-        self, node: Device, partition: int, frames: Iterator[bytes | memoryview], spend: Spend
+        self,
+        node: Device,
+        partition: int,
+        frames: Iterator[bytes | memoryview],
+        spend: Spend,
+        agreed: str = "",
     ) -> list[TransferResult]:
-        """Send frames; what became of each. Raises ReplicaFailed, and what `frames` raises."""
+        """Send frames; what became of each. `agreed`: the write for which they have been prepared.
+
+        Raises ReplicaFailed, and what `frames` raises.
+        """
+        request = self._request(ReplicationStep.PUSH, node, partition, {Backend.AGREED: agreed} if agreed else None)
         try:
-            upload = self._transport.start_upload(
-                self._request(ReplicationStep.PUSH, node, partition), None, self._timeout_seconds
-            )
+            upload = self._transport.start_upload(request, None, self._timeout_seconds)
             try:
                 refusal = upload.expect()
                 if refusal is None:

@@ -118,7 +118,8 @@ class PartitionComparison:
             if is_primary and not mine.untidy and all(answer == mine.suffixes for answer in theirs.values()):
                 continue
             device.differed = True
-            place = DevicePartition(device.name, device.path, policy, number, ring.part_power)
+            agreement = self._engine.agreement(device.path) if policy.is_strong else None
+            place = DevicePartition(device.name, device.path, policy, number, ring.part_power, agreement)
             partition = self._partition(device, place, client, primaries, before)
             compared = ComparedPartition(partition, mine, theirs, is_primary, ring)
             tasks.append(concurrency.spawn(self._sync, device, compared))

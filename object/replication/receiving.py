@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -14,6 +15,7 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
+from objstore.object.agreement import AgreementTable
 from objstore.object.engine import AlreadyStored, DeviceStorage, Location, PendingCommit
 from objstore.object.file_names import DataFile, MetaFile, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
@@ -46,11 +48,25 @@ class DevicePartition:
     policy: Policy
     partition: str
     part_power: int | None = None
+    agreement: AgreementTable | None = None  # of a policy that is strong
+
+
+@dataclass(eq=False)
+class Deferred(StoreError):
+    """A write is being decided, and the file is older than what may come of it: the sender tries again."""
+
+    message: ClassVar[str] = "{name} is older than a write that is being decided"
+
+    name: str
 
 
 @dataclass
 class Receiver:
-    """Stores frames in one partition."""
+    """Stores frames in one partition.
+
+    Of policies that are strong, what is older than a write being decided is left for later, unless who sends it has
+    prepared that write itself: `agreed` is its timestamp.
+    """
 
     storage: DeviceStorage
     cluster: Cluster
@@ -58,6 +74,7 @@ class Receiver:
     log: Logger
     place: DevicePartition
     locations: LocationResolver
+    agreed: str = ""
     _settling: Semaphore = field(default_factory=lambda: Semaphore(SETTLING_MAX))
 
     def receive(self, body: BodyReader) -> list[TransferResult]:
@@ -108,6 +125,8 @@ class Receiver:
 
         try:
             return self._stored(head, lambda write: feed(count(write)))
+        except Deferred:
+            return TransferResult.FAILED
         except (StoreError, OSError, ValueError) as error:
             if isinstance(error, HttpError) and error.status in (408, 499):
                 raise  # the sender is gone
@@ -137,11 +156,17 @@ class Receiver:
                 raise ValueError("name and metadata differ")
             version = file.version
             return self._settled(
-                head, posted.name, lambda at, current: self.storage.write_metadata(at, current, posted, version)
+                head,
+                posted.name,
+                posted.timestamp,
+                lambda at, current: self.storage.write_metadata(at, current, posted, version),
             )
         tombstone = self._metadata(head, TombstoneMetadata, file.timestamp)
         return self._settled(
-            head, tombstone.name, lambda at, current: self.storage.write_tombstone(at, current, tombstone, head.name)
+            head,
+            tombstone.name,
+            tombstone.timestamp,
+            lambda at, current: self.storage.write_tombstone(at, current, tombstone, head.name),
         )
 
     def _data(self, head: Head, file: DataFile, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
@@ -158,7 +183,8 @@ class Receiver:
             feed(upload.write)
             if upload.checksum != metadata.checksum:
                 raise ValueError("the body does not match its checksum")
-            self.locations.make_durable(self.storage, location, upload.commit(metadata))
+            with self._slot(head, metadata.timestamp):
+                self.locations.make_durable(self.storage, location, upload.commit(metadata))
         except AlreadyStored:
             self.storage.make_durable(location.policy, location.partition)
         finally:
@@ -166,17 +192,30 @@ class Receiver:
         return TransferResult.STORED
 
     def _settled(
-        self, head: Head, name: str, write: Callable[[Location, ObjectVersions], PendingCommit]
+        self, head: Head, name: str, timestamp: str, write: Callable[[Location, ObjectVersions], PendingCommit]
     ) -> TransferResult:
         location = self._location(head, name)
         current = self.storage.look(location)
         if is_held(head.name, current):
             return self._held(head, current)
         try:
-            self.locations.make_durable(self.storage, location, write(location, current))
+            with self._slot(head, timestamp):
+                self.locations.make_durable(self.storage, location, write(location, current))
         except AlreadyStored:
             self.storage.make_durable(location.policy, location.partition)
         return TransferResult.STORED
+
+    @contextmanager
+    def _slot(self, head: Head, timestamp: str) -> Iterator[None]:
+        """While a file is stored, no write of the object is decided. Raises Deferred."""
+        if self.place.agreement is None:
+            yield
+            return
+        with self.place.agreement.held(head.hash) as slot:
+            if slot.defers(timestamp, self.agreed):
+                raise Deferred(head.name)
+            slot.note_push(timestamp)
+            yield
 
     @staticmethod
     def _held(head: Head, current: ObjectVersions) -> TransferResult:

@@ -118,7 +118,9 @@ class ReplicationServer:
         except (UnknownPolicy, ValueError):
             raise HttpError(503, f"No storage policy {index!r} here") from None
         power = self._part_power(request, policy)
-        return DevicePartition(parts[1], self._engine.in_service(self._devices, parts[1]).path, policy, parts[2], power)
+        path = self._engine.in_service(self._devices, parts[1]).path
+        agreement = self._engine.agreement(path) if policy.is_strong else None
+        return DevicePartition(parts[1], path, policy, parts[2], power, agreement)
 
     def _part_power(self, request: Request, policy: Policy) -> int | None:
         """The part power that numbers the partitions of a request; None without a ring. Raises HttpError 409."""
@@ -170,7 +172,13 @@ class ReplicationServer:
 
     def _push(self, request: Request, place: DevicePartition) -> Response:
         receiver = Receiver(
-            self._engine.device(place.device), self._cluster, self._devices, self._log, place, self._locations
+            self._engine.device(place.device),
+            self._cluster,
+            self._devices,
+            self._log,
+            place,
+            self._locations,
+            request.header(Backend.AGREED) or "",
         )
         turn = self._receiving.setdefault(place.device_name, Semaphore(RECEIVERS_MAX))
         try:

@@ -21,6 +21,11 @@ class Clock(WallClock):
         self._last_ticks = ticks
         return Timestamp(ticks)
 
+    def boot_id(self) -> str:
+        """What differs each time the machine is started: then the page cache, and monotonic time, have begun anew."""
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+
     def monotonic(self) -> float:
         """Seconds that never go back, for measuring how long something took."""
         return concurrency.monotonic()

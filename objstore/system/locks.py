@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from objstore.errors import StoreError
 from objstore.system import concurrency
 
 RETRY_SECONDS: Final = 0.05
+# struct flock: l_type, l_whence, l_start, l_len, l_pid.
+_RANGE: Final = struct.Struct("hhqqi4x")
 
 
 @dataclass(eq=False)
@@ -47,3 +51,26 @@ def _acquire(descriptor: int, path: str, timeout_seconds: float) -> None:
             if concurrency.monotonic() >= deadline:
                 raise LockTimeout(path, timeout_seconds) from None
             concurrency.sleep(RETRY_SECONDS)
+
+
+def try_lock_range(descriptor: int, start: int, length: int = 1) -> bool:
+    """Lock bytes of a file for this open file description against all others (fcntl(2)); False if one has them."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _RANGE.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0))
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def unlock_range(descriptor: int, start: int, length: int = 1) -> None:
+    """Give up what `try_lock_range` has locked."""
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _RANGE.pack(fcntl.F_UNLCK, os.SEEK_SET, start, length, 0))
+
+
+def is_range_locked(descriptor: int, start: int, length: int = 1) -> bool:
+    """Whether another open file description has locked any of these bytes."""
+    asked = _RANGE.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
+    return bool(_RANGE.unpack(answer)[0] != fcntl.F_UNLCK)

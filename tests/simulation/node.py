@@ -45,6 +45,10 @@ class NodeClock(Clock):
         """See Clock."""
         return self._node.time()
 
+    def boot_id(self) -> str:
+        """See Clock."""
+        return f"{self._node.name} {self._node.boots}"
+
     def timestamp(self) -> Timestamp:
         """See Clock."""
         ticks = super().timestamp().ticks
@@ -125,6 +129,7 @@ class Node:
         self.disks: dict[str, SimulatedDisk] = {}
         self.daemons: set[str] = set()
         self.lives = 0
+        self.boots = 0
         self.changes_left: int | None = None  # until it crashes
         self.power = True
         self.log: deque[str] = deque(maxlen=LOG_LINES_KEPT)
@@ -204,6 +209,7 @@ class Node:
             return
         self.servers = {}
         self.changes_left = None
+        self.boots += power
         owner.die()
         world = self.world
         frames = world.databases.crash(owner, power)

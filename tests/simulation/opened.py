@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from objstore.system import locks
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hub import Owner
 
@@ -53,6 +54,7 @@ def unlock(descriptor: int) -> None:
     """Free the lock of a file whose process has ended."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+        locks.unlock_range(descriptor, 0, length=0)
     except OSError:
         pass  # a file object has closed it
 

@@ -83,6 +83,7 @@ TOUCHED: Final = {
     "objstore/db/summary.py": ({"disk"}, "database files: peeks at many"),
     "objstore/db/tables.py": ({"disk"}, "a database in memory, to compare tables with"),
     "container/reports.py": ({"disk"}, "marks of containers whose account is to be told"),
+    "object/agreement.py": ({"disk"}, "a table of floors for each device, which processes share"),
     "object/auditor.py": ({"disk"}, "reads its bookmark"),
     "object/container_updates/pending.py": ({"disk"}, "one small file for each update that waits"),
     "object/container_updates/session.py": ({"disk"}, "one small file for each process that writes objects"),

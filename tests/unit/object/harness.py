@@ -59,7 +59,9 @@ class ServedFolder:
         self.transport = RecordingTransport()
         self.clock = ManualClock(running=True)
         self.cluster = Cluster(
-            PathHasher("", "s"), Policies([Policy(0, "gold"), Policy(1, "silver", default=True)]), limits or Limits()
+            PathHasher("", "s"),
+            Policies([Policy(0, "gold"), Policy(1, "silver", default=True), Policy(2, "agreed", consistency="strong")]),
+            limits or Limits(),
         )
         config = ObjectConfig()
         config = msgspec.structs.replace(config, storage=msgspec.structs.replace(config.storage, **storage))

@@ -161,7 +161,9 @@ class MemoryDevice:
             return Missing(line.timestamp, line.version, line.is_marker)
         return self._opened(location, held, line)
 
-    def examine(self, location: Location, version: str | None = None) -> tuple[ObjectVersions, MemoryObject | None]:
+    def examine(
+        self, location: Location, version: str | None = None, read_max: int = 0
+    ) -> tuple[ObjectVersions, MemoryObject | None]:
         current, found = self.look(location), self.open(location, version=version)
         return current, None if isinstance(found, Missing) else found
 

@@ -77,6 +77,7 @@ def test_if_none_match_refuses_only_what_exists(store: ServedFolder) -> None:
     assert store.put(1, if_none_match="*").status == 201
     assert store.put(2, if_none_match="*").status == 412
     assert store.put(2, if_none_match="etag").status == 400
+    assert store.put(2, if_none_match="841a2d689ad86bd1611447453c22c6fc").status == 412
     store.delete(3)
     assert store.put(4, if_none_match="*", x_delete_at=str(int(float(at(10))))).status == 201
     store.clock.seconds = float(at(11))

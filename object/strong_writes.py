@@ -1,0 +1,88 @@
+"""Writes to objects whose policy is strong: the checks that a slot is held for, and what the answers say."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Final
+
+from objstore.headers import Backend
+from objstore.http.messages import Request, Response
+from objstore.object.agreement import HeldSlot
+from objstore.object.file_names import parse_name
+from objstore.object.requests import Target
+from objstore.object.responses import conflict
+from objstore.object.service import ObjectService
+from objstore.object.versions import ObjectVersions, live_names
+
+# The names that stand for the state of an object: the newest of them, if there are more.
+STATE_NAMES_MAX: Final = 40
+# Of an object of which there is nothing, not even that it was deleted.
+NOTHING: Final = "-"
+
+
+def newest_stamp(current: ObjectVersions) -> str:
+    """When anything happened to the object last; every write makes it later."""
+    if len(current.names) == 1 and current.data is not None:
+        return current.data.timestamp
+    return max((file.timestamp for file in map(parse_name, live_names(current)) if file is not None), default="")
+
+
+def state_of(current: ObjectVersions) -> str:
+    """A value that devices share only if they have the same versions of the object: the names of their files."""
+    names = live_names(current)
+    if len(names) > STATE_NAMES_MAX:
+        files = sorted((file.timestamp, file.name) for file in map(parse_name, names) if file is not None)
+        names = tuple(sorted({*current.current.live_names, *(name for _, name in files[-STATE_NAMES_MAX:])}))
+    return ",".join(names) or NOTHING
+
+
+def state_headers(current: ObjectVersions) -> dict[str, str]:
+    return {Backend.STATE: state_of(current), Backend.NEWEST: newest_stamp(current)}
+
+
+def refusal(slot: HeldSlot, current: ObjectVersions) -> Response:
+    """409: the write comes too late, and must be stamped later than what the answer names."""
+    response = conflict(newest_stamp(current))
+    response.headers |= {Backend.FLOOR: slot.floor, Backend.NEWEST: newest_stamp(current), Backend.PUSHED: slot.pushed}
+    return response
+
+
+class StrongWrite:
+    """One write, which holds the slot of its object from its check until it is durable. Ends as a context manager."""
+
+    def __init__(self, service: ObjectService, request: Request, target: Target, timestamp: str) -> None:
+        self._table = service.engine.agreement(target.storage.path)
+        self._digest = target.location.hash
+        self._timestamp = timestamp
+        self._agreed = request.header(Backend.AGREED) is not None
+        self._state = request.header(Backend.STATE)
+        self._stack = ExitStack()
+        self._slot: HeldSlot | None = None
+
+    def __enter__(self) -> StrongWrite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def is_held(self) -> bool:
+        return self._slot is not None
+
+    def hold(self) -> None:
+        """Until `release`, nobody else writes the object, and what is stored of it is durable."""
+        self._slot = self._stack.enter_context(self._table.held(self._digest))
+
+    def refusal(self, current: ObjectVersions) -> Response | None:
+        """409 if something newer is stored or was promised, or the object is not in the state the write is for."""
+        slot = self._slot
+        assert slot is not None
+        if newest_stamp(current) >= self._timestamp or not slot.takes(self._timestamp, self._agreed):
+            return refusal(slot, current)
+        if self._state is not None and self._state != state_of(current):
+            return refusal(slot, current)
+        return None
+
+    def release(self) -> None:
+        self._slot = None
+        self._stack.close()
