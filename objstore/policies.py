@@ -39,6 +39,12 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     default: bool = False
     deprecated: bool = False
     kind: Literal["replication"] = "replication"
+    consistency: Literal["available", "strong"] = "available"
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether a majority of an object's primaries has a part in each write and each read of it."""
+        return self.consistency == "strong"
 
     @property
     def scheme(self) -> Scheme:
