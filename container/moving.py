@@ -60,7 +60,11 @@ class Mover:
 
     def delete(self, path: ResourcePath, policy_index: int, timestamp: Timestamp) -> bool:
         """Leave a tombstone; whether a quorum has it, or something newer."""
-        headers = {Client.TIMESTAMP: timestamp.internal, Backend.POLICY_INDEX: str(policy_index)}
+        headers = {
+            Client.TIMESTAMP: timestamp.internal,
+            Backend.POLICY_INDEX: str(policy_index),
+            Backend.BELATED: "true",
+        }
         each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
         replies = self._direct.send(self._rings.object(policy_index), "DELETE", path, headers, each=each)
         return _enough(replies.statuses, (204, 404, 409))
@@ -74,6 +78,7 @@ class Mover:
         headers = stored_headers(source.headers) | {
             Client.TIMESTAMP: timestamp.internal,
             Backend.POLICY_INDEX: str(policy_index),
+            Backend.BELATED: "true",
             Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}",
         }
         uploads: list[BackendUpload] = []
@@ -109,7 +114,7 @@ class Mover:
         each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
         own = _reading(policy_index)
         for moment, posted in posts:
-            sent = posted | own | {Client.TIMESTAMP: moved_at(moment).internal}
+            sent = posted | own | {Client.TIMESTAMP: moved_at(moment).internal, Backend.BELATED: "true"}
             replies = self._direct.send(self._rings.object(policy_index), "POST", path, sent, each=each)
             if not _enough(replies.statuses, (202, 409)):
                 return False

@@ -284,6 +284,7 @@ class ObjectExpirer:
         headers = {
             Backend.POLICY_INDEX: str(policy),
             Client.TIMESTAMP: timestamp,
+            Backend.BELATED: "true",
             Backend.VERSION_ID: entry.version or NULL,
         }
         if not entry.unconditional:

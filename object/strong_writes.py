@@ -10,7 +10,7 @@ from objstore.http.messages import Request, Response
 from objstore.object.agreement import HeldSlot
 from objstore.object.file_names import parse_name
 from objstore.object.requests import Target
-from objstore.object.responses import conflict
+from objstore.object.responses import conflict, plain
 from objstore.object.service import ObjectService
 from objstore.object.versions import ObjectVersions, live_names
 
@@ -55,6 +55,7 @@ class StrongWrite:
         self._digest = target.location.hash
         self._timestamp = timestamp
         self._agreed = request.header(Backend.AGREED) is not None
+        self._belated = request.header(Backend.BELATED) is not None
         self._state = request.header(Backend.STATE)
         self._stack = ExitStack()
         self._slot: HeldSlot | None = None
@@ -74,9 +75,15 @@ class StrongWrite:
         self._slot = self._stack.enter_context(self._table.held(self._digest))
 
     def refusal(self, current: ObjectVersions) -> Response | None:
-        """409 if something newer is stored or was promised, or the object is not in the state the write is for."""
+        """409 if something newer is stored or was promised, or the object is not in the state the write is for.
+
+        What a daemon writes has the time of what it repeats. It is taken as if replication brought it: 503 while a
+        newer write is being decided.
+        """
         slot = self._slot
         assert slot is not None
+        if self._belated:
+            return plain(503, "A write is being decided") if slot.defers(self._timestamp, "") else None
         if newest_stamp(current) >= self._timestamp or not slot.takes(self._timestamp, self._agreed):
             return refusal(slot, current)
         if self._state is not None and self._state != state_of(current):

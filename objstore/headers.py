@@ -187,6 +187,7 @@ class Backend:
     ALLOW_RESERVED_NAMES: Final = "X-Backend-Allow-Reserved-Names"
     # Of objects whose policy is strong, see object/agreement.py.
     AGREED: Final = "X-Backend-Agreed"
+    BELATED: Final = "X-Backend-Belated"
     FLOOR: Final = "X-Backend-Floor"
     NAMES_ONLY: Final = "X-Backend-Names-Only"
     NEWEST: Final = "X-Backend-Newest"

@@ -205,13 +205,18 @@ def test_newer_metadata_comes_to_a_newer_content(replicas: Replicas) -> None:
 
 
 def test_metadata_and_type_keep_their_times(replicas: Replicas) -> None:
+    written: list[BackendRequest] = []
     put_object(replicas, 3, 1)
     post_object(replicas, 5, 1, "red", Content_Type="text/red")
     post_object(replicas, 9, 1, "green")
     put_object(replicas, 2.5, 0, b"old")
     post_object(replicas, 7, 0, "blue", Content_Type="text/blue")
     converge(replicas)
+    replicas.before = written.append
     assert reconcile(replicas) == {"moved": 1}
+    replicas.before = None
+    marked = {each.method for each in written if Backend.BELATED in each.headers}
+    assert marked == {"PUT", "POST", "DELETE"}, "for their times are those of what is moved"
     assert colors(replicas, 0) == {(CONTENT, "green", "text/blue")}
     for number in (1, 2, 3):
         moved = get_object(replicas, 0, number).headers

@@ -11,6 +11,8 @@ import xxhash
 from objstore.config.object import ExpirerConfig
 from objstore.daemon import run_once
 from objstore.expiry import ASYNC_DELETED, EXPIRY_ACCOUNT, queue_entry_name
+from objstore.headers import Backend
+from objstore.http.transport import BackendRequest
 from objstore.object.container_updates.sender import QUEUE_CONTENT_TYPE
 from objstore.object.expirer import ObjectExpirer
 from objstore.paths import ResourcePath
@@ -74,7 +76,10 @@ def is_gone(replicas: Replicas) -> bool:
 def test_what_is_over_is_deleted(replicas: Replicas) -> None:
     for number in (1, 2, 3):
         replicas[number].put(1, 1)
+    sent: list[BackendRequest] = []
+    replicas.before = sent.append
     assert expire(replicas) == {"deleted": 1}
+    assert all(Backend.BELATED in each.headers for each in sent if each.method == "DELETE")
     assert is_gone(replicas)
     assert replicas[1].names(QUEUE) == []
 

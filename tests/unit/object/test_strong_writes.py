@@ -220,6 +220,19 @@ def test_replication_waits_while_a_write_is_decided(store: StrongFolder) -> None
     assert store.push(store.tombstone_frame(5)) == ["newer"]
 
 
+def test_what_a_daemon_repeats_waits_while_a_write_is_decided_and_is_taken_then(store: StrongFolder) -> None:
+    """Its time is long past, and what was promised since stays for ever."""
+    store.put(1)
+    store.prepare(5)
+    belated = {"X-Timestamp": at(3), "X-Backend-Belated": "true"}
+    assert store.call("DELETE", headers={"X-Timestamp": at(3)}).status == 409
+    assert store.call("DELETE", headers=belated).status == 503
+    store.clock.elapsed += DEFERRED_SECONDS
+    assert store.call("DELETE", headers={"X-Timestamp": at(3)}).status == 409
+    assert store.call("DELETE", headers=belated).status == 204
+    assert store.names_now()[-1] == f"{at(3)}.ts"
+
+
 def test_what_was_prepared_for_a_repair_may_be_older(store: StrongFolder) -> None:
     assert store.prepare(10).status == 404
     assert store.push(store.data_frame(5), agreed=at(9)) == ["failed"]
