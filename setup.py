@@ -43,6 +43,7 @@ RUNTIME = [
 PLOT = ["matplotlib>=3.8"]
 
 TEST = [
+    "boto3>=1.36",
     "coverage>=7.4",
     "hypothesis>=6.100",
     "lxml-stubs>=0.5",

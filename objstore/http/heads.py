@@ -23,7 +23,9 @@ PORT_MAX: Final = 65535
 _HOST: Final = re.compile(
     r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::(?P<port>[0-9]{0,5}))?"
 )
-_METADATA: Final = re.compile(rb"x-(?:remove-)?(?:account|container|object)-meta-", re.IGNORECASE)
+_METADATA: Final = re.compile(rb"x-(?:(?:remove-)?(?:account|container|object)|amz)-meta-", re.IGNORECASE)
+# In the environ: names of headers of metadata that are spelt with underscores, in lower case, by their keys.
+UNDERSCORED: Final = "objstore.underscored"
 
 # Names of headers as clients spell them: the environ key, and the canonical name. Bounded: clients choose them.
 _keys: dict[bytes, str] = {}
@@ -76,12 +78,14 @@ class _RequestTarget:
         self.count += 1
         if len(name) + len(value) > self.limits.header_bytes:
             raise HttpError(431, "Header line too long")
-        if b"_" in name and not _METADATA.match(name):
-            # It would be taken for the header with a dash: a way round what the edge strips. In the name of a piece of
-            # metadata an underscore is as good as a dash, and is stored as one.
-            return
         key = _keys.get(name) or _key_of(name)
         environ = self.environ
+        if b"_" in name:
+            if not _METADATA.match(name):
+                # It would be taken for the header with a dash: a way round what the edge strips. In the name of a piece
+                # of metadata an underscore is as good as a dash.
+                return
+            environ.setdefault(UNDERSCORED, {})[key] = name.decode("latin-1").lower()
         if key in environ:
             if key in ("CONTENT_LENGTH", "HTTP_HOST", "CONTENT_TYPE"):
                 raise HttpError(400, f"More than one {_title_of(name)} header")

@@ -1,0 +1,153 @@
+"""Who asks: finds the signature of a request, verifies it with the secret of its access key, and opens the body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from objstore.http.messages import variable_of
+from objstore.proxy.s3 import signature_v2, signature_v4
+from objstore.proxy.s3.claims import ALGORITHM, ALGORITHM_V2, ASYMMETRIC, UNSIGNED, AuthType, Claim, ClaimReader
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.payload import check_payload, open_body
+
+if TYPE_CHECKING:
+    from objstore.http.messages import BodyReader, Environ
+    from objstore.proxy.auth.access_keys import AccessKey
+
+FindKey = Callable[[str], "AccessKey | None"]
+# Parameters of a presigned URL that say who has signed it; others that begin so are headers.
+_CREDENTIALS: Final = frozenset(
+    {
+        "x-amz-algorithm",
+        "x-amz-content-sha256",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-amz-signedheaders",
+    }
+)
+_TWO_MECHANISMS: Final = (
+    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the"
+    " Authorization header should be specified"
+)
+
+
+class Signed(Struct, frozen=True):
+    """A request that somebody has signed: with which access key, and how."""
+
+    key: AccessKey
+    claim: Claim
+    seed: signature_v4.ChunkSeed | None = None
+
+
+class SignatureVerifier:
+    """Verifies signatures of all kinds. `find` gives an access key by its id."""
+
+    def __init__(self, find: FindKey, regions: tuple[str, ...] = ()) -> None:
+        """Signatures for other regions than these and us-east-1 are refused; none: all are good."""
+        self._find = find
+        self._claims: Final = ClaimReader(regions)
+
+    def verify(self, environ: Environ, parameters: Mapping[str, str], host_bucket: str, now: float) -> Signed | None:
+        """Who has signed a request, None if nobody has; `host_bucket` is what its host names. Raises S3Error."""
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        by_v4 = "X-Amz-Algorithm" in parameters or "X-Amz-Signature" in parameters
+        by_v2 = "AWSAccessKeyId" in parameters or ("Signature" in parameters and "Expires" in parameters)
+        if (authorization is not None) + by_v4 + by_v2 > 1:
+            raise _bad_authorization(_TWO_MECHANISMS, authorization or "")
+        if authorization is None and not by_v4 and not by_v2:
+            return None
+        _refuse_token(environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or _token_of(parameters))
+        claim = self._claim(environ, parameters, authorization, by_v4, now)
+        key = self._key(claim)
+        if claim.algorithm == ALGORITHM:
+            check_payload(claim.payload)
+            signed = Signed(key, claim, signature_v4.verify(claim, environ, key.secret))
+        else:
+            signature_v2.verify_v2(claim, environ, parameters, host_bucket, key.secret)
+            signed = Signed(key, claim)
+        if claim.auth_type is AuthType.QUERY:
+            _take_headers(environ, parameters)
+        return signed
+
+    def verify_form(self, fields: Mapping[str, str]) -> Signed | None:
+        """Who has signed an HTML form, None if nobody has; `fields` by name in lower case. Raises S3Error."""
+        by_v4 = any(name in fields for name in ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"))
+        if not by_v4 and not any(name in fields for name in signature_v2.POST_FIELDS_V2):
+            return None
+        _refuse_token(fields.get("x-amz-security-token", ""))
+        if not by_v4 and "awsaccesskeyid" in fields:
+            claim = signature_v2.claim_of_form(fields)
+            key = self._key(claim)
+            signature_v2.verify_form_v2(claim, fields["policy"], key.secret)
+        else:
+            claim = self._claims.of_form(fields)
+            key = self._key(claim)
+            signature_v4.verify_form(claim, fields["policy"], key.secret)
+        return Signed(key, claim)
+
+    def _claim(
+        self, environ: Environ, parameters: Mapping[str, str], authorization: str | None, by_v4: bool, now: float
+    ) -> Claim:
+        if authorization is None:
+            return (
+                self._claims.of_query(parameters, now, environ)
+                if by_v4
+                else signature_v2.claim_of_query(parameters, now)
+            )
+        scheme, blank, rest = authorization.partition(" ")
+        if scheme == ASYMMETRIC:
+            raise S3Error("NotImplemented", f"{ASYMMETRIC} is not implemented")
+        if scheme not in (ALGORITHM, ALGORITHM_V2):
+            raise _bad_authorization("Unsupported Authorization Type", authorization)
+        if not blank or not rest:
+            raise _bad_authorization(
+                "Authorization header is invalid -- one and only one ' ' (space) required", authorization
+            )
+        if scheme == ALGORITHM:
+            return self._claims.of_header(environ, authorization, now)
+        return signature_v2.claim_of_header(environ, authorization, now)
+
+    def _key(self, claim: Claim) -> AccessKey:
+        key = self._find(claim.access_key)
+        if key is None:
+            raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+        return key
+
+
+def body_of(environ: Environ, source: BodyReader, signed: Signed | None) -> BodyReader:
+    """The body of a request, whoever has signed it, as its handler reads it. Raises S3Error."""
+    if signed is not None and signed.claim.algorithm == ALGORITHM and signed.claim.auth_type is not AuthType.POST:
+        return open_body(environ, source, signed.claim.payload, signed.seed)
+    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256", UNSIGNED)
+    check_payload(payload)
+    return open_body(environ, source, payload, None)
+
+
+def _take_headers(environ: Environ, parameters: Mapping[str, str]) -> None:
+    """Headers of the API that stand in a presigned URL become headers. Raises S3Error if one stands there twice."""
+    for name, value in parameters.items():
+        lower = name.lower()
+        if lower.startswith("x-amz-") and lower not in _CREDENTIALS:
+            text = value.encode().decode("latin-1")
+            if environ.setdefault(variable_of(lower), text) != text:
+                raise S3Error("InvalidArgument", f"{lower} stands in the URL and in a header, and differs")
+
+
+def _token_of(parameters: Mapping[str, str]) -> str:
+    return next((value for name, value in parameters.items() if name.lower() == "x-amz-security-token"), "")
+
+
+def _refuse_token(token: str) -> None:
+    """Nothing hands out temporary credentials yet, so every token is a wrong one."""
+    if token:
+        raise S3Error("InvalidToken", **{"Token-0": token})
+
+
+def _bad_authorization(reason: str, authorization: str) -> S3Error:
+    return S3Error("InvalidArgument", reason, ArgumentName="Authorization", ArgumentValue=authorization)
