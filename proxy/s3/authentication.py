@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -146,7 +146,8 @@ def _token_of(parameters: Mapping[str, str]) -> str:
 def _refuse_token(token: str) -> None:
     """Nothing hands out temporary credentials yet, so every token is a wrong one."""
     if token:
-        raise S3Error("InvalidToken", **{"Token-0": token})
+        elements: dict[str, Any] = {"Token-0": token}
+        raise S3Error("InvalidToken", **elements)
 
 
 def _bad_authorization(reason: str, authorization: str) -> S3Error:

@@ -39,10 +39,7 @@ class HashedBody:
         self._left = length
         self._announced = announced
         self._digest = sha256()
-
-    @property
-    def trailers(self) -> dict[str, str]:
-        return self._source.trailers
+        self.trailers: dict[str, str] = {}
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, b"" at the end; everything for -1. Raises S3Error XAmzContentSHA256Mismatch."""
@@ -62,6 +59,7 @@ class HashedBody:
             self._left -= len(part)
         if at_end or self._left == 0:
             check_digest(self._announced, self._digest.hexdigest())
+            self.trailers = self._source.trailers
 
 
 def check_digest(announced: str, computed: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -67,7 +67,7 @@ def verify_form(claim: Claim, policy: str, secret: str) -> None:
 
 def mismatch(claim: Claim, to_sign: str, canonical: bytes | None = None) -> S3Error:
     """The error that lets a client's author compare what was signed at both ends."""
-    elements = {"AWSAccessKeyId": claim.access_key, "SignatureProvided": claim.signature}
+    elements: dict[str, Any] = {"AWSAccessKeyId": claim.access_key, "SignatureProvided": claim.signature}
     if len(to_sign) <= SHOWN_BYTES_MAX:
         elements["StringToSign"] = to_sign
         elements["StringToSignBytes"] = to_sign.encode().hex(" ")

@@ -15,11 +15,11 @@ import botocore.auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from objstore.http.messages import Environ, parse_query, variable_of
 from objstore.http.heads import HeadLimits, parse_request
+from objstore.http.messages import Environ, parse_query, variable_of
 from objstore.proxy.auth.access_keys import AccessKey
 from objstore.proxy.auth.identity import Identity
-from objstore.proxy.s3.authentication import Signed, SignatureVerifier
+from objstore.proxy.s3.authentication import SignatureVerifier, Signed
 from objstore.proxy.s3.signature_v4 import ChunkSeed
 
 NOW: Final = 1_764_000_000
@@ -39,7 +39,7 @@ def verified(environ: Environ, now: float = NOW, *, regions: tuple[str, ...] = (
 @contextmanager
 def botocore_time(now: float = NOW) -> Iterator[None]:
     """The moment at which botocore signs."""
-    moment = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+    moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
     with (
         mock.patch.object(botocore.auth, "get_current_datetime", lambda: moment),
         mock.patch.object(botocore.auth.time, "time", lambda: now),

@@ -13,7 +13,7 @@ from objstore.http.bodies import BytesBody, IterableBody
 from objstore.http.messages import BodyReader, Environ
 from objstore.proxy.s3 import payload
 from objstore.proxy.s3.authentication import body_of
-from objstore.proxy.s3.chunked import AwsChunkedBody, AwsChunkDecoder, ChunkSignatures
+from objstore.proxy.s3.chunked import AwsChunkDecoder, AwsChunkedBody, ChunkSignatures
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.signature_v4 import ChunkSeed, signing_key
 from tests.unit.proxy.s3.signing import HOST, aws_chunked, environ_of, signed_by_botocore, verified
