@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -197,11 +197,11 @@ def _components(text: str) -> dict[str, str]:
     return parts
 
 
-def _malformed_header(reason: str, **elements: str) -> S3Error:
+def _malformed_header(reason: str, **elements: Any) -> S3Error:
     return S3Error("AuthorizationHeaderMalformed", f"The authorization header is malformed; {reason}.", **elements)
 
 
-def _malformed_query(reason: str, **elements: str) -> S3Error:
+def _malformed_query(reason: str, **elements: Any) -> S3Error:
     return S3Error("AuthorizationQueryParametersError", f"{reason}.", **elements)
 
 
@@ -256,7 +256,7 @@ def _check_expiry(expires: str, signed_at: int, now: float) -> None:
         raise S3Error("AccessDenied", "Request is not valid yet", ServerTime=iso_of(now))
     ends = signed_at + int(expires)
     if now > ends:
-        elements = {"X-Amz-Expires": expires, "Expires": iso_of(ends), "ServerTime": iso_of(now)}
+        elements: dict[str, Any] = {"X-Amz-Expires": expires, "Expires": iso_of(ends), "ServerTime": iso_of(now)}
         raise S3Error("AccessDenied", "Request has expired", **elements)
 
 
