@@ -370,7 +370,7 @@ def _receive(command: PutObject) -> tuple[bytes, bool]:
         return content, len(content) <= SMALL_BODY_MAX
     if command.ask_first or length > SMALL_BODY_MAX:
         return b"", False
-    content = body.read() if length else b""
+    content = body.read()  # also of nothing: there may be trailers, which refuse it
     if len(content) != length:
         raise IncompleteBody(length, len(content))
     return content, True

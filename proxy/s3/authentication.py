@@ -9,7 +9,15 @@ from msgspec import Struct
 
 from objstore.http.messages import variable_of
 from objstore.proxy.s3 import signature_v2, signature_v4
-from objstore.proxy.s3.claims import ALGORITHM, ALGORITHM_V2, ASYMMETRIC, UNSIGNED, AuthType, Claim, ClaimReader
+from objstore.proxy.s3.claims import (
+    ALGORITHM,
+    ALGORITHM_V2,
+    ASYMMETRIC,
+    UNSIGNED,
+    AuthType,
+    SignatureClaim,
+    SignatureClaims,
+)
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.payload import check_payload, open_body
 
@@ -41,7 +49,7 @@ class Signed(Struct, frozen=True):
     """A request that somebody has signed: with which access key, and how."""
 
     key: AccessKey
-    claim: Claim
+    claim: SignatureClaim
     seed: signature_v4.ChunkSeed | None = None
 
 
@@ -51,7 +59,7 @@ class SignatureVerifier:
     def __init__(self, find: FindKey, regions: tuple[str, ...] = ()) -> None:
         """Signatures for other regions than these and us-east-1 are refused; none: all are good."""
         self._find = find
-        self._claims: Final = ClaimReader(regions)
+        self._claims: Final = SignatureClaims(regions)
 
     def verify(self, environ: Environ, parameters: Mapping[str, str], host_bucket: str, now: float) -> Signed | None:
         """Who has signed a request, None if nobody has; `host_bucket` is what its host names. Raises S3Error."""
@@ -93,7 +101,7 @@ class SignatureVerifier:
 
     def _claim(
         self, environ: Environ, parameters: Mapping[str, str], authorization: str | None, by_v4: bool, now: float
-    ) -> Claim:
+    ) -> SignatureClaim:
         if authorization is None:
             return (
                 self._claims.of_query(parameters, now, environ)
@@ -113,7 +121,7 @@ class SignatureVerifier:
             return self._claims.of_header(environ, authorization, now)
         return signature_v2.claim_of_header(environ, authorization, now)
 
-    def _key(self, claim: Claim) -> AccessKey:
+    def _key(self, claim: SignatureClaim) -> AccessKey:
         key = self._find(claim.access_key)
         if key is None:
             raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)

@@ -50,7 +50,7 @@ class AuthType(StrEnum):
     POST = "POST"
 
 
-class Claim(Struct, frozen=True):
+class SignatureClaim(Struct, frozen=True):
     """A signature, and what it says of itself.
 
     date, region: of the scope. timestamp: of the request, as it is signed. signed_at: the same in seconds since the
@@ -74,14 +74,14 @@ class Claim(Struct, frozen=True):
         return f"{self.date}/{self.region}/{SERVICE}/{TERMINAL}"
 
 
-class ClaimReader:
+class SignatureClaims:
     """Reads claims of version 4. Regions other than `regions` and us-east-1 are refused; none in it: all are taken."""
 
     def __init__(self, regions: tuple[str, ...] = ()) -> None:
         self._regions: Final = frozenset({*regions, DEFAULT_REGION}) if regions else None
         self._region: Final = regions[0] if regions else DEFAULT_REGION
 
-    def of_header(self, environ: Environ, authorization: str, now: float) -> Claim:
+    def of_header(self, environ: Environ, authorization: str, now: float) -> SignatureClaim:
         """The claim of an Authorization header. Raises S3Error."""
         parts = _components(authorization[len(ALGORITHM) + 1 :])
         timestamp = request_time(environ)
@@ -94,7 +94,7 @@ class ClaimReader:
         signed_at = epoch_of(timestamp)
         check_skew(signed_at, now)
         signed = tuple(parts["SignedHeaders"].split(";"))
-        return Claim(
+        return SignatureClaim(
             access_key,
             parts["Signature"],
             AuthType.HEADER,
@@ -106,7 +106,7 @@ class ClaimReader:
             payload=payload,
         )
 
-    def of_query(self, parameters: Mapping[str, str], now: float, environ: Environ) -> Claim:
+    def of_query(self, parameters: Mapping[str, str], now: float, environ: Environ) -> SignatureClaim:
         """The claim of a presigned URL. Raises S3Error."""
         algorithm, credential, signature, timestamp, signed, expires = map(parameters.get, QUERY_PARAMETERS)
         if algorithm != ALGORITHM:
@@ -122,7 +122,7 @@ class ClaimReader:
         access_key, date, region = self._scope(credential, timestamp, _malformed_query)
         signed_at = epoch_of(timestamp)
         _check_expiry(expires, signed_at, now)
-        return Claim(
+        return SignatureClaim(
             access_key,
             signature,
             AuthType.QUERY,
@@ -134,7 +134,7 @@ class ClaimReader:
             payload=parameters.get("X-Amz-Content-Sha256") or environ.get("HTTP_X_AMZ_CONTENT_SHA256", UNSIGNED),
         )
 
-    def of_form(self, fields: Mapping[str, str]) -> Claim:
+    def of_form(self, fields: Mapping[str, str]) -> SignatureClaim:
         """The claim of an HTML form, whose policy is what is signed; `fields` by name in lower case. Raises S3Error."""
         for name in POST_FIELDS:
             if not fields.get(name):
@@ -152,7 +152,7 @@ class ClaimReader:
         access_key, date, region = self._scope(
             credential, timestamp, lambda reason, **_: _bad_argument("x-amz-credential", credential, reason)
         )
-        return Claim(
+        return SignatureClaim(
             access_key,
             fields["x-amz-signature"],
             AuthType.POST,

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from objstore.http.heads import UNDERSCORED
 from objstore.http.messages import Environ
-from objstore.proxy.s3.claims import ALGORITHM_V2, AuthType, Claim, check_skew, epoch_of, iso_of, request_time
+from objstore.proxy.s3.claims import ALGORITHM_V2, AuthType, SignatureClaim, check_skew, epoch_of, iso_of, request_time
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.signature_v4 import mismatch
 
@@ -66,7 +66,7 @@ SIGNED_PARAMETERS: Final = frozenset(
 _AMZ: Final = "HTTP_X_AMZ_"
 
 
-def claim_of_header(environ: Environ, authorization: str, now: float) -> Claim:
+def claim_of_header(environ: Environ, authorization: str, now: float) -> SignatureClaim:
     """The claim of "AWS AKID:SIGNATURE". Raises S3Error."""
     access_key, colon, signature = authorization[len(ALGORITHM_V2) + 1 :].rpartition(":")
     if not colon or not access_key or not signature:
@@ -78,10 +78,10 @@ def claim_of_header(environ: Environ, authorization: str, now: float) -> Claim:
         )
     signed_at = epoch_of(request_time(environ))
     check_skew(signed_at, now)
-    return Claim(access_key, signature, AuthType.HEADER, signed_at, ALGORITHM_V2)
+    return SignatureClaim(access_key, signature, AuthType.HEADER, signed_at, ALGORITHM_V2)
 
 
-def claim_of_query(parameters: Mapping[str, str], now: float) -> Claim:
+def claim_of_query(parameters: Mapping[str, str], now: float) -> SignatureClaim:
     """The claim of a URL that is signed until `Expires`, in seconds since the epoch. Raises S3Error."""
     access_key, signature, expires = map(parameters.get, QUERY_PARAMETERS_V2)
     if not access_key or not signature or not expires:
@@ -93,10 +93,10 @@ def claim_of_query(parameters: Mapping[str, str], now: float) -> Claim:
         raise S3Error("AccessDenied", f"Invalid date (should be seconds since epoch): {expires}")
     if now > int(expires):
         raise S3Error("AccessDenied", "Request has expired", Expires=iso_of(int(expires)), ServerTime=iso_of(now))
-    return Claim(access_key, signature, AuthType.QUERY, int(now), ALGORITHM_V2)
+    return SignatureClaim(access_key, signature, AuthType.QUERY, int(now), ALGORITHM_V2)
 
 
-def claim_of_form(fields: Mapping[str, str]) -> Claim:
+def claim_of_form(fields: Mapping[str, str]) -> SignatureClaim:
     """The claim of an HTML form; `fields` by name in lower case. Raises S3Error."""
     for name in POST_FIELDS_V2:
         if not fields.get(name):
@@ -106,27 +106,27 @@ def claim_of_form(fields: Mapping[str, str]) -> Claim:
                 ArgumentName=name,
                 ArgumentValue="",
             )
-    return Claim(fields["awsaccesskeyid"], fields["signature"], AuthType.POST, 0, ALGORITHM_V2)
+    return SignatureClaim(fields["awsaccesskeyid"], fields["signature"], AuthType.POST, 0, ALGORITHM_V2)
 
 
-def verify_v2(claim: Claim, environ: Environ, parameters: Mapping[str, str], bucket: str, secret: str) -> None:
+def verify_v2(claim: SignatureClaim, environ: Environ, parameters: Mapping[str, str], bucket: str, secret: str) -> None:
     """Check the signature of a request; `bucket` is the one that its host names. Raises S3Error."""
     to_sign = _to_sign(claim, environ, parameters, bucket)
     _check(claim, to_sign, secret)
 
 
-def verify_form_v2(claim: Claim, policy: str, secret: str) -> None:
+def verify_form_v2(claim: SignatureClaim, policy: str, secret: str) -> None:
     """Check the signature of an HTML form's policy. Raises S3Error."""
     _check(claim, policy, secret)
 
 
-def _check(claim: Claim, to_sign: str, secret: str) -> None:
+def _check(claim: SignatureClaim, to_sign: str, secret: str) -> None:
     digest = hmac.digest(secret.encode(), to_sign.encode("latin-1", "backslashreplace"), "sha1")
     if not hmac.compare_digest(b64encode(digest), claim.signature.encode("utf-8", "surrogatepass")):
         raise mismatch(claim, to_sign)
 
 
-def _to_sign(claim: Claim, environ: Environ, parameters: Mapping[str, str], bucket: str) -> str:
+def _to_sign(claim: SignatureClaim, environ: Environ, parameters: Mapping[str, str], bucket: str) -> str:
     by_query = claim.auth_type is AuthType.QUERY
     amz: dict[str, list[str]] = {}
     names = environ.get(UNDERSCORED, {})

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from objstore.http.messages import Environ, variable_of
 from objstore.proxy.s3.canonical import canonical_request, spellings
-from objstore.proxy.s3.claims import ALGORITHM, SERVICE, TERMINAL, Claim
+from objstore.proxy.s3.claims import ALGORITHM, SERVICE, TERMINAL, SignatureClaim
 from objstore.proxy.s3.errors import S3Error
 
 SIGNING_KEYS_MAX: Final = 4096
@@ -41,7 +41,7 @@ def signing_key(secret: str, date: str, region: str, service: str = SERVICE) -> 
     return key
 
 
-def verify(claim: Claim, environ: Environ, secret: str) -> ChunkSeed:
+def verify(claim: SignatureClaim, environ: Environ, secret: str) -> ChunkSeed:
     """Check the signature of a request by header or query. Raises S3Error AccessDenied, SignatureDoesNotMatch."""
     _check_covered(claim, environ)
     key, scope, given = signing_key(secret, claim.date, claim.region), claim.scope, _bytes(claim.signature)
@@ -57,7 +57,7 @@ def verify(claim: Claim, environ: Environ, secret: str) -> ChunkSeed:
     raise mismatch(claim, *shown)
 
 
-def verify_form(claim: Claim, policy: str, secret: str) -> None:
+def verify_form(claim: SignatureClaim, policy: str, secret: str) -> None:
     """Check the signature of an HTML form's policy, which is in base64. Raises S3Error SignatureDoesNotMatch."""
     key = signing_key(secret, claim.date, claim.region)
     made = hmac.digest(key, policy.encode(), "sha256").hex().encode()
@@ -65,7 +65,7 @@ def verify_form(claim: Claim, policy: str, secret: str) -> None:
         raise mismatch(claim, policy)
 
 
-def mismatch(claim: Claim, to_sign: str, canonical: bytes | None = None) -> S3Error:
+def mismatch(claim: SignatureClaim, to_sign: str, canonical: bytes | None = None) -> S3Error:
     """The error that lets a client's author compare what was signed at both ends."""
     elements: dict[str, Any] = {"AWSAccessKeyId": claim.access_key, "SignatureProvided": claim.signature}
     if len(to_sign) <= SHOWN_BYTES_MAX:
@@ -77,7 +77,7 @@ def mismatch(claim: Claim, to_sign: str, canonical: bytes | None = None) -> S3Er
     return S3Error("SignatureDoesNotMatch", **elements)
 
 
-def _check_covered(claim: Claim, environ: Environ) -> None:
+def _check_covered(claim: SignatureClaim, environ: Environ) -> None:
     """Refuse a request with a header that means something to the store, and is not signed."""
     covered = {variable_of(name) for name in claim.signed}
     unsigned = [name for name in environ if name.startswith(_AMZ) and name not in covered]
