@@ -41,6 +41,26 @@ class Placement(Struct, frozen=True):
         return len(self.primaries)
 
 
+class Voters(Struct, frozen=True):
+    """The devices that have a say about what is strongly consistent, and how many of them make a majority."""
+
+    devices: tuple[Device, ...]
+    quorum: int
+
+
+def voters_of(placement: Placement) -> Voters:
+    """The primaries, and those that were while a new ring moves it: any two majorities then share a device.
+
+    By either ring a majority of its own primaries is among so many of all.
+    """
+    primaries = placement.primaries
+    devices = primaries
+    if placement.ring.former:
+        former = placement.ring.former_primaries(placement.partition)
+        devices += tuple(node for node in former if node not in primaries)
+    return Voters(devices, len(devices) - (len(primaries) - 1) // 2)
+
+
 class _Failures(Struct):
     count: int
     last: float
