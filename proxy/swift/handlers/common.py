@@ -14,6 +14,7 @@ from objstore.http.conditional import parse_write_conditions
 from objstore.http.errors import HttpError
 from objstore.http.messages import Body, Response, title_of
 from objstore.limits import is_utf8, listing_limit
+from objstore.proxy.core.dynamic_manifest import parse_prefix
 from objstore.proxy.core.listing import ListingQuery
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.system import concurrency
@@ -97,6 +98,16 @@ def metadata_changes(request: SwiftRequest, kind: str, allowed: frozenset[str]) 
     return found
 
 
+def check_dynamic_manifest(request: SwiftRequest, value: str) -> None:
+    """Whether an X-Object-Manifest says where segments are. Raises HttpError 400."""
+    if request.params.get("multipart-manifest") == "put":
+        raise HttpError(400, f"A static large object has no {Client.OBJECT_MANIFEST}")
+    try:
+        parse_prefix(value)
+    except ValueError:
+        raise HttpError(400, f"{Client.OBJECT_MANIFEST} must be in the format container/prefix") from None
+
+
 def write_fields(request: SwiftRequest, clock: Clock) -> dict[str, Any]:
     """What every command says that writes."""
     return {
@@ -107,7 +118,7 @@ def write_fields(request: SwiftRequest, clock: Clock) -> dict[str, Any]:
 
 
 def write_conditions_of(request: SwiftRequest) -> WriteConditions | None:
-    """In which state of the object a write is to be done; None for any. Raises HttpError 400."""
+    """What the headers of a write say about the state of its object; None for nothing. Raises HttpError 400."""
     try:
         conditions = parse_write_conditions(request.header)
     except ValueError as error:

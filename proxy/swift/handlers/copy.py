@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from objstore.conditions import WriteConditions
 from objstore.headers import Client, is_true
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response
+from objstore.http.messages import Environ, Response
 from objstore.limits import check_metadata, check_path, text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import StoredMetadata
 from objstore.proxy.core.manifest import is_composite
-from objstore.proxy.core.objects import CopyObject, GetObject, OpenedObject, PutObject
+from objstore.proxy.core.objects import Conditions, CopyObject, GetObject, OpenedObject, PutObject
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features import heartbeat
 from objstore.proxy.swift.features.quotas import Quotas
@@ -133,7 +135,7 @@ class CopyHandler:
             path=path,
             policy_index=policy_index(request, container),
             ranges=environ.get("HTTP_RANGE", ""),
-            conditions=conditions_of(environ),
+            conditions=source_conditions(environ),
             newest=True,  # a copy is kept for long: better of what is newest than of what is nearest
             open_expired=bool(version),
             version=version,
@@ -164,11 +166,12 @@ class CopyHandler:
             metadata=metadata,
             delete_at=moment,
             expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
+            conditions=WriteConditions(if_absent=True) if is_for_absent_target(environ) else None,
             version_mode=container.version_mode,
             transaction_id=request.transaction_id,
         )
         if container.sysmeta:
-            self._versions.before_write(request, path, container)
+            self._versions.before_write(request, path, container, target.conditions)
         with self._quotas.reserve(request, path, container, account, length or 0):
             stored = self._objects.copy(CopyObject(source, target))
         if stored.superseded:
@@ -197,6 +200,19 @@ class CopyHandler:
         user = {META + name: value for name, value in merged.user.items()}
         check_metadata(self._limits, META, user, text_only=False)
         return merged
+
+
+def is_for_absent_target(environ: Environ) -> bool:
+    """Whether the copy must not replace anything. If-None-Match: * says that: about a source it would make no sense."""
+    return environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*"
+
+
+def source_conditions(environ: Environ) -> Conditions | None:
+    """On what the reading of the source depends: all other conditions are about that."""
+    conditions = conditions_of(environ)
+    if conditions is not None and is_for_absent_target(environ):
+        return replace(conditions, if_none_match=None)
+    return conditions
 
 
 def copying_of(request: SwiftRequest, path: ResourcePath) -> Copying:

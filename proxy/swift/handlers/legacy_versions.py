@@ -16,16 +16,18 @@ from urllib.parse import quote, unquote_to_bytes
 from msgspec import Struct
 from msgspec.structs import replace
 
+from objstore.conditions import WriteConditions
 from objstore.headers import Client
 from objstore.http.bodies import BytesBody
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import check_path, text_of
 from objstore.paths import ResourcePath
+from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.containers import GetContainer
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound
-from objstore.proxy.core.info import PRESENT, ContainerInfo
+from objstore.proxy.core.info import PRESENT, ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.listing import ListedObject, ListingQuery
 from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject, OpenedObject, PutObject
 from objstore.proxy.swift.handlers.object import DELETED_TYPE
@@ -95,21 +97,33 @@ class LegacyVersions:
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
 
-    def archive(self, request: SwiftRequest, path: ResourcePath, index: int, location: ArchiveLocation) -> None:
-        """Copy the current object, if there is one. Raises HttpError 400, 412, and CoreError."""
+    def archive(
+        self,
+        request: SwiftRequest,
+        path: ResourcePath,
+        index: int,
+        location: ArchiveLocation,
+        conditions: WriteConditions | None,
+    ) -> None:
+        """Copy the current object, if there is one and `conditions` permit a write.
+
+        Raises HttpError 400, 412, and CoreError.
+        """
         read = GetObject(path, index, newest=True, as_stored=True, transaction_id=request.transaction_id)
         try:
             source = self._objects.open(read)
         except ObjectNotFound:
+            check_conditions(conditions, None)
             return
         with closing(source):
+            check_conditions(conditions, source.info)
             place, archive = self._archived(request, path, source.info.timestamp, location)
             self._copy(request, source, place, archive)
 
     def delete(self, request: SwiftRequest, command: DeleteObject, location: ArchiveLocation) -> Response:
         """204, 404: an authorized DELETE of the current object."""
         if location.mode == HISTORY:
-            self.archive(request, command.path, command.policy_index, location)
+            self.archive(request, command.path, command.policy_index, location, command.conditions)
             self._leave_marker(request, command, location)
         elif self._popped(request, command, location):
             return Response(204)
@@ -138,12 +152,14 @@ class LegacyVersions:
         unless that is a marker, too. An object that was written above a marker just goes.
         """
         path = command.path
+        if command.conditions is not None:
+            check_conditions(command.conditions, self._current(request, command))
         archive = self._lookup.container(ResourcePath(path.account, location.container), request.transaction_id)
         was_absent = False
         for entry in self._newest_first(request, path, location):
             place = ResourcePath(path.account, location.container, entry.name)
             if entry.content_type == DELETED_TYPE:
-                if was_absent or self._is_there(request, command):
+                if was_absent or self._current(request, command) is not None:
                     break
                 self._forget(request, place, archive)
                 was_absent = True
@@ -157,7 +173,7 @@ class LegacyVersions:
                 continue  # the listing lags behind
             with closing(source):
                 target = self._lookup.container(path, request.transaction_id)
-                self._copy(request, source, path, target)
+                self._copy(request, source, path, target, command.conditions)
             self._forget(request, place, archive)
             return True
         return was_absent
@@ -171,13 +187,12 @@ class LegacyVersions:
             return []
         return [entry for entry in entries if isinstance(entry, ListedObject)]
 
-    def _is_there(self, request: SwiftRequest, command: DeleteObject) -> bool:
+    def _current(self, request: SwiftRequest, command: DeleteObject) -> StoredObjectInfo | None:
         read = GetObject(command.path, command.policy_index, newest=True, transaction_id=request.transaction_id)
         try:
-            self._objects.head(read)
+            return self._objects.head(read)
         except ObjectNotFound:
-            return False
-        return True
+            return None
 
     def _forget(self, request: SwiftRequest, place: ResourcePath, archive: ContainerInfo) -> None:
         removal = DeleteObject(
@@ -204,10 +219,19 @@ class LegacyVersions:
             raise HttpError(412, "The container for versions does not exist")
         return place, archive
 
-    def _copy(self, request: SwiftRequest, source: OpenedObject, path: ResourcePath, container: ContainerInfo) -> None:
+    def _copy(
+        self,
+        request: SwiftRequest,
+        source: OpenedObject,
+        path: ResourcePath,
+        container: ContainerInfo,
+        conditions: WriteConditions | None = None,
+    ) -> None:
         """Store the object with all that is kept with it. Raises CoreError."""
         copy = copy_of(source, path, container, self._clock.timestamp(), self._limits.max_file_size)
-        copy = replace(copy, delete_at=source.info.delete_at, transaction_id=request.transaction_id)
+        copy = replace(
+            copy, delete_at=source.info.delete_at, conditions=conditions, transaction_id=request.transaction_id
+        )
         self._objects.copy(CopyObject(source, copy))
 
 

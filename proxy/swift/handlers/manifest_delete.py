@@ -7,6 +7,7 @@ the manifest stays, so that the request can be repeated.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
@@ -17,8 +18,10 @@ from objstore.http.messages import Response
 from objstore.paths import ResourcePath
 from objstore.proxy.core.composite import PartSource
 from objstore.proxy.core.composite_body import DEPTH_MAX, read_manifest
+from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.manifest import Part, is_composite
+from objstore.proxy.core.objects import OpenedObject
 from objstore.proxy.swift.handlers.deletions import (
     Delete,
     DeletionReport,
@@ -29,7 +32,7 @@ from objstore.proxy.swift.handlers.deletions import (
     name_of,
 )
 from objstore.proxy.swift.handlers.dynamic_large_objects import rights_of
-from objstore.proxy.swift.handlers.object import VERSION_ID, authorize
+from objstore.proxy.swift.handlers.object import CONDITIONS, VERSION_ID, authorize, write_conditions
 from objstore.proxy.swift.request import SwiftRequest
 
 UPLOAD: Final = Sysmeta.UPLOAD.removeprefix(Sysmeta.OBJECT_PREFIX)
@@ -57,7 +60,7 @@ class ManifestDelete:
     def _delete_all(self, request: SwiftRequest, path: ResourcePath, told: DeletionReport) -> None:
         source = self._source(request)
         try:
-            opened = source.open(path, newest=True)
+            opened = self._open(request, source, path)
         except StoreError as error:
             told.count(path, error)
             return
@@ -70,7 +73,16 @@ class ManifestDelete:
         segments = [] if owns_parts else list(self._segments(source, path, parts, {path}, 1, told))
         delete_each(request, segments, self._delete, told)
         if not told.problems:
-            delete_one(request, path, self._delete, told)
+            delete_one(request, path, partial(self._delete_manifest, request), told)
+
+    def _open(self, request: SwiftRequest, source: PartSource, path: ResourcePath) -> OpenedObject:
+        """The object that is to be deleted. Raises CoreError, also when the request's conditions do not hold for it."""
+        opened = source.open(path, newest=True)
+        with ExitStack() as undo:
+            undo.callback(opened.close)
+            check_conditions(write_conditions(request), opened.info)
+            undo.pop_all()
+        return opened
 
     def _segments(
         self,
@@ -101,7 +113,7 @@ class ManifestDelete:
 
     def _delete_later(self, request: SwiftRequest, path: ResourcePath) -> Response:
         """The manifest now, its segments by the expirer."""
-        opened = self._source(request).open(path, newest=True)
+        opened = self._open(request, self._source(request), path)
         if not is_composite(opened.info):
             opened.close()
             raise HttpError(400, "Not an SLO manifest")
@@ -118,7 +130,13 @@ class ManifestDelete:
             if container.versioning:
                 raise HttpError(400, "Where versions are kept nothing is deleted later")
         self._objects.delete_later(path, segments, request.timestamp(self._clock), request.transaction_id)
-        return self._delete(deleting(request, path))
+        return self._delete_manifest(request, deleting(request, path))
+
+    def _delete_manifest(self, request: SwiftRequest, deletion: SwiftRequest) -> Response:
+        """The manifest alone goes by the conditions of the request."""
+        environ = request.environ
+        deletion.environ |= {variable: environ[variable] for variable in CONDITIONS if variable in environ}
+        return self._delete(deletion)
 
     def _source(self, request: SwiftRequest) -> PartSource:
         return PartSource(self._objects, self._lookup, request.transaction_id, rights_of(request))

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from objstore.conditions import WriteConditions
 from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, Response, title_of, variable_of
 from objstore.limits import Limits, check_metadata, check_path, check_upload_size, is_utf8
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.dynamic_manifest import parse_prefix
 from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import Conditions, DeleteObject, GetObject, OpenedObject, PostObject, PutObject
 from objstore.proxy.core.versions import public_id
-from objstore.proxy.swift.handlers.common import write_conditions_of
+from objstore.proxy.swift.handlers.common import check_dynamic_manifest, write_conditions_of
 from objstore.proxy.swift.handlers.multipart import MultipartBody
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.system.clock import Clock
@@ -131,9 +131,7 @@ class ObjectHandler:
         if length is None and not request.chunked:
             raise HttpError(411, "Missing Content-Length header.")
         check_upload_size(self._limits, length)
-        conditions = None if environ.keys().isdisjoint(CONDITIONS) else write_conditions_of(request)
-        if conditions is not None and not conditions.if_absent:
-            raise HttpError(400, "If-None-Match only supports *")
+        conditions = write_conditions(request)
         metadata = metadata_of(request, self._limits)
         if STATIC_LARGE_OBJECT in environ:
             given = metadata.given | {Client.STATIC_LARGE_OBJECT: environ[STATIC_LARGE_OBJECT]}
@@ -160,7 +158,7 @@ class ObjectHandler:
             transaction_id=request.transaction_id,
         )
         if container.sysmeta:
-            self.versions.before_write(request, path, container)
+            self.versions.before_write(request, path, container, conditions)
         if container.metadata or account.metadata or account.sysmeta:
             with self._quotas.reserve(request, path, container, account, length) as body:
                 stored = self._objects.put(msgspec.structs.replace(command, body=body))
@@ -172,7 +170,7 @@ class ObjectHandler:
         return Response(201, headers if not stored.version else headers | version_header(stored.version))
 
     def post(self, request: SwiftRequest) -> Response:
-        """202, 404. Replaces all metadata; the type stays unless one is given.
+        """202, 404, 412. Replaces all metadata; the type stays unless one is given.
 
         307 of a link, which has the metadata now: clients may have meant its target.
         """
@@ -192,20 +190,22 @@ class ObjectHandler:
             metadata=metadata,
             delete_at=delete_at(environ, self._clock),
             open_expired=self._may_open_expired(request),
+            conditions=write_conditions(request),
             transaction_id=request.transaction_id,
         )
         system = self._objects.post(command).system
         return self.symlinks.redirect(path, system) if system else Response(202)
 
     def delete(self, request: SwiftRequest) -> Response:
-        """204, 404, 409 if something newer is stored."""
+        """204, 404, 409 if something newer is stored, 412."""
         if request.environ["QUERY_STRING"] and request.params.get("multipart-manifest") == "delete":
             return self.delete_manifest(request)
         path = request.storage_resource
         container = self._container(request, path, writing=True)
         guard, timestamp = request.header(Client.IF_DELETE_AT), request.timestamp(self._clock)
         index = policy_index(request, container)
-        command = DeleteObject(path, index, timestamp, guard, request.transaction_id)
+        conditions = write_conditions(request)
+        command = DeleteObject(path, index, timestamp, guard, request.transaction_id, conditions=conditions)
         if container.sysmeta or request.environ["QUERY_STRING"]:
             return self.versions.delete(request, container, command)
         self._objects.delete(command)
@@ -268,6 +268,11 @@ def conditions_of(environ: Environ) -> Conditions | None:
     if environ.keys().isdisjoint(CONDITIONS):
         return None
     return Conditions(**{field: environ[variable] for variable, field in CONDITIONS.items() if variable in environ})
+
+
+def write_conditions(request: SwiftRequest) -> WriteConditions | None:
+    """In which state of its object a write is to be done; None for any. Raises HttpError 400."""
+    return None if request.environ.keys().isdisjoint(CONDITIONS) else write_conditions_of(request)
 
 
 def policy_index(request: SwiftRequest, container: ContainerInfo) -> int:
@@ -343,16 +348,6 @@ def is_manifest_wanted(request: SwiftRequest) -> bool:
 def with_changes(headers: dict[str, str], changes: dict[str, str]) -> dict[str, str]:
     """The headers with others added or, by an empty value, taken away."""
     return {name: value for name, value in (headers | changes).items() if value or name not in changes}
-
-
-def check_dynamic_manifest(request: SwiftRequest, value: str) -> None:
-    """Whether an X-Object-Manifest says where segments are. Raises HttpError 400."""
-    if request.params.get("multipart-manifest") == "put":
-        raise HttpError(400, f"A static large object has no {Client.OBJECT_MANIFEST}")
-    try:
-        parse_prefix(value)
-    except ValueError:
-        raise HttpError(400, f"{Client.OBJECT_MANIFEST} must be in the format container/prefix") from None
 
 
 def content_type(given: str | None, environ: Environ, name: str) -> str:

@@ -12,10 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from objstore.conditions import WriteConditions
 from objstore.headers import Client, Owner, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.paths import ResourcePath
+from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.containers import GetContainer, OpenedContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotEmpty, ObjectNotFound
@@ -26,7 +28,14 @@ from objstore.proxy.core.versions import NULL, public_id, version_of
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.common import listing_query
 from objstore.proxy.swift.handlers.legacy_versions import LegacyVersions, copy_of, location_in
-from objstore.proxy.swift.handlers.object import DELETED_TYPE, VERSION_ID, authorize, policy_index, version_header
+from objstore.proxy.swift.handlers.object import (
+    DELETED_TYPE,
+    VERSION_ID,
+    authorize,
+    policy_index,
+    version_header,
+    write_conditions,
+)
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.rows import EMPTY_ETAG
 
@@ -55,10 +64,12 @@ class ObjectVersioning:
             raise HttpError(403)
         return given_version(identifier)
 
-    def before_write(self, request: SwiftRequest, path: ResourcePath, container: ContainerInfo) -> None:
+    def before_write(
+        self, request: SwiftRequest, path: ResourcePath, container: ContainerInfo, conditions: WriteConditions | None
+    ) -> None:
         """Archive what an authorized PUT replaces, if the container's owner wants that. Raises HttpError, CoreError."""
         if location := location_in(container):
-            self._legacy.archive(request, path, policy_index(request, container), location)
+            self._legacy.archive(request, path, policy_index(request, container), location, conditions)
 
     def delete(self, request: SwiftRequest, container: ContainerInfo, command: DeleteObject) -> Response:
         """204, 404: carry out an authorized DELETE of a version, or in a container with versions of either kind."""
@@ -76,19 +87,22 @@ class ObjectVersioning:
         return Response(204, headers)
 
     def _remove(self, request: SwiftRequest, command: DeleteObject, identifier: str) -> Response:
-        """Remove one version for good; what was current stays not found."""
+        """Remove one version for good; what was current stays not found. Conditions are about what is current."""
         version = self.asked(request)
         read = GetObject(command.path, command.policy_index, newest=True, transaction_id=request.transaction_id)
+        found = None
         try:
-            current = self._objects.head(read).version
+            found = self._objects.head(read)
+            current = found.version
         except ObjectNotFound as error:
             current = error.version
+        check_conditions(command.conditions, found)
         if current == version:
             try:
                 self._objects.delete(msgspec.structs.replace(command, version_mode="null"))
             except ObjectNotFound:
                 pass  # a delete marker was current
-        self._objects.delete(msgspec.structs.replace(command, version=version))
+        self._objects.delete(msgspec.structs.replace(command, version=version, conditions=None))
         return Response(204, {Client.OBJECT_VERSION_ID: identifier})
 
     def restore(self, request: SwiftRequest) -> Response:
@@ -98,12 +112,14 @@ class ObjectVersioning:
             raise HttpError(400, f"PUT with {VERSION_ID} requires a zero byte body")
         container, account = self._lookup.container_and_account(path, request.transaction_id)
         authorize(request, container, path, container.write_acl)
-        version, index = self.asked(request), policy_index(request, container)
+        version, index, conditions = self.asked(request), policy_index(request, container), write_conditions(request)
         read = GetObject(path, index, as_stored=True, version=version, transaction_id=request.transaction_id)
         with closing(self._objects.open(read)) as source:
             timestamp = request.timestamp(self._clock)
             copy = copy_of(source, path, container, timestamp, self._limits.max_file_size)
-            target = msgspec.structs.replace(copy, policy_index=index, transaction_id=request.transaction_id)
+            target = msgspec.structs.replace(
+                copy, policy_index=index, conditions=conditions, transaction_id=request.transaction_id
+            )
             with self._quotas.reserve(request, path, container, account, source.length):
                 stored = self._objects.copy(CopyObject(source, target))
         headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date}
