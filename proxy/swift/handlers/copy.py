@@ -204,7 +204,7 @@ class CopyHandler:
 
 def is_for_absent_target(environ: Environ) -> bool:
     """Whether the copy must not replace anything. If-None-Match: * says that: about a source it would make no sense."""
-    return environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*"
+    return bool(environ.get("HTTP_IF_NONE_MATCH", "").strip() == "*")
 
 
 def source_conditions(environ: Environ) -> Conditions | None:
