@@ -89,6 +89,10 @@ def _faults(config: Service) -> Iterator[str]:
     try:
         if isinstance(config, ProxyConfig):
             load(config.auth.users, UsersConfig)
+            from objstore.proxy.auth.access_keys import read_managed  # loads what serves logins
+
+            read_managed(config.auth.access_keys)
+            read_managed(config.auth.access_keys)
         if config.server.tls_cert:
             from objstore.tools.serving import tls_context  # loads the whole server
 

@@ -23,6 +23,7 @@ from objstore.tools.commands import OperatorProblem
 
 CLUSTER_FILE: Final = "objstore.toml"
 USERS_FILE: Final = "users.toml"
+ACCESS_KEYS_FILE: Final = "access-keys.json"
 RING_SEED: Final = 1
 RING_SUFFIX: Final = ".ring.gz"
 BUILDER_SUFFIX: Final = ".builder"

@@ -145,6 +145,7 @@ class Node:
             return "\n".join(lines) + "\n"
         lines += ["", "[accounts]", "allow_account_management = true", "account_autocreate = true"]
         lines += ["", "[auth]", f"users = {quoted(str(self.directory / layout.USERS_FILE))}"]
+        lines += [f"access_keys = {quoted(str(self.directory / layout.ACCESS_KEYS_FILE))}"]
         if self.plan.memcached:
             lines += ["", "[cache]", f"memcached = [{quoted(self.plan.memcached)}]"]
         return "\n".join(lines) + "\n"

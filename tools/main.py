@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "ring": "objstore.tools.ring.command:ring",
     "services": "objstore.tools.service_manager:services",
     "up": "objstore.tools.up:up",
+    "user": "objstore.tools.user:user",
 }
 
 

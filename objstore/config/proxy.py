@@ -50,6 +50,7 @@ class AuthConfig(Struct, frozen=True):
     """
 
     users: str = "/etc/objstore/users.toml"
+    access_keys: str = "/etc/objstore/access-keys.json"
     reseller_prefix: str = "AUTH"
     service_prefix: str = "SERVICE"
     service_group: str = "service"

@@ -18,6 +18,7 @@ from objstore.proxy.auth.identity import Identity
 from objstore.proxy.auth.passwords import KeyChecker
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.runtime import Runtime
+from objstore.system.threads import ThreadGroup
 
 # Tokens that were read before: the next request with one costs a look into a dictionary.
 KNOWN_TOKENS_MAX: Final = 10_000
@@ -37,13 +38,21 @@ class KnownToken(Struct, frozen=True):
 class UserTable:
     """The users of one reading of the file, so what is cached here is of these users."""
 
-    def __init__(self, users: Iterable[User], issuer: TokenIssuer, reseller_prefix: str, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        users: Iterable[User],
+        issuer: TokenIssuer,
+        reseller_prefix: str,
+        runtime: Runtime,
+        threads: ThreadGroup | None = None,
+    ) -> None:
+        """`threads` check hashed keys."""
         self._users = {(user.account, user.name): user for user in users}
         self._issuer = issuer
         self._prefix = reseller_prefix
         self._clock = runtime.clock
         self._known: dict[str, KnownToken] = {}
-        self._keys = KeyChecker(user.key for user in self._users.values())
+        self._keys = KeyChecker((user.key for user in self._users.values()), threads)
 
     def login(self, account: str, name: str, key: str) -> User | None:
         """The user, if this is the key. Waits if keys are hashed. Raises TooManyLogins, WaitTimeout."""
@@ -51,7 +60,7 @@ class UserTable:
         return user if self._keys.is_right(key, None if user is None else user.key) else None
 
     def account_of(self, user: User) -> str:
-        return f"{self._prefix}_{user.account}"
+        return account_of_user(user, self._prefix)
 
     def identity_of(self, token: str) -> Identity | None:
         """The identity that a token proves; None for one that is not good, or no longer."""
@@ -75,12 +84,19 @@ class UserTable:
         user = self._users.get((claim.account, claim.name))
         if user is None or not hmac.compare_digest(claim.fingerprint, self._issuer.fingerprint(user)):
             return None
-        return KnownToken(self._identity(user), claim.expires)
+        return KnownToken(identity_of_user(user, self._prefix), claim.expires)
 
-    def _identity(self, user: User) -> Identity:
-        full_name = f"{user.account}:{user.name}"
-        groups = frozenset({user.account, full_name, *user.groups})
-        return Identity(full_name, self.account_of(user), groups, RESELLER_ADMIN in user.groups)
+
+def account_of_user(user: User, reseller_prefix: str) -> str:
+    """The account of the storage that a user belongs to."""
+    return f"{reseller_prefix}_{user.account}"
+
+
+def identity_of_user(user: User, reseller_prefix: str) -> Identity:
+    """What a user's tokens and signatures prove."""
+    full_name = f"{user.account}:{user.name}"
+    groups = frozenset({user.account, full_name, *user.groups})
+    return Identity(full_name, account_of_user(user, reseller_prefix), groups, RESELLER_ADMIN in user.groups)
 
 
 class Access(Enum):

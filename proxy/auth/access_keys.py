@@ -1,14 +1,32 @@
 """Access keys: pairs of an id and a secret with which users of the S3 API sign their requests.
 
-A signature is verified with the secret itself. So a user whose key in the file of users is plain has an access key
-already: "account:name" and that key. A user whose key is hashed needs one that is made, and kept in a file of its own.
+A signature is verified with the secret itself. So a user whose key in users.toml is plain has an access key already:
+"account:name" and that key. A user whose key is hashed needs one that `objstore user rotate` makes.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
 from msgspec import Struct
 
+from objstore.config.access_keys import FILE_BYTES_MAX, ManagedUsers, decode_managed
+from objstore.config.loading import ConfigError, load
+from objstore.config.users import User, UsersConfig, parse_key
+from objstore.errors import reason_of
+from objstore.proxy.auth.access import UserTable, identity_of_user
 from objstore.proxy.auth.identity import Identity
+from objstore.system.threads import ThreadGroup
+
+if TYPE_CHECKING:
+    from objstore.config.proxy import AuthConfig
+    from objstore.proxy.auth.tokens import TokenIssuer
+    from objstore.runtime import Runtime
+
+# What the command has changed counts after so long.
+CHECK_INTERVAL_SECONDS: Final = 1.0
 
 
 class AccessKey(Struct, frozen=True):
@@ -20,3 +38,115 @@ class AccessKey(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"AccessKey({self.id!r})"
+
+
+class KnownUsers(Struct, frozen=True):
+    """The users of one reading of both files."""
+
+    table: UserTable
+    keys: dict[str, AccessKey]
+
+
+class CurrentUsers:
+    """The users of users.toml, as it was at the start, and of access-keys.json, which is read again when it changes.
+
+    It is looked at when somebody asks, at most once in CHECK_INTERVAL_SECONDS. One that cannot be read leaves the users
+    as they were, and is logged once. users.toml is for people to edit: it is read again when they say that it is ready,
+    by a reload.
+    """
+
+    def __init__(self, config: AuthConfig, issuer: TokenIssuer, runtime: Runtime) -> None:
+        """Reads the files; access-keys.json need not be there. Blocks; raises ConfigError."""
+        self._config: Final = config
+        self._issuer: Final = issuer
+        self._runtime: Final = runtime
+        self._monotonic: Final = runtime.clock.monotonic
+        self._threads: Final = ThreadGroup(1, "logins")
+        self._checked_at = self._monotonic()
+        # The identity is taken before reading: a file replaced in between is then read once more, not missed.
+        self._seen = _identity_of(config.access_keys)
+        self._users: Final = load(config.users, UsersConfig).users
+        self._known = self._read()
+
+    def login(self, account: str, name: str, key: str) -> User | None:
+        """As `UserTable.login`."""
+        return self._now().table.login(account, name, key)
+
+    def account_of(self, user: User) -> str:
+        return self._known.table.account_of(user)
+
+    def identity_of(self, token: str) -> Identity | None:
+        """As `UserTable.identity_of`."""
+        return self._now().table.identity_of(token)
+
+    def access_key(self, identifier: str) -> AccessKey | None:
+        """The access key of this id, if it is in use."""
+        return self._now().keys.get(identifier)
+
+    def _now(self) -> KnownUsers:
+        now = self._monotonic()
+        if now - self._checked_at >= CHECK_INTERVAL_SECONDS:
+            self._checked_at = now
+            self._check()
+        return self._known
+
+    def _check(self) -> None:
+        seen = _identity_of(self._config.access_keys)
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._known = self._read()
+            except ConfigError as error:
+                self._runtime.log.error("access keys cannot be read, those read before stay", reason=str(error))
+
+    def _read(self) -> KnownUsers:
+        managed = read_managed(self._config.access_keys)
+        users = merged(self._users, managed)
+        prefix = self._config.reseller_prefix
+        table = UserTable(users, self._issuer, prefix, self._runtime, self._threads)
+        return KnownUsers(table, {key.id: key for key in access_keys(users, managed, prefix)})
+
+
+def read_managed(path: str) -> ManagedUsers:
+    """The file's content; nothing if it is not there. Blocks; raises ConfigError."""
+    try:
+        with open(path, "rb") as file:
+            return decode_managed(file.read(FILE_BYTES_MAX + 1), path)
+    except FileNotFoundError:
+        return ManagedUsers()
+    except OSError as error:
+        raise ConfigError(path, 0, "", f"cannot be read: {reason_of(error)}") from error
+
+
+def merged(users: Iterable[User], managed: ManagedUsers) -> list[User]:
+    """The users of both files who are not disabled; one that the command has added logs in with the newest secret."""
+    disabled = {(user.account, user.name) for user in managed.users if user.disabled}
+    known = [user for user in users if (user.account, user.name) not in disabled]
+    names = {(user.account, user.name) for user in known}
+    for user in managed.users:
+        if user.added and not user.disabled and (user.account, user.name) not in names:
+            secrets = [key.secret for key in user.keys if key.active]
+            known += [User(user.account, user.name, secrets[-1], user.groups)] if secrets else []
+    return known
+
+
+def access_keys(users: Iterable[User], managed: ManagedUsers, reseller_prefix: str) -> Iterable[AccessKey]:
+    """The keys in use of these users: plain ones, under the user's name, and those that the command has made."""
+    made = {(user.account, user.name): user for user in managed.users}
+    for user in users:
+        identity = identity_of_user(user, reseller_prefix)
+        entry = made.get((user.account, user.name))
+        if (entry is None or not entry.added) and parse_key(user.key) is None:
+            yield AccessKey(identity.user, user.key, identity)
+        for key in () if entry is None else entry.keys:
+            if key.active:
+                yield AccessKey(key.id, key.secret, identity)
+
+
+def _identity_of(path: str) -> tuple[int, int, int] | None:
+    """What changes whenever the file is replaced or written; None when it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -17,7 +17,8 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, variable_of
 from objstore.limits import Limits, text_of
 from objstore.paths import ResourcePath
-from objstore.proxy.auth.access import Access, Attempt, Rights, UserTable
+from objstore.proxy.auth.access import Access, Attempt, Rights
+from objstore.proxy.auth.access_keys import CurrentUsers
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.core.lookup import InfoSource
 from objstore.system.clock import Clock
@@ -175,7 +176,7 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
 class Authentication:
     """Identifies requests by their tokens, and authorizes them."""
 
-    def __init__(self, users: UserTable, rights: Rights, info: InfoSource) -> None:
+    def __init__(self, users: CurrentUsers, rights: Rights, info: InfoSource) -> None:
         self._users = users
         self._rights = rights
         self._info = info

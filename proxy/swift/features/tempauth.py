@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from objstore.config.loading import load
-from objstore.config.users import User, UsersConfig
+from objstore.config.users import User
 from objstore.headers import Client, Owner, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
-from objstore.proxy.auth.access import Rights, UserTable
+from objstore.proxy.auth.access import Rights
+from objstore.proxy.auth.access_keys import CurrentUsers
 from objstore.proxy.auth.login_throttle import LoginClient, LoginThrottle
 from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.auth.tokens import TokenIssuer
@@ -45,8 +45,7 @@ class TempAuth(Feature):
         config, runtime = context.config.auth, context.runtime
         secret = config.token_secret.encode() or context.cluster.hasher.digest(SECRET_NAME)
         self._issuer = TokenIssuer(secret, f"{config.reseller_prefix}_", runtime.clock)
-        users = load(config.users, UsersConfig).users
-        self._users = UserTable(users, self._issuer, config.reseller_prefix, runtime)
+        self._users = CurrentUsers(config, self._issuer, runtime)
         self._authentication = Authentication(self._users, Rights(config), context.lookup)
         self._life_seconds = int(config.token_life)
         self._throttle = LoginThrottle(runtime)

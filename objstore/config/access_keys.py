@@ -1,0 +1,74 @@
+"""access-keys.json: users and access keys that `objstore user` manages, beside the users of users.toml.
+
+People edit users.toml, the command rewrites this file. It holds secrets as they are: a signature of the S3 API can be
+verified only by who knows the secret itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from objstore.config.loading import ConfigError
+
+FORMAT: Final = 1
+FILE_BYTES_MAX: Final = 64 << 20
+KEYS_PER_USER_MAX: Final = 10
+
+
+class StoredKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """An access key; `created` is as in 2026-01-31T23:59:59Z."""
+
+    id: str
+    secret: str
+    created: str
+    active: bool = True
+
+    def __repr__(self) -> str:
+        return f"StoredKey({self.id!r}, active={self.active})"
+
+
+class ManagedUser(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the file says of a user.
+
+    added: the user exists because this entry does, with these groups; else users.toml has the user. disabled: no key
+    and no token of the user is good, whichever file they are in.
+    """
+
+    account: str
+    name: str
+    groups: tuple[str, ...] = ()
+    added: bool = False
+    disabled: bool = False
+    keys: tuple[StoredKey, ...] = ()
+
+
+class ManagedUsers(Struct, frozen=True, forbid_unknown_fields=True):
+    version: int = FORMAT
+    users: tuple[ManagedUser, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.version != FORMAT:
+            raise ValueError(f"format {self.version}, this program knows {FORMAT}")
+        names = Counter((user.account, user.name) for user in self.users)
+        identifiers = Counter(key.id for user in self.users for key in user.keys)
+        if any(count > 1 for count in (*names.values(), *identifiers.values())):
+            raise ValueError("a user or an access key stands there twice")
+
+
+def decode_managed(content: bytes, file: str) -> ManagedUsers:
+    """The content of the file. Raises ConfigError, which quotes nothing of it."""
+    if len(content) > FILE_BYTES_MAX:
+        raise ConfigError(file, 0, "", f"more than {FILE_BYTES_MAX} bytes")
+    try:
+        return msgspec.json.decode(content, type=ManagedUsers)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ConfigError(file, 0, "", f"not what objstore user has written: {error}") from None
+
+
+def encode_managed(users: ManagedUsers) -> bytes:
+    """The file's content."""
+    return msgspec.json.format(msgspec.json.encode(users), indent=2) + b"\n"

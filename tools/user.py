@@ -1,0 +1,241 @@
+"""objstore user: users and their access keys, which all processes of the proxy use a second after they change."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+from msgspec import Struct
+
+from objstore.config.access_keys import KEYS_PER_USER_MAX, ManagedUser, ManagedUsers, StoredKey, encode_managed
+from objstore.config.loading import load
+from objstore.config.proxy import ProxyConfig
+from objstore.config.users import User, UsersConfig, parse_key
+from objstore.proxy.auth.access_keys import read_managed
+from objstore.system import files
+from objstore.tools import layout
+from objstore.tools.commands import OperatorProblem
+from objstore.tools.output import echo_json, echo_table, json_option
+from objstore.tools.store_folder import STORE_FILE, StoreFolder
+
+ADMIN: Final = ".admin"
+DEFAULT_DATA: Final = Path("data")
+DEFAULT_CONFIG: Final = Path("/etc/objstore/proxy.toml")
+NAME_BYTES_MAX: Final = 128
+ID_BYTES: Final = 10
+SECRET_BYTES: Final = 30
+
+Command = Callable[..., Any]
+
+
+class UserFiles(Struct, frozen=True):
+    """Where the users of a store are: one file that `objstore user` writes, and those that it only reads."""
+
+    access_keys: Path
+    users: tuple[Path, ...]
+
+    def listed(self) -> dict[tuple[str, str], User]:
+        """The users of users.toml. Raises ConfigError."""
+        return {(user.account, user.name): user for path in self.users for user in load(path, UsersConfig).users}
+
+    @contextmanager
+    def changing(self) -> Iterator[dict[tuple[str, str], ManagedUser]]:
+        """The entries, which are written after the block, while no other command changes them."""
+        directory = os.open(self.access_keys.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            entries = {(user.account, user.name): user for user in read_managed(str(self.access_keys)).users}
+            yield entries
+            content = encode_managed(ManagedUsers(users=tuple(entries.values())))
+            files.write_atomically(str(self.access_keys), content, 0o600)
+            self._share()
+        finally:
+            os.close(directory)
+
+    def _share(self) -> None:
+        """Whoever may read the users' file, the proxy, may also read the keys; others may not."""
+        status = self.users[0].stat()
+        if os.geteuid() == 0:
+            os.chown(self.access_keys, status.st_uid, status.st_gid)
+        os.chmod(self.access_keys, status.st_mode & 0o640 | 0o600)
+
+
+def files_of(data: Path | None, config: Path | None) -> UserFiles:
+    """The files of a store that `objstore up` keeps in a folder, or of a proxy. Raises OperatorProblem, ConfigError."""
+    if data is not None and config is not None:
+        raise OperatorProblem("--data and --config are for different stores", "give one of them")
+    if config is None and (data is not None or (DEFAULT_DATA / STORE_FILE).exists()):
+        folder = StoreFolder(data or DEFAULT_DATA)
+        if not (folder.path / STORE_FILE).exists():
+            raise OperatorProblem(f"{folder.path} holds no store", "make one with: objstore up")
+        users = [path for loopback in (True, False) if (path := folder.users_file(loopback=loopback)).exists()]
+        return UserFiles(folder.path / layout.ACCESS_KEYS_FILE, tuple(users))
+    auth = load(config or DEFAULT_CONFIG, ProxyConfig).auth
+    return UserFiles(Path(auth.access_keys), (Path(auth.users),))
+
+
+def with_store(command: Command) -> Command:
+    """The options that say whose users are meant."""
+    path = click.Path(path_type=Path)
+    command = click.option(
+        "--config", type=path, help="The proxy's configuration.  [default: /etc/objstore/proxy.toml]"
+    )(command)
+    return click.option("--data", type=path, help="The folder of `objstore up`.  [default: data, if it holds a store]")(
+        command
+    )
+
+
+@click.group()
+def user() -> None:
+    """Users and the access keys with which they sign requests of the S3 API.
+
+    USER is ACCOUNT:NAME; an account without a name has a user of the same name.
+    """
+
+
+@user.command()
+@click.argument("name", metavar="USER")
+@click.option("--group", "groups", multiple=True, help="A group of the user. May be repeated.")
+@click.option("--no-admin", is_flag=True, help="Not an administrator of the account: access lists say what is allowed.")
+@with_store
+def add(name: str, groups: tuple[str, ...], no_admin: bool, data: Path | None, config: Path | None) -> None:
+    """Add a user with an access key, whose secret is also the key to log in with."""
+    where, who = files_of(data, config), parse_name(name)
+    with where.changing() as entries:
+        entry = entries.get(who)
+        if who in where.listed() or (entry is not None and entry.added):
+            raise OperatorProblem(f"there is a user {':'.join(who)}", "objstore user rotate makes a new access key")
+        rights = tuple(dict.fromkeys(([] if no_admin else [ADMIN]) + list(groups)))
+        key = new_key()
+        entries[who] = ManagedUser(*who, rights, added=True, keys=(key,))
+    show_key(who, key)
+
+
+@user.command()
+@click.argument("name", metavar="USER")
+@click.option("--keep", is_flag=True, help="Keep the keys there are, until the next rotation without this option.")
+@with_store
+def rotate(name: str, keep: bool, data: Path | None, config: Path | None) -> None:
+    """Make a new access key for a user, in the place of those that were made before."""
+    where, who = files_of(data, config), parse_name(name)
+    with where.changing() as entries:
+        entry = entry_of(where, entries, who)
+        kept = entry.keys if keep else ()
+        if len(kept) >= KEYS_PER_USER_MAX:
+            raise OperatorProblem(f"a user has at most {KEYS_PER_USER_MAX} access keys", "rotate without --keep")
+        key = new_key()
+        entries[who] = msgspec.structs.replace(entry, keys=(*kept, key))
+    show_key(who, key)
+
+
+@user.command()
+@click.argument("name", metavar="USER")
+@click.option("--key", "identifier", help="Only this access key.")
+@click.option("--undo", is_flag=True, help="Enable what was disabled.")
+@with_store
+def disable(name: str, identifier: str | None, undo: bool, data: Path | None, config: Path | None) -> None:
+    """Refuse a user, with all keys and tokens, or one access key."""
+    where, who = files_of(data, config), parse_name(name)
+    with where.changing() as entries:
+        entry = entry_of(where, entries, who)
+        if identifier is None:
+            entries[who] = msgspec.structs.replace(entry, disabled=not undo)
+            return
+        if all(key.id != identifier for key in entry.keys):
+            raise OperatorProblem(f"{':'.join(who)} has no access key {identifier}", "objstore user keys lists them")
+        keys = [msgspec.structs.replace(key, active=undo) if key.id == identifier else key for key in entry.keys]
+        entries[who] = msgspec.structs.replace(entry, keys=tuple(keys))
+
+
+@user.command("list")
+@json_option
+@with_store
+def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
+    """List all users."""
+    where = files_of(data, config)
+    listed = where.listed()
+    entries = {(entry.account, entry.name): entry for entry in read_managed(str(where.access_keys)).users}
+    rows = [_described(who, listed.get(who), entries.get(who)) for who in sorted({*listed, *entries})]
+    if as_json:
+        echo_json(rows)
+    else:
+        headings = ("<user", "<groups", "access keys", "<state", "<from")
+        echo_table(headings, [tuple(map(str, row.values())) for row in rows])
+
+
+@user.command()
+@click.argument("name", metavar="USER")
+@json_option
+@with_store
+def keys(name: str, as_json: bool, data: Path | None, config: Path | None) -> None:
+    """List the access keys of a user, without their secrets."""
+    where, who = files_of(data, config), parse_name(name)
+    managed = read_managed(str(where.access_keys))
+    entry = entry_of(where, {(each.account, each.name): each for each in managed.users}, who)
+    rows = [
+        {"id": key.id, "created": key.created, "state": "active" if key.active and not entry.disabled else "disabled"}
+        for key in entry.keys
+    ]
+    own = where.listed().get(who)
+    if own is not None and parse_key(own.key) is None:
+        rows.insert(0, {"id": ":".join(who), "created": "", "state": "disabled" if entry.disabled else "active"})
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(("<access key", "<created", "<state"), [tuple(row.values()) for row in rows])
+
+
+def _described(who: tuple[str, str], own: User | None, entry: ManagedUser | None) -> dict[str, str | int]:
+    made = 0 if entry is None else len(entry.keys)
+    plain = own is not None and parse_key(own.key) is None
+    groups = own.groups if own is not None else () if entry is None else entry.groups
+    return {
+        "user": ":".join(who),
+        "groups": " ".join(groups),
+        "access_keys": made + plain,
+        "state": "disabled" if entry is not None and entry.disabled else "active",
+        "from": "users.toml" if own is not None else "objstore user",
+    }
+
+
+def entry_of(where: UserFiles, entries: dict[tuple[str, str], ManagedUser], who: tuple[str, str]) -> ManagedUser:
+    """The user's entry, a new one if only users.toml has the user. Raises OperatorProblem."""
+    entry = entries.get(who)
+    if entry is not None and (entry.added or who in where.listed()):
+        return entry
+    if who not in where.listed():
+        raise OperatorProblem(f"no user {':'.join(who)}", "objstore user list shows those there are")
+    return ManagedUser(*who)
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Account and name. Raises OperatorProblem."""
+    account, colon, own = name.partition(":")
+    own = own if colon else account
+    good = all(part and part.isprintable() and len(part.encode()) <= NAME_BYTES_MAX for part in (account, own))
+    if not good or "/" in account or account.startswith("."):
+        raise OperatorProblem(f"{name!r} is no user", "give ACCOUNT:NAME, as in photos:alice")
+    return account, own
+
+
+def new_key() -> StoredKey:
+    """An access key of random letters, as long as those of AWS."""
+    identifier = "OS" + base64.b32encode(secrets.token_bytes(ID_BYTES)).decode().rstrip("=")
+    # A hyphen at the beginning would be taken for an option.
+    secret = secrets.token_urlsafe(SECRET_BYTES).replace("-", "A").replace("_", "B")
+    return StoredKey(identifier, secret, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def show_key(who: tuple[str, str], key: StoredKey) -> None:
+    """Tell a new key, once."""
+    click.echo(f"user        {':'.join(who)}\naccess key  {key.id}\nsecret key  {key.secret}")
+    click.echo("The secret is shown only now. All proxies that read this file take the key within a second.", err=True)
