@@ -7,8 +7,8 @@ A signature is verified with the secret itself. So a user whose key in users.tom
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # What the command has changed counts after so long.
 CHECK_INTERVAL_SECONDS: Final = 1.0
 
+T = TypeVar("T")
+
 
 class AccessKey(Struct, frozen=True):
     """An access key that is in use, and whose it is."""
@@ -40,71 +42,86 @@ class AccessKey(Struct, frozen=True):
         return f"AccessKey({self.id!r})"
 
 
-class KnownUsers(Struct, frozen=True):
-    """The users of one reading of both files."""
+class FollowedUsers(Generic[T]):
+    """What `build` makes of the users of users.toml, as it was at the start, and of access-keys.json as it is now.
 
-    table: UserTable
-    keys: dict[str, AccessKey]
-
-
-class CurrentUsers:
-    """The users of users.toml, as it was at the start, and of access-keys.json, which is read again when it changes.
-
-    It is looked at when somebody asks, at most once in CHECK_INTERVAL_SECONDS. One that cannot be read leaves the users
-    as they were, and is logged once. users.toml is for people to edit: it is read again when they say that it is ready,
-    by a reload.
+    The latter is looked at when somebody asks, at most once in CHECK_INTERVAL_SECONDS. One that cannot be read changes
+    nothing, and is logged once. users.toml is for people to edit: it is read again when they say that it is ready, by a
+    reload.
     """
 
-    def __init__(self, config: AuthConfig, issuer: TokenIssuer, runtime: Runtime) -> None:
+    def __init__(
+        self, config: AuthConfig, runtime: Runtime, build: Callable[[Sequence[User], ManagedUsers], T]
+    ) -> None:
         """Reads the files; access-keys.json need not be there. Blocks; raises ConfigError."""
-        self._config: Final = config
-        self._issuer: Final = issuer
-        self._runtime: Final = runtime
+        self._path: Final = config.access_keys
+        self._build: Final = build
+        self._log: Final = runtime.log
         self._monotonic: Final = runtime.clock.monotonic
-        self._threads: Final = ThreadGroup(1, "logins")
+        self._users: Final = load(config.users, UsersConfig).users
         self._checked_at = self._monotonic()
         # The identity is taken before reading: a file replaced in between is then read once more, not missed.
-        self._seen = _identity_of(config.access_keys)
-        self._users: Final = load(config.users, UsersConfig).users
-        self._known = self._read()
+        self._seen = _identity_of(self._path)
+        self._current = self._read()
 
-    def login(self, account: str, name: str, key: str) -> User | None:
-        """As `UserTable.login`."""
-        return self._now().table.login(account, name, key)
-
-    def account_of(self, user: User) -> str:
-        return self._known.table.account_of(user)
-
-    def identity_of(self, token: str) -> Identity | None:
-        """As `UserTable.identity_of`."""
-        return self._now().table.identity_of(token)
-
-    def access_key(self, identifier: str) -> AccessKey | None:
-        """The access key of this id, if it is in use."""
-        return self._now().keys.get(identifier)
-
-    def _now(self) -> KnownUsers:
+    @property
+    def current(self) -> T:
+        """Costs a comparison between checks."""
         now = self._monotonic()
         if now - self._checked_at >= CHECK_INTERVAL_SECONDS:
             self._checked_at = now
             self._check()
-        return self._known
+        return self._current
 
     def _check(self) -> None:
-        seen = _identity_of(self._config.access_keys)
+        seen = _identity_of(self._path)
         if seen != self._seen:
             self._seen = seen
             try:
-                self._known = self._read()
+                self._current = self._read()
             except ConfigError as error:
-                self._runtime.log.error("access keys cannot be read, those read before stay", reason=str(error))
+                self._log.error("access keys cannot be read, those read before stay", reason=str(error))
 
-    def _read(self) -> KnownUsers:
-        managed = read_managed(self._config.access_keys)
-        users = merged(self._users, managed)
-        prefix = self._config.reseller_prefix
-        table = UserTable(users, self._issuer, prefix, self._runtime, self._threads)
-        return KnownUsers(table, {key.id: key for key in access_keys(users, managed, prefix)})
+    def _read(self) -> T:
+        managed = read_managed(self._path)
+        return self._build(merged(self._users, managed), managed)
+
+
+class CurrentUsers:
+    """Users and their tokens, as of now."""
+
+    def __init__(self, config: AuthConfig, issuer: TokenIssuer, runtime: Runtime) -> None:
+        """Blocks; raises ConfigError."""
+        prefix, threads = config.reseller_prefix, ThreadGroup(1, "logins")
+        self._followed = FollowedUsers(
+            config, runtime, lambda users, _managed: UserTable(users, issuer, prefix, runtime, threads)
+        )
+
+    def login(self, account: str, name: str, key: str) -> User | None:
+        """As `UserTable.login`."""
+        return self._followed.current.login(account, name, key)
+
+    def account_of(self, user: User) -> str:
+        return self._followed.current.account_of(user)
+
+    def identity_of(self, token: str) -> Identity | None:
+        """As `UserTable.identity_of`."""
+        return self._followed.current.identity_of(token)
+
+
+class AccessKeys:
+    """The access keys that are in use as of now."""
+
+    def __init__(self, config: AuthConfig, runtime: Runtime) -> None:
+        """Blocks; raises ConfigError."""
+        prefix = config.reseller_prefix
+        self._followed = FollowedUsers(
+            config, runtime, lambda users, managed: {key.id: key for key in access_keys(users, managed, prefix)}
+        )
+
+    def find(self, identifier: str) -> AccessKey | None:
+        """The access key of this id, if it is in use."""
+        return self._followed.current.get(identifier)
 
 
 def read_managed(path: str) -> ManagedUsers:
