@@ -94,13 +94,14 @@ class CapabilitiesConfig(Struct, frozen=True):
 class S3Config(Struct, frozen=True):
     """[s3]: the S3 API.
 
-    A request whose host is a name below one of the `domains` names its bucket there. Signatures for any region are
-    accepted; `region` is the one that clients are told.
+    A request whose host is a name below one of the `domains` names its bucket there. `region` is the one that clients
+    are told. Signatures are good for the `signing_regions` and us-east-1, without any for all regions.
     """
 
     enabled: bool = True
     region: str = "us-east-1"
     domains: tuple[str, ...] = ()
+    signing_regions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9-]{1,64}", self.region):

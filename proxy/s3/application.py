@@ -9,6 +9,7 @@ from urllib.parse import quote
 from objstore.http.messages import Environ, Response, StartResponse
 from objstore.proxy.access_log import AccessLog
 from objstore.proxy.s3 import errors
+from objstore.proxy.s3.authentication import RequestAuthentication, check_coding
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
@@ -28,6 +29,7 @@ class S3Application:
         self._access_log = AccessLog(context) if config.metrics.wanted or config.log.has_access_lines else None
         self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
         self._suffix: Final = quote(config.transaction_suffix)
+        self._authentication: Final = RequestAuthentication(context)
         self._handlers: Final = handlers(context)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -63,6 +65,9 @@ class S3Application:
 
     def _served(self, request: S3Request) -> Response:
         request.read(self._domains)
+        self._authentication.authenticate(request)
+        request.find_operation()
+        check_coding(request)
         if request.operation is None:
             raise S3Error("NotImplemented")
         handler = self._handlers.get(request.operation)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from objstore.http.messages import variable_of
+from objstore.proxy.auth.access_keys import AccessKey, AccessKeys
 from objstore.proxy.s3 import signature_v2, signature_v4
+from objstore.proxy.s3.chunked import AwsChunkedBody
 from objstore.proxy.s3.claims import (
     ALGORITHM,
     ALGORITHM_V2,
@@ -19,13 +21,16 @@ from objstore.proxy.s3.claims import (
     SignatureClaims,
 )
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.payload import check_payload, open_body
+from objstore.proxy.s3.request import S3Request, bucket_of_host
 
 if TYPE_CHECKING:
     from objstore.http.messages import BodyReader, Environ
-    from objstore.proxy.auth.access_keys import AccessKey
+    from objstore.proxy.core.context import ProxyContext
 
-FindKey = Callable[[str], "AccessKey | None"]
+FindKey = Callable[[str], AccessKey | None]
+STREAMED: Final = frozenset({Operation.PUT_OBJECT, Operation.UPLOAD_PART})
 # Parameters of a presigned URL that say who has signed it; others that begin so are headers.
 _CREDENTIALS: Final = frozenset(
     {
@@ -126,6 +131,37 @@ class SignatureVerifier:
         if key is None:
             raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
         return key
+
+
+class RequestAuthentication:
+    """Says who has signed a request, and opens its body."""
+
+    def __init__(self, context: ProxyContext) -> None:
+        """Raises ConfigError if the files of users cannot be read."""
+        config = context.config
+        self._domains: Final = config.s3.domains
+        self._verifier: Final = SignatureVerifier(
+            AccessKeys(config.auth, context.runtime).find, config.s3.signing_regions
+        )
+        self._now: Final = context.runtime.clock.now
+
+    def authenticate(self, request: S3Request) -> None:
+        """Raises S3Error for a signature that is not good, also if the request would be allowed without."""
+        environ = request.environ
+        bucket = bucket_of_host(environ, self._domains)
+        self._admit(request, self._verifier.verify(environ, request.params, bucket, self._now()))
+        request.input = body_of(environ, request.input, request.signed)
+        request.authenticate_form = lambda fields: self._admit(request, self._verifier.verify_form(fields))
+
+    def _admit(self, request: S3Request, signed: Signed | None) -> None:
+        request.signed = signed
+        request.identity = None if signed is None else signed.key.identity
+
+
+def check_coding(request: S3Request) -> None:
+    """Only objects and parts come in chunks of the API's own. Raises S3Error."""
+    if isinstance(request.input, AwsChunkedBody) and request.operation not in STREAMED:
+        raise S3Error("InvalidRequest", "x-amz-content-sha256 may name a coding only for PutObject and UploadPart")
 
 
 def body_of(environ: Environ, source: BodyReader, signed: Signed | None) -> BodyReader:

@@ -17,6 +17,7 @@ from objstore.limits import InvalidMetadata, InvalidName, InvalidText, ListingTo
 from objstore.mounts import DeviceFull, DeviceUnavailable
 from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.auth.passwords import TooManyLogins
+from objstore.proxy.auth.policy import MalformedAccessPolicy
 from objstore.proxy.core import errors as core
 from objstore.proxy.core.versions import public_id
 from objstore.proxy.s3.xml import Element, document
@@ -163,6 +164,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     InvalidText: _told("InvalidArgument"),
     ListingTooLong: _told("InvalidArgument"),
     LockTimeout: "ServiceUnavailable",
+    MalformedAccessPolicy: _told("MalformedPolicy"),
     NodeFailure: "ServiceUnavailable",
     ObjectTooLarge: lambda error: S3Error("EntityTooLarge", MaxSizeAllowed=error.limit),
     RingFileError: "InternalError",

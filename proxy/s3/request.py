@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from objstore.http import messages
@@ -13,6 +14,9 @@ from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation, route
 from objstore.proxy.s3.xml import MalformedDocument, ReceivedElement, parse
 
+if TYPE_CHECKING:
+    from objstore.proxy.s3.authentication import Signed
+
 KEY_BYTES_MAX: Final = 1024
 DOCUMENT_BYTES_MAX: Final = 2 << 20
 
@@ -22,10 +26,12 @@ class S3Request(messages.Request):
 
     raw_path: as on the wire, which signatures cover. bucket, key: real text, "" if absent. params: of the query, by
     name. body: where the handlers read the body; the authentication puts its own reader in, which checks what comes.
-    identity: who has signed it, None for nobody. transaction_id: also what the API calls the request's id.
+    identity: who has signed it, None for nobody; signed: how. authenticate_form: for the fields of a form, by name in
+    lower case, what the authentication does for headers. transaction_id: also what the API calls the request's id.
     """
 
     __slots__ = (
+        "authenticate_form",
         "authorize",
         "bucket",
         "identity",
@@ -35,6 +41,7 @@ class S3Request(messages.Request):
         "operation",
         "params",
         "raw_path",
+        "signed",
         "transaction_id",
     )
 
@@ -46,12 +53,14 @@ class S3Request(messages.Request):
         self.params: dict[str, str] = {}
         self.operation: Operation | None = None
         self.identity: Identity | None = None
+        self.signed: Signed | None = None
+        self.authenticate_form: Callable[[Mapping[str, str]], None] | None = None
         self.input: messages.BodyReader = environ["wsgi.input"]
         self.transaction_id = ""
         self.log_info: list[str] = []
 
     def read(self, domains: tuple[str, ...]) -> None:
-        """Raises S3Error for a path or query that is not text, or that means no operation."""
+        """Raises S3Error for a path or query that is not text."""
         host_bucket = bucket_of_host(self.environ, domains)
         path = self.raw_path.removeprefix("/")
         bucket, _, key = (host_bucket, "", path) if host_bucket else path.partition("/")
@@ -64,6 +73,9 @@ class S3Request(messages.Request):
                 self.params = parse_query(query)
             except HttpError as error:
                 raise S3Error("InvalidArgument", error.reason) from None
+
+    def find_operation(self) -> None:
+        """Only now that headers of a presigned URL are known. Raises S3Error if there is none."""
         copies = "HTTP_X_AMZ_COPY_SOURCE" in self.environ
         self.operation = route(self.method, self.bucket, self.key, self.params, copies=copies)
 
