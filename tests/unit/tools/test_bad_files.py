@@ -90,6 +90,8 @@ CONFIGURATIONS: Final = (
     "drive-audit --config C",
     "check-config --kind proxy C",
     "relinker relink --config C",
+    "user list --config C",
+    *(f"user {verb} a --config C" for verb in ("add", "disable", "keys", "rotate")),
     *(f"{server} --config C" for server in ("proxy", "object", "container", "account")),
     *(f"{server}-daemons --once --config C" for server in ("object", "container", "account")),
 )
