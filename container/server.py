@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import ClassVar
+from typing import ClassVar, Final
+
+import msgspec
 
 from objstore.cluster import Cluster
 from objstore.config.container import ContainerConfig
@@ -14,14 +16,15 @@ from objstore.container.reports import (
     leave_report_mark,
     report_of,
 )
+from objstore.container.row_pages import NAMES_MAX, PageQuery, RowPages
 from objstore.container.rows import ContainerSchema
 from objstore.container.versions import VersionListing
 from objstore.db.connection import DatabaseAbsent
 from objstore.db.database import Database
 from objstore.db.info import Info, clear_metadata, write_status
-from objstore.db.listing import Query
+from objstore.db.listing import Query, parse_query
 from objstore.db.location import ResourceLocation
-from objstore.db.server import DatabaseServer, Totals, policy_index_of, timestamp_of
+from objstore.db.server import DatabaseServer, Totals, allows_reserved, policy_index_of, timestamp_of
 from objstore.db.status import NEVER, after_delete, after_put, new_status
 from objstore.headers import CONTAINER_OWNER_HEADERS, Backend, Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
@@ -29,8 +32,11 @@ from objstore.http.messages import Request, Response
 from objstore.http.transport import Transport
 from objstore.mounts import DeviceRoot
 from objstore.policies import UnknownPolicy
-from objstore.rows import ObjectRow, decode_object_rows
+from objstore.rows import ObjectRow, decode_object_rows, encode_rows
 from objstore.runtime import Runtime
+
+# Of NAMES_MAX names in JSON, where a character may take six times its bytes.
+NAMES_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
 class ContainerServer(DatabaseServer[ObjectRow]):
@@ -58,6 +64,9 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             runtime,
         )
         self._versions = VersionListing(self.schema)
+        self._strong = frozenset(policy.index for policy in cluster.policies if policy.is_strong)
+        self._row_pages = RowPages(self.schema)
+        self._verbs["ROWS"] = self.rows
         self._reporter = AccountReporter(transport, config.backend.node_timeout, runtime.log)
 
     def page(self, database: Database, query: Query, info: Info, location: ResourceLocation, request: Request) -> bytes:
@@ -72,6 +81,33 @@ class ContainerServer(DatabaseServer[ObjectRow]):
             return database.read(
                 lambda connection: self._versions.read(connection, query, marker, policy_index), long=True
             )
+
+    def get(self, request: Request, location: ResourceLocation) -> Response:
+        """A listing in the format asked for, or a page of rows of a policy, also if the container is deleted."""
+        if "rows" not in request.query:
+            return super().get(request, location)
+        query = parse_query(request.query, self.cluster.limits.container_listing_limit, allows_reserved(request))
+        wanted, policy_index = PageQuery.of(request.query), policy_index_of(request, Backend.POLICY_INDEX) or 0
+        with self.store.opened(location) as database, self.long_page(location):
+            page = database.read(
+                lambda connection: self._row_pages.read(connection, query, wanted, policy_index), long=True
+            )
+        return Response(200, body=msgspec.json.encode(page))
+
+    def rows(self, request: Request, location: ResourceLocation) -> Response:
+        """All rows of some names in a policy, tombstones among them, also if the container is deleted."""
+        try:
+            names = msgspec.json.decode(request.whole_body(NAMES_BYTES_MAX), type=list[str])
+        except msgspec.MsgspecError as error:
+            raise HttpError(400, f"Bad names: {error}") from None
+        if len(names) > NAMES_MAX:
+            raise HttpError(413, f"At most {NAMES_MAX} names")
+        policy_index = policy_index_of(request, Backend.POLICY_INDEX) or 0
+        with self.store.opened(location) as database:
+            found = database.read(
+                lambda connection: self._row_pages.of_names(connection, names, policy_index), long=True
+            )
+        return Response(200, body=encode_rows(found))
 
     def put(self, request: Request, location: ResourceLocation) -> Response:
         """Create it or bring it back, set metadata, and tell its account."""
@@ -135,13 +171,17 @@ class ContainerServer(DatabaseServer[ObjectRow]):
 
     def describe(self, info: Info) -> dict[str, str]:
         """The totals of its own policy: misplaced objects are not listed, and so not counted."""
-        rows, used, versions = info.totals.get(info.status.policy_index, (0, 0, 0))
-        return {
+        policy_index = info.status.policy_index
+        rows, used, versions = info.totals.get(policy_index, (0, 0, 0))
+        headers = {
             Client.CONTAINER_OBJECT_COUNT: str(rows - versions),
             Backend.VERSION_COUNT: str(versions),
             Client.CONTAINER_BYTES_USED: str(used),
-            Backend.POLICY_INDEX: str(info.status.policy_index),
+            Backend.POLICY_INDEX: str(policy_index),
         }
+        if policy_index in self._strong:
+            headers |= {Backend.MODIFIED: info.modified, Backend.ROWS_DIGEST: str(info.live_digest)}
+        return headers
 
     def totals_changed(self, location: ResourceLocation) -> None:
         """Have the updater report it."""

@@ -40,8 +40,8 @@ class VersionListing:
         """
         entries: list[dict[str, Any]] = []
         names: Range | None = range_of(replace(query, reverse=False))
-        if version_marker and names is not None and names.above == "> :low":
-            names = replace(names, above=">= :low")
+        if version_marker and names is not None:
+            names = with_marker(names, query)
         connection.execute("BEGIN")
         try:
             while names is not None and len(entries) < query.limit:
@@ -86,6 +86,13 @@ class VersionListing:
         parameters = {"class": class_, "policy": policy_index, "low": names.low, "high": names.high}
         for name, *values in connection.execute(statement, parameters):
             yield self._row(name, False, values)
+
+
+def with_marker(names: Range, query: Query) -> Range:
+    """The same names and that of the marker, of which some versions may lie behind a version marker."""
+    if query.marker and names.low == query.marker and names.above == "> :low":
+        return replace(names, above=">= :low")
+    return names
 
 
 def _entries(rows: list[ObjectRow], version_marker: str) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from objstore.db.connection import DatabaseRemoved
 from objstore.db.status import Status
 
 _STATUS: Final = "SELECT created_at, put_timestamp, delete_timestamp, status_changed_at, policy_index FROM resource"
+_STATUS_AND_DIGEST: Final = _STATUS.replace(" FROM", ", live_digest FROM")
 # A value replaces an older one; of two with the same timestamp the greater, so that the order of arrival is nothing.
 _MERGE_ITEM: Final = """
 INSERT INTO metadata (name, value, timestamp) VALUES (?, ?, ?)
@@ -38,13 +39,15 @@ class Item(Struct, frozen=True, gc=False, array_like=True):
 class Info(Struct, frozen=True, gc=False):
     """A resource as HEAD answers for it; `totals` of each policy are in the order of the schema's.
 
-    `modified` is when it was put, or its metadata was changed, for the last time; its rows do not count.
+    `modified` is when it was put, or its metadata was changed, for the last time; its rows do not count. Replicas with
+    equal live rows have the same `live_digest`.
     """
 
     status: Status
     totals: dict[int, tuple[int, ...]]
     metadata: dict[str, str]
     modified: str
+    live_digest: int
 
     def total(self, position: int) -> int:
         """One of the totals, over all policies."""
@@ -72,11 +75,15 @@ def read_metadata(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def read_info(connection: sqlite3.Connection) -> Info:
-    status = read_status(connection)
+    found = connection.execute(_STATUS_AND_DIGEST).fetchone()
+    if found is None:
+        raise DatabaseRemoved
+    *life, live_digest = found
+    status = Status(*life)
     items = connection.execute("SELECT name, value, timestamp FROM metadata").fetchall()
     modified = max((timestamp for _, _, timestamp in items), default="")
     metadata = {name: value for name, value, _ in items if value}
-    return Info(status, read_totals(connection), metadata, max(status.put_timestamp, modified))
+    return Info(status, read_totals(connection), metadata, max(status.put_timestamp, modified), live_digest)
 
 
 def read_items(connection: sqlite3.Connection) -> list[Item]:

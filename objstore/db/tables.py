@@ -14,8 +14,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Final
 
@@ -96,6 +96,23 @@ def _empty_image(tables: str) -> bytes:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.executescript(tables)
         return connection.serialize()
+
+
+@contextmanager
+def rows_alone(schema: TableSchema[Row], rows: Iterable[tuple[Row, int]]) -> Iterator[sqlite3.Connection]:
+    """A database in memory with nothing but rows, each of a class, to read a listing from."""
+    columns = ("name", "deleted", "sequence", *schema.columns)
+    marks = ", ".join("?" * len(columns))
+    stored = (
+        (row.name, class_, sequence, *schema.values(row))  # type: ignore[attr-defined]  # all rows have names
+        for sequence, (row, class_) in enumerate(rows)
+    )
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(row_table_of(schema))
+        connection.execute("BEGIN")
+        connection.executemany(f"INSERT INTO row ({', '.join(columns)}) VALUES ({marks})", stored)
+        connection.execute("COMMIT")
+        yield connection
 
 
 def new_image(
