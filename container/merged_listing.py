@@ -154,12 +154,9 @@ class MergedListing:
         if group:
             self._count += group not in self._entries
             self._entries.add(group)
-        elif self._versions:
-            # Some of the marker's own name are behind the marker, who knows how many.
-            self._count += len(rows) if name != self._query.marker else 0
-        else:
-            subdir = subdir_of(name, self._query)
-            self._count += subdir in ("", name)
+        elif subdir_of(name, self._query) in ("", name):
+            # Of the marker's own name some versions are behind the version marker: who knows how many.
+            self._count += len(rows) if not self._versions or name != self._query.marker else 0
 
     def _classified(self) -> Iterable[tuple[ObjectRow, int]]:
         for rows in self._listed.values():
