@@ -15,7 +15,7 @@ from objstore.timestamps import Timestamp
 # One validator of a list. What is quoted may hold commas; quotes inside a bare one are its own.
 _ITEM: Final = re.compile(r'(?P<weak>W/)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s,"][^\s,]*))')
 # What this store makes; clients of the Swift API send it without quotes.
-_OWN_ETAG: Final = re.compile(r"[0-9a-f]{32}(?:-[0-9]+)?")
+OWN_ETAG: Final = re.compile(r"[0-9a-f]{32}(?:-[0-9]+)?")
 _LISTED: Final = re.compile(rf"\s*{_ITEM.pattern}\s*(?:,\s*|$)")
 
 Header = Callable[[str], str | None]
@@ -117,7 +117,7 @@ def _etags_in(name: str, value: str | None, *, weak: bool) -> tuple[str, ...]:
     found, position = [], 0
     while position < len(value):
         item = _LISTED.match(value, position)
-        if item is None or (item["bare"] and not _OWN_ETAG.fullmatch(item["bare"])):
+        if item is None or (item["bare"] and not OWN_ETAG.fullmatch(item["bare"])):
             break
         found.append(_tag_of(item) if weak or not item["weak"] else f'W/"{_tag_of(item)}"')
         position = item.end()

@@ -95,7 +95,13 @@ def test_nothing_matches_what_is_absent(client: Client, container: str) -> None:
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 @pytest.mark.parametrize(
     "headers",
-    [{"If-Match": ""}, {"If-Match": "abc"}, {"If-None-Match": '*, "a"'}, {"If-Unmodified-Since": "yesterday"}],
+    [
+        {"If-Match": ""},
+        {"If-Match": "abc"},
+        {"If-None-Match": '*, "a"'},
+        {"If-None-Match": '"never"'},
+        {"If-Unmodified-Since": "yesterday"},
+    ],
 )
 def test_what_cannot_be_read_is_refused(client: Client, path: str, method: str, headers: dict[str, str]) -> None:
     answer = client.request(method, path, headers)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from objstore.conditions import WriteConditions
 from objstore.headers import OWNER_ONLY, Client
-from objstore.http.conditional import parse_write_conditions
+from objstore.http.conditional import OWN_ETAG, parse_write_conditions
 from objstore.http.errors import HttpError
 from objstore.http.messages import Body, Response, title_of
 from objstore.limits import is_utf8, listing_limit
@@ -123,6 +123,8 @@ def write_conditions_of(request: SwiftRequest) -> WriteConditions | None:
         conditions = parse_write_conditions(request.header)
     except ValueError as error:
         raise HttpError(400, str(error)) from None
+    if not all(map(OWN_ETAG.fullmatch, conditions.if_none_match)):
+        raise HttpError(400, f"{Client.IF_NONE_MATCH} would never refuse: no object has such an ETag")
     return None if conditions == WriteConditions() else conditions
 
 
