@@ -174,6 +174,12 @@ class Sysmeta:
     COMPOSITE_ETAG: Final = "X-Object-Sysmeta-Composite-Etag"
     # The base64 of a checksum of the body, by algorithm; of those of N parts with "-N" behind it.
     CHECKSUM_PREFIX: Final = "X-Object-Sysmeta-Checksum-"
+    # What S3 says of an object beside: its storage class if that is not the default, where a website leads instead.
+    STORAGE_CLASS: Final = "X-Object-Sysmeta-Storage-Class"
+    WEBSITE_REDIRECT: Final = "X-Object-Sysmeta-Website-Redirect"
+    # Its tags, "key=value&...", quoted; and the names of metadata that have underscores, in small letters.
+    TAGS: Final = "X-Object-Transient-Sysmeta-Tags"
+    META_SPELLINGS: Final = "X-Object-Transient-Sysmeta-Meta-Spellings"
     # The multipart upload whose parts a manifest names, and to which a record or a part belongs.
     UPLOAD: Final = "X-Object-Sysmeta-Upload"
 

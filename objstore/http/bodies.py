@@ -133,6 +133,10 @@ class BytesBody(ByteStream):
         if part:
             yield part
 
+    def again(self) -> BytesBody:
+        """The same body, not read yet."""
+        return BytesBody(self._content, self.trailers)
+
     def drain(self) -> bool:
         """Nothing is left on the connection."""
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +11,11 @@ from msgspec import Struct
 from objstore.http.messages import Body
 
 RENDERED_AS_ROWS: Final = "json"
+# What the parameters begin with that the store itself adds to a type, to tell containers what to list.
+OWN_PARAMETERS: Final = "swift_"
+# Either a quoted string, which stays, or such a parameter. A string that is never closed is none: containers look for
+# the parameter at the end of the type.
+_OWN_OR_QUOTED: Final = re.compile(rf'("[^"]*")|;\s*{OWN_PARAMETERS}(?:[^;"]|"[^"]*"|")*')
 
 
 class ListingQuery(Struct, frozen=True):
@@ -99,3 +105,10 @@ def whole(body: bytes | Body) -> bytes:
         return b"".join(bytes(chunk) for chunk in body)
     finally:
         body.close()
+
+
+def without_own_parameters(content_type: str) -> str:
+    """A type without the parameters that are the store's own: a client's would make listings lie about sizes."""
+    if OWN_PARAMETERS not in content_type:
+        return content_type
+    return _OWN_OR_QUOTED.sub(r"\1", content_type).strip()

@@ -58,6 +58,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "InvalidPartOrder": (400, "The list of parts was not in ascending order by part number"),
     "InvalidPolicyDocument": (400, "The content of the form does not meet the conditions in the policy document"),
     "InvalidRange": (416, "The requested range is not satisfiable"),
+    "InvalidRedirectLocation": (400, "The website redirect location must begin with http://, https:// or /"),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidStorageClass": (400, "The storage class that you specified is not valid"),
     "InvalidTag": (400, "The tag provided was not a valid tag"),

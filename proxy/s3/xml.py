@@ -8,6 +8,8 @@ from typing import Final
 
 from lxml import etree
 
+from objstore.timestamps import Timestamp
+
 NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 DEPTH_MAX: Final = 16
 _DECLARATION: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -72,6 +74,11 @@ def document(root: Element, namespace: str = "") -> bytes:
     pieces: list[str] = []
     root.write(pieces.append, f' xmlns="{namespace}"' if namespace else "")
     return _DECLARATION + "".join(pieces).encode()
+
+
+def xml_date(timestamp: Timestamp) -> str:
+    """A moment as documents have it: without a fraction, so that it is the one of Last-Modified."""
+    return f"{Timestamp.from_seconds(timestamp.ceil_seconds).isoformat[:19]}.000Z"
 
 
 class ReceivedElement:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct
@@ -17,7 +16,6 @@ from objstore.limits import is_utf8, listing_limit
 from objstore.proxy.core.dynamic_manifest import parse_prefix
 from objstore.proxy.core.listing import ListingQuery
 from objstore.proxy.swift.request import SwiftRequest
-from objstore.system import concurrency
 from objstore.system.clock import Clock
 
 T = TypeVar("T")
@@ -135,23 +133,3 @@ def metadata_headers(prefix: str, metadata: Mapping[str, str], owner: bool) -> d
         for name in OWNER_ONLY & headers.keys():
             del headers[name]
     return headers
-
-
-def for_each(items: Iterable[T], work: Callable[[T], object], at_once: int) -> None:
-    """Call `work` for every item, so many at a time; after an error no further item is begun, and it is raised."""
-    left = deque(items)
-
-    def run() -> None:
-        try:
-            while left:
-                work(left.popleft())
-        finally:
-            left.clear()
-
-    tasks = [concurrency.spawn(run) for _ in range(at_once)]
-    try:
-        for task in tasks:
-            task.wait()
-    finally:
-        for task in tasks:
-            task.kill()

@@ -14,9 +14,9 @@ from objstore.http.errors import REASONS, HttpError
 from objstore.http.messages import Response
 from objstore.logs import Logger
 from objstore.paths import ResourcePath
+from objstore.proxy.core.parallel import for_each
 from objstore.proxy.swift import errors, reports
 from objstore.proxy.swift.features.heartbeat import Heartbeat
-from objstore.proxy.swift.handlers.common import for_each
 from objstore.proxy.swift.reports import Problem
 from objstore.proxy.swift.request import SwiftRequest
 

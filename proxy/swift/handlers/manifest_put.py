@@ -22,9 +22,9 @@ from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import StoredMetadata
 from objstore.proxy.core.manifest import COMPOSITE_ETAG, LISTED_ETAG, Part, encode_manifest, manifest_metadata
 from objstore.proxy.core.objects import OpenedObject
+from objstore.proxy.core.parallel import for_each
 from objstore.proxy.swift import errors, reports
 from objstore.proxy.swift.features import heartbeat
-from objstore.proxy.swift.handlers.common import for_each
 from objstore.proxy.swift.handlers.dynamic_large_objects import quoted_etag
 from objstore.proxy.swift.handlers.manifest_input import (
     MANIFEST_BYTES_MAX,

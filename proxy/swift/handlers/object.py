@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
+from objstore.proxy.core.listing import without_own_parameters
 from objstore.proxy.core.objects import Conditions, DeleteObject, GetObject, OpenedObject, PostObject, PutObject
 from objstore.proxy.core.versions import public_id
 from objstore.proxy.swift.handlers.common import check_dynamic_manifest, write_conditions_of
@@ -59,11 +59,6 @@ NO_HEADERS: Final[dict[str, str]] = {}
 VERSION_ID: Final = "version-id"  # the parameter
 DELETED_TYPE: Final = "application/x-deleted;swift_versions_deleted=1"  # of delete markers
 UNKNOWN_TYPE: Final = "application/octet-stream"
-# What the parameters begin with that the store itself adds to a type, to tell containers what to list.
-OWN_PARAMETERS: Final = "swift_"
-# Either a quoted string, which stays, or such a parameter. A string that is never closed is none: containers look for
-# the parameter at the end of the type.
-_OWN_OR_QUOTED: Final = re.compile(rf'("[^"]*")|;\s*{OWN_PARAMETERS}(?:[^;"]|"[^"]*"|")*')
 DELETE_AT_MAX: Final = 9_999_999_999
 
 
@@ -358,8 +353,8 @@ def content_type(given: str | None, environ: Environ, name: str) -> str:
     """
     if given and not is_utf8(given):
         raise HttpError(400, f"{Client.CONTENT_TYPE} must be valid UTF-8")
-    if given and OWN_PARAMETERS in given:
-        given = _OWN_OR_QUOTED.sub(r"\1", given).strip()
+    if given:
+        given = without_own_parameters(given)
     if given and not is_true(environ.get("HTTP_X_DETECT_CONTENT_TYPE")):
         return given
     return mimetypes.guess_type(name, strict=False)[0] or UNKNOWN_TYPE

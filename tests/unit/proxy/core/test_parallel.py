@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from objstore.proxy.swift.handlers.common import for_each
+from objstore.proxy.core.parallel import for_each
 from objstore.system import concurrency
 
 

@@ -1,0 +1,1 @@
+"""What carries the operations of the S3 API out."""
