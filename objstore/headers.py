@@ -12,6 +12,7 @@ class Client:
 
     ACCEPT: Final = "Accept"
     ACCEPT_RANGES: Final = "Accept-Ranges"
+    ACCESS_CONTROL_ALLOW_CREDENTIALS: Final = "Access-Control-Allow-Credentials"
     ACCESS_CONTROL_ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
     ACCESS_CONTROL_ALLOW_METHODS: Final = "Access-Control-Allow-Methods"
     ACCESS_CONTROL_ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"

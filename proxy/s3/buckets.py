@@ -1,0 +1,91 @@
+"""Buckets: which container a name means, for whom.
+
+A bucket is a container. A user's own containers come first, whether the S3 API or the Swift API has made them; any
+other name means the bucket of the account to which the registry gives it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from objstore.paths import ResourcePath
+from objstore.proxy.auth.identity import Identity
+from objstore.proxy.core.errors import QuorumNotReached
+from objstore.proxy.core.info import PRESENT, UNKNOWN, ContainerInfo
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.registry import BucketRegistry
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.context import ProxyContext
+
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
+_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_RESERVED_BEGINNINGS: Final = ("xn--", "sthree-")
+_RESERVED_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+
+class Bucket(Struct, frozen=True):
+    """A bucket: the container that it is, as the servers describe it."""
+
+    path: ResourcePath
+    info: ContainerInfo
+
+    @property
+    def name(self) -> str:
+        return self.path.container
+
+    @property
+    def owner(self) -> str:
+        """The account in which it lies."""
+        return self.path.account
+
+
+class Buckets:
+    """Finds buckets; one for each process."""
+
+    def __init__(self, context: ProxyContext) -> None:
+        self.registry: Final = BucketRegistry(context)
+        self._lookup: Final = context.lookup
+        self._longest: Final = context.cluster.limits.max_container_name_length
+
+    def find(self, name: str, identity: Identity | None, transaction_id: str) -> Bucket:
+        """The bucket that a name means to somebody. Raises S3Error NoSuchBucket, CoreError."""
+        if len(name.encode()) > self._longest:
+            raise S3Error("NoSuchBucket", BucketName=name)
+        if identity is not None:
+            path = ResourcePath(identity.account, name)
+            info = self._container(path, transaction_id)
+            if info.existence is PRESENT:
+                return Bucket(path, info)
+        owner = self.registry.account_of(name, transaction_id)
+        if owner and (identity is None or owner != identity.account):
+            path = ResourcePath(owner, name)
+            info = self._container(path, transaction_id)
+            if info.existence is PRESENT:
+                return Bucket(path, info)
+        raise S3Error("NoSuchBucket", BucketName=name)
+
+    def _container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:
+        info = self._lookup.container(path, transaction_id)
+        if info.existence is UNKNOWN:
+            raise QuorumNotReached(path)
+        return info
+
+
+def check_new_name(name: str) -> None:
+    """Raises S3Error InvalidBucketName unless a new bucket may be called so.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    good = (
+        _NAME.fullmatch(name)
+        and ".." not in name
+        and not _ADDRESS.fullmatch(name)
+        and not name.startswith(_RESERVED_BEGINNINGS)
+        and not name.endswith(_RESERVED_ENDS)
+    )
+    if not good:
+        raise S3Error("InvalidBucketName", BucketName=name)
