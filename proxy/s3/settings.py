@@ -1,7 +1,7 @@
 """What a bucket's owner has set, as documents: kept in the container's system metadata or, where long, as an object.
 
-What is long lies in the store's own account under the digest of its content, and the container's metadata names it.
-It is stored before the metadata names it, so a setting is always the old one or the new one, and whole.
+What is long lies in the store's own account, and the container's metadata names it. It gets a new name each time and is
+stored before the metadata names it, so a setting is always the old one or the new one, and whole.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class BucketSettings:
         self._containers: Final = context.containers
         self._lookup: Final = context.lookup
         self._clock: Final = context.runtime.clock
-        self._long: OrderedDict[str, bytes] = OrderedDict()  # by digest: content that never changes
+        self._long: OrderedDict[ResourcePath, bytes] = OrderedDict()  # what lies there never changes
 
     def read(self, bucket: Bucket, name: str, transaction_id: str) -> bytes | None:
         """The document as it was written, None if there is none. Raises CoreError."""
@@ -53,11 +53,10 @@ class BucketSettings:
             return None
         if not kept.startswith(_REFERENCE):
             return _inflated(kept)
-        digest = kept[len(_REFERENCE) :]
-        found = self._long.get(digest)
+        place = _place(bucket.path, kept)
+        found = self._long.get(place)
         if found is None:
-            found = self._read_long(bucket, digest, transaction_id)
-            self._long[digest] = found
+            found = self._long[place] = self._read_long(place, transaction_id)
             if len(self._long) > LONG_DOCUMENTS_MAX:
                 self._long.popitem(last=False)
         return found
@@ -91,18 +90,17 @@ class BucketSettings:
         for name, content in changes.items():
             value = "" if content is None else _deflated(content)
             if content is not None and len(value) > INLINE_LENGTH_MAX:
-                value = _REFERENCE + self._store_long(path, content, transaction_id)
+                value = self._store_long(path, content, transaction_id)
             found[_PREFIX + name] = value
         return found
 
     def forget_long(self, bucket: Bucket, changes: Mapping[str, bytes | None], transaction_id: str) -> None:
-        """Delete the long documents that the bucket had under these names, and has not any more. Raises CoreError."""
-        for name, content in changes.items():
+        """Delete the long documents that the bucket had under these names. Raises CoreError."""
+        for name in changes:
             kept = bucket.info.sysmeta.get(_PREFIX + name, "")
-            digest = kept[len(_REFERENCE) :]
-            if kept.startswith(_REFERENCE) and (content is None or sha256(content).hexdigest() != digest):
+            if kept.startswith(_REFERENCE):
                 command = DeleteObject(
-                    _place(bucket.path, digest),
+                    _place(bucket.path, kept),
                     self._policy_index(transaction_id),
                     self._clock.timestamp(),
                     transaction_id=transaction_id,
@@ -117,11 +115,12 @@ class BucketSettings:
         return {key.removeprefix(_PREFIX): None for key in bucket.info.sysmeta if key.startswith(_PREFIX)}
 
     def _store_long(self, path: ResourcePath, content: bytes, transaction_id: str) -> str:
-        digest = sha256(content).hexdigest()
+        timestamp = self._clock.timestamp()
+        reference = _REFERENCE + timestamp.internal
         command = PutObject(
-            _place(path, digest),
+            _place(path, reference),
             self._policy_index(transaction_id),
-            self._clock.timestamp(),
+            timestamp,
             BytesBody(content),
             len(content),
             len(content),
@@ -129,12 +128,10 @@ class BucketSettings:
             transaction_id=transaction_id,
         )
         self._objects.put(command)
-        return digest
+        return reference
 
-    def _read_long(self, bucket: Bucket, digest: str, transaction_id: str) -> bytes:
-        command = GetObject(
-            _place(bucket.path, digest), self._policy_index(transaction_id), transaction_id=transaction_id
-        )
+    def _read_long(self, place: ResourcePath, transaction_id: str) -> bytes:
+        command = GetObject(place, self._policy_index(transaction_id), transaction_id=transaction_id)
         try:
             opened = self._objects.open(command)
         except ObjectNotFound:
@@ -156,10 +153,9 @@ class BucketSettings:
         return info.policy_index
 
 
-def _place(path: ResourcePath, digest: str) -> ResourcePath:
-    """Where a long document of a bucket lies. Names of objects are short, and those of buckets may not be."""
-    owner = sha256(str(path).encode()).hexdigest()
-    return DOCUMENTS.with_object(f"{owner}/{digest}")
+def _place(path: ResourcePath, reference: str) -> ResourcePath:
+    """Where a long document of a bucket lies."""
+    return DOCUMENTS.with_object(f"{sha256(str(path).encode()).hexdigest()}/{reference[len(_REFERENCE) :]}")
 
 
 def _deflated(content: bytes) -> str:

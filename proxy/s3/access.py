@@ -1,0 +1,272 @@
+"""Who may do what with a bucket and its objects.
+
+What a bucket policy denies is denied. Otherwise one of these is enough: the rights of the Swift API (an account's
+owner and the reseller may do all, lists of accounts and containers grant the rest), the bucket policy, or an access
+list of S3. Public access blocks and ownership controls take from the last two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from objstore.paths import ResourcePath
+from objstore.proxy.auth import acl
+from objstore.proxy.auth.access import Access, Attempt, Rights
+from objstore.proxy.auth.grants import Grants, Permission, SwiftLists, decoded, private, with_swift
+from objstore.proxy.auth.identity import Identity
+from objstore.proxy.auth.policy import (
+    ARN,
+    AccessPolicy,
+    Caller,
+    Decision,
+    MalformedAccessPolicy,
+    PolicyRequest,
+    bucket_policy,
+)
+from objstore.proxy.core.errors import ObjectNotFound, QuorumNotReached
+from objstore.proxy.core.objects import GetObject
+from objstore.proxy.s3.actions import ACTIONS, Action, Scope
+from objstore.proxy.s3.buckets import Bucket, Buckets
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.operations import Operation
+from objstore.proxy.s3.policy_keys import policy_keys
+from objstore.proxy.s3.request import S3Request
+from objstore.proxy.s3.settings import BucketSettings
+from objstore.proxy.s3.xml import parse
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.context import ProxyContext
+
+# Names of settings.
+POLICY: Final = "Policy"
+ACL: Final = "Acl"
+OWNERSHIP: Final = "Ownership"
+PUBLIC_ACCESS: Final = "Public-Access-Block"
+# Of objects: in the system metadata that a POST replaces.
+OBJECT_ACL: Final = "S3-Acl"
+ENFORCED: Final = "BucketOwnerEnforced"
+ACCESS_CONTROL_KEY: Final = "Core-Access-Control"
+# An account's owner can always repair a policy that denies too much.
+_OF_POLICIES: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
+_READING: Final = frozenset({Scope.LIST, Scope.READ, Scope.READ_ACL})
+_PERMISSIONS: Final = {
+    Scope.LIST: Permission.READ,
+    Scope.READ: Permission.READ,
+    Scope.WRITE: Permission.WRITE,
+    Scope.READ_ACL: Permission.READ_ACP,
+    Scope.WRITE_ACL: Permission.WRITE_ACP,
+}
+# A missing object is told only to those who may list the bucket.
+_TELL_MISSING: Final = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT, Operation.GET_OBJECT_ATTRIBUTES})
+_LISTING: Final = Action("ListBucket", Scope.LIST)
+
+
+class PublicAccessBlock(Struct, frozen=True):
+    """What of public access is refused or ignored, in the words of the API."""
+
+    block_acls: bool = False
+    ignore_acls: bool = False
+    block_policy: bool = False
+    restrict_buckets: bool = False
+
+
+class Authorizer:
+    """Decides for each request; one for each process."""
+
+    def __init__(self, context: ProxyContext, buckets: Buckets, settings: BucketSettings) -> None:
+        self._rights: Final = Rights(context.config.auth)
+        self._buckets: Final = buckets
+        self._settings: Final = settings
+        self._lookup: Final = context.lookup
+        self._objects: Final = context.objects
+        self._clock: Final = context.runtime.clock
+
+    def authorize(self, request: S3Request, operation: Operation) -> None:
+        """Find the bucket of a request, and check that its sender may do this. Raises S3Error, CoreError."""
+        action = ACTIONS[operation]
+        if action.scope is Scope.NOBODY:
+            raise S3Error("NotImplemented", Operation=operation)
+        if action.scope in (Scope.SERVICE, Scope.NEW_BUCKET):
+            self._check_account(request, action.scope)
+            return
+        bucket = request.found = self._buckets.find(request.bucket, request.identity, request.transaction_id)
+        expected = request.header("x-amz-expected-bucket-owner")
+        if expected is not None and expected != bucket.owner:
+            raise S3Error("AccessDenied")
+        if action.scope is not Scope.EACH:
+            self.check(request, bucket, action, request.key, request.params.get("versionId", ""))
+
+    def check(
+        self,
+        request: S3Request,
+        bucket: Bucket,
+        action: Action,
+        key: str = "",
+        version: str = "",
+    ) -> None:
+        """Raises S3Error AccessDenied unless the sender may do this, and CoreError."""
+        if not self.allows(request, bucket, action, key, version):
+            raise S3Error("AccessDenied")
+
+    def allows(self, request: S3Request, bucket: Bucket, action: Action, key: str = "", version: str = "") -> bool:
+        """Whether the sender may do this. Raises CoreError."""
+        identity = request.identity
+        if identity is not None and identity.reseller_admin:
+            return True
+        decision, public = self._decision(request, bucket, action, key, version)
+        access = self._access(request, bucket, action, key)
+        name = action.named(bool(version))
+        if decision is Decision.DENY and not (access is Access.OWNER and name in _OF_POLICIES):
+            return False
+        if access is Access.OWNER or (access is Access.GRANTED and action.scope in _PERMISSIONS):
+            return True
+        if decision is Decision.ALLOW:
+            own = identity is not None and identity.account == bucket.owner
+            if own or not (public and self.public_access(bucket, request.transaction_id).restrict_buckets):
+                return True
+        return self._granted(request, bucket, action, key, version)
+
+    def conceal(self, request: S3Request) -> bool:
+        """Whether the sender of a request may not know that its object is missing. Raises CoreError."""
+        bucket = request.found
+        return (
+            bucket is not None and request.operation in _TELL_MISSING and not self.allows(request, bucket, _LISTING)
+        )
+
+    def policy(self, bucket: Bucket, transaction_id: str) -> AccessPolicy | None:
+        """The policy of a bucket. Raises CoreError."""
+        text = self._settings.read(bucket, POLICY, transaction_id)
+        if text is None:
+            return None
+        try:
+            return bucket_policy(text.decode(), bucket.name)
+        except MalformedAccessPolicy:
+            # One that cannot be read could deny anything.
+            raise QuorumNotReached(bucket.path) from None
+
+    def grants(self, bucket: Bucket, transaction_id: str) -> Grants:
+        """The bucket's own grants, beside those of its lists in the Swift API. Raises CoreError."""
+        text = self._settings.read(bucket, ACL, transaction_id)
+        return private(bucket.owner) if text is None else decoded(text.decode(), bucket.owner)
+
+    def ownership(self, bucket: Bucket, transaction_id: str) -> str:
+        """Its ownership setting, "" without one. Raises CoreError."""
+        text = self._settings.read(bucket, OWNERSHIP, transaction_id)
+        return "" if text is None else _ownership(text)
+
+    def public_access(self, bucket: Bucket, transaction_id: str) -> PublicAccessBlock:
+        text = self._settings.read(bucket, PUBLIC_ACCESS, transaction_id)
+        return PublicAccessBlock() if text is None else public_access_block(text)
+
+    def check_grants(self, bucket: Bucket, grants: Grants, transaction_id: str) -> None:
+        """Whether grants may be given in a bucket. Raises S3Error AccessControlListNotSupported, AccessDenied."""
+        if self.ownership(bucket, transaction_id) == ENFORCED and not _only_owner(grants, bucket.owner):
+            raise S3Error("AccessControlListNotSupported")
+        if grants.is_public and self.public_access(bucket, transaction_id).block_acls:
+            raise S3Error("AccessDenied", "Public access lists are blocked")
+
+    def object_grants(self, system: Mapping[str, str], bucket: Bucket) -> Grants:
+        """The grants of an object, by its system metadata."""
+        return decoded(system.get(OBJECT_ACL, ""), bucket.owner)
+
+    def _check_account(self, request: S3Request, scope: Scope) -> None:
+        """Somebody may see the buckets of the own account, or make one."""
+        identity = request.identity
+        if identity is None:
+            raise S3Error("AccessDenied")
+        path = ResourcePath(identity.account, request.bucket if scope is Scope.NEW_BUCKET else "")
+        attempt = Attempt(
+            identity, path, scope is Scope.SERVICE, scope is Scope.NEW_BUCKET, "", None, self._account_list(request, path)
+        )
+        if self._rights.access(attempt) is Access.DENIED:
+            raise S3Error("AccessDenied")
+
+    def _access(self, request: S3Request, bucket: Bucket, action: Action, key: str) -> Access:
+        """What the rights of the Swift API say."""
+        reading = action.scope in _READING
+        granted = (bucket.info.read_acl if reading else bucket.info.write_acl) or ""
+        if action.scope not in (Scope.LIST, Scope.READ, Scope.WRITE):
+            granted = ""
+        elif reading and granted and self.public_access(bucket, request.transaction_id).ignore_acls:
+            granted = ",".join(element for element in granted.split(",") if not element.startswith("."))
+        path = bucket.path.with_object(key) if key else bucket.path
+        account = self._account_list(request, path)
+        return self._rights.access(
+            Attempt(request.identity, path, reading, False, granted, request.header("Referer"), account)
+        )
+
+    def _account_list(self, request: S3Request, path: ResourcePath):  # type: ignore[no-untyped-def]
+        lookup, transaction_id = self._lookup, request.transaction_id
+        return lambda: lookup.account(path.account, transaction_id).sysmeta.get(ACCESS_CONTROL_KEY, "")
+
+    def _decision(
+        self, request: S3Request, bucket: Bucket, action: Action, key: str, version: str
+    ) -> tuple[Decision, bool]:
+        """What the bucket's policy says, and whether that is public."""
+        policy = self.policy(bucket, request.transaction_id)
+        if policy is None:
+            return Decision.NONE, False
+        resource = f"{ARN}{bucket.name}/{key}" if key else ARN + bucket.name
+        keys = policy_keys(request, self._clock.now())
+        caller = None if request.identity is None else caller_of(request.identity)
+        asked = PolicyRequest(caller, action.named(bool(version)), resource, keys)
+        return policy.evaluate(asked), policy.is_public
+
+    def _granted(self, request: S3Request, bucket: Bucket, action: Action, key: str, version: str) -> bool:
+        """Whether an access list of S3 allows it."""
+        permission = _PERMISSIONS.get(action.scope)
+        identifier = request.transaction_id
+        if permission is None or self.ownership(bucket, identifier) == ENFORCED:
+            return False
+        ignored = self.public_access(bucket, identifier).ignore_acls
+        if not key or action.scope is Scope.WRITE:
+            grants = self.grants(bucket, identifier)
+        else:
+            command = GetObject(
+                bucket.path.with_object(key), bucket.info.policy_index, version=version, transaction_id=identifier
+            )
+            try:
+                info = self._objects.head(command)
+            except ObjectNotFound:
+                return False
+            grants = self.object_grants(info.metadata.transient, bucket)
+        return grants.allow(request.identity, permission, ignore_public=ignored)
+
+
+def effective_grants(grants: Grants, bucket: Bucket) -> Grants:
+    """All grants of a bucket, those of its lists in the Swift API too."""
+    return with_swift(grants, SwiftLists(bucket.info.read_acl or "", bucket.info.write_acl or ""))
+
+
+def _only_owner(grants: Grants, owner: str) -> bool:
+    return all(each.grantee == owner for each in grants.grants)
+
+
+@lru_cache(maxsize=1024)
+def _ownership(document: bytes) -> str:
+    rule = parse(document, "OwnershipControls").find("Rule")
+    return "" if rule is None else rule.value("ObjectOwnership") or ""
+
+
+@lru_cache(maxsize=1024)
+def public_access_block(document: bytes) -> PublicAccessBlock:
+    """A stored document, read."""
+    root = parse(document, "PublicAccessBlockConfiguration")
+    names = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    return PublicAccessBlock(*(root.value(name) == "true" for name in names))
+
+
+@lru_cache(maxsize=1024)
+def caller_of(identity: Identity) -> Caller:
+    """A user as policies name it: arn:aws:iam::test:user/tester, of the account "test" or "AUTH_test"."""
+    account, _, user = identity.user.partition(":")
+    arns = {f"arn:aws:iam::{each}:user/{user}" for each in (account, identity.account)}
+    return Caller(
+        f"arn:aws:iam::{account}:user/{user}",
+        frozenset(arns | {identity.user}),
+        frozenset({account, identity.account}),
+    )

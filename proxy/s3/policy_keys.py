@@ -1,0 +1,68 @@
+"""What a request says to the conditions of policies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
+
+from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.proxy.s3.request import S3Request
+
+_HEADERS: Final = {
+    "HTTP_REFERER": "aws:referer",
+    "HTTP_USER_AGENT": "aws:useragent",
+    "HTTP_IF_MATCH": "s3:if-match",
+    "HTTP_IF_NONE_MATCH": "s3:if-none-match",
+    "HTTP_X_AMZ_OBJECT_LOCK_MODE": "s3:object-lock-mode",
+    "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "s3:object-lock-legal-hold",
+    "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "s3:object-lock-retain-until-date",
+    **{
+        f"HTTP_X_AMZ_{name.upper().replace('-', '_')}": f"s3:x-amz-{name}"
+        for name in (
+            "acl", "content-sha256", "copy-source", "grant-full-control", "grant-read", "grant-read-acp", "grant-write",
+            "grant-write-acp", "metadata-directive", "object-ownership", "server-side-encryption",
+            "server-side-encryption-aws-kms-key-id", "server-side-encryption-customer-algorithm", "storage-class",
+            "website-redirect-location",
+        )
+    },
+}  # fmt: skip
+_PARAMETERS: Final = {
+    "prefix": "s3:prefix",
+    "delimiter": "s3:delimiter",
+    "max-keys": "s3:max-keys",
+    "versionId": "s3:versionid",
+}
+
+
+def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
+    """The values by the lower-case name of their key; a key that the request has no value for is not there."""
+    environ, found = request.environ, {}
+    for variable, key in _HEADERS.items():
+        if variable in environ:
+            found[key] = (environ[variable],)
+    for name, key in _PARAMETERS.items():
+        if name in request.params:
+            found[key] = (request.params[name],)
+    if "s3:x-amz-copy-source" in found:
+        found["s3:x-amz-copy-source"] = (found["s3:x-amz-copy-source"][0].lstrip("/"),)
+    if "HTTP_X_AMZ_TAGGING" in environ:
+        tags = parse_qsl(environ["HTTP_X_AMZ_TAGGING"], keep_blank_values=True)
+        found["s3:requestobjecttagkeys"] = tuple(key for key, _ in tags)
+        found |= {f"s3:requestobjecttag/{key.lower()}": (value,) for key, value in tags}
+    if address := environ.get("REMOTE_ADDR"):
+        found["aws:sourceip"] = (address,)
+    found["aws:securetransport"] = ("true" if environ.get("wsgi.url_scheme") == "https" else "false",)
+    found["aws:currenttime"] = (Timestamp.from_seconds(now).isoformat + "Z",)
+    found["aws:epochtime"] = (str(int(now)),)
+    if request.identity is not None:
+        account, _, user = request.identity.user.partition(":")
+        found["aws:username"] = (user,)
+        found["aws:userid"] = (request.identity.user,)
+        found["aws:principalaccount"] = (account,)
+        found["aws:principaltype"] = ("User",)
+        found["aws:principalarn"] = (f"arn:aws:iam::{account}:user/{user}",)
+    else:
+        found["aws:principaltype"] = ("Anonymous",)
+    return found
