@@ -38,6 +38,7 @@ class Group(StrEnum):
     LOG_DELIVERY = "http://acs.amazonaws.com/groups/s3/LogDelivery"
 
 
+GROUPS: Final = frozenset(str(each) for each in Group)
 PUBLIC_GROUPS: Final = frozenset({Group.ALL_USERS, Group.AUTHENTICATED_USERS})
 
 
@@ -49,7 +50,7 @@ class Grant(Struct, frozen=True, array_like=True):
 
     @property
     def is_group(self) -> bool:
-        return self.grantee in Group
+        return self.grantee in GROUPS
 
     @property
     def is_public(self) -> bool:
@@ -191,7 +192,7 @@ _ANYBODY: Final = "*:*"
 
 def _is_name(name: str) -> bool:
     """Whether a list can name it."""
-    return name not in Group and bool(name) and "," not in name and not name.startswith(".") and name == name.strip()
+    return name not in GROUPS and bool(name) and "," not in name and not name.startswith(".") and name == name.strip()
 
 
 def _is_open(read: str) -> bool:

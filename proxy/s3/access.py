@@ -7,14 +7,13 @@ list of S3. Public access blocks and ownership controls take from the last two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from objstore.paths import ResourcePath
-from objstore.proxy.auth import acl
 from objstore.proxy.auth.access import Access, Attempt, Rights
 from objstore.proxy.auth.grants import Grants, Permission, SwiftLists, decoded, private, with_swift
 from objstore.proxy.auth.identity import Identity
@@ -28,6 +27,7 @@ from objstore.proxy.auth.policy import (
     bucket_policy,
 )
 from objstore.proxy.core.errors import ObjectNotFound, QuorumNotReached
+from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.core.objects import GetObject
 from objstore.proxy.s3.actions import ACTIONS, Action, Scope
 from objstore.proxy.s3.buckets import Bucket, Buckets
@@ -52,6 +52,8 @@ ENFORCED: Final = "BucketOwnerEnforced"
 ACCESS_CONTROL_KEY: Final = "Core-Access-Control"
 # An account's owner can always repair a policy that denies too much.
 _OF_POLICIES: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
+# What lists of the Swift API grant.
+_SHARED: Final = frozenset({Scope.LIST, Scope.READ, Scope.WRITE})
 _READING: Final = frozenset({Scope.LIST, Scope.READ, Scope.READ_ACL})
 _PERMISSIONS: Final = {
     Scope.LIST: Permission.READ,
@@ -72,6 +74,13 @@ class PublicAccessBlock(Struct, frozen=True):
     ignore_acls: bool = False
     block_policy: bool = False
     restrict_buckets: bool = False
+
+
+class Place(Struct, frozen=True):
+    """An object with which a client may do something, and the container in which it lies."""
+
+    path: ResourcePath
+    container: ContainerInfo
 
 
 class Authorizer:
@@ -97,19 +106,28 @@ class Authorizer:
         expected = request.header("x-amz-expected-bucket-owner")
         if expected is not None and expected != bucket.owner:
             raise S3Error("AccessDenied")
-        if action.scope is not Scope.EACH:
-            self.check(request, bucket, action, request.key, request.params.get("versionId", ""))
+        if action.scope is not Scope.EACH and not self.allows(
+            request, bucket, action, request.key, request.params.get("versionId", "")
+        ):
+            raise S3Error("AccessDenied")
+
+    def place(self, request: S3Request) -> Place:
+        """The object of an authorized request."""
+        return Place(request.storage_path(), request.container.info)
+
+    def other(self, request: S3Request, operation: Operation, bucket: str, key: str, version: str = "") -> Place:
+        """Another object, with which the client may do this. Raises S3Error, CoreError."""
+        found = self._buckets.find(bucket, request.identity, request.transaction_id)
+        if not self.allows(request, found, ACTIONS[operation], key, version):
+            raise S3Error("AccessDenied")
+        return Place(found.path.with_object(key), found.info)
 
     def check(
-        self,
-        request: S3Request,
-        bucket: Bucket,
-        action: Action,
-        key: str = "",
-        version: str = "",
+        self, request: S3Request, operation: Operation, path: ResourcePath, container: ContainerInfo, version: str = ""
     ) -> None:
-        """Raises S3Error AccessDenied unless the sender may do this, and CoreError."""
-        if not self.allows(request, bucket, action, key, version):
+        """Raises S3Error AccessDenied unless the client may do this with an object, and CoreError."""
+        bucket = Bucket(path.container_path, container)
+        if not self.allows(request, bucket, ACTIONS[operation], path.object, version):
             raise S3Error("AccessDenied")
 
     def allows(self, request: S3Request, bucket: Bucket, action: Action, key: str = "", version: str = "") -> bool:
@@ -122,7 +140,7 @@ class Authorizer:
         name = action.named(bool(version))
         if decision is Decision.DENY and not (access is Access.OWNER and name in _OF_POLICIES):
             return False
-        if access is Access.OWNER or (access is Access.GRANTED and action.scope in _PERMISSIONS):
+        if access is Access.OWNER or (access is Access.GRANTED and action.scope in _SHARED):
             return True
         if decision is Decision.ALLOW:
             own = identity is not None and identity.account == bucket.owner
@@ -133,9 +151,7 @@ class Authorizer:
     def conceal(self, request: S3Request) -> bool:
         """Whether the sender of a request may not know that its object is missing. Raises CoreError."""
         bucket = request.found
-        return (
-            bucket is not None and request.operation in _TELL_MISSING and not self.allows(request, bucket, _LISTING)
-        )
+        return bucket is not None and request.operation in _TELL_MISSING and not self.allows(request, bucket, _LISTING)
 
     def policy(self, bucket: Bucket, transaction_id: str) -> AccessPolicy | None:
         """The policy of a bucket. Raises CoreError."""
@@ -180,7 +196,13 @@ class Authorizer:
             raise S3Error("AccessDenied")
         path = ResourcePath(identity.account, request.bucket if scope is Scope.NEW_BUCKET else "")
         attempt = Attempt(
-            identity, path, scope is Scope.SERVICE, scope is Scope.NEW_BUCKET, "", None, self._account_list(request, path)
+            identity,
+            path,
+            scope is Scope.SERVICE,
+            scope is Scope.NEW_BUCKET,
+            "",
+            None,
+            self._account_list(request, path),
         )
         if self._rights.access(attempt) is Access.DENIED:
             raise S3Error("AccessDenied")
@@ -189,7 +211,7 @@ class Authorizer:
         """What the rights of the Swift API say."""
         reading = action.scope in _READING
         granted = (bucket.info.read_acl if reading else bucket.info.write_acl) or ""
-        if action.scope not in (Scope.LIST, Scope.READ, Scope.WRITE):
+        if action.scope not in _SHARED:
             granted = ""
         elif reading and granted and self.public_access(bucket, request.transaction_id).ignore_acls:
             granted = ",".join(element for element in granted.split(",") if not element.startswith("."))
@@ -199,7 +221,7 @@ class Authorizer:
             Attempt(request.identity, path, reading, False, granted, request.header("Referer"), account)
         )
 
-    def _account_list(self, request: S3Request, path: ResourcePath):  # type: ignore[no-untyped-def]
+    def _account_list(self, request: S3Request, path: ResourcePath) -> Callable[[], str]:
         lookup, transaction_id = self._lookup, request.transaction_id
         return lambda: lookup.account(path.account, transaction_id).sysmeta.get(ACCESS_CONTROL_KEY, "")
 
@@ -244,6 +266,11 @@ def effective_grants(grants: Grants, bucket: Bucket) -> Grants:
 
 def _only_owner(grants: Grants, owner: str) -> bool:
     return all(each.grantee == owner for each in grants.grants)
+
+
+def is_enforced(document: bytes) -> bool:
+    """Whether an ownership setting takes access lists out of force."""
+    return _ownership(document) == ENFORCED
 
 
 @lru_cache(maxsize=1024)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from objstore.http.messages import variable_of
-from objstore.proxy.auth.grants import EACH_PERMISSION, GRANTS_MAX, Grant, Grants, Group, Permission, canned
+from objstore.proxy.auth.grants import EACH_PERMISSION, GRANTS_MAX, GROUPS, Grant, Grants, Permission, canned
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.xml import Element, MalformedDocument, ReceivedElement
 
+_PERMISSIONS: Final = frozenset(str(each) for each in Permission)
 _CANNED: Final = "x-amz-acl"
 _GRANT_HEADERS: Final = {
     variable_of(f"x-amz-grant-{each.lower().replace('_', '-')}"): each
@@ -56,9 +57,9 @@ def _checked(kind: str, value: str) -> str:
     """A grantee. Raises S3Error."""
     if kind == "emailaddress":
         raise S3Error("MethodNotAllowed", "Grantees are not named by e-mail address")
-    if kind == "uri" and value not in Group:
+    if kind == "uri" and value not in GROUPS:
         raise S3Error("InvalidArgument", "Invalid group uri", ArgumentName="uri", ArgumentValue=value)
-    if not value or (kind == "id" and (value in Group or value.startswith(".") or "," in value)):
+    if not value or (kind == "id" and (value in GROUPS or value.startswith(".") or "," in value)):
         raise S3Error("InvalidArgument", "Invalid id", ArgumentName="id", ArgumentValue=value)
     return value
 
@@ -84,7 +85,7 @@ def received_grants(document: ReceivedElement, owner: str) -> Grants:
 
 def _received_grant(element: ReceivedElement) -> Grant:
     grantee, permission = element.find("Grantee"), element.needed("Permission")
-    if grantee is None or permission not in Permission:
+    if grantee is None or permission not in _PERMISSIONS:
         raise S3Error("MalformedACLError")
     ways = {"ID": "id", "URI": "uri", "EmailAddress": "emailaddress"}
     given = [(kind, value) for name, kind in ways.items() if (value := grantee.value(name)) is not None]

@@ -8,11 +8,19 @@ from urllib.parse import quote
 
 from objstore.http.messages import Environ, Response, StartResponse
 from objstore.proxy.access_log import AccessLog
+from objstore.proxy.core.errors import ObjectNotFound
 from objstore.proxy.s3 import errors
+from objstore.proxy.s3.access import Authorizer
 from objstore.proxy.s3.authentication import RequestAuthentication, check_coding
+from objstore.proxy.s3.buckets import Buckets
+from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.handlers.buckets import BucketHandler
+from objstore.proxy.s3.handlers.listings import ListingHandler
+from objstore.proxy.s3.handlers.settings import CorsStage, SettingsHandler
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
+from objstore.proxy.s3.settings import BucketSettings
 
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
@@ -30,7 +38,11 @@ class S3Application:
         self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
         self._suffix: Final = quote(config.transaction_suffix)
         self._authentication: Final = RequestAuthentication(context)
-        self._handlers: Final = handlers(context)
+        buckets, settings = Buckets(context), BucketSettings(context)
+        self._authorizer: Final = Authorizer(context, buckets, settings)
+        given = S3Context(context, buckets, settings, self._authorizer)
+        self._cors: Final = CorsStage(given)
+        self._handlers: Final = handlers(given)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = S3Request(environ)
@@ -59,23 +71,62 @@ class S3Application:
             response = errors.answer_to(error, request.resource, identifier)
             if request.method == "HEAD":
                 response.body = b""
+        if "HTTP_ORIGIN" in request.environ and request.bucket and request.method != "OPTIONS":
+            self._mark(request, response)
         headers = response.headers
         headers["x-amz-request-id"] = headers["x-amz-id-2"] = headers["X-Trans-Id"] = identifier
         return response
 
     def _served(self, request: S3Request) -> Response:
         request.read(self._domains)
+        if request.method == "OPTIONS":
+            return self._cors.preflight(request)
         self._authentication.authenticate(request)
         request.find_operation()
         check_coding(request)
-        if request.operation is None:
+        operation = request.operation
+        if operation is None:
             raise S3Error("NotImplemented")
-        handler = self._handlers.get(request.operation)
+        self._authorizer.authorize(request, operation)
+        handler = self._handlers.get(operation)
         if handler is None:
-            raise S3Error("NotImplemented", Operation=request.operation)
-        return handler(request)
+            raise S3Error("NotImplemented", Operation=operation)
+        try:
+            return handler(request)
+        except ObjectNotFound:
+            if self._authorizer.conceal(request):
+                raise S3Error("AccessDenied") from None
+            raise
+
+    def _mark(self, request: S3Request, response: Response) -> None:
+        """Scripts of other sites read the answer if the bucket says so; what goes wrong here changes no answer."""
+        try:
+            self._cors.mark(request, response)
+        except Exception as error:
+            if not errors.is_foreseen(error):
+                self._log.exception("unforeseen error", trans_id=request.transaction_id, path=request.raw_path)
 
 
-def handlers(context: ProxyContext) -> Mapping[Operation, Handler]:
+def handlers(context: S3Context) -> Mapping[Operation, Handler]:
     """What carries each operation out; those that are missing are not implemented."""
-    return {}
+    buckets, settings = BucketHandler(context), SettingsHandler(context)
+    listings = ListingHandler(context)
+    return {
+        **{operation: getattr(settings, name) for operation, name in settings.operations().items()},
+        Operation.LIST_BUCKETS: buckets.list_all,
+        Operation.CREATE_BUCKET: buckets.create,
+        Operation.HEAD_BUCKET: buckets.head,
+        Operation.DELETE_BUCKET: buckets.delete,
+        Operation.GET_BUCKET_LOCATION: buckets.location,
+        Operation.GET_BUCKET_VERSIONING: buckets.versioning,
+        Operation.PUT_BUCKET_VERSIONING: buckets.put_versioning,
+        Operation.GET_BUCKET_ACL: buckets.acl,
+        Operation.PUT_BUCKET_ACL: buckets.put_acl,
+        Operation.GET_BUCKET_POLICY: settings.policy,
+        Operation.GET_BUCKET_POLICY_STATUS: settings.policy_status,
+        Operation.PUT_BUCKET_POLICY: settings.put_policy,
+        Operation.DELETE_BUCKET_POLICY: settings.delete_policy,
+        Operation.LIST_OBJECTS: listings.objects,
+        Operation.LIST_OBJECTS_V2: listings.objects_v2,
+        Operation.LIST_OBJECT_VERSIONS: listings.versions,
+    }

@@ -18,9 +18,7 @@ RULES_MAX: Final = 100
 ID_LENGTH_MAX: Final = 255
 METHODS: Final = ("GET", "PUT", "POST", "DELETE", "HEAD")
 ANY: Final = "*"
-VARY: Final = ", ".join(
-    (Client.ORIGIN, Client.ACCESS_CONTROL_REQUEST_HEADERS, Client.ACCESS_CONTROL_REQUEST_METHOD)
-)
+VARY: Final = ", ".join((Client.ORIGIN, Client.ACCESS_CONTROL_REQUEST_HEADERS, Client.ACCESS_CONTROL_REQUEST_METHOD))
 
 
 class CorsRule(Struct, frozen=True):
@@ -96,7 +94,9 @@ def _rule(element: ReceivedElement) -> CorsRule:
         raise S3Error("MalformedXML")
     for method in methods:
         if method not in METHODS:
-            raise S3Error("InvalidRequest", f"Found unsupported HTTP method in CORS config. Unsupported method is {method}")
+            raise S3Error(
+                "InvalidRequest", f"Found unsupported HTTP method in CORS config. Unsupported method is {method}"
+            )
     for name, values in (("AllowedOrigin", origins), ("AllowedHeader", headers)):
         for value in values:
             if value.count("*") > 1:

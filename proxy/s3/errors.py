@@ -42,6 +42,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size"),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
     "ExpiredToken": (400, "The provided token has expired"),
+    "IllegalVersioningConfigurationException": (400, "The Versioning element must be specified"),
     "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length header"),
     "InternalError": (500, "We encountered an internal error: please try again"),
     "InvalidAccessKeyId": (403, "The access key ID that you provided does not exist in our records"),
@@ -73,6 +74,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "MetadataTooLarge": (400, "Your metadata headers exceed the maximum allowed metadata size"),
     "MethodNotAllowed": (405, "The specified method is not allowed against this resource"),
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header"),
+    "MissingSecurityHeader": (400, "Your request is missing a required header"),
     "MissingRequestBodyError": (400, "You sent an empty XML document as a request"),
     "NoSuchBucket": (404, "The specified bucket does not exist"),
     "NoSuchBucketPolicy": (404, "The bucket policy does not exist"),
@@ -99,6 +101,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "SignatureDoesNotMatch": (403, "The request signature that we calculated does not match the one you provided"),
     "SlowDown": (503, "Please reduce your request rate"),
     "TooManyBuckets": (400, "You have attempted to create more buckets than are allowed"),
+    "UnexpectedContent": (400, "This request does not support content"),
     "XAmzContentSHA256Mismatch": (400, "The provided 'x-amz-content-sha256' header does not match what was computed"),
 }
 

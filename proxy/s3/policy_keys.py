@@ -38,7 +38,8 @@ _PARAMETERS: Final = {
 
 def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
     """The values by the lower-case name of their key; a key that the request has no value for is not there."""
-    environ, found = request.environ, {}
+    environ = request.environ
+    found: dict[str, tuple[str, ...]] = {}
     for variable, key in _HEADERS.items():
         if variable in environ:
             found[key] = (environ[variable],)

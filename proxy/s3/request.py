@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 from objstore.http import messages
 from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, parse_query
+from objstore.paths import ResourcePath
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation, route
@@ -16,6 +17,7 @@ from objstore.proxy.s3.xml import MalformedDocument, ReceivedElement, parse
 
 if TYPE_CHECKING:
     from objstore.proxy.s3.authentication import Signed
+    from objstore.proxy.s3.buckets import Bucket
 
 KEY_BYTES_MAX: Final = 1024
 DOCUMENT_BYTES_MAX: Final = 2 << 20
@@ -27,13 +29,14 @@ class S3Request(messages.Request):
     raw_path: as on the wire, which signatures cover. bucket, key: real text, "" if absent. params: of the query, by
     name. body: where the handlers read the body; the authentication puts its own reader in, which checks what comes.
     identity: who has signed it, None for nobody; signed: how. authenticate_form: for the fields of a form, by name in
-    lower case, what the authentication does for headers. transaction_id: also what the API calls the request's id.
+    lower case, what the authentication does for headers. found: its bucket, once it is authorized. transaction_id: also
+    what the API calls the request's id.
     """
 
     __slots__ = (
         "authenticate_form",
-        "authorize",
         "bucket",
+        "found",
         "identity",
         "input",
         "key",
@@ -55,6 +58,7 @@ class S3Request(messages.Request):
         self.identity: Identity | None = None
         self.signed: Signed | None = None
         self.authenticate_form: Callable[[Mapping[str, str]], None] | None = None
+        self.found: Bucket | None = None
         self.input: messages.BodyReader = environ["wsgi.input"]
         self.transaction_id = ""
         self.log_info: list[str] = []
@@ -95,23 +99,43 @@ class S3Request(messages.Request):
     def body(self) -> messages.BodyReader:
         return self.input
 
-    def document(self, root: str) -> ReceivedElement:
-        """The XML document that the request brings. Raises S3Error MalformedXML, MissingRequestBodyError."""
+    @property
+    def container(self) -> Bucket:
+        """The bucket of an authorized request."""
+        assert self.found is not None, "handlers get requests that are authorized"
+        return self.found
+
+    def storage_path(self) -> ResourcePath:
+        """Where the bucket, or the object in it, lies."""
+        path = self.container.path
+        return path.with_object(self.key) if self.key else path
+
+    def content(self, bytes_max: int = DOCUMENT_BYTES_MAX) -> bytes:
+        """All of a body that is a document. Raises S3Error MalformedXML for a longer one."""
         length = self.content_length
-        if length is not None and length > DOCUMENT_BYTES_MAX:
-            raise S3Error("MalformedXML", f"At most {DOCUMENT_BYTES_MAX} bytes")
+        if length is not None and length > bytes_max:
+            raise S3Error("MalformedXML", f"At most {bytes_max} bytes")
         pieces, total = [], 0
         while piece := self.input.read(65536):
             total += len(piece)
-            if total > DOCUMENT_BYTES_MAX:
-                raise S3Error("MalformedXML", f"At most {DOCUMENT_BYTES_MAX} bytes")
+            if total > bytes_max:
+                raise S3Error("MalformedXML", f"At most {bytes_max} bytes")
             pieces.append(piece)
-        if not total:
-            raise S3Error("MissingRequestBodyError")
-        try:
-            return parse(b"".join(pieces), root)
-        except MalformedDocument as error:
-            raise S3Error("MalformedXML", str(error)) from None
+        return b"".join(pieces)
+
+    def document(self, root: str) -> ReceivedElement:
+        """The XML document that the request brings. Raises S3Error MalformedXML, MissingRequestBodyError."""
+        return parsed(self.content(), root)
+
+
+def parsed(content: bytes, root: str) -> ReceivedElement:
+    """The document of a request. Raises S3Error MalformedXML, MissingRequestBodyError."""
+    if not content:
+        raise S3Error("MissingRequestBodyError")
+    try:
+        return parse(content, root)
+    except MalformedDocument as error:
+        raise S3Error("MalformedXML", str(error)) from None
 
 
 def bucket_of_host(environ: Environ, domains: tuple[str, ...]) -> str:

@@ -82,9 +82,7 @@ class BucketSettings:
         self._containers.post(command)
         self.forget_long(bucket, changes, transaction_id)
 
-    def encoded(
-        self, path: ResourcePath, changes: Mapping[str, bytes | None], transaction_id: str
-    ) -> dict[str, str]:
+    def encoded(self, path: ResourcePath, changes: Mapping[str, bytes | None], transaction_id: str) -> dict[str, str]:
         """The system metadata that says the same; long documents are stored now. Raises CoreError."""
         found = {}
         for name, content in changes.items():
