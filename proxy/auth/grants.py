@@ -30,7 +30,7 @@ class Permission(StrEnum):
 EACH_PERMISSION: Final = (Permission.READ, Permission.WRITE, Permission.READ_ACP, Permission.WRITE_ACP)
 
 
-class Group(StrEnum):
+class GranteeGroup(StrEnum):
     """Grantees that are many; the values are their URIs."""
 
     ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -38,12 +38,12 @@ class Group(StrEnum):
     LOG_DELIVERY = "http://acs.amazonaws.com/groups/s3/LogDelivery"
 
 
-GROUPS: Final = frozenset(str(each) for each in Group)
-PUBLIC_GROUPS: Final = frozenset({Group.ALL_USERS, Group.AUTHENTICATED_USERS})
+GROUPS: Final = frozenset(str(each) for each in GranteeGroup)
+PUBLIC_GROUPS: Final = frozenset({GranteeGroup.ALL_USERS, GranteeGroup.AUTHENTICATED_USERS})
 
 
 class Grant(Struct, frozen=True, array_like=True):
-    """grantee: a Group's URI, or the name of an account or a user as access lists of the Swift API name them."""
+    """grantee: a GranteeGroup's URI, or the name of an account or a user as access lists of the Swift API name them."""
 
     grantee: str
     permission: Permission
@@ -83,7 +83,7 @@ class Grants(Struct, frozen=True):
 
 
 def _in_group(group: str, identity: Identity | None) -> bool:
-    return group == Group.ALL_USERS or identity is not None
+    return group == GranteeGroup.ALL_USERS or identity is not None
 
 
 def canned(name: str, owner: str, bucket_owner: str = "") -> Grants | None:
@@ -100,12 +100,15 @@ def canned(name: str, owner: str, bucket_owner: str = "") -> Grants | None:
 
 _CANNED: Final[dict[str, tuple[tuple[str, Permission], ...]]] = {
     "private": (),
-    "public-read": ((Group.ALL_USERS, Permission.READ),),
-    "public-read-write": ((Group.ALL_USERS, Permission.READ), (Group.ALL_USERS, Permission.WRITE)),
-    "authenticated-read": ((Group.AUTHENTICATED_USERS, Permission.READ),),
+    "public-read": ((GranteeGroup.ALL_USERS, Permission.READ),),
+    "public-read-write": ((GranteeGroup.ALL_USERS, Permission.READ), (GranteeGroup.ALL_USERS, Permission.WRITE)),
+    "authenticated-read": ((GranteeGroup.AUTHENTICATED_USERS, Permission.READ),),
 }
 _CANNED_OF_BUCKETS: Final[dict[str, tuple[tuple[str, Permission], ...]]] = {
-    "log-delivery-write": ((Group.LOG_DELIVERY, Permission.WRITE), (Group.LOG_DELIVERY, Permission.READ_ACP)),
+    "log-delivery-write": (
+        (GranteeGroup.LOG_DELIVERY, Permission.WRITE),
+        (GranteeGroup.LOG_DELIVERY, Permission.READ_ACP),
+    ),
 }
 _CANNED_OF_OBJECTS: Final[dict[str, tuple[tuple[str, Permission], ...]]] = {
     "bucket-owner-read": (("", Permission.READ),),
@@ -149,7 +152,7 @@ def to_swift(grants: Grants, before: SwiftLists) -> tuple[Grants, SwiftLists]:
     kept: list[Grant] = []
     writers: list[str] = []
     for grant in grants.grants:
-        name = _ANYBODY if grant.grantee == Group.AUTHENTICATED_USERS else grant.grantee
+        name = _ANYBODY if grant.grantee == GranteeGroup.AUTHENTICATED_USERS else grant.grantee
         sayable = grant.grantee != grants.owner and _is_name(name)
         if not sayable or grant.permission not in (Permission.WRITE, Permission.FULL_CONTROL):
             kept.append(grant)
@@ -167,9 +170,11 @@ def with_swift(grants: Grants, lists: SwiftLists) -> Grants:
     read, write = acl.parse(lists.read), acl.parse(lists.write)
     found = list(grants.grants)
     if _is_open(lists.read):
-        found.append(Grant(Group.ALL_USERS, Permission.READ))
+        found.append(Grant(GranteeGroup.ALL_USERS, Permission.READ))
     for names, permission in ((read.grantees, Permission.READ), (write.grantees, Permission.WRITE)):
-        found += [Grant(Group.AUTHENTICATED_USERS if name == _ANYBODY else name, permission) for name in sorted(names)]
+        found += [
+            Grant(GranteeGroup.AUTHENTICATED_USERS if name == _ANYBODY else name, permission) for name in sorted(names)
+        ]
     return Grants(grants.owner, tuple(_merged(found)))
 
 
@@ -204,5 +209,5 @@ def _is_open(read: str) -> bool:
 def _stays(element: str, readers: set[str], read: str) -> bool:
     """Whether grants still say what an element of a list for reading says."""
     if element.startswith("."):
-        return Group.ALL_USERS in readers and _is_open(read)
-    return (Group.AUTHENTICATED_USERS if element == _ANYBODY else element) in readers
+        return GranteeGroup.ALL_USERS in readers and _is_open(read)
+    return (GranteeGroup.AUTHENTICATED_USERS if element == _ANYBODY else element) in readers

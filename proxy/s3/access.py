@@ -29,7 +29,7 @@ from objstore.proxy.auth.policy import (
 from objstore.proxy.core.errors import ObjectNotFound, QuorumNotReached
 from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.core.objects import GetObject
-from objstore.proxy.s3.actions import ACTIONS, Action, Scope
+from objstore.proxy.s3.actions import ACTIONS, PolicyAction, Scope
 from objstore.proxy.s3.buckets import Bucket, Buckets
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation
@@ -64,7 +64,7 @@ _PERMISSIONS: Final = {
 }
 # A missing object is told only to those who may list the bucket.
 _TELL_MISSING: Final = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT, Operation.GET_OBJECT_ATTRIBUTES})
-_LISTING: Final = Action("ListBucket", Scope.LIST)
+_LISTING: Final = PolicyAction("ListBucket", Scope.LIST)
 
 
 class PublicAccessBlock(Struct, frozen=True):
@@ -130,7 +130,9 @@ class Authorizer:
         if not self.allows(request, bucket, ACTIONS[operation], path.object, version):
             raise S3Error("AccessDenied")
 
-    def allows(self, request: S3Request, bucket: Bucket, action: Action, key: str = "", version: str = "") -> bool:
+    def allows(
+        self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str = "", version: str = ""
+    ) -> bool:
         """Whether the sender may do this. Raises CoreError."""
         identity = request.identity
         if identity is not None and identity.reseller_admin:
@@ -207,7 +209,7 @@ class Authorizer:
         if self._rights.access(attempt) is Access.DENIED:
             raise S3Error("AccessDenied")
 
-    def _access(self, request: S3Request, bucket: Bucket, action: Action, key: str) -> Access:
+    def _access(self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str) -> Access:
         """What the rights of the Swift API say."""
         reading = action.scope in _READING
         granted = (bucket.info.read_acl if reading else bucket.info.write_acl) or ""
@@ -226,7 +228,7 @@ class Authorizer:
         return lambda: lookup.account(path.account, transaction_id).sysmeta.get(ACCESS_CONTROL_KEY, "")
 
     def _decision(
-        self, request: S3Request, bucket: Bucket, action: Action, key: str, version: str
+        self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str
     ) -> tuple[Decision, bool]:
         """What the bucket's policy says, and whether that is public."""
         policy = self.policy(bucket, request.transaction_id)
@@ -238,7 +240,7 @@ class Authorizer:
         asked = PolicyRequest(caller, action.named(bool(version)), resource, keys)
         return policy.evaluate(asked), policy.is_public
 
-    def _granted(self, request: S3Request, bucket: Bucket, action: Action, key: str, version: str) -> bool:
+    def _granted(self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str) -> bool:
         """Whether an access list of S3 allows it."""
         permission = _PERMISSIONS.get(action.scope)
         identifier = request.transaction_id

@@ -27,7 +27,7 @@ class Scope(Enum):
     NOBODY = "an operation that is not implemented"
 
 
-class Action(Struct, frozen=True):
+class PolicyAction(Struct, frozen=True):
     """The name in policies, and the one it has when the request names a version."""
 
     name: str
@@ -38,15 +38,15 @@ class Action(Struct, frozen=True):
         return f"s3:{self.of_version if with_version and self.of_version else self.name}"
 
 
-def _settings(operations: Mapping[_O, str]) -> dict[_O, Action]:
-    return {operation: Action(name, Scope.OWNER) for operation, name in operations.items()}
+def _settings(operations: Mapping[_O, str]) -> dict[_O, PolicyAction]:
+    return {operation: PolicyAction(name, Scope.OWNER) for operation, name in operations.items()}
 
 
-_NOTHING: Final = Action("None", Scope.NOBODY)
-ACTIONS: Final[Mapping[_O, Action]] = {
+_NOTHING: Final = PolicyAction("None", Scope.NOBODY)
+ACTIONS: Final[Mapping[_O, PolicyAction]] = {
     **dict.fromkeys(_O, _NOTHING),
-    _O.LIST_BUCKETS: Action("ListAllMyBuckets", Scope.SERVICE),
-    _O.CREATE_BUCKET: Action("CreateBucket", Scope.NEW_BUCKET),
+    _O.LIST_BUCKETS: PolicyAction("ListAllMyBuckets", Scope.SERVICE),
+    _O.CREATE_BUCKET: PolicyAction("CreateBucket", Scope.NEW_BUCKET),
     **_settings(
         {
             _O.DELETE_BUCKET: "DeleteBucket",
@@ -99,36 +99,36 @@ ACTIONS: Final[Mapping[_O, Action]] = {
             _O.GET_BUCKET_INTELLIGENT_TIERING_CONFIGURATION: "GetIntelligentTieringConfiguration",
         }
     ),
-    _O.GET_BUCKET_ACL: Action("GetBucketAcl", Scope.READ_ACL),
-    _O.PUT_BUCKET_ACL: Action("PutBucketAcl", Scope.WRITE_ACL),
-    _O.HEAD_BUCKET: Action("ListBucket", Scope.LIST),
-    _O.LIST_OBJECTS: Action("ListBucket", Scope.LIST),
-    _O.LIST_OBJECTS_V2: Action("ListBucket", Scope.LIST),
-    _O.LIST_OBJECT_VERSIONS: Action("ListBucketVersions", Scope.LIST),
-    _O.LIST_MULTIPART_UPLOADS: Action("ListBucketMultipartUploads", Scope.LIST),
-    _O.GET_OBJECT: Action("GetObject", Scope.READ, "GetObjectVersion"),
-    _O.HEAD_OBJECT: Action("GetObject", Scope.READ, "GetObjectVersion"),
-    _O.GET_OBJECT_ATTRIBUTES: Action("GetObject", Scope.READ, "GetObjectVersion"),
-    _O.PUT_OBJECT: Action("PutObject", Scope.WRITE),
-    _O.POST_OBJECT: Action("PutObject", Scope.EACH),
-    _O.COPY_OBJECT: Action("PutObject", Scope.WRITE),
-    _O.DELETE_OBJECT: Action("DeleteObject", Scope.WRITE, "DeleteObjectVersion"),
-    _O.DELETE_OBJECTS: Action("DeleteObject", Scope.EACH, "DeleteObjectVersion"),
-    _O.CREATE_MULTIPART_UPLOAD: Action("PutObject", Scope.WRITE),
-    _O.UPLOAD_PART: Action("PutObject", Scope.WRITE),
-    _O.UPLOAD_PART_COPY: Action("PutObject", Scope.WRITE),
-    _O.COMPLETE_MULTIPART_UPLOAD: Action("PutObject", Scope.WRITE),
-    _O.ABORT_MULTIPART_UPLOAD: Action("AbortMultipartUpload", Scope.WRITE),
-    _O.LIST_PARTS: Action("ListMultipartUploadParts", Scope.WRITE),
-    _O.GET_OBJECT_ACL: Action("GetObjectAcl", Scope.READ_ACL, "GetObjectVersionAcl"),
-    _O.PUT_OBJECT_ACL: Action("PutObjectAcl", Scope.WRITE_ACL, "PutObjectVersionAcl"),
-    _O.GET_OBJECT_TAGGING: Action("GetObjectTagging", Scope.OBJECT_SETTING, "GetObjectVersionTagging"),
-    _O.PUT_OBJECT_TAGGING: Action("PutObjectTagging", Scope.OBJECT_SETTING, "PutObjectVersionTagging"),
-    _O.DELETE_OBJECT_TAGGING: Action("DeleteObjectTagging", Scope.OBJECT_SETTING, "DeleteObjectVersionTagging"),
-    _O.GET_OBJECT_RETENTION: Action("GetObjectRetention", Scope.OBJECT_SETTING),
-    _O.PUT_OBJECT_RETENTION: Action("PutObjectRetention", Scope.OBJECT_SETTING),
-    _O.GET_OBJECT_LEGAL_HOLD: Action("GetObjectLegalHold", Scope.OBJECT_SETTING),
-    _O.PUT_OBJECT_LEGAL_HOLD: Action("PutObjectLegalHold", Scope.OBJECT_SETTING),
-    _O.RESTORE_OBJECT: Action("RestoreObject", Scope.OBJECT_SETTING),
-    _O.RENAME_OBJECT: Action("PutObject", Scope.WRITE),
+    _O.GET_BUCKET_ACL: PolicyAction("GetBucketAcl", Scope.READ_ACL),
+    _O.PUT_BUCKET_ACL: PolicyAction("PutBucketAcl", Scope.WRITE_ACL),
+    _O.HEAD_BUCKET: PolicyAction("ListBucket", Scope.LIST),
+    _O.LIST_OBJECTS: PolicyAction("ListBucket", Scope.LIST),
+    _O.LIST_OBJECTS_V2: PolicyAction("ListBucket", Scope.LIST),
+    _O.LIST_OBJECT_VERSIONS: PolicyAction("ListBucketVersions", Scope.LIST),
+    _O.LIST_MULTIPART_UPLOADS: PolicyAction("ListBucketMultipartUploads", Scope.LIST),
+    _O.GET_OBJECT: PolicyAction("GetObject", Scope.READ, "GetObjectVersion"),
+    _O.HEAD_OBJECT: PolicyAction("GetObject", Scope.READ, "GetObjectVersion"),
+    _O.GET_OBJECT_ATTRIBUTES: PolicyAction("GetObject", Scope.READ, "GetObjectVersion"),
+    _O.PUT_OBJECT: PolicyAction("PutObject", Scope.WRITE),
+    _O.POST_OBJECT: PolicyAction("PutObject", Scope.EACH),
+    _O.COPY_OBJECT: PolicyAction("PutObject", Scope.WRITE),
+    _O.DELETE_OBJECT: PolicyAction("DeleteObject", Scope.WRITE, "DeleteObjectVersion"),
+    _O.DELETE_OBJECTS: PolicyAction("DeleteObject", Scope.EACH, "DeleteObjectVersion"),
+    _O.CREATE_MULTIPART_UPLOAD: PolicyAction("PutObject", Scope.WRITE),
+    _O.UPLOAD_PART: PolicyAction("PutObject", Scope.WRITE),
+    _O.UPLOAD_PART_COPY: PolicyAction("PutObject", Scope.WRITE),
+    _O.COMPLETE_MULTIPART_UPLOAD: PolicyAction("PutObject", Scope.WRITE),
+    _O.ABORT_MULTIPART_UPLOAD: PolicyAction("AbortMultipartUpload", Scope.WRITE),
+    _O.LIST_PARTS: PolicyAction("ListMultipartUploadParts", Scope.WRITE),
+    _O.GET_OBJECT_ACL: PolicyAction("GetObjectAcl", Scope.READ_ACL, "GetObjectVersionAcl"),
+    _O.PUT_OBJECT_ACL: PolicyAction("PutObjectAcl", Scope.WRITE_ACL, "PutObjectVersionAcl"),
+    _O.GET_OBJECT_TAGGING: PolicyAction("GetObjectTagging", Scope.OBJECT_SETTING, "GetObjectVersionTagging"),
+    _O.PUT_OBJECT_TAGGING: PolicyAction("PutObjectTagging", Scope.OBJECT_SETTING, "PutObjectVersionTagging"),
+    _O.DELETE_OBJECT_TAGGING: PolicyAction("DeleteObjectTagging", Scope.OBJECT_SETTING, "DeleteObjectVersionTagging"),
+    _O.GET_OBJECT_RETENTION: PolicyAction("GetObjectRetention", Scope.OBJECT_SETTING),
+    _O.PUT_OBJECT_RETENTION: PolicyAction("PutObjectRetention", Scope.OBJECT_SETTING),
+    _O.GET_OBJECT_LEGAL_HOLD: PolicyAction("GetObjectLegalHold", Scope.OBJECT_SETTING),
+    _O.PUT_OBJECT_LEGAL_HOLD: PolicyAction("PutObjectLegalHold", Scope.OBJECT_SETTING),
+    _O.RESTORE_OBJECT: PolicyAction("RestoreObject", Scope.OBJECT_SETTING),
+    _O.RENAME_OBJECT: PolicyAction("PutObject", Scope.WRITE),
 }

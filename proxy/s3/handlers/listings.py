@@ -51,7 +51,7 @@ class ListedRow(Struct, frozen=True, gc=False):
 _rows: Final = msgspec.json.Decoder(list[ListedRow])
 
 
-class Page(Struct, frozen=True):
+class AskedPage(Struct, frozen=True):
     """What a request asks a listing for. spelt: spells names as the client wants them."""
 
     size: int
@@ -61,7 +61,7 @@ class Page(Struct, frozen=True):
     spelt: Callable[[str], str]
 
 
-def asked_page(params: Mapping[str, str], size_parameter: str = "max-keys") -> Page:
+def asked_page(params: Mapping[str, str], size_parameter: str = "max-keys") -> AskedPage:
     """Raises S3Error InvalidArgument."""
     encoding = params.get("encoding-type") or None
     if encoding not in (None, "url"):
@@ -70,7 +70,7 @@ def asked_page(params: Mapping[str, str], size_parameter: str = "max-keys") -> P
         if "\0" in params.get(name, ""):
             raise invalid(name, "", "No name holds a NUL")
     size = page_size(params, size_parameter)
-    return Page(
+    return AskedPage(
         size, params.get("prefix", ""), params.get("delimiter", ""), encoding, url_spelt if encoding else escaped
     )
 
@@ -165,7 +165,7 @@ class ListingHandler:
         return _answer(parts, "ListVersionsResult")
 
     def _page(
-        self, request: S3Request, page: Page, marker: str, version: str | None = None
+        self, request: S3Request, page: AskedPage, marker: str, version: str | None = None
     ) -> tuple[Sequence[ListedRow], bool]:
         """The rows of a page, and whether more follow. Raises CoreError."""
         if not page.size or len(page.prefix.encode()) > _NAME_LENGTH_MAX:
@@ -218,7 +218,7 @@ def _truth(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _head(root: str, request: S3Request, page: Page) -> list[str]:
+def _head(root: str, request: S3Request, page: AskedPage) -> list[str]:
     """The declaration and what every listing says of itself."""
     spelt = page.spelt
     parts = [
