@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from objstore.container.row_pages import ROWS_MAX, PageQuery, RowPage, subdir_of
 from objstore.container.rows import ContainerSchema
@@ -42,7 +41,7 @@ class MergedListing:
     """Collects one page of a listing. `versions` lists all versions, from behind `version_marker` of the marker."""
 
     def __init__(self, query: Query, versions: bool = False, version_marker: str = "") -> None:
-        self._query: Final = replace(query, reverse=False) if versions else query
+        self._query: Final = query
         self._versions: Final = versions
         self._version_marker: Final = version_marker
         self._listed: Final[dict[str, list[ObjectRow]]] = {}

@@ -83,7 +83,6 @@ class RowPages:
 
     def read(self, connection: sqlite3.Connection, query: Query, page: PageQuery, policy_index: int) -> RowPage:
         """All of one moment: a row that changes its class meanwhile would be on it twice, or not at all."""
-        query = replace(query, reverse=query.reverse and not page.versions)
         rows: list[ObjectRow] = []
         names: Range | None = _first(query, page)
         end = ""

@@ -118,6 +118,41 @@ def test_behind_a_plain_line_that_is_gone_nothing_is_left_out(file: Path) -> Non
     assert page(connection, "null", marker="o") == [("o", 3, True), ("o", 1, False)]
 
 
+@pytest.mark.parametrize("fields", [{}, {"delimiter": "/"}, {"delimiter": "/", "prefix": "b/"}, {"prefix": "b"}])
+def test_in_reverse_names_and_versions_come_the_other_way_round(file: Path, fields: dict[str, str]) -> None:
+    connection = connected(file)
+    merge(connection, [row("b/2", 4)])
+    merge(connection, [kept(name, second) for name in ("a", "b/1", "b/2", "b/3/x", "c") for second in (1, 3, 5)])
+    forward, entries = page(connection, **fields), []
+    assert len(forward) > 3
+    name, version = "", ""
+    while found := page(connection, version, limit=1, marker=name, reverse=True, **fields):
+        entries += found
+        last = found[-1]
+        name, version = (
+            (last, "") if isinstance(last, str) else (last[0], last[1] if last[1] == "null" else at(last[1]))
+        )
+    assert entries == forward[::-1]
+
+
+def test_in_reverse_one_level_of_a_folder_ends_with_the_folder_itself(file: Path) -> None:
+    connection = connected(file)
+    merge(connection, [kept(name, second) for name in ("f/a/", "f/a/1", "f/b") for second in (1, 2)])
+    query = {"prefix": "f/", "delimiter": "/", "flat": True}
+    forward = page(connection, **query)
+    assert [name for name, *_ in forward] == ["f/a/", "f/a/", "f/b", "f/b"]
+    assert page(connection, reverse=True, **query) == forward[::-1]
+    assert page(connection, at(2), reverse=True, marker="f/a/", **query) == []
+    assert page(connection, at(1), reverse=True, marker="f/a/", **query) == [("f/a/", 2, True)]
+
+
+def test_in_reverse_a_version_that_is_gone_leaves_its_place(file: Path) -> None:
+    connection = connected(file)
+    merge(connection, [kept("o", 1), kept("o", 5), row("n", 1)])
+    assert page(connection, at(3), marker="o", reverse=True) == [("o", 5, True), ("n", "null", True)]
+    assert page(connection, "null", marker="o", reverse=True) == [("o", 1, False), ("o", 5, True), ("n", "null", True)]
+
+
 def test_a_delete_marker_hides_the_object_and_is_listed(servers: Servers) -> None:
     servers.to_container("PUT")
     servers.update([kept("o", 1), kept("o", 2, marker=True, size=0), kept("p", 1), row("q", 1, marker=True, size=0)])
