@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from objstore.checksums import Algorithm, Checksums, Chunk, is_composite_value
-from objstore.proxy.core.backend.objects import CHECKSUM_PREFIX, SYSTEM
+from objstore.proxy.core.backend.objects import CHECKSUM_PREFIX, LISTED_ETAG, SYSTEM
 from objstore.proxy.core.errors import ChecksumMismatch
+from objstore.proxy.core.listing import ListedObject
+from objstore.rows import etag_with_fields
 
 if TYPE_CHECKING:
     from objstore.proxy.core.objects import PutObject
@@ -25,13 +27,14 @@ _ALGORITHMS: Final = {name: algorithm for algorithm, name in _NAMES.items()}
 class WantedChecksums(Struct, frozen=True):
     """What is to be computed of a body beside its MD5, of which the ETag is made.
 
-    kept: stored with the object, and given back. checked: only compared. `expected` says what any of them have to be;
-    it is called once the body has ended, since some come after it.
+    kept: stored with the object, and given back; `listed`, by its container too. checked: only compared. `expected`
+    says what any of them have to be; it is called once the body has ended, since some come after it.
     """
 
     kept: tuple[Algorithm, ...] = ()
     checked: tuple[Algorithm, ...] = ()
     expected: Callable[[], Mapping[Algorithm, str]] = dict
+    listed: bool = False
 
 
 class BodyDigest:
@@ -66,20 +69,31 @@ class BodyDigest:
                 raise ChecksumMismatch(expected, values[algorithm], algorithm)
         return etag, {algorithm: values[algorithm] for algorithm in wanted.kept}
 
+    def headers(self, etag: str, kept: Mapping[Algorithm, str]) -> dict[str, str]:
+        """The headers that store what `finish` has given beside the ETag itself."""
+        if not kept:
+            return {}
+        headers = {SYSTEM + name: value for name, value in checksum_metadata(kept).items()}
+        if self._wanted is not None and self._wanted.listed:
+            values = ",".join(f"{algorithm}={value}" for algorithm, value in kept.items())
+            headers[SYSTEM + LISTED_ETAG] = etag_with_fields(etag, {"checksums": values})
+        return headers
+
 
 def checksum_metadata(checksums: Mapping[Algorithm, str]) -> dict[str, str]:
     """The system metadata that holds them."""
     return {_NAMES[algorithm]: value for algorithm, value in checksums.items()}
 
 
-def checksum_headers(checksums: Mapping[Algorithm, str]) -> dict[str, str]:
-    """The headers that store them."""
-    return {SYSTEM + name: value for name, value in checksum_metadata(checksums).items()}
-
-
 def stored_checksums(system: Mapping[str, str]) -> dict[Algorithm, str]:
     """Those of an object with this system metadata."""
     return {_ALGORITHMS[name]: value for name, value in system.items() if name in _ALGORITHMS}
+
+
+def listed_checksums(listed: ListedObject) -> dict[Algorithm, str]:
+    """Those of an object that its container lists with them."""
+    pairs = (each.partition("=") for each in listed.checksums.split(",") if each)
+    return {Algorithm(name): value for name, _, value in pairs}
 
 
 def copied_checksums(system: Mapping[str, str], *, whole: bool) -> dict[str, str]:

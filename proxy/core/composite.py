@@ -39,6 +39,7 @@ from objstore.proxy.core.errors import (
 from objstore.proxy.core.info import PRESENT, UNKNOWN, ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.manifest import Part, composite_info, is_composite, pieces_of
 from objstore.proxy.core.objects import Conditions, GetObject, OpenedObject
+from objstore.uploads import is_hidden
 
 if TYPE_CHECKING:
     from objstore.proxy.core.lookup import InfoSource
@@ -86,7 +87,7 @@ class PartSource:
             info = self._lookup.container(path, self.transaction_id)
             if info.existence is UNKNOWN:
                 raise QuorumNotReached(container)
-            if self._allowed is not None:
+            if self._allowed is not None and not is_hidden(path):  # a manifest that names parts of uploads is our own
                 self._allowed(path, info)
             if info.existence is not PRESENT:
                 raise ContainerNotFound(container)

@@ -14,6 +14,7 @@ from objstore.proxy.core.nodes import NodeSelector
 from objstore.proxy.core.objects import ObjectOperations
 from objstore.proxy.core.quorum_request import Writer
 from objstore.proxy.core.reading import Reader
+from objstore.proxy.core.uploads import UploadOperations
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
 
@@ -31,6 +32,7 @@ class ProxyContext:
     objects: ObjectOperations
     containers: ContainerOperations
     accounts: AccountOperations
+    uploads: UploadOperations
 
 
 def make_context(
@@ -46,4 +48,5 @@ def make_context(
     accounts = AccountOperations(cluster, rings, reader, writer, lookup, config.accounts, runtime.clock)
     containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts)
     objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads)
-    return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts)
+    uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)
+    return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads)

@@ -193,6 +193,44 @@ class QuorumNotReached(PathError):
 
 
 @dataclass(eq=False)
+class UploadNotFound(CoreError):
+    """The upload was completed or aborted, or there never was one."""
+
+    message: ClassVar[str] = "no upload {upload} of {path}"
+
+    path: ResourcePath
+    upload: str
+
+
+@dataclass(eq=False)
+class InvalidPart(CoreError):
+    """The chosen part was not uploaded, or is another one by its ETag or a checksum."""
+
+    message: ClassVar[str] = "part {number} is not there as it was chosen"
+
+    number: int
+    etag: str
+
+
+class InvalidPartOrder(CoreError):
+    """The chosen parts do not stand in the order of their numbers, each once; or there are none, or too many."""
+
+    message: ClassVar[str] = "the parts are not in ascending order of their numbers"
+
+
+@dataclass(eq=False)
+class PartTooSmall(CoreError):
+    """Only the last of the chosen parts may be so small."""
+
+    message: ClassVar[str] = "part {number} has {size} bytes, less than {minimum}"
+
+    number: int
+    etag: str
+    size: int
+    minimum: int
+
+
+@dataclass(eq=False)
 class BodyBrokenOff(CoreError):
     """The reader has part of a body, and no replica can give the rest."""
 

@@ -50,7 +50,8 @@ class VersionsQuery(ListingQuery, frozen=True):
 class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}):
     """An object of a listing; `last_modified` in ISO 8601.
 
-    slo_etag: of a manifest, the quoted ETag of what it makes. symlink_path: where a link leads.
+    slo_etag: of a manifest, the quoted ETag of what it makes. symlink_path: where a link leads. checksums: of a part of
+    an upload (`listed_checksums`).
     """
 
     name: str
@@ -60,6 +61,7 @@ class ListedObject(Struct, frozen=True, rename={"etag": "hash", "size": "bytes"}
     last_modified: str
     slo_etag: str = ""
     symlink_path: str = ""
+    checksums: str = ""
 
 
 class ListedVersion(ListedObject, frozen=True):

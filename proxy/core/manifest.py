@@ -18,6 +18,7 @@ from objstore.proxy.core.backend.objects import COMPOSITE_ETAG as COMPOSITE_ETAG
 from objstore.proxy.core.backend.objects import COMPOSITE_SIZE as COMPOSITE_SIZE
 from objstore.proxy.core.backend.objects import LISTED_ETAG as LISTED_ETAG
 from objstore.proxy.core.backend.objects import MANIFEST
+from objstore.proxy.core.backend.objects import UPLOAD as UPLOAD
 from objstore.proxy.core.errors import ManifestDamaged
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 

@@ -22,7 +22,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.bodies import ResumingBody, Source
-from objstore.proxy.core.checksums import BodyDigest, WantedChecksums, checksum_headers, copied_checksums
+from objstore.proxy.core.checksums import BodyDigest, WantedChecksums, copied_checksums
 from objstore.proxy.core.errors import IncompleteBody, InvalidRange, ObjectFacts, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.nodes import Placement
@@ -230,10 +230,10 @@ class ObjectOperations:
         if tail := encoder.flush():
             encoder.checksum(tail)
             pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)]
+        stored = digest.headers(etag, kept)
         for each, checksum in zip(headers, encoder.checksums(), strict=True):
             each.update(backend.proof(etag, checksum))
-            if kept:
-                each.update(checksum_headers(kept))
+            each.update(stored)
         return etag, kept, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces])
 
     def copy(self, command: CopyObject) -> PutResult:

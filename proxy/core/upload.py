@@ -13,7 +13,7 @@ from objstore.http.transport import BackendRequest, BackendUpload, Exchange, Nod
 from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.objects import TRAILERS, Headers, proof
-from objstore.proxy.core.checksums import BodyDigest, checksum_headers
+from objstore.proxy.core.checksums import BodyDigest
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
 from objstore.proxy.core.errors import IncompleteBody
 from objstore.proxy.core.nodes import Placement
@@ -68,7 +68,7 @@ def upload(
             if command.length is not None and total != command.length:
                 raise IncompleteBody(command.length, total)
             etag, kept = digest.finish()
-            stored = checksum_headers(kept)
+            stored = digest.headers(etag, kept)
             sending.finish([proof(etag, checksum) | stored for checksum in encoder.checksums()])
             return etag, kept
         finally:

@@ -185,6 +185,8 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.ContainerNotEmpty: "BucketNotEmpty",
     core.ContainerNotFound: lambda error: S3Error("NoSuchBucket", BucketName=error.path.container),
     core.IncompleteBody: "IncompleteBody",
+    core.InvalidPart: lambda error: S3Error("InvalidPart", PartNumber=error.number, ETag=error.etag),
+    core.InvalidPartOrder: "InvalidPartOrder",
     core.InvalidRange: _no_range,
     core.LinkTargetChanged: _told("InvalidObjectState"),
     core.ManifestDamaged: "InternalError",
@@ -192,12 +194,20 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.NewerStored: "ServiceUnavailable",
     core.NotModified: "InternalError",  # handlers answer it, with the headers of the object
     core.ObjectNotFound: _no_object,
+    core.PartTooSmall: lambda error: S3Error(
+        "EntityTooSmall",
+        PartNumber=error.number,
+        ETag=error.etag,
+        ProposedSize=error.size,
+        MinSizeAllowed=error.minimum,
+    ),
     core.PartUnavailable: _told("InvalidObjectState"),
     core.PolicyConflict: "BucketAlreadyExists",
     core.PreconditionFailed: "PreconditionFailed",
     core.QuorumNotReached: "ServiceUnavailable",
     core.TooManyLinks: _told("InvalidObjectState"),
     core.TooManyVersions: _told("InvalidRequest"),
+    core.UploadNotFound: lambda error: S3Error("NoSuchUpload", UploadId=error.upload),
     core.WriteRefused: "InvalidRequest",
 }
 # What receiving a message may raise, by its status.

@@ -83,6 +83,8 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.ContainerNotEmpty: _told(409),
     core.ContainerNotFound: 404,
     core.IncompleteBody: 499,
+    core.InvalidPart: _told(400),
+    core.InvalidPartOrder: _told(400),
     core.InvalidRange: _facts(416),
     core.LinkTargetChanged: lambda error: HttpError(
         409, f"Object Etag '{error.actual}' does not match {Client.SYMLINK_TARGET_ETAG} header '{error.expected}'"
@@ -93,12 +95,14 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     # Caches take headers of this answer for those of the object (RFC 9111, section 3.2), its type among them.
     core.NotModified: lambda error: HttpError(304, headers=object_headers(error.info)),
     core.ObjectNotFound: _no_object,
+    core.PartTooSmall: _told(400),
     core.PartUnavailable: _told(409),
     core.PolicyConflict: _told(409),
     core.PreconditionFailed: _facts(412),
     core.QuorumNotReached: 503,
     core.TooManyLinks: _told(409),
     core.TooManyVersions: _told(400),
+    core.UploadNotFound: _told(404),
     core.WriteRefused: 400,
 }
 

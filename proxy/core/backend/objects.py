@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from objstore.proxy.core.quorum_request import QuorumResult
 
 Headers = dict[str, str]
-# When data was written, and when its metadata was.
-Stamp = tuple[str, str]
+Stamp = tuple[str, str]  # when data was written, and when its metadata was
 NEVER: Final[Stamp] = ("", "")
 
 META: Final = Client.OBJECT_META_PREFIX
@@ -41,6 +40,7 @@ COMPOSITE_SIZE: Final = Sysmeta.COMPOSITE_SIZE.removeprefix(SYSTEM)
 COMPOSITE_ETAG: Final = Sysmeta.COMPOSITE_ETAG.removeprefix(SYSTEM)
 CHECKSUM_PREFIX: Final = Sysmeta.CHECKSUM_PREFIX.removeprefix(SYSTEM)
 LISTED_ETAG: Final = Sysmeta.LISTED_ETAG.removeprefix(SYSTEM)
+UPLOAD: Final = Sysmeta.UPLOAD.removeprefix(SYSTEM)
 # In that of a link: where it leads, and if it is static, to what.
 LINK_TARGET: Final = Sysmeta.LINK_TARGET.removeprefix(SYSTEM)
 LINK_ETAG: Final = Sysmeta.LINK_ETAG.removeprefix(SYSTEM)

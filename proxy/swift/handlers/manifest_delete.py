@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Final
 
 from objstore.errors import StoreError
-from objstore.headers import Sysmeta, is_true
+from objstore.headers import is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.paths import ResourcePath
@@ -20,7 +19,7 @@ from objstore.proxy.core.composite import PartSource
 from objstore.proxy.core.composite_body import DEPTH_MAX, read_manifest
 from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.manifest import Part, is_composite
+from objstore.proxy.core.manifest import UPLOAD, Part, is_composite
 from objstore.proxy.core.objects import OpenedObject
 from objstore.proxy.swift.handlers.deletions import (
     Delete,
@@ -34,8 +33,6 @@ from objstore.proxy.swift.handlers.deletions import (
 from objstore.proxy.swift.handlers.dynamic_large_objects import rights_of
 from objstore.proxy.swift.handlers.object import CONDITIONS, VERSION_ID, authorize, write_conditions
 from objstore.proxy.swift.request import SwiftRequest
-
-UPLOAD: Final = Sysmeta.UPLOAD.removeprefix(Sysmeta.OBJECT_PREFIX)
 
 
 class ManifestDelete:
