@@ -12,7 +12,7 @@ from objstore.headers import Sysmeta
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import title_of, variable_of
 from objstore.paths import ResourcePath
-from objstore.proxy.core.checksums import WantedChecksums, checksum_headers, copied_checksums, stored_checksums
+from objstore.proxy.core.checksums import WantedChecksums, checksum_metadata, copied_checksums, stored_checksums
 from objstore.proxy.core.errors import ChecksumMismatch
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import CopyObject, OpenedObject, PutObject
@@ -36,6 +36,10 @@ def put_of(content: bytes, wanted: WantedChecksums | None = None) -> PutObject:
     )
 
 
+def headers_of(checksums: Mapping[Algorithm, str]) -> dict[str, str]:
+    return {Sysmeta.OBJECT_PREFIX + name: value for name, value in checksum_metadata(checksums).items()}
+
+
 @pytest.mark.parametrize("content", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
 def test_those_that_are_kept_go_to_every_node_with_the_etag(content: bytes) -> None:
     store, values = store_of(), checksums_of(ALL, content)
@@ -44,7 +48,7 @@ def test_those_that_are_kept_go_to_every_node_with_the_etag(content: bytes) -> N
     for call in store.calls():
         sent = call.trailers if content is LARGE else call.headers
         found = {name: value for name, value in sent.items() if name.startswith(Sysmeta.CHECKSUM_PREFIX)}
-        assert found == checksum_headers(values)
+        assert found == headers_of(values)
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
@@ -80,7 +84,7 @@ def test_what_they_have_to_be_is_asked_when_the_body_has_ended(content: bytes) -
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_names_survive_the_wire(algorithm: Algorithm) -> None:
-    [(name, _)] = checksum_headers({algorithm: "x"}).items()
+    [(name, _)] = headers_of({algorithm: "x"}).items()
     assert title_of(variable_of(name)) == name == name.title()
     assert stored_checksums({name.removeprefix(Sysmeta.OBJECT_PREFIX): "x", "Else": "y"}) == {algorithm: "x"}
 
