@@ -9,6 +9,7 @@ from objstore.config.proxy import ProxyConfig
 from objstore.http.errors import VALUE_ERRORS, HttpError
 from objstore.http.messages import Response
 from objstore.policies import UnknownPolicy
+from objstore.proxy.auth.policy import MalformedAccessPolicy
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.swift.errors import ANSWERS
 from objstore.system.concurrency import WaitTimeout
@@ -17,7 +18,7 @@ from tests.unit.proxy.swift.harness import Proxy
 
 
 def test_every_error_that_reaches_the_edge_has_a_status() -> None:
-    assert reachable_errors((S3Error,)) <= ANSWERS.keys() | VALUE_ERRORS.keys()
+    assert reachable_errors((S3Error, MalformedAccessPolicy)) <= ANSWERS.keys() | VALUE_ERRORS.keys()
 
 
 def test_every_answer_has_an_id(proxy: Proxy) -> None:
