@@ -15,6 +15,7 @@ from typing import Final, Self
 import msgspec
 from msgspec import Struct
 
+from objstore.config.access_keys import ManagedUser, ManagedUsers, StoredKey, encode_managed
 from objstore.config.users import User
 from objstore.devices import Device
 from objstore.tools import layout
@@ -90,6 +91,14 @@ class AskedShape:
                 )
 
 
+@dataclass(frozen=True)
+class FirstAdministrator:
+    """The secrets of admin:admin, the only user of a new store that strangers can reach."""
+
+    password: str
+    key: StoredKey
+
+
 class StoreFolder:
     """One store's folder: secrets, rings, users, and the devices d1, d2, ..."""
 
@@ -104,6 +113,10 @@ class StoreFolder:
     @property
     def proxy_file(self) -> Path:
         return self.path / PROXY_FILE
+
+    @property
+    def access_keys_file(self) -> Path:
+        return self.path / layout.ACCESS_KEYS_FILE
 
     def users_file(self, *, loopback: bool) -> Path:
         """Who may log in. The users everybody knows are known to a store on a loopback address only."""
@@ -134,8 +147,8 @@ class StoreFolder:
         finally:
             os.close(descriptor)
 
-    def prepare(self, asked: AskedShape, *, loopback: bool) -> str | None:
-        """Make what is not there yet. Gives the administrator's password if it was made now. Raises OperatorProblem."""
+    def prepare(self, asked: AskedShape, *, loopback: bool) -> FirstAdministrator | None:
+        """Make what is not there yet. Gives the administrator's secrets if they are made now. Raises OperatorProblem."""
         stored = self._stored_shape()
         if stored is None:
             self._make(asked.of_new_store())
@@ -207,16 +220,22 @@ class StoreFolder:
             for service, port in PORTS.items()
         }
 
-    def _prepare_users(self, *, loopback: bool) -> str | None:
+    def _prepare_users(self, *, loopback: bool) -> FirstAdministrator | None:
         file = self.users_file(loopback=loopback)
         if file.exists():
             return None
         if loopback:
             layout.write_private(file, layout.users_text(layout.DEVELOPMENT_USERS))
             return None
-        from objstore.proxy.auth.passwords import SALT_BYTES, hashed  # needed once in a store's life
+        from objstore.proxy.auth.access_keys import read_managed  # needed once in a store's life
+        from objstore.proxy.auth.passwords import SALT_BYTES, hashed
 
-        password = secrets.token_urlsafe(18)
+        password, key = secrets.token_urlsafe(18), layout.new_access_key()
+        own = ManagedUser("admin", "admin", keys=(key,))
+        users = read_managed(str(self.access_keys_file)).users
+        others = [each for each in users if (each.account, each.name) != (own.account, own.name)]
+        managed = ManagedUsers(users=(*others, own))
+        layout.write_private(self.access_keys_file, encode_managed(managed).decode())
         admin = User("admin", "admin", hashed(password, os.urandom(SALT_BYTES)), (".admin", ".reseller_admin"))
         layout.write_private(file, layout.users_text([admin]))
-        return password
+        return FirstAdministrator(password, key)

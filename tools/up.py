@@ -11,7 +11,7 @@ import click
 
 from objstore.config.units import Address, processor_count
 from objstore.tools.commands import OperatorProblem
-from objstore.tools.store_folder import AskedShape, StoreFolder
+from objstore.tools.store_folder import AskedShape, FirstAdministrator, StoreFolder
 
 
 @click.command()
@@ -36,12 +36,12 @@ def up(directory: Path, devices: int | None, replicas: int | None, bind: str, wo
     loopback = is_loopback(address.host)
     folder = StoreFolder(directory)
     with folder.locked():
-        password = folder.prepare(AskedShape(devices, replicas), loopback=loopback)
+        first = folder.prepare(AskedShape(devices, replicas), loopback=loopback)
         # Only now: the servers and all they need take a while to load.
         from objstore.tools.whole_store import WholeStore
 
         store = WholeStore(folder, address, loopback=loopback)
-        click.echo(welcome(store.address, folder, loopback=loopback, password=password))
+        click.echo(welcome(store.address, folder, loopback=loopback, first=first))
         store.run(processor_count() if workers is None else workers)
 
 
@@ -63,31 +63,40 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def welcome(address: Address, folder: StoreFolder, *, loopback: bool, password: str | None) -> str:
+def welcome(address: Address, folder: StoreFolder, *, loopback: bool, first: FirstAdministrator | None) -> str:
     """What a person needs to know to use the store."""
     host = "127.0.0.1" if address.host in ("0.0.0.0", "::", "localhost") else address.host
     root = f"http://{Address(host, address.port)}"
     file = folder.users_file(loopback=loopback)
     users = f"as in {file}"
     user, key = "USER", "KEY"
+    access_key, secret = "ACCESS_KEY", "SECRET"
+    pairs = "objstore user list and keys show them"
     if loopback:
-        user, key = "test:tester", "testing"
+        user, key = access_key, secret = "test:tester", "testing"
+        pairs = "test:tester / testing, as every user and key"
         users = f"test:tester / testing (for development; more in {file})"
-    elif password is not None:
-        user, key = "admin:admin", password
-        users = f"admin:admin / {password} (shown only now; its hash is in {file})"
+    elif first is not None:
+        user, key = "admin:admin", first.password
+        access_key, secret = first.key.id, first.key.secret
+        pairs = f"{access_key} / {secret} of admin:admin (shown only now)"
+        users = f"admin:admin / {key} (shown only now; its hash is in {file})"
     swift = f"{_swift_command()} -A {root}/auth/v1.0 -U {user} -K {key}"
     return f"""objstore runs on {root}
 
   Swift API   {root}/v1
   Log in at   {root}/auth/v1.0
+  S3 API      {root}
   Users       {users}
+  Access keys {pairs}
   Data        {folder.path}: {folder.shape.devices} devices, {folder.shape.replicas} replicas
 
 Try:
   curl -i -H 'X-Auth-User: {user}' -H 'X-Auth-Key: {key}' {root}/auth/v1.0
   {swift} upload first /etc/os-release
   {swift} list first
+  AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret} aws --endpoint-url {root} s3 ls
+  rclone lsd ":s3,provider=Other,access_key_id='{access_key}',secret_access_key={secret},endpoint='{root}':"
 
 Ctrl-C ends it; the data stays.
 """

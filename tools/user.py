@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +19,8 @@ from objstore.config.proxy import ProxyConfig
 from objstore.config.users import User, UsersConfig, parse_key
 from objstore.proxy.auth.access_keys import read_managed
 from objstore.system import files
-from objstore.tools import layout
 from objstore.tools.commands import OperatorProblem
+from objstore.tools.layout import new_access_key
 from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.store_folder import STORE_FILE, StoreFolder
 
@@ -31,8 +28,6 @@ ADMIN: Final = ".admin"
 DEFAULT_DATA: Final = Path("data")
 DEFAULT_CONFIG: Final = Path("/etc/objstore/proxy.toml")
 NAME_BYTES_MAX: Final = 128
-ID_BYTES: Final = 10
-SECRET_BYTES: Final = 30
 
 Command = Callable[..., Any]
 
@@ -78,7 +73,7 @@ def files_of(data: Path | None, config: Path | None) -> UserFiles:
         if not (folder.path / STORE_FILE).exists():
             raise OperatorProblem(f"{folder.path} holds no store", "make one with: objstore up")
         users = [path for loopback in (True, False) if (path := folder.users_file(loopback=loopback)).exists()]
-        return UserFiles(folder.path / layout.ACCESS_KEYS_FILE, tuple(users))
+        return UserFiles(folder.access_keys_file, tuple(users))
     auth = load(config or DEFAULT_CONFIG, ProxyConfig).auth
     return UserFiles(Path(auth.access_keys), (Path(auth.users),))
 
@@ -115,7 +110,7 @@ def add(name: str, groups: tuple[str, ...], no_admin: bool, data: Path | None, c
         if who in where.listed() or (entry is not None and entry.added):
             raise OperatorProblem(f"there is a user {':'.join(who)}", "objstore user rotate makes a new access key")
         rights = tuple(dict.fromkeys(([] if no_admin else [ADMIN]) + list(groups)))
-        key = new_key()
+        key = new_access_key()
         entries[who] = ManagedUser(*who, rights, added=True, keys=(key,))
     show_key(who, key)
 
@@ -132,7 +127,7 @@ def rotate(name: str, keep: bool, data: Path | None, config: Path | None) -> Non
         kept = entry.keys if keep else ()
         if len(kept) >= KEYS_PER_USER_MAX:
             raise OperatorProblem(f"a user has at most {KEYS_PER_USER_MAX} access keys", "rotate without --keep")
-        key = new_key()
+        key = new_access_key()
         entries[who] = msgspec.structs.replace(entry, keys=(*kept, key))
     show_key(who, key)
 
@@ -225,14 +220,6 @@ def parse_name(name: str) -> tuple[str, str]:
     if not good or "/" in account or account.startswith("."):
         raise OperatorProblem(f"{name!r} is no user", "give ACCOUNT:NAME, as in photos:alice")
     return account, own
-
-
-def new_key() -> StoredKey:
-    """An access key of random letters, as long as those of AWS."""
-    identifier = "OS" + base64.b32encode(secrets.token_bytes(ID_BYTES)).decode().rstrip("=")
-    # A hyphen at the beginning would be taken for an option.
-    secret = secrets.token_urlsafe(SECRET_BYTES).replace("-", "A").replace("_", "B")
-    return StoredKey(identifier, secret, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def show_key(who: tuple[str, str], key: StoredKey) -> None:

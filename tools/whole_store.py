@@ -23,7 +23,7 @@ from objstore.http.transport import BackendRequest
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.rings import Rings
-from objstore.tools import assembly, layout
+from objstore.tools import assembly
 from objstore.tools.serving import Service, open_socket, options_of
 from objstore.tools.store_folder import PORTS, StoreFolder
 
@@ -82,7 +82,7 @@ class WholeStore:
     def _proxy_config(self) -> ProxyConfig:
         """What the folder's file says, for the users of this start."""
         config = load(self._folder.proxy_file, ProxyConfig)
-        keys = str(self._folder.path / layout.ACCESS_KEYS_FILE)
+        keys = str(self._folder.access_keys_file)
         auth = msgspec.structs.replace(config.auth, users=self._users, access_keys=keys)
         return msgspec.structs.replace(config, ring_dir=str(self._folder.path), auth=auth)
 

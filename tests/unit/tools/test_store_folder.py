@@ -9,6 +9,7 @@ import pytest
 from objstore.cluster import Cluster
 from objstore.config.loading import load
 from objstore.config.users import UsersConfig
+from objstore.proxy.auth.access_keys import read_managed
 from objstore.proxy.auth.passwords import KeyChecker
 from objstore.ring.format import read_ring
 from objstore.tools.commands import OperatorProblem
@@ -115,11 +116,15 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 def test_users_everybody_knows_stay_on_loopback(tmp_path: Path) -> None:
     folder = StoreFolder(tmp_path)
     assert folder.prepare(ANY, loopback=True) is None
-    password = folder.prepare(ANY, loopback=False)
+    first = folder.prepare(ANY, loopback=False)
     users = load(folder.users_file(loopback=False), UsersConfig).users
     assert [(user.account, user.name) for user in users] == [("admin", "admin")]
-    assert password is not None
+    assert first is not None
+    password = first.password
     assert len(password) >= 20
+    (managed,) = read_managed(str(folder.access_keys_file)).users
+    assert (managed.account, managed.name, managed.keys) == ("admin", "admin", (first.key,))
+    assert folder.access_keys_file.stat().st_mode & 0o777 == 0o600
     assert KeyChecker([users[0].key]).is_right(password, users[0].key)
     assert password not in users[0].key
     assert folder.prepare(ANY, loopback=False) is None
