@@ -148,7 +148,7 @@ class StoreFolder:
             os.close(descriptor)
 
     def prepare(self, asked: AskedShape, *, loopback: bool) -> FirstAdministrator | None:
-        """Make what is not there yet. Gives the administrator's secrets if they are made now. Raises OperatorProblem."""
+        """Make what is not there yet. Gives the administrator's secrets if it makes them. Raises OperatorProblem."""
         stored = self._stored_shape()
         if stored is None:
             self._make(asked.of_new_store())
