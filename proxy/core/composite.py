@@ -118,13 +118,13 @@ def open_composite(
     """The object that an opened manifest makes, whose body this reads. Raises CoreError.
 
     A manifest that a replica holds on to although it was replaced names parts that have changed: so before the first
-    part is given up, the newest manifest is read.
+    part is given up, the newest manifest is read. A version that was asked for is never replaced.
     """
     whole, parts = read_manifest(command.path, manifest)
     try:
         return open_parts(command, whole, parts, source, throttle)
     except PartUnavailable:
-        if command.newest:
+        if command.newest or command.version:
             raise
         newest = source.open(command.path, newest=True)
         if not is_composite(newest.info) or newest.info.etag == manifest.info.etag:

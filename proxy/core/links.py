@@ -120,7 +120,7 @@ def follow(
             raise TooManyLinks(LINKS_MAX)
         links_left -= 1
         etag, target = link.etag, link.target(command.path.account)
-        command = msgspec.structs.replace(command, path=target, policy_index=policy_of(target))
+        command = msgspec.structs.replace(command, path=target, policy_index=policy_of(target), version="")
         try:
             found = read(command)
         except (InvalidRange, NotModified, PreconditionFailed) as error:

@@ -88,9 +88,32 @@ def test_a_version_is_brought_back(client: Client, kept: str) -> None:
     assert answer.status == 201
     current = client.get(path)
     assert (current.body, current.headers["x-object-meta-body"]) == (b"1", "1")
-    assert client.put(path, b"", **{"version-id": "null"}).status == 404
+    assert client.put(path, b"", **{"version-id": "1234567890.12345"}).status == 404
+    for identifier in ("null", "no-id"):
+        assert client.put(path, b"", **{"version-id": identifier}).status == 400
     assert client.put(path, b"x", **{"version-id": first}).status == 400
     assert client.post(path, {"X-Object-Meta-A": "1"}, **{"version-id": first}).status == 400
+
+
+def test_a_version_that_is_a_link_is_followed(client: Client, kept: str) -> None:
+    write(client, f"{kept}/target", b"1")
+    made = client.put(f"{kept}/link", b"", {"X-Symlink-Target": f"{kept}/target"})
+    write(client, f"{kept}/link", b"no link")
+    write(client, f"{kept}/target", b"2")
+    assert read(client, f"{kept}/link", made.headers[ID]).body == b"2"
+
+
+def test_a_version_of_a_large_object_is_read_as_it_was(client: Client, kept: str) -> None:
+    path, large = f"{kept}/large", {"multipart-manifest": "put"}
+    for name in ("a", "b"):
+        write(client, f"{kept}/{name}", name.encode())
+    first = client.put(path, f'[{{"path": "/{kept}/a"}}]'.encode(), **large).headers[ID]
+    client.put(path, f'[{{"path": "/{kept}/b"}}]'.encode(), **large)
+    assert (client.get(path).body, read(client, path, first).body) == (b"b", b"a")
+    beyond = client.get(path, **{"version-id": first, "part-number": "2"})
+    assert (beyond.status, beyond.headers[ID], beyond.headers["x-parts-count"]) == (416, first, "1")
+    write(client, f"{kept}/a", b"changed")
+    assert read(client, path, first).status == 409  # and not what the newest version makes
 
 
 def test_a_version_is_copied(client: Client, kept: str) -> None:

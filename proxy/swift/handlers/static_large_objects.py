@@ -26,7 +26,7 @@ from objstore.proxy.core.manifest import COMPOSITE_ETAG, COMPOSITE_SIZE, Part
 from objstore.proxy.core.objects import GetObject, OpenedObject
 from objstore.proxy.swift.handlers.dynamic_large_objects import quoted_etag, rights_of, throttle_of
 from objstore.proxy.swift.handlers.manifest_input import raw_manifest
-from objstore.proxy.swift.handlers.object import object_headers
+from objstore.proxy.swift.handlers.object import object_headers, version_header
 from objstore.proxy.swift.handlers.symlinks import Resolved, as_stored
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -133,7 +133,8 @@ def range_of(request: SwiftRequest, whole: StoredObjectInfo, parts: list[Part], 
         raise HttpError(400, "Part number must be an integer greater than 0")
     number = int(text)
     if number > len(parts):
-        shown = object_headers(without_manifest(whole)) | headers | quoted_etag(whole.etag)
+        shown = object_headers(without_manifest(whole)) | version_header(whole.version)
+        shown |= headers | quoted_etag(whole.etag)
         del shown[Client.CONTENT_TYPE]
         shown |= {Client.CONTENT_RANGE: f"bytes */{whole.size}", Client.PARTS_COUNT: str(len(parts))}
         if request.method == "HEAD":

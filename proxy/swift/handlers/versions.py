@@ -113,6 +113,8 @@ class ObjectVersioning:
         container, account = self._lookup.container_and_account(path, request.transaction_id)
         authorize(request, container, path, container.write_acl)
         version, index, conditions = self.asked(request), policy_index(request, container), write_conditions(request)
+        if version == NULL:
+            raise HttpError(400, "The null version cannot be made the current one")
         read = GetObject(path, index, as_stored=True, version=version, transaction_id=request.transaction_id)
         with closing(self._objects.open(read)) as source:
             timestamp = request.timestamp(self._clock)
