@@ -1,0 +1,43 @@
+"""Clients of the S3 API as people use them: boto3 with its defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.functional.servers import Store
+
+REGION = "us-east-1"
+
+
+def s3_client(store: Store, user: str = "test:tester", secret: str = "testing") -> Any:
+    """boto3 for a user; for nobody if the name is empty."""
+    signing = {} if user else {"signature_version": UNSIGNED}
+    return boto3.client(
+        "s3",
+        endpoint_url=store.url,
+        region_name=REGION,
+        aws_access_key_id=user or None,
+        aws_secret_access_key=secret or None,
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, **signing),
+    )
+
+
+def new_name() -> str:
+    """The name of a bucket that is not there yet."""
+    return f"b-{uuid4().hex[:12]}"
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> tuple[int, str]:
+    """The status and the code with which the store refuses."""
+    with pytest.raises(ClientError) as error:
+        call(**arguments)
+    response = error.value.response
+    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
