@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
@@ -137,7 +137,7 @@ def test_sizes_of_pages(s3: Any, bucket: str) -> None:
 def signed(store: Store, target: str) -> Answer:
     """A GET without what boto3 adds to queries."""
     request = AWSRequest("GET", f"{store.url}{target}")
-    SigV4Auth(Credentials("test:tester", "testing"), "s3", REGION).add_auth(request)
+    S3SigV4Auth(Credentials("test:tester", "testing"), "s3", REGION).add_auth(request)
     host, port = store.url.removeprefix("http://").split(":")
     return Client(host, int(port)).raw("GET", target, dict(request.headers))
 
