@@ -24,7 +24,7 @@ from objstore.proxy.core.listing import (
     entries_of,
     whole,
 )
-from objstore.proxy.core.nodes import Placement
+from objstore.proxy.core.nodes import Placement, strict_placement
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from objstore.proxy.core.lookup import Lookup
     from objstore.proxy.core.quorum_request import QuorumResult, Writer
     from objstore.proxy.core.reading import Reader
+    from objstore.proxy.core.strong_listing import StrongContainers
     from objstore.ring.rings import Rings
 
 
@@ -85,8 +86,11 @@ class ContainerOperations:
         lookup: Lookup,
         accounts: AccountOperations,
         config: AccountsConfig,
+        strong: StrongContainers,
     ) -> None:
         self._cluster: Final = cluster
+        self._strong: Final = strong
+        self._strong_policies: Final = frozenset(each.index for each in cluster.policies if each.is_strong)
         self._rings: Final = rings
         self._reader: Final = reader
         self._writer: Final = writer
@@ -96,12 +100,20 @@ class ContainerOperations:
 
     def head(self, command: GetContainer) -> ContainerInfo:
         """The container. Raises CoreError."""
-        return self._read(command, "HEAD", "")[0]
+        if not self._is_strong(command):
+            info = self._read(command, "HEAD", "")[0]
+            if info.policy_index not in self._strong_policies:
+                return info
+        return self._strong.head(*self._asked(command))
 
     def open(self, command: GetContainer, rendering: str = RENDERED_AS_ROWS) -> OpenedContainer:
         """The container and its listing. Raises CoreError."""
-        info, found = self._read(command, "GET", backend.listing_query(command.query, rendering))
-        return OpenedContainer(info, found.body.read() if isinstance(found.body, BytesBody) else found.body)
+        if not self._is_strong(command):
+            info, found = self._read(command, "GET", backend.listing_query(command.query, rendering))
+            if info.policy_index not in self._strong_policies:
+                return OpenedContainer(info, found.body.read() if isinstance(found.body, BytesBody) else found.body)
+            found.close()
+        return OpenedContainer(*self._strong.open(*self._asked(command), command.query, rendering))
 
     def list(self, command: GetContainer) -> list[ListedEntry]:
         """The objects or, to a VersionsQuery, all their versions. Raises CoreError."""
@@ -112,10 +124,11 @@ class ContainerOperations:
         """Whether the container is new. Makes its account if accounts are made on demand. Raises CoreError."""
         self._ensure_account(command)
         # Servers that were slow to make the account just now, or lost it, make it when they are told of the container.
-        new = backend.new_container_headers(
-            command, self._cluster.policies.default.index, self._config.account_autocreate
-        )
-        return self._check(command, self._write("PUT", command, new, informs_account=True))
+        default = self._cluster.policies.default.index
+        new = backend.new_container_headers(command, default, self._config.account_autocreate)
+        index = default if command.policy_index is None else command.policy_index
+        is_strict = index in self._strong_policies
+        return self._check(command, self._write("PUT", command, new, informs_account=True, is_strict=is_strict))
 
     def post(self, command: WriteContainer) -> None:
         """Change the container's metadata. Raises CoreError."""
@@ -131,9 +144,19 @@ class ContainerOperations:
         """Whether the write has made the container anew. Raises CoreError."""
         return backend.container_outcome(command.path, result, self._cluster.limits)
 
-    def _read(self, command: GetContainer, method: str, query: str) -> tuple[ContainerInfo, BackendResponse]:
+    def _is_strong(self, command: GetContainer) -> bool:
+        """Whether the container's policy is strong, as far as that is remembered."""
+        if not self._strong_policies:
+            return False
+        info = self._lookup.container(command.path, command.transaction_id)
+        return info.existence is PRESENT and info.policy_index in self._strong_policies
+
+    def _asked(self, command: GetContainer) -> tuple[Placement, dict[str, str]]:
         placement = Placement.of(command.path, self._rings.container, self._cluster.hasher)
-        headers = backend.read_headers(command.path, command.transaction_id)
+        return placement, backend.read_headers(command.path, command.transaction_id)
+
+    def _read(self, command: GetContainer, method: str, query: str) -> tuple[ContainerInfo, BackendResponse]:
+        placement, headers = self._asked(command)
         found = self._reader.read(method, placement, headers, query, newest=command.newest)
         info = backend.container_info(found)
         if info.existence is not PRESENT:
@@ -142,10 +165,19 @@ class ContainerOperations:
         return info, found
 
     def _write(
-        self, method: str, command: WriteContainer, more: dict[str, str], *, informs_account: bool
+        self,
+        method: str,
+        command: WriteContainer,
+        more: dict[str, str],
+        *,
+        informs_account: bool,
+        is_strict: bool = False,
     ) -> QuorumResult:
+        """`is_strict`: a majority of the container's own servers counts, and nobody in their place."""
         hasher, path = self._cluster.hasher, command.path
         placement = Placement.of(path, self._rings.container, hasher)
+        if is_strict:
+            placement = strict_placement(placement)
         account = Placement.of(ResourcePath(path.account), self._rings.account, hasher) if informs_account else None
         headers = backend.write_container_headers(command, placement, account)
         for each in headers:

@@ -14,6 +14,7 @@ from objstore.proxy.core.nodes import NodeSelector
 from objstore.proxy.core.objects import ObjectOperations
 from objstore.proxy.core.quorum_request import Writer
 from objstore.proxy.core.reading import Reader
+from objstore.proxy.core.strong_listing import StrongContainers
 from objstore.proxy.core.uploads import UploadOperations
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
@@ -46,7 +47,8 @@ def make_context(
     writer = Writer(transport, nodes, backend.node_timeout, backend.post_quorum_timeout)
     lookup = Lookup(cluster, rings, reader, cache, config.cache)
     accounts = AccountOperations(cluster, rings, reader, writer, lookup, config.accounts, runtime.clock)
-    containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts)
+    strong = StrongContainers(reader, cluster.limits, runtime.threads)
+    containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts, strong)
     objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads)
     uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)
     return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads)

@@ -112,6 +112,8 @@ class Lookup:
         self._reader: Final = reader
         self._cache: Final = cache
         self._config: Final = config
+        # Who writes to a container that a client of another proxy has just made must find it.
+        self._remembers_absence: Final = not any(policy.is_strong for policy in cluster.policies)
         # By key and generation: a request that comes after a change must not get what was fetched before it.
         self._flights: Final[dict[tuple[str, int], Event[AccountInfo] | Event[ContainerInfo]]] = {}
 
@@ -173,7 +175,9 @@ class Lookup:
         generation = self._cache.generation(key)
         flight: Event[Info] | None = self._flights.get((key, generation))  # type: ignore[assignment]  # told by the key
         if flight is not None:
-            return flight.wait()
+            found = flight.wait()
+            if self._remembers_absence or found.existence not in (ABSENT, DELETED):
+                return found
         flight = Event()
         self._flights[key, generation] = flight
         try:
@@ -181,7 +185,7 @@ class Lookup:
             found = info_of(self._reader.read("HEAD", placement, headers))
             if found.existence is PRESENT:
                 self._cache.set(key, found, lifetime_seconds, generation)
-            elif found.existence in (ABSENT, DELETED):
+            elif found.existence in (ABSENT, DELETED) and self._remembers_absence:
                 self._cache.set(key, found, lifetime_seconds * ABSENT_SHARE, generation)
             flight.set(found)
             return found
@@ -189,4 +193,5 @@ class Lookup:
             flight.fail(error)
             raise
         finally:
-            del self._flights[key, generation]
+            if self._flights.get((key, generation)) is flight:
+                del self._flights[key, generation]

@@ -8,6 +8,7 @@ from random import Random
 from typing import Final, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from objstore.devices import Device
 from objstore.http.transport import BackendResponse
@@ -21,13 +22,17 @@ NodeKey = tuple[str, int, str]
 
 
 class Placement(Struct, frozen=True):
-    """Where a resource lives: a partition, and the devices that should hold it, in the order of their replicas."""
+    """Where a resource lives: a partition, and the devices that should hold it, in the order of their replicas.
+
+    strict: no other device counts, so that any two quorums have one in common.
+    """
 
     ring: Ring
     partition: int
     path: ResourcePath
     primaries: tuple[Device, ...]
     quorum: int  # how many of them must agree
+    strict: bool = False
 
     @classmethod
     def of(cls, path: ResourcePath, ring: Ring, hasher: PathHasher) -> Self:
@@ -59,6 +64,12 @@ def voters_of(placement: Placement) -> Voters:
         former = placement.ring.former_primaries(placement.partition)
         devices += tuple(node for node in former if node not in primaries)
     return Voters(devices, len(devices) - (len(primaries) - 1) // 2)
+
+
+def strict_placement(placement: Placement) -> Placement:
+    """The same with all devices that have a say, and no others."""
+    voters = voters_of(placement)
+    return replace(placement, primaries=voters.devices, quorum=voters.quorum, strict=True)
 
 
 class _Failures(Struct):
@@ -121,6 +132,8 @@ class NodeSelector:
             node = primaries.pop()
             if not self.failures or not self.error_limited(node):
                 yield node
+        if placement.strict:
+            return
         former = self.former_primaries(placement)
         yield from former
         yield from (node for node in self.handoffs(placement) if node not in former)
@@ -137,7 +150,7 @@ class NodeSelector:
         Fewer than there are replicas only if there are not enough devices.
         """
         primaries = placement.primaries
-        if not self.failures:
+        if not self.failures or placement.strict:
             return list(primaries), self.handoffs(placement)
         handoffs = self.handoffs(placement)
         limited = [node for node in primaries if self.error_limited(node)]
@@ -153,6 +166,8 @@ class NodeSelector:
 
     def handoffs(self, placement: Placement) -> Iterator[Device]:
         """As many handoffs as there are replicas; no item is expected farther away."""
+        if placement.strict:
+            return
         left = placement.replicas
         for node in placement.ring.handoffs(placement.partition):
             if not self.error_limited(node):

@@ -42,7 +42,7 @@ class Writer:
         raises.
         """
         result = QuorumRequest(self, method, placement, headers, bodies).run()
-        if method in CHANGING and codes.NOT_FOUND in result.statuses and not _succeeded(result):
+        if method in CHANGING and codes.NOT_FOUND in result.statuses and not (placement.strict or _succeeded(result)):
             self._ask_others(method, placement, headers[0], result)
         return result
 

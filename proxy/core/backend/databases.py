@@ -41,11 +41,16 @@ def _reserved(path: ResourcePath) -> Headers:
 
 def listing_query(query: ListingQuery, rendering: str) -> str:
     """The query string of a listing, which its server renders as "json", "xml" or "plain"."""
+    return urlencode(listing_parameters(query, rendering))
+
+
+def listing_parameters(query: ListingQuery, rendering: str) -> dict[str, str]:
+    """What the query string of a listing says."""
     asked = {"limit": query.limit, "marker": query.marker, "end_marker": query.end_marker, "prefix": query.prefix}
     asked |= {"delimiter": query.delimiter, "path": query.path, "reverse": query.reverse}
     if isinstance(query, VersionsQuery):
         asked |= {"versions": "true", "version_marker": query.version_marker}
-    return urlencode({name: value for name, value in asked.items() if value is not None} | {"format": rendering})
+    return {name: value for name, value in asked.items() if value is not None} | {"format": rendering}
 
 
 def write_account_headers(command: WriteAccount) -> Headers:
