@@ -246,6 +246,7 @@ class ScriptedStore:
         container_replicas: int = 3,
         limits: Limits | None = None,
         allow_open_expired: bool = False,
+        policies: Policies | None = None,
     ) -> None:
         self.transport = FakeTransport()
         self.clock = ManualClock(NOW)
@@ -260,7 +261,9 @@ class ScriptedStore:
             objects=ObjectsConfig(allow_open_expired),
             backend=ProxyBackendConfig(node_timeout=NODE_SECONDS, post_quorum_timeout=GRACE_SECONDS),
         )
-        policies = Policies((Policy(0, "gold", default=True), Policy(1, "silver"), Policy(2, "tin", deprecated=True)))
+        if policies is None:
+            names = Policy(0, "gold", default=True), Policy(1, "silver"), Policy(2, "tin", deprecated=True)
+            policies = Policies(names)
         runtime = SimpleNamespace(
             log=Logger("proxy", Sink(write=lambda line: None)),
             clock=self.clock,

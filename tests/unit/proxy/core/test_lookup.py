@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from objstore.http.transport import BackendRequest
 from objstore.paths import ResourcePath
+from objstore.policies import Policies, Policy
 from objstore.proxy.core.info import ABSENT, DELETED, PRESENT
 from objstore.system import concurrency
-from tests.unit.proxy.store import Reply, ScriptedStore
+from tests.unit.proxy.store import Reply, Script, ScriptedStore
 
 CONTAINER = ResourcePath("AUTH_a", "c", "o")
 
@@ -84,3 +85,48 @@ def test_those_who_ask_at_one_time_share_an_answer() -> None:
     gate.set()
     assert all(task.wait().existence is PRESENT for task in (*tasks, late))
     assert len(heads(store)) == 2
+
+
+IRON = Policies((Policy(0, "gold", default=True), Policy(1, "iron", consistency="strong")))
+
+
+def test_what_is_not_there_is_asked_for_again_where_a_policy_is_strong() -> None:
+    for policies, existence in ((None, ABSENT), (IRON, PRESENT)):
+        store = ScriptedStore(policies=policies)
+        store.account = store.container = Reply(404)
+        assert store.context.lookup.container(CONTAINER, "tx1").existence is ABSENT
+        store.account = store.container = Reply(204)  # another proxy has made both
+        assert store.context.lookup.container(CONTAINER, "tx1").existence is existence
+
+
+def test_who_asks_after_a_container_was_made_does_not_get_what_was_asked_before() -> None:
+    store = ScriptedStore(policies=IRON)
+    gate: concurrency.Event[None] = concurrency.Event()
+
+    def script(request: BackendRequest) -> Reply:
+        gate.wait()
+        return Reply(404 if request.headers["X-Trans-Id"] == "tx0" else 204)
+
+    store.transport.script = script
+    tasks = [concurrency.spawn(store.context.lookup.account, "AUTH_a", f"tx{number}") for number in range(3)]
+    concurrency.sleep()
+    gate.set()
+    assert [task.wait().existence for task in tasks] == [ABSENT, PRESENT, PRESENT]
+
+
+def answers_of_two(others: Script) -> Script:
+    """Two of a container's servers refuse to make it."""
+
+    def script(request: BackendRequest) -> Reply:
+        if request.method != "PUT":
+            return others(request)
+        return Reply(503 if request.node.device in ("c0", "c1") else 201)
+
+    return script
+
+
+def test_a_strong_container_is_made_by_a_majority_of_its_own_servers() -> None:
+    for name, status in (("iron", 503), ("gold", 201)):
+        store = ScriptedStore(policies=IRON)
+        store.transport.script = answers_of_two(store.transport.script)
+        assert store.send("PUT", "/v1/AUTH_a/new", {"X-Storage-Policy": name}).status == status
