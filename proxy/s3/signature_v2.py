@@ -111,8 +111,12 @@ def claim_of_form(fields: Mapping[str, str]) -> SignatureClaim:
 
 def verify_v2(claim: SignatureClaim, environ: Environ, parameters: Mapping[str, str], bucket: str, secret: str) -> None:
     """Check the signature of a request; `bucket` is the one that its host names. Raises S3Error."""
-    to_sign = _to_sign(claim, environ, parameters, bucket)
-    _check(claim, to_sign, secret)
+    path = (f"/{bucket}" if bucket else "") + environ["objstore.raw_path"]
+    head, query = _head(claim, environ, parameters), _signed_query(environ)
+    # Some clients sign a slash behind a bucket, and leave it out of the URL.
+    if path.count("/") == 1 and len(path) > 1 and _is_right(claim, f"{head}{path}/{query}", secret):
+        return
+    _check(claim, head + path + query, secret)
 
 
 def verify_form_v2(claim: SignatureClaim, policy: str, secret: str) -> None:
@@ -121,12 +125,17 @@ def verify_form_v2(claim: SignatureClaim, policy: str, secret: str) -> None:
 
 
 def _check(claim: SignatureClaim, to_sign: str, secret: str) -> None:
-    digest = hmac.digest(secret.encode(), to_sign.encode("latin-1", "backslashreplace"), "sha1")
-    if not hmac.compare_digest(b64encode(digest), claim.signature.encode("utf-8", "surrogatepass")):
+    if not _is_right(claim, to_sign, secret):
         raise mismatch(claim, to_sign)
 
 
-def _to_sign(claim: SignatureClaim, environ: Environ, parameters: Mapping[str, str], bucket: str) -> str:
+def _is_right(claim: SignatureClaim, to_sign: str, secret: str) -> bool:
+    digest = hmac.digest(secret.encode(), to_sign.encode("latin-1", "backslashreplace"), "sha1")
+    return hmac.compare_digest(b64encode(digest), claim.signature.encode("utf-8", "surrogatepass"))
+
+
+def _head(claim: SignatureClaim, environ: Environ, parameters: Mapping[str, str]) -> str:
+    """What is signed before the path."""
     by_query = claim.auth_type is AuthType.QUERY
     amz: dict[str, list[str]] = {}
     names = environ.get(UNDERSCORED, {})
@@ -146,7 +155,7 @@ def _to_sign(claim: SignatureClaim, environ: Environ, parameters: Mapping[str, s
         environ.get("CONTENT_TYPE") or (parameters.get("content-type", "") if by_query else ""),
         parameters["Expires"] if by_query else date,
         *(f"{name}:{','.join(value.strip() for value in values)}" for name, values in sorted(amz.items())),
-        (f"/{bucket}" if bucket else "") + environ["objstore.raw_path"] + _signed_query(environ),
+        "",
     ]
     return "\n".join(lines)
 

@@ -284,6 +284,15 @@ def test_names_with_underscores(signer: type) -> None:
     assert refusal(changed(signed, x_amz_meta_a_b_c="2")).code == "SignatureDoesNotMatch"
 
 
+def test_version_2_with_a_slash_behind_the_bucket() -> None:
+    signed = signed_by_botocore(HmacV1Auth, "GET", "/bucket/?location", {}, region=None)
+    signed["objstore.raw_path"] = "/bucket"
+    assert verified(signed) is not None
+    signed = signed_by_botocore(HmacV1Auth, "GET", "/bucket/key/", {}, region=None)
+    signed["objstore.raw_path"] = "/bucket/key"
+    assert refusal(signed).code == "SignatureDoesNotMatch"
+
+
 def test_version_2_covers_headers_and_subresources() -> None:
     assert refusal(changed(SIGNED_V2, x_amz_acl="public-read")).code == "SignatureDoesNotMatch"
     assert refusal(dict(SIGNED_V2) | {"QUERY_STRING": "policy"}).code == "SignatureDoesNotMatch"
