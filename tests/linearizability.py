@@ -63,6 +63,11 @@ class Operation:
     def until(self) -> float:
         return math.inf if self.result is Result.UNKNOWN else self.ended
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whatever the state is. A DELETE of what is absent is another matter: it may have deleted what came first."""
+        return self.kind is Kind.READ or self.result is Result.REFUSED
+
     def __str__(self) -> str:
         condition = " if absent" if self.if_absent else "" if self.if_match is None else f" if {self.if_match}"
         times = f"{self.began:.4f}..{self.ended:.4f}"
@@ -148,16 +153,16 @@ class _Search:
         return self._finding(Verdict.NOT_LINEARIZABLE, self._best)
 
     def _candidates(self, state: str, done: int) -> list[int]:
-        """Which may come next; one alone if it changes nothing, since then no order is lost by taking it at once."""
+        """Which may come next; one alone if it can never change anything, since taking it at once loses no order."""
         found = []
         for index in self._open(done):
             operation = self._operations[index]
             after = applied(state, operation)
             if after is None:
                 continue
-            if after == state:
-                if operation.result is not Result.UNKNOWN:
-                    return [index]
+            if operation.changes_nothing:
+                return [index]
+            if after == state and operation.result is Result.UNKNOWN:
                 continue  # it may as well come later, or never
             found.append(index)
         found.sort(key=lambda index: self._operations[index].until)

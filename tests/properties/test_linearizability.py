@@ -72,6 +72,12 @@ def test_a_delete_says_whether_there_was_anything() -> None:
     assert verdict(put("a", 0, 1), delete(ABSENT, 2, 3)) is Verdict.NOT_LINEARIZABLE
 
 
+def test_a_delete_that_does_not_say_may_come_before_a_write_or_after_it() -> None:
+    during = delete("?", 0, 9)
+    assert verdict(during, put("a", 1, 8), read("a", 10, 11)) is Verdict.LINEARIZABLE
+    assert verdict(during, put("a", 1, 8), read(ABSENT, 10, 11)) is Verdict.LINEARIZABLE
+
+
 def test_a_search_that_takes_too_long_says_so() -> None:
     many = [put(f"w{each}", 0, 1, Result.UNKNOWN) for each in range(40)]
     many += [read(f"w{each % 40}", each + 2, each + 2.5) for each in range(40)]
@@ -93,7 +99,7 @@ OPERATIONS = st.builds(
         each.kind,
         each.began,
         each.began + 1 + each.ended,
-        each.value or ("c" if each.kind is Kind.PUT else ABSENT),
+        {Kind.PUT: each.value or "c", Kind.READ: each.value, Kind.DELETE: each.value and "?"}[each.kind],
         if_match=None if each.kind is Kind.READ else each.if_match,
         result=each.result if each.kind is not Kind.READ or each.result is not Result.REFUSED else Result.DONE,
     )
