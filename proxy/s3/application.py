@@ -15,9 +15,16 @@ from objstore.proxy.s3.authentication import RequestAuthentication, check_coding
 from objstore.proxy.s3.buckets import Buckets
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.handlers.attributes import AttributesHandler
 from objstore.proxy.s3.handlers.buckets import BucketHandler
+from objstore.proxy.s3.handlers.copying import CopySources, S3CopyHandler
+from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
 from objstore.proxy.s3.handlers.listings import ListingHandler
+from objstore.proxy.s3.handlers.objects import S3ObjectHandler
+from objstore.proxy.s3.handlers.reading import ObjectReader
 from objstore.proxy.s3.handlers.settings import CorsStage, SettingsHandler
+from objstore.proxy.s3.handlers.tagging import TaggingHandler
+from objstore.proxy.s3.handlers.writing import ObjectWriter
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
@@ -111,7 +118,14 @@ def handlers(context: S3Context) -> Mapping[Operation, Handler]:
     """What carries each operation out; those that are missing are not implemented."""
     buckets, settings = BucketHandler(context), SettingsHandler(context)
     listings = ListingHandler(context)
+    proxy, authorizer = context.proxy, context.authorizer
+    reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy), ObjectDeleter(proxy)
     return {
+        **S3ObjectHandler(proxy, authorizer, reader, writer, deleter).handlers(),
+        **TaggingHandler(proxy, authorizer, reader).handlers(),
+        Operation.COPY_OBJECT: S3CopyHandler(authorizer, CopySources(proxy, authorizer, reader), writer),
+        Operation.DELETE_OBJECTS: DeletionHandler(authorizer, deleter),
+        Operation.GET_OBJECT_ATTRIBUTES: AttributesHandler(authorizer, reader),
         **{operation: getattr(settings, name) for operation, name in settings.operations().items()},
         Operation.LIST_BUCKETS: buckets.list_all,
         Operation.CREATE_BUCKET: buckets.create,

@@ -39,7 +39,7 @@ def wanted_checksums(request: S3Request, default: Algorithm | None = DEFAULT) ->
     """
     environ = request.environ
     trailer = environ.get("HTTP_X_AMZ_TRAILER")
-    given = _given(environ)
+    given = given_checksums(environ)
     if not given and trailer is None:
         return _DEFAULT_WANTED if default is DEFAULT else WantedChecksums(kept=() if default is None else (default,))
     if trailer is not None:
@@ -60,7 +60,7 @@ def wanted_checksums(request: S3Request, default: Algorithm | None = DEFAULT) ->
     return WantedChecksums(kept=(algorithm,), expected=expected)
 
 
-def _given(environ: Environ) -> dict[Algorithm, str]:
+def given_checksums(environ: Environ) -> dict[Algorithm, str]:
     """The checksum in the headers. Raises S3Error for several, and for algorithms that are not known here."""
     if environ.keys().isdisjoint(_VARIABLES) and environ.keys().isdisjoint(_UNKNOWN):
         return {}

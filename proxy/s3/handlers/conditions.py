@@ -44,7 +44,8 @@ def _conditions(environ: Environ, names: Mapping[str, str], now: float) -> Condi
     if "if_match" in given:
         given.pop("if_unmodified_since", None)
     since = given.get("if_modified_since")
-    if since is not None and (parse_http_date(since) or 0) > now:
+    # Last-Modified is in whole seconds, rounded up.
+    if since is not None and (parse_http_date(since) or 0) > now + 1:
         del given["if_modified_since"]
     return Conditions(**given)
 

@@ -41,3 +41,13 @@ def refused(call: Callable[..., Any], **arguments: Any) -> tuple[int, str]:
         call(**arguments)
     response = error.value.response
     return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
+
+
+def body_of(answer: dict[str, Any]) -> bytes:
+    content: bytes = answer["Body"].read()
+    return content
+
+
+def headers_of(answer: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
+    return found

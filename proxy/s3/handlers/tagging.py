@@ -1,0 +1,101 @@
+"""Tags of objects: GET, PUT and DELETE of ?tagging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from objstore.http.messages import Response
+from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.info import StoredObjectInfo
+from objstore.proxy.core.objects import GetObject, PostObject
+from objstore.proxy.s3.access import Place
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.handlers.checksums import check_document
+from objstore.proxy.s3.handlers.metadata import TAGS
+from objstore.proxy.s3.handlers.object_tags import TAGS_MAX, stored_tags, tags_of
+from objstore.proxy.s3.handlers.reading import ObjectReader, version_asked, version_headers
+from objstore.proxy.s3.operations import Operation
+from objstore.proxy.s3.request import S3Request, parsed
+from objstore.proxy.s3.tags import received_tags, tagging_element
+from objstore.proxy.s3.xml import NAMESPACE, MalformedDocument, document
+from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.proxy.s3.access import Authorizer
+    from objstore.proxy.s3.application import Handler
+
+
+class TaggingHandler:
+    """Reads and changes the tags of an object or version, which is not written anew for it."""
+
+    def __init__(self, context: ProxyContext, authorizer: Authorizer, reader: ObjectReader) -> None:
+        self._authorizer = authorizer
+        self._reader = reader
+        self._objects = context.objects
+
+    def handlers(self) -> Mapping[Operation, Handler]:
+        """By operation."""
+        return {
+            Operation.GET_OBJECT_TAGGING: self.get,
+            Operation.PUT_OBJECT_TAGGING: self.put,
+            Operation.DELETE_OBJECT_TAGGING: self.delete,
+        }
+
+    def get(self, request: S3Request) -> Response:
+        """200; an object without tags has an empty set."""
+        place = self._authorizer.place(request)
+        info = self._stored(request, place)
+        tags = tags_of(info.metadata.transient.get(TAGS, ""))
+        headers = {"Content-Type": "application/xml", **version_headers(place.container, info.version)}
+        return Response(200, headers, document(tagging_element(tags), NAMESPACE))
+
+    def put(self, request: S3Request) -> Response:
+        """200."""
+        content = request.content()
+        check_document(request, content, needed=True)
+        try:
+            tags = received_tags(parsed(content, "Tagging"), TAGS_MAX)
+        except MalformedDocument as error:
+            raise S3Error("MalformedXML", str(error)) from None
+        return self._replace(request, stored_tags(tags), 200)
+
+    def delete(self, request: S3Request) -> Response:
+        """204."""
+        return self._replace(request, "", 204)
+
+    def _replace(self, request: S3Request, tags: str, status: int) -> Response:
+        place = self._authorizer.place(request)
+        info = self._stored(request, place)
+        transient = {name: value for name, value in info.metadata.transient.items() if name != TAGS}
+        if tags:
+            transient[TAGS] = tags
+        command = PostObject(
+            path=place.path,
+            policy_index=place.container.policy_index,
+            # Right after what was read: whatever is written later has metadata of its own.
+            timestamp=_next(info.timestamp),
+            metadata=msgspec.structs.replace(info.metadata, transient=transient, system={}),
+            delete_at=info.delete_at,
+            version=version_asked(request) or info.version,
+            transaction_id=request.transaction_id,
+        )
+        self._objects.post(command)
+        return Response(status, version_headers(place.container, info.version))
+
+    def _stored(self, request: S3Request, place: Place) -> StoredObjectInfo:
+        command = GetObject(
+            place.path,
+            place.container.policy_index,
+            newest=True,
+            as_stored=True,
+            version=version_asked(request),
+            transaction_id=request.transaction_id,
+        )
+        return self._reader.stored(request, command)
+
+
+def _next(timestamp: str) -> Timestamp:
+    return Timestamp(Timestamp.parse(timestamp).ticks + 1)

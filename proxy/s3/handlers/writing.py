@@ -1,0 +1,155 @@
+"""Objects as clients store them: limits, stamps, and what is said when a condition does not hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from objstore.conditions import WriteConditions
+from objstore.http.bodies import BytesBody
+from objstore.http.messages import Environ
+from objstore.proxy.core.checksums import WantedChecksums
+from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed
+from objstore.proxy.core.info import StoredMetadata
+from objstore.proxy.core.objects import (
+    SMALL_BODY_MAX,
+    CopyObject,
+    DeleteObject,
+    GetObject,
+    ObjectOperations,
+    OpenedObject,
+    PutObject,
+    PutResult,
+)
+from objstore.proxy.s3.access import Place
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.handlers.checksums import bad_digest, expected_md5
+from objstore.proxy.s3.handlers.conditions import precondition_failed
+from objstore.proxy.s3.request import S3Request
+from objstore.system.clock import Clock
+from objstore.timestamps import Timestamp
+
+OBJECT_BYTES_MAX: Final = 5 * 1024**3
+# Canned ACLs that say what is the case anyway: everything is its bucket's owner's.
+_ACLS: Final = frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"})
+_GRANTS: Final = frozenset(
+    f"HTTP_X_AMZ_GRANT_{right}" for right in ("READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL")
+)
+_LOCKS: Final = frozenset(f"HTTP_X_AMZ_OBJECT_LOCK_{name}" for name in ("MODE", "RETAIN_UNTIL_DATE", "LEGAL_HOLD"))
+_ENCRYPTION: Final = frozenset(
+    {"HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION", "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM"}
+)
+
+
+class ObjectWriter:
+    """Stores objects; what goes wrong are S3Errors and CoreErrors."""
+
+    def __init__(self, context: ProxyContext) -> None:
+        self._objects = context.objects
+        self._clock = context.runtime.clock
+        self.bytes_max: Final = min(context.cluster.limits.max_file_size, OBJECT_BYTES_MAX)
+
+    def command(
+        self,
+        request: S3Request,
+        place: Place,
+        *,
+        length: int,
+        content_type: str,
+        metadata: StoredMetadata,
+        checksums: WantedChecksums | None,
+        conditions: WriteConditions | None = None,
+    ) -> PutObject:
+        """The command that stores the body of a request. Raises S3Error EntityTooLarge, InvalidDigest."""
+        if length > self.bytes_max:
+            raise S3Error("EntityTooLarge", ProposedSize=length, MaxSizeAllowed=self.bytes_max)
+        container, environ = place.container, request.environ
+        ask_first = conditions is not None and "HTTP_EXPECT" in environ
+        body = request.body
+        if length <= SMALL_BODY_MAX and not ask_first:
+            body = BytesBody(body.read() if length else b"")  # at hand, to be sent once more if need be
+        return PutObject(
+            path=place.path,
+            policy_index=container.policy_index,
+            timestamp=self._clock.timestamp(),
+            body=body,
+            length=length,
+            length_max=self.bytes_max,
+            content_type=content_type,
+            metadata=metadata,
+            expected_md5=expected_md5(environ),
+            conditions=conditions,
+            ask_first=ask_first,
+            version_mode=container.version_mode if container.sysmeta else "",
+            checksums=checksums,
+            transaction_id=request.transaction_id,
+        )
+
+    def put(self, command: PutObject) -> PutResult:
+        """Store the body. Where something newer is stored, a body at hand gets a newer stamp.
+
+        A longer one was overwritten while it came in: it is as if the other write had come afterwards.
+        """
+        try:
+            stored = self._objects.put(command)
+            if stored.superseded and isinstance(command.body, BytesBody):
+                command = msgspec.structs.replace(
+                    command, timestamp=newer_timestamp(self._objects, self._clock, command), body=command.body.again()
+                )
+                stored = self._objects.put(command)
+            return stored
+        except PreconditionFailed:
+            raise refused_condition(self._objects, command) from None
+        except ChecksumMismatch as error:
+            raise bad_digest(error.algorithm) from None
+
+    def copy(self, source: OpenedObject, command: PutObject) -> PutResult:
+        """Store the bytes of another object, which is closed."""
+        try:
+            return self._objects.copy(CopyObject(source, command))
+        except PreconditionFailed:
+            raise refused_condition(self._objects, command) from None
+
+
+def newer_timestamp(objects: ObjectOperations, clock: Clock, command: PutObject | DeleteObject) -> Timestamp:
+    """A stamp for a write that has met something newer: the clocks of two proxies differ."""
+    read = GetObject(command.path, command.policy_index, newest=True, transaction_id=command.transaction_id)
+    try:
+        newest = objects.head(read).timestamp
+    except ObjectNotFound as error:
+        newest = error.deleted_at
+    return max(clock.timestamp(), Timestamp(Timestamp.parse(newest).ticks + 1 if newest else 0))
+
+
+def refused_condition(objects: ObjectOperations, command: PutObject) -> S3Error:
+    """Why a condition does not hold: who expects an object where there is none is told so."""
+    conditions = command.conditions
+    if conditions is not None and conditions.if_match:
+        read = GetObject(command.path, command.policy_index, newest=True, transaction_id=command.transaction_id)
+        try:
+            objects.head(read)
+        except ObjectNotFound:
+            return S3Error("NoSuchKey", Key=command.path.object)
+    return precondition_failed(conditions)
+
+
+def body_length(request: S3Request) -> int:
+    """The length that is announced. Raises S3Error MissingContentLength."""
+    length = request.content_length
+    if length is None:
+        raise S3Error("MissingContentLength")
+    return length
+
+
+def refuse_unsupported(environ: Environ) -> None:
+    """Refuse what a write asks for and would not get. Raises S3Error."""
+    names = environ.keys()
+    if not names.isdisjoint(_ENCRYPTION):
+        reason = "Server side encryption is not implemented"
+        raise S3Error("NotImplemented", reason, Header="x-amz-server-side-encryption")
+    if environ.get("HTTP_X_AMZ_ACL", "private") not in _ACLS or not names.isdisjoint(_GRANTS):
+        raise S3Error("AccessControlListNotSupported")
+    if not names.isdisjoint(_LOCKS):
+        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")

@@ -1,0 +1,34 @@
+"""A client, and a bucket for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.clients.s3 import new_name, s3_client
+from tests.functional.servers import Store
+
+
+@pytest.fixture(scope="module")
+def s3(store: Store) -> Any:
+    return s3_client(store)
+
+
+@pytest.fixture
+def bucket(s3: Any, client: Client) -> Iterator[str]:
+    name = new_name()
+    s3.create_bucket(Bucket=name)
+    yield name
+    if client.head(name).status != 404:
+        empty(s3, name)
+        s3.delete_bucket(Bucket=name)
+
+
+def empty(s3: Any, bucket: str) -> None:
+    """Remove all versions of all objects."""
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+            s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])

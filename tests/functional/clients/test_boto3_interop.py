@@ -1,0 +1,101 @@
+"""boto3: versions of objects, and what the Swift API sees of what S3 writes, and the reverse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from objstore.checksums import Algorithm, checksums_of
+from tests.functional.client import Client
+from tests.functional.clients.s3 import body_of, headers_of, refused
+
+# boto3 drops connections whose request was refused before its body was sent.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+SMALL = b"content " * 20
+
+
+def test_versions(s3: Any, bucket: str) -> None:
+    named = {"Bucket": bucket, "Key": "k"}
+    s3.put_object(**named, Body=b"before")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first, second = (s3.put_object(**named, Body=body)["VersionId"] for body in (b"first", b"second"))
+    s3.put_object_tagging(**named, VersionId=first, Tagging={"TagSet": [{"Key": "of", "Value": "first"}]})
+    assert s3.get_object_tagging(**named)["TagSet"] == []
+    marker = s3.delete_object(**named)
+    assert marker["DeleteMarker"]
+    with pytest.raises(s3.exceptions.ClientError) as gone:
+        s3.get_object(**named)
+    headers = headers_of(gone.value.response)
+    assert (headers["x-amz-delete-marker"], headers["x-amz-version-id"]) == ("true", marker["VersionId"])
+    assert refused(s3.head_object, **named, VersionId=marker["VersionId"]) == (405, "405")
+    for version, content in ((first, b"first"), (second, b"second"), ("null", b"before")):
+        got = s3.get_object(**named, VersionId=version)
+        assert (body_of(got), got["VersionId"]) == (content, version)
+    source = {"Bucket": bucket, "Key": "k", "VersionId": first}
+    copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)
+    assert (copied["CopySourceVersionId"], "VersionId" in copied) == (first, True)
+    of_marker = source | {"VersionId": marker["VersionId"]}
+    assert refused(s3.copy_object, Bucket=bucket, Key="copy", CopySource=of_marker) == (400, "InvalidRequest")
+    s3.put_object(**named, Body=b"third", IfNoneMatch="*")  # a delete marker is no object
+    removed = s3.delete_object(**named, VersionId=marker["VersionId"])
+    assert (removed["DeleteMarker"], removed["VersionId"]) == (True, marker["VersionId"])
+    assert s3.delete_object(**named, VersionId=first)["VersionId"] == first
+    assert refused(s3.get_object, **named, VersionId=first) == (404, "NoSuchVersion")
+    assert refused(s3.get_object, **named, VersionId="no-id") == (400, "InvalidArgument")
+    done = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}, {"Key": "k", "VersionId": second}]})
+    by_version = {each.get("VersionId"): each for each in done["Deleted"]}
+    assert by_version[None]["DeleteMarker"]
+    assert by_version[second] == {"Key": "k", "VersionId": second}
+
+
+def test_suspended_versions(s3: Any, bucket: str) -> None:
+    named = {"Bucket": bucket, "Key": "k"}
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    kept = s3.put_object(**named, Body=b"kept")["VersionId"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    for body in (b"one", b"two"):
+        assert "VersionId" not in s3.put_object(**named, Body=body)
+    got = s3.get_object(**named)
+    assert (body_of(got), got["VersionId"]) == (b"two", "null")
+    marker = s3.delete_object(**named)
+    assert (marker["DeleteMarker"], marker["VersionId"]) == (True, "null")
+    assert refused(s3.get_object, **named) == (404, "NoSuchKey")
+    s3.delete_object(**named, VersionId="null")
+    assert body_of(s3.get_object(**named)) == b"kept"
+    s3.delete_object(**named, VersionId=kept)
+
+
+def test_what_swift_writes_s3_reads(s3: Any, client: Client, bucket: str) -> None:
+    headers = {"X-Object-Meta-My-Name": "v", "Content-Type": "a/b", "Cache-Control": "x"}
+    assert client.put(f"{bucket}/k", SMALL, headers).status == 201
+    got = s3.get_object(Bucket=bucket, Key="k")
+    assert (body_of(got), got["Metadata"], got["ContentType"]) == (SMALL, {"my-name": "v"}, "a/b")
+    for number in (1, 2):
+        assert client.put(f"{bucket}/part/{number}", bytes([number]) * 1000).status == 201
+    assert client.put(f"{bucket}/dynamic", b"", {"X-Object-Manifest": f"{bucket}/part/"}).status == 201
+    rows = [{"path": f"/{bucket}/part/{number}"} for number in (1, 2)]
+    manifest = str(rows).replace("'", '"').encode()
+    assert client.request("PUT", f"{bucket}/static", None, manifest, **{"multipart-manifest": "put"}).status == 201
+    assert client.put(f"{bucket}/link", b"", {"X-Symlink-Target": f"{bucket}/static"}).status == 201
+    for key in ("dynamic", "static", "link"):
+        assert body_of(s3.get_object(Bucket=bucket, Key=key)) == b"\1" * 1000 + b"\2" * 1000
+        assert body_of(s3.get_object(Bucket=bucket, Key=key, Range="bytes=998-1001")) == b"\1\1\2\2"
+        assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == 2000
+        s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": key})
+        assert body_of(s3.get_object(Bucket=bucket, Key="copy")) == b"\1" * 1000 + b"\2" * 1000
+    part = s3.get_object(Bucket=bucket, Key="static", PartNumber=2)
+    assert (body_of(part), part["PartsCount"]) == (b"\2" * 1000, 2)
+
+
+def test_what_s3_writes_swift_changes(s3: Any, client: Client, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=SMALL, Metadata={"a": "1"}, ChecksumAlgorithm="SHA1")
+    assert client.request("POST", f"{bucket}/k", {"X-Object-Meta-B": "2"}).status == 202
+    head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert head["Metadata"] == {"b": "2"}
+    assert head["ChecksumSHA1"] == checksums_of([Algorithm.SHA1], SMALL)[Algorithm.SHA1]
+    # A copy has the checksum if it has the bytes.
+    assert client.request("COPY", f"{bucket}/k", {"Destination": f"{bucket}/whole"}).status == 201
+    assert client.request("COPY", f"{bucket}/k", {"Destination": f"{bucket}/part", "Range": "bytes=0-3"}).status == 201
+    assert s3.head_object(Bucket=bucket, Key="whole", ChecksumMode="ENABLED")["ChecksumSHA1"] == head["ChecksumSHA1"]
+    assert "ChecksumSHA1" not in s3.head_object(Bucket=bucket, Key="part", ChecksumMode="ENABLED")
