@@ -13,6 +13,7 @@ from objstore.proxy.core.lookup import Cache, Lookup
 from objstore.proxy.core.nodes import NodeSelector
 from objstore.proxy.core.objects import ObjectOperations
 from objstore.proxy.core.quorum_request import Writer
+from objstore.proxy.core.quotas import QuotaKeeper
 from objstore.proxy.core.reading import Reader
 from objstore.proxy.core.strong_listing import StrongContainers
 from objstore.proxy.core.uploads import UploadOperations
@@ -34,6 +35,7 @@ class ProxyContext:
     containers: ContainerOperations
     accounts: AccountOperations
     uploads: UploadOperations
+    quotas: QuotaKeeper
 
 
 def make_context(
@@ -51,4 +53,5 @@ def make_context(
     containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts, strong)
     objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads)
     uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)
-    return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads)
+    quotas = QuotaKeeper(lookup, runtime.clock)
+    return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads, quotas)

@@ -64,6 +64,12 @@ class ContainerLimitReached(CoreError):
     limit: int
 
 
+class QuotaExceeded(CoreError):
+    """What is to be stored does not fit into a quota of its container or account."""
+
+    message: ClassVar[str] = "Upload exceeds quota."
+
+
 class ContainerNotFound(PathError):
     message: ClassVar[str] = "no container {path}"
 

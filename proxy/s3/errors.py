@@ -208,6 +208,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.PolicyConflict: "BucketAlreadyExists",
     core.PreconditionFailed: "PreconditionFailed",
     core.QuorumNotReached: "ServiceUnavailable",
+    core.QuotaExceeded: "QuotaExceeded",
     core.TooManyLinks: _told("InvalidObjectState"),
     core.TooManyVersions: _told("InvalidRequest"),
     core.UploadNotFound: lambda error: S3Error("NoSuchUpload", UploadId=error.upload),

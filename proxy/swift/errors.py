@@ -100,6 +100,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.PolicyConflict: _told(409),
     core.PreconditionFailed: _facts(412),
     core.QuorumNotReached: 503,
+    core.QuotaExceeded: _told(413),
     core.TooManyLinks: _told(409),
     core.TooManyVersions: _told(400),
     core.UploadNotFound: _told(404),

@@ -19,6 +19,7 @@ from objstore.paths import PathHasher, ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import ABSENT, AccountInfo, ContainerInfo
+from objstore.proxy.core.quotas import QuotaKeeper
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.pipeline import Handler, ProxyApplication
 from objstore.proxy.swift.request import SwiftRequest
@@ -129,11 +130,17 @@ class Proxy:
                 runtime=runtime,
                 lookup=self.info,
                 rings=SimpleNamespace(faults=list),
+                quotas=None,
             ),
         )
         self.handlers = Handlers(self.info)
-        self.handlers.quotas = Quotas(self.context)
+        self.forget_uploads()
         self.handle = ProxyApplication(self.context, self.handlers).answer
+
+    def forget_uploads(self) -> None:
+        """As if nothing was uploaded before."""
+        cast(Any, self.context).quotas = QuotaKeeper(cast(Any, self.info), self.clock)
+        self.handlers.quotas = Quotas(self.context)
 
     def send(
         self,

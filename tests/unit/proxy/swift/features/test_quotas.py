@@ -8,7 +8,6 @@ import pytest
 from objstore.http.errors import HttpError
 from objstore.http.messages import BodyReader
 from objstore.proxy.core.info import ABSENT, PRESENT, UNKNOWN, AccountInfo, ContainerInfo, Existence, PolicyStats
-from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, spawn
@@ -173,7 +172,7 @@ def test_a_body_of_unknown_length_may_fill_the_room_that_is_left(
     proxy.info.containers["/AUTH_test/c"] = ContainerInfo(PRESENT, policy_index=1, bytes_used=7, metadata=container)
     chunked = owner | {"Transfer-Encoding": "chunked", "Content-Length": ""}
     for excess, status in ((0, 201), (1, 201 if room is None else 413)):
-        proxy.handlers.quotas = Quotas(proxy.context)  # nothing was uploaded before
+        proxy.forget_uploads()
         assert proxy.send("PUT", "/v1/AUTH_test/c/o", chunked, b"x" * ((room or 0) + excess)).status == status
 
 
