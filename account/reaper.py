@@ -139,6 +139,7 @@ class AccountReaper:
             return
         headers = {
             Client.TIMESTAMP: self._runtime.clock.timestamp().internal,
+            Backend.ALLOW_RESERVED_NAMES: "true",
             **account_headers(*self._direct.primaries(self._rings.account, path.account_path)),
         }
         replies = self._direct.send(self._rings.container, "DELETE", path, headers)

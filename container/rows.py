@@ -68,6 +68,14 @@ class ContainerSchema(TableSchema[ObjectRow]):
         );
         INSERT INTO report VALUES ('{NEVER}', '{NEVER}', 0, 0, 0);
     """
+    # Uploads whose rows have given way to others: the name of the row, and when that was noticed here (`reclaimer`).
+    tables_of_4: ClassVar = """
+        CREATE TABLE orphan (
+            upload TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            moment TEXT NOT NULL
+        ) WITHOUT ROWID;
+    """
     # What the peer reported says nothing about what this replica, perhaps with older rows, told the account last.
     forgotten: ClassVar = f"UPDATE report SET put_timestamp = '{NEVER}', delete_timestamp = '{NEVER}'"
     moments: ClassVar = ("timestamp", "content_type_timestamp", "meta_timestamp")
@@ -111,6 +119,9 @@ class ContainerSchema(TableSchema[ObjectRow]):
 
     def is_kept(self, row: ObjectRow) -> bool:
         return row.version != "" or row.marker
+
+    def upload_of(self, row: ObjectRow) -> str:
+        return row.upload
 
     def merge(self, one: ObjectRow, other: ObjectRow) -> ObjectRow:
         return merge_object_rows(one, other)

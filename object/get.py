@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
-from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, is_true
+from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta, is_true
 from objstore.http.conditional import evaluate, range_applies
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
-from objstore.object.engine import Missing, ObjectInfo, StoredObject
+from objstore.object.engine import Missing, ObjectCorrupt, ObjectInfo, StoredObject
+from objstore.object.file_names import NULL
 from objstore.object.requests import Target, ignores_expiry, version_of
 from objstore.object.responses import expired, no_data, object_headers, plain
 from objstore.object.service import ObjectService
@@ -19,6 +20,8 @@ from objstore.timestamps import Timestamp
 WHOLE_BYTES_MAX: Final = 64 * 1024
 # So often in a row it is not chance that an object is replaced between looking and opening.
 LOOKS_MAX: Final = 10
+# Of versions that name one upload so many are told. There is one, or two if a client completed it twice at once.
+NAMED_BY_MAX: Final = 16
 IDENTIFYING: Final = (Client.ETAG, Client.LAST_MODIFIED, Client.TIMESTAMP, Client.ACCEPT_RANGES)
 
 
@@ -64,6 +67,8 @@ def _get(service: ObjectService, request: Request, found: StoredObject | Missing
 def head_object(service: ObjectService, request: Request) -> Response:
     """200; 304, 404, 412. The body is not read."""
     target = service.target(request)
+    if (upload := request.header(Backend.UPLOAD)) is not None:
+        return _named_by(target, upload)
     if target.location.policy.is_strong:
         if request.header(Backend.NAMES_ONLY) is not None:
             return _names(service, request, target)
@@ -84,6 +89,27 @@ def _head(service: ObjectService, request: Request, found: StoredObject | Missin
         headers[Backend.EXPIRED] = "true"
     headers[Client.CONTENT_LENGTH] = str(stored.info.data.size)
     return Response(200, headers)
+
+
+def _named_by(target: Target, upload: str) -> Response:
+    """200 and which live versions name the parts of an upload, or 404. Raises HttpError 503 if one cannot be read."""
+    found = []
+    current = target.storage.look(target.location)
+    for line in current.lines:
+        if line.data is None:
+            continue
+        try:
+            stored = target.storage.open(target.location, current, version=line.version)
+        except ObjectCorrupt:
+            raise HttpError(503, "What is stored is damaged") from None
+        if isinstance(stored, Missing):
+            continue
+        stored.close()
+        if stored.info.data.sysmeta.get(Sysmeta.UPLOAD) == upload:
+            found.append(line.version or NULL)
+    if not found:
+        return no_data(current.current)
+    return Response(200, {Backend.NAMED_BY: ",".join(found[:NAMED_BY_MAX])})
 
 
 def _names(service: ObjectService, request: Request, target: Target) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -95,6 +96,25 @@ class Direct:
     ) -> NodeResponses:
         """Send a request to every primary and wait for all; `each` gives further headers to the nth of them."""
         partition, nodes = self.primaries(ring, path)
+        return self._send(partition, nodes, method, path, headers, body, each)
+
+    def ask_widely(self, ring: RingView, method: str, path: ResourcePath, headers: Headers) -> NodeResponses:
+        """Send a request to every primary, and to as many handoffs: nothing is stored farther away."""
+        partition, nodes = self.primaries(ring, path)
+        return self._send(
+            partition, (*nodes, *islice(ring.handoffs(partition), len(nodes))), method, path, headers, b"", None
+        )
+
+    def _send(
+        self,
+        partition: int,
+        nodes: Sequence[Device],
+        method: str,
+        path: ResourcePath,
+        headers: Headers,
+        body: bytes,
+        each: Callable[[int], Headers] | None,
+    ) -> NodeResponses:
         exchanges: list[tuple[Device, Exchange | None]] = []
         for number, node in enumerate(nodes):
             sent = {**headers, **each(number)} if each is not None else headers
@@ -124,9 +144,9 @@ class Direct:
                 response.close()
         return newest
 
-    def page(self, ring: RingView, path: ResourcePath, marker: str = "") -> Page | None:
+    def page(self, ring: RingView, path: ResourcePath, marker: str = "", prefix: str = "") -> Page | None:
         """A page of a listing that follows `marker`, of the newest replica; None if none answers, or it is gone."""
-        query = f"format=json&limit={PAGE_NAMES}&marker={quote(marker, safe='')}"
+        query = f"format=json&limit={PAGE_NAMES}&marker={quote(marker, safe='')}&prefix={quote(prefix, safe='')}"
         response = self.get(ring, path, {Backend.ALLOW_RESERVED_NAMES: "true"}, query)
         if response is None:
             return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from objstore.paths import ResourcePath
@@ -24,7 +25,7 @@ PARTS_MAX: Final = 10_000
 
 _HIDDEN: Final = "\0uploads\0"
 _RECORDS: Final = "record/"
-_PARTS: Final = "part/"
+PARTS_FOLDER: Final = "part/"
 _BEHIND_NUL: Final = "\x01"
 _BEHIND_ALL: Final = "\U0010ffff"
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
@@ -44,7 +45,12 @@ class UploadName(Struct, frozen=True, order=True):
     @property
     def parts(self) -> str:
         """The prefix of its parts."""
-        return f"{_PARTS}{self.key}\0{self.upload}\0"
+        return f"{PARTS_FOLDER}{self.key}\0{self.upload}\0"
+
+    @property
+    def behind_parts(self) -> str:
+        """A name behind all its parts, and before those of others."""
+        return f"{PARTS_FOLDER}{self.key}\0{self.upload}{_BEHIND_NUL}"
 
     def part(self, number: int, part_id: str) -> str:
         return f"{self.parts}{number:05d}\0{part_id}"
@@ -88,6 +94,12 @@ def hidden_container(path: ResourcePath) -> ResourcePath:
     return ResourcePath(path.account, f"{_HIDDEN}{path.container}")
 
 
+def container_of(hidden: ResourcePath) -> ResourcePath | None:
+    """The inverse of `hidden_container`; None if it is no such container."""
+    name = hidden.container.removeprefix(_HIDDEN)
+    return None if name == hidden.container or not name else ResourcePath(hidden.account, name)
+
+
 def is_hidden(path: ResourcePath) -> bool:
     """Whether a path is of such a container, or lies in one: only the store itself can name it."""
     return path.container.startswith(_HIDDEN)
@@ -105,3 +117,22 @@ def is_id(text: str) -> bool:
 def begun_at(upload: str) -> Timestamp:
     """When an upload was begun, or a part."""
     return Timestamp(int(upload[:13], 16))
+
+
+class _NamedPart(Struct):
+    """What of a part in a stored manifest says where it lies."""
+
+    name: str = ""
+
+
+_manifest: Final = msgspec.json.Decoder(list[_NamedPart])
+
+
+def named_parts(manifest: bytes, hidden: ResourcePath) -> set[str]:
+    """The names of the objects of a hidden container that a stored manifest names. Raises ValueError."""
+    folder = f"/{hidden.container}/"
+    try:
+        parts = _manifest.decode(manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not a manifest: {error}") from None
+    return {part.name.removeprefix(folder) for part in parts if part.name.startswith(folder)}

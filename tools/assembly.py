@@ -191,6 +191,7 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
 def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> list[Job]:
     """All daemons of a container server."""
     from objstore.container.consistency import ContainerAuditor, ContainerReplicator
+    from objstore.container.reclaimer import PartReclaimer
     from objstore.container.reconciler import ContainerReconciler
     from objstore.container.updater import ContainerUpdater
     from objstore.db.repair import DatabaseRepairer
@@ -202,6 +203,7 @@ def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> l
     return [
         Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),
+        Job(PartReclaimer(config.reclaimer, context, timeout_seconds), config.reclaimer.interval),
         _paced(replicator, config.replicator, _unchanged(replicator, config.replicator, context)),
         Job(repairer := DatabaseRepairer(replicator), repairer.interval_seconds),
         _paced(ContainerAuditor(context), config.auditor),

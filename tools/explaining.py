@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Struct
 
 from objstore.container.reports import last_report, report_of
-from objstore.db.connection import FORMAT_VERSION
 from objstore.db.info import read_status, read_totals
 from objstore.db.status import NEVER
 from objstore.object.container_updates import pending
@@ -124,7 +123,7 @@ def _reported(connection: sqlite3.Connection) -> dict[str, Any]:
 
 def _sync_points(connection: sqlite3.Connection, version: int) -> list[dict[str, Any]]:
     """Of each other replica, by the id of its database: up to which of its sequences all rows are merged here."""
-    if version < FORMAT_VERSION:
+    if version < 2:
         return []  # its replicas had no sync points yet
     return [dict(row) for row in connection.execute("SELECT id, sequence, at FROM sync_point ORDER BY id")]
 

@@ -39,6 +39,21 @@ class ReconcilerConfig(Struct, frozen=True):
     reclaim_age: Seconds = 7 * 86_400.0
 
 
+class PartReclaimerConfig(Struct, frozen=True):
+    """[reclaimer]: deletes parts of uploads that were aborted, or whose objects are gone.
+
+    They stay for `delay` after that. All uploads are looked at every `sweep_interval`. `databases_per_second` counts
+    those it looks at; 0 is without limit.
+    """
+
+    interval: Seconds = 300.0
+    concurrency: Positive = 4
+    databases_per_second: Count = 50
+    delay: Seconds = 3600.0
+    sweep_interval: Seconds = 86_400.0
+    reclaim_age: Seconds = 7 * 86_400.0
+
+
 class ContainerConfig(StorageServiceConfig, frozen=True):
     server: ContainerServerConfig = ContainerServerConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
@@ -46,3 +61,4 @@ class ContainerConfig(StorageServiceConfig, frozen=True):
     replicator: DatabaseReplicatorConfig = DatabaseReplicatorConfig()
     auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
     reconciler: ReconcilerConfig = ReconcilerConfig()
+    reclaimer: PartReclaimerConfig = PartReclaimerConfig()

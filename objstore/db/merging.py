@@ -32,7 +32,7 @@ class Merger(Generic[Row]):
 
     def __init__(self, schema: TableSchema[Row], runtime: Runtime) -> None:
         self._schema = schema
-        self._table = RowTable(schema)
+        self._table = RowTable(schema, runtime.clock)
         self._clock = runtime.clock
 
     def checked(self, batch: RowBatch[Row]) -> RowBatch[Row]:

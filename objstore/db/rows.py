@@ -19,6 +19,7 @@ from objstore.db.location import ResourceLocation
 from objstore.db.schema import HIDDEN, LISTED, TOMBSTONE, Key, Row, TableSchema, row_digest
 from objstore.db.store import DatabaseStore
 from objstore.rows import precedence
+from objstore.system.clock import Clock
 
 # Names looked up at a time; a batch is padded to a power of two, so that few statements are prepared.
 LOOKUP_NAMES_MAX: Final = 64
@@ -29,6 +30,9 @@ live_digest = (live_digest | ?2) - (live_digest & ?2),
 tombstone_digest = (tombstone_digest | ?3) - (tombstone_digest & ?3)
 RETURNING sequence
 """
+
+# What gives way again gives its readers time again.
+ORPHANED: Final = "INSERT OR REPLACE INTO orphan (upload, name, moment) VALUES (?, ?, ?)"
 
 
 class StoredRow(Struct, Generic[Row], frozen=True, gc=False):
@@ -49,8 +53,9 @@ class RowTable(Generic[Row]):
     one, of the plain line: these cost nothing more than one look whether the database has any hidden row.
     """
 
-    def __init__(self, schema: TableSchema[Row]) -> None:
+    def __init__(self, schema: TableSchema[Row], clock: Clock) -> None:
         self._schema = schema
+        self._clock = clock
         columns = list(schema.columns)
         marks = ", ".join("?" * (len(columns) + 3))
         self._columns = ", ".join(("name", "deleted", *columns))
@@ -80,10 +85,11 @@ class RowTable(Generic[Row]):
         """Merge rows into what is stored; says whether any total changed. RowBatch explains `forgotten_before`."""
         schema = self._schema
         incoming: dict[Key, Row] = {}
+        orphans: dict[str, str] = {}
         for row in rows:
             key = schema.key_of(row)
             earlier = incoming.get(key)
-            incoming[key] = row if earlier is None else schema.merge(earlier, row)
+            incoming[key] = row if earlier is None else self._merged(earlier, row, orphans)
         stored = self._find(connection, list({key[0] for key in incoming}))
         versioned = self._versioned(connection, incoming, stored)
         changed: list[Change[Row]] = []
@@ -93,16 +99,28 @@ class RowTable(Generic[Row]):
                 old = self._stored(connection.execute(self._find_hidden, key).fetchone())
             if forgotten_before and old is None and schema.is_old_tombstone(row, forgotten_before):
                 continue
-            new = row if old is None else schema.merge(old.row, row)
+            new = row if old is None else self._merged(old.row, row, orphans)
             if old is None or new != old.row:
                 live = HIDDEN if key[0] in versioned else LISTED
                 changed.append((old, new, TOMBSTONE if schema.is_deleted(new) else live))
+        if orphans:
+            now = self._clock.timestamp().internal
+            connection.executemany(ORPHANED, [(upload, name, now) for upload, name in orphans.items()])
         if not changed:
             return False
         self._write(connection, changed)
         groups = {(key[0], schema.policy_of(row)) for key, row in incoming.items() if key[0] in versioned}
         moved = [each for group in groups for each in self._list_newest(connection, *group)]
         return self._recount(connection, changed, moved)
+
+    def _merged(self, one: Row, other: Row, orphans: dict[str, str]) -> Row:
+        """Two states of a row as one; the upload of one that gives way is noted, with the row's name."""
+        merged = self._schema.merge(one, other)
+        left = self._schema.upload_of(merged)
+        for each in (one, other):
+            if (upload := self._schema.upload_of(each)) and upload != left:
+                orphans[upload] = self._schema.key_of(each)[0]
+        return merged
 
     def _find(self, connection: sqlite3.Connection, names: Sequence[str]) -> dict[Key, StoredRow[Row]]:
         """Find all rows of these names that are not hidden, in all policies."""
@@ -223,10 +241,10 @@ class _RowQueue(Generic[Row]):
 class RowUpdates(Generic[Row]):
     """Merges rows into databases, group by group."""
 
-    def __init__(self, schema: TableSchema[Row], store: DatabaseStore[Row]) -> None:
+    def __init__(self, schema: TableSchema[Row], store: DatabaseStore[Row], clock: Clock) -> None:
         self._schema = schema
         self._store = store
-        self._table = RowTable(schema)
+        self._table = RowTable(schema, clock)
         self._lanes: dict[str, _RowQueue[Row]] = {}
 
     def merge(self, location: ResourceLocation, rows: Sequence[Row]) -> bool:

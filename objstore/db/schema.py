@@ -38,6 +38,7 @@ class TableSchema(ABC, Generic[Row]):
     totals: ClassVar[tuple[str, ...]]  # what is summed over the live rows of each policy; the first counts rows
     sums: ClassVar[tuple[str, ...]]  # SQL expressions: what each of `totals` must be
     more_tables: ClassVar[str]  # SQL that makes and fills what only this kind has
+    tables_of_4: ClassVar[str] = ""  # one statement of SQL: what format 4 brought to this kind
     forgotten: ClassVar[str] = "SELECT 1"  # SQL that resets in a peer's copy what only that peer has done
     listed_as: ClassVar[str]  # the XML element of a row
     moments: ClassVar[tuple[str, ...]]  # columns, and attributes of a row: the newest says when it last changed
@@ -63,6 +64,10 @@ class TableSchema(ABC, Generic[Row]):
     def is_kept(self, row: Row) -> bool:
         """Whether it is a version that newer ones of its name hide, or a delete marker."""
         return False
+
+    def upload_of(self, row: Row) -> str:
+        """The multipart upload whose parts a row names, "" for none: once it gives way they may belong to nobody."""
+        return ""
 
     def is_old_tombstone(self, row: Row, moment: str) -> bool:
         """Whether it is one from before this moment."""

@@ -124,7 +124,7 @@ class DatabaseServer(WsgiServer, Generic[Row]):
         self._listing_limit_max = listing_limit_max
         self._listing = Listing(schema)
         self._long_pages = Semaphore(LONG_PAGES_MAX)
-        self._updates = RowUpdates(schema, self.store)
+        self._updates = RowUpdates(schema, self.store, runtime.clock)
         self._answering = DatabaseReplicationServer(schema, self.store, devices, runtime, self.totals_changed)
         self._verbs: dict[str, Callable[[Request, ResourceLocation], Response]] = {
             "HEAD": self.head,

@@ -74,6 +74,7 @@ CREATE TABLE policy_stat (
 );
 {row_table_of(schema)}
 {schema.more_tables}
+{schema.tables_of_4}
 """
 
 
@@ -156,7 +157,8 @@ _COLUMNS_OF_2 = (
 def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
     """The upgrade for `open_connection`.
 
-    Format 1 had no ids, digests and sync points, and was not replicated; in format 2 containers had no versions.
+    Format 1 had no ids, digests and sync points, and was not replicated; in format 2 containers had no versions, in
+    format 3 they did not note whose parts belong to nobody any more.
     """
 
     def run(connection: sqlite3.Connection) -> None:
@@ -166,6 +168,8 @@ def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < 3:
                 _to_3(connection, schema)
+            if version < 4:
+                connection.execute(schema.tables_of_4)
             if version < 2:
                 _from_1(connection, schema, new_id())
             connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")

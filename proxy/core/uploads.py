@@ -28,7 +28,7 @@ from objstore.proxy.core.errors import (
     QuorumNotReached,
     UploadNotFound,
 )
-from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, StoredMetadata
+from objstore.proxy.core.info import PRESENT, UNKNOWN, StoredMetadata
 from objstore.proxy.core.listing import ListedObject, ListingQuery, whole
 from objstore.proxy.core.manifest import LISTED_ETAG, UPLOAD, Part, composite_info, encode_manifest, manifest_metadata
 from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject, PutObject, PutResult
@@ -93,7 +93,9 @@ class UploadOperations:
         upload = names.new_id(timestamp, self._random.getrandbits(128))
         body = _record_encoder.encode(command.record)
         record = hidden.with_object(UploadName(command.path.object, upload).record)
-        self._put(record, policy_index, timestamp, body, RECORD_TYPE, NO_METADATA, command.transaction_id)
+        # The row of the record says so, too: with it the upload comes to the notice of the daemon.
+        metadata = StoredMetadata(system={UPLOAD: upload})
+        self._put(record, policy_index, timestamp, body, RECORD_TYPE, metadata, command.transaction_id)
         return upload
 
     def record(self, path: ResourcePath, upload: str, transaction_id: str) -> UploadRecord:

@@ -48,11 +48,15 @@ INTERVAL_SECONDS: Final = {
     "expirer": 1800.0,
     "reaper": 3600.0,
     "reconciler": 3600.0,
+    "reclaimer": 900.0,
     "updater": 600.0,
     "relinker": 3600.0,
 }
 # Tombstones are reclaimed within a simulation, though not before the longest fault, and the clocks' errors, are over.
 RECLAIM_SECONDS: Final = 6.5 * 3600
+# Longer than a completion may take, and than clocks differ.
+PARTS_DELAY_SECONDS: Final = 900.0
+SWEEP_SECONDS: Final = 2700.0
 # Few rows make several batches, and a few more a whole database.
 PER_DIFF: Final = 3
 MAX_DIFFS: Final = 4
@@ -89,6 +93,8 @@ def paced(config: Config) -> Config:
         if section is not None and hasattr(section, "interval"):
             wanted = {
                 "reclaim_age": RECLAIM_SECONDS,
+                "delay": PARTS_DELAY_SECONDS,
+                "sweep_interval": SWEEP_SECONDS,
                 "per_diff": PER_DIFF,
                 "max_diffs": MAX_DIFFS,
                 "shortest_pass": 0.0,

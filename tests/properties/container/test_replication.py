@@ -11,6 +11,7 @@ from objstore.db.rows import RowTable
 from objstore.db.schema import rows_digest
 from objstore.db.tables import stored_rows
 from objstore.rows import ObjectRow
+from tests.doubles import ManualClock
 from tests.properties.container.test_rows import OBJECTS, check_database, database, names, object_rows
 
 rows = st.lists(object_rows(names, st.integers(0, 1)), max_size=6)
@@ -29,7 +30,7 @@ def everything(connection: sqlite3.Connection) -> list[ObjectRow]:
 def test_digests_are_those_of_the_rows(batches: list[list[ObjectRow]]) -> None:
     connection = database(OBJECTS)
     for batch in batches:
-        RowTable(OBJECTS).merge(connection, batch)
+        RowTable(OBJECTS, ManualClock()).merge(connection, batch)
     assert digests(connection) == (
         rows_digest(stored_rows(connection, OBJECTS, False)),
         rows_digest(stored_rows(connection, OBJECTS, True)),
@@ -42,10 +43,10 @@ def test_replicas_that_exchange_all_rows_are_equal(
 ) -> None:
     replicas = [database(OBJECTS) for _ in range(3)]
     for connection, first in zip(replicas, (one, two, three), strict=True):
-        RowTable(OBJECTS).merge(connection, first)
+        RowTable(OBJECTS, ManualClock()).merge(connection, first)
     for giver in (0, 1, 2, 0, 1):
         for taker in range(3):
-            RowTable(OBJECTS).merge(replicas[taker], everything(replicas[giver]))
+            RowTable(OBJECTS, ManualClock()).merge(replicas[taker], everything(replicas[giver]))
     assert everything(replicas[0]) == everything(replicas[1]) == everything(replicas[2])
     assert digests(replicas[0]) == digests(replicas[1]) == digests(replicas[2])
     check_database(OBJECTS, [one, two, three])

@@ -21,6 +21,7 @@ from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.rows import ContainerRow, ObjectRow, merge_object_rows
+from tests.doubles import ManualClock
 
 OBJECTS = ContainerSchema(Limits())
 CONTAINERS = AccountSchema(Limits(), Policies([Policy(0, "gold", default=True), Policy(1, "silver")]))
@@ -135,7 +136,7 @@ def _age(schema: TableSchema[Row], row: Row) -> tuple[str | bool, ...]:
 def check_database(schema: TableSchema[Row], batches: list[list[Row]]) -> None:
     """What is stored is the merge of all rows, and every total is the sum over the live ones."""
     connection = database(schema)
-    table = RowTable(schema)
+    table = RowTable(schema, ManualClock())
     for batch in batches:
         table.merge(connection, batch)
     expected: dict[Key, Row] = {}

@@ -13,6 +13,7 @@ from objstore.container.versions import VersionListing
 from objstore.db.listing import Format, Query
 from objstore.db.rows import RowTable
 from objstore.rows import ObjectRow, merge_object_rows, precedence
+from tests.doubles import ManualClock
 from tests.properties.container.test_rows import OBJECTS, database, kept_rows, object_rows
 
 LISTING = VersionListing(OBJECTS)
@@ -59,7 +60,7 @@ def expected(rows: list[ObjectRow], query: Query) -> list[Any]:
 @given(rows, queries)
 def test_pages_list_every_version_once_and_in_order(rows: list[ObjectRow], query: Query) -> None:
     connection = database(OBJECTS)
-    RowTable(OBJECTS).merge(connection, rows)
+    RowTable(OBJECTS, ManualClock()).merge(connection, rows)
     listed: list[Any] = []
     marker, version = "", ""
     while True:

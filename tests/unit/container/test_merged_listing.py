@@ -24,10 +24,11 @@ from objstore.db.tables import new_image
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
+from tests.doubles import ManualClock
 from tests.unit.objstore.db.harness import at, row
 
 SCHEMA = ContainerSchema(Limits())
-TABLE: RowTable[ObjectRow] = RowTable(SCHEMA)
+TABLE: RowTable[ObjectRow] = RowTable(SCHEMA, ManualClock())
 PAGES = RowPages(SCHEMA)
 IMAGE = new_image(SCHEMA, ResourcePath("a", "c"), new_status("1.0"), [], "id")
 NAMES = ["a", "a/", "a/b", "a/b/c", "a/c", "a/d", "b", "b/x", "b/y", "c/1", "é/1", "é/2"]

@@ -19,10 +19,11 @@ from objstore.db.tables import new_image
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
+from tests.doubles import ManualClock
 from tests.unit.objstore.db.harness import CONTAINER, Servers, at, row
 
 SCHEMA = ContainerSchema(Limits())
-TABLE: RowTable[ObjectRow] = RowTable(SCHEMA)
+TABLE: RowTable[ObjectRow] = RowTable(SCHEMA, ManualClock())
 VERSIONS = VersionListing(SCHEMA)
 
 

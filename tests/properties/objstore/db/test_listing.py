@@ -16,6 +16,7 @@ from objstore.db.tables import new_image
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.rows import ObjectRow
+from tests.doubles import ManualClock
 
 DESCRIPTION = ContainerSchema(Limits())
 LISTING: Listing[ObjectRow] = Listing(DESCRIPTION)
@@ -44,7 +45,7 @@ def make_database(names: set[str], deleted: set[str], misplaced: set[str]) -> sq
     rows = [ObjectRow(name, at, 1, "t", "e") for name in names]
     rows += [ObjectRow(name, at, 0, "", "", deleted=True) for name in deleted - names]
     rows += [ObjectRow(name, at, 0, "", "", policy_index=1) for name in misplaced]
-    RowTable(DESCRIPTION).merge(connection, rows)
+    RowTable(DESCRIPTION, ManualClock()).merge(connection, rows)
     return connection
 
 

@@ -1,4 +1,4 @@
-"""Databases of formats 1 and 2 are taken over when they are opened."""
+"""Databases of formats 1 to 3 are taken over when they are opened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from tests.unit.objstore.db.harness import Servers, row
 from tests.unit.objstore.db.replicas import Replicas
 from tests.unit.objstore.db.test_auditor import audit
 
+# What format 4 added, taken away again.
+BACK_TO_3 = """
+DROP TABLE orphan;
+PRAGMA user_version = 3;
+"""
 # What format 3 added, taken away again.
 BACK_TO_2 = """
 ALTER TABLE row RENAME TO new_row;
@@ -47,7 +52,9 @@ PRAGMA user_version = 1;
 
 def turn_back(file: Path, to_format: int = 1) -> None:
     connection = sqlite3.connect(file)
-    connection.executescript(BACK_TO_2)
+    connection.executescript(BACK_TO_3)
+    if to_format <= 2:
+        connection.executescript(BACK_TO_2)
     if to_format == 1:
         connection.executescript(BACK_TO_1)
     connection.close()
@@ -58,7 +65,7 @@ def fill(servers: Servers) -> None:
     servers.update([row("o", size=3), row("p", deleted=True), row("q", policy_index=1, deleted=True)])
 
 
-@pytest.mark.parametrize("former", [1, 2])
+@pytest.mark.parametrize("former", [1, 2, 3])
 def test_an_older_format_is_taken_over_whole(servers: Servers, former: int) -> None:
     fill(servers)
     before = servers.to_container("HEAD").headers
@@ -73,7 +80,7 @@ def test_an_older_format_is_taken_over_whole(servers: Servers, former: int) -> N
     with sqlite3.connect(servers.database_file()) as connection:
         assert connection.execute("SELECT live_digest, tombstone_digest, sequence FROM resource").fetchone() == wanted
         assert connection.execute("SELECT length(id) FROM resource").fetchone() == (32,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
         assert connection.execute("SELECT * FROM policy_stat ORDER BY 1").fetchall() == stats
     connection.close()
     assert servers.update([row("r", 2)]).status == 202
