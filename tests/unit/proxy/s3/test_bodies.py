@@ -161,6 +161,21 @@ def test_a_wrong_chunk_is_refused_before_the_rest_has_come() -> None:
     assert code_of(body) == "SignatureDoesNotMatch"
 
 
+def test_too_large_a_chunk_is_refused_before_it_has_come() -> None:
+    def wire() -> Any:
+        yield b"10001\r\n"
+        raise AssertionError("more is read")
+
+    body = AwsChunkedBody(IterableBody(wire()), 65_536, AwsChunkDecoder(65_536, None, frozenset()))
+    assert code_of(body) == "IncompleteBody"
+
+
+def test_what_follows_the_end_is_refused_however_it_comes() -> None:
+    pieces = IterableBody([aws_chunked(CHUNKS, None, {}), b"more"])
+    body = AwsChunkedBody(pieces, len(CONTENT), AwsChunkDecoder(len(CONTENT), None, frozenset()))
+    assert code_of(body) == "IncompleteBody"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "code"),
     [

@@ -276,6 +276,13 @@ def test_a_path_is_not_normalised(path: str) -> None:
     assert refusal(signed).code == "SignatureDoesNotMatch"
 
 
+def test_blanks_in_values_are_one() -> None:
+    signed = signed_by_botocore(S3SigV4Auth, "GET", "/bucket", {"x-amz-meta-a": "1 \t  2   3"})
+    assert verified(signed) is not None
+    assert verified(changed(signed, x_amz_meta_a="1 2 3")) is not None
+    assert refusal(changed(signed, x_amz_meta_a="123")).code == "SignatureDoesNotMatch"
+
+
 @pytest.mark.parametrize("signer", [S3SigV4Auth, HmacV1Auth])
 def test_names_with_underscores(signer: type) -> None:
     region = "us-east-1" if signer is S3SigV4Auth else None
