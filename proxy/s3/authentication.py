@@ -28,6 +28,7 @@ from objstore.proxy.s3.request import S3Request, bucket_of_host
 if TYPE_CHECKING:
     from objstore.http.messages import BodyReader, Environ
     from objstore.proxy.core.context import ProxyContext
+    from objstore.system.threads import ThreadGroup
 
 FindKey = Callable[[str], AccessKey | None]
 STREAMED: Final = frozenset({Operation.PUT_OBJECT, Operation.UPLOAD_PART})
@@ -144,13 +145,14 @@ class RequestAuthentication:
             AccessKeys(config.auth, context.runtime).find, config.s3.signing_regions
         )
         self._now: Final = context.runtime.clock.now
+        self._threads: Final = context.runtime.threads
 
     def authenticate(self, request: S3Request) -> None:
         """Raises S3Error for a signature that is not good, also if the request would be allowed without."""
         environ = request.environ
         bucket = bucket_of_host(environ, self._domains)
         self._admit(request, self._verifier.verify(environ, request.params, bucket, self._now()))
-        request.input = body_of(environ, request.input, request.signed)
+        request.input = body_of(environ, request.input, request.signed, self._threads)
         request.authenticate_form = lambda fields: self._admit(request, self._verifier.verify_form(fields))
 
     def _admit(self, request: S3Request, signed: Signed | None) -> None:
@@ -164,13 +166,15 @@ def check_coding(request: S3Request) -> None:
         raise S3Error("InvalidRequest", "x-amz-content-sha256 may name a coding only for PutObject and UploadPart")
 
 
-def body_of(environ: Environ, source: BodyReader, signed: Signed | None) -> BodyReader:
+def body_of(
+    environ: Environ, source: BodyReader, signed: Signed | None, threads: ThreadGroup | None = None
+) -> BodyReader:
     """The body of a request, whoever has signed it, as its handler reads it. Raises S3Error."""
     if signed is not None and signed.claim.algorithm == ALGORITHM and signed.claim.auth_type is not AuthType.POST:
-        return open_body(environ, source, signed.claim.payload, signed.seed)
+        return open_body(environ, source, signed.claim.payload, signed.seed, threads)
     payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256", UNSIGNED)
     check_payload(payload)
-    return open_body(environ, source, payload, None)
+    return open_body(environ, source, payload, None, threads)
 
 
 def _take_headers(environ: Environ, parameters: Mapping[str, str]) -> None:

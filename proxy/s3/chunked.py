@@ -22,6 +22,7 @@ from objstore.system import concurrency
 
 if TYPE_CHECKING:
     from objstore.http.messages import BodyReader
+    from objstore.system.threads import ThreadGroup
 
 # Of what stands before a chunk, and of a trailer.
 LINE_BYTES_MAX: Final = 1024
@@ -89,6 +90,10 @@ class AwsChunkDecoder:
         self._trailer_signature = b""
         self.chunk_left = 0  # bytes of content still to come in the current chunk
         self.trailers: dict[str, str] = {}
+
+    @property
+    def is_signed(self) -> bool:
+        return self._signatures is not None
 
     @property
     def ended(self) -> bool:
@@ -195,15 +200,19 @@ class AwsChunkDecoder:
 class AwsChunkedBody(ByteStream):
     """The content of a body in aws-chunked. Its end is given only if everything was what it must be.
 
-    Reading raises S3Error, beside what reading the body on the wire raises.
+    Reading raises S3Error, beside what reading the body on the wire raises. What is large and signed is hashed on a
+    thread, while other requests go on.
     """
 
-    __slots__ = ("_decoder", "_source")
+    __slots__ = ("_decoder", "_source", "_threads")
 
-    def __init__(self, source: BodyReader, length: int, decoder: AwsChunkDecoder) -> None:
+    def __init__(
+        self, source: BodyReader, length: int, decoder: AwsChunkDecoder, threads: ThreadGroup | None = None
+    ) -> None:
         super().__init__(length)
         self._source = source
         self._decoder = decoder
+        self._threads = threads if decoder.is_signed else None
 
     def _advance(self, deadline: float | None = None) -> bool:
         decoder = self._decoder
@@ -242,7 +251,10 @@ class AwsChunkedBody(ByteStream):
                 target = buffer[filled : filled + decoder.chunk_left]
                 left = None if deadline is None else max(deadline - concurrency.monotonic(), 0.0)
                 count = self._source.readinto(target, left)
-                decoder.take(target[:count])
+                if self._threads is None:
+                    decoder.take(target[:count])
+                else:
+                    self._threads.call(decoder.take, target[:count])
                 filled += count
                 if count == len(target):
                     continue

@@ -7,13 +7,21 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from objstore.proxy.s3.chunked import EMPTY_SHA256, AwsChunkDecoder, AwsChunkedBody, ChunkSignatures, incomplete
+from objstore.proxy.s3.chunked import (
+    EMPTY_SHA256,
+    READ_SIZE,
+    AwsChunkDecoder,
+    AwsChunkedBody,
+    ChunkSignatures,
+    incomplete,
+)
 from objstore.proxy.s3.claims import UNSIGNED
 from objstore.proxy.s3.errors import S3Error
 
 if TYPE_CHECKING:
     from objstore.http.messages import BodyReader, Environ
     from objstore.proxy.s3.signature_v4 import ChunkSeed
+    from objstore.system.threads import ThreadGroup
 
 SIGNED_CHUNKS: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 SIGNED_CHUNKS_TRAILER: Final = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
@@ -32,10 +40,16 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class HashedBody:
-    """A body whose SHA-256 was announced. Its end is given only if it is that one."""
+    """A body whose SHA-256 was announced. Its end is given only if it is that one.
 
-    def __init__(self, source: BodyReader, length: int | None, announced: str) -> None:
+    What is large is hashed on a thread, while other requests go on.
+    """
+
+    def __init__(
+        self, source: BodyReader, length: int | None, announced: str, threads: ThreadGroup | None = None
+    ) -> None:
         self._source = source
+        self._threads = threads
         self._left = length
         self._announced = announced
         self._digest = sha256()
@@ -54,7 +68,10 @@ class HashedBody:
         return count
 
     def _take(self, part: bytes | memoryview, *, at_end: bool) -> None:
-        self._digest.update(part)
+        if self._threads is not None and len(part) > READ_SIZE:
+            self._threads.call(self._digest.update, part)
+        else:
+            self._digest.update(part)
         if self._left is not None:
             self._left -= len(part)
         if at_end or self._left == 0:
@@ -84,24 +101,28 @@ def check_payload(payload: str) -> None:
     )
 
 
-def open_body(environ: Environ, source: BodyReader, payload: str, seed: ChunkSeed | None) -> BodyReader:
+def open_body(
+    environ: Environ, source: BodyReader, payload: str, seed: ChunkSeed | None, threads: ThreadGroup | None = None
+) -> BodyReader:
     """The content of the body, of which `payload` is what x-amz-content-sha256 says. Raises S3Error.
 
     Of a body in chunks, the request's length and coding become those of its content. Without a `seed` there is no
-    signature on which those of chunks could go on.
+    signature on which those of chunks could go on. `threads` hash what is large.
     """
     if payload in CHUNKED:
-        return _open_chunked(environ, source, payload, seed)
+        return _open_chunked(environ, source, payload, seed, threads)
     if payload == UNSIGNED:
         return source
     length = environ.get("CONTENT_LENGTH")
     if "HTTP_TRANSFER_ENCODING" not in environ and not int(length or 0):
         check_digest(payload, EMPTY_SHA256)
         return source
-    return HashedBody(source, int(length) if length else None, payload)
+    return HashedBody(source, int(length) if length else None, payload, threads)
 
 
-def _open_chunked(environ: Environ, source: BodyReader, payload: str, seed: ChunkSeed | None) -> BodyReader:
+def _open_chunked(
+    environ: Environ, source: BodyReader, payload: str, seed: ChunkSeed | None, threads: ThreadGroup | None
+) -> BodyReader:
     signatures = None
     if payload != UNSIGNED_CHUNKS_TRAILER:
         if seed is None:
@@ -111,7 +132,7 @@ def _open_chunked(environ: Environ, source: BodyReader, payload: str, seed: Chun
     trailers = None if payload == SIGNED_CHUNKS else _announced_trailers(environ)
     environ["CONTENT_LENGTH"] = str(length)
     _strip_coding(environ)
-    return AwsChunkedBody(source, length, AwsChunkDecoder(length, signatures, trailers))
+    return AwsChunkedBody(source, length, AwsChunkDecoder(length, signatures, trailers), threads)
 
 
 def _decoded_length(environ: Environ) -> int:

@@ -19,6 +19,7 @@ from objstore.proxy.s3 import payload
 from objstore.proxy.s3.chunked import AwsChunkDecoder, AwsChunkedBody, ChunkSignatures
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.signature_v4 import ChunkSeed, signing_key
+from objstore.system.threads import ThreadGroup
 from tests.unit.proxy.s3.signing import KEY, aws_chunked, signed_by_botocore, verified
 
 keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
@@ -82,6 +83,7 @@ def test_a_request_that_differs_in_one_bit_is_refused(name: str, place: int, bit
 SEED: Final = ChunkSeed(
     signing_key(KEY.secret, "20251124", "us-east-1"), "20251124T160000Z", "20251124/us-east-1/s3/aws4_request", "a" * 64
 )
+THREADS: Final = ThreadGroup(1)
 TRAILERS: Final = {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-sha256": "abc="}
 KINDS: Final = (payload.SIGNED_CHUNKS, payload.SIGNED_CHUNKS_TRAILER, payload.UNSIGNED_CHUNKS_TRAILER)
 chunk_sizes = st.lists(st.integers(8192, 100_000), max_size=3).flatmap(
@@ -96,10 +98,10 @@ def written(kind: str, sizes: list[int]) -> tuple[bytes, bytes]:
     return b"".join(chunks), aws_chunked(chunks, seed, None if kind == payload.SIGNED_CHUNKS else TRAILERS)
 
 
-def decoded(kind: str, source: BodyReader, length: int) -> AwsChunkedBody:
+def decoded(kind: str, source: BodyReader, length: int, threads: ThreadGroup | None = None) -> AwsChunkedBody:
     signatures = None if kind == payload.UNSIGNED_CHUNKS_TRAILER else ChunkSignatures(SEED)
     trailers = None if kind == payload.SIGNED_CHUNKS else frozenset(TRAILERS)
-    return AwsChunkedBody(source, length, AwsChunkDecoder(length, signatures, trailers))
+    return AwsChunkedBody(source, length, AwsChunkDecoder(length, signatures, trailers), threads)
 
 
 @given(
@@ -114,7 +116,7 @@ def test_however_it_comes_and_is_read_the_content_is_the_same(
     content, wire = written(kind, sizes)
     bounds = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
     pieces = [wire[start:end] for start, end in pairwise(bounds)]
-    body = decoded(kind, IterableBody(pieces), len(content))
+    body = decoded(kind, IterableBody(pieces), len(content), THREADS)
     read = b""
     for number, size in enumerate(reads):
         if number % 2:

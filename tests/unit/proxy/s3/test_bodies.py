@@ -16,6 +16,7 @@ from objstore.proxy.s3.authentication import body_of
 from objstore.proxy.s3.chunked import AwsChunkDecoder, AwsChunkedBody, ChunkSignatures
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.signature_v4 import ChunkSeed, signing_key
+from objstore.system.threads import ThreadGroup
 from tests.unit.proxy.s3.signing import HOST, aws_chunked, environ_of, signed_by_botocore, verified
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html and sigv4-streaming-trailers.html
@@ -256,13 +257,14 @@ def mismatch(read: Any) -> dict[str, str]:
 def test_a_body_that_has_another_hash_has_no_end() -> None:
     announced, computed = "0" * 64, sha256(CONTENT).hexdigest()
 
-    def reader(length: int | None = len(CONTENT)) -> BodyReader:
+    def reader(length: int | None = len(CONTENT), threads: ThreadGroup | None = None) -> BodyReader:
         environ: Environ = {"HTTP_TRANSFER_ENCODING": "chunked"} if length is None else {"CONTENT_LENGTH": str(length)}
-        return payload.open_body(environ, BytesBody(CONTENT), announced, None)
+        return payload.open_body(environ, BytesBody(CONTENT), announced, None, threads)
 
     expected = {"ClientComputedContentSHA256": announced, "S3ComputedContentSHA256": computed}
     assert mismatch(reader().read) == expected
     assert mismatch(reader(None).read) == expected
+    assert mismatch(reader(threads=ThreadGroup(1)).read) == expected
     # Whoever reads just what was announced learns it with the last byte.
     body = reader()
     body.read(100)
