@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from objstore.http.bodies import BytesBody, IterableBody
 from objstore.http.errors import HttpError
-from objstore.http.messages import BodyReader
+from objstore.http.messages import BodyReader, Environ
 from objstore.proxy.s3 import payload
+from objstore.proxy.s3.authentication import body_of
 from objstore.proxy.s3.chunked import AwsChunkDecoder, AwsChunkedBody, ChunkSignatures
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.signature_v4 import ChunkSeed, signing_key
@@ -78,6 +79,68 @@ def test_a_request_that_differs_in_one_bit_is_refused(name: str, place: int, bit
         assume(environ[name].lower() != text.lower())
     with pytest.raises((S3Error, HttpError)):
         verified(environ)
+
+
+# Words from which hostile requests are made, beside any text that HTTP lets through.
+fragments = (
+    st.sampled_from(
+        [
+            "AWS4-HMAC-SHA256",
+            "AWS",
+            " ",
+            "Credential=",
+            KEY.id,
+            "/20251124/us-east-1/s3/aws4_request",
+            ",",
+            "=",
+            ":",
+            ";",
+        ]
+    )
+    | st.sampled_from(
+        [
+            "SignedHeaders=host;x-amz-date",
+            "Signature=",
+            "a" * 64,
+            "20251124T160000Z",
+            "00000000T000000Z",
+            "-1",
+            "9" * 30,
+        ]
+    )
+    | st.sampled_from(
+        ["Mon, 24 Nov 2025 16:00:00 GMT", "Mon, 99 Nov 99999 16:00:00 GMT", "\u00b2", "\u00e9", "STREAMING-", "%2F"]
+    )
+)
+anything = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
+hostile = st.lists(fragments | anything, max_size=8).map("".join)
+names = st.sampled_from(
+    ["HTTP_AUTHORIZATION", "HTTP_X_AMZ_DATE", "HTTP_DATE", "HTTP_X_AMZ_CONTENT_SHA256", "HTTP_X_AMZ_SECURITY_TOKEN"]
+) | st.sampled_from(
+    ["HTTP_X_AMZ_DECODED_CONTENT_LENGTH", "HTTP_X_AMZ_TRAILER", "HTTP_CONTENT_ENCODING", "HTTP_X_AMZ_META_A"]
+)
+parameters = st.sampled_from(
+    ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"]
+) | st.sampled_from(["X-Amz-Content-Sha256", "AWSAccessKeyId", "Signature", "Expires", "x-amz-acl"])
+PRESIGNED: Final = signed_by_botocore(S3SigV4QueryAuth, "GET", "/bucket/key", {})
+
+
+@given(
+    st.sampled_from([WHOLE, PRESIGNED]),
+    st.dictionaries(names, hostile, max_size=4),
+    st.dictionaries(parameters, hostile, max_size=3),
+)
+def test_a_hostile_request_is_refused_as_such(whole: Environ, headers: dict[str, str], query: dict[str, str]) -> None:
+    environ = dict(whole) | headers
+    fields = dict(field.partition("=")[::2] for field in environ["QUERY_STRING"].split("&"))
+    fields |= {name: quote(value, safe="") for name, value in query.items()}
+    environ["QUERY_STRING"] = "&".join(f"{name}={value}" for name, value in fields.items())
+    try:
+        signed = verified(environ)
+        body_of(environ, BytesBody(b""), signed).read()
+    except S3Error:
+        return
+    assert signed is None or signed.key is KEY
 
 
 SEED: Final = ChunkSeed(
