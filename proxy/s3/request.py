@@ -68,9 +68,7 @@ class S3Request(messages.Request):
         host_bucket = bucket_of_host(self.environ, domains)
         path = self.raw_path.removeprefix("/")
         bucket, _, key = (host_bucket, "", path) if host_bucket else path.partition("/")
-        self.bucket, self.key = _text(bucket), _text(key)
-        if len(self.key.encode()) > KEY_BYTES_MAX:
-            raise S3Error("KeyTooLongError", Size=len(self.key.encode()), MaxSizeAllowed=KEY_BYTES_MAX)
+        self.bucket, self.key = checked_key(_text(bucket)), checked_key(_text(key))
         query = self.environ.get("QUERY_STRING", "")
         if query:
             try:
@@ -158,6 +156,13 @@ def _text(raw: str) -> str:
             text = unquote_to_bytes(raw.encode("latin-1")).decode()
         except UnicodeDecodeError:
             raise S3Error("InvalidURI") from None
-    if "\0" in text:
-        raise S3Error("InvalidURI", "A key holds no NUL")
     return text
+
+
+def checked_key(key: str) -> str:
+    """The key, if an object may be called so. Raises S3Error."""
+    if "\0" in key:
+        raise S3Error("InvalidURI", "A key holds no NUL")
+    if len(key.encode()) > KEY_BYTES_MAX:
+        raise S3Error("KeyTooLongError", Size=len(key.encode()), MaxSizeAllowed=KEY_BYTES_MAX)
+    return key
