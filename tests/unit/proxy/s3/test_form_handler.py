@@ -48,8 +48,20 @@ def test_fields_become_headers() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "x-amz-copy-source x-amz-copy-source-range x-amz-date x-amz-signature x-amz-decoded-content-length "
-    "x-amz-content-sha256 x-amz-trailer host authorization content-length x-object-meta-a range".split(),
+    [
+        "x-amz-copy-source",
+        "x-amz-copy-source-range",
+        "x-amz-date",
+        "x-amz-signature",
+        "x-amz-decoded-content-length",
+        "x-amz-content-sha256",
+        "x-amz-trailer",
+        "host",
+        "authorization",
+        "content-length",
+        "x-object-meta-a",
+        "range",
+    ],
 )
 def test_fields_that_are_no_headers(name: str) -> None:
     assert taken({name: "1"}) == {}
