@@ -20,10 +20,12 @@ from objstore.proxy.s3.handlers.buckets import BucketHandler
 from objstore.proxy.s3.handlers.copying import CopySources, S3CopyHandler
 from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
 from objstore.proxy.s3.handlers.listings import ListingHandler
+from objstore.proxy.s3.handlers.multipart import MultipartHandler
 from objstore.proxy.s3.handlers.objects import S3ObjectHandler
 from objstore.proxy.s3.handlers.reading import ObjectReader
 from objstore.proxy.s3.handlers.settings import CorsStage, SettingsHandler
 from objstore.proxy.s3.handlers.tagging import TaggingHandler
+from objstore.proxy.s3.handlers.upload_listings import UploadListings
 from objstore.proxy.s3.handlers.writing import ObjectWriter
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
@@ -120,11 +122,15 @@ def handlers(context: S3Context) -> Mapping[Operation, Handler]:
     listings = ListingHandler(context)
     proxy, authorizer = context.proxy, context.authorizer
     reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy), ObjectDeleter(proxy)
+    sources, uploads = CopySources(proxy, authorizer, reader), UploadListings(proxy, authorizer)
     return {
         **S3ObjectHandler(proxy, authorizer, reader, writer, deleter).handlers(),
         **TaggingHandler(proxy, authorizer, reader).handlers(),
-        Operation.COPY_OBJECT: S3CopyHandler(authorizer, CopySources(proxy, authorizer, reader), writer),
+        **MultipartHandler(proxy, authorizer, sources, writer).handlers(),
+        Operation.COPY_OBJECT: S3CopyHandler(authorizer, sources, writer),
         Operation.DELETE_OBJECTS: DeletionHandler(authorizer, deleter),
+        Operation.LIST_MULTIPART_UPLOADS: uploads.uploads,
+        Operation.LIST_PARTS: uploads.parts,
         Operation.GET_OBJECT_ATTRIBUTES: AttributesHandler(authorizer, reader),
         **{operation: getattr(settings, name) for operation, name in settings.operations().items()},
         Operation.LIST_BUCKETS: buckets.list_all,

@@ -5,7 +5,6 @@ Codes, statuses and extra elements: https://docs.aws.amazon.com/AmazonS3/latest/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -21,7 +20,7 @@ from objstore.proxy.auth.passwords import TooManyLogins
 from objstore.proxy.auth.policy import MalformedAccessPolicy
 from objstore.proxy.core import errors as core
 from objstore.proxy.core.versions import public_id
-from objstore.proxy.s3.xml import Element, document
+from objstore.proxy.s3.xml import Element, document, readable
 from objstore.ring.errors import RingFileError, RingMissing
 from objstore.rows import InvalidRows
 from objstore.system.concurrency import WaitTimeout
@@ -214,7 +213,6 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.UploadNotFound: lambda error: S3Error("NoSuchUpload", UploadId=error.upload),
     core.WriteRefused: "InvalidRequest",
 }
-_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 # What receiving a message may raise, by its status.
 _RECEIVING: Final = {
     400: "BadRequest",
@@ -249,11 +247,6 @@ def refusal_of(error: BaseException) -> S3Error:
     return S3Error(answer) if isinstance(answer, str) else answer(error)
 
 
-def _readable(text: str) -> str:
-    """Text without characters that XML cannot say: for their sake, clients would not read the code of an error."""
-    return _FORBIDDEN.sub("\ufffd", text)
-
-
 def answer_to(error: BaseException, resource: str, request_id: str) -> Response:
     """The response to an error: an XML document that says what, where and to which request."""
     refusal = refusal_of(error)
@@ -261,8 +254,8 @@ def answer_to(error: BaseException, resource: str, request_id: str) -> Response:
     root.add("Code", refusal.code)
     root.add("Message", refusal.reason)
     for name, value in refusal.elements.items():
-        root.add(name, _readable(value))
-    root.add("Resource", _readable(resource))
+        root.add(name, readable(value))
+    root.add("Resource", readable(resource))
     root.add("RequestId", request_id)
     root.add("HostId", request_id)
     return Response(refusal.status, {"Content-Type": "application/xml", **refusal.headers}, document(root))

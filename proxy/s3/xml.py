@@ -14,6 +14,7 @@ NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 DEPTH_MAX: Final = 16
 _DECLARATION: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 _SPECIAL: Final = re.compile('[&<>"\r\n\t\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]')
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _NAMED: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
@@ -28,6 +29,11 @@ def escaped(text: str) -> str:
     control characters, which XML 1.0 cannot say at all: AWS does the same, and clients ask for encoding-type=url.
     """
     return _SPECIAL.sub(_reference, text) if _SPECIAL.search(text) else text
+
+
+def readable(text: str) -> str:
+    """Text without the characters that XML cannot say, where nobody needs them: parsers would refuse the document."""
+    return _FORBIDDEN.sub("\ufffd", text)
 
 
 def _reference(found: re.Match[str]) -> str:

@@ -23,6 +23,7 @@ from objstore.proxy.core.objects import (
     PutObject,
     PutResult,
 )
+from objstore.proxy.core.upload_commands import CompleteUpload
 from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import bad_digest, expected_md5
@@ -123,7 +124,7 @@ def newer_timestamp(objects: ObjectOperations, clock: Clock, command: PutObject 
     return max(clock.timestamp(), Timestamp(Timestamp.parse(newest).ticks + 1 if newest else 0))
 
 
-def refused_condition(objects: ObjectOperations, command: PutObject) -> S3Error:
+def refused_condition(objects: ObjectOperations, command: PutObject | CompleteUpload) -> S3Error:
     """Why a condition does not hold: who expects an object where there is none is told so."""
     conditions = command.conditions
     if conditions is not None and conditions.if_match:
