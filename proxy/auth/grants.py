@@ -67,6 +67,11 @@ class Grants(Struct, frozen=True):
     def is_public(self) -> bool:
         return any(each.is_public for each in self.grants)
 
+    @property
+    def only_owner(self) -> bool:
+        """Whether nobody else is granted anything."""
+        return all(each.grantee == self.owner for each in self.grants)
+
     def allow(self, identity: Identity | None, permission: Permission, *, ignore_public: bool) -> bool:
         """Whether somebody may; what is granted to the owner is for nobody else."""
         names = frozenset() if identity is None else acl.names_of(identity)

@@ -7,7 +7,7 @@ list of S3. Public access blocks and ownership controls take from the last two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.access import Access, Attempt, Rights
-from objstore.proxy.auth.grants import Grants, Permission, SwiftLists, decoded, private, with_swift
+from objstore.proxy.auth.grants import Grants, Permission, SwiftLists, decoded, encoded, private, with_swift
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.auth.policy import (
     ARN,
@@ -29,11 +29,13 @@ from objstore.proxy.auth.policy import (
 from objstore.proxy.core.errors import ObjectNotFound, QuorumNotReached
 from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.core.objects import GetObject
+from objstore.proxy.core.versions import version_of
+from objstore.proxy.s3.acl import GRANT_VARIABLES, requested_grants
 from objstore.proxy.s3.actions import ACTIONS, PolicyAction, Scope
 from objstore.proxy.s3.buckets import Bucket, Buckets
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation
-from objstore.proxy.s3.policy_keys import policy_keys
+from objstore.proxy.s3.policy_keys import EXISTING_TAG, existing_tags, policy_keys
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
 from objstore.proxy.s3.xml import parse
@@ -182,14 +184,26 @@ class Authorizer:
 
     def check_grants(self, bucket: Bucket, grants: Grants, transaction_id: str) -> None:
         """Whether grants may be given in a bucket. Raises S3Error AccessControlListNotSupported, AccessDenied."""
-        if self.ownership(bucket, transaction_id) == ENFORCED and not _only_owner(grants, bucket.owner):
+        if self.ownership(bucket, transaction_id) == ENFORCED and not grants.only_owner:
             raise S3Error("AccessControlListNotSupported")
         if grants.is_public and self.public_access(bucket, transaction_id).block_acls:
             raise S3Error("AccessDenied", "Public access lists are blocked")
 
-    def object_grants(self, system: Mapping[str, str], bucket: Bucket) -> Grants:
-        """The grants of an object, by its system metadata."""
-        return decoded(system.get(OBJECT_ACL, ""), bucket.owner)
+    def wanted_grants(self, request: S3Request, place: Place) -> dict[str, str]:
+        """The metadata that keeps the grants with which a request stores an object; none for its owner's alone.
+
+        Raises S3Error, CoreError.
+        """
+        environ = request.environ
+        if not any(name in environ for name in GRANT_VARIABLES):
+            return {}
+        bucket = Bucket(place.path.container_path, place.container)
+        grants = requested_grants(environ, bucket.owner, bucket.owner)
+        if grants is None or grants.only_owner:
+            return {}
+        self.check_grants(bucket, grants, request.transaction_id)
+        self.check(request, Operation.PUT_OBJECT_ACL, place.path, place.container)
+        return {OBJECT_ACL: encoded(grants)}
 
     def _check_account(self, request: S3Request, scope: Scope) -> None:
         """Somebody may see the buckets of the own account, or make one."""
@@ -236,6 +250,8 @@ class Authorizer:
             return Decision.NONE, False
         resource = f"{ARN}{bucket.name}/{key}" if key else ARN + bucket.name
         keys = policy_keys(request, self._clock.now())
+        if key and any(each.startswith(EXISTING_TAG) for each in policy.condition_keys):
+            keys |= existing_tags(self._object_metadata(request, bucket, key, version))
         caller = None if request.identity is None else caller_of(request.identity)
         asked = PolicyRequest(caller, action.named(bool(version)), resource, keys)
         return policy.evaluate(asked), policy.is_public
@@ -250,24 +266,32 @@ class Authorizer:
         if not key or action.scope is Scope.WRITE:
             grants = self.grants(bucket, identifier)
         else:
-            command = GetObject(
-                bucket.path.with_object(key), bucket.info.policy_index, version=version, transaction_id=identifier
-            )
-            try:
-                info = self._objects.head(command)
-            except ObjectNotFound:
-                return False
-            grants = self.object_grants(info.metadata.transient, bucket)
+            grants = decoded(self._object_metadata(request, bucket, key, version).get(OBJECT_ACL, ""), bucket.owner)
         return grants.allow(request.identity, permission, ignore_public=ignored)
+
+    def _object_metadata(self, request: S3Request, bucket: Bucket, key: str, version: str) -> dict[str, str]:
+        """What of an object can change without it; nothing of one that is not there. Raises CoreError."""
+        try:
+            asked = version_of(version) if version else ""
+        except ValueError:
+            return {}
+        command = GetObject(
+            bucket.path.with_object(key),
+            bucket.info.policy_index,
+            as_stored=True,
+            open_expired=bool(version),
+            version=asked,
+            transaction_id=request.transaction_id,
+        )
+        try:
+            return self._objects.head(command).metadata.transient
+        except ObjectNotFound:
+            return {}
 
 
 def effective_grants(grants: Grants, bucket: Bucket) -> Grants:
     """All grants of a bucket, those of its lists in the Swift API too."""
     return with_swift(grants, SwiftLists(bucket.info.read_acl or "", bucket.info.write_acl or ""))
-
-
-def _only_owner(grants: Grants, owner: str) -> bool:
-    return all(each.grantee == owner for each in grants.grants)
 
 
 def is_enforced(document: bytes) -> bool:

@@ -17,6 +17,8 @@ _GRANT_HEADERS: Final = {
     variable_of(f"x-amz-grant-{each.lower().replace('_', '-')}"): each
     for each in (*EACH_PERMISSION, Permission.FULL_CONTROL)
 }
+# The headers by which a request asks for grants.
+GRANT_VARIABLES: Final = frozenset({variable_of(_CANNED), *_GRANT_HEADERS})
 _GRANTEE: Final = re.compile(r'\s*(id|uri|emailAddress)\s*=\s*(?:"([^"]*)"|([^",]*))\s*', re.IGNORECASE)
 _XSI: Final = {"xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance"}
 

@@ -21,6 +21,7 @@ from objstore.proxy.s3.handlers.copying import CopySources, S3CopyHandler
 from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
 from objstore.proxy.s3.handlers.listings import ListingHandler
 from objstore.proxy.s3.handlers.multipart import MultipartHandler
+from objstore.proxy.s3.handlers.object_acl import ObjectAclHandler
 from objstore.proxy.s3.handlers.objects import S3ObjectHandler
 from objstore.proxy.s3.handlers.reading import ObjectReader
 from objstore.proxy.s3.handlers.settings import CorsStage, SettingsHandler
@@ -121,11 +122,12 @@ def handlers(context: S3Context) -> Mapping[Operation, Handler]:
     buckets, settings = BucketHandler(context), SettingsHandler(context)
     listings = ListingHandler(context)
     proxy, authorizer = context.proxy, context.authorizer
-    reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy), ObjectDeleter(proxy)
+    reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy, authorizer), ObjectDeleter(proxy)
     sources, uploads = CopySources(proxy, authorizer, reader), UploadListings(proxy, authorizer)
     return {
         **S3ObjectHandler(proxy, authorizer, reader, writer, deleter).handlers(),
         **TaggingHandler(proxy, authorizer, reader).handlers(),
+        **ObjectAclHandler(context, reader).handlers(),
         **MultipartHandler(proxy, authorizer, sources, writer).handlers(),
         Operation.COPY_OBJECT: S3CopyHandler(authorizer, sources, writer),
         Operation.DELETE_OBJECTS: DeletionHandler(authorizer, deleter),

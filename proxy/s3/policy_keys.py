@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
+from objstore.headers import Sysmeta
+from objstore.proxy.s3.claims import AuthType
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
@@ -36,6 +39,18 @@ _PARAMETERS: Final = {
 }
 
 
+EXISTING_TAG: Final = "s3:existingobjecttag/"
+# In the metadata of objects.
+TAGS: Final = Sysmeta.TAGS.removeprefix(Sysmeta.OBJECT_TRANSIENT_PREFIX)
+_AUTH_TYPES: Final = {AuthType.HEADER: "REST-HEADER", AuthType.QUERY: "REST-QUERY-STRING", AuthType.POST: "POST"}
+
+
+def existing_tags(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The tags of an object that is there."""
+    tags = parse_qsl(metadata.get(TAGS, ""), keep_blank_values=True)
+    return {EXISTING_TAG + key.lower(): (value,) for key, value in tags}
+
+
 def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
     """The values by the lower-case name of their key; a key that the request has no value for is not there."""
     environ = request.environ
@@ -57,6 +72,11 @@ def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
     found["aws:securetransport"] = ("true" if environ.get("wsgi.url_scheme") == "https" else "false",)
     found["aws:currenttime"] = (Timestamp.from_seconds(now).isoformat + "Z",)
     found["aws:epochtime"] = (str(int(now)),)
+    if request.signed is not None:
+        claim = request.signed.claim
+        found["s3:authtype"] = (_AUTH_TYPES[claim.auth_type],)
+        found["s3:signatureversion"] = (claim.algorithm,)
+        found["s3:signatureage"] = (str(max(int((now - claim.signed_at) * 1000), 0)),)
     if request.identity is not None:
         account, _, user = request.identity.user.partition(":")
         found["aws:username"] = (user,)

@@ -47,7 +47,7 @@ class TaggingHandler:
     def get(self, request: S3Request) -> Response:
         """200; an object without tags has an empty set."""
         place = self._authorizer.place(request)
-        info = self._stored(request, place)
+        info = stored_object(request, place, self._reader)
         tags = tags_of(info.metadata.transient.get(TAGS, ""))
         headers = {"Content-Type": "application/xml", **version_headers(place.container, info.version)}
         return Response(200, headers, document(tagging_element(tags), NAMESPACE))
@@ -68,33 +68,39 @@ class TaggingHandler:
 
     def _replace(self, request: S3Request, tags: str, status: int) -> Response:
         place = self._authorizer.place(request)
-        info = self._stored(request, place)
-        transient = {name: value for name, value in info.metadata.transient.items() if name != TAGS}
-        if tags:
-            transient[TAGS] = tags
-        command = PostObject(
-            path=place.path,
-            policy_index=place.container.policy_index,
-            # Right after what was read: whatever is written later has metadata of its own.
-            timestamp=_next(info.timestamp),
-            metadata=msgspec.structs.replace(info.metadata, transient=transient, system={}),
-            delete_at=info.delete_at,
-            version=version_asked(request) or info.version,
-            transaction_id=request.transaction_id,
-        )
-        self._objects.post(command)
+        info = stored_object(request, place, self._reader)
+        self._objects.post(with_metadata(request, place, info, TAGS, tags))
         return Response(status, version_headers(place.container, info.version))
 
-    def _stored(self, request: S3Request, place: Place) -> StoredObjectInfo:
-        command = GetObject(
-            place.path,
-            place.container.policy_index,
-            newest=True,
-            as_stored=True,
-            version=version_asked(request),
-            transaction_id=request.transaction_id,
-        )
-        return self._reader.stored(request, command)
+
+def stored_object(request: S3Request, place: Place, reader: ObjectReader) -> StoredObjectInfo:
+    """The object, or the version, whose metadata a request is about. Raises S3Error, CoreError."""
+    command = GetObject(
+        place.path,
+        place.container.policy_index,
+        newest=True,
+        as_stored=True,
+        version=version_asked(request),
+        transaction_id=request.transaction_id,
+    )
+    return reader.stored(request, command)
+
+
+def with_metadata(request: S3Request, place: Place, info: StoredObjectInfo, name: str, value: str) -> PostObject:
+    """The command that changes one item of what can change without the object; "" removes it."""
+    transient = {key: kept for key, kept in info.metadata.transient.items() if key != name}
+    if value:
+        transient[name] = value
+    return PostObject(
+        path=place.path,
+        policy_index=place.container.policy_index,
+        # Right after what was read: whatever is written later has metadata of its own.
+        timestamp=_next(info.timestamp),
+        metadata=msgspec.structs.replace(info.metadata, transient=transient, system={}),
+        delete_at=info.delete_at,
+        version=version_asked(request) or info.version,
+        transaction_id=request.transaction_id,
+    )
 
 
 def _next(timestamp: str) -> Timestamp:

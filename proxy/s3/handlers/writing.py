@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,8 +24,8 @@ from objstore.proxy.core.objects import (
     PutObject,
     PutResult,
 )
+from objstore.proxy.core.quotas import QuotaUpload
 from objstore.proxy.core.upload_commands import CompleteUpload
-from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import bad_digest, expected_md5
 from objstore.proxy.s3.handlers.conditions import precondition_failed
@@ -32,12 +33,11 @@ from objstore.proxy.s3.request import S3Request
 from objstore.system.clock import Clock
 from objstore.timestamps import Timestamp
 
+if TYPE_CHECKING:
+    from objstore.proxy.s3.access import Authorizer, Place
+
+_UNLIMITED: Final = nullcontext()
 OBJECT_BYTES_MAX: Final = 5 * 1024**3
-# Canned ACLs that say what is the case anyway: everything is its bucket's owner's.
-_ACLS: Final = frozenset({"private", "bucket-owner-full-control", "bucket-owner-read"})
-_GRANTS: Final = frozenset(
-    f"HTTP_X_AMZ_GRANT_{right}" for right in ("READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL")
-)
 _LOCKS: Final = frozenset(f"HTTP_X_AMZ_OBJECT_LOCK_{name}" for name in ("MODE", "RETAIN_UNTIL_DATE", "LEGAL_HOLD"))
 _ENCRYPTION: Final = frozenset(
     {"HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION", "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM"}
@@ -47,7 +47,10 @@ _ENCRYPTION: Final = frozenset(
 class ObjectWriter:
     """Stores objects; what goes wrong are S3Errors and CoreErrors."""
 
-    def __init__(self, context: ProxyContext) -> None:
+    def __init__(self, context: ProxyContext, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+        self._lookup = context.lookup
+        self._quotas = context.quotas
         self._objects = context.objects
         self._clock = context.runtime.clock
         self.bytes_max: Final = min(context.cluster.limits.max_file_size, OBJECT_BYTES_MAX)
@@ -63,9 +66,11 @@ class ObjectWriter:
         checksums: WantedChecksums | None,
         conditions: WriteConditions | None = None,
     ) -> PutObject:
-        """The command that stores the body of a request. Raises S3Error EntityTooLarge, InvalidDigest."""
+        """The command that stores the body of a request, with the grants it asks for. Raises S3Error, CoreError."""
         if length > self.bytes_max:
             raise S3Error("EntityTooLarge", ProposedSize=length, MaxSizeAllowed=self.bytes_max)
+        if granted := self._authorizer.wanted_grants(request, place):
+            metadata = msgspec.structs.replace(metadata, transient=metadata.transient | granted)
         container, environ = place.container, request.environ
         ask_first = conditions is not None and "HTTP_EXPECT" in environ
         body = request.body
@@ -94,7 +99,8 @@ class ObjectWriter:
         A longer one was overwritten while it came in: it is as if the other write had come afterwards.
         """
         try:
-            stored = self._objects.put(command)
+            with self._admitted(command):
+                stored = self._objects.put(command)
             if stored.superseded and isinstance(command.body, BytesBody):
                 command = msgspec.structs.replace(
                     command, timestamp=newer_timestamp(self._objects, self._clock, command), body=command.body.again()
@@ -109,9 +115,19 @@ class ObjectWriter:
     def copy(self, source: OpenedObject, command: PutObject) -> PutResult:
         """Store the bytes of another object, which is closed."""
         try:
-            return self._objects.copy(CopyObject(source, command))
+            with self._admitted(command):
+                return self._objects.copy(CopyObject(source, command))
         except PreconditionFailed:
             raise refused_condition(self._objects, command) from None
+
+    def _admitted(self, command: PutObject) -> AbstractContextManager[object]:
+        """While it is entered, quotas count what the command stores. Entering it raises QuotaExceeded, CoreError."""
+        path, identifier = command.path, command.transaction_id
+        container, account = self._lookup.container_and_account(path, identifier)
+        if not (container.metadata or account.metadata or account.sysmeta):
+            return _UNLIMITED
+        upload = QuotaUpload(path, container, account, command.length, command.body, False, identifier)
+        return self._quotas.reserve(upload)
 
 
 def newer_timestamp(objects: ObjectOperations, clock: Clock, command: PutObject | DeleteObject) -> Timestamp:
@@ -150,7 +166,5 @@ def refuse_unsupported(environ: Environ) -> None:
     if not names.isdisjoint(_ENCRYPTION):
         reason = "Server side encryption is not implemented"
         raise S3Error("NotImplemented", reason, Header="x-amz-server-side-encryption")
-    if environ.get("HTTP_X_AMZ_ACL", "private") not in _ACLS or not names.isdisjoint(_GRANTS):
-        raise S3Error("AccessControlListNotSupported")
     if not names.isdisjoint(_LOCKS):
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")

@@ -17,12 +17,6 @@ ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
 
 
 @pytest.fixture(scope="module")
-def s3(store: Store) -> Any:
-    """test:tester."""
-    return s3_client(store)
-
-
-@pytest.fixture(scope="module")
 def other_s3(store: Store) -> Any:
     """test2:tester2, of another account."""
     return s3_client(store, "test2:tester2", "testing2")

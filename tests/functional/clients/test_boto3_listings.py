@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.functional.client import Answer, Client
-from tests.functional.clients.s3 import REGION, new_name, refused, s3_client
+from tests.functional.clients.s3 import REGION, new_name, refused
 from tests.functional.conftest import remove
 from tests.functional.servers import Store
 
@@ -24,11 +24,6 @@ NAMES = [
     "a/", "a/1", "a/2/3", "a0", "b//c", "dir", "dir/", "dir/x", "z\x01\x1f", "ü", "ü/ü", "\ue000", "\U0001f600",
 ]  # fmt: skip
 assert sorted(NAMES, key=str.encode) == NAMES
-
-
-@pytest.fixture(scope="module")
-def s3(store: Store) -> Any:
-    return s3_client(store)
 
 
 @pytest.fixture(scope="module")
