@@ -66,6 +66,8 @@ _PERMISSIONS: Final = {
 }
 # A missing object is told only to those who may list the bucket.
 _TELL_MISSING: Final = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT, Operation.GET_OBJECT_ATTRIBUTES})
+# Nobody without credentials may do these, whatever the bucket says.
+_SIGNED_ONLY: Final = frozenset({Operation.CREATE_MULTIPART_UPLOAD, Operation.COPY_OBJECT, Operation.UPLOAD_PART_COPY})
 _LISTING: Final = PolicyAction("ListBucket", Scope.LIST)
 
 
@@ -104,6 +106,8 @@ class Authorizer:
         if action.scope in (Scope.SERVICE, Scope.NEW_BUCKET):
             self._check_account(request, action.scope)
             return
+        if request.identity is None and operation in _SIGNED_ONLY:
+            raise S3Error("AccessDenied")
         bucket = request.found = self._buckets.find(request.bucket, request.identity, request.transaction_id)
         expected = request.header("x-amz-expected-bucket-owner")
         if expected is not None and expected != bucket.owner:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
+
+import msgspec
 
 from objstore.checksums import COMBINABLE, Algorithm, composite, full_object
 from objstore.http.bodies import BytesBody
@@ -67,6 +69,7 @@ class MultipartHandler:
         self._sources = sources
         self._uploads = context.uploads
         self._objects = context.objects
+        self._writer = writer
         self._bytes_max: Final = writer.bytes_max
 
     def handlers(self) -> Mapping[Operation, Handler]:
@@ -86,7 +89,10 @@ class MultipartHandler:
         settings = _settings(environ)
         if request.identity is not None:
             settings[INITIATOR] = request.identity.user
-        record = UploadRecord(content_type_of(environ), metadata_of(environ), settings=settings)
+        metadata = metadata_of(environ)
+        if granted := self._authorizer.wanted_grants(request, place):
+            metadata = msgspec.structs.replace(metadata, transient=metadata.transient | granted)
+        record = UploadRecord(content_type_of(environ), metadata, settings=settings)
         command = BeginUpload(place.path, place.container.policy_index, record, request.transaction_id)
         upload = self._uploads.begin(command)
         root = Element("InitiateMultipartUploadResult")
@@ -156,9 +162,11 @@ class MultipartHandler:
         environ, place = request.environ, self._authorizer.place(request)
         chosen = _chosen(request.content())
         conditions, container = write_conditions(environ), place.container
-        completion = Completion(environ, chosen)
+        completion, admission = Completion(environ, chosen), ExitStack()
 
         def describe(parts: Sequence[UploadedPart]) -> Mapping[str, str]:
+            size = sum(part.size for part in parts)
+            admission.enter_context(self._writer.admitted(place.path, size, request.transaction_id))
             record = self._uploads.record(place.path, request.params["uploadId"], request.transaction_id)
             return checksum_metadata(completion.checksums(record, parts))
 
@@ -173,7 +181,8 @@ class MultipartHandler:
             transaction_id=request.transaction_id,
         )
         try:
-            made = self._uploads.complete(command)
+            with admission:
+                made = self._uploads.complete(command)
         except InvalidPart as error:
             raise S3Error("InvalidPart", UploadId=command.upload, PartNumber=error.number, ETag=error.etag) from None
         except PreconditionFailed:

@@ -10,6 +10,7 @@ import msgspec
 from objstore.conditions import WriteConditions
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Environ
+from objstore.paths import ResourcePath
 from objstore.proxy.core.checksums import WantedChecksums
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed
@@ -99,7 +100,7 @@ class ObjectWriter:
         A longer one was overwritten while it came in: it is as if the other write had come afterwards.
         """
         try:
-            with self._admitted(command):
+            with self.admitted(command.path, command.length, command.transaction_id):
                 stored = self._objects.put(command)
             if stored.superseded and isinstance(command.body, BytesBody):
                 command = msgspec.structs.replace(
@@ -115,19 +116,17 @@ class ObjectWriter:
     def copy(self, source: OpenedObject, command: PutObject) -> PutResult:
         """Store the bytes of another object, which is closed."""
         try:
-            with self._admitted(command):
+            with self.admitted(command.path, command.length, command.transaction_id):
                 return self._objects.copy(CopyObject(source, command))
         except PreconditionFailed:
             raise refused_condition(self._objects, command) from None
 
-    def _admitted(self, command: PutObject) -> AbstractContextManager[object]:
-        """While it is entered, quotas count what the command stores. Entering it raises QuotaExceeded, CoreError."""
-        path, identifier = command.path, command.transaction_id
-        container, account = self._lookup.container_and_account(path, identifier)
+    def admitted(self, path: ResourcePath, size: int | None, transaction_id: str) -> AbstractContextManager[object]:
+        """While it is entered, quotas count so much more. Entering it raises QuotaExceeded, CoreError."""
+        container, account = self._lookup.container_and_account(path, transaction_id)
         if not (container.metadata or account.metadata or account.sysmeta):
             return _UNLIMITED
-        upload = QuotaUpload(path, container, account, command.length, command.body, False, identifier)
-        return self._quotas.reserve(upload)
+        return self._quotas.reserve(QuotaUpload(path, container, account, size, BytesBody(b""), False, transaction_id))
 
 
 def newer_timestamp(objects: ObjectOperations, clock: Clock, command: PutObject | DeleteObject) -> Timestamp:

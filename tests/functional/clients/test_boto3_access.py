@@ -129,3 +129,16 @@ def test_quotas_of_the_swift_api_are_for_both(s3: Any, client: Client, bucket: s
     assert refused(s3.put_object, Bucket=bucket, Key="c", Body=b"") == (403, "QuotaExceeded")
     s3.delete_object(Bucket=bucket, Key="a")
     s3.put_object(Bucket=bucket, Key="c", Body=b"x" * 6)
+
+
+def test_uploads_in_parts(s3: Any, nobody: Any, client: Client, bucket: str) -> None:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="o", ACL="public-read")["UploadId"]
+    asked = {"Bucket": bucket, "Key": "o", "UploadId": upload}
+    etag = s3.upload_part(**asked, PartNumber=1, Body=b"x" * 20)["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    assert client.post(bucket, {"X-Container-Meta-Quota-Bytes": "10"}).status == 204
+    assert refused(s3.complete_multipart_upload, **asked, MultipartUpload=parts) == (403, "QuotaExceeded")
+    assert client.post(bucket, {"X-Container-Meta-Quota-Bytes": "20"}).status == 204
+    s3.complete_multipart_upload(**asked, MultipartUpload=parts)
+    assert nobody.get_object(Bucket=bucket, Key="o")["Body"].read() == b"x" * 20
+    assert refused(nobody.create_multipart_upload, Bucket=bucket, Key="o") == (403, "AccessDenied")
