@@ -120,9 +120,9 @@ class Clients:
         """So often more has this been seen."""
         self.answers[what] = self.answers.get(what, 0) + number
 
-    def list_rows(self, event: Event, node: Node, container: str) -> list[dict[str, Any]] | None:
+    def list_rows(self, event: Event, node: Node, container: str, query: str = "") -> list[dict[str, Any]] | None:
         """The objects of a container as one listing shows them; None if it has not come, or not whole."""
-        answer = self.send(node, event.number, "GET", container, query="format=json")
+        answer = self.send(node, event.number, "GET", container, query=f"format=json{query}")
         self.done(event, answer)
         return rows_in(answer)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NO_ETAG: Final = "0" * 32
 FOUND_SOMETHING: Final = "?"
+# Each of them shows the object, or that it is not there.
+LISTINGS: Final = ("", "&prefix={name}", "&reverse=true&limit=9000", "&end_marker={name}0", "&delimiter=%2F&limit=5000")
 
 
 class Races:
@@ -94,11 +96,13 @@ class Races:
         segment = self.histories.segment(name)
         known = self._clients.model.objects.get(name)
         floor = max((each.timestamp for each in known.writes if each.acknowledged), default="") if known else ""
-        rows = self._clients.list_rows(event, node, name.partition("/")[0])
+        container, _, key = name.partition("/")
+        query = LISTINGS[event.number % len(LISTINGS)].format(name=key)
+        rows = self._clients.list_rows(event, node, container, query)
         if known is None or rows is None or not segment or segment != self.histories.segment(name):
             return
         hashes = {row["name"]: row["hash"] for row in rows}
-        found = hashes.get(name.partition("/")[2])
+        found = hashes.get(key)
         since = [each for each in known.writes if each.began and each.timestamp >= floor]
         is_listed = any((each.etag if each.kind is model.Kind.PUT else None) == found for each in since)
         if is_listed or (found is None and not floor):

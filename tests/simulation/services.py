@@ -16,11 +16,13 @@ from objstore.config.proxy import AccountsConfig, AuthConfig, ObjectsConfig, Pro
 from objstore.config.sections import DevicesConfig, ReconConfig
 from objstore.config.units import Reserve
 from objstore.config.users import User
+from objstore.container import merged_listing
 from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.object.container_updates import recovery, session
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.tokens import TokenIssuer
+from objstore.proxy.core import strong_listing
 from objstore.proxy.swift.features.tempauth import SECRET_NAME
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
@@ -68,6 +70,10 @@ CONSTANTS: Final = (
     # Marks of processes are made known to be alive, and looked for, less often.
     (session, "TOUCH_SECONDS", 60.0),
     (recovery, "INTERVAL_SECONDS", 60.0),
+    # Listings of replicas that differ are merged a few rows at a time.
+    (merged_listing, "ROWS_MAX", 3),
+    (merged_listing, "GROUP_ROWS", 2),
+    (strong_listing, "NAMES_MAX", 2),
 )
 Config = TypeVar("Config", bound=Struct)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.simulation.model import Kind, Write, body_of, metadata_of
 from tests.simulation.network import Answer, rows_in
 from tests.simulation.node import Node
-from tests.simulation.plan import Event
+from tests.simulation.plan import Event, is_strong
 from tests.simulation.stored_forms import stamp_of_id
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ class Versioned:
         self._clients = clients
         self._model = clients.model
         self._known: dict[str, list[tuple[str, Write]]] = {}  # the ids that clients have been told, by object
+        self._is_disturbed = False  # what a majority had once may not be on the next one
+        clients.world.when_disturbed.append(self._disturbed)
+
+    def _disturbed(self) -> None:
+        self._is_disturbed = True
 
     def v_switch(self, event: Event, node: Node) -> None:
         """Let a container keep versions from now on, or not."""
@@ -82,10 +87,36 @@ class Versioned:
     def v_list(self, event: Event, node: Node) -> None:
         """All versions in a container."""
         container = event.details["container"]
+        kept = [version for model in self._model.of_container(container) for version in model.kept()]
+        stored = [version for version in kept if version.acknowledged]
+        removed = [version for version in kept if any(each.acknowledged for each in self._removals_of(version))]
         answer = self._clients.send(node, event.number, "GET", container, query="versions&format=json")
         self._clients.done(event, answer)
-        for row in rows_in(answer) or ():
+        rows = rows_in(answer)
+        for row in rows or ():
             self._judge_row(container, row)
+        if rows is not None and is_strong(f"{container}/") and not self._is_disturbed:
+            self._judge_strong(container, rows, stored, removed)
+
+    def _removals_of(self, version: Write) -> list[Write]:
+        return self._model.objects[version.name].removals_of(version)
+
+    def _judge_strong(
+        self, container: str, rows: list[dict[str, Any]], stored: list[Write], removed: list[Write]
+    ) -> None:
+        """What was `stored` before the listing began is in it, unless somebody removes it; what was `removed`, not."""
+        listed = [(f"{container}/{row['name']}", row["version_id"]) for row in rows if row["version_id"] != NULL]
+        stamps = [(name, stamp_of_id(identifier)) for name, identifier in listed]
+
+        def is_listed(version: Write) -> bool:
+            return any(name == version.name and version.is_of(stamp) for name, stamp in stamps)
+
+        for version in stored:
+            if not is_listed(version) and not self._removals_of(version):
+                self._clients.violation(f"{container} does not list version {version} of {version.name}")
+        for version in removed:
+            if is_listed(version):
+                self._clients.violation(f"{container} lists version {version} of {version.name}, which was removed")
 
     def _judge_row(self, container: str, row: dict[str, Any]) -> None:
         model = self._model.objects.get(f"{container}/{row['name']}")
