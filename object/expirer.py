@@ -34,14 +34,12 @@ from objstore.paths import ResourcePath
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ObjectRow, encode_rows
 from objstore.system import concurrency
-from objstore.timestamps import Timestamp
+from objstore.timestamps import OFFSET_MAX, Timestamp
 
 _NAME: Final = re.compile(
     r"(?P<due>\d{1,10})-(?:!(?P<version>\d{10}\.\d{5}(?:_[0-9a-f]{16})?)/)?(?P<path>[^/]+/[^/]+/.+)",
     re.ASCII | re.DOTALL,
 )
-# Takes out a row that was written at its timestamp, whatever its offset, and none that was written later.
-_LAST_OFFSET: Final = 0xFFFF_FFFF
 
 
 class QueueEntry(Struct, frozen=True):
@@ -60,7 +58,8 @@ class QueueEntry(Struct, frozen=True):
 
     @property
     def removed_row(self) -> ObjectRow:
-        moment = Timestamp(self.timestamp.ticks, _LAST_OFFSET).internal
+        # Takes out a row that was written at this timestamp, whatever its offset, and none that was written later.
+        moment = Timestamp(self.timestamp.ticks, OFFSET_MAX).internal
         return ObjectRow(self.name, moment, 0, "application/deleted", "noetag", deleted=True)
 
 

@@ -62,6 +62,8 @@ def _put(
     upload = target.storage.create(target.location, current, length, kept)
     try:
         receive(body, upload, request.content_length, service.cluster.limits.max_file_size)
+        if strong is not None and not strong.is_held:
+            timestamp = strong.decided(request.trailers)
         metadata = _metadata(request, target, timestamp, content_type, headers, upload)
         if strong is not None and not strong.is_held:
             strong.hold()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from objstore.headers import Backend
+from objstore.headers import Backend, Client
+from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.object.agreement import HeldSlot
 from objstore.object.file_names import parse_name
@@ -13,6 +15,7 @@ from objstore.object.requests import Target
 from objstore.object.responses import conflict, plain
 from objstore.object.service import ObjectService
 from objstore.object.versions import ObjectVersions, live_names
+from objstore.timestamps import Timestamp
 
 # The names that stand for the state of an object: the newest of them, if there are more.
 STATE_NAMES_MAX: Final = 40
@@ -69,6 +72,17 @@ class StrongWrite:
     @property
     def is_held(self) -> bool:
         return self._slot is not None
+
+    def decided(self, trailers: Mapping[str, str]) -> str:
+        """When a write happens that is decided only once its body is there: its trailers say. Raises HttpError 400."""
+        given = trailers.get(Client.TIMESTAMP)
+        if given is not None:
+            try:
+                self._timestamp = Timestamp.parse(given).internal
+            except ValueError as error:
+                raise HttpError(400, f"Bad X-Timestamp trailer: {error}") from None
+            self._agreed = Backend.AGREED in trailers
+        return self._timestamp
 
     def hold(self) -> None:
         """Until `release`, nobody else writes the object, and what is stored of it is durable."""

@@ -15,7 +15,10 @@ from objstore.proxy.core.objects import ObjectOperations
 from objstore.proxy.core.quorum_request import Writer
 from objstore.proxy.core.quotas import QuotaKeeper
 from objstore.proxy.core.reading import Reader
+from objstore.proxy.core.strong import Agreement
 from objstore.proxy.core.strong_listing import StrongContainers
+from objstore.proxy.core.strong_objects import StrongObjects
+from objstore.proxy.core.strong_reading import StrongReader
 from objstore.proxy.core.uploads import UploadOperations
 from objstore.ring.rings import Rings
 from objstore.runtime import Runtime
@@ -51,7 +54,9 @@ def make_context(
     accounts = AccountOperations(cluster, rings, reader, writer, lookup, config.accounts, runtime.clock)
     strong = StrongContainers(reader, cluster.limits, runtime.threads)
     containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts, strong)
-    objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads)
+    agreement = Agreement(writer, runtime.clock, runtime.random)
+    strong_objects = StrongObjects(agreement, StrongReader(reader, agreement), writer, runtime.threads)
+    objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads, strong_objects)
     uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)
     quotas = QuotaKeeper(lookup, runtime.clock)
     return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads, quotas)

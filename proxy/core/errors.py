@@ -198,6 +198,12 @@ class QuorumNotReached(PathError):
     message: ClassVar[str] = "too few servers agree about {path}"
 
 
+class OutcomeUnknown(PathError):
+    """The write may have been done, or may still be: too few servers have answered to know."""
+
+    message: ClassVar[str] = "it is not known whether the write to {path} was done"
+
+
 @dataclass(eq=False)
 class UploadNotFound(CoreError):
     """The upload was completed or aborted, or there never was one."""

@@ -19,13 +19,14 @@ from objstore.http.ranges import ByteRange, parse_ranges, resolve_ranges
 from objstore.http.transport import BackendResponse
 from objstore.limits import ObjectTooLarge
 from objstore.paths import ResourcePath
-from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend import codes, rows
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.bodies import ResumingBody, Source
-from objstore.proxy.core.checksums import BodyDigest, WantedChecksums, copied_checksums
+from objstore.proxy.core.checksums import WantedChecksums, copied_checksums
 from objstore.proxy.core.errors import IncompleteBody, InvalidRange, ObjectFacts, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
-from objstore.proxy.core.nodes import Placement
+from objstore.proxy.core.nodes import Placement, strict_placement
+from objstore.proxy.core.quorum_request import send_body
 from objstore.proxy.core.upload import StreamingUpload, upload
 from objstore.quorum import best_status
 from objstore.rows import encode_rows
@@ -34,10 +35,11 @@ from objstore.timestamps import Timestamp
 if TYPE_CHECKING:
     from objstore.cluster import Cluster
     from objstore.http.messages import BodyReader
-    from objstore.proxy.core.quorum_request import QuorumResult, Writer
+    from objstore.policies import Policy
+    from objstore.proxy.core.quorum_request import Writer
     from objstore.proxy.core.reading import Reader
+    from objstore.proxy.core.strong_objects import Places, StrongObjects
     from objstore.ring.rings import Rings
-    from objstore.scheme import Scheme
     from objstore.system.threads import ThreadGroup
 
 # A body up to this size goes out together with the head of its request.
@@ -188,22 +190,36 @@ class OpenedObject(Struct, frozen=True):
 class ObjectOperations:
     """Operations on objects; one for each process. Authorization is the edge's: it knows the container."""
 
-    def __init__(self, cluster: Cluster, rings: Rings, reader: Reader, writer: Writer, threads: ThreadGroup) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        rings: Rings,
+        reader: Reader,
+        writer: Writer,
+        threads: ThreadGroup,
+        strong: StrongObjects,
+    ) -> None:
         self._policies: Final = cluster.policies
         self._hasher: Final = cluster.hasher
         self._rings: Final = rings
         self._reader: Final = reader
         self._writer: Final = writer
         self._threads: Final = threads
+        self._strong: Final = strong
 
     def put(self, command: PutObject) -> PutResult:
         """Store an object on a quorum of its nodes. Raises CoreError: then nothing is acknowledged."""
-        scheme = self._policies.by_index(command.policy_index).scheme
-        placement, container, queue = self._placements(command, scheme, command.delete_at)
+        policy = self._policies.by_index(command.policy_index)
+        scheme = policy.scheme
+        placement, container, queue = places = self._placements(command, policy, command.delete_at)
+        if placement.strict:
+            content, whole = _receive(command)
+            etag, checksums, stamp = self._strong.put(command, places, content, whole, scheme)
+            return PutResult(etag, stamp, False, stamp.internal if command.version_mode == "keep" else "", checksums)
         headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
         content, whole = _receive(command)
         if whole:
-            etag, checksums, result = self._send_whole(command, content, scheme, placement, headers)
+            etag, checksums, result = send_body(self._writer, command, content, scheme, placement, headers)
         else:
             sending = StreamingUpload(self._writer, placement, headers, command.length)
             etag, checksums = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
@@ -211,30 +227,6 @@ class ObjectOperations:
         stored = backend.put_outcome(command, result)
         version = command.timestamp.internal if command.version_mode == "keep" else ""
         return PutResult(etag, command.timestamp, not stored, version, checksums)
-
-    def _send_whole(
-        self,
-        command: PutObject,
-        content: bytes,
-        scheme: Scheme,
-        placement: Placement,
-        headers: list[backend.Headers],
-    ) -> tuple[str, Mapping[Algorithm, str], QuorumResult]:
-        """All is at hand: checksums go ahead of the body, all in one message to each node."""
-        digest = BodyDigest(command)
-        digest.update(content)
-        etag, kept = digest.finish()
-        encoder = scheme.encoder(len(headers))
-        pieces = encoder.encode(content)
-        encoder.checksum(pieces)
-        if tail := encoder.flush():
-            encoder.checksum(tail)
-            pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)]
-        stored = digest.headers(etag, kept)
-        for each, checksum in zip(headers, encoder.checksums(), strict=True):
-            each.update(backend.proof(etag, checksum))
-            each.update(stored)
-        return etag, kept, self._writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces])
 
     def copy(self, command: CopyObject) -> PutResult:
         """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
@@ -252,17 +244,23 @@ class ObjectOperations:
 
     def post(self, command: PostObject) -> PostResult:
         """Replace the metadata of an object. Raises CoreError."""
-        scheme = self._policies.by_index(command.policy_index).scheme
-        placement, container, queue = self._placements(command, scheme, command.delete_at)
+        policy = self._policies.by_index(command.policy_index)
+        placement, container, queue = places = self._placements(command, policy, command.delete_at)
+        if placement.strict:
+            return PostResult(self._strong.post(command, places))
         headers = backend.write_headers(command, backend.post_fields(command), placement, container, queue)
         return PostResult(backend.post_outcome(command, self._writer.send("POST", placement, headers)))
 
-    def delete(self, command: DeleteObject) -> None:
-        """Delete an object. Raises CoreError."""
-        scheme = self._policies.by_index(command.policy_index).scheme
-        placement, container, _ = self._placements(command, scheme, None)
+    def delete(self, command: DeleteObject) -> Timestamp:
+        """Delete an object; when it was. Raises CoreError."""
+        placement, container, _ = places = self._placements(
+            command, self._policies.by_index(command.policy_index), None
+        )
+        if placement.strict:
+            return self._strong.delete(command, places)
         headers = backend.write_headers(command, backend.delete_fields(command), placement, container)
         backend.delete_outcome(command, self._writer.send("DELETE", placement, headers))
+        return command.timestamp
 
     def delete_later(
         self, owner: ResourcePath, paths: Sequence[ResourcePath], timestamp: Timestamp, transaction_id: str
@@ -274,8 +272,8 @@ class ObjectOperations:
         moment = timestamp.ceil_seconds
         queue = expiry_queue(moment, self._hasher.digest(owner))
         placement = Placement.of(queue, self._rings.container, self._hasher)
-        body = encode_rows([backend.deletion_row(path, moment, timestamp) for path in paths])
-        headers = [backend.queue_headers(transaction_id)] * len(placement.primaries)
+        body = encode_rows([rows.deletion_row(path, moment, timestamp) for path in paths])
+        headers = [rows.queue_headers(transaction_id)] * len(placement.primaries)
         result = self._writer.send("UPDATE", placement, headers, [body] * len(headers))
         if best_status(result.statuses, result.quorum) > codes.SUCCESS_MAX:
             raise QuorumNotReached(queue)
@@ -293,7 +291,7 @@ class ObjectOperations:
         return self._open_first(command, placement, backend.read_headers(command))
 
     def _open_first(self, command: GetObject, placement: Placement, headers: backend.Headers) -> OpenedObject:
-        found = self._reader.read("GET", placement, headers, newest=command.newest)
+        found = self._read("GET", placement, headers, command)
         if found.status > codes.SUCCESS_MAX:
             found.close()
             raise backend.read_error(command, found)
@@ -329,27 +327,36 @@ class ObjectOperations:
         return OpenedObject(info, b"", parts=tuple(bodies))
 
     def _look(self, command: GetObject, placement: Placement, headers: backend.Headers) -> BackendResponse:
-        found = self._reader.read("HEAD", placement, headers, newest=command.newest)
+        found = self._read("HEAD", placement, headers, command)
         if found.status > codes.SUCCESS_MAX:
             raise backend.read_error(command, found)
         return found
 
-    def _placement(self, command: GetObject) -> Placement:
-        ring, path = self._rings.object(command.policy_index), command.path
-        partition = ring.partition_of(self._hasher.digest(path))
-        primaries = ring.primaries(partition)
-        scheme = self._policies.by_index(command.policy_index).scheme
-        return Placement(ring, partition, path, primaries, scheme.write_quorum(len(primaries)))
+    def _read(self, method: str, placement: Placement, headers: backend.Headers, command: GetObject) -> BackendResponse:
+        if placement.strict:
+            return self._strong.reader.read(method, placement, headers)
+        return self._reader.read(method, placement, headers, newest=command.newest)
 
-    def _placements(
-        self, command: PutObject | PostObject | DeleteObject, scheme: Scheme, delete_at: int | None
-    ) -> tuple[Placement, Placement, Placement | None]:
-        """Where an object is written, and the container, and the expiry queue if it expires, that its nodes inform."""
-        ring, path, digest_of = self._rings.object(command.policy_index), command.path, self._hasher.digest
-        digest = digest_of(path)
+    def _placement(self, command: GetObject) -> Placement:
+        return self._placed(
+            command.path, self._policies.by_index(command.policy_index), self._hasher.digest(command.path)
+        )
+
+    def _placed(self, path: ResourcePath, policy: Policy, digest: bytes) -> Placement:
+        ring = self._rings.object(policy.index)
         partition = ring.partition_of(digest)
         primaries = ring.primaries(partition)
-        placement = Placement(ring, partition, path, primaries, scheme.write_quorum(len(primaries)))
+        if policy.is_strong:
+            return strict_placement(Placement(ring, partition, path, primaries, 0))
+        return Placement(ring, partition, path, primaries, policy.scheme.write_quorum(len(primaries)))
+
+    def _placements(
+        self, command: PutObject | PostObject | DeleteObject, policy: Policy, delete_at: int | None
+    ) -> Places:
+        """Where an object is written, and the container, and the expiry queue if it expires, that its nodes inform."""
+        path, digest_of = command.path, self._hasher.digest
+        digest = digest_of(path)
+        placement = self._placed(path, policy, digest)
         ring, path = self._rings.container, path.container_path
         partition = ring.partition_of(digest_of(path))
         container = Placement(ring, partition, path, ring.primaries(partition), 0)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from objstore.checksums import Algorithm
 from objstore.devices import Device
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
 from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend.objects import Headers, proof
+from objstore.proxy.core.checksums import BodyDigest
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
 from objstore.proxy.core.nodes import NodeSelector, Placement
 from objstore.quorum import has_quorum
+from objstore.scheme import Scheme
 from objstore.system import concurrency
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.objects import PutObject
 
 UNANSWERED: Final = codes.UNAVAILABLE
 # Methods that change something that must be there.
@@ -66,17 +73,19 @@ class Writer:
             if response.status <= codes.SUCCESS_MAX and codes.NOT_FOUND in result.statuses:
                 result.statuses[result.statuses.index(codes.NOT_FOUND)] = response.status
                 result.responses.append(response)
+                result.nodes.append(node)
 
 
 class QuorumResult:
     """The nodes' answers; a node that failed, with all handoffs that could take its place, counts as UNANSWERED."""
 
-    __slots__ = ("quorum", "responses", "statuses")
+    __slots__ = ("nodes", "quorum", "responses", "statuses")
 
     def __init__(self, quorum: int) -> None:
         self.quorum = quorum
         self.statuses: list[int] = []
         self.responses: list[BackendResponse] = []  # closed: for their headers
+        self.nodes: list[Device] = []  # whose responses these are, in the same order
 
     def header(self, status: int, name: str) -> str | None:
         """A header of the first answer with that status that has it."""
@@ -93,10 +102,11 @@ def _succeeded(result: QuorumResult) -> bool:
 class ResponseCollector:
     """Takes the answers of exchanges under way; no node takes the place of one that fails."""
 
-    def __init__(self, writer: Writer, quorum: int) -> None:
+    def __init__(self, writer: Writer, placement: Placement) -> None:
         self._writer: Final = writer
+        self._strict: Final = placement.strict
         self._pending: list[Exchange] = []
-        self.result: Final = QuorumResult(quorum)
+        self.result: Final = QuorumResult(placement.quorum)
         self.taken: Final[dict[Exchange, int]] = {}  # statuses that are no failures of the server's own
 
     def add(self, exchange: Exchange) -> None:
@@ -121,7 +131,7 @@ class ResponseCollector:
         deadline = concurrency.monotonic() + writer.timeout_seconds
         grace = 0.0  # a quorum that stands by now has waited long enough
         self._take_all([exchange for exchange in pending if exchange.ready])
-        while pending and not has_quorum(self.result.statuses, self.result.quorum):
+        while pending and not self._is_decided():
             grace = writer.post_quorum_timeout_seconds
             ready = wait_any(pending, deadline - concurrency.monotonic())
             if not ready:
@@ -135,6 +145,13 @@ class ResponseCollector:
             writer.nodes.record_failure(exchange.node)
             self.result.statuses.append(UNANSWERED)
         pending.clear()
+
+    def _is_decided(self) -> bool:
+        """Whether enough have answered, so that the others are not waited for."""
+        result = self.result
+        if self._strict:  # whatever they say is weighed by who has asked
+            return len(result.responses) >= result.quorum
+        return has_quorum(result.statuses, result.quorum)
 
     def _take_all(self, ready: Sequence[Exchange]) -> None:
         for exchange in ready:
@@ -152,6 +169,7 @@ class ResponseCollector:
             if response.status < codes.SERVER_ERROR:
                 self.result.statuses.append(response.status)
                 self.result.responses.append(response)
+                self.result.nodes.append(exchange.node)
                 self.taken[exchange] = response.status
                 return
             nodes.record_error(exchange.node, response)
@@ -174,7 +192,7 @@ class QuorumRequest(ResponseCollector):
         headers: Sequence[Mapping[str, str]],
         bodies: Sequence[bytes] | None,
     ) -> None:
-        super().__init__(writer, placement.quorum)
+        super().__init__(writer, placement)
         self._method: Final = method
         self._placement: Final = placement
         self._headers: Final = headers
@@ -191,7 +209,7 @@ class QuorumRequest(ResponseCollector):
             if not (index < len(nodes) and self._start(nodes[index], index)) and not self._start_handoff(index):
                 self.result.statuses.append(UNANSWERED)
         self.collect()
-        if max(self.result.statuses, default=0) > codes.SUCCESS_MAX:
+        if max(self.result.statuses, default=0) > codes.SUCCESS_MAX and not self._strict:
             self._reassign_updates()
         return self.result
 
@@ -227,3 +245,26 @@ class QuorumRequest(ResponseCollector):
 
     def _replace(self, exchange: Exchange) -> bool:
         return self._start_handoff(self._index_of[exchange])
+
+
+def send_body(
+    writer: Writer, command: PutObject, content: bytes, scheme: Scheme, placement: Placement, headers: Sequence[Headers]
+) -> tuple[str, Mapping[Algorithm, str], QuorumResult]:
+    """PUT a body that is at hand: checksums go ahead of it, all in one message to each node. Raises CoreError.
+
+    Gives the ETag and the checksums that are kept, too.
+    """
+    digest = BodyDigest(command)
+    digest.update(content)
+    etag, kept = digest.finish()
+    encoder = scheme.encoder(len(headers))
+    pieces = encoder.encode(content)
+    encoder.checksum(pieces)
+    if tail := encoder.flush():
+        encoder.checksum(tail)
+        pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)]
+    stored = digest.headers(etag, kept)
+    for each, checksum in zip(headers, encoder.checksums(), strict=True):
+        each.update(proof(etag, checksum))
+        each.update(stored)
+    return etag, kept, writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces])

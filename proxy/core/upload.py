@@ -99,7 +99,7 @@ class StreamingUpload:
         self._length = length
         self._uploads: dict[int, BackendUpload] = {}  # by index: nodes that want the body
         self._handoffs: Iterator[Device] = iter(())
-        self._collector = ResponseCollector(writer, placement.quorum)
+        self._collector = ResponseCollector(writer, placement)
 
     @property
     def result(self) -> QuorumResult:
@@ -158,6 +158,7 @@ class StreamingUpload:
         else:
             self.result.statuses.append(refusal.status)
             self.result.responses.append(refusal)
+            self.result.nodes.append(exchange.node)
 
     def _drop(self, exchange: Exchange) -> None:
         """Go on without a node that failed or is too slow."""
@@ -191,7 +192,7 @@ class StreamingUpload:
             for index, exchange in sent.items()
             if taken.get(exchange, UNANSWERED) <= codes.SUCCESS_MAX
         }
-        if len(stored) >= self.result.quorum:
+        if len(stored) >= self.result.quorum and not self._placement.strict:
             reassign_container_updates(self._writer, self._placement, self._headers, stored)
 
     def _each(self, act: Callable[[int, BackendUpload], None]) -> None:

@@ -203,6 +203,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
         ProposedSize=error.size,
         MinSizeAllowed=error.minimum,
     ),
+    core.OutcomeUnknown: "ServiceUnavailable",
     core.PartUnavailable: _told("InvalidObjectState"),
     core.PolicyConflict: "BucketAlreadyExists",
     core.PreconditionFailed: "PreconditionFailed",

@@ -203,6 +203,8 @@ class Model:
             return
         if version:
             write.removes = version
+            if write.mode:
+                return  # what it has done to the plain line before has a time of its own
         else:
             write.mode = mode
         if timestamp > write.timestamp:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Protocol
@@ -150,7 +150,17 @@ class SimulatedTransport(Transport):
         host = self._connect(request, timeout_seconds)
         network = self._network
         breaks_after = network.random.randrange(4) if network.happens(network.conditions.broken) else None
-        upload = SimulatedUpload(request, timeout_seconds, self._unresponsive, breaks_after)
+        operation = current_operation()
+
+        def written(trailers: Mapping[str, str]) -> None:
+            """The time of some writes comes behind their body."""
+            if operation is not None and "X-Timestamp" in trailers:
+                headers = {**request.headers, **trailers}
+                network.written(
+                    operation, BackendRequest("PUT", request.node, request.partition, request.path, headers)
+                )
+
+        upload = SimulatedUpload(request, timeout_seconds, self._unresponsive, breaks_after, written)
         environ = environ_of(request, upload.body)
         environ["HTTP_TRANSFER_ENCODING"] = "chunked"
         environ["HTTP_EXPECT"] = "100-continue"
@@ -294,10 +304,17 @@ class SimulatedUpload(_Settling, LocalUpload):
         timeout_seconds: float,
         unresponsive: UnresponsiveServers,
         breaks_after: int | None,
+        written: Callable[[Mapping[str, str]], None],
     ) -> None:
         super().__init__(request, timeout_seconds, unresponsive)
         self._breaks_after = breaks_after
         self._pieces = 0
+        self._written = written
+
+    def finish(self, trailers: Mapping[str, str]) -> None:
+        """See BackendUpload."""
+        self._written(trailers)
+        super().finish(trailers)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """See BackendUpload."""

@@ -11,7 +11,7 @@ SECONDS_PER_HOUR: Final = 3600.0
 CHECK_NUMBER: Final = 10**6
 
 # Whether the store keeps what a strong policy promises: then the checks demand it.
-STRONG_IS_KEPT: Final = False
+STRONG_IS_KEPT: Final = True
 STRONG_POLICY: Final = "strong"
 OPERATIONS_PER_HOUR: Final = 70
 FAULTS_PER_HOUR: Final = 5.0

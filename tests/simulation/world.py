@@ -35,7 +35,7 @@ STORAGE_NODES: Final = 5
 DEVICES_PER_NODE: Final = 2
 PROXIES: Final = 2
 PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
-POLICIES: Final = (Policy(0, "gold", default=True), Policy(1, "silver"), Policy(2, "strong"))
+POLICIES: Final = (Policy(0, "gold", default=True), Policy(1, "silver"), Policy(2, "strong", consistency="strong"))
 # By the kind of ring, of which each policy has one.
 FOLDERS: Final = {
     "object": "objects",

@@ -7,7 +7,9 @@ from typing import Final
 from objstore.headers import Backend
 
 SUCCESS_MAX: Final = 299
+FOUND: Final = 200
 CREATED: Final = 201
+ACCEPTED: Final = 202
 DELETED: Final = 204
 PARTIAL: Final = 206
 NOT_MODIFIED: Final = 304

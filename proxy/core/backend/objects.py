@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from objstore.expiry import ASYNC_DELETED, queue_entry_name
 from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta
 from objstore.http.conditional import write_condition_headers
 from objstore.http.ranges import ByteRange, parse_content_range
 from objstore.http.transport import BackendResponse
 from objstore.limits import ObjectTooLarge
-from objstore.paths import ResourcePath
 from objstore.proxy.core import errors
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.quorum import best_status, quorum_size
-from objstore.rows import ObjectRow
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
@@ -259,8 +256,7 @@ def post_outcome(command: PostObject, result: QuorumResult) -> Headers:
     statuses = result.statuses
     status = best_status(statuses, result.quorum)
     if status <= codes.SUCCESS_MAX:
-        names = (Sysmeta.LINK_TARGET, Sysmeta.LINK_ETAG)
-        return {name[len(SYSTEM) :]: value for name in names if (value := result.header(status, name))}
+        return link_fields(result)
     some = status == codes.NOT_FOUND and min(statuses) <= codes.SUCCESS_MAX
     if some and not result.header(codes.NOT_FOUND, Backend.TIMESTAMP):
         # It is there, though most of those asked have not got it, nor know of a deletion.
@@ -268,13 +264,27 @@ def post_outcome(command: PostObject, result: QuorumResult) -> Headers:
     raise _error(command, status)
 
 
+def link_fields(result: QuorumResult) -> Headers:
+    """What the nodes that have taken a POST send back of a link."""
+    names = (Sysmeta.LINK_TARGET, Sysmeta.LINK_ETAG)
+    return {name[len(SYSTEM) :]: value for name in names if (value := result.header(codes.ACCEPTED, name))}
+
+
 def delete_outcome(command: DeleteObject, result: QuorumResult) -> None:
     """Raises CoreError unless the object is deleted: also by a mix of both successes and absences."""
     status = best_status(result.statuses, result.quorum, {codes.NOT_FOUND: codes.DELETED})
     if status == codes.CONFLICT and result.header(status, Backend.VERSIONS_FULL) is not None:
         raise errors.TooManyVersions(command.path)
+    if status == codes.NOT_FOUND:
+        raise nothing_deleted(command, command.timestamp)
     if status > codes.SUCCESS_MAX:
         raise _error(command, status)
+
+
+def nothing_deleted(command: DeleteObject, timestamp: Timestamp) -> errors.ObjectNotFound:
+    """The object was not there when it was deleted; the delete marker that is kept says so."""
+    version = timestamp.internal if command.version_mode == "keep" else ""
+    return errors.ObjectNotFound(command.path, timestamp.internal, bool(version), version)
 
 
 def _error(command: PutObject | PostObject | DeleteObject, status: int) -> errors.CoreError:
@@ -290,16 +300,6 @@ def _error(command: PutObject | PostObject | DeleteObject, status: int) -> error
     if status == codes.INVALID:
         return errors.WriteRefused(path)
     return errors.QuorumNotReached(path)
-
-
-def queue_headers(transaction_id: str) -> Headers:
-    """What an UPDATE of an expiry queue says."""
-    return {Client.TRANS_ID: transaction_id, Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
-
-
-def deletion_row(path: ResourcePath, moment: int, timestamp: Timestamp) -> ObjectRow:
-    """The entry of an expiry queue by which an object is deleted whether it expires or not."""
-    return ObjectRow(queue_entry_name(moment, path), timestamp.internal, 0, ASYNC_DELETED, "noetag")
 
 
 def read_error(command: GetObject, response: BackendResponse) -> errors.CoreError:

@@ -11,12 +11,15 @@ from msgspec import Struct
 
 from objstore.container.row_pages import PageQuery, RowPage
 from objstore.devices import Device
+from objstore.expiry import ASYNC_DELETED, queue_entry_name
 from objstore.headers import Backend, Client
+from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.databases import container_info, listing_parameters
 from objstore.proxy.core.backend.objects import TO_CONTAINER, Headers
 from objstore.proxy.core.info import ContainerInfo
 from objstore.rows import ObjectRow, decode_object_rows
+from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from objstore.http.transport import BackendResponse
@@ -145,3 +148,13 @@ def names_body(names: Sequence[str]) -> bytes:
 def sees_reserved(headers: Mapping[str, str]) -> bool:
     """Whether a read lists names that begin with NUL too."""
     return Backend.ALLOW_RESERVED_NAMES in headers
+
+
+def queue_headers(transaction_id: str) -> Headers:
+    """What an UPDATE of an expiry queue says."""
+    return {Client.TRANS_ID: transaction_id, Client.CONTENT_TYPE: "application/json", Backend.POLICY_INDEX: "0"}
+
+
+def deletion_row(path: ResourcePath, moment: int, timestamp: Timestamp) -> ObjectRow:
+    """The entry of an expiry queue by which an object is deleted whether it expires or not."""
+    return ObjectRow(queue_entry_name(moment, path), timestamp.internal, 0, ASYNC_DELETED, "noetag")

@@ -176,7 +176,7 @@ class CopyHandler:
             stored = self._objects.copy(CopyObject(source, target))
         if stored.superseded:
             return Response(202)
-        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date}
+        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: stored.timestamp.http_date}
         return Response(201, headers | version_header(stored.version))
 
     def _metadata(self, request: SwiftRequest, copying: Copying, opened: OpenedObject) -> StoredMetadata:

@@ -161,7 +161,7 @@ class ObjectHandler:
             stored = self._objects.put(command)
         if stored.superseded:
             return Response(202)
-        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date}
+        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: stored.timestamp.http_date}
         return Response(201, headers if not stored.version else headers | version_header(stored.version))
 
     def post(self, request: SwiftRequest) -> Response:

@@ -79,12 +79,11 @@ class ObjectVersioning:
         if location := location_in(container):
             return self._legacy.delete(request, command, location)
         mode = "null" if identifier == NULL and container.versioning else container.version_mode
-        headers = {Client.OBJECT_VERSION_ID: public_id(command.timestamp.internal)} if mode == "keep" else {}
         try:
-            self._objects.delete(msgspec.structs.replace(command, version_mode=mode))
-        except ObjectNotFound:
-            return Response(404, headers)
-        return Response(204, headers)
+            status, marker = 204, self._objects.delete(msgspec.structs.replace(command, version_mode=mode)).internal
+        except ObjectNotFound as error:
+            status, marker = 404, error.version
+        return Response(status, {Client.OBJECT_VERSION_ID: public_id(marker)} if mode == "keep" else {})
 
     def _remove(self, request: SwiftRequest, command: DeleteObject, identifier: str) -> Response:
         """Remove one version for good; what was current stays not found. Conditions are about what is current."""
@@ -124,7 +123,7 @@ class ObjectVersioning:
             )
             with self._quotas.reserve(request, path, container, account, source.length):
                 stored = self._objects.copy(CopyObject(source, target))
-        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: timestamp.http_date}
+        headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: stored.timestamp.http_date}
         return Response(201, headers | version_header(stored.version))
 
     def listing(self, request: SwiftRequest, reading: GetContainer) -> OpenedContainer:

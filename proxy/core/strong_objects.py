@@ -1,0 +1,292 @@
+"""PUT, POST and DELETE of objects whose policy is strong: each as one write on which nodes agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from objstore.devices import Device
+from objstore.proxy.core.backend import agreement, codes
+from objstore.proxy.core.backend import objects as backend
+from objstore.proxy.core.errors import ObjectNotFound, PreconditionFailed, QuorumNotReached
+from objstore.proxy.core.nodes import Placement
+from objstore.proxy.core.quorum_request import QuorumResult, Writer, send_body
+from objstore.proxy.core.strong import RESTAMPS_MAX, Accept, Agreement, Sent, WriteAgreement
+from objstore.proxy.core.strong_reading import StrongReader
+from objstore.proxy.core.upload import NOTHING, StreamingUpload, upload
+from objstore.scheme import Scheme
+from objstore.system.threads import ThreadGroup
+from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.checksums import Algorithm
+    from objstore.proxy.core.objects import DeleteObject, PostObject, PutObject
+
+    Command = PutObject | PostObject | DeleteObject
+
+
+# Where an object is written, and the container, and the expiry queue if it expires, that its nodes inform.
+Places = tuple[Placement, Placement, Placement | None]
+
+
+class _Write:
+    """A command, as it is sent: the headers for an attempt, and who refuses it why."""
+
+    method = ""
+    is_repeatable = True
+
+    def __init__(self, writer: Writer, command: Command, fields: backend.Headers, places: Places) -> None:
+        self._writer = writer
+        self._command = command
+        self._fields = fields
+        self.placement, self.container, self._queue = places
+
+    @property
+    def is_conditional(self) -> bool:
+        return self._command.conditions is not None
+
+    def headers(self, stamp: Timestamp, placement: Placement) -> list[backend.Headers]:
+        """Those of an attempt, for each node."""
+        command = replace(self._command, timestamp=stamp)
+        return backend.write_headers(command, self._fields, placement, self.container, self._queue)
+
+    def asking(self) -> Mapping[str, str]:
+        sent = self.headers(self._command.timestamp, self.placement)[0]
+        return agreement.asking_before(sent, deletes=self.method == "DELETE")
+
+    def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
+        return tuple(nodes)
+
+    def send(self, accept: Accept) -> Sent:
+        headers = self.headers(accept.stamp, accept.placement)
+        if accept.state is not None:
+            for each in headers:
+                each |= agreement.agreed(accept.stamp, self.bound_to(accept.state))
+        return Sent(accept.placement, headers, self.pass_on(accept.placement, headers))
+
+    def bound_to(self, _state: str) -> str:
+        """The state outside of which nodes must not take the write; "" for any."""
+        return ""
+
+    def pass_on(self, placement: Placement, headers: list[backend.Headers]) -> QuorumResult:
+        return self._writer.send(self.method, placement, headers)
+
+    def check(self, found: agreement.Prepared) -> None:
+        conditions = self._command.conditions
+        if conditions is not None and conditions.refuse(found.found):
+            raise PreconditionFailed
+
+    def raise_refusal(self, result: QuorumResult) -> None:
+        raise NotImplementedError
+
+
+class _WholePut(_Write):
+    """A body that is at hand."""
+
+    method = "PUT"
+
+    def __init__(self, writer: Writer, command: PutObject, places: Places, content: bytes, scheme: Scheme) -> None:
+        super().__init__(writer, command, backend.put_fields(command), places)
+        self._put = command
+        self._content = content
+        self._scheme = scheme
+        self.stored: tuple[str, Mapping[Algorithm, str]] = NOTHING
+
+    def pass_on(self, placement: Placement, headers: list[backend.Headers]) -> QuorumResult:
+        etag, kept, result = send_body(self._writer, self._put, self._content, self._scheme, placement, headers)
+        self.stored = etag, kept
+        return result
+
+    def raise_refusal(self, result: QuorumResult) -> None:
+        backend.put_outcome(self._put, result)
+
+
+class _StreamedPut(_Write):
+    """A body that passes through once: when it is there, those nodes that have it learn when it was written."""
+
+    method = "PUT"
+    is_repeatable = False
+
+    def __init__(self, writer: Writer, command: PutObject, places: Places) -> None:
+        super().__init__(writer, command, backend.put_fields(command), places)
+        self._put = command
+        self.sending: _DecidedUpload | None = None
+
+    def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
+        sending = self.sending
+        return tuple(nodes) if sending is None else tuple(node for node in nodes if sending.has_body(node))
+
+    def send(self, accept: Accept) -> Sent:
+        assert self.sending is not None
+        result = self.sending.end(accept)
+        return Sent(self.placement, self.sending.headers, result)
+
+    def raise_refusal(self, result: QuorumResult) -> None:
+        backend.put_outcome(self._put, result)
+
+
+class _DecidedUpload(StreamingUpload):
+    """A body whose write is decided once it is there: `decide` is called then, and has the upload end."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        placement: Placement,
+        headers: list[backend.Headers],
+        length: int | None,
+        decide: Callable[[], None],
+    ) -> None:
+        super().__init__(writer, placement, headers, length)
+        agreement.expect_decision(headers)
+        self.headers: Final = headers
+        self._decide = decide
+        self._proofs: Sequence[Mapping[str, str]] = ()
+        self.is_begun = False
+
+    def open(self) -> bool:
+        self.is_begun = super().open()
+        return self.is_begun
+
+    def has_body(self, node: Device) -> bool:
+        return any(exchange.node.id == node.id for exchange in self._uploads.values())
+
+    def finish(self, trailers: Sequence[Mapping[str, str]]) -> None:
+        self._proofs = trailers
+        self._decide()
+
+    def end(self, accept: Accept) -> QuorumResult:
+        """End the body at the nodes of the placement, and give up the others."""
+        wanted = {node.id for node in accept.placement.primaries}
+        for index, exchange in list(self._uploads.items()):
+            if exchange.node.id not in wanted:
+                exchange.abandon()
+                del self._uploads[index]
+        agreement.restamp(self.headers, accept.stamp)
+        decided = agreement.decided(accept.stamp, is_agreed=accept.state is not None)
+        super().finish([{**each, **decided} for each in self._proofs])
+        return self.result
+
+
+class _Post(_Write):
+    method = "POST"
+
+    def __init__(self, writer: Writer, command: PostObject, places: Places) -> None:
+        super().__init__(writer, command, backend.post_fields(command), places)
+        self._post = command
+
+    def bound_to(self, state: str) -> str:
+        # The new metadata belongs to the data it was meant for: other data must not get it.
+        return state
+
+    def check(self, found: agreement.Prepared) -> None:
+        super().check(found)
+        if found.found is None:
+            raise ObjectNotFound(self._post.path)
+
+    def raise_refusal(self, result: QuorumResult) -> None:
+        backend.post_outcome(self._post, result)
+
+
+class _Delete(_Write):
+    method = "DELETE"
+
+    def __init__(self, writer: Writer, command: DeleteObject, places: Places) -> None:
+        super().__init__(writer, command, backend.delete_fields(command), places)
+        self._delete = command
+        self.has_found = False
+
+    def check(self, found: agreement.Prepared) -> None:
+        super().check(found)
+        self.has_found = found.found is not None
+        expected = self._delete.only_if_expiring_at
+        if expected is None:
+            return
+        if found.found is None:
+            raise ObjectNotFound(self._delete.path)
+        if found.delete_at != expected:
+            raise PreconditionFailed
+
+    def raise_refusal(self, result: QuorumResult) -> None:
+        backend.delete_outcome(self._delete, result)
+
+
+class StrongObjects:
+    """Operations of one process on objects of strong policies."""
+
+    def __init__(self, agreement: Agreement, reader: StrongReader, writer: Writer, threads: ThreadGroup) -> None:
+        self._agreement: Final = agreement
+        self.reader: Final = reader
+        self._writer: Final = writer
+        self._threads: Final = threads
+
+    def put(
+        self, command: PutObject, places: Places, content: bytes, whole: bool, scheme: Scheme
+    ) -> tuple[str, Mapping[Algorithm, str], Timestamp]:
+        """The ETag, the checksums that are kept, and when it was stored. Raises CoreError.
+
+        `content` is the body or, unless that is `whole`, what of it is here already.
+        """
+        if not whole:
+            return self._put_streamed(command, places, content, scheme)
+        write = _WholePut(self._writer, command, places, content, scheme)
+        stamp = self._carry_out(WriteAgreement(self._agreement, write, places[0]), write, command.timestamp)
+        return *write.stored, stamp
+
+    def _put_streamed(
+        self, command: PutObject, places: Places, content: bytes, scheme: Scheme
+    ) -> tuple[str, Mapping[Algorithm, str], Timestamp]:
+        put, placement = _StreamedPut(self._writer, command, places), places[0]
+        write = WriteAgreement(self._agreement, put, placement)
+        if command.conditions is not None:
+            # If they do not hold, the sender learns so before it sends the body; they are decided when that is there.
+            _, ballot = write.prepare(command.timestamp)
+            if ballot is not None and ballot.shared is not None:
+                write.check(ballot)
+        done: list[Timestamp] = []
+
+        def decide() -> None:
+            done.append(self._carry_out(write, put, None))
+
+        for _ in range(RESTAMPS_MAX):
+            stamp = write.next_stamp(command.timestamp)
+            headers = put.headers(stamp, placement)
+            put.sending = sending = _DecidedUpload(self._writer, placement, headers, command.length, decide)
+            etag, kept = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
+            if done:
+                return etag, kept, done[0]
+            later = agreement.answers(sending.result, stamp, deletes=False).later
+            if sending.is_begun or not later:
+                break
+            write.see(later)  # nobody has asked for the body yet
+        backend.put_outcome(command, sending.result)
+        raise QuorumNotReached(command.path)
+
+    def post(self, command: PostObject, places: Places) -> backend.Headers:
+        """Of a link, the system metadata that says where it leads. Raises CoreError."""
+        post = _Post(self._writer, command, places)
+        write = WriteAgreement(self._agreement, post, places[0])
+        self._carry_out(write, post, command.timestamp, on_state=True)
+        return next((fields for sent in write.sent if (fields := backend.link_fields(sent.result))), {})
+
+    def delete(self, command: DeleteObject, places: Places) -> Timestamp:
+        """When it was deleted. Raises CoreError: also if there was nothing, when that is written."""
+        delete = _Delete(self._writer, command, places)
+        write = WriteAgreement(self._agreement, delete, places[0])
+        on_state = command.only_if_expiring_at is not None
+        stamp = self._carry_out(write, delete, command.timestamp, on_state=on_state)
+        statuses = [status for sent in write.sent for status in sent.result.statuses]
+        if delete.has_found or codes.DELETED in statuses or codes.NOT_FOUND not in statuses:
+            return stamp
+        raise backend.nothing_deleted(command, stamp)
+
+    def _carry_out(
+        self, write: WriteAgreement, sender: _Write, timestamp: Timestamp | None, *, on_state: bool = False
+    ) -> Timestamp:
+        if on_state or sender.is_conditional:
+            stamp = write.rounds(timestamp, on_state=True)
+        else:
+            stamp = write.unconditional(timestamp)
+        write.require_rows(self._writer, sender.container, stamp)
+        return stamp

@@ -1,0 +1,212 @@
+"""Writes of strong policies: stamps, rounds, and what their clients are told."""
+
+from __future__ import annotations
+
+from hashlib import md5
+
+import pytest
+
+from objstore.http.bodies import BytesBody
+from objstore.timestamps import Timestamp
+from tests.unit.proxy.core.strong_nodes import LATE, StrongStore
+
+OLD = "1600000000.00000_0000000000010000"
+ABSENT = {"If-None-Match": "*"}
+LARGE = b"x" * 200_000
+
+
+def matching(body: bytes) -> dict[str, str]:
+    return {"If-Match": f'"{md5(body).hexdigest()}"'}
+
+
+@pytest.fixture
+def store() -> StrongStore:
+    return StrongStore()
+
+
+def test_a_write_is_one_request_to_each_primary_under_a_stamp_of_its_own(store: StrongStore) -> None:
+    assert store.send("PUT", body=b"one").status == 201
+    assert store.methods() == ["PUT"] * 3
+    stamps = {call.headers["X-Timestamp"] for call in store.transport.calls}
+    assert len(stamps) == 1
+    assert store.send("PUT", body=b"two").status == 201
+    offsets = {Timestamp.parse(call.headers["X-Timestamp"]).offset for call in store.transport.calls}
+    assert len(offsets) == 2
+    assert all(offset > 0 and offset % 65536 == 0 for offset in offsets)
+
+
+def test_a_handoff_does_not_count(store: StrongStore) -> None:
+    store.nodes[0].down = True
+    assert store.send("PUT", body=b"one").status == 201
+    store.nodes[1].down = True
+    assert store.send("PUT", body=b"two").status == 503
+    assert {call.node for call in store.transport.calls} == {"o1", "o2"}
+
+
+def test_a_write_that_comes_too_late_is_stamped_anew(store: StrongStore) -> None:
+    store.all_have(LATE)
+    answer = store.send("PUT", body=b"new")
+    assert answer.status == 201
+    assert store.methods() == ["PUT"] * 6
+    stored = store.nodes[0].newest
+    assert stored > LATE
+    assert answer.headers["Last-Modified"] == Timestamp.parse(stored).http_date
+
+
+def test_a_write_that_a_promise_stands_against_is_stamped_anew(store: StrongStore) -> None:
+    for node in store.nodes:
+        node.floor = LATE
+    assert store.send("DELETE").status == 404
+    assert store.nodes[0].newest > LATE
+
+
+def test_what_some_have_taken_and_some_refused_is_agreed_on(store: StrongStore) -> None:
+    store.nodes[0].floor = store.nodes[1].floor = LATE
+    assert store.send("PUT", body=b"new").status == 201
+    assert store.methods()[:11] == ["PUT"] * 3 + ["PREPARE"] * 3 + ["REPAIR"] * 2 + ["PREPARE"] * 3
+    assert [node.body for node in store.nodes] == [b"new"] * 3
+
+
+@pytest.mark.parametrize(("method", "done"), [("PUT", 201), ("DELETE", 204), ("POST", 202)])
+def test_a_condition_is_decided_on_what_a_quorum_has(store: StrongStore, method: str, done: int) -> None:
+    store.all_have(OLD, b"old")
+    assert store.send(method, matching(b"other")).status == 412
+    assert store.methods() == ["PREPARE"] * 3
+    assert store.send(method, matching(b"old")).status == done
+    assert len({node.state for node in store.nodes}) == 1
+    assert store.nodes[0].newest > OLD
+
+
+def test_of_two_that_want_to_be_first_the_second_is_refused(store: StrongStore) -> None:
+    assert store.send("PUT", ABSENT, b"one").status == 201
+    assert store.send("PUT", ABSENT, b"two").status == 412
+    assert store.nodes[0].body == b"one"
+
+
+def test_only_those_that_have_promised_get_the_write(store: StrongStore) -> None:
+    """Another one may have what the decision did not see."""
+    store.nodes[2].floor = LATE
+    store.nodes[2].mute = frozenset({"PREPARE"})
+    assert store.send("PUT", ABSENT, b"one").status == 201
+    assert [call.node for call in store.transport.calls if call.request.method == "PUT"] == ["o0", "o1"]
+
+
+def test_what_one_node_has_is_brought_to_a_quorum_before_it_refuses(store: StrongStore) -> None:
+    store.nodes[0].down = True
+    store.nodes[1].put(OLD, b"half done")
+    assert store.send("PUT", ABSENT, b"one").status == 412
+    assert "REPAIR" in store.methods()
+    assert [node.body for node in store.nodes].count(b"half done") >= 2
+
+
+def test_a_write_whose_answers_are_lost_is_found_to_be_done(store: StrongStore) -> None:
+    for node in store.nodes:
+        node.mute = frozenset({"PUT"})
+    assert store.send("PUT", ABSENT, b"one").status == 201
+    assert store.methods().count("PUT") == 3
+
+
+def test_nobody_can_tell_what_became_of_a_write_that_may_have_been_replaced(store: StrongStore) -> None:
+    answer = store.nodes[2].answer
+
+    def replaced(method: str, headers: dict[str, str], body: bytes) -> object:
+        result = answer(method, headers, body)
+        if method == "PUT":  # before the next round somebody else writes
+            store.all_have("1700000950.00000", b"theirs")
+        return result
+
+    store.nodes[2].answer = replaced  # type: ignore[method-assign, assignment]
+    for node in store.nodes:
+        node.mute = frozenset({"PUT"})
+    assert store.send("PUT", ABSENT, b"one").status == 503
+    assert store.methods().count("PUT") == 3
+
+
+def test_metadata_goes_to_the_state_it_was_meant_for(store: StrongStore) -> None:
+    store.all_have(OLD, b"old")
+    store.nodes[2].put("1500000000.00000", b"older")
+    assert store.send("POST", {"X-Object-Meta-A": "b"}).status == 202
+    posts = [call for call in store.transport.calls if call.request.method == "POST"]
+    assert {call.headers["X-Backend-State"] for call in posts} == {f"{OLD}.data"}
+    assert store.nodes[2].names == {"1500000000.00000.data"}
+
+
+def test_metadata_needs_an_object(store: StrongStore) -> None:
+    assert store.send("POST", {"X-Object-Meta-A": "b"}).status == 404
+    assert "POST" not in store.methods()
+
+
+def test_a_deletion_says_whether_there_was_anything(store: StrongStore) -> None:
+    assert store.send("DELETE").status == 404
+    store.send("PUT", body=b"one")
+    assert store.send("DELETE").status == 204
+    assert store.send("GET").status == 404
+
+
+def test_with_too_few_nodes_nothing_is_decided(store: StrongStore) -> None:
+    store.nodes[0].down = store.nodes[1].down = True
+    assert store.send("PUT", ABSENT, b"one").status == 503
+    assert store.send("GET").status == 503
+
+
+def test_a_large_body_is_stamped_when_it_is_there(store: StrongStore) -> None:
+    assert store.send("PUT", body=LARGE).status == 201
+    calls = store.transport.calls
+    assert [len(call.body) for call in calls] == [len(LARGE)] * 3
+    assert {call.trailers["X-Timestamp"] for call in calls} == {store.nodes[0].newest}
+    assert store.nodes[0].newest > calls[0].request.headers["X-Timestamp"][:16]
+
+
+def test_a_large_body_that_comes_too_late_is_stamped_anew_before_it_is_sent(store: StrongStore) -> None:
+    store.all_have(LATE)
+    assert store.send("PUT", body=LARGE).status == 201
+    assert [len(call.body) for call in store.transport.calls] == [0] * 3 + [len(LARGE)] * 3
+
+
+def test_the_condition_of_a_large_body_is_told_before_and_decided_after(store: StrongStore) -> None:
+    assert store.send("PUT", ABSENT, LARGE).status == 201
+    assert store.methods() == ["PREPARE"] * 3 + ["PUT"] * 3 + ["PREPARE"] * 3
+    assert all("X-Backend-Agreed" in call.trailers for call in store.transport.calls[3:6])
+    body = BytesBody(LARGE)
+    assert store.send("PUT", {**ABSENT, "Content-Length": str(len(LARGE))}, body).status == 412
+    assert store.methods()[9:] == ["PREPARE"] * 3
+    assert len(body.read()) == len(LARGE), "nobody has read it"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_read_asks_one_for_the_object_and_one_for_its_names(store: StrongStore, method: str) -> None:
+    store.all_have(OLD, b"old")
+    assert store.send(method).status == 200
+    assert sorted(store.methods()) == sorted([method, "NAMES"])
+
+
+def test_a_read_goes_by_the_majority(store: StrongStore) -> None:
+    store.all_have(OLD, b"old")
+    store.nodes[1].put("1500000000.00000", b"older")
+    for _ in range(12):
+        answer = store.send("GET")
+        assert (answer.status, answer.body) == (200, b"old")
+
+
+def test_what_is_read_is_on_a_majority(store: StrongStore) -> None:
+    store.nodes[2].put(OLD, b"half done")
+    for each in (0, 1):
+        store.nodes[each].put("1500000000.00000", b"older")
+    store.nodes[0].down = True
+    answer = store.send("GET")
+    assert (answer.status, answer.body) == (200, b"half done")
+    assert store.nodes[1].body == b"half done"
+    assert "PREPARE" in store.methods()
+
+
+def test_a_deletion_that_one_node_has_is_brought_to_another_before_it_is_told(store: StrongStore) -> None:
+    store.nodes[0].names = {f"{OLD}.ts"}
+    store.nodes[2].down = True
+    assert store.send("GET").status == 404
+    assert store.nodes[1].names == {f"{OLD}.ts"}
+
+
+def test_a_node_that_cannot_say_what_it_has_has_no_vote(store: StrongStore) -> None:
+    store.all_have(OLD, b"old")
+    store.nodes[1].mute = frozenset({"GET", "HEAD"})
+    assert [store.send("GET").body for _ in range(5)] == [b"old"] * 5
