@@ -16,7 +16,7 @@ from objstore.proxy.s3.buckets import Buckets
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.attributes import AttributesHandler
-from objstore.proxy.s3.handlers.buckets import BucketHandler
+from objstore.proxy.s3.handlers.buckets import REGION_HEADER, BucketHandler
 from objstore.proxy.s3.handlers.copying import CopySources, S3CopyHandler
 from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
 from objstore.proxy.s3.handlers.listings import ListingHandler
@@ -35,6 +35,8 @@ from objstore.proxy.s3.settings import BucketSettings
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
 
+# Clients learn from a refusal where a bucket is, and try again there.
+_TELL_REGION: Final = frozenset({301, 400, 403})
 Handler = Callable[[S3Request], Response]
 
 
@@ -44,6 +46,7 @@ class S3Application:
     def __init__(self, context: ProxyContext) -> None:
         config, runtime = context.config, context.runtime
         self._domains: Final = config.s3.domains
+        self._region: Final = config.s3.region
         self._access_log = AccessLog(context) if config.metrics.wanted or config.log.has_access_lines else None
         self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
         self._suffix: Final = quote(config.transaction_suffix)
@@ -81,6 +84,8 @@ class S3Application:
             response = errors.answer_to(error, request.resource, identifier)
             if request.method == "HEAD":
                 response.body = b""
+            if request.operation is Operation.HEAD_BUCKET and response.status in _TELL_REGION:
+                response.headers[REGION_HEADER] = self._region
         if "HTTP_ORIGIN" in request.environ and request.bucket and request.method != "OPTIONS":
             self._mark(request, response)
         headers = response.headers

@@ -60,12 +60,15 @@ class Buckets:
             info = self._container(path, transaction_id)
             if info.existence is PRESENT:
                 return Bucket(path, info)
-        owner = self.registry.account_of(name, transaction_id)
-        if owner and (identity is None or owner != identity.account):
+        for refresh in (False, True):
+            owner = self.registry.account_of(name, transaction_id, refresh=refresh)
+            if not owner or (identity is not None and owner == identity.account):
+                break
             path = ResourcePath(owner, name)
             info = self._container(path, transaction_id)
             if info.existence is PRESENT:
                 return Bucket(path, info)
+            # What is remembered may be from before the name went to another account.
         raise S3Error("NoSuchBucket", BucketName=name)
 
     def _container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:

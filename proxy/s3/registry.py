@@ -71,10 +71,10 @@ class BucketRegistry:
         self._lifetime: Final = context.config.cache.recheck_container_existence
         self._cache: Final = LocalCache(context.runtime.clock, shared_generations())
 
-    def account_of(self, name: str, transaction_id: str) -> str:
+    def account_of(self, name: str, transaction_id: str, *, refresh: bool = False) -> str:
         """Whose the name is, at most as old as what is remembered of containers; "" of a free one. Raises CoreError."""
         key = f"bucket/{name}"
-        known = self._cache.get(key, StoredClaim)
+        known = None if refresh else self._cache.get(key, StoredClaim)
         if known is None:
             generation = self._cache.generation(key)
             known = self._read(name, transaction_id)

@@ -24,9 +24,11 @@ from objstore.proxy.s3.access import (
 from objstore.proxy.s3.buckets import Bucket, Buckets
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation
+from objstore.proxy.s3.registry import BucketRegistry
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
 from objstore.proxy.s3.settings_table import PUBLIC_ACCESS_NAMES, ownership_document
+from objstore.system.generations import Generations
 from tests.unit.proxy.s3.memory import MemoryCore
 
 PATH = ResourcePath("AUTH_test", "photos")
@@ -212,6 +214,18 @@ def test_names_of_others(store: Store) -> None:
     with pytest.raises(S3Error) as error:
         store.authorizer.authorize(request, LIST)
     assert error.value.code == "NoSuchBucket"
+
+
+def test_a_name_that_has_gone_to_another_account(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.who_may(LIST) == FEW
+    del store.core.made[PATH]
+    # Through a proxy of another machine, whose changes this one is not told.
+    monkeypatch.setattr("objstore.proxy.s3.registry.shared_generations", Generations)
+    elsewhere = BucketRegistry(store.core.context)
+    elsewhere.release("photos", elsewhere.held("photos", "AUTH_test", ""), "")
+    elsewhere.claim("photos", "AUTH_other", "")
+    store.core.made[ResourcePath("AUTH_other", "photos")] = ContainerInfo(PRESENT, read_acl=".r:*,.rlistings")
+    assert store.may("nobody", LIST)
 
 
 def test_accounts(store: Store) -> None:
