@@ -19,6 +19,7 @@ from objstore.proxy.s3.handlers.attributes import AttributesHandler
 from objstore.proxy.s3.handlers.buckets import REGION_HEADER, BucketHandler
 from objstore.proxy.s3.handlers.copying import CopySources, S3CopyHandler
 from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
+from objstore.proxy.s3.handlers.forms import FormHandler
 from objstore.proxy.s3.handlers.listings import ListingHandler
 from objstore.proxy.s3.handlers.multipart import MultipartHandler
 from objstore.proxy.s3.handlers.object_acl import ObjectAclHandler
@@ -102,7 +103,8 @@ class S3Application:
         operation = request.operation
         if operation is None:
             raise S3Error("NotImplemented")
-        self._authorizer.authorize(request, operation)
+        if operation is not Operation.POST_OBJECT:  # which only its fields say who has signed
+            self._authorizer.authorize(request, operation)
         handler = self._handlers.get(operation)
         if handler is None:
             raise S3Error("NotImplemented", Operation=operation)
@@ -129,8 +131,10 @@ def handlers(context: S3Context) -> Mapping[Operation, Handler]:
     proxy, authorizer = context.proxy, context.authorizer
     reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy, authorizer), ObjectDeleter(proxy)
     sources, uploads = CopySources(proxy, authorizer, reader), UploadListings(proxy, authorizer)
+    objects = S3ObjectHandler(proxy, authorizer, reader, writer, deleter)
     return {
-        **S3ObjectHandler(proxy, authorizer, reader, writer, deleter).handlers(),
+        **objects.handlers(),
+        Operation.POST_OBJECT: FormHandler(authorizer, objects.put, proxy.runtime.clock.now).post,
         **TaggingHandler(proxy, authorizer, reader).handlers(),
         **ObjectAclHandler(context, reader).handlers(),
         **MultipartHandler(proxy, authorizer, sources, writer).handlers(),

@@ -140,7 +140,8 @@ class S3ObjectHandler:
         place = self._authorizer.place(request)
         environ = request.environ
         refuse_unsupported(environ)
-        length, conditions = body_length(request), write_conditions(environ)
+        length = None if request.operation is Operation.POST_OBJECT else body_length(request)
+        conditions = write_conditions(environ)
         command = self._writer.command(
             request,
             place,

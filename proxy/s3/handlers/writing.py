@@ -61,22 +61,23 @@ class ObjectWriter:
         request: S3Request,
         place: Place,
         *,
-        length: int,
+        length: int | None,
         content_type: str,
         metadata: StoredMetadata,
         checksums: WantedChecksums | None,
         conditions: WriteConditions | None = None,
     ) -> PutObject:
         """The command that stores the body of a request, with the grants it asks for. Raises S3Error, CoreError."""
-        if length > self.bytes_max:
+        if length is not None and length > self.bytes_max:
             raise S3Error("EntityTooLarge", ProposedSize=length, MaxSizeAllowed=self.bytes_max)
         if granted := self._authorizer.wanted_grants(request, place):
             metadata = msgspec.structs.replace(metadata, transient=metadata.transient | granted)
         container, environ = place.container, request.environ
         ask_first = conditions is not None and "HTTP_EXPECT" in environ
         body = request.body
-        if length <= SMALL_BODY_MAX and not ask_first:
-            body = BytesBody(body.read() if length else b"")  # at hand, to be sent once more if need be
+        if length is not None and length <= SMALL_BODY_MAX and not ask_first:
+            # At hand, to be sent once more if need be. Also nothing is read to its end: there may be trailers.
+            body = BytesBody(body.read())
         return PutObject(
             path=place.path,
             policy_index=container.policy_index,
