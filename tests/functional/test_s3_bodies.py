@@ -93,17 +93,21 @@ LIES: Final = {
 }
 
 
-@pytest.mark.parametrize("kind", NAMES)
-@pytest.mark.parametrize("lie", LIES)
-@pytest.mark.parametrize("size", [1000, 200_000])
+# Without trailers there is no checksum to lie about, and in few bytes no whole chunk.
+LYING: Final = [
+    (kind, lie, size)
+    for kind in NAMES
+    for lie in LIES
+    for size in (1000, 200_000)
+    if (lie, kind) != ("other checksum", "signed") and (lie, size) != ("other size", 1000)
+]
+
+
+@pytest.mark.parametrize(("kind", "lie", "size"), LYING)
 def test_of_a_lying_body_nothing_is_stored(
     store: Store, container: str, client: Client, kind: str, lie: str, size: int
 ) -> None:
     content = content_of(size)
-    if lie in ("other checksum",) and kind == "signed":
-        pytest.skip("there is none")
-    if lie == "other size" and size < 65_536:
-        pytest.skip("there is no such chunk")
     client.put(f"{container}/key", body=b"before")
     status, body = put(store, f"/{container}/key", kind, content, LIES[lie])
     assert status in (400, 403), body
