@@ -14,6 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import md5
 from pathlib import Path
@@ -179,16 +180,15 @@ class Race:
 
     def _run(self, number: int, login: Client) -> None:
         chance, sent = random.Random(number), 0
-        racer = Racer(login, f"/v1/{login.account}/{self._container}/")
-        while not self._ended.is_set():
-            sent += 1
-            key = f"o{chance.randrange(KEYS)}"
-            kind = chance.choices((Kind.READ, Kind.PUT, Kind.DELETE), (35, 50, 15))[0]
-            body = f"{number} {sent} ".encode()
-            if kind is Kind.PUT and chance.random() < 0.03:
-                body = body.ljust(LARGE_BYTES)
-            condition = chance.choices(("absent", "match", ""), (45, 45, 10))[0] if kind is not Kind.READ else ""
-            self._act(racer, number, key, kind, body, condition)
+        with closing(Racer(login, f"/v1/{login.account}/{self._container}/")) as racer:
+            while not self._ended.is_set():
+                sent += 1
+                kind = chance.choices((Kind.READ, Kind.PUT, Kind.DELETE), (35, 50, 15))[0]
+                body = f"{number} {sent} ".encode()
+                if kind is Kind.PUT and chance.random() < 0.03:
+                    body = body.ljust(LARGE_BYTES)
+                condition = chance.choices(("absent", "match", ""), (45, 45, 10))[0] if kind is not Kind.READ else ""
+                self._act(racer, number, f"o{chance.randrange(KEYS)}", kind, body, condition)
 
     def _act(self, racer: Racer, number: int, key: str, kind: Kind, body: bytes, condition: str) -> None:
         phase, known, headers = self._phase, self._seen.get(key, ABSENT), {}
@@ -240,17 +240,18 @@ class Racer:
             response = self._connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException):
-            self._close()
+            self.close()
             return 0, ABSENT
         if response.will_close:
-            self._close()
+            self.close()
         if method != "GET" or response.status != 200:
             return response.status, ABSENT
         etag = response.headers["Etag"]
         assert etag == md5(content).hexdigest()
         return 200, etag
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
