@@ -42,8 +42,8 @@ LARGE_BYTES: Final = 100_000  # more than what proxies send in one piece
 ANSWER_SECONDS: Final = 20.0
 CHECK_SECONDS: Final = 20.0
 ANSWERED: Final = {200: Result.DONE, 201: Result.DONE, 204: Result.DONE, 412: Result.REFUSED}
-# Also no answer, too few servers, and a PUT that finds newer data: it may have been done, or not.
-FORESEEN: Final = (*ANSWERED, 0, 202, 404, 503)
+# Also no answer, too few servers, and a write that finds something newer: it may have been done, or not.
+FORESEEN: Final = (*ANSWERED, 0, 202, 404, 409, 503)
 STRONG, AVAILABLE = "gold", "silver"
 
 
