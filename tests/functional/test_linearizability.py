@@ -28,12 +28,12 @@ from objstore.ring.ring import Ring
 from objstore.tools.loopback import STORAGE_SERVICES
 from tests.functional.client import Client
 from tests.functional.links import Link, Links
-from tests.functional.servers import NODES, Cluster
+from tests.functional.servers import NODES, Cluster, run_daemons
 from tests.functional.test_hung_servers import processes
 from tests.linearizability import ABSENT, Finding, Kind, Operation, Result, Verdict, check
 from tests.waiting import elapse
 
-# How much longer than usual clients race: OBJSTORE_RACE_SCALE=10 for a quarter of an hour or less.
+# How many times as long as usual clients race: OBJSTORE_RACE_SCALE=10 pytest --timeout 1200 for five minutes and more.
 SCALE: Final = float(os.environ.get("OBJSTORE_RACE_SCALE", "1"))
 PROXIES: Final = (1, 2)  # the nodes whose proxies clients use
 CLIENTS: Final = 16
@@ -121,6 +121,11 @@ class Trouble:
 
     def restart(self) -> None:
         self.cluster.start_servers(4)
+        self.replicate()
+
+    def replicate(self) -> None:
+        """Bring what replicas lack, and perhaps what was never acknowledged, while clients write."""
+        run_daemons([self.cluster.daemon_words(node, "object", "replicator") for node in NODES])
 
     def stop(self) -> None:
         self._stopped = processes(self.cluster, 3, STORAGE_SERVICES)
@@ -132,8 +137,12 @@ class Trouble:
         self.links.cut([f"{proxy}-2" for proxy in PROXIES])
 
     def split(self) -> None:
-        """Each proxy reaches two nodes that the other one does not: one of them has a majority of each object."""
+        """Each proxy reaches two nodes that the other one does not, and one of the two a majority of each object's.
+
+        The nodes reach each other.
+        """
         self.links.cut(["1-3", "1-4", "2-1", "2-2"])
+        self.replicate()
 
     def end(self) -> None:
         self.calm()
