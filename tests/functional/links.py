@@ -1,13 +1,12 @@
-"""Links between servers that a test can cut: TCP connections through a process that forwards what they send.
+"""Links between servers that a test can break: TCP connections through a process that forwards what they send.
 
-While a link is cut nothing passes, connections neither begin nor end, and what was sent waits. Mended, it goes on as a
-network does: what was under way arrives late.
+Of a link that is silent nothing passes, connections neither begin nor end, and what was sent waits: it arrives late when
+the link is whole again, as in a network. A link that is closed ends its connections and refuses new ones.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 import threading
@@ -16,17 +15,24 @@ from contextlib import suppress
 from itertools import chain
 from typing import Final, Self
 
+import msgspec
 from msgspec import Struct
 
 READ_BYTES: Final = 65536
-LISTENING: Final[list[asyncio.Server]] = []  # they end when nobody holds them
 
 
 class Link(Struct, frozen=True):
-    """Leads to "host:port". Links of one name are cut together."""
+    """Leads to "host:port". Links of one name break together."""
 
     name: str
     to: str
+
+
+class Broken(Struct, frozen=True):
+    """The names of links that are not whole."""
+
+    silent: list[str] = []
+    closed: list[str] = []
 
 
 class Links:
@@ -35,7 +41,7 @@ class Links:
     def __init__(self, links: Sequence[Link]) -> None:
         words = [f"{link.name}={link.to}" for link in links]
         command = [sys.executable, "-m", "tests.functional.links", *words]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         # By links: where each begins on this machine, at 127.0.0.1.
         self.ports: Final[dict[Link, int]] = dict(zip(links, self._answer(), strict=True))
 
@@ -45,56 +51,76 @@ class Links:
     def __exit__(self, *error: object) -> None:
         self._process.communicate(timeout=10)
 
-    def cut(self, names: Collection[str]) -> None:
-        """Cut these links, and mend all others."""
+    def break_(self, *, silent: Collection[str] = (), closed: Collection[str] = ()) -> None:
+        """Break these links, and mend all others."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(sorted(names)) + "\n")
+        self._process.stdin.write(msgspec.json.encode(Broken(list(silent), list(closed))) + b"\n")
         self._process.stdin.flush()
         self._answer()
 
     def _answer(self) -> list[int]:
         assert self._process.stdout is not None
-        answer: list[int] = json.loads(self._process.stdout.readline())
-        return answer
+        return msgspec.json.decode(self._process.stdout.readline(), type=list[int])
 
 
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, whole: asyncio.Event) -> None:
-    """Forward one direction until its end, while the link is whole."""
+class State:
+    """How the links of one name are."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+        self.heard.set()
+        self.closed = False
+        self.writers: set[asyncio.StreamWriter] = set()
+
+    def become(self, *, silent: bool, closed: bool) -> None:
+        self.closed = closed
+        if closed:
+            for writer in self.writers:
+                writer.transport.abort()
+        if silent:
+            self.heard.clear()
+        else:
+            self.heard.set()
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: State) -> None:
+    """Forward one direction until its end."""
+    state.writers.add(writer)
     with suppress(OSError):
         while content := await reader.read(READ_BYTES):
-            await whole.wait()
+            await state.heard.wait()
             writer.write(content)
             await writer.drain()
-    await whole.wait()
+    await state.heard.wait()
+    state.writers.discard(writer)
     writer.close()
 
 
-async def listen(host: str, port: int, whole: asyncio.Event) -> int:
-    """Forward connections; the port on which to make them."""
+async def listen(host: str, port: int, state: State) -> asyncio.Server:
+    """Forward connections from a port of this machine."""
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await whole.wait()
+        await state.heard.wait()
         try:
+            if state.closed:
+                raise ConnectionRefusedError
             there = await asyncio.open_connection(host, port)
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(pump(reader, there[1], whole), pump(there[0], writer, whole))
+        await asyncio.gather(pump(reader, there[1], state), pump(there[0], writer, state))
 
-    server = await asyncio.start_server(forward, "127.0.0.1", 0)
-    found: int = server.sockets[0].getsockname()[1]
-    LISTENING.append(server)
-    return found
+    return await asyncio.start_server(forward, "127.0.0.1", 0)
 
 
 async def main(words: Sequence[str]) -> None:
-    """Obey lines of the standard input, each the names of the links that are cut, until it ends."""
-    whole: dict[str, asyncio.Event] = {}
-    ports = []
+    """Obey lines of the standard input, each with the links that are broken, until it ends."""
+    states: dict[str, State] = {}
+    servers = []
     for word in words:
         name, _, to = word.partition("=")
         host, _, port = to.rpartition(":")
-        ports.append(await listen(host, int(port), whole.setdefault(name, asyncio.Event())))
+        servers.append(await listen(host, int(port), states.setdefault(name, State())))
     commands: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -102,17 +128,12 @@ async def main(words: Sequence[str]) -> None:
         for line in chain(iter(sys.stdin.readline, ""), ("",)):
             loop.call_soon_threadsafe(commands.put_nowait, line)
 
-    for event in whole.values():
-        event.set()
     threading.Thread(target=read, daemon=True).start()
-    print(json.dumps(ports), flush=True)
+    print([server.sockets[0].getsockname()[1] for server in servers], flush=True)
     while line := await commands.get():
-        cut = json.loads(line)
-        for name, event in whole.items():
-            if name in cut:
-                event.clear()
-            else:
-                event.set()
+        broken = msgspec.json.decode(line, type=Broken)
+        for name, state in states.items():
+            state.become(silent=name in broken.silent, closed=name in broken.closed)
         print("[]", flush=True)
 
 
