@@ -1,7 +1,7 @@
 """Links between servers that a test can break: TCP connections through a process that forwards what they send.
 
-Of a link that is silent nothing passes, connections neither begin nor end, and what was sent waits: it arrives late when
-the link is whole again, as in a network. A link that is closed ends its connections and refuses new ones.
+Of a link that is silent nothing passes, connections neither begin nor end, and what was sent waits: it arrives late,
+when the link is whole again, as in a network. A link that is closed ends its connections and refuses new ones.
 """
 
 from __future__ import annotations
