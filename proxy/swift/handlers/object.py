@@ -198,6 +198,8 @@ class ObjectHandler:
         path = request.storage_resource
         container = self._container(request, path, writing=True)
         guard, timestamp = request.header(Client.IF_DELETE_AT), request.timestamp(self._clock)
+        if guard is not None:
+            _seconds(guard, Client.IF_DELETE_AT)
         index = policy_index(request, container)
         conditions = write_conditions(request)
         command = DeleteObject(path, index, timestamp, guard, request.transaction_id, conditions=conditions)
