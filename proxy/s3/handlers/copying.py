@@ -118,7 +118,7 @@ class S3CopyHandler:
                 target,
                 length=length,
                 content_type=content_type if replaced else info.content_type,
-                metadata=_metadata(info.metadata, given, replaced=replaced, tagged=tagged),
+                metadata=copied_metadata(info.metadata, given, replaced=replaced, tagged=tagged),
                 checksums=WantedChecksums(kept=(_algorithm(environ, info),)),
                 conditions=conditions,
             )
@@ -162,7 +162,7 @@ def _directive(environ: Environ, variable: str, name: str) -> str:
     return value
 
 
-def _metadata(source: StoredMetadata, given: StoredMetadata, *, replaced: bool, tagged: bool) -> StoredMetadata:
+def copied_metadata(source: StoredMetadata, given: StoredMetadata, *, replaced: bool, tagged: bool) -> StoredMetadata:
     """Of the copy: its storage class and redirect are always those of the request."""
     of_names = given.transient if replaced else source.transient
     of_tags = given.transient if tagged else source.transient

@@ -106,7 +106,7 @@ def _id_of_marker(command: DeleteObject) -> str:
     return public_id(command.timestamp.internal) if command.version_mode == "keep" else NULL
 
 
-class _Item(Struct, frozen=True):
+class NamedItem(Struct, frozen=True):
     """What a document wants deleted."""
 
     key: str
@@ -125,7 +125,7 @@ class DeletionHandler:
         """200, whatever becomes of the objects."""
         content = request.content()
         check_document(request, content, needed=True)
-        items, quiet = _items(parsed(content, "Delete"))
+        items, quiet = named_items(parsed(content, "Delete"))
         results: dict[int, Element | None] = {}
 
         def work(index: int) -> None:
@@ -138,7 +138,7 @@ class DeletionHandler:
                 root.append(result)
         return Response(200, {"Content-Type": "application/xml"}, document(root, NAMESPACE))
 
-    def _result(self, request: S3Request, item: _Item, quiet: bool) -> Element | None:
+    def _result(self, request: S3Request, item: NamedItem, quiet: bool) -> Element | None:
         try:
             deleted = self._delete(request, item)
         except StoreError as error:
@@ -151,20 +151,20 @@ class DeletionHandler:
             result.add("DeleteMarkerVersionId", deleted.version_id)
         return result
 
-    def _place(self, request: S3Request, item: _Item) -> Place:
+    def _place(self, request: S3Request, item: NamedItem) -> Place:
         container = request.container
         path = container.path.with_object(item.key)
         self._authorizer.check(request, Operation.DELETE_OBJECT, path, container.info, item.version_id or "")
         return Place(path, container.info)
 
-    def _delete(self, request: S3Request, item: _Item) -> Deleted:
+    def _delete(self, request: S3Request, item: NamedItem) -> Deleted:
         if len(item.key.encode()) > KEY_BYTES_MAX:
             raise S3Error("KeyTooLongError")
         place = self._place(request, item)
         return self._deleter.delete(place, item.version_id, item.conditions, request.transaction_id)
 
 
-def _named(name: str, item: _Item) -> Element:
+def _named(name: str, item: NamedItem) -> Element:
     element = Element(name)
     element.add("Key", item.key)
     if item.version_id is not None:
@@ -172,14 +172,14 @@ def _named(name: str, item: _Item) -> Element:
     return element
 
 
-def _refused(item: _Item, error: StoreError) -> Element:
+def _refused(item: NamedItem, error: StoreError) -> Element:
     refusal, element = refusal_of(error), _named("Error", item)
     element.add("Code", refusal.code)
     element.add("Message", refusal.reason)
     return element
 
 
-def _items(root: ReceivedElement) -> tuple[list[_Item], bool]:
+def named_items(root: ReceivedElement) -> tuple[list[NamedItem], bool]:
     """What a document wants deleted, and whether successes go without saying. Raises S3Error MalformedXML."""
     try:
         items = [_item(each) for each in root.all("Object")]
@@ -191,11 +191,11 @@ def _items(root: ReceivedElement) -> tuple[list[_Item], bool]:
     return items, quiet
 
 
-def _item(element: ReceivedElement) -> _Item:
+def _item(element: ReceivedElement) -> NamedItem:
     key, etag = element.needed("Key"), element.value("ETag")
     if element.find("LastModifiedTime") is not None or element.find("Size") is not None:
         raise S3Error("NotImplemented", "Deletions depend on ETags, not on LastModifiedTime or Size")
     if not key or "\0" in key:
         raise MalformedDocument("an empty Key")
     conditions = None if etag is None else WriteConditions(if_match=(etag.strip().strip('"'),))
-    return _Item(key, element.value("VersionId"), conditions)
+    return NamedItem(key, element.value("VersionId"), conditions)

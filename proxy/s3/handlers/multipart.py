@@ -86,7 +86,7 @@ class MultipartHandler:
         """200."""
         environ, place = request.environ, self._authorizer.place(request)
         refuse_unsupported(environ)
-        settings = _settings(environ)
+        settings = upload_settings(environ)
         if request.identity is not None:
             settings[INITIATOR] = request.identity.user
         metadata = metadata_of(environ)
@@ -122,7 +122,7 @@ class MultipartHandler:
     def copy_part(self, request: S3Request) -> Response:
         """200."""
         environ, place, number = request.environ, self._authorizer.place(request), _number(request)
-        source, wanted = copy_source(environ), _copy_range(environ)
+        source, wanted = copy_source(environ), copy_range(environ)
         algorithm = self._algorithm(request, place) or DEFAULT
         try:
             source_place, reading = self._sources.open(request, source, wanted.header if wanted else "")
@@ -160,7 +160,7 @@ class MultipartHandler:
     def complete(self, request: S3Request) -> Response:
         """200: the object is there; also if the same was asked for before."""
         environ, place = request.environ, self._authorizer.place(request)
-        chosen = _chosen(request.content())
+        chosen = chosen_parts_of(request.content())
         conditions, container = write_conditions(environ), place.container
         completion, admission = Completion(environ, chosen), ExitStack()
 
@@ -282,7 +282,7 @@ class Completion:
         return {algorithm: whole}
 
 
-def _settings(environ: Environ) -> dict[str, str]:
+def upload_settings(environ: Environ) -> dict[str, str]:
     """Which checksum the object will have, as far as the request says. Raises S3Error InvalidRequest."""
     named, kind = environ.get("HTTP_X_AMZ_CHECKSUM_ALGORITHM"), environ.get("HTTP_X_AMZ_CHECKSUM_TYPE")
     if named is None:
@@ -304,7 +304,7 @@ def _number(request: S3Request) -> int:
     return given_part_number(request.params.get("partNumber", ""))
 
 
-def _copy_range(environ: Environ) -> ByteRange | None:
+def copy_range(environ: Environ) -> ByteRange | None:
     """Which part of its source a part copies, None for all of it. Raises S3Error InvalidArgument."""
     value = environ.get("HTTP_X_AMZ_COPY_SOURCE_RANGE")
     if value is None:
@@ -322,7 +322,7 @@ def _bad_copy_range(reason: str) -> S3Error:
     return S3Error("InvalidArgument", reason, ArgumentName="x-amz-copy-source-range")
 
 
-def _chosen(content: bytes) -> list[ChosenPart]:
+def chosen_parts_of(content: bytes) -> list[ChosenPart]:
     """The parts that a document names. Raises S3Error MalformedXML."""
     try:
         parts = [_chosen_part(part) for part in parsed(content, "CompleteMultipartUpload").all("Part")]

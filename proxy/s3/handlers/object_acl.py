@@ -12,7 +12,7 @@ from objstore.proxy.s3.acl import grants_element
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.handlers.buckets import grants_of_request, xml_response
 from objstore.proxy.s3.handlers.reading import ObjectReader, version_headers
-from objstore.proxy.s3.handlers.tagging import stored_object, with_metadata
+from objstore.proxy.s3.handlers.tagging import MetadataChanger, stored_object
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 
@@ -25,8 +25,8 @@ class ObjectAclHandler:
 
     def __init__(self, context: S3Context, reader: ObjectReader) -> None:
         self._authorizer: Final = context.authorizer
-        self._objects: Final = context.proxy.objects
         self._reader: Final = reader
+        self._changer: Final = MetadataChanger(context.proxy, reader)
 
     def handlers(self) -> Mapping[Operation, Handler]:
         """By operation."""
@@ -49,7 +49,6 @@ class ObjectAclHandler:
         bucket, place = request.container, self._authorizer.place(request)
         grants = grants_of_request(request, bucket.owner, bucket.owner)
         self._authorizer.check_grants(bucket, grants, request.transaction_id)
-        info = stored_object(request, place, self._reader)
         kept = "" if grants == private(bucket.owner) else encoded(grants)
-        self._objects.post(with_metadata(request, place, info, OBJECT_ACL, kept))
+        info = self._changer.change(request, place, OBJECT_ACL, kept)
         return Response(200, version_headers(place.container, info.version))

@@ -58,11 +58,11 @@ class ObjectReader:
 
     def open(self, request: S3Request, command: GetObject, number: int | None = None) -> Reading:
         """The object and its body; `number`: one of its parts alone."""
-        return _explained(request, command, lambda: self._open(request, command, number))
+        return explained(request, command, lambda: self._open(request, command, number))
 
     def head(self, request: S3Request, command: GetObject) -> StoredObjectInfo:
         """The object without its body."""
-        return _explained(request, command, lambda: self._head(request, command))
+        return explained(request, command, lambda: self._head(request, command))
 
     def _open(self, request: S3Request, command: GetObject, number: int | None) -> Reading:
         try:
@@ -83,7 +83,7 @@ class ObjectReader:
             if number is None:
                 return Reading(open_composite(command, opened, source, self._throttle()))
             whole, parts = read_manifest(command.path, opened)
-            part, wanted = _part_of(parts, number)
+            part, wanted = part_of(parts, number)
             command = msgspec.structs.replace(command, ranges=wanted.header)
             return Reading(open_parts(command, whole, parts, source, self._throttle()), part, len(parts))
         if is_dynamic(opened.info):
@@ -103,7 +103,7 @@ class ObjectReader:
 
     def stored(self, request: S3Request, command: GetObject) -> StoredObjectInfo:
         """The object as it is stored, a link or a manifest itself."""
-        return _explained(request, command, lambda: self._objects.head(command))
+        return explained(request, command, lambda: self._objects.head(command))
 
     def parts(self, request: S3Request, command: GetObject) -> tuple[StoredObjectInfo, list[Part]]:
         """The object, and the parts of which it was made; none of one that came whole."""
@@ -114,7 +114,7 @@ class ObjectReader:
                 return self._head(request, command), []
             return read_manifest(command.path, self._objects.open(command))
 
-        return _explained(request, command, read)
+        return explained(request, command, read)
 
     def _source(self, request: S3Request) -> LinkedPartSource:
         def may_read(path: ResourcePath, container: ContainerInfo) -> None:
@@ -140,7 +140,7 @@ class ObjectReader:
         )
 
 
-def _explained(request: S3Request, command: GetObject, read: Callable[[], T]) -> T:
+def explained(request: S3Request, command: GetObject, read: Callable[[], T]) -> T:
     """What `read` gives; what the core says of an object is said in the words of the API."""
     try:
         return read()
@@ -234,7 +234,7 @@ def _only_part(opened: OpenedObject, number: int) -> Reading:
     return Reading(msgspec.structs.replace(opened, part=ByteRange(0, info.size - 1)))
 
 
-def _part_of(parts: list[Part], number: int) -> tuple[Part, ByteRange]:
+def part_of(parts: list[Part], number: int) -> tuple[Part, ByteRange]:
     """A part of a manifest, and where in the whole it lies. Raises S3Error InvalidPartNumber."""
     first = 0
     for position, part in enumerate(parts, 1):

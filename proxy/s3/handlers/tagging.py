@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from objstore.conditions import WriteConditions
 from objstore.http.messages import Response
+from objstore.proxy.core.conditions import state_of
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.errors import NewerStored, PreconditionFailed
 from objstore.proxy.core.info import StoredObjectInfo
 from objstore.proxy.core.objects import GetObject, PostObject
 from objstore.proxy.s3.access import Place
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from objstore.proxy.s3.access import Authorizer
     from objstore.proxy.s3.application import Handler
 
+# A change that meets a newer one is begun anew.
+TRIES_MAX: Final = 10
+
 
 class TaggingHandler:
     """Reads and changes the tags of an object or version, which is not written anew for it."""
@@ -34,7 +40,7 @@ class TaggingHandler:
     def __init__(self, context: ProxyContext, authorizer: Authorizer, reader: ObjectReader) -> None:
         self._authorizer = authorizer
         self._reader = reader
-        self._objects = context.objects
+        self._changer = MetadataChanger(context, reader)
 
     def handlers(self) -> Mapping[Operation, Handler]:
         """By operation."""
@@ -68,8 +74,7 @@ class TaggingHandler:
 
     def _replace(self, request: S3Request, tags: str, status: int) -> Response:
         place = self._authorizer.place(request)
-        info = stored_object(request, place, self._reader)
-        self._objects.post(with_metadata(request, place, info, TAGS, tags))
+        info = self._changer.change(request, place, TAGS, tags)
         return Response(status, version_headers(place.container, info.version))
 
 
@@ -86,22 +91,42 @@ def stored_object(request: S3Request, place: Place, reader: ObjectReader) -> Sto
     return reader.stored(request, command)
 
 
-def with_metadata(request: S3Request, place: Place, info: StoredObjectInfo, name: str, value: str) -> PostObject:
-    """The command that changes one item of what can change without the object; "" removes it."""
-    transient = {key: kept for key, kept in info.metadata.transient.items() if key != name}
-    if value:
-        transient[name] = value
-    return PostObject(
-        path=place.path,
-        policy_index=place.container.policy_index,
-        # Right after what was read: whatever is written later has metadata of its own.
-        timestamp=_next(info.timestamp),
-        metadata=msgspec.structs.replace(info.metadata, transient=transient, system={}),
-        delete_at=info.delete_at,
-        version=version_asked(request) or info.version,
-        transaction_id=request.transaction_id,
-    )
+class MetadataChanger:
+    """Changes one item of what can change without the object: the rest stays.
 
+    What is written to the object meanwhile has metadata of its own. Of two changes at the same moment the last one wins.
+    """
 
-def _next(timestamp: str) -> Timestamp:
-    return Timestamp(Timestamp.parse(timestamp).ticks + 1)
+    def __init__(self, context: ProxyContext, reader: ObjectReader) -> None:
+        self._reader = reader
+        self._objects = context.objects
+        self._random = context.runtime.random
+
+    def change(self, request: S3Request, place: Place, name: str, value: str) -> StoredObjectInfo:
+        """The object as it was before; "" removes the item. Raises S3Error, CoreError."""
+        for _ in range(TRIES_MAX):
+            info = stored_object(request, place, self._reader)
+            try:
+                self._objects.post(self._command(request, place, info, name, value))
+            except (NewerStored, PreconditionFailed):
+                continue
+            return info
+        raise S3Error("SlowDown")
+
+    def _command(self, request: S3Request, place: Place, info: StoredObjectInfo, name: str, value: str) -> PostObject:
+        transient = {key: kept for key, kept in info.metadata.transient.items() if key != name}
+        if value:
+            transient[name] = value
+        version = version_asked(request)
+        return PostObject(
+            path=place.path,
+            policy_index=place.container.policy_index,
+            # Right after what was read, so that it never applies to what is written later. No two changes have one
+            # stamp, or replicas could hold a different one each.
+            timestamp=Timestamp(Timestamp.parse(info.timestamp).ticks + 1, self._random.getrandbits(64)),
+            metadata=msgspec.structs.replace(info.metadata, transient=transient, system={}),
+            delete_at=info.delete_at,
+            conditions=None if version else WriteConditions(if_match=(state_of(info).etag,)),
+            version=version or info.version,
+            transaction_id=request.transaction_id,
+        )
