@@ -65,10 +65,12 @@ class ObjectDeleter:
                 if version != NULL or container.versioning:
                     return self._remove(command, identifier, version)
             mode = container.version_mode if container.sysmeta else ""
-            command = self._delete(msgspec.structs.replace(command, version_mode=mode))
+            made = self._delete(msgspec.structs.replace(command, version_mode=mode))
         except PreconditionFailed:
             raise precondition_failed(conditions) from None
-        return Deleted(NULL if identifier else "") if not mode else Deleted(_id_of_marker(command), is_marker=True)
+        if not mode:
+            return Deleted(NULL if identifier else "")
+        return Deleted(public_id(made) if mode == "keep" else NULL, is_marker=True)
 
     def _remove(self, command: DeleteObject, identifier: str, version: str) -> Deleted:
         """Remove one version, which conditions are about."""
@@ -88,22 +90,16 @@ class ObjectDeleter:
         self._delete(msgspec.structs.replace(command, version=version, conditions=None))
         return Deleted(identifier, is_marker)
 
-    def _delete(self, command: DeleteObject) -> DeleteObject:
-        """Delete, with a newer stamp where something newer is stored; the command that was carried out."""
+    def _delete(self, command: DeleteObject) -> str:
+        """Delete, with a newer stamp where something newer is stored; the version of a marker that is made."""
         try:
             try:
-                self._objects.delete(command)
+                return self._objects.delete(command).internal
             except NewerStored:
                 stamp = newer_timestamp(self._objects, self._clock, command)
-                command = msgspec.structs.replace(command, timestamp=stamp)
-                self._objects.delete(command)
-        except ObjectNotFound:
-            pass
-        return command
-
-
-def _id_of_marker(command: DeleteObject) -> str:
-    return public_id(command.timestamp.internal) if command.version_mode == "keep" else NULL
+                return self._objects.delete(msgspec.structs.replace(command, timestamp=stamp)).internal
+        except ObjectNotFound as error:
+            return error.version
 
 
 class NamedItem(Struct, frozen=True):

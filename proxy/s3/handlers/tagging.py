@@ -94,7 +94,7 @@ def stored_object(request: S3Request, place: Place, reader: ObjectReader) -> Sto
 class MetadataChanger:
     """Changes one item of what can change without the object: the rest stays.
 
-    What is written to the object meanwhile has metadata of its own. Of two changes at the same moment the last one wins.
+    What is written to the object meanwhile has metadata of its own. Of two changes at one moment the last one wins.
     """
 
     def __init__(self, context: ProxyContext, reader: ObjectReader) -> None:

@@ -16,6 +16,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.errors import ChecksumMismatch, NewerStored, ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import SMALL_BODY_MAX, PutResult
+from objstore.proxy.core.versions import public_id
 from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.deletions import Deleted, ObjectDeleter
@@ -142,24 +143,25 @@ def test_what_is_absent_is_deleted() -> None:
 
 
 def test_a_deletion_gets_a_newer_stamp() -> None:
-    core = PlayedCore(NewerStored(PATH), found(), None)
+    core = PlayedCore(NewerStored(PATH), found(), LATER)
     delete(core, place())
     assert core.commands[-1].timestamp > LATER
 
 
 @pytest.mark.parametrize(("enabled", "mode"), [("true", "keep"), ("false", "null")])
-def test_where_versions_are_kept_a_marker_is_made(enabled: str, mode: str) -> None:
-    core = PlayedCore(Timestamp.from_seconds(NOW))
+@pytest.mark.parametrize("done", [LATER, ObjectNotFound(PATH, "", True, LATER.internal)], ids=["there", "absent"])
+def test_where_versions_are_kept_a_marker_is_made(enabled: str, mode: str, done: Any) -> None:
+    core = PlayedCore(done)
     deleted = delete(core, place(**{"Versions-Enabled": enabled}))
     assert core.commands[0].version_mode == mode
     assert deleted.is_marker
-    assert (deleted.version_id == "null") == (mode == "null")
+    assert deleted.version_id == (public_id(LATER.internal) if mode == "keep" else "null")
 
 
 @pytest.mark.parametrize("is_marker", [False, True])
 def test_versions_are_removed_for_good(is_marker: bool) -> None:
     state = ObjectNotFound(PATH, is_marker=True) if is_marker else found()
-    core = PlayedCore(state, None)
+    core = PlayedCore(state, LATER)
     version = "0000a356ad35b819"
     assert delete(core, place(**{"Versions-Enabled": "true"}), version) == Deleted(version, is_marker)
     assert core.commands[-1].version
