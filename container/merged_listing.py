@@ -64,7 +64,8 @@ class MergedListing:
     def wanted(self) -> PageQuery:
         """Which pages of rows to ask a majority of the replicas for."""
         rows = ROWS_MAX if self._resume else min(self._query.limit + SLACK_ROWS, ROWS_MAX)
-        return PageQuery(rows, self._group_rows, self._resume, self._versions)
+        at_marker = self._versions and self._version_marker != ""
+        return PageQuery(rows, self._group_rows, self._resume, self._versions, at_marker)
 
     def compare(self, pages: Sequence[RowPage]) -> Overlap:
         """What the replicas' pages cover together; all rows of the contested names are needed to go on."""

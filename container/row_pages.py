@@ -29,19 +29,21 @@ class PageQuery(Struct, frozen=True):
     """How to page through what a listing's query asks for.
 
     rows: about how many; the rows of one name are not parted. group: of names that roll up into one entry not more
-    than so many. resume: go on behind this name. versions: all live rows, and not only what is current.
+    than so many. resume: go on behind this name. versions: all live rows, and not only what is current. at_marker:
+    those of the marker's own name too, as some lie behind a version marker.
     """
 
     rows: int
     group: int
     resume: str = ""
     versions: bool = False
+    at_marker: bool = False
 
     @property
     def parameters(self) -> dict[str, str]:
         """As they stand in the query string of a request."""
         found = {"rows": str(self.rows), "group": str(self.group), "resume": self.resume}
-        return found | ({"versions": "true"} if self.versions else {})
+        return found | {name: "true" for name in ("versions", "at_marker") if getattr(self, name)}
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Self:
@@ -50,7 +52,7 @@ class PageQuery(Struct, frozen=True):
         if not all(text.isascii() and text.isdigit() and 0 < int(text[:9]) <= ROWS_MAX for text in numbers):
             raise HttpError(400, "Bad number of rows")
         rows, group = map(int, numbers)
-        return cls(rows, group, parameters.get("resume", ""), "versions" in parameters)
+        return cls(rows, group, parameters.get("resume", ""), "versions" in parameters, "at_marker" in parameters)
 
 
 class RowPage(Struct, frozen=True):
@@ -147,7 +149,7 @@ def _name(row: ObjectRow) -> str:
 def _first(query: Query, page: PageQuery) -> Range:
     names = range_of(query)
     if not page.resume:
-        return with_marker(names, query) if page.versions else names
+        return with_marker(names, query) if page.at_marker else names
     if query.reverse:
         return replace(names, high=page.resume, below="< :high")
     return replace(names, low=page.resume, above="> :low")

@@ -124,6 +124,12 @@ def rows_headers(headers: Mapping[str, str], policy_index: int) -> Headers:
     return {**headers, Backend.POLICY_INDEX: str(policy_index)}
 
 
+def listing_of(response: BackendResponse) -> bytes | None:
+    """The page of a listing that a replica has answered with; None if it has none. Raises ValueError, NodeFailure."""
+    content = response.read_all(ROWS_BYTES_MAX)
+    return None if response.status == codes.NOT_FOUND else content
+
+
 def page_of(response: BackendResponse) -> RowPage:
     """The page that a replica has answered with. Raises ValueError and NodeFailure."""
     if response.status == codes.NOT_FOUND:  # it has not even a database

@@ -135,6 +135,9 @@ def test_it_is_the_listing_of_all_rows(
         digests = {each.execute("SELECT live_digest FROM resource").fetchone() for each in replicas}
         if len(digests) == 1:
             assert listed(first, query, versions, version_marker) == wanted
+        pages = {listed(each, query, versions, version_marker) for each in replicas}
+        if len(pages) == 1 and not query.delimiter:
+            assert pages == {wanted}
 
 
 def test_a_stale_replica_with_a_deleted_folder_costs_few_rounds() -> None:

@@ -128,8 +128,25 @@ def test_only_what_differs_is_asked_for_again(replicas: Replicas) -> None:
     replicas.write([row("x")], "c0", "c1")
     replicas.bad["c0"] = REFUSES
     assert len(replicas.names()) == 101
-    assert replicas.methods() == ["GET", "HEAD", "GET", "GET", "ROWS", "ROWS"]
+    assert replicas.methods() == ["GET", "HEAD", "GET", "GET", "GET", "GET", "ROWS", "ROWS"]
     assert replicas.transport.calls[-1].body == b'["x"]'
+
+
+def test_pages_that_are_equal_are_listed_though_other_rows_differ(replicas: Replicas) -> None:
+    replicas.write([row("a"), row("b")], "c0", "c1", "c2")
+    replicas.write([row("z")], "c0", "c1")
+    replicas.bad["c1"] = REFUSES
+    assert replicas.names(ListingQuery(limit="2")) == ["a", "b"]
+    assert replicas.methods() == ["GET", "HEAD", "GET", "GET"]
+
+
+def test_equal_folders_that_stand_for_different_names_are_looked_into(replicas: Replicas) -> None:
+    replicas.write([row("f/1"), row("f/2", 2, deleted=True)], "c0", "c1")
+    replicas.write([row("f/2"), row("f/1", 2, deleted=True)], "c1", "c2")
+    for query in (ListingQuery(delimiter="/"), ListingQuery(path="")):
+        for down in ("c0", "c1", "c2"):
+            replicas.bad = {down: REFUSES}
+            assert replicas.names(query) == []
 
 
 @pytest.mark.parametrize(
