@@ -103,7 +103,7 @@ FLAT = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(writes(), max_size=40),
     st.one_of(QUERIES, FLAT),
