@@ -8,11 +8,14 @@ from random import Random
 from typing import Any, cast
 
 from objstore.config.container import PartReclaimerConfig
+from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
 from objstore.container.reclaimer import TURN_SECONDS, PartReclaimer
 from objstore.daemon import run_once
 from objstore.http.bodies import BytesBody
+from objstore.object.engine import make_engine
 from objstore.object.metadata import ATTRIBUTE, ObjectMetadata, decode
+from objstore.object.replication.replicator import ObjectReplicator
 from objstore.paths import ResourcePath
 from objstore.proxy.core.composite import PartSource, open_composite
 from objstore.proxy.core.containers import GetContainer, PutContainer, WriteContainer
@@ -20,7 +23,7 @@ from objstore.proxy.core.context import make_context
 from objstore.proxy.core.errors import CoreError
 from objstore.proxy.core.info import StoredMetadata
 from objstore.proxy.core.listing import ListingQuery, whole
-from objstore.proxy.core.manifest import UPLOAD
+from objstore.proxy.core.manifest import UPLOAD, is_composite
 from objstore.proxy.core.objects import DeleteObject, GetObject, PutObject
 from objstore.proxy.core.upload_commands import BeginUpload, ChosenPart, CompleteUpload, PutPart, UploadRecord
 from objstore.ring.rings import Rings
@@ -86,10 +89,14 @@ class Store:
         parts = [self.put_part(upload, number, content, path) for number, content in enumerate(contents, 1)]
         return self.complete(upload, *parts, path=path, **more)
 
-    def put(self, content: bytes, path: ResourcePath = KEY, record_of: str = "") -> None:
+    def put(self, content: bytes, path: ResourcePath = KEY, record_of: str = "", version_mode: str = "") -> None:
         metadata = StoredMetadata(system={UPLOAD: record_of} if record_of else {})
         size = len(content)
-        self.context.objects.put(PutObject(path, 0, self.now(), BytesBody(content), size, size, "text/plain", metadata))
+        self.context.objects.put(
+            PutObject(
+                path, 0, self.now(), BytesBody(content), size, size, "text/plain", metadata, version_mode=version_mode
+            )
+        )
 
     def record_of(self, upload: str) -> ResourcePath:
         return HIDDEN.with_object(UploadName(KEY.object, upload).record)
@@ -106,6 +113,10 @@ class Store:
         opened = self.context.objects.open(command)
         source = PartSource(self.context.objects, self.context.lookup, "")
         return whole(open_composite(command, opened, source).body)
+
+    def is_plain(self, path: ResourcePath = KEY) -> bool:
+        """Whether the object is one of its own bytes."""
+        return not is_composite(self.context.objects.head(GetObject(path, 0)))
 
     def hidden(self, container: ResourcePath = HIDDEN) -> list[str]:
         """What is listed there."""
@@ -157,6 +168,14 @@ class Store:
             for outcome, count in self.replicas[number].recon.read("part-reclaimer")["counts"].items():
                 total[outcome] = total.get(outcome, 0) + count
         return total
+
+    def replicate(self) -> None:
+        """A pass of each replicator, of containers and of objects."""
+        self.replicas.replicate()
+        for number in (1, 2, 3):
+            context = self.replicas[number].context
+            engine = make_engine("file", context.runtime, 0)
+            run_once(ObjectReplicator(ObjectConfig().replicator, context, engine))
 
     def sweep(self) -> Any:
         """Passes in which each primary has its turn to sweep."""
