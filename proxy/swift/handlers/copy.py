@@ -22,7 +22,7 @@ from objstore.limits import check_metadata, check_path, text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import StoredMetadata
-from objstore.proxy.core.manifest import is_composite
+from objstore.proxy.core.manifest import UPLOAD, is_composite
 from objstore.proxy.core.objects import Conditions, CopyObject, GetObject, OpenedObject, PutObject
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features import heartbeat
@@ -103,6 +103,8 @@ class CopyHandler:
                 raise HttpError(413, "The source is too large to be copied.")
             metadata = self._metadata(request, copying, source)
             if is_composite(source.info) and is_manifest_wanted(request):
+                if UPLOAD in source.info.metadata.system:
+                    raise HttpError(400, "The parts of an upload belong to one object. Copy its content.")
                 made = self._manifests.copied(request, copying.target, source, metadata)
                 if isinstance(made, Response):
                     return made

@@ -23,14 +23,17 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import check_path, text_of
 from objstore.paths import ResourcePath
+from objstore.proxy.core.composite import PartSource, open_composite
 from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.containers import GetContainer
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound
 from objstore.proxy.core.info import PRESENT, ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.listing import ListedObject, ListingQuery
+from objstore.proxy.core.manifest import UPLOAD
 from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject, OpenedObject, PutObject
 from objstore.proxy.swift.handlers.object import DELETED_TYPE
+from objstore.proxy.swift.handlers.static_large_objects import without_manifest
 from objstore.proxy.swift.request import SwiftRequest
 from objstore.timestamps import Timestamp
 
@@ -117,8 +120,18 @@ class LegacyVersions:
             return
         with closing(source):
             check_conditions(conditions, source.info)
+            if UPLOAD in source.info.metadata.system:
+                source = self._content(request, read, source)
             place, archive = self._archived(request, path, source.info.timestamp, location)
             self._copy(request, source, place, archive)
+
+    def _content(self, request: SwiftRequest, read: GetObject, manifest: OpenedObject) -> OpenedObject:
+        """What an upload has made: its parts belong to the object alone, so the archive gets a copy of them."""
+        parts = PartSource(self._objects, self._lookup, request.transaction_id)
+        whole = open_composite(replace(read, as_stored=False), manifest, parts)
+        info = without_manifest(whole.info)
+        given = {name: value for name, value in info.metadata.given.items() if name != Client.STATIC_LARGE_OBJECT}
+        return replace(whole, info=replace(info, metadata=replace(info.metadata, given=given)))
 
     def delete(self, request: SwiftRequest, command: DeleteObject, location: ArchiveLocation) -> Response:
         """204, 404: an authorized DELETE of the current object."""

@@ -114,6 +114,9 @@ class ManifestDelete:
         if not is_composite(opened.info):
             opened.close()
             raise HttpError(400, "Not an SLO manifest")
+        if UPLOAD in opened.info.metadata.system:  # its parts go by themselves
+            opened.close()
+            return self._delete_manifest(request, deleting(request, path))
         _, parts = read_manifest(path, opened)
         if any(part.is_manifest for part in parts):
             raise HttpError(400, "No segments may be large objects.")

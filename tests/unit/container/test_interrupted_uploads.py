@@ -68,10 +68,9 @@ class Interrupted:
 
     def settle(self) -> None:
         """All daemons have had their time."""
-        for _ in range(2):
-            self.store.replicate()
-            self.store.sweep()
-            self.store.reclaim()
+        self.store.replicate()
+        self.store.sweep()
+        self.store.reclaim()
 
     def check_empty(self) -> None:
         assert (self.store.hidden(), self.store.files(), self.store.notes()) == ([], [], [])
