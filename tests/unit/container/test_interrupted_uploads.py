@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,10 +16,23 @@ from objstore.proxy.core.errors import ObjectNotFound, UploadNotFound
 from objstore.proxy.core.upload_commands import ChosenPart
 from tests.unit.container.uploading import Store
 
+MEMORY = "/dev/shm"  # hundreds of stores are made, and nothing is flushed there
 # What servers send each other goes on while a proxy or a daemon is dead.
 OF_SERVERS = ("UPDATE", "REPLICATE")
 CALLS_MAX = 500
 CONTENT = b"hello world"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where stores are made: in memory, if files there can have attributes."""
+    with TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as made:
+        try:
+            os.setxattr(made, "user.test", b"")
+        except OSError:
+            yield tmp_path
+        else:
+            yield Path(made)
 
 
 @contextmanager
@@ -99,8 +114,8 @@ def nothing(world: Interrupted) -> None:
     pass
 
 
-def test_a_completion_that_ends_anywhere_can_be_repeated_and_keeps_its_parts(tmp_path: Path) -> None:
-    for world in each_call(tmp_path, nothing, Interrupted.complete):
+def test_a_completion_that_ends_anywhere_can_be_repeated_and_keeps_its_parts(folder: Path) -> None:
+    for world in each_call(folder, nothing, Interrupted.complete):
         was_there = world.check_whole()
         world.settle()
         assert world.check_whole() == was_there
@@ -113,8 +128,8 @@ def test_a_completion_that_ends_anywhere_can_be_repeated_and_keeps_its_parts(tmp
         world.check_empty()
 
 
-def test_an_abort_that_ends_anywhere_leaves_an_upload_or_nothing(tmp_path: Path) -> None:
-    for world in each_call(tmp_path, nothing, Interrupted.abort):
+def test_an_abort_that_ends_anywhere_leaves_an_upload_or_nothing(folder: Path) -> None:
+    for world in each_call(folder, nothing, Interrupted.abort):
         world.settle()
         try:
             world.abort()
@@ -125,7 +140,7 @@ def test_an_abort_that_ends_anywhere_leaves_an_upload_or_nothing(tmp_path: Path)
 
 
 @pytest.mark.parametrize("version_mode", ["", "keep"])
-def test_an_overwrite_that_ends_anywhere_loses_no_part_of_what_stays(tmp_path: Path, version_mode: str) -> None:
+def test_an_overwrite_that_ends_anywhere_loses_no_part_of_what_stays(folder: Path, version_mode: str) -> None:
     def overwrite(world: Interrupted) -> None:
         world.store.put(b"plain", version_mode=version_mode)
 
@@ -134,7 +149,7 @@ def test_an_overwrite_that_ends_anywhere_loses_no_part_of_what_stays(tmp_path: P
     def complete(world: Interrupted) -> None:
         versions.append(world.store.complete(world.upload, *world.parts, version_mode=version_mode).version)
 
-    for world in each_call(tmp_path, complete, overwrite):
+    for world in each_call(folder, complete, overwrite):
         store = world.store
         world.settle()
         if version_mode:
@@ -149,7 +164,7 @@ def test_an_overwrite_that_ends_anywhere_loses_no_part_of_what_stays(tmp_path: P
 
 
 @pytest.mark.parametrize("aborts", [False, True])
-def test_a_reclaim_that_ends_anywhere_is_ended_by_the_next(tmp_path: Path, aborts: bool) -> None:
+def test_a_reclaim_that_ends_anywhere_is_ended_by_the_next(folder: Path, aborts: bool) -> None:
     def prepare(world: Interrupted) -> None:
         if aborts:
             world.abort()
@@ -157,20 +172,20 @@ def test_a_reclaim_that_ends_anywhere_is_ended_by_the_next(tmp_path: Path, abort
             world.complete()
             world.store.delete()
 
-    for world in each_call(tmp_path, prepare, lambda world: world.store.reclaim(1)):
+    for world in each_call(folder, prepare, lambda world: world.store.reclaim(1)):
         world.settle()
         world.check_empty()
 
 
-def test_a_reclaim_of_what_was_not_chosen_that_ends_anywhere_keeps_what_was(tmp_path: Path) -> None:
-    for world in each_call(tmp_path, Interrupted.complete, lambda world: world.store.reclaim(1)):
+def test_a_reclaim_of_what_was_not_chosen_that_ends_anywhere_keeps_what_was(folder: Path) -> None:
+    for world in each_call(folder, Interrupted.complete, lambda world: world.store.reclaim(1)):
         assert world.check_whole()
         world.settle()
         assert world.check_whole()
         assert len(world.store.hidden()) == 2
 
 
-def test_a_sweep_that_ends_anywhere_harms_nothing(tmp_path: Path) -> None:
+def test_a_sweep_that_ends_anywhere_harms_nothing(folder: Path) -> None:
     """While one upload is open, one made an object, and one was aborted unnoticed."""
     chosen: list[ChosenPart] = []
 
@@ -186,8 +201,7 @@ def test_a_sweep_that_ends_anywhere_harms_nothing(tmp_path: Path) -> None:
     def sweep(world: Interrupted) -> None:
         world.store.reclaim(1, after=0.0, sweeps=True)
 
-    for world in each_call(tmp_path, prepare, sweep):
-        world.settle()
+    for world in each_call(folder, prepare, sweep):
         assert world.check_whole()
         world.store.complete(world.upload, *chosen)
         world.settle()
