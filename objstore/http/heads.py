@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from objstore.http.errors import HttpError
-from objstore.http.messages import Environ
+from objstore.http.messages import Environ, variable_of
 
 HEAD_BYTES_MAX: Final = 2 * 1024 * 1024  # a bound on all headers together; each has its own, tighter one
 UNKNOWN_CODING: Final = "Unsupported Transfer-Encoding"
@@ -234,6 +234,14 @@ def _check_framing(environ: Environ) -> None:
     length = environ.get("CONTENT_LENGTH")
     if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 19):
         raise HttpError(400, "Invalid Content-Length")
+
+
+def set_client_header(environ: Environ, name: str, value: str) -> None:
+    """Put a header, whose name is in lower case, into the environ as if the client had sent it in the head."""
+    variable = variable_of(name)
+    environ[variable] = value.encode().decode("latin-1")
+    if "_" in name:
+        environ.setdefault(UNDERSCORED, {})[variable] = name
 
 
 class ResponseHead:

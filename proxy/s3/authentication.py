@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from objstore.http.heads import set_client_header
 from objstore.http.messages import variable_of
 from objstore.proxy.auth.access_keys import AccessKey, AccessKeys
 from objstore.proxy.s3 import signature_v2, signature_v4
@@ -182,8 +183,9 @@ def _take_headers(environ: Environ, parameters: Mapping[str, str]) -> None:
     for name, value in parameters.items():
         lower = name.lower()
         if lower.startswith("x-amz-") and lower not in _CREDENTIALS:
-            text = value.encode().decode("latin-1")
-            if environ.setdefault(variable_of(lower), text) != text:
+            sent = environ.get(variable_of(lower))
+            set_client_header(environ, lower, value)
+            if sent not in (None, environ[variable_of(lower)]):
                 raise S3Error("InvalidArgument", f"{lower} stands in the URL and in a header, and differs")
 
 

@@ -136,6 +136,7 @@ def test_boto3_with_its_defaults(store: Store, container: str) -> None:
         boto.put_object(Bucket=container, Key="key", Body=io.BytesIO(content_of(size)), Metadata={"a_b": "c  d"})
         answer = boto.get_object(Bucket=container, Key="key")
         assert answer["Body"].read() == content_of(size)
+        assert answer["Metadata"] == {"a_b": "c  d"}
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
-from objstore.http.messages import Environ, Response, variable_of
+from objstore.http.heads import UNDERSCORED, set_client_header
+from objstore.http.messages import Environ, Response
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.form import read_form
 from objstore.proxy.s3.handlers.object_tags import stored_tags
@@ -65,6 +66,7 @@ def take_fields(environ: Environ, fields: Mapping[str, str]) -> None:
     """Put the fields in the place of the request's own headers, which nobody has signed. Raises S3Error."""
     for variable in [variable for variable in environ if _HEADERS.match(variable)]:
         del environ[variable]
+    environ.pop(UNDERSCORED, None)
     for name, value in fields.items():
         if name == "acl":
             _set(environ, "x-amz-acl", value)
@@ -77,7 +79,7 @@ def take_fields(environ: Environ, fields: Mapping[str, str]) -> None:
 def _set(environ: Environ, name: str, value: str) -> None:
     if _CONTROLS.search(value):
         raise S3Error("InvalidArgument", "A field holds a control character", ArgumentName=name, ArgumentValue=value)
-    environ[variable_of(name)] = value.encode().decode("latin-1")
+    set_client_header(environ, name, value)
 
 
 def _tagging(text: str) -> str:

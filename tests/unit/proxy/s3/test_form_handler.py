@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from objstore.http.bodies import BytesBody
+from objstore.http.heads import UNDERSCORED
 from objstore.http.messages import Environ, Response
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.forms import FormHandler, take_fields
@@ -70,6 +71,11 @@ def test_fields_that_are_no_headers(name: str) -> None:
 def test_headers_of_the_request_itself_are_not_signed() -> None:
     own = {"HTTP_X_AMZ_ACL": "public-read", "CONTENT_TYPE": "a", "CONTENT_LENGTH": "9", "HTTP_IF_MATCH": "x"}
     assert taken({}, HTTP_HOST=HOST, REQUEST_METHOD="POST", **own) == {"HTTP_HOST": HOST, "REQUEST_METHOD": "POST"}
+
+
+def test_names_with_underscores_keep_them() -> None:
+    environ = taken({"x-amz-meta-a_b": "1"}, HTTP_X_AMZ_META_C_D="2", **{UNDERSCORED: "of the request itself"})
+    assert environ == {"HTTP_X_AMZ_META_A_B": "1", UNDERSCORED: {"HTTP_X_AMZ_META_A_B": "x-amz-meta-a_b"}}
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Timestamp: 1", "\x00", "\x7f"])
