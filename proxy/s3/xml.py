@@ -138,8 +138,11 @@ class ReceivedElement:
         return value
 
 
-# References to the control characters that XML 1.0 forbids.
-_REFERENCE: Final = re.compile(rb"&#(?:x0*([1-9a-fA-F]|1[0-9a-fA-F])|0*([1-9]|[12][0-9]|3[01]));")
+# The control characters that XML 1.0 forbids: as references, and as some clients send them.
+_CONTROL: Final = re.compile(
+    rb"&#(?:x0*([1-9a-fA-F]|1[0-9a-fA-F])|0*([1-9]|[12][0-9]|3[01]));|([\x01-\x08\x0b\x0c\x0e-\x1f])"
+)
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 # Stand for them while the parser, which refuses them, is at work: of a private use area.
 _PRIVATE: Final = 0xF7000
 _PRIVATE_START: Final = chr(_PRIVATE).encode()[:3]
@@ -147,22 +150,23 @@ _SHOWN: Final = {_PRIVATE + code: code for code in range(1, 0x20)}
 
 
 def _hidden(found: re.Match[bytes]) -> bytes:
-    code = int(found.group(1), 16) if found.group(1) else int(found.group(2))
+    hexadecimal, decimal, raw = found.groups()
+    code = raw[0] if raw else int(hexadecimal, 16) if hexadecimal else int(decimal)
     return found.group() if code in (0x9, 0xA, 0xD) else chr(_PRIVATE + code).encode()
 
 
 def parse(body: bytes, root: str) -> ReceivedElement:
     """The document of a request, whose root must have this name. Raises MalformedDocument.
 
-    There are no entities or document types, and nothing is fetched. References to control characters, which XML 1.0
-    forbids and clients send for keys that hold them, are read as the characters.
+    There are no entities or document types, and nothing is fetched. Control characters, which XML 1.0 forbids even as
+    references and clients send for keys that hold them, are read as what they are.
     """
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True
     )
-    hides = b"&#" in body and _PRIVATE_START not in body
+    hides = _PRIVATE_START not in body and not body.startswith(_UTF_16) and _CONTROL.search(body) is not None
     try:
-        tree = etree.fromstring(_REFERENCE.sub(_hidden, body) if hides else body, parser)
+        tree = etree.fromstring(_CONTROL.sub(_hidden, body) if hides else body, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise MalformedDocument(str(error)) from None
     if getattr(tree.getroottree().docinfo, "doctype", ""):

@@ -24,7 +24,7 @@ from objstore.proxy.s3.handlers.reading import given_version
 from objstore.proxy.s3.handlers.writing import newer_timestamp
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import KEY_BYTES_MAX, S3Request, parsed
-from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, ReceivedElement, document
+from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, ReceivedElement, document, readable
 
 if TYPE_CHECKING:
     from objstore.proxy.s3.access import Authorizer
@@ -162,7 +162,7 @@ class DeletionHandler:
 
 def _named(name: str, item: NamedItem) -> Element:
     element = Element(name)
-    element.add("Key", item.key)
+    element.add("Key", readable(item.key))
     if item.version_id is not None:
         element.add("VersionId", item.version_id)
     return element

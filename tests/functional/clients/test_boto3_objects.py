@@ -215,6 +215,9 @@ def test_deletions(s3: Any, bucket: str) -> None:
     quiet = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k/3"}], "Quiet": True})
     assert "Deleted" not in quiet
     assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["k/2", "k/4"]
+    s3.put_object(Bucket=bucket, Key="k\x01", Body=SMALL)
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k\x01"}]})
+    assert refused(s3.head_object, Bucket=bucket, Key="k\x01") == (404, "404")
     too_many = [{"Key": str(number)} for number in range(1001)]
     assert refused(s3.delete_objects, Bucket=bucket, Delete={"Objects": too_many}) == (400, "MalformedXML")
 

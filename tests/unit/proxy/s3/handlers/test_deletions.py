@@ -21,6 +21,7 @@ def test_what_is_named() -> None:
     items, quiet = items_of(inner)
     assert quiet
     assert items == [NamedItem("a\x01b", "v", WriteConditions(if_match=("e",)))]
+    assert items_of("<Object><Key>a\x01b\t</Key></Object>") == ([NamedItem("a\x01b\t", None, None)], False)
     assert items_of(ITEM % 1) == ([NamedItem("k1", None, None)], False)
 
 
