@@ -49,7 +49,8 @@ DEVELOPMENT_USERS: Final = (
 
 def store_policies(replicas: int) -> dict[Policy, int]:
     """The storage policies of a new store, with the number of replicas of each."""
-    return {Policy(0, "gold", default=True): replicas, Policy(1, "silver"): max(replicas - 1, 1)}
+    gold = Policy(0, "gold", default=True, consistency="strong")
+    return {gold: replicas, Policy(1, "silver"): max(replicas - 1, 1)}
 
 
 def quoted(text: str) -> str:
@@ -70,6 +71,7 @@ def cluster_text(policies: Iterable[Policy]) -> str:
     for policy in policies:
         lines += ["", "[[policies]]", f"index = {policy.index}", f"name = {quoted(policy.name)}"]
         lines += ["default = true"] if policy.default else []
+        lines += [f"consistency = {quoted(policy.consistency)}"] if policy.is_strong else []
     return "\n".join(lines) + "\n"
 
 

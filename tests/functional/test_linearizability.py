@@ -73,9 +73,6 @@ class Trouble:
         self._stopped: list[int] = []
         self.cluster = Cluster(folder)
         self.cluster.make()
-        settings = folder / "objstore.toml"
-        text = settings.read_text().replace(f'name = "{STRONG}"', f'name = "{STRONG}"\nconsistency = "strong"')
-        settings.write_text(text)
         ring = read_ring(str(folder / "object.ring.gz"))
         for node in NODES:
             write_ring(ring, str(folder / f"node{node}" / "rings" / "object-1.ring.gz"))
