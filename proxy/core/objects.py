@@ -82,7 +82,8 @@ class PutObject(Struct, frozen=True):
 
     `length` is None for a body that may turn out to have up to `length_max` bytes. `delete_at` is in seconds since the
     epoch. ask_first: the nodes may refuse the object by its headers alone, and the sender waits for that before it
-    sends the body. version_mode: "keep" makes a version that stays whatever is written later. checksums: beside MD5.
+    sends the body. version_mode: "keep" makes a version that stays whatever is written later; with `version` it writes
+    that one again, whose bytes must be the same, so that it is the current one from now on. checksums: beside MD5.
     """
 
     path: ResourcePath
@@ -98,6 +99,7 @@ class PutObject(Struct, frozen=True):
     conditions: WriteConditions | None = None
     ask_first: bool = False
     version_mode: str = ""
+    version: str = ""
     checksums: WantedChecksums | None = None
     transaction_id: str = ""
 
@@ -225,7 +227,7 @@ class ObjectOperations:
             etag, checksums = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
             result = sending.result
         stored = backend.put_outcome(command, result)
-        version = command.timestamp.internal if command.version_mode == "keep" else ""
+        version = (command.version or command.timestamp.internal) if command.version_mode == "keep" else ""
         return PutResult(etag, command.timestamp, not stored, version, checksums)
 
     def copy(self, command: CopyObject) -> PutResult:
@@ -237,7 +239,7 @@ class ObjectOperations:
                 raise ObjectTooLarge(target.length_max)
             body = BytesBody(source.body) if isinstance(source.body, bytes) else IterableBody(source.body)
             metadata = target.metadata
-            if metadata.system:
+            if metadata.system and not target.version:
                 system = copied_checksums(metadata.system, whole=source.part is None)
                 metadata = msgspec.structs.replace(metadata, system=system)
             return self.put(msgspec.structs.replace(target, body=body, length=length, metadata=metadata))

@@ -120,6 +120,8 @@ def put_fields(command: PutObject) -> Headers:
     fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
     if command.version_mode:
         fields[Backend.VERSION_MODE] = command.version_mode
+        if command.version:
+            fields[Backend.VERSION_ID] = command.version
     return fields
 
 
@@ -224,7 +226,7 @@ def merge_update_headers(orphans: Sequence[Mapping[str, str]]) -> Headers:
     shared = {name: each[name] for each in orphans for name in _SHARED if name in each}
     if Backend.VERSION_MODE in shared:  # the row is that of the line written, whatever is current by now
         is_kept = shared.pop(Backend.VERSION_MODE) == "keep"
-        shared[Backend.VERSION_ID] = orphans[0][Client.TIMESTAMP] if is_kept else "null"
+        shared.setdefault(Backend.VERSION_ID, orphans[0][Client.TIMESTAMP] if is_kept else "null")
     merged = {name: value for name, value in (joined | shared).items() if value}
     return merged if TO_CONTAINER.host in merged else {}
 
