@@ -19,8 +19,9 @@ called by its TIMESTAMP, here VERSION, and has a line of its own:
     TIMESTAMP[+TYPE]!VERSION.meta   metadata that replaces the data file's
     TIMESTAMP!VERSION.ts            a removal mark: the version was removed, and stays so
 
-In the line of a version, too, the newest body replaces older ones. Lines do not touch each other: what becomes of one follows from its own names alone. The object reads as what is newest
-of all that lives: a body, or a delete marker, with which the object reads as deleted.
+In the line of a version, too, the newest body replaces older ones. Lines do not touch each other: what becomes of one
+follows from its own names alone. The object reads as what is newest of all that lives: a body, or a delete marker, with
+which the object reads as deleted.
 
 TIMESTAMP is the internal form `1234567890.12345[_OFFSET]`. Its seconds have ten digits and its offset
 sixteen, so that the text sorts as the time does and this module compares text only.
