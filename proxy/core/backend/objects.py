@@ -117,21 +117,17 @@ def rest_headers(headers: Mapping[str, str], wanted: ByteRange | None) -> Header
 
 def put_fields(command: PutObject) -> Headers:
     """What a PUT stores beside the body."""
-    fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
+    fields = _stored_fields(command)
     if command.version_mode:
         fields[Backend.VERSION_MODE] = command.version_mode
-        if command.version:
-            fields[Backend.VERSION_ID] = command.version
     return fields
 
 
 def post_fields(command: PostObject) -> Headers:
     """What a POST stores in the place of all metadata."""
-    fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
+    fields = _stored_fields(command)
     if command.open_expired:
         fields[Backend.OPEN_EXPIRED] = "true"
-    if command.version:
-        fields[Backend.VERSION_ID] = command.version
     return fields
 
 
@@ -147,8 +143,9 @@ def delete_fields(command: DeleteObject) -> Headers:
     return fields
 
 
-def _stored_fields(metadata: StoredMetadata, content_type: str, delete_at: int | None) -> Headers:
+def _stored_fields(command: PutObject | PostObject) -> Headers:
     fields: Headers = {}
+    metadata, content_type, delete_at = command.metadata, command.content_type, command.delete_at
     if metadata is not NO_METADATA:
         fields.update(metadata.given)
         for prefix, family in ((META, metadata.user), (SYSTEM, metadata.system), (TRANSIENT, metadata.transient)):
@@ -158,6 +155,8 @@ def _stored_fields(metadata: StoredMetadata, content_type: str, delete_at: int |
         fields[Client.CONTENT_TYPE] = content_type
     if delete_at is not None:
         fields[Client.DELETE_AT] = str(delete_at)
+    if command.version:
+        fields[Backend.VERSION_ID] = command.version
     return fields
 
 
