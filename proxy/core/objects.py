@@ -217,7 +217,7 @@ class ObjectOperations:
         if placement.strict:
             content, whole = _receive(command)
             etag, checksums, stamp = self._strong.put(command, places, content, whole, scheme)
-            return PutResult(etag, stamp, False, stamp.internal if command.version_mode == "keep" else "", checksums)
+            return PutResult(etag, stamp, False, _version_of(command, stamp), checksums)
         headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
         content, whole = _receive(command)
         if whole:
@@ -227,8 +227,7 @@ class ObjectOperations:
             etag, checksums = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
             result = sending.result
         stored = backend.put_outcome(command, result)
-        version = (command.version or command.timestamp.internal) if command.version_mode == "keep" else ""
-        return PutResult(etag, command.timestamp, not stored, version, checksums)
+        return PutResult(etag, command.timestamp, not stored, _version_of(command, command.timestamp), checksums)
 
     def copy(self, command: CopyObject) -> PutResult:
         """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
@@ -365,6 +364,10 @@ class ObjectOperations:
         if delete_at is None:
             return placement, container, None
         return placement, container, Placement.of(expiry_queue(delete_at, digest), ring, self._hasher)
+
+
+def _version_of(command: PutObject, stamp: Timestamp) -> str:
+    return (command.version or stamp.internal) if command.version_mode == "keep" else ""
 
 
 def _receive(command: PutObject) -> tuple[bytes, bool]:
