@@ -106,7 +106,8 @@ def with_marker(names: Range, query: Query) -> Range:
 
 def _entries(rows: list[ObjectRow], version_marker: str, reverse: bool) -> Iterator[dict[str, Any]]:
     """The versions of one name behind a marker, "" for none; the newest first, or the oldest in reverse."""
-    rows.sort(key=precedence, reverse=True)
+    rows.sort(key=_place_of, reverse=True)
+    latest = max(rows, key=precedence, default=None)
     for place in _places(rows, version_marker, reverse):
         row = rows[place]
         content_type, listed_size = split_listed_size(row.content_type)
@@ -114,7 +115,7 @@ def _entries(rows: list[ObjectRow], version_marker: str, reverse: bool) -> Itera
         yield {
             "name": row.name,
             "version_id": row.version or NULL,
-            "is_latest": place == 0,
+            "is_latest": row is latest,
             "marker": row.marker,
             "hash": etag,
             "bytes": row.size if listed_size is None else listed_size,
@@ -122,6 +123,11 @@ def _entries(rows: list[ObjectRow], version_marker: str, reverse: bool) -> Itera
             "last_modified": Timestamp.parse(newest_of(row)).isoformat,
             **fields,
         }
+
+
+def _place_of(row: ObjectRow) -> tuple[str, bool, str]:
+    """What orders the versions of one name: an older one that is current again stays where it was."""
+    return row.version or row.timestamp, row.marker, row.version
 
 
 def _places(rows: list[ObjectRow], version_marker: str, reverse: bool) -> Iterable[int]:
@@ -139,6 +145,6 @@ def _places(rows: list[ObjectRow], version_marker: str, reverse: bool) -> Iterab
     elif version_marker == NULL:
         newer = older = everything
     else:
-        behind = sum(row.timestamp >= version_marker for row in rows)
+        behind = sum(_place_of(row)[0] >= version_marker for row in rows)
         newer, older = everything[:behind], everything[behind:]
     return reversed(newer) if reverse else older

@@ -207,9 +207,9 @@ class ServingStore(Protocol):
         """`look` and `open` at once; no object where there is none, or it is damaged and was quarantined."""
 
     def create(
-        self, location: Location, current: ObjectVersions, length: int | None, kept: bool = False
+        self, location: Location, current: ObjectVersions, length: int | None, version: str = ""
     ) -> ObjectUpload:
-        """Begin a new version beside `current`, to be `kept` or to replace what there is of the plain line.
+        """Begin a body beside `current`, of a kept `version` or to replace what there is of the plain line.
 
         `length` is announced, None if not known.
         """

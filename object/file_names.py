@@ -14,12 +14,14 @@ These form the plain line: the newest write replaces older ones. A version that 
 called by its TIMESTAMP, here VERSION, and has a line of its own:
 
     VERSION!.data                   its body and metadata; as a fragment VERSION!#FRAGMENT[#d].data
+    TIMESTAMP!VERSION[#...].data    the same body written again, later: the version was made the current one then
     VERSION!.ts                     in place of a body: a delete marker
     TIMESTAMP[+TYPE]!VERSION.meta   metadata that replaces the data file's
     TIMESTAMP!VERSION.ts            a removal mark: the version was removed, and stays so
 
-Lines do not touch each other: what becomes of one follows from its own names alone. The object reads as what is newest
-of all that lives: a body, or a delete marker, with which the object reads as deleted.
+In the line of a version, too, the newest body replaces older ones. Lines do not touch each other: what becomes of one
+follows from its own names alone. The object reads as what is newest of all that lives: a body, or a delete marker, with
+which the object reads as deleted.
 
 TIMESTAMP is the internal form `1234567890.12345[_OFFSET]`. Its seconds have ten digits and its offset
 sixteen, so that the text sorts as the time does and this module compares text only.
@@ -36,7 +38,7 @@ from msgspec import Struct
 _TIMESTAMP = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
 _NAME: Final = re.compile(
     rf"(?P<timestamp>{_TIMESTAMP})"
-    rf"(?:(?P<kept>!)?(?:#(?P<fragment>\d{{1,4}})(?P<durable>#d)?)?(?P<data>\.data)"
+    rf"(?:(?:(?P<keeps>!)(?P<kept>{_TIMESTAMP})?)?(?:#(?P<fragment>\d{{1,4}})(?P<durable>#d)?)?(?P<data>\.data)"
     rf"|(?:\+(?P<type_timestamp>{_TIMESTAMP}))?(?:!(?P<described>{_TIMESTAMP}))?(?P<meta>\.meta)"
     rf"|(?:(?P<marks>!)(?P<marked>null|{_TIMESTAMP})?)?(?P<tombstone>\.ts))",
     re.ASCII,
@@ -83,9 +85,9 @@ class DeleteMarker(Struct, frozen=True, order=True):
 StoredName = DataFile | MetaFile | Tombstone | DeleteMarker
 
 
-def data_name(timestamp: str, fragment: int = WHOLE, durable: bool = True, kept: bool = False) -> str:
-    """Name of a data file; `fragment` -1 for a whole object, which is always durable."""
-    stem = timestamp + "!" if kept else timestamp
+def data_name(timestamp: str, fragment: int = WHOLE, durable: bool = True, version: str = "") -> str:
+    """Name of a data file, of a kept `version` if one is given; `fragment` -1 for a whole one, which is durable."""
+    stem = f"{timestamp}!{version if version != timestamp else ''}" if version else timestamp
     if fragment == WHOLE:
         return stem + ".data"
     return f"{stem}#{fragment}{'#d' if durable else ''}.data"
@@ -112,11 +114,15 @@ def parse_name(name: str) -> StoredName | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    timestamp, kept, fragment, durable, data, type_timestamp, described, meta, marks, marked, _ = match.groups()
+    timestamp, keeps, kept, fragment, durable, data, *of_others = match.groups()
+    type_timestamp, described, meta, marks, marked, _ = of_others
     if data:
         index = WHOLE if fragment is None else int(fragment)
         is_durable = index == WHOLE or durable is not None
-        return DataFile(timestamp, index, is_durable, name, timestamp if kept else "")
+        # A version is called by its first body's timestamp, so that no other one is older.
+        if kept and kept >= timestamp:
+            return None
+        return DataFile(timestamp, index, is_durable, name, kept or (timestamp if keeps else ""))
     if meta:
         # A content type is never set after the metadata that carries it; the rules below lean on that.
         if type_timestamp and type_timestamp > timestamp:

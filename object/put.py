@@ -18,6 +18,7 @@ from objstore.object.requests import (
     stored_headers,
     timestamp_of,
     version_mode_of,
+    version_of,
 )
 from objstore.object.responses import conflict, versions_full
 from objstore.object.service import ObjectService
@@ -51,15 +52,15 @@ def _put(
         return no
     if strong is not None and (no := _checked(strong, current, body)):
         return no
-    kept = version_mode_of(request) is VersionMode.KEEP
-    stored_at = (current.line(timestamp) if kept else current.plain).timestamp
-    if (kept and stored_at) or stored_at >= timestamp:
-        return conflict(stored_at)
-    if kept and current.is_full:
+    version = _kept_version(request, timestamp)
+    line = current.line(version)
+    if line.timestamp >= timestamp or (version and (line.tombstone is not None or version > timestamp)):
+        return conflict(line.timestamp or version)
+    if version and not line.is_live and current.is_full:
         return versions_full()
 
     service.devices.check_space(target.device, length or 0)
-    upload = target.storage.create(target.location, current, length, kept)
+    upload = target.storage.create(target.location, current, length, version)
     try:
         receive(body, upload, request.content_length, service.cluster.limits.max_file_size)
         if strong is not None and not strong.is_held:
@@ -75,16 +76,24 @@ def _put(
     finally:
         upload.abort()
 
-    info = ObjectInfo(metadata, timestamp, metadata.headers, content_type, timestamp, timestamp if kept else "")
+    info = ObjectInfo(metadata, timestamp, metadata.headers, content_type, timestamp, version)
     in_flight = service.update_sender.stored(target, update_targets, info)
     service.make_durable(target, pending_commit)
     if strong is not None:
         strong.release()
     answer = in_flight.acknowledgement()
     answer |= {Client.ETAG: metadata.etag, Backend.TIMESTAMP: timestamp}
-    if kept:
-        answer[Backend.VERSION_ID] = timestamp
+    if version:
+        answer[Backend.VERSION_ID] = version
     return Response(201, answer)
+
+
+def _kept_version(request: Request, timestamp: str) -> str:
+    """The kept version that the body is of, "" for the plain line: a new one, or one written again.
+
+    Written again it is newer than when it was new, so that it is current from then on. Raises HttpError 400.
+    """
+    return (version_of(request) or timestamp) if version_mode_of(request) is VersionMode.KEEP else ""
 
 
 def _hold(strong: StrongWrite, request: Request) -> BodyReader:

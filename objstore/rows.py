@@ -23,8 +23,9 @@ class ObjectRow(Struct, frozen=True, omit_defaults=True, gc=False):
 
     An empty content_type_timestamp or meta_timestamp means the same as `timestamp`.
 
-    version: the timestamp of a version that is kept whatever is written later; "" for the plain line, in which the
-        newest write replaces older ones. `deleted` with a version says that it was removed at `timestamp`.
+    version: the first timestamp of a version that is kept whatever is written later; "" for the plain line, in which
+        the newest write replaces older ones. A later `timestamp` says when it was made the current one again or, with
+        `deleted`, that it was removed then.
     marker: a delete marker: the object reads as deleted while this is its newest version.
     upload: the multipart upload whose parts the object names, "" if there is none.
     """
@@ -72,9 +73,11 @@ def merge_object_rows(one: ObjectRow, other: ObjectRow) -> ObjectRow:
     """Three registers, each won by its newest write: the data (or its deletion), the content type, the metadata.
 
     Of two writes with the same timestamp a deletion wins, then a delete marker, as on object servers, then the greater
-    value: any total order lets replicas agree. Both rows are of one name and policy and in stored form, and so is
-    the result.
+    value: any total order lets replicas agree. A kept version that was removed stays so, whenever it is written. Both
+    rows are of one name, policy and version and in stored form, and so is the result.
     """
+    if one.version and one.deleted is not other.deleted:
+        return one if one.deleted else other
     if other.timestamp > newest_of(one):
         return other
     if one.timestamp > newest_of(other):

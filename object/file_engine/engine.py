@@ -230,8 +230,8 @@ class FileDevice:
         content = self._disk.read(file, decoded.length, decoded.body_length)
         return decode_trailer(kind, decoded, content), decoded.length
 
-    def create(self, location: Location, current: ObjectVersions, length: int | None, kept: bool = False) -> FileUpload:
-        return FileUpload(self._disk, self._new(location, current), length, kept)
+    def create(self, location: Location, current: ObjectVersions, length: int | None, version: str = "") -> FileUpload:
+        return FileUpload(self._disk, self._new(location, current), length, version)
 
     def _new(self, location: Location, current: ObjectVersions) -> NewFile:
         return NewFile(self._disk, self._ahead, location, current)

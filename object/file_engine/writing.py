@@ -139,11 +139,11 @@ class NewFile:
 class FileUpload:
     """A body on its way into a file that has no name yet. A short one waits in memory for its metadata."""
 
-    __slots__ = ("_disk", "_hasher", "_held", "_kept", "_length", "_new", "_writing", "size")
+    __slots__ = ("_disk", "_hasher", "_held", "_length", "_new", "_version", "_writing", "size")
 
-    def __init__(self, disk: Disk, new: NewFile, length: int | None, kept: bool) -> None:
+    def __init__(self, disk: Disk, new: NewFile, length: int | None, version: str) -> None:
         self._disk = disk
-        self._kept = kept
+        self._version = version
         self._hasher = xxh3_128()
         self._writing = False
         self._length = length
@@ -177,7 +177,7 @@ class FileUpload:
         new, self._new = self._new, None
         assert new is not None
         encoded = encode(metadata, self.size)
-        content, name = self._held + encoded.trailer, data_name(metadata.timestamp, kept=self._kept)
+        content, name = self._held + encoded.trailer, data_name(metadata.timestamp, version=self._version)
         if self.size <= SHARED_FLUSH_BYTES_MAX:
             return new.write(name, content, encoded.attribute)
         self._disk.flush_large(new.stage(content, encoded.attribute, durable=False))

@@ -144,7 +144,7 @@ class Receiver:
     def _stored(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
         """Raises ValueError on what is not as it says, OSError, HttpError."""
         file = parse_name(head.name)
-        if isinstance(file, DataFile) and head.name == data_name(file.timestamp, kept=bool(file.version)):
+        if isinstance(file, DataFile) and head.name == data_name(file.timestamp, version=file.version):
             return self._data(head, file, feed)
         if file is None or isinstance(file, DataFile):
             raise ValueError("no such file name")
@@ -178,7 +178,7 @@ class Receiver:
         if is_held(head.name, current):
             return self._held(head, current)
         self.devices.check_space(self.place.device_name, head.size)
-        upload = self.storage.create(location, current, head.size, bool(file.version))
+        upload = self.storage.create(location, current, head.size, file.version)
         try:
             feed(upload.write)
             if upload.checksum != metadata.checksum:

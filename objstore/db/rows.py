@@ -74,6 +74,7 @@ class RowTable(Generic[Row]):
                 f"deleted = {HIDDEN} ORDER BY version DESC LIMIT 1",
             )
         )
+        self._newest_of_all = f"{of_name} AND deleted = {HIDDEN} AND version != '' ORDER BY timestamp DESC LIMIT 1"
         sums = ", ".join(f"{total} = {total} + excluded.{total}" for total in schema.totals)
         marks = ", ".join("?" * (len(schema.totals) + 1))
         self._count = (
@@ -109,8 +110,14 @@ class RowTable(Generic[Row]):
         if not changed:
             return False
         self._write(connection, changed)
-        groups = {(key[0], schema.policy_of(row)) for key, row in incoming.items() if key[0] in versioned}
-        moved = [each for group in groups for each in self._list_newest(connection, *group)]
+        groups: dict[tuple[str, int], list[Change[Row]]] = {
+            (key[0], schema.policy_of(row)): [] for key, row in incoming.items() if key[0] in versioned
+        }
+        for change in changed:
+            group = schema.key_of(change[1])[0], schema.policy_of(change[1])
+            if group in groups:
+                groups[group].append(change)
+        moved = [each for group in groups for each in self._list_newest(connection, *group, groups[group])]
         return self._recount(connection, changed, moved)
 
     def _merged(self, one: Row, other: Row, orphans: dict[str, str]) -> Row:
@@ -170,10 +177,22 @@ class RowTable(Generic[Row]):
             connection.executemany(self._delete, deletes)
         connection.executemany(self._insert, inserts)
 
-    def _list_newest(self, connection: sqlite3.Connection, name: str, policy: int) -> list[tuple[Row, int, int]]:
-        """Have the newest live row of a name listed, and no other: the rows that move, from which class to which."""
+    def _list_newest(
+        self, connection: sqlite3.Connection, name: str, policy: int, changed: Sequence[Change[Row]]
+    ) -> list[tuple[Row, int, int]]:
+        """Have the newest live row of a name listed, and no other: the rows that move, from which class to which.
+
+        What was the newest is listed, or a delete marker: that of the plain line, or the last version. Only if it is
+        removed all of the name are looked through, since a version may be newer than later ones (ObjectRow.version).
+        """
         asked = {"name": name, "policy": policy}
-        some = [self._stored(connection.execute(each, asked).fetchone()) for each in self._newest]
+        lost = any(
+            class_ == TOMBSTONE and old is not None and (old.class_ == LISTED or old.row.marker)  # type: ignore[attr-defined]
+            for old, _, class_ in changed
+        )
+        statements = (*self._newest, self._newest_of_all) if lost else self._newest
+        some = [self._stored(connection.execute(each, asked).fetchone()) for each in statements]
+        some += [StoredRow(new, class_) for _, new, class_ in changed if class_ != TOMBSTONE]
         candidates = {self._schema.key_of(each.row): each for each in some if each is not None}
         newest = max(candidates, key=lambda key: precedence(candidates[key].row), default=None)  # type: ignore[arg-type]
         moved = []

@@ -82,7 +82,8 @@ class PutObject(Struct, frozen=True):
 
     `length` is None for a body that may turn out to have up to `length_max` bytes. `delete_at` is in seconds since the
     epoch. ask_first: the nodes may refuse the object by its headers alone, and the sender waits for that before it
-    sends the body. version_mode: "keep" makes a version that stays whatever is written later. checksums: beside MD5.
+    sends the body. version_mode: "keep" makes a version that stays whatever is written later; with `version` it writes
+    that one again, whose bytes must be the same, so that it is the current one from now on. checksums: beside MD5.
     """
 
     path: ResourcePath
@@ -98,6 +99,7 @@ class PutObject(Struct, frozen=True):
     conditions: WriteConditions | None = None
     ask_first: bool = False
     version_mode: str = ""
+    version: str = ""
     checksums: WantedChecksums | None = None
     transaction_id: str = ""
 
@@ -215,7 +217,7 @@ class ObjectOperations:
         if placement.strict:
             content, whole = _receive(command)
             etag, checksums, stamp = self._strong.put(command, places, content, whole, scheme)
-            return PutResult(etag, stamp, False, stamp.internal if command.version_mode == "keep" else "", checksums)
+            return PutResult(etag, stamp, False, _version_of(command, stamp), checksums)
         headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
         content, whole = _receive(command)
         if whole:
@@ -225,8 +227,7 @@ class ObjectOperations:
             etag, checksums = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
             result = sending.result
         stored = backend.put_outcome(command, result)
-        version = command.timestamp.internal if command.version_mode == "keep" else ""
-        return PutResult(etag, command.timestamp, not stored, version, checksums)
+        return PutResult(etag, command.timestamp, not stored, _version_of(command, command.timestamp), checksums)
 
     def copy(self, command: CopyObject) -> PutResult:
         """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
@@ -237,7 +238,7 @@ class ObjectOperations:
                 raise ObjectTooLarge(target.length_max)
             body = BytesBody(source.body) if isinstance(source.body, bytes) else IterableBody(source.body)
             metadata = target.metadata
-            if metadata.system:
+            if metadata.system and not target.version:
                 system = copied_checksums(metadata.system, whole=source.part is None)
                 metadata = msgspec.structs.replace(metadata, system=system)
             return self.put(msgspec.structs.replace(target, body=body, length=length, metadata=metadata))
@@ -363,6 +364,10 @@ class ObjectOperations:
         if delete_at is None:
             return placement, container, None
         return placement, container, Placement.of(expiry_queue(delete_at, digest), ring, self._hasher)
+
+
+def _version_of(command: PutObject, stamp: Timestamp) -> str:
+    return (command.version or stamp.internal) if command.version_mode == "keep" else ""
 
 
 def _receive(command: PutObject) -> tuple[bytes, bool]:

@@ -82,12 +82,31 @@ def test_a_removed_version_is_gone_and_nothing_takes_its_place(client: Client, k
 def test_a_version_is_brought_back(client: Client, kept: str) -> None:
     path = f"{kept}/o"
     first = write(client, path, b"1")
-    write(client, path, b"2")
-    client.delete(path)
+    second = write(client, path, b"2")
+    marker = client.delete(path).headers[ID]
     answer = client.put(path, b"", **{"version-id": first})
     assert answer.status == 201
     current = client.get(path)
-    assert (current.body, current.headers["x-object-meta-body"]) == (b"1", "1")
+    assert (current.body, current.headers["x-object-meta-body"], current.headers[ID]) == (b"1", "1", first)
+    rows = client.rows(kept, versions="")
+    assert [(row["version_id"], row["is_latest"]) for row in rows] == [
+        (marker, False),
+        (second, False),
+        (first, True),
+    ]
+    assert [row["name"] for row in client.rows(kept)] == ["o"]
+    assert client.post(path, {"X-Object-Meta-Body": "posted"}).status == 202
+    assert client.put(path, b"", **{"version-id": second}).headers[ID] == second
+    assert client.get(path).body == b"2"
+    assert client.put(path, b"", **{"version-id": first}).status == 201
+    assert client.head(path).headers["x-object-meta-body"] == "posted"
+    assert client.delete(path, **{"version-id": first}).status == 204
+    assert client.get(path).status == 404
+    third = write(client, path, b"3")
+    assert (client.get(path).body, client.get(path).headers[ID]) == (b"3", third)
+    assert client.put(path, b"", **{"version-id": first}).status == 404
+    assert client.put(path, b"", **{"version-id": marker}).status == 404
+    first = second
     assert client.put(path, b"", **{"version-id": "1234567890.12345"}).status == 404
     for identifier in ("null", "no-id"):
         assert client.put(path, b"", **{"version-id": identifier}).status == 400

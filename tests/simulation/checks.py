@@ -298,6 +298,8 @@ def _has(name: str, write: Write) -> bool:
     if write.removes:  # of several removals of a version the newest stays
         return file.kind == "removal" and file.version == write.removes and file.timestamp >= write.timestamp
     if write.mode == "keep":  # removed by now, perhaps
+        if write.restores:
+            return file.version == write.restores and (file.kind == "removal" or file.timestamp >= write.timestamp)
         return file.kind != "meta" and bool(file.version) and write.is_of(file.version)
     return file.timestamp >= write.timestamp
 

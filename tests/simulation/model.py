@@ -39,8 +39,8 @@ class Write:
     `at` is the true time when one was, which the clock of its proxy may not have known. A proxy may give a write a
     newer timestamp, and ask again: `earlier` has those before the last, of which something may have been stored.
 
-    mode: "keep" for a version that is kept, "null" or "" of the plain line, None if it concerns neither. removes: the
-    timestamp of the version that it removes.
+    mode: "keep" for a version that is kept, "null" or "" of the plain line, None if it concerns neither. removes,
+    restores: the timestamp of the version that it removes, or makes the current one again.
     """
 
     number: int
@@ -56,6 +56,7 @@ class Write:
     copied_from: str = ""
     mode: str | None = None
     removes: str = ""
+    restores: str = ""
 
     @property
     def began(self) -> bool:
@@ -124,10 +125,16 @@ class ObjectModel:
 
     def kept(self) -> list[Write]:
         """The writes that made a version that is kept, or a delete marker."""
-        return [write for write in self._begun(Kind.PUT, Kind.DELETE) if write.mode == "keep"]
+        return [write for write in self._begun(Kind.PUT, Kind.DELETE) if write.mode == "keep" and not write.restores]
 
     def removals_of(self, version: Write) -> list[Write]:
         return [write for write in self._begun(Kind.DELETE) if write.removes and version.is_of(write.removes)]
+
+    def restored_since(self, version: Write) -> str:
+        """When the version was made the current one again last, as far as clients know."""
+        return max(
+            (each.timestamp for each in self.writes if each.acknowledged and version.is_of(each.restores)), default=""
+        )
 
     def metadata_candidates(self, data: Write) -> list[Write]:
         """The writes, given the content's, that may have set its metadata last: POSTs, or the content's own."""
@@ -197,16 +204,16 @@ class Model:
     def seen_on_wire(
         self, number: int, method: str, path: str, timestamp: str, now: float, mode: str = "", version: str = ""
     ) -> None:
-        """A proxy asks a server to store, in some mode, or to remove a version: now the write has its time."""
+        """A proxy asks a server to store, in some mode, to remove or to restore: now the write has its time."""
         write = self.writes.get(number)
         if write is None or write.kind.value != method or not path.endswith(write.name):
             return
-        if version:
+        if version and write.kind is Kind.DELETE:
             write.removes = version
             if write.mode:
                 return  # what it has done to the plain line before has a time of its own
         else:
-            write.mode = mode
+            write.mode, write.restores = mode, version
         if timestamp > write.timestamp:
             write.earlier += (write.timestamp,) if write.timestamp else ()
             write.timestamp, write.at = timestamp, now

@@ -119,9 +119,9 @@ def read_name(name: str) -> StoredFile | None:
         return StoredFile(stamp, typed, "marker", name, "" if named else stamp)
     if ending == "meta":
         return StoredFile(stamp, typed, "meta", name, named) if mark is None or named[:1].isdigit() else None
-    if named:
+    if named and (named == "null" or named >= stamp):  # a version has the time when it was written first
         return None
-    return StoredFile(stamp, typed, "data", name, "" if mark is None else stamp)
+    return StoredFile(stamp, typed, "data", name, "" if mark is None else named or stamp)
 
 
 def read_versions(names: Iterable[str]) -> StoredVersions:

@@ -42,7 +42,7 @@ class VersionChecks:
                 found[version] = write
                 self._whole(model, write, stored, digest, copies)
         for write in model.kept():
-            self._kept(model, write, any(write.is_of(version) for version in live if version))
+            self._kept(model, write, [each for version, each in live.items() if version and write.is_of(version)])
         candidates = model.candidates()
         if "" not in live and not any(each is None or each.kind is Kind.DELETE for each in candidates):
             said = ", ".join(map(str, candidates))
@@ -54,10 +54,13 @@ class VersionChecks:
         """Which write a version is of that lives."""
         possible = model.kept() if stored.version else [each for each in model.candidates() if each is not None]
         kind = Kind.PUT if stored.data is not None else Kind.DELETE
-        return next((each for each in possible if each.kind is kind and each.is_of(stored.written_at)), None)
+        stamp = stored.version or stored.written_at
+        return next((each for each in possible if each.kind is kind and each.is_of(stamp)), None)
 
-    def _kept(self, model: ObjectModel, write: Write, lives: bool) -> None:
+    def _kept(self, model: ObjectModel, write: Write, lives: list[StoredVersion]) -> None:
         removals = model.removals_of(write)
+        if any(each.written_at < model.restored_since(write) for each in lives):
+            self._findings.wrong(f"version {write} of {model.name} is not what is current since it was restored")
         if lives and any(each.acknowledged for each in removals):
             self._findings.wrong(f"version {write} of {model.name} is back: it was removed by {removals[0]}")
         if not lives and write.acknowledged and not removals:

@@ -51,14 +51,14 @@ class Versioned:
         self._stored(event, write, self._clients.send(node, event.number, "DELETE", write.name), (204, 404))
 
     def v_restore(self, event: Event, node: Node) -> None:
-        """Copy a version, so that it is the newest."""
+        """Make a version the current one again."""
         found = self._pick(event)
         if found is not None:
-            identifier, source = found
-            write = self._model.begin(event.number, Kind.PUT, source.name)
-            write.copied_from, write.content_type = source.name, source.content_type
-            query = f"version-id={identifier}"
-            self._stored(event, write, self._clients.send(node, event.number, "PUT", source.name, query=query), (201,))
+            identifier, version = found
+            write = self._model.begin(event.number, Kind.PUT, version.name)
+            answer = self._clients.send(node, event.number, "PUT", version.name, query=f"version-id={identifier}")
+            if self._clients.done(event, answer) == 201 and write.restores:
+                self._clients.stored(write)
 
     def v_remove(self, event: Event, node: Node) -> None:
         """Remove a version for good."""

@@ -117,7 +117,7 @@ def rest_headers(headers: Mapping[str, str], wanted: ByteRange | None) -> Header
 
 def put_fields(command: PutObject) -> Headers:
     """What a PUT stores beside the body."""
-    fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
+    fields = _stored_fields(command)
     if command.version_mode:
         fields[Backend.VERSION_MODE] = command.version_mode
     return fields
@@ -125,11 +125,9 @@ def put_fields(command: PutObject) -> Headers:
 
 def post_fields(command: PostObject) -> Headers:
     """What a POST stores in the place of all metadata."""
-    fields = _stored_fields(command.metadata, command.content_type, command.delete_at)
+    fields = _stored_fields(command)
     if command.open_expired:
         fields[Backend.OPEN_EXPIRED] = "true"
-    if command.version:
-        fields[Backend.VERSION_ID] = command.version
     return fields
 
 
@@ -145,17 +143,20 @@ def delete_fields(command: DeleteObject) -> Headers:
     return fields
 
 
-def _stored_fields(metadata: StoredMetadata, content_type: str, delete_at: int | None) -> Headers:
+def _stored_fields(command: PutObject | PostObject) -> Headers:
     fields: Headers = {}
+    metadata = command.metadata
     if metadata is not NO_METADATA:
         fields.update(metadata.given)
         for prefix, family in ((META, metadata.user), (SYSTEM, metadata.system), (TRANSIENT, metadata.transient)):
             for name, value in family.items():
                 fields[prefix + name] = value
-    if content_type:
-        fields[Client.CONTENT_TYPE] = content_type
-    if delete_at is not None:
-        fields[Client.DELETE_AT] = str(delete_at)
+    if command.content_type:
+        fields[Client.CONTENT_TYPE] = command.content_type
+    if command.delete_at is not None:
+        fields[Client.DELETE_AT] = str(command.delete_at)
+    if command.version:
+        fields[Backend.VERSION_ID] = command.version
     return fields
 
 
@@ -222,9 +223,8 @@ def merge_update_headers(orphans: Sequence[Mapping[str, str]]) -> Headers:
     """
     joined = {name: ",".join(each[name] for each in orphans if each.get(name)) for name in _LISTS}
     shared = {name: each[name] for each in orphans for name in _SHARED if name in each}
-    if Backend.VERSION_MODE in shared:  # the row is that of the line written, whatever is current by now
-        is_kept = shared.pop(Backend.VERSION_MODE) == "keep"
-        shared[Backend.VERSION_ID] = orphans[0][Client.TIMESTAMP] if is_kept else "null"
+    if mode := shared.pop(Backend.VERSION_MODE, ""):  # the row is that of the line written, whatever is current by now
+        shared.setdefault(Backend.VERSION_ID, orphans[0][Client.TIMESTAMP] if mode == "keep" else "null")
     merged = {name: value for name, value in (joined | shared).items() if value}
     return merged if TO_CONTAINER.host in merged else {}
 

@@ -37,7 +37,7 @@ class StorageApplication:
         objects.resolver = resolver = Resolver(context, symlinks)
         objects.put_manifest = manifests = ManifestPut(context, resolver.static, objects.store)
         objects.delete_manifest = ManifestDelete(context, objects.delete)
-        objects.versions = versions = ObjectVersioning(context, quotas)
+        objects.versions = versions = ObjectVersioning(context)
         objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions, manifests)
         accounts, containers = _verbs(AccountHandler(context)), ContainerHandler(context, versions)
         bulk = BulkDelete(context, objects.delete, containers.delete)

@@ -20,12 +20,11 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.containers import GetContainer, OpenedContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.errors import ContainerNotEmpty, ObjectNotFound
+from objstore.proxy.core.errors import ContainerNotEmpty, NewerStored, ObjectNotFound
 from objstore.proxy.core.info import VERSIONS_ENABLED, ContainerInfo
 from objstore.proxy.core.listing import VersionsQuery, whole
 from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject
 from objstore.proxy.core.versions import NULL, public_id, version_of
-from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.common import listing_query
 from objstore.proxy.swift.handlers.legacy_versions import LegacyVersions, copy_of, location_in
 from objstore.proxy.swift.handlers.object import (
@@ -46,11 +45,10 @@ Row = dict[str, Any]
 class ObjectVersioning:
     """Carries out what requests ask of versions, for the handlers of containers, objects and copies."""
 
-    def __init__(self, context: ProxyContext, quotas: Quotas) -> None:
+    def __init__(self, context: ProxyContext) -> None:
         self._objects = context.objects
         self._containers = context.containers
         self._lookup = context.lookup
-        self._quotas = quotas
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
         self._legacy = LegacyVersions(context)
@@ -105,24 +103,33 @@ class ObjectVersioning:
         return Response(204, {Client.OBJECT_VERSION_ID: identifier})
 
     def restore(self, request: SwiftRequest) -> Response:
-        """201, 404: PUT with ?version-id makes a version the current object again, by a copy of it."""
+        """201, 404: PUT with ?version-id makes a version the current object again, by writing it once more."""
         path = request.storage_resource
         if request.content_length or (request.chunked and request.body.read(1)):
             raise HttpError(400, f"PUT with {VERSION_ID} requires a zero byte body")
-        container, account = self._lookup.container_and_account(path, request.transaction_id)
+        container = self._lookup.container(path, request.transaction_id)
         authorize(request, container, path, container.write_acl)
         version, index, conditions = self.asked(request), policy_index(request, container), write_conditions(request)
         if version == NULL:
             raise HttpError(400, "The null version cannot be made the current one")
-        read = GetObject(path, index, as_stored=True, version=version, transaction_id=request.transaction_id)
+        read = GetObject(
+            path, index, newest=True, as_stored=True, version=version, transaction_id=request.transaction_id
+        )
         with closing(self._objects.open(read)) as source:
             timestamp = request.timestamp(self._clock)
             copy = copy_of(source, path, container, timestamp, self._limits.max_file_size)
             target = msgspec.structs.replace(
-                copy, policy_index=index, conditions=conditions, transaction_id=request.transaction_id
+                copy,
+                policy_index=index,
+                delete_at=source.info.delete_at,
+                conditions=conditions,
+                version_mode="keep",
+                version=version,
+                transaction_id=request.transaction_id,
             )
-            with self._quotas.reserve(request, path, container, account, source.length):
-                stored = self._objects.copy(CopyObject(source, target))
+            stored = self._objects.copy(CopyObject(source, target))
+        if stored.superseded:
+            raise NewerStored(path)
         headers = {Client.ETAG: stored.etag, Client.LAST_MODIFIED: stored.timestamp.http_date}
         return Response(201, headers | version_header(stored.version))
 

@@ -55,8 +55,9 @@ def kept_rows(name: st.SearchStrategy[str], policy: st.SearchStrategy[int]) -> s
     def kept(row: ObjectRow, version: str, marker: bool) -> ObjectRow:
         if version == "":
             return replace(row, deleted=False, marker=marker)
-        moment = max(row.timestamp, version) if row.deleted else version
-        changed = replace(row, version=version, timestamp=moment, marker=marker and not row.deleted)
+        is_marker = marker and not row.deleted
+        moment = version if is_marker else max(row.timestamp, version)  # later: removed, or current once more
+        changed = replace(row, version=version, timestamp=moment, marker=is_marker)
         return OBJECTS.checked(changed)
 
     return st.builds(kept, object_rows(name, policy), timestamps | st.just(""), st.booleans())

@@ -38,7 +38,7 @@ def expected(rows: list[ObjectRow], query: Query) -> list[Any]:
         key = OBJECTS.key_of(row)
         merged[key] = merge_object_rows(merged[key], row) if key in merged else row
     live = [row for row in merged.values() if not row.deleted and row.policy_index == 0]
-    live.sort(key=precedence, reverse=True)
+    live.sort(key=lambda row: (row.version or row.timestamp, row.marker, row.version), reverse=True)
     live.sort(key=lambda row: row.name.encode())
     entries: list[Any] = []
     for name, versions in itertools.groupby(live, key=lambda row: row.name):
@@ -52,8 +52,9 @@ def expected(rows: list[ObjectRow], query: Query) -> list[Any]:
             if not query.flat and subdir not in entries:
                 entries.append(subdir)
             continue
-        found = [(name, row.version or "null", row.marker) for row in versions]
-        entries += [(*each, place == 0) for place, each in enumerate(found)]
+        found = list(versions)
+        latest = max(found, key=precedence)
+        entries += [(name, row.version or "null", row.marker, row is latest) for row in found]
     return entries
 
 

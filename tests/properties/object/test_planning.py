@@ -24,7 +24,7 @@ timestamps = st.builds(Timestamp, st.integers(0, 3), st.integers(0, 1)).map(lamb
 metas = st.tuples(timestamps, timestamps).map(lambda pair: meta_name(max(pair), min(pair)))
 plain_names = st.one_of(timestamps.map(data_name), timestamps.map(meta_name), timestamps.map(tombstone_name), metas)
 version_names = st.one_of(
-    st.builds(data_name, timestamps, kept=st.just(True)),
+    st.tuples(timestamps, timestamps).map(lambda pair: data_name(max(pair), version=min(pair))),
     st.builds(marker_name, timestamps, st.booleans()),
     st.builds(meta_name, timestamps, version=timestamps),
     st.builds(tombstone_name, timestamps, timestamps),

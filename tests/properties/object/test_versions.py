@@ -13,8 +13,9 @@ fragments = st.builds(data_name, timestamps, st.integers(-1, 3), st.booleans())
 metas = st.tuples(timestamps, timestamps).map(lambda pair: meta_name(max(pair), min(pair)))
 plain_names = st.one_of(fragments, metas, timestamps.map(meta_name), timestamps.map(tombstone_name))
 version_names = st.one_of(
-    st.builds(data_name, timestamps, kept=st.just(True)),
-    st.builds(data_name, timestamps, st.integers(0, 2), st.booleans(), st.just(True)),
+    st.tuples(timestamps, timestamps, st.integers(-1, 2), st.booleans()).map(
+        lambda each: data_name(max(each[:2]), each[2], each[3], min(each[:2]))
+    ),
     st.builds(marker_name, timestamps, st.booleans()),
     st.tuples(timestamps, timestamps, timestamps).map(lambda each: meta_name(max(each[:2]), min(each[:2]), each[2])),
     st.builds(meta_name, timestamps, version=timestamps),

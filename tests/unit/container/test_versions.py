@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from objstore.container.rows import ContainerSchema
 from objstore.container.versions import VersionListing
@@ -152,6 +153,26 @@ def test_in_reverse_a_version_that_is_gone_leaves_its_place(file: Path) -> None:
     merge(connection, [kept("o", 1), kept("o", 5), row("n", 1)])
     assert page(connection, at(3), marker="o", reverse=True) == [("o", 5, True), ("n", "null", True)]
     assert page(connection, "null", marker="o", reverse=True) == [("o", 1, False), ("o", 5, True), ("n", "null", True)]
+
+
+def restored(name: str, version: float, second: float) -> ObjectRow:
+    return replace(kept(name, version), timestamp=at(second))
+
+
+def test_what_was_restored_is_latest_in_its_old_place(file: Path) -> None:
+    connection = connected(file)
+    merge(connection, [kept("o", second) for second in (1, 2, 3)])
+    merge(connection, [restored("o", 1, 5)])
+    merge(connection, [restored("o", 2, 4)])
+    assert page(connection) == [("o", 3, False), ("o", 2, False), ("o", 1, True)]
+    assert page(connection, at(2), marker="o") == [("o", 1, True)]
+    merge(connection, [removal("o", 1, 2)])  # by a clock behind: it is removed all the same
+    assert page(connection) == [("o", 3, False), ("o", 2, True)]
+    merge(connection, [restored("o", 1, 9)])
+    assert page(connection) == [("o", 3, False), ("o", 2, True)]
+    merge(connection, [kept("o", 6, marker=True)])
+    merge(connection, [removal("o", 6)])
+    assert page(connection) == [("o", 3, False), ("o", 2, True)]
 
 
 def test_a_delete_marker_hides_the_object_and_is_listed(servers: Servers) -> None:

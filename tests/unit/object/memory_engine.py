@@ -84,8 +84,8 @@ class MemoryObject:
 class MemoryUpload:
     """A body on its way in."""
 
-    def __init__(self, device: MemoryDevice, location: Location, current: ObjectVersions, kept: bool) -> None:
-        self._device, self._location, self._current, self._kept = device, location, current, kept
+    def __init__(self, device: MemoryDevice, location: Location, current: ObjectVersions, version: str) -> None:
+        self._device, self._location, self._current, self._version = device, location, current, version
         self._chunks: list[bytes] = []
         self._hasher = xxh3_128()
         self.size = 0
@@ -101,7 +101,9 @@ class MemoryUpload:
 
     def commit(self, metadata: ObjectMetadata) -> PendingCommit:
         version = Version(metadata, b"".join(self._chunks))
-        return self._device.add(self._location, self._current, data_name(metadata.timestamp, kept=self._kept), version)
+        return self._device.add(
+            self._location, self._current, data_name(metadata.timestamp, version=self._version), version
+        )
 
     def abort(self) -> None:
         self._chunks.clear()
@@ -188,9 +190,9 @@ class MemoryDevice:
         return ObjectCorrupt(location.name, reason)
 
     def create(
-        self, location: Location, current: ObjectVersions, length: int | None, kept: bool = False
+        self, location: Location, current: ObjectVersions, length: int | None, version: str = ""
     ) -> MemoryUpload:
-        return MemoryUpload(self, location, current, kept)
+        return MemoryUpload(self, location, current, version)
 
     def write_tombstone(
         self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata, name: str = ""

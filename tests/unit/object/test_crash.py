@@ -22,9 +22,9 @@ SEEDS = range(40)
 Action = Callable[[FileDevice], None]
 
 
-def put(second: int, body: bytes, color: str = "", kept: bool = False) -> Action:
+def put(second: int, body: bytes, color: str = "", version: str = "") -> Action:
     def act(engine: FileDevice) -> None:
-        upload = engine.create(LOCATION, engine.look(LOCATION), len(body), kept)
+        upload = engine.create(LOCATION, engine.look(LOCATION), len(body), version)
         upload.write(body)
         headers = {"X-Object-Meta-Color": color} if color else {}
         metadata = ObjectMetadata(
@@ -35,8 +35,8 @@ def put(second: int, body: bytes, color: str = "", kept: bool = False) -> Action
     return named(act, at(second))
 
 
-def keep(second: int, body: bytes) -> Action:
-    return put(second, body, kept=True)
+def keep(second: int, body: bytes, version: int = 0) -> Action:
+    return put(second, body, version=at(version or second))
 
 
 def post(second: int, color: str, version: str = "") -> Action:
@@ -109,6 +109,10 @@ SCENARIOS = {
     "post of long metadata": ([put(1, b"old")], post(2, "x" * 5000)),
     "kept put": ([put(1, b"null"), keep(2, b"kept")], keep(3, b"new")),
     "plain put beside a kept version": ([put(1, b"null"), keep(2, b"kept")], put(3, b"new")),
+    "kept version that is current again": (
+        [keep(1, b"old"), keep(2, b"new"), post(3, "red", at(1))],
+        keep(4, b"old", 1),
+    ),
     "removal of a kept version": ([keep(1, b"old"), keep(2, b"new"), post(3, "red", at(2))], delete(4, REMOVAL)),
     "removal on a full disk": ([keep(1, b"old"), keep(2, b"new"), fill], delete(4, REMOVAL)),
     "removal of a delete marker": ([keep(1, b"old"), delete(2, f"{at(2)}!.ts")], delete(4, REMOVAL)),

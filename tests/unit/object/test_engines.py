@@ -200,8 +200,8 @@ def test_what_is_damaged_is_set_aside(device: DeviceStorage, store: ServedFolder
     assert isinstance(device.open(HERE), Missing)
 
 
-def keep(device: DeviceStorage, second: int, body: bytes) -> None:
-    upload = device.create(HERE, device.look(HERE), len(body), kept=True)
+def keep(device: DeviceStorage, second: int, body: bytes, version: int | None = None) -> None:
+    upload = device.create(HERE, device.look(HERE), len(body), at(version or second))
     upload.write(body)
     upload.commit(metadata(second, body)).make_durable()
 
@@ -228,6 +228,10 @@ def test_versions_are_kept_and_removed(device: DeviceStorage) -> None:
     current, found = device.examine(HERE, at(2))
     assert found is not None and (found.info.version, found.info.headers) == (at(2), {"A": "2"})
     assert current.current.version == at(3)
+    keep(device, 5, b"two", 2)
+    settle(device)
+    assert names(device) == (at(1) + ".data", f"{at(3)}!.data", f"{at(5)}!{at(2)}.data")
+    assert (device.look(HERE).current.version, device.look(HERE).timestamp) == (at(2), at(5))
     remove(device, 3, 5)
     assert version_of(device, at(3)) == Missing(at(5), at(3))
     assert version_of(device, None) == b"two"

@@ -150,6 +150,42 @@ def test_the_row_of_a_removal_is_not_older_than_that_of_the_version(store: Serve
     assert store.transport.rows[-1].timestamp == at(5)
 
 
+def test_a_version_that_is_written_again_is_the_current_one(store: ServedFolder) -> None:
+    for second in (1, 2):
+        store.put(second, str(second).encode(), **KEEP)
+    store.post(3, **version(1), x_object_meta_a="posted")
+    answer = store.put(4, b"1", **KEEP, **version(1), x_object_meta_a="posted")
+    assert (answer.status, answer.headers[Backend.VERSION_ID]) == (201, at(1))
+    assert store.names() == [f"{at(2)}!.data", f"{at(4)}!{at(1)}.data"]
+    for asked in ({}, version(1)):
+        found = store.get(**asked)
+        assert (found.body, found.headers[Backend.VERSION_ID], found.headers["X-Object-Meta-A"]) == (
+            b"1",
+            at(1),
+            "posted",
+        )
+    row = store.transport.rows[-1]
+    assert (row.timestamp, row.version) == (at(4), at(1))
+    assert store.post(5, x_object_meta_a="new").headers[Backend.VERSION_ID] == at(1)
+    assert store.put(4, b"1", **KEEP, **version(1)).status == store.put(3, b"1", **KEEP, **version(1)).status == 409
+    assert store.put(1, b"1", **KEEP).status == 409
+    assert store.put(6, b"2", **KEEP, **version(7)).status == 409  # no version is older than its name
+    assert store.delete(3, **version(1)).status == 204  # removed, though the mark is older
+    assert store.put(9, b"1", **KEEP, **version(1)).status == 409
+    assert store.get().body == b"2"
+
+
+def test_a_version_may_be_written_again_where_it_is_not(store: ServedFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.object.versions.VERSIONS_MAX", 2)
+    store.put(1, b"1", **KEEP)
+    store.put(3, b"3", **KEEP)
+    assert store.put(5, b"1", **KEEP, **version(1)).status == 201  # it is one of the two
+    assert store.put(6, b"2", **KEEP, **version(2)).headers[Backend.VERSIONS_FULL] == "true"
+    store.delete(7, **version(3))
+    assert store.put(8, b"2", **KEEP, **version(2)).status == 201
+    assert store.names() == [f"{at(5)}!{at(1)}.data", f"{at(7)}!{at(3)}.ts", f"{at(8)}!{at(2)}.data"]
+
+
 def test_removing_a_version_that_is_not_there(store: ServedFolder) -> None:
     assert store.delete(2, **version(1)).status == 404
     assert store.names() == [f"{at(2)}!{at(1)}.ts"]
