@@ -188,8 +188,11 @@ def proof(etag: str, checksum: str) -> Headers:
 
 
 def update_count(writers: int, servers: int) -> int:
-    """How many updates to send, so that any quorum of `writers` reaches a quorum of `servers`, and all reach all."""
-    return max(quorum_size(servers) + writers - quorum_size(writers), servers)
+    """How many updates to send, so that any quorum of `writers` reaches a quorum of `servers`, and all reach all.
+
+    Each writer sends one at least: what it alone has stored is listed, too.
+    """
+    return max(quorum_size(servers) + writers - quorum_size(writers), servers, writers)
 
 
 def spread(count: int, writers: int) -> list[list[int]]:
