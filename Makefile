@@ -58,7 +58,7 @@ $(INSTALLED): setup.py pyproject.toml objstore/system/crew.c .ci/install
 
 # Programs that only some functional tests talk to. Those tests are skipped where a program cannot be had.
 $(PROGRAMS): $(INSTALLED) .ci/programs
-	.ci/programs memcached rclone
+	.ci/programs memcached rclone s3cmd
 	@touch $@
 
 # Only tests/compat compares with it.

@@ -20,7 +20,7 @@ from objstore.proxy.s3.acl import add_owner, grants_element, received_grants, re
 from objstore.proxy.s3.buckets import Bucket, check_new_name
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
-from objstore.proxy.s3.handlers.checksums import check_document
+from objstore.proxy.s3.handlers.checksums import check_setting
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.settings_table import OWNERSHIPS, TAGGING, ownership_document
 from objstore.proxy.s3.tags import BUCKET_TAGS_MAX, checked_tags, tagging_element
@@ -195,7 +195,7 @@ class BucketHandler:
     def put_versioning(self, request: S3Request) -> Response:
         """200, 409 InvalidBucketState."""
         content = request.content()
-        check_document(request, content, needed=True)
+        check_setting(request, content)
         root = parsed(content, "VersioningConfiguration")
         try:
             status, mfa_delete = root.value("Status"), root.value("MfaDelete")
@@ -258,7 +258,7 @@ def grants_of_request(request: S3Request, owner: str, bucket_owner: str = "") ->
         raise S3Error("MissingSecurityHeader", "An access list is needed", MissingHeaderName="x-amz-acl")
     if grants is not None:
         return grants
-    check_document(request, content, needed=True)
+    check_setting(request, content)
     return received_grants(parsed(content, "AccessControlPolicy"), owner)
 
 

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -22,6 +23,7 @@ DEFAULT: Final = Algorithm.CRC64NVME
 FULL_OBJECT: Final = "FULL_OBJECT"
 COMPOSITE: Final = "COMPOSITE"
 TYPE_HEADER: Final = "x-amz-checksum-type"
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _PREFIX: Final = "HTTP_X_AMZ_CHECKSUM_"
 _HEADERS: Final = {algorithm: f"x-amz-checksum-{algorithm.lower()}" for algorithm in ALGORITHMS}
 _BY_HEADER: Final = {header: algorithm for algorithm, header in _HEADERS.items()}
@@ -129,6 +131,16 @@ def check_document(request: S3Request, content: bytes, *, needed: bool) -> None:
     for algorithm, value in wanted.expected().items():
         if values[algorithm] != value:
             raise bad_digest(algorithm)
+
+
+def check_setting(request: S3Request, content: bytes) -> None:
+    """Compare a document that sets something with the checksums that came with it.
+
+    The API asks for one; a signature that covers the document's hash, which is all that some clients send, proves as
+    much. Raises S3Error BadDigest, InvalidDigest, InvalidRequest.
+    """
+    hashed = request.signed is not None and _HASH.fullmatch(request.environ.get("HTTP_X_AMZ_CONTENT_SHA256", ""))
+    check_document(request, content, needed=not hashed)
 
 
 def bad_digest(algorithm: Algorithm) -> S3Error:

@@ -15,7 +15,7 @@ from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.cors import CorsRule, cors_headers, parse_cors, rule_for
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.buckets import XML_TYPE, xml_response
-from objstore.proxy.s3.handlers.checksums import check_document
+from objstore.proxy.s3.handlers.checksums import check_setting
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.settings import DOCUMENT_BYTES_MAX
@@ -54,7 +54,7 @@ class SettingsHandler:
         """200 or 204."""
         setting, bucket = self._by_put[_operation(request)], request.container
         content = request.content(DOCUMENT_BYTES_MAX)
-        check_document(request, content, needed=True)
+        check_setting(request, content)
         received = parsed(content, setting.root)
         assert setting.check is not None
         try:
@@ -97,7 +97,7 @@ class SettingsHandler:
         bucket, identifier = request.container, request.transaction_id
         self._check_own(request, bucket)
         content = request.content(4 * POLICY_BYTES_MAX)
-        check_document(request, content, needed=True)
+        check_setting(request, content)
         try:
             policy = bucket_policy(content.decode(), bucket.name)
         except MalformedAccessPolicy as error:

@@ -35,9 +35,11 @@ from objstore.system.clock import Clock
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
+    from objstore.http.messages import BodyReader
     from objstore.proxy.s3.access import Authorizer, Place
 
 _UNLIMITED: Final = nullcontext()
+_NO_BODY: Final = BytesBody(b"")
 OBJECT_BYTES_MAX: Final = 5 * 1024**3
 _LOCKS: Final = frozenset(f"HTTP_X_AMZ_OBJECT_LOCK_{name}" for name in ("MODE", "RETAIN_UNTIL_DATE", "LEGAL_HOLD"))
 _ENCRYPTION: Final = frozenset(
@@ -101,8 +103,10 @@ class ObjectWriter:
         A longer one was overwritten while it came in: it is as if the other write had come afterwards.
         """
         try:
-            with self.admitted(command.path, command.length, command.transaction_id):
-                stored = self._objects.put(command)
+            with self.admitted(command.path, command.length, command.transaction_id, command.body) as body:
+                # What announces no length is measured as it comes in.
+                measured = command.length is None and body is not None
+                stored = self._objects.put(msgspec.structs.replace(command, body=body) if measured else command)
             if stored.superseded and isinstance(command.body, BytesBody):
                 command = msgspec.structs.replace(
                     command, timestamp=newer_timestamp(self._objects, self._clock, command), body=command.body.again()
@@ -122,12 +126,17 @@ class ObjectWriter:
         except PreconditionFailed:
             raise refused_condition(self._objects, command) from None
 
-    def admitted(self, path: ResourcePath, size: int | None, transaction_id: str) -> AbstractContextManager[object]:
-        """While it is entered, quotas count so much more. Entering it raises QuotaExceeded, CoreError."""
+    def admitted(
+        self, path: ResourcePath, size: int | None, transaction_id: str, body: BodyReader = _NO_BODY
+    ) -> AbstractContextManager[BodyReader | None]:
+        """While it is entered, quotas count so much more: what gives the body to be read, None where none are set.
+
+        Entering it raises QuotaExceeded, CoreError; reading a body without a size raises QuotaExceeded.
+        """
         container, account = self._lookup.container_and_account(path, transaction_id)
         if not (container.metadata or account.metadata or account.sysmeta):
             return _UNLIMITED
-        return self._quotas.reserve(QuotaUpload(path, container, account, size, BytesBody(b""), False, transaction_id))
+        return self._quotas.reserve(QuotaUpload(path, container, account, size, body, False, transaction_id))
 
 
 def newer_timestamp(objects: ObjectOperations, clock: Clock, command: PutObject | DeleteObject) -> Timestamp:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import requests
 
 from tests.functional.client import Client
 from tests.functional.clients.s3 import refused, s3_client
@@ -129,6 +130,16 @@ def test_quotas_of_the_swift_api_are_for_both(s3: Any, client: Client, bucket: s
     assert refused(s3.put_object, Bucket=bucket, Key="c", Body=b"") == (403, "QuotaExceeded")
     s3.delete_object(Bucket=bucket, Key="a")
     s3.put_object(Bucket=bucket, Key="c", Body=b"x" * 6)
+
+
+def test_forms_keep_quotas(s3: Any, client: Client, bucket: str) -> None:
+    assert client.post(bucket, {"X-Container-Meta-Quota-Bytes": "10"}).status == 204
+    form = s3.generate_presigned_post(bucket, "o")
+    for content, status in ((b"x" * 11, 403), (b"x" * 10, 204), (b"x", 403)):
+        answer = requests.post(form["url"], data=form["fields"], files={"file": content}, timeout=30)
+        assert answer.status_code == status
+        assert status == 204 or "<Code>QuotaExceeded</Code>" in answer.text
+    assert s3.head_object(Bucket=bucket, Key="o")["ContentLength"] == 10
 
 
 def test_uploads_in_parts(s3: Any, nobody: Any, client: Client, bucket: str) -> None:
