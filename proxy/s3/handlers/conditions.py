@@ -21,6 +21,8 @@ _READ: Final = {
     "HTTP_IF_UNMODIFIED_SINCE": "if_unmodified_since",
     "HTTP_IF_RANGE": "if_range",
 }
+# Of directory buckets. A write must not be done because its condition was passed over.
+_UNKNOWN: Final = frozenset({"HTTP_X_AMZ_IF_MATCH_LAST_MODIFIED_TIME", "HTTP_X_AMZ_IF_MATCH_SIZE"})
 _COPY_SOURCE: Final = {
     "HTTP_X_AMZ_COPY_SOURCE_IF_MATCH": "if_match",
     "HTTP_X_AMZ_COPY_SOURCE_IF_NONE_MATCH": "if_none_match",
@@ -52,6 +54,8 @@ def _conditions(environ: Environ, names: Mapping[str, str], now: float) -> Condi
 
 def write_conditions(environ: Environ) -> WriteConditions | None:
     """Those of a write: one ETag, with quotes or without. Raises S3Error NotImplemented for what AWS has not."""
+    if not environ.keys().isdisjoint(_UNKNOWN):
+        raise S3Error("NotImplemented", "Writes depend on ETags, not on times or sizes")
     match, none_match = environ.get("HTTP_IF_MATCH"), environ.get("HTTP_IF_NONE_MATCH")
     if match is None and none_match is None:
         return None

@@ -57,6 +57,8 @@ class CopySources:
         """The source, with the client's rights and conditions; never an older state than the newest. Raises S3Error."""
         version_id = source.version_id
         place = self._authorizer.other(request, Operation.GET_OBJECT, source.bucket, source.key, version_id or "")
+        if request.environ.get("HTTP_X_AMZ_SOURCE_EXPECTED_BUCKET_OWNER", place.path.account) != place.path.account:
+            raise S3Error("AccessDenied")
         command = GetObject(
             place.path,
             place.container.policy_index,

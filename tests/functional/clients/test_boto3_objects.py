@@ -252,6 +252,8 @@ def test_copies_that_are_refused(s3: Any, bucket: str) -> None:
     assert refused(s3.copy_object, **copy, CopySource=f"{bucket}/absent") == (404, "NoSuchKey")
     assert refused(s3.copy_object, **copy, CopySource="absent-bucket/k") == (404, "NoSuchBucket")
     assert refused(s3.copy_object, **copy, CopySource=bucket) == (400, "InvalidArgument")
+    denied = refused(s3.copy_object, **copy, CopySource=source, ExpectedSourceBucketOwner="AUTH_else")
+    assert denied == (403, "AccessDenied")
     failed = (412, "PreconditionFailed")
     assert refused(s3.copy_object, **copy, CopySource=source, CopySourceIfMatch='"other"') == failed
     assert refused(s3.copy_object, **copy, CopySource=source, CopySourceIfNoneMatch=stored["ETag"]) == failed

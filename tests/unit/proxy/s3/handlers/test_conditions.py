@@ -38,7 +38,14 @@ def test_writes(etag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"HTTP_IF_NONE_MATCH": '"a"'}, {"HTTP_IF_NONE_MATCH": "*", "HTTP_IF_MATCH": '"a"'}], ids=str
+    "given",
+    [
+        {"HTTP_IF_NONE_MATCH": '"a"'},
+        {"HTTP_IF_NONE_MATCH": "*", "HTTP_IF_MATCH": '"a"'},
+        {"HTTP_X_AMZ_IF_MATCH_SIZE": "5"},
+        {"HTTP_X_AMZ_IF_MATCH_LAST_MODIFIED_TIME": "Tue, 14 Nov 2023 22:13:20 GMT"},
+    ],
+    ids=str,
 )
 def test_writes_that_aws_does_not_know(given: dict[str, str]) -> None:
     with pytest.raises(S3Error, match="NotImplemented"):
