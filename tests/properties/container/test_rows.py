@@ -176,3 +176,24 @@ def test_a_container_holds_the_merge_of_all_its_rows(batches: list[list[ObjectRo
 @given(st.lists(st.lists(container_rows(names), max_size=6), max_size=5))
 def test_an_account_holds_the_merge_of_all_its_rows(batches: list[list[ContainerRow]]) -> None:
     check_database(CONTAINERS, batches)
+
+
+@given(
+    st.lists(
+        st.lists(kept_rows(names, st.integers(0, 1)) | object_rows(names, st.integers(0, 1)), max_size=4), max_size=6
+    )
+)
+def test_every_upload_whose_row_gave_way_is_noted(batches: list[list[ObjectRow]]) -> None:
+    connection = database(OBJECTS)
+    table = RowTable(OBJECTS, ManualClock())
+    for batch in batches:
+        table.merge(connection, batch)
+    rows = list(itertools.chain.from_iterable(batches))
+    merged: dict[Key, ObjectRow] = {}
+    for row in rows:
+        key = OBJECTS.key_of(row)
+        merged[key] = merge_object_rows(merged[key], row) if key in merged else row
+    lost = {row.upload for row in rows if row.upload != merged[OBJECTS.key_of(row)].upload} - {""}
+    noted = {upload for (upload,) in connection.execute("SELECT upload FROM orphan")}
+    assert lost <= noted
+    assert noted <= {row.upload for row in rows}
