@@ -75,6 +75,7 @@ class Checks:
                 self._readable(name, self.findings.objects[name])
             self._versions.seen()
             self._clients.composites.check(self.findings)
+            self._clients.uploads.check(self.findings)
         if "container-replicator" in daemons:
             Listings(self._world, self._model, self._clients, self.findings, self.stored).run()
             Queues(self._world, self._model, self.findings).run()

@@ -20,6 +20,7 @@ from tests.simulation.owners import Owners
 from tests.simulation.plan import CHECK_NUMBER, Event
 from tests.simulation.races import Races
 from tests.simulation.services import ACCOUNTS, PROXY_PORT, path_of
+from tests.simulation.uploads import Uploads
 from tests.simulation.versioned import Versioned
 from tests.simulation.world import World
 
@@ -50,7 +51,8 @@ class Clients:
         self.races = Races(self)
         self.versioned = Versioned(self)
         self.composites = Composites(self)
-        self._others = (self, Owners(self), self.races, self.versioned, self.composites)
+        self.uploads = Uploads(self)
+        self._others = (self, Owners(self), self.races, self.versioned, self.composites, self.uploads)
         world.network.written = self._written
 
     def _written(self, operation: int, request: BackendRequest) -> None:
@@ -76,9 +78,10 @@ class Clients:
         body: Any = b"",
         query: str = "",
         account: str = "",
+        port: int = PROXY_PORT,
     ) -> Answer | None:
         """The answer of a proxy; None if there was none. `path` is below its account, which else has to be named."""
-        owner, application = node.owner, node.servers.get(PROXY_PORT)
+        owner, application = node.owner, node.servers.get(port)
         if owner is None or application is None:
             return None
         environ: dict[str, Any] = {
@@ -86,7 +89,7 @@ class Clients:
             "PATH_INFO": f"/v1{path_of(path)}" if path else f"/v1/{account}",
             "QUERY_STRING": query,
             "SERVER_NAME": node.address,
-            "SERVER_PORT": str(PROXY_PORT),
+            "SERVER_PORT": str(port),
             "SERVER_PROTOCOL": "HTTP/1.1",
             "wsgi.input": BytesBody(body) if isinstance(body, bytes) else body,
             "wsgi.url_scheme": "http",

@@ -13,10 +13,11 @@ from tests.simulation.object_bugs import OBJECT_BUGS
 from tests.simulation.plan import make_plan
 from tests.simulation.planting import Mutant
 from tests.simulation.strong_bugs import STRONG_BUGS
+from tests.simulation.upload_bugs import UPLOAD_BUGS
 from tests.simulation.version_bugs import VERSION_BUGS
 
 HOURS: Final = 10.0
-MUTANTS: Final = (*OBJECT_BUGS, *VERSION_BUGS, *STRONG_BUGS, *DATABASE_BUGS)
+MUTANTS: Final = (*OBJECT_BUGS, *VERSION_BUGS, *UPLOAD_BUGS, *STRONG_BUGS, *DATABASE_BUGS)
 # What the driver says of a run that came to no end, and what a planted bug brings about that does not fit the program.
 BROKEN: Final = ("the simulation died", "the simulation failed", "AttributeError", "NameError", "TypeError")
 

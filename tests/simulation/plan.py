@@ -37,7 +37,10 @@ COMPOSITES: Final = "m0"
 COMPOSITE_OPERATIONS_PER_HOUR: Final = 8
 # In these versions of objects are kept.
 VERSIONED: Final = {"v0": "gold", "w0": "strong"}
-POLICY_OF: Final = POLICIES | VERSIONED | {COMPOSITES: "gold"}
+# Here objects are uploaded in parts.
+UPLOADS: Final = "u0"
+UPLOAD_OPERATIONS_PER_HOUR: Final = 7
+POLICY_OF: Final = POLICIES | VERSIONED | {COMPOSITES: "gold", UPLOADS: "gold"}
 VERSION_OPERATIONS_PER_HOUR: Final = 22
 VERSION_OPERATIONS: Final = {
     "v_put": 34,
@@ -131,6 +134,7 @@ def make_plan(seed: str, hours: float) -> Plan:
     operations += _races(random, hours)
     operations += _of_composites(random, hours)
     operations += _of_versions(random, hours)
+    operations += _of_uploads(random, hours)
     events = operations + _faults(random, hours, [at for at, _, _ in operations])
     events.sort(key=lambda event: event[0])
     numbered = tuple(Event(at, number, kind, details) for number, (at, kind, details) in enumerate(events, 1))
@@ -226,6 +230,21 @@ def _of_composites(random: Random, hours: float) -> list[_Draft]:
                     details["target"] = f"c1/o{random.randrange(OBJECTS['c'])}"
                 case "m_delete":
                     details["segments"] = random.random() < 0.5
+            events.append((start + random.uniform(0, spread), kind, details))
+    return events
+
+
+def _of_uploads(random: Random, hours: float) -> list[_Draft]:
+    events: list[_Draft] = []
+    while len(events) < hours * UPLOAD_OPERATIONS_PER_HOUR:
+        start, spread = random.uniform(20.0, hours * SECONDS_PER_HOUR), random.choice((0.1, 10.0, 600.0))
+        for _ in range(random.choice((1, 2, 4))):
+            kind = _drawn(random, {"u_put": 55, "u_over": 10, "u_delete": 15, "u_get": 20})
+            details: dict[str, Any] = {"proxy": random.randrange(2), "name": f"{UPLOADS}/b{random.randrange(4)}"}
+            if kind == "u_put":
+                details["sizes"] = [random.choice((24, 96, 4800, 72000)) for _ in range(random.randint(1, 4))]
+                details["again"] = random.randrange(4)
+                details["end"] = _drawn(random, {"complete": 50, "again": 15, "abort": 15, "both": 10, "leave": 10})
             events.append((start + random.uniform(0, spread), kind, details))
     return events
 

@@ -23,6 +23,8 @@ from objstore.object.container_updates import recovery, session
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.core import strong_listing
+from objstore.proxy.core.cache import make_cache
+from objstore.proxy.core.context import make_context
 from objstore.proxy.swift.features.tempauth import SECRET_NAME
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
@@ -31,9 +33,11 @@ from objstore.system import generations
 from objstore.tools import assembly
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.node import Node, NodeClock
+from tests.simulation.upload_edge import UploadEdge
 from tests.simulation.world import PORTS, World
 
 PROXY_PORT: Final = 8080
+UPLOADS_PORT: Final = 8081
 ACCOUNT: Final = "AUTH_sim"
 # Containers whose names begin with this prefix belong to this account.
 OTHER_ACCOUNT: Final = "AUTH_other"
@@ -161,7 +165,13 @@ def proxy_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]:
     rings = Rings(f"{node.path}/rings", runtime.clock)
     transport = SimulatedTransport(node.world.network, node.name)
     generations._shared = None  # each proxy runs on a machine of its own
-    return {PROXY_PORT: assembly.make_proxy(config, node.world.cluster, rings, transport, runtime)}, []
+    cluster = node.world.cluster
+    cache = make_cache(config.cache, runtime)
+    uploads = UploadEdge(make_context(config, cluster, rings, transport, runtime, cache))
+    return {
+        PROXY_PORT: assembly.make_proxy(config, cluster, rings, transport, runtime),
+        UPLOADS_PORT: uploads,
+    }, []
 
 
 def users_file(world: World) -> str:
