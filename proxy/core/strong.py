@@ -263,6 +263,10 @@ class WriteAgreement:
         path = self._placement.path
         return OutcomeUnknown(path) if self._may_be_stored else QuorumNotReached(path)
 
+    def others(self, stamp: Timestamp) -> list[str]:
+        """The stamps of attempts that a node may have stored beside the one that has counted."""
+        return [each.stamp for each in self._attempts if each.holders and each.stamp != stamp.internal]
+
     def require_rows(self, writer: Writer, container: Placement, stamp: Timestamp) -> None:
         """Have the row of what was written at `stamp` on a majority of the container's servers. Raises CoreError."""
         try:

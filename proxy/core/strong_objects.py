@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from objstore.devices import Device
 from objstore.proxy.core.backend import agreement, codes
 from objstore.proxy.core.backend import objects as backend
-from objstore.proxy.core.errors import ObjectNotFound, PreconditionFailed, QuorumNotReached
+from objstore.proxy.core.errors import ObjectNotFound, OutcomeUnknown, PreconditionFailed, QuorumNotReached
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.quorum_request import QuorumResult, Writer, send_body
 from objstore.proxy.core.strong import RESTAMPS_MAX, Accept, Agreement, Sent, WriteAgreement
@@ -231,8 +231,30 @@ class StrongObjects:
         if not whole:
             return self._put_streamed(command, places, content, scheme)
         write = _WholePut(self._writer, command, places, content, scheme)
-        stamp = self._carry_out(WriteAgreement(self._agreement, write, places[0]), write, command.timestamp)
+        agreed = WriteAgreement(self._agreement, write, places[0])
+        stamp = self._carry_out(agreed, write, command.timestamp)
+        if command.version_mode == "keep" and not command.version:
+            self._remove_others(command, places, agreed.others(stamp))
         return *write.stored, stamp
+
+    def _remove_others(self, command: PutObject, places: Places, versions: Sequence[str]) -> None:
+        """Versions stay whatever is written later, so earlier attempts would be versions that nobody has made."""
+        from objstore.proxy.core.objects import DeleteObject  # it imports this module
+
+        for version in versions:
+            removal = DeleteObject(
+                command.path,
+                command.policy_index,
+                self._agreement.stamp(),
+                transaction_id=command.transaction_id,
+                version=version,
+            )
+            try:
+                self.delete(removal, places)
+            except ObjectNotFound:
+                pass  # its mark is set, should it turn up
+            except QuorumNotReached:
+                raise OutcomeUnknown(command.path) from None
 
     def _put_streamed(
         self, command: PutObject, places: Places, content: bytes, scheme: Scheme

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import md5
 
 import pytest
 
 from objstore.http.bodies import BytesBody
+from objstore.paths import ResourcePath
+from objstore.proxy.core.objects import PutObject
 from objstore.timestamps import Timestamp
 from tests.unit.proxy.core.strong_nodes import LATE, StrongStore
+from tests.unit.proxy.store import Reply
 
 OLD = "1600000000.00000_0000000000010000"
 ABSENT = {"If-None-Match": "*"}
@@ -210,3 +214,35 @@ def test_a_node_that_cannot_say_what_it_has_has_no_vote(store: StrongStore) -> N
     store.all_have(OLD, b"old")
     store.nodes[1].mute = frozenset({"GET", "HEAD"})
     assert [store.send("GET").body for _ in range(5)] == [b"old"] * 5
+
+
+def test_no_earlier_attempt_stays_as_a_version(store: StrongStore) -> None:
+    """A node stores the first attempt and is gone, the others refuse it: the second one is the version."""
+    store.nodes[0].floor = store.nodes[1].floor = LATE
+    last = store.nodes[2]
+    answer = last.answer
+
+    def and_leave(method: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        reply = answer(method, headers, body)
+        last.down = True
+        return reply
+
+    last.answer, last.mute = and_leave, frozenset({"PUT"})  # type: ignore[method-assign]
+    body = b"kept"
+    command = PutObject(
+        ResourcePath("AUTH_a", "c", "o"),
+        0,
+        store.scripted.clock.timestamp(),
+        BytesBody(body),
+        4,
+        4,
+        "a/b",
+        version_mode="keep",
+    )
+    made = store.scripted.context.objects.put(command)
+    removed = [
+        call.headers["X-Backend-Version-Id"] for call in store.transport.calls if call.request.method == "DELETE"
+    ]
+    assert set(removed) == {last.newest}
+    assert made.version != last.newest
+    assert made.version == made.timestamp.internal
