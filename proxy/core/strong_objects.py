@@ -54,7 +54,7 @@ class _Write:
 
     def asking(self) -> Mapping[str, str]:
         sent = self.headers(self._command.timestamp, self.placement)[0]
-        return agreement.asking_before(sent, deletes=self.method == "DELETE")
+        return agreement.asking_before(sent, of_version=self.method == "POST")
 
     def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
         return tuple(nodes)

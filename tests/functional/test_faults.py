@@ -38,6 +38,9 @@ class Faulty:
         self.folder = folder
         self.contents: dict[str, str] = {}
         self.cluster.make()
+        # What is tested is what handoffs and daemons do; under strong consistency only primaries count.
+        settings = folder / "objstore.toml"
+        settings.write_text(settings.read_text().replace('consistency = "strong"\n', ""))
         for node in NODES:
             with (folder / f"node{node}" / "object.toml").open("a") as file:
                 file.write("\n[auditor]\nfiles_per_second = 2000\nzero_byte_files_per_second = 2000\n")

@@ -7,7 +7,7 @@ import pytest
 from tests.functional.client import Client
 
 
-@pytest.mark.parametrize(("version", "status"), [("1700000000.00000", 400), ("0000600000000000", 404)])
+@pytest.mark.parametrize(("version", "status"), [("none", 400), ("1700000000.00000", 404), ("0000600000000000", 404)])
 def test_deleting_a_version_that_is_not_there_does_not_delete_the_object(
     client: Client, container: str, version: str, status: int
 ) -> None:

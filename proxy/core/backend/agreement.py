@@ -62,17 +62,15 @@ def asking(headers: Mapping[str, str]) -> Headers:
     return {name: headers[name] for name in _ASKED if name in headers}
 
 
-def asking_before(headers: Mapping[str, str], *, deletes: bool) -> Headers:
-    """As `asking`, about the object that a write is for: a DELETE, whatever its version, weighs what is current.
+def asking_before(headers: Mapping[str, str], *, of_version: bool) -> Headers:
+    """As `asking`, about the object that a write is for: what is current or, if it is `of_version`, the version named.
 
-    One that depends on when the object expires is about what has expired, too.
+    A write that depends on when the object expires is about what has expired, too.
     """
     asked = asking(headers)
-    if deletes:
+    if not of_version:
         asked.pop(Backend.VERSION_ID, None)
-        if Client.IF_DELETE_AT in headers:
-            asked |= _EXPIRED_TOO
-    return asked
+    return asked | _EXPIRED_TOO if Client.IF_DELETE_AT in headers else asked
 
 
 def names_only(headers: Mapping[str, str]) -> Headers:
