@@ -74,6 +74,11 @@ def store_report(connection: sqlite3.Connection, report: ContainerReport) -> Non
     )
 
 
+def forget_report(connection: sqlite3.Connection) -> None:
+    """Some account server may have heard something since, nobody knows which: the next report is due in any case."""
+    connection.execute(ContainerSchema.forgotten)
+
+
 class ReportResult(Struct, frozen=True, gc=False):
     """The responses of account servers, 503 for one that did not respond.
 

@@ -16,6 +16,7 @@ from objstore.container.reports import (
     ContainerReport,
     ReportResult,
     clear_report_mark,
+    forget_report,
     last_report,
     leave_report_mark,
     marked_containers,
@@ -191,6 +192,8 @@ class ContainerUpdater:
                 self._report.count("told")
                 return True
             stats_timestamp, again = Timestamp(Timestamp.parse(told.outdone_by).ticks + 1), True
+        # The figures may become again what they were at the last report, and one server has others now.
+        database.write(forget_report)
         self._report.count("kept")
         return False
 

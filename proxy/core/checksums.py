@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from objstore.checksums import Algorithm, Checksums, Chunk, is_composite_value
-from objstore.proxy.core.backend.objects import CHECKSUM_PREFIX, LISTED_ETAG, SYSTEM
+from objstore.proxy.core.backend.names import CHECKSUM_PREFIX, LISTED_ETAG, SYSTEM
 from objstore.proxy.core.errors import ChecksumMismatch
 from objstore.proxy.core.listing import ListedObject
 from objstore.rows import etag_with_fields

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objstore.conditions import ObjectState, WriteConditions
-from objstore.proxy.core.backend.objects import COMPOSITE_ETAG, COMPOSITE_SIZE
+from objstore.proxy.core.backend.names import COMPOSITE_ETAG, COMPOSITE_SIZE
 from objstore.proxy.core.errors import PreconditionFailed
 from objstore.proxy.core.info import StoredObjectInfo
 from objstore.timestamps import Timestamp

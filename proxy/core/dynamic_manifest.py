@@ -17,7 +17,7 @@ from msgspec import Struct
 from objstore.errors import StoreError
 from objstore.limits import text_of
 from objstore.paths import ResourcePath
-from objstore.proxy.core.backend.objects import DYNAMIC_MANIFEST
+from objstore.proxy.core.backend.names import DYNAMIC_MANIFEST
 from objstore.proxy.core.composite import check_conditions, open_parts
 from objstore.proxy.core.composite_body import Throttle
 from objstore.proxy.core.containers import GetContainer

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.paths import ResourcePath
-from objstore.proxy.core.backend.objects import LINK_ETAG, LINK_SIZE, LINK_TARGET
+from objstore.proxy.core.backend.names import LINK_ETAG, LINK_SIZE, LINK_TARGET
 from objstore.proxy.core.composite import PartSource
 from objstore.proxy.core.errors import InvalidRange, LinkTargetChanged, NotModified, PreconditionFailed, TooManyLinks
 from objstore.proxy.core.info import StoredObjectInfo

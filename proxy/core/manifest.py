@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from objstore.http.ranges import ByteRange
 from objstore.paths import ResourcePath
-from objstore.proxy.core.backend.objects import COMPOSITE_ETAG as COMPOSITE_ETAG
-from objstore.proxy.core.backend.objects import COMPOSITE_SIZE as COMPOSITE_SIZE
-from objstore.proxy.core.backend.objects import LISTED_ETAG as LISTED_ETAG
-from objstore.proxy.core.backend.objects import MANIFEST
-from objstore.proxy.core.backend.objects import UPLOAD as UPLOAD
+from objstore.proxy.core.backend.names import COMPOSITE_ETAG as COMPOSITE_ETAG
+from objstore.proxy.core.backend.names import COMPOSITE_SIZE as COMPOSITE_SIZE
+from objstore.proxy.core.backend.names import LISTED_ETAG as LISTED_ETAG
+from objstore.proxy.core.backend.names import MANIFEST
+from objstore.proxy.core.backend.names import UPLOAD as UPLOAD
 from objstore.proxy.core.errors import ManifestDamaged
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 

@@ -102,6 +102,22 @@ def test_a_majority_must_have_heard(
     assert bool(told(servers)) is again
 
 
+def test_what_only_some_have_heard_is_outdone_although_it_is_true_again(
+    servers: Servers, updater: ContainerUpdater
+) -> None:
+    """One account server has the figures of a report that did not count; its replicas take them over."""
+    servers.to_container("PUT", 1)
+    run_once(updater)
+    servers.update([row("o", size=7)])
+    servers.transport.status_of = {"sd0": 503, "sd1": 503}
+    run_once(updater)
+    servers.update([row("o", 3, deleted=True)])
+    servers.transport.status_of = {}
+    told(servers)
+    run_once(updater)
+    assert [each.object_count for each in told(servers)] == [0, 0, 0]
+
+
 def test_a_lost_mark_is_found_by_the_next_sweep(servers: Servers, updater: ContainerUpdater) -> None:
     run_once(updater)
     servers.to_container("PUT", 1)

@@ -10,7 +10,7 @@ import pytest
 
 from objstore.http.ranges import ranges_of
 from objstore.paths import ResourcePath
-from objstore.proxy.core.backend.objects import DYNAMIC_MANIFEST
+from objstore.proxy.core.backend.names import DYNAMIC_MANIFEST
 from objstore.proxy.core.composite_body import Throttle
 from objstore.proxy.core.containers import GetContainer
 from objstore.proxy.core.dynamic_manifest import DynamicManifestReader, SegmentPrefix, is_dynamic, parse_prefix
