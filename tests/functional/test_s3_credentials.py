@@ -18,9 +18,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from objstore.proxy.auth.access_keys import CHECK_INTERVAL_SECONDS
 from tests.functional.client import Client
 from tests.functional.servers import Store, call
-from tests.waiting import wait_until
+from tests.waiting import elapse, wait_until
 
 # The answer tells what was signed, and what with.
 SECRET_WORDS = ("testing", "wJalr")
@@ -147,6 +148,7 @@ def test_users_while_the_store_runs(store: Store) -> None:
     becomes(store, first, good=True)
     s3(store, *first).create_bucket(Bucket="photos-of-alice")
     # The same user over the other API, with the secret as key.
+    elapse(CHECK_INTERVAL_SECONDS, "each API looks at the file at most once in so long")
     swift = Client.login(store.host, store.port, "photos:alice", first[1])
     assert swift.account == "AUTH_photos"
     assert swift.head("photos-of-alice").status == 204
