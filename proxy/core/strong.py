@@ -245,9 +245,9 @@ class WriteAgreement:
         assert shared is not None
         try:
             self._sender.check(shared)
-        except CoreError:
+        except CoreError as error:
             if self._may_be_stored:
-                raise OutcomeUnknown(self._placement.path) from None
+                raise OutcomeUnknown(self._placement.path) from error
             raise
         return shared.state
 
@@ -271,5 +271,5 @@ class WriteAgreement:
         """Have the row of what was written at `stamp` on a majority of the container's servers. Raises CoreError."""
         try:
             require_listed(writer, self._placement, container, self._written[stamp.internal])
-        except QuorumNotReached:
-            raise OutcomeUnknown(self._placement.path) from None
+        except QuorumNotReached as error:
+            raise OutcomeUnknown(self._placement.path) from error

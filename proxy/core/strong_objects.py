@@ -253,8 +253,8 @@ class StrongObjects:
                 self.delete(removal, places)
             except ObjectNotFound:
                 pass  # its mark is set, should it turn up
-            except QuorumNotReached:
-                raise OutcomeUnknown(command.path) from None
+            except QuorumNotReached as error:
+                raise OutcomeUnknown(command.path) from error
 
     def _put_streamed(
         self, command: PutObject, places: Places, content: bytes, scheme: Scheme

@@ -164,9 +164,9 @@ class UploadOperations:
         path, transaction_id = command.path, command.transaction_id
         etag = composite_etag([part.etag for part in command.parts])
         if (made := self._made_before(command, etag)) is not None:
-            self._forget_record(command)
+            self._forget_record(command, None)
             return made
-        _, record = self._read_record(path, command.upload, transaction_id)
+        hidden_index, record = self._read_record(path, command.upload, transaction_id)
         stored = {part.number: part for part in self._parts(path, command.upload, transaction_id)}
         chosen = chosen_parts(command.parts, stored, command.part_bytes_min)
         size, folder = sum(part.size for part in chosen), f"/{names.hidden_container(path).container}/"
@@ -203,12 +203,15 @@ class UploadOperations:
                 transaction_id=transaction_id,
             )
         )
-        self._forget_record(command)
+        self._forget_record(command, hidden_index)
         return CompletedUpload(etag, size, system, result.version)
 
     def abort(self, path: ResourcePath, upload: str, transaction_id: str) -> None:
         """End an upload; its parts will be reclaimed. Raises UploadNotFound and other CoreErrors."""
         policy_index, _ = self._read_record(path, upload, transaction_id)
+        self._delete_record(path, upload, policy_index, transaction_id)
+
+    def _delete_record(self, path: ResourcePath, upload: str, policy_index: int, transaction_id: str) -> None:
         record = names.hidden_container(path).with_object(UploadName(path.object, upload).record)
         self._objects.delete(DeleteObject(record, policy_index, self._clock.timestamp(), transaction_id=transaction_id))
 
@@ -301,10 +304,17 @@ class UploadOperations:
         made = composite_info(command.path, found)
         return CompletedUpload(made.etag, made.size, system, found.version) if made.etag == etag else None
 
-    def _forget_record(self, command: CompleteUpload) -> None:
-        """The upload is over. If the record stays, the same completion finds the object, and the daemon removes it."""
+    def _forget_record(self, command: CompleteUpload, policy_index: int | None) -> None:
+        """The upload is over. If the record stays, the same completion finds the object, and the daemon removes it.
+
+        policy_index: the record's, None if it was not read and may be gone already.
+        """
+        path, upload, transaction_id = command.path, command.upload, command.transaction_id
         try:
-            self.abort(command.path, command.upload, command.transaction_id)
+            if policy_index is None:
+                self.abort(path, upload, transaction_id)
+            else:
+                self._delete_record(path, upload, policy_index, transaction_id)
         except CoreError:
             pass
 

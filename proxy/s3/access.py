@@ -168,9 +168,9 @@ class Authorizer:
             return None
         try:
             return bucket_policy(text.decode(), bucket.name)
-        except MalformedAccessPolicy:
+        except MalformedAccessPolicy as error:
             # One that cannot be read could deny anything.
-            raise QuorumNotReached(bucket.path) from None
+            raise QuorumNotReached(bucket.path) from error
 
     def grants(self, bucket: Bucket, transaction_id: str) -> Grants:
         """The bucket's own grants, beside those of its lists in the Swift API. Raises CoreError."""
