@@ -77,7 +77,7 @@ class _RequestTarget:
     def on_header(self, name: bytes, value: bytes) -> None:
         self.count += 1
         if len(name) + len(value) > self.limits.header_bytes:
-            raise HttpError(431, "Header line too long")
+            raise HttpError(400, "Header line too long")
         key = _keys.get(name) or _key_of(name)
         environ = self.environ
         if b"_" in name:
@@ -102,7 +102,7 @@ class _RequestTarget:
 def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
     """Fill `environ` with the request whose head this is; says whether the connection may be kept alive.
 
-    `head` ends with the empty line. Raises HttpError: 400, 414, 431, 501, 505.
+    `head` ends with the empty line. Raises HttpError: 400, 414, 501, 505.
     """
     line_end = head.find(b"\n", 0, limits.line_bytes + 2)
     if line_end < 0:

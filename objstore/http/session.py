@@ -149,7 +149,7 @@ class Session:
             return HttpError(400, "Malformed request: a line of the head does not end in CRLF")
         last = whole.rfind(b"\n")
         if len(whole) - last > limits.header_bytes + 2:
-            return HttpError(431, "Header line too long")
+            return HttpError(400, "Header line too long")
         if len(whole) > HEAD_BYTES_MAX or lines > limits.headers + 1:
             return HttpError(400, "Too many headers")
         return None

@@ -16,8 +16,10 @@ from objstore.proxy.core.errors import (
     AccountNotFound,
     BodyBrokenOff,
     ContainerNotFound,
+    CoreError,
     InvalidRange,
     ManifestDamaged,
+    ManifestsTooDeep,
     ObjectNotFound,
     PartUnavailable,
 )
@@ -102,34 +104,37 @@ class PartReader:
         path = part.location(self.account)
         try:
             try:
-                return self._checked(path, piece, depth, newest=False)
+                opened = self._checked(path, piece, newest=False)
             except (PartUnavailable, ObjectNotFound, InvalidRange):
                 # A replica that missed the last write has other bytes, or none.
-                return self._checked(path, piece, depth, newest=True)
+                opened = self._checked(path, piece, newest=True)
         except (ObjectNotFound, ContainerNotFound, AccountNotFound) as error:
             raise PartUnavailable(path, "it is gone") from error
         except InvalidRange as error:
             raise PartUnavailable(path, _CHANGED) from error
+        # Each part is read again by itself: were a whole manifest, each level would double the reads of those below.
+        return self._nested(path, piece, opened, depth) if is_composite(opened.info) else opened.body
 
-    def _checked(self, path: ResourcePath, piece: Piece, depth: int, *, newest: bool) -> bytes | Body:
+    def _checked(self, path: ResourcePath, piece: Piece, *, newest: bool) -> OpenedObject:
+        """The part, or the manifest that makes it. Raises PartUnavailable if it is another."""
         part, wanted = piece.part, piece.wanted
         whole = not part.size or wanted.length == part.size
         opened = self.source.open(path, "" if whole else wanted.header, newest=newest)
-        if is_composite(opened.info):
-            return self._nested(path, piece, opened, depth)
-        info = opened.info
-        if _differs(part, info) or (not whole and opened.part != wanted):
+        try:
+            nested = is_composite(opened.info)
+            info = composite_info(path, opened.info) if nested else opened.info
+            if _differs(part, info) or not (whole or nested or opened.part == wanted):
+                raise PartUnavailable(path, _CHANGED)
+        except CoreError:
             opened.close()
-            raise PartUnavailable(path, _CHANGED)
-        return opened.body
+            raise
+        return opened
 
     def _nested(self, path: ResourcePath, piece: Piece, opened: OpenedObject, depth: int) -> Body:
         if depth >= DEPTH_MAX:
             opened.close()
-            raise PartUnavailable(path, f"manifests are nested more than {DEPTH_MAX} deep")
-        info, parts = read_manifest(path, opened)
-        if _differs(piece.part, info):
-            raise PartUnavailable(path, _CHANGED)
+            raise ManifestsTooDeep(path, DEPTH_MAX)
+        _, parts = read_manifest(path, opened)
         body = CompositeBody(self, pieces_of(parts, piece.wanted), piece.wanted.length, depth + 1)
         body.open_first()
         return body

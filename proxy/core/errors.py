@@ -261,6 +261,15 @@ class PartUnavailable(PathError):
 
 
 @dataclass(eq=False)
+class ManifestsTooDeep(PathError):
+    """A manifest names a manifest, which names one, and so on, too many times."""
+
+    message: ClassVar[str] = "manifest {path}: manifests are nested more than {depth_max} deep"
+
+    depth_max: int
+
+
+@dataclass(eq=False)
 class ManifestDamaged(PathError):
     """What is stored as a manifest cannot be read as one."""
 

@@ -205,6 +205,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     ),
     core.OutcomeUnknown: "ServiceUnavailable",
     core.PartUnavailable: _told("InvalidObjectState"),
+    core.ManifestsTooDeep: _told("InvalidObjectState"),
     core.PolicyConflict: "BucketAlreadyExists",
     core.PreconditionFailed: "PreconditionFailed",
     core.QuorumNotReached: "ServiceUnavailable",

@@ -26,6 +26,8 @@ from objstore.system.threads import CallTimeout
 # What the API answers with wherever it has nothing of its own to send.
 PAGE_TYPE: Final = "text/html; charset=UTF-8"
 TEXT_TYPE: Final = "text/plain; charset=UTF-8"
+# Clients of the API know this page.
+CONFLICT_PAGE: Final = "<html><h1>Conflict</h1><p>There was a conflict when trying to complete your request.</p></html>"
 UNFORESEEN: Final = HttpError(500, "Internal error; the log tells more under the transaction id")
 
 Answer = int | Callable[[Any], HttpError]
@@ -90,6 +92,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
         409, f"Object Etag '{error.actual}' does not match {Client.SYMLINK_TARGET_ETAG} header '{error.expected}'"
     ),
     core.ManifestDamaged: 500,
+    core.ManifestsTooDeep: lambda error: HttpError(409, CONFLICT_PAGE),
     core.MetadataRefused: _told(400),
     core.NewerStored: 409,
     # Caches take headers of this answer for those of the object (RFC 9111, section 3.2), its type among them.
@@ -158,5 +161,6 @@ def page(error: HttpError) -> Response:
 
     A reason may quote what the client sent, so it is escaped unless it goes as text: browsers take the page for HTML.
     """
-    text = error.reason if error.headers.get(Client.CONTENT_TYPE) == TEXT_TYPE else escape(error.reason, quote=False)
+    as_is = error.headers.get(Client.CONTENT_TYPE) == TEXT_TYPE or error.reason == CONFLICT_PAGE
+    text = error.reason if as_is else escape(error.reason, quote=False)
     return Response(error.status, {Client.CONTENT_TYPE: PAGE_TYPE, **error.headers}, text.encode("utf-8", "replace"))

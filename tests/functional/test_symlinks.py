@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import md5
 from urllib.parse import quote
 
@@ -95,6 +96,7 @@ def test_listings_show_links(client: Client, container: str, target: str) -> Non
         >= ({"name": "b", "hash": EMPTY, "bytes": 0, "symlink_etag": ETAG, "symlink_bytes": 10} | path).items()
     )
     assert "symlink_etag" not in dynamic
+    assert "slo_etag" not in static
     assert "symlink_path" not in plain
     assert client.head(container).headers["x-container-bytes-used"] == "10"
 
@@ -215,6 +217,17 @@ def test_links_between_accounts(client: Client, other: Client, container: str, t
     finally:
         other.request("DELETE", f"{container}/link")
         other.request("DELETE", container)
+
+
+def test_a_static_link_to_a_large_object_is_listed_with_its_etag(client: Client, container: str, target: str) -> None:
+    manifest, path = json.dumps([{"path": f"/{target}"}, {"path": f"/{target}"}]), f"{container}/large"
+    assert client.request("PUT", path, body=manifest.encode(), **{"multipart-manifest": "put"}).status == 201
+    large = client.head(path).headers
+    link(client, f"{container}/link", path, etag=large["x-manifest-etag"])
+    (listed,) = client.get(container, format="json", prefix="link").json()
+    shown = {"slo_etag": large["etag"], "symlink_etag": large["x-manifest-etag"], "symlink_bytes": 20}
+    assert listed.items() >= shown.items()
+    client.request("DELETE", path)
 
 
 def test_info(client: Client) -> None:

@@ -89,13 +89,16 @@ class Symlinks:
         if target == path:
             raise HttpError(400, "Symlink cannot target itself")
         link, content_type = Link(account, target.container, target.object), LINK_TYPE
+        made: dict[str, str | int] = {}  # what a listing shows of the large object that a static link leads to
         if etag := environ.get(TARGET_ETAG, "").strip().strip('"'):
             info = self._static_target(request, target, etag)
-            size = (composite_info(target, info) if is_composite(info) else info).size
-            link, content_type = msgspec.structs.replace(link, etag=etag, size=str(size)), info.content_type
+            if is_composite(info):
+                info = composite_info(target, info)
+                made = {"slo_etag": f'"{info.etag}"'}
+            link, content_type = msgspec.structs.replace(link, etag=etag, size=str(info.size)), info.content_type
         if not environ.get("CONTENT_TYPE"):
             environ["CONTENT_TYPE"] = content_type
-        listed = etag_with_fields(EMPTY_ETAG, listed_fields(link, path.account))
+        listed = etag_with_fields(EMPTY_ETAG, listed_fields(link, path.account) | made)
         return msgspec.structs.replace(metadata, system=metadata.system | link.metadata | {LISTED_ETAG: listed})
 
     def _static_target(self, request: SwiftRequest, target: ResourcePath, etag: str) -> StoredObjectInfo:

@@ -214,7 +214,7 @@ def test_limits() -> None:
     assert status(b"GET /" + b"a" * 25 + b" HTTP/1.1\r\nHost: x\r\n\r\n") == 0
     assert status(b"GET /" + b"a" * 30 + b" HTTP/1.1\r\nHost: x\r\n\r\n") == 414
     assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 16 + b"\r\n\r\n") == 0
-    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 17 + b"\r\n\r\n") == 431
+    assert status(b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"v" * 17 + b"\r\n\r\n") == 400
     assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n\r\n") == 0
     assert status(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n_: 3\r\n\r\n") == 400
 

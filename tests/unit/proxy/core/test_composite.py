@@ -20,6 +20,7 @@ from objstore.proxy.core.errors import (
     CoreError,
     InvalidRange,
     ManifestDamaged,
+    ManifestsTooDeep,
     NotModified,
     ObjectNotFound,
     PartUnavailable,
@@ -156,8 +157,22 @@ def test_manifests_are_followed_so_deep_and_no_deeper(holder: Holder) -> None:
     holder.put_manifest("whole", [part])
     assert holder.read() == b"content"
     holder.put_manifest("whole", [holder.put_manifest("one more", [part])])
-    with pytest.raises(PartUnavailable, match="nested"):
+    holder.opened.clear()
+    with pytest.raises(ManifestsTooDeep):
         holder.read()
+    assert len(holder.opened) <= 2 * (DEPTH_MAX + 1), "levels are not read again for what is wrong below them"
+    assert holder.open_bodies == 0
+
+
+def test_a_part_that_is_gone_deep_below_is_asked_for_twice(holder: Holder) -> None:
+    part = holder.put("deepest", b"content")
+    for depth in range(DEPTH_MAX - 1):
+        part = holder.put_manifest(f"depth{depth}", [part])
+    holder.put_manifest("whole", [part])
+    del holder.stored["deepest"]
+    with pytest.raises(PartUnavailable, match="gone"):
+        holder.read()
+    assert [name for name, _ in holder.opened].count("deepest") == 2
     assert holder.open_bodies == 0
 
 
