@@ -11,7 +11,7 @@ name, such as "1234567890.12345.data" (see `file_names`): a value that devices c
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMe
 from objstore.object.versions import ObjectVersions
 from objstore.policies import Policy
 from objstore.runtime import Runtime
+from objstore.system.concurrency import Event
 
 
 class Location(Struct, frozen=True, gc=False):
@@ -178,6 +179,13 @@ class ObjectUpload(Protocol):
         """Forget it; does nothing after `commit`."""
 
 
+class PendingLook(NamedTuple):
+    """A look at what is stored of an object, under way. `versions` waits for what it sees, and raises OSError."""
+
+    done: Event[Any]
+    versions: Callable[[], ObjectVersions]
+
+
 class ServingStore(Protocol):
     """What requests of clients need. All methods may wait; all raise OSError when the device fails.
 
@@ -188,6 +196,9 @@ class ServingStore(Protocol):
 
     def look(self, location: Location) -> ObjectVersions:
         """What is stored of the object, without opening it."""
+
+    def begin_look(self, location: Location) -> PendingLook:
+        """`look`, for a caller who has something else to do meanwhile."""
 
     def open(
         self,

@@ -1,7 +1,7 @@
 """GET and HEAD: send an object, or say what it is."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta, is_true
 from objstore.http.conditional import evaluate, range_applies
@@ -14,7 +14,7 @@ from objstore.object.requests import Target, ignores_expiry, version_of
 from objstore.object.responses import expired, no_data, object_headers, plain
 from objstore.object.service import ObjectService
 from objstore.object.strong_writes import state_headers
-from objstore.timestamps import Timestamp
+from objstore.system.concurrency import Event
 
 # Up to this size a body is read and verified before its first byte leaves, and leaves with its head.
 WHOLE_BYTES_MAX: Final = 64 * 1024
@@ -71,7 +71,7 @@ def head_object(service: ObjectService, request: Request) -> Response:
         return _named_by(target, upload)
     if target.location.policy.is_strong:
         if request.header(Backend.NAMES_ONLY) is not None:
-            return _names(service, request, target)
+            return NamesQuestion(service, target, version_of(request)).answer()
         return _with_state(service, request, target, 0, _head)
     return _head(service, request, target.storage.open(target.location, version=version_of(request)))
 
@@ -112,14 +112,27 @@ def _named_by(target: Target, upload: str) -> Response:
     return Response(200, {Backend.NAMED_BY: ",".join(found[:NAMED_BY_MAX])})
 
 
-def _names(service: ObjectService, request: Request, target: Target) -> Response:
-    """200 or 404, by the names alone: a damaged or an expired object is there."""
-    current, version = target.storage.look(target.location), version_of(request)
-    line = current.current if version is None else current.line(version)
-    service.engine.agreement(target.storage.path).wait_until_durable(target.location.hash)
-    response = no_data(line) if line.data is None else Response(200)
-    response.headers |= state_headers(current)
-    return response
+class NamesQuestion:
+    """Which versions a device has: 200 or 404, by the names alone: a damaged or an expired object is there."""
+
+    def __init__(self, service: ObjectService, target: Target, version: str | None) -> None:
+        self._service = service
+        self._target = target
+        self._version = version
+        self._look = target.storage.begin_look(target.location)
+
+    @property
+    def done(self) -> Event[Any]:
+        return self._look.done
+
+    def answer(self) -> Response:
+        """Once what was seen is durable. Raises HttpError 503, OSError."""
+        target, current = self._target, self._look.versions()
+        line = current.current if self._version is None else current.line(self._version)
+        self._service.engine.agreement(target.storage.path).wait_until_durable(target.location.hash)
+        response = no_data(line) if line.data is None else Response(200)
+        response.headers |= state_headers(current)
+        return response
 
 
 def _with_state(
@@ -166,8 +179,7 @@ def _readable(service: ObjectService, request: Request, stored: StoredObject | M
 def _precondition(request: Request, stored: StoredObject, headers: dict[str, str]) -> Response | None:
     """What answers instead of the object; it is closed then."""
     info = stored.info
-    modified = Timestamp.parse(info.timestamp).ceil_seconds
-    status = evaluate(request.header, info.data.etag, modified)
+    status = evaluate(request.header, info.data.etag, headers[Client.LAST_MODIFIED])
     if status is None or _is_weighed_by_reader(request, info):
         return None
     stored.close()

@@ -6,16 +6,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from objstore.cluster import Cluster
 from objstore.headers import Backend, Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.limits import text_of
-from objstore.mounts import DeviceRoot
-from objstore.object.engine import DeviceStorage, Location, StorageEngine
+from objstore.object.engine import DeviceStorage, Location
 from objstore.object.file_names import NULL
 from objstore.paths import ResourcePath
-from objstore.policies import UnknownPolicy
 from objstore.timestamps import Timestamp
 
 # Says how the body is to be read, so it is stored as system metadata is: a POST must not turn a manifest into text.
@@ -48,23 +45,15 @@ class StoredHeaders(Struct, gc=False):
     kept: dict[str, str]
 
 
-def target_of(request: Request, cluster: Cluster, devices: DeviceRoot, engine: StorageEngine) -> Target:
-    """Read /device/partition/account/container/object. Raises HttpError 400, 412, 503 and 507."""
+def address_of(request: Request) -> tuple[str, str, ResourcePath]:
+    """Device, partition and object of /device/partition/account/container/object. Raises HttpError 400 and 412."""
     parts = request.path.split("/", 5)
     if len(parts) < 6 or not (parts[3] and parts[4] and parts[5]):
         raise HttpError(400, f"Invalid path: {request.path!r}")
     _, device, partition, account, container, name = parts
     if not (partition.isascii() and partition.isdigit()):
         raise HttpError(400, f"Invalid partition: {partition!r}")
-    path = ResourcePath(text_of(account, True), text_of(container, True), text_of(name, True))
-    index = request.header(Backend.POLICY_INDEX) or "0"
-    try:
-        policy = cluster.policies.by_index(int(index))
-    except (UnknownPolicy, ValueError):
-        raise HttpError(503, f"No storage policy {index!r} here") from None
-    digest = cluster.hasher.hexdigest(path)
-    storage = engine.in_service(devices, device)
-    return Target(device, path, storage, Location(policy, partition, digest, str(path)))
+    return device, partition, ResourcePath(text_of(account, True), text_of(container, True), text_of(name, True))
 
 
 def timestamp_of(request: Request) -> str:
@@ -80,7 +69,11 @@ def timestamp_of(request: Request) -> str:
 
 def version_of(request: Request) -> str | None:
     """Which version of the object is meant: "" for the plain line, None for the current one. Raises HttpError 400."""
-    value = request.header(Backend.VERSION_ID)
+    return parse_version(request.header(Backend.VERSION_ID))
+
+
+def parse_version(value: str | None) -> str | None:
+    """As `version_of`, from the header's value."""
     if value is None or value == NULL:
         return value and ""
     try:

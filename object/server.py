@@ -7,9 +7,11 @@ from typing import Final
 from objstore.cluster import Cluster
 from objstore.config.object import ObjectConfig
 from objstore.devices import Device
+from objstore.headers import Backend
 from objstore.http.errors import HttpError
-from objstore.http.messages import Request, Response, WsgiServer
-from objstore.http.transport import Transport
+from objstore.http.local import AskedServer
+from objstore.http.messages import Request, Response
+from objstore.http.transport import BackendRequest, Transport
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
 from objstore.object.container_updates.batcher import UpdateBatcher
 from objstore.object.container_updates.resend import resend_container_update
@@ -17,13 +19,14 @@ from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.container_updates.session import WriterSession
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
-from objstore.object.get import get_object, head_object
+from objstore.object.get import NamesQuestion, get_object, head_object
 from objstore.object.part_power import LocationResolver, RingOf
 from objstore.object.post import post_object
 from objstore.object.prepare import prepare_write, repair_replica
 from objstore.object.put import put_object
 from objstore.object.replication.messages import METHOD
 from objstore.object.replication.server import ReplicationServer
+from objstore.object.requests import parse_version
 from objstore.object.responses import not_found
 from objstore.object.service import ObjectService
 from objstore.runtime import Runtime
@@ -59,7 +62,7 @@ DISK_ERRORS: Final = frozenset(
 )
 
 
-class ObjectServer(WsgiServer):
+class ObjectServer(AskedServer):
     """Serves the objects on the devices of one machine."""
 
     def __init__(
@@ -98,6 +101,14 @@ class ObjectServer(WsgiServer):
             engine, cluster, devices, ring_of, is_mine, reclaim_seconds, runtime, locations
         )
         self._log = runtime.log
+
+    def ask(self, request: BackendRequest) -> NamesQuestion:
+        """Begin to find out what a device has of an object. Raises HttpError 400, 503 and 507, OSError."""
+        headers = request.headers
+        target = self._service.target_at(
+            request.node.device, str(request.partition), request.path, headers.get(Backend.POLICY_INDEX)
+        )
+        return NamesQuestion(self._service, target, parse_version(headers.get(Backend.VERSION_ID)))
 
     def handle(self, request: Request) -> Response:
         self.session.unfinished += 1

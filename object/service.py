@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from objstore.cluster import Cluster
+from objstore.headers import Backend
+from objstore.http.errors import HttpError
 from objstore.http.messages import Request
 from objstore.http.transport import Transport
 from objstore.logs import Logger
 from objstore.mounts import DeviceRoot
 from objstore.object.container_updates.sender import ContainerUpdateSender
-from objstore.object.engine import Missing, ObjectCorrupt, PendingCommit, StorageEngine, StoredObject
+from objstore.object.engine import Location, Missing, ObjectCorrupt, PendingCommit, StorageEngine, StoredObject
 from objstore.object.part_power import LocationResolver
-from objstore.object.requests import Target, delete_at_of, target_of
+from objstore.object.requests import Target, address_of, delete_at_of
 from objstore.object.versions import ObjectVersions
+from objstore.paths import ResourcePath
+from objstore.policies import UnknownPolicy
 from objstore.system.clock import Clock
 
 
@@ -32,9 +36,18 @@ class ObjectService(Struct, frozen=True):
 
     def target(self, request: Request) -> Target:
         """The object a request is about. Raises HttpError 400, 412, 503 and 507."""
-        asked = target_of(request, self.cluster, self.devices, self.engine)
-        location = self.locations.resolve(asked.location)
-        return asked if location is asked.location else Target(asked.device, asked.path, asked.storage, location)
+        device, partition, path = address_of(request)
+        return self.target_at(device, partition, path, request.header(Backend.POLICY_INDEX))
+
+    def target_at(self, device: str, partition: str, path: ResourcePath, policy_index: str | None) -> Target:
+        """An object on a device. Raises HttpError 503 and 507."""
+        try:
+            policy = self.cluster.policies.by_index(int(policy_index or "0"))
+        except (UnknownPolicy, ValueError):
+            raise HttpError(503, f"No storage policy {policy_index!r} here") from None
+        storage = self.engine.in_service(self.devices, device)
+        location = Location(policy, partition, self.cluster.hasher.hexdigest(path), str(path))
+        return Target(device, path, storage, self.locations.resolve(location))
 
     def make_durable(self, target: Target, pending_commit: PendingCommit) -> None:
         """Make a write durable where it will be looked for from now on. Raises OSError."""

@@ -25,8 +25,6 @@ NOTHING: Final = "-"
 
 def newest_stamp(current: ObjectVersions) -> str:
     """When anything happened to the object last; every write makes it later."""
-    if len(current.names) == 1 and current.data is not None:
-        return current.data.timestamp
     return max((file.timestamp for file in map(parse_name, live_names(current)) if file is not None), default="")
 
 
@@ -40,6 +38,8 @@ def state_of(current: ObjectVersions) -> str:
 
 
 def state_headers(current: ObjectVersions) -> dict[str, str]:
+    if len(current.names) == 1 and current.data is not None:  # nearly every object
+        return {Backend.STATE: current.names[0], Backend.NEWEST: current.data.timestamp}
     return {Backend.STATE: state_of(current), Backend.NEWEST: newest_stamp(current)}
 
 

@@ -6,7 +6,7 @@ on a thread already; in all others a greenlet waits meanwhile.
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -14,7 +14,8 @@ from xxhash import xxh3_128
 
 from objstore.object.metadata import ATTRIBUTE
 from objstore.system import concurrency, extents, files, xattrs
-from objstore.system.disk_calls import DeviceCalls, Flusher, OpenFile, Pending
+from objstore.system.concurrency import Event
+from objstore.system.disk_calls import DeviceCalls, Flusher, OpenFile, Pending, Result, looked, seen
 from objstore.system.threads import ThreadGroup
 
 # Copying this much from the page cache takes about as long as handing it to a thread.
@@ -55,12 +56,12 @@ class Disk:
 
         A file that is alone in it is opened as by `open`, unless `read_max` is -1; None if that fails: it may be gone.
         """
-        number, names, opened = self._calls.look(directory, read_max)
-        if not number or names:
-            return names, opened
-        if number == errno.ENOENT:
-            return None, None
-        raise _error(number, directory)
+        return seen(directory, self._calls.look(directory, read_max))
+
+    def begin_look(self, directory: str) -> tuple[Event[Result], Callable[[], list[str] | None]]:
+        """When the names in a directory are known, and what waits for them."""
+        outcome = self._calls.begin_look(directory, -1)
+        return outcome, lambda: seen(directory, looked(outcome))[0]
 
     def open(self, path: str, read_max: int = 0) -> OpenFile:
         """For reading; its content comes with it, if it is not longer than `read_max`. Raises FileNotFoundError."""

@@ -20,6 +20,7 @@ from objstore.object.engine import (
     ObjectInfo,
     PartitionDigests,
     PendingCommit,
+    PendingLook,
 )
 from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import (
@@ -58,6 +59,7 @@ from objstore.object.metadata import (
 from objstore.object.versions import Line, ObjectVersions, live_names, resolve_versions
 from objstore.policies import Policy
 from objstore.system.clock import Clock
+from objstore.system.concurrency import happened
 from objstore.system.disk_calls import OpenFile
 
 # A version can be replaced between looking and opening; this often in a row it is not chance.
@@ -96,6 +98,12 @@ class FileDevice:
 
     def look(self, location: Location) -> ObjectVersions:
         return self._look(location, -1)[0]
+
+    def begin_look(self, location: Location) -> PendingLook:
+        if location.others:
+            return PendingLook(happened(), partial(self.look, location))
+        done, names = self._disk.begin_look(hash_directory(self._disk.path, location))
+        return PendingLook(done, lambda: resolve_versions(names() or ()))
 
     def _look(self, location: Location, read_max: int) -> tuple[ObjectVersions, OpenFile | None]:
         """Also the only file of the object, opened, if there is but one, and `read_max` is not -1."""

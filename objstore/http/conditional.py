@@ -21,11 +21,11 @@ _LISTED: Final = re.compile(rf"\s*{_ITEM.pattern}\s*(?:,\s*|$)")
 Header = Callable[[str], str | None]
 
 
-def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 412] | None:
+def evaluate(header: Header, etag: str, last_modified: str) -> Literal[304, 412] | None:
     """Whether an existing resource is to be sent (None), or which status answers instead.
 
-    `header` gives the value of a request header or None, `etag` is bare, `modified_seconds` is the time shown as
-    Last-Modified, in whole seconds since the epoch. Dates that are none are ignored.
+    `header` gives the value of a request header or None, `etag` is bare, `last_modified` is shown as Last-Modified.
+    Dates that are none are ignored.
 
     Who sends both If-Match and If-Unmodified-Since gets what fits both. RFC 9110 (section 13.2.2) would look at the
     first alone, but clients of the Swift API rely on the second, and it is the safer reading.
@@ -36,7 +36,7 @@ def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 4
     since = header(Client.IF_UNMODIFIED_SINCE)
     if since is not None:
         limit = parse_http_date(since)
-        if limit is not None and modified_seconds > limit:
+        if limit is not None and (parse_http_date(last_modified) or 0) > limit:
             return 412
     none_match = header(Client.IF_NONE_MATCH)
     if none_match is not None:
@@ -44,7 +44,7 @@ def evaluate(header: Header, etag: str, modified_seconds: int) -> Literal[304, 4
             return 304
     elif (since := header(Client.IF_MODIFIED_SINCE)) is not None:
         limit = parse_http_date(since)
-        if limit is not None and modified_seconds <= limit:
+        if limit is not None and (parse_http_date(last_modified) or 0) <= limit:
             return 304
     return None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from objstore.devices import Device
+from objstore.errors import StoreError
 from objstore.http.bodies import (
     EMPTY_BODY,
     NOTHING,
@@ -17,7 +18,7 @@ from objstore.http.bodies import (
     IterableBody,
 )
 from objstore.http.errors import HttpError
-from objstore.http.messages import Environ, WsgiApplication, error_response, variable_of
+from objstore.http.messages import Environ, Response, WsgiApplication, WsgiServer, error_response, variable_of
 from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
     BackendBody,
@@ -121,6 +122,23 @@ def _checked(result: Iterable[bytes | memoryview], length: int | None, node: Dev
         raise NodeFailure(node, "disconnect")
 
 
+class DirectQuestion(Protocol):
+    """What a server of this process was asked: `done` happens when it can answer without waiting."""
+
+    @property
+    def done(self) -> Event[Any]: ...
+
+    def answer(self) -> Response: ...
+
+
+class AskedServer(WsgiServer):
+    """A server that in its own process can be asked without a request of HTTP."""
+
+    def ask(self, request: BackendRequest) -> DirectQuestion:
+        """Begin to answer what the request asks. Raises StoreError, OSError."""
+        raise NotImplementedError
+
+
 class LocalTransport(Transport):
     """Calls the application that serves a node. Reads run at once in the caller's greenlet, the rest in one each."""
 
@@ -147,6 +165,16 @@ class LocalTransport(Transport):
         else:
             exchange.task = concurrency.spawn(exchange.run, application, environ)
         return exchange
+
+    def ask(self, request: BackendRequest, timeout_seconds: float = NODE_TIMEOUT_SECONDS) -> Exchange:
+        """Begin to have a question answered. Raises NodeFailure."""
+        application = self._application(request)
+        if isinstance(application, AskedServer):
+            try:
+                return AskedExchange(self, request, application.ask(request))
+            except (StoreError, OSError):
+                pass  # the request says what is wrong
+        return self.start(request, b"", timeout_seconds)
 
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS
@@ -260,6 +288,36 @@ class LocalExchange(Exchange):
     def _give_up(self, reason: str) -> None:
         self._answer = NodeFailure(self.node, reason)
         self._done.set()  # for whoever else waits
+
+
+class AskedExchange(Exchange):
+    """A question to a server of this process."""
+
+    __slots__ = ("_question", "_request", "_transport", "node")
+
+    def __init__(self, transport: Transport, request: BackendRequest, question: DirectQuestion) -> None:
+        self.node = request.node
+        self._transport = transport
+        self._request = request
+        self._question = question
+
+    @property
+    def ready(self) -> bool:
+        return self._question.done.is_set
+
+    def watched(self) -> int | Event[None]:
+        return self._question.done
+
+    def response(self) -> BackendResponse:
+        """Wait for the answer, as long as the disk may take; a failure is told by a request. Raises NodeFailure."""
+        try:
+            answer = self._question.answer()
+        except (StoreError, OSError):
+            return self._transport.request(self._request)
+        return BackendResponse(answer.status, answer.headers, BytesBody(b""))
+
+    def abandon(self) -> None:
+        """Nobody waits for what the disk says."""
 
 
 class LocalUpload(LocalExchange, BackendUpload):

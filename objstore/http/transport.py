@@ -184,6 +184,13 @@ class Transport(ABC):
         Raises NodeFailure when the node cannot be reached.
         """
 
+    def ask(self, request: BackendRequest, timeout_seconds: float = NODE_TIMEOUT_SECONDS) -> Exchange:
+        """Send a HEAD that a server of this process may go on to answer while the caller does other things, too.
+
+        Raises NodeFailure.
+        """
+        return self.start(request, b"", timeout_seconds)
+
     @abstractmethod
     def start_upload(
         self, request: BackendRequest, length: int | None, timeout_seconds: float = NODE_TIMEOUT_SECONDS

@@ -248,6 +248,13 @@ class Event(Generic[T]):
             self._waiters.remove(waiter)
 
 
+def happened() -> Event[Any]:
+    """An event that has happened."""
+    event: Event[Any] = Event()
+    event.set()
+    return event
+
+
 class Task(Generic[T]):
     """What a greenlet was spawned to do, and its outcome."""
 

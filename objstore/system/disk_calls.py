@@ -90,6 +90,21 @@ def _result(outcome: Event[Result], seconds: float) -> Result:
         raise OSError(errno.ETIMEDOUT, "the disk does not answer") from None
 
 
+def looked(outcome: Event[Result]) -> Result:
+    """What a look has seen. Raises OSError (ETIMEDOUT)."""
+    return _result(outcome, HUNG_SECONDS)
+
+
+def seen(directory: str, result: Result) -> tuple[list[str] | None, OpenFile | None]:
+    """What a look at a directory gives: no names if there is none. Raises OSError."""
+    number, names, opened = result
+    if not number or names:
+        return names, opened
+    if number == errno.ENOENT:
+        return None, None
+    raise OSError(number, os.strerror(number), directory)
+
+
 def _collect() -> None:
     for outcome, result in crew.take_ended():
         outcome.set(result)
@@ -141,9 +156,13 @@ class DeviceCalls:
 
     def look(self, directory: str, read_max: int) -> Result:
         """The names in a directory; a file that is alone there is opened as by `open`, unless `read_max` is -1."""
+        return looked(self.begin_look(directory, read_max))
+
+    def begin_look(self, directory: str, read_max: int) -> Event[Result]:
+        """`look`, under way: `looked` waits for what it gives."""
         outcome: Event[Result] = Event()
         self._own().look(outcome, directory, self._attribute, read_max)
-        return _result(outcome, HUNG_SECONDS)
+        return outcome
 
     def open(self, path: str, read_max: int) -> Result:
         """A file with its size and attribute, and its content if that is no longer than `read_max` bytes."""

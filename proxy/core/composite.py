@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from objstore.http.conditional import evaluate, parse_http_date, range_applies
+from objstore.http.conditional import evaluate, range_applies
 from objstore.http.ranges import ByteRange, parse_ranges, resolve_ranges
 from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes
@@ -167,7 +167,7 @@ def check_conditions(command: GetObject, info: StoredObjectInfo) -> None:
     if command.conditions is None:
         return
     asked = backend.read_headers(command, ranges=False)
-    verdict = evaluate(asked.get, info.etag, parse_http_date(info.last_modified) or 0)
+    verdict = evaluate(asked.get, info.etag, info.last_modified)
     if verdict == codes.NOT_MODIFIED:
         raise NotModified(info)
     if verdict is not None:

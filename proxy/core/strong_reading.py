@@ -35,12 +35,13 @@ class StrongReader:
 
     def read(self, method: str, placement: Placement, headers: Mapping[str, str]) -> BackendResponse:
         """The answer about the state that a quorum has. Never raises: it says UNAVAILABLE if none has one."""
-        deadline = concurrency.monotonic() + self.reader.timeout_seconds
+        deadline = 0.0
         for tries in range(READS_MAX):
             poll = StrongPoll(self.reader, method, placement, headers)
             found = poll.run()
             if found is not None:
                 return found
+            deadline = deadline or concurrency.monotonic() + self.reader.timeout_seconds
             if not poll.is_divided or concurrency.monotonic() > deadline:
                 break
             if tries >= PATIENT_READS:
@@ -62,7 +63,18 @@ class StrongReader:
 class StrongPoll:
     """One read of the nodes' states, and of the object by one of them."""
 
-    __slots__ = ("_found", "_headers", "_method", "_names", "_pending", "_placement", "_reader", "_spares", "_states")
+    __slots__ = (
+        "_found",
+        "_headers",
+        "_method",
+        "_names",
+        "_pending",
+        "_placement",
+        "_reader",
+        "_shared",
+        "_spares",
+        "_states",
+    )
 
     def __init__(self, reader: Reader, method: str, placement: Placement, headers: Mapping[str, str]) -> None:
         self._reader = reader
@@ -72,6 +84,7 @@ class StrongPoll:
         self._names = backend.names_only(headers)
         self._spares = self._nodes()
         self._states: dict[Device, str] = {}
+        self._shared: str | None = None  # the state that a quorum has
         self._found: BackendResponse | None = None  # the answer with the object, or that there is none
         self._pending: dict[Exchange, bool] = {}  # whether it is for the object
 
@@ -88,12 +101,14 @@ class StrongPoll:
     def run(self) -> BackendResponse | None:
         """The answer about a state that a quorum has; None if there is none, or too few answer."""
         try:
-            for number in range(self._placement.quorum):
-                self._ask_next(for_object=number == 0)
+            first = next(self._spares, None)
+            for _ in range(self._placement.quorum - 1):
+                self._ask_next(for_object=False)
+            if first is None or not self._ask(first, for_object=True):
+                self._ask_next(for_object=True)
             for exchange in self._answered():
                 self._take(exchange, self._pending.pop(exchange))
-                state = self._shared()
-                if state is not None and (found := self._about(state)) is not None:
+                if self._shared is not None and (found := self._about(self._shared)) is not None:
                     self._found = None
                     return found
             return None
@@ -110,10 +125,10 @@ class StrongPoll:
     def _ask(self, node: Device, for_object: bool) -> bool:
         placement, reader = self._placement, self._reader
         method, headers = (self._method, self._headers) if for_object else ("HEAD", self._names)
+        begin = reader.transport.start if for_object else reader.transport.ask
+        request = BackendRequest(method, node, placement.partition, placement.path, headers)
         try:
-            exchange = reader.transport.start(
-                BackendRequest(method, node, placement.partition, placement.path, headers), b"", reader.timeout_seconds
-            )
+            exchange = begin(request, timeout_seconds=reader.timeout_seconds)
         except NodeFailure:
             reader.nodes.record_failure(node)
             return False
@@ -149,19 +164,14 @@ class StrongPoll:
             self._ask_next(for_object)
             return
         self._states[exchange.node] = state
+        if list(self._states.values()).count(state) >= self._placement.quorum:
+            self._shared = state
         if for_object and self._found is None:
             self._found = response
         else:
             response.close()
-        if not self._pending and self._shared() is None:
+        if not self._pending and self._shared is None:
             self._ask_next(for_object=False)
-
-    def _shared(self) -> str | None:
-        """The state that a quorum has."""
-        if len(self._states) < self._placement.quorum:
-            return None
-        states = list(self._states.values())
-        return next((state for state in states if states.count(state) >= self._placement.quorum), None)
 
     def _about(self, state: str) -> BackendResponse | None:
         """The answer with the object in that state, by the first node or by another one that has it."""

@@ -23,6 +23,7 @@ from objstore.object.engine import (
     OpenDevice,
     PartitionDigests,
     PendingCommit,
+    PendingLook,
     register_engine,
 )
 from objstore.object.file_names import MetaFile, data_name, meta_name, tombstone_name
@@ -31,6 +32,7 @@ from objstore.object.part_power import partition_of
 from objstore.object.versions import Line, ObjectVersions, resolve_versions, suffix_digest
 from objstore.policies import Policy
 from objstore.runtime import Runtime
+from objstore.system.concurrency import happened
 
 NAME: Final = "memory"
 Metadata = ObjectMetadata | PostedMetadata | TombstoneMetadata
@@ -148,6 +150,9 @@ class MemoryDevice:
 
     def look(self, location: Location) -> ObjectVersions:
         return resolve_versions(self._of(location))
+
+    def begin_look(self, location: Location) -> PendingLook:
+        return PendingLook(happened(), lambda: self.look(location))
 
     def open(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from hashlib import md5
@@ -11,13 +12,18 @@ import msgspec
 import pytest
 from xxhash import xxh3_128_hexdigest
 
+from objstore.devices import Device
 from objstore.http.bodies import BytesBody
+from objstore.http.local import LocalTransport
 from objstore.http.messages import Request, Response, variable_of
 from objstore.http.transport import BackendRequest, BackendUpload, NodeFailure
 from objstore.object.agreement import AGREED_SECONDS, DEFERRED_SECONDS
+from objstore.object.file_engine.disk import Disk
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
 from objstore.object.replication.frames import head_of
 from objstore.object.strong_writes import STATE_NAMES_MAX
+from objstore.paths import ResourcePath
+from objstore.system.concurrency import happened
 from tests.unit.object.harness import CONTAINER, PATH, ServedFolder, at, put_headers
 
 STRONG = {"X-Backend-Storage-Policy-Index": "2"}
@@ -267,3 +273,33 @@ def test_answers_say_whether_the_container_knows(store: StrongFolder) -> None:
     again = store.call("RESEND_CONTAINER_UPDATE", headers=CONTAINER)
     assert (again.status, again.headers["X-Backend-Update-Queued"]) == (202, "true")
     assert store.delete(4).headers["X-Backend-Update-Queued"] == "true"
+
+
+def test_a_question_in_the_process_is_answered_as_over_the_network(store: StrongFolder) -> None:
+    def both(device: str = "sda", **headers: str) -> list[tuple[int, str | None]]:
+        sent = {**STRONG, "X-Backend-Names-Only": "true"} | {n.replace("_", "-"): v for n, v in headers.items()}
+        node = Device(0, 1, 1, "127.0.0.1", 1, "", 0, device, 1.0)
+        asked = BackendRequest("HEAD", node, 7, ResourcePath("a", "c", "o"), sent)
+        transport = LocalTransport(lambda _: store.server)
+        answers = [transport.ask(asked).response(), transport.request(asked)]
+        return [(answer.status, answer.headers.get("X-Backend-State")) for answer in answers]
+
+    assert both() == [(404, "-")] * 2
+    assert store.put(2).status == 201
+    assert both() == [(200, f"{at(2)}.data")] * 2
+    assert both(X_Backend_Version_Id=at(1)) == [(404, f"{at(2)}.data")] * 2
+    assert both(X_Backend_Version_Id="none") == [(400, None)] * 2
+    assert both(device="gone") == [(507, None)] * 2
+
+
+def test_a_disk_that_fails_under_a_question_is_told_by_its_status(
+    store: StrongFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Disk, "look", failing)
+    monkeypatch.setattr(Disk, "begin_look", lambda *_: (happened(), failing))
+    node = Device(0, 1, 1, "127.0.0.1", 1, "", 0, "sda", 1.0)
+    asked = BackendRequest("HEAD", node, 7, ResourcePath("a", "c", "o"), {**STRONG, "X-Backend-Names-Only": "true"})
+    assert LocalTransport(lambda _: store.server).ask(asked).response().status == 507
