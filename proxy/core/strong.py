@@ -185,7 +185,7 @@ class WriteAgreement:
             for node, response in zip(sent.result.nodes, sent.result.responses, strict=True)
             if node.id in answers.stored
         ]
-        self.see(answers.later)
+        self.see(max(answers.later, accept.stamp.internal))  # an attempt that is left behind is older than the next
         if answers.refusals >= self._placement.quorum and not self._may_be_stored:
             self._sender.raise_refusal(sent.result)
         return answers

@@ -237,8 +237,11 @@ class StrongObjects:
             self._remove_others(command, places, agreed.others(stamp))
         return *write.stored, stamp
 
-    def _remove_others(self, command: PutObject, places: Places, versions: Sequence[str]) -> None:
-        """Versions stay whatever is written later, so earlier attempts would be versions that nobody has made."""
+    def _remove_others(self, command: PutObject | DeleteObject, places: Places, versions: Sequence[str]) -> None:
+        """Versions stay whatever is written later, so earlier attempts would be versions that nobody has made.
+
+        Of a delete marker, another one would hide the object still when its client has removed the one it knows of.
+        """
         from objstore.proxy.core.objects import DeleteObject  # it imports this module
 
         for version in versions:
@@ -298,6 +301,8 @@ class StrongObjects:
         write = WriteAgreement(self._agreement, delete, places[0])
         on_state = command.only_if_expiring_at is not None
         stamp = self._carry_out(write, delete, command.timestamp, on_state=on_state)
+        if command.version_mode == "keep":
+            self._remove_others(command, places, write.others(stamp))
         statuses = [status for sent in write.sent for status in sent.result.statuses]
         if delete.has_found or codes.DELETED in statuses or codes.NOT_FOUND not in statuses:
             return stamp

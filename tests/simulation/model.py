@@ -209,6 +209,8 @@ class Model:
         if write is None or write.kind.value != method or not path.endswith(write.name):
             return
         if version and write.kind is Kind.DELETE:
+            if write.mode == "keep":
+                return  # it removes what is left of an earlier attempt
             write.removes = version
             if write.mode:
                 return  # what it has done to the plain line before has a time of its own

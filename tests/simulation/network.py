@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from objstore.devices import Device
+from objstore.headers import Client
 from objstore.http.bodies import EMPTY_BODY, BytesBody
 from objstore.http.local import LocalExchange, LocalUpload, environ_of, streamed
 from objstore.http.messages import Environ, WsgiApplication
@@ -98,7 +99,7 @@ class SimulatedTransport(Transport):
         if (reason := self._unresponsive.refusal(request.node, timeout_seconds)) is not None:
             raise NodeFailure(request.node, reason)
         network.requests += 1
-        if operation is not None:
+        if operation is not None and not _is_decided_later(request):
             network.written(operation, request)
         host = network.hosts.get(request.node.ip)
         if host is None or (self._source, host.name) in network.cut or (host.name, self._source) in network.cut:
@@ -154,7 +155,7 @@ class SimulatedTransport(Transport):
 
         def written(trailers: Mapping[str, str]) -> None:
             """The time of some writes comes behind their body."""
-            if operation is not None and "X-Timestamp" in trailers:
+            if operation is not None and Client.TIMESTAMP in trailers:
                 headers = {**request.headers, **trailers}
                 network.written(
                     operation, BackendRequest("PUT", request.node, request.partition, request.path, headers)
@@ -179,6 +180,11 @@ class SimulatedTransport(Transport):
         concurrency.sleep(network.delay())
         if network.passes(host.name, self._source):
             upload.settle(answer)
+
+
+def _is_decided_later(request: BackendRequest) -> bool:
+    """Whether the time of a write comes behind its body: the one in front of it is only asked about."""
+    return Client.TIMESTAMP in request.headers.get(Client.TRAILER, "")
 
 
 @dataclass

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import md5
+from random import Random
 
 import pytest
 
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
-from objstore.proxy.core.objects import PutObject
+from objstore.proxy.core.errors import ObjectNotFound
+from objstore.proxy.core.objects import DeleteObject, PutObject
 from objstore.timestamps import Timestamp
-from tests.unit.proxy.core.strong_nodes import LATE, StrongStore
+from tests.unit.proxy.core.strong_nodes import LATE, StrongNode, StrongStore
 from tests.unit.proxy.store import Reply
 
 OLD = "1600000000.00000_0000000000010000"
@@ -216,33 +218,59 @@ def test_a_node_that_cannot_say_what_it_has_has_no_vote(store: StrongStore) -> N
     assert [store.send("GET").body for _ in range(5)] == [b"old"] * 5
 
 
-def test_no_earlier_attempt_stays_as_a_version(store: StrongStore) -> None:
-    """A node stores the first attempt and is gone, the others refuse it: the second one is the version."""
-    store.nodes[0].floor = store.nodes[1].floor = LATE
-    last = store.nodes[2]
-    answer = last.answer
+def left_behind(node: StrongNode) -> None:
+    """The node stores what it gets and is gone before it can say so."""
+    answer = node.answer
 
     def and_leave(method: str, headers: Mapping[str, str], body: bytes) -> Reply:
         reply = answer(method, headers, body)
-        last.down = True
+        node.down = True
         return reply
 
-    last.answer, last.mute = and_leave, frozenset({"PUT"})  # type: ignore[method-assign]
-    body = b"kept"
-    command = PutObject(
-        ResourcePath("AUTH_a", "c", "o"),
-        0,
-        store.scripted.clock.timestamp(),
-        BytesBody(body),
-        4,
-        4,
-        "a/b",
-        version_mode="keep",
-    )
-    made = store.scripted.context.objects.put(command)
-    removed = [
-        call.headers["X-Backend-Version-Id"] for call in store.transport.calls if call.request.method == "DELETE"
-    ]
-    assert set(removed) == {last.newest}
-    assert made.version != last.newest
-    assert made.version == made.timestamp.internal
+    node.answer, node.mute = and_leave, frozenset({"PUT", "DELETE"})  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+def test_no_earlier_attempt_stays_as_a_version(store: StrongStore, deletes: bool) -> None:
+    """A node stores the first attempt and is gone, the others refuse it: the second one is the version."""
+    store.nodes[0].floor = store.nodes[1].floor = LATE
+    last, objects, now = store.nodes[2], store.scripted.context.objects, store.scripted.clock.timestamp()
+    left_behind(last)
+    path = ResourcePath("AUTH_a", "c", "o")
+    if deletes:
+        with pytest.raises(ObjectNotFound) as nothing:
+            objects.delete(DeleteObject(path, 0, now, version_mode="keep"))
+        made = nothing.value.version
+    else:
+        made = objects.put(PutObject(path, 0, now, BytesBody(b"kept"), 4, 4, "a/b", version_mode="keep")).version
+    removals = [each.request.headers for each in store.transport.calls if "X-Backend-Version-Id" in each.headers]
+    removed = {each["X-Backend-Version-Id"] for each in removals}
+    assert removed == {last.newest}
+    assert last.newest < made
+
+
+class Descending(Random):
+    """Gives each write a smaller number than the last one."""
+
+    last = 1000
+
+    def getrandbits(self, k: int, /) -> int:
+        self.last -= 1
+        return self.last
+
+
+def test_each_attempt_is_later_than_those_before_it(store: StrongStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes are gone for a moment: what the third one has by then is older than what counts."""
+    monkeypatch.setattr(store.scripted.context.objects._strong._agreement, "_random", Descending())
+    first, second, last = store.nodes
+    first.down = second.down = True
+    left_behind(last)
+    leave = last.answer
+
+    def and_others_come(method: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        first.down = second.down = False
+        return leave(method, headers, body)
+
+    last.answer = and_others_come  # type: ignore[method-assign]
+    assert store.send("PUT", body=b"one").status == 201
+    assert "" < last.newest < first.newest == second.newest
