@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from objstore.http.messages import Environ, StartResponse, WsgiApplication
-from objstore.proxy.s3.request import bucket_of_host
+from objstore.proxy.s3.request import bucket_of_host, website_of_host
 
 # Paths of the Swift API, and of what stands beside it for clients and load balancers. None of the first two can name a
 # bucket; a request to one of the others is for a bucket only if it is signed.
@@ -19,13 +19,22 @@ _SIGNED: Final = ("X-Amz-", "x-amz-", "AWSAccessKeyId=")
 class Front:
     """Hands each request to the Swift API or to the S3 API."""
 
-    def __init__(self, swift: WsgiApplication, s3: WsgiApplication, domains: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        swift: WsgiApplication,
+        s3: WsgiApplication,
+        domains: tuple[str, ...],
+        website_domains: tuple[str, ...] = (),
+    ) -> None:
         self._swift = swift
         self._s3 = s3
         self._domains = domains
+        self._website_domains = website_domains
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        application = self._s3 if speaks_s3(environ, self._domains) else self._swift
+        websites = self._website_domains
+        to_s3 = speaks_s3(environ, self._domains) or (websites and website_of_host(environ, websites))
+        application = self._s3 if to_s3 else self._swift
         return application(environ, start_response)
 
 

@@ -264,4 +264,4 @@ def make_proxy(
     from objstore.proxy.front import Front
     from objstore.proxy.s3.application import S3Application
 
-    return Front(swift, S3Application(context), config.s3.domains)
+    return Front(swift, S3Application(context), config.s3.domains, config.s3.website_domains)

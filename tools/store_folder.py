@@ -39,6 +39,10 @@ account_autocreate = true
 [objects]
 allow_open_expired = true
 
+[s3]
+# The website of the bucket photos is http://photos.web.localhost:8080, once it is set and everybody may read it.
+website_domains = ["web.localhost"]
+
 [auth]
 # Seals tokens. With another one all tokens are void.
 token_secret = {token_secret}

@@ -94,19 +94,21 @@ class CapabilitiesConfig(Struct, frozen=True):
 class S3Config(Struct, frozen=True):
     """[s3]: the S3 API.
 
-    A request whose host is a name below one of the `domains` names its bucket there. `region` is the one that clients
+    A request whose host is a name below one of the `domains` names its bucket there; below one of `website_domains` it
+    is for the website of that bucket, and a host that is one of them is a bucket of this name. `region` is the one that clients
     are told. Signatures are good for the `signing_regions` and us-east-1, without any for all regions.
     """
 
     enabled: bool = True
     region: str = "us-east-1"
     domains: tuple[str, ...] = ()
+    website_domains: tuple[str, ...] = ()
     signing_regions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9-]{1,64}", self.region):
             raise ValueError(f"a region is made of small letters, digits and hyphens: {self.region!r}")
-        for domain in self.domains:
+        for domain in (*self.domains, *self.website_domains):
             if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
                 raise ValueError(f"a domain is made of labels of small letters, digits and hyphens: {domain!r}")
 

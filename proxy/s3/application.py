@@ -28,10 +28,12 @@ from objstore.proxy.s3.handlers.reading import ObjectReader
 from objstore.proxy.s3.handlers.settings import CorsStage, SettingsHandler
 from objstore.proxy.s3.handlers.tagging import TaggingHandler
 from objstore.proxy.s3.handlers.upload_listings import UploadListings
+from objstore.proxy.s3.handlers.website import WebsiteEndpoint
 from objstore.proxy.s3.handlers.writing import ObjectWriter
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
+from objstore.proxy.s3.website import error_page
 
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
@@ -47,6 +49,7 @@ class S3Application:
     def __init__(self, context: ProxyContext) -> None:
         config, runtime = context.config, context.runtime
         self._domains: Final = config.s3.domains
+        self._website_domains: Final = config.s3.website_domains
         self._region: Final = config.s3.region
         self._access_log = AccessLog(context) if config.metrics.wanted or config.log.has_access_lines else None
         self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
@@ -57,6 +60,7 @@ class S3Application:
         given = S3Context(context, buckets, settings, self._authorizer)
         self._cors: Final = CorsStage(given)
         self._handlers: Final = handlers(given)
+        self._website: Final = WebsiteEndpoint(given, self._handlers)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = S3Request(environ)
@@ -82,7 +86,8 @@ class S3Application:
             if not errors.is_foreseen(error):
                 path = request.raw_path
                 self._log.exception("unforeseen error", trans_id=identifier, method=request.method, path=path)
-            response = errors.answer_to(error, request.resource, identifier)
+            answer = error_page if request.is_website else errors.answer_to
+            response = answer(error, request.resource, identifier)
             if request.method == "HEAD":
                 response.body = b""
             if request.operation is Operation.HEAD_BUCKET and response.status in _TELL_REGION:
@@ -94,9 +99,11 @@ class S3Application:
         return response
 
     def _served(self, request: S3Request) -> Response:
-        request.read(self._domains)
+        request.read(self._domains, self._website_domains)
         if request.method == "OPTIONS":
             return self._cors.preflight(request)
+        if request.is_website:
+            return self._website.serve(request)
         self._authentication.authenticate(request)
         request.find_operation()
         check_coding(request)

@@ -29,8 +29,8 @@ class S3Request(messages.Request):
     raw_path: as on the wire, which signatures cover. bucket, key: real text, "" if absent. params: of the query, by
     name. body: where the handlers read the body; the authentication puts its own reader in, which checks what comes.
     identity: who has signed it, None for nobody; signed: how. authenticate_form: for the fields of a form, by name in
-    lower case, what the authentication does for headers. found: its bucket, once it is authorized. transaction_id: also
-    what the API calls the request's id.
+    lower case, what the authentication does for headers. found: its bucket, once it is authorized. is_website: it came
+    to the host of a bucket's website. transaction_id: also what the API calls the request's id.
     """
 
     __slots__ = (
@@ -39,6 +39,7 @@ class S3Request(messages.Request):
         "found",
         "identity",
         "input",
+        "is_website",
         "key",
         "log_info",
         "operation",
@@ -59,13 +60,16 @@ class S3Request(messages.Request):
         self.signed: Signed | None = None
         self.authenticate_form: Callable[[Mapping[str, str]], None] | None = None
         self.found: Bucket | None = None
+        self.is_website = False
         self.input: messages.BodyReader = environ["wsgi.input"]
         self.transaction_id = ""
         self.log_info: list[str] = []
 
-    def read(self, domains: tuple[str, ...]) -> None:
+    def read(self, domains: tuple[str, ...], website_domains: tuple[str, ...] = ()) -> None:
         """Raises S3Error for a path or query that is not text."""
-        host_bucket = bucket_of_host(self.environ, domains)
+        website = website_of_host(self.environ, website_domains)
+        self.is_website = bool(website)
+        host_bucket = website or bucket_of_host(self.environ, domains)
         path = self.raw_path.removeprefix("/")
         bucket, _, key = (host_bucket, "", path) if host_bucket else path.partition("/")
         self.bucket, self.key = checked_key(_text(bucket)), checked_key(_text(key))
@@ -145,6 +149,14 @@ def bucket_of_host(environ: Environ, domains: tuple[str, ...]) -> str:
         if host.endswith("." + domain):
             return host[: -len(domain) - 1]
     return ""
+
+
+def website_of_host(environ: Environ, domains: tuple[str, ...]) -> str:
+    """The bucket whose website a request's host is: below one of the domains, or itself one of them; "" if none."""
+    if not domains:
+        return ""
+    host: str = environ.get("HTTP_HOST", "").lower().partition(":")[0]
+    return host if host in domains else bucket_of_host(environ, domains)
 
 
 def _text(raw: str) -> str:

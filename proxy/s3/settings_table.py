@@ -12,10 +12,13 @@ from objstore.proxy.s3.cors import parse_cors
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation as _O
 from objstore.proxy.s3.tags import BUCKET_TAGS_MAX, received_tags, tagging_element
+from objstore.proxy.s3.website import ROOT as WEBSITE_ROOT
+from objstore.proxy.s3.website import parse_website
 from objstore.proxy.s3.xml import NAMESPACE, Element, ReceivedElement, document
 
 CORS: Final = "Cors"
 TAGGING: Final = "Tagging"
+WEBSITE: Final = "Website"
 REQUEST_PAYMENT: Final = "Request-Payment"
 OWNERSHIPS: Final = ("BucketOwnerPreferred", "ObjectWriter", ENFORCED)
 PUBLIC_ACCESS_NAMES: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -51,6 +54,11 @@ def copied(received: ReceivedElement) -> Element:
 
 def _cors(received: ReceivedElement) -> Element:
     parse_cors(received)
+    return copied(received)
+
+
+def _website(received: ReceivedElement) -> Element:
+    parse_website(received)
     return copied(received)
 
 
@@ -156,7 +164,16 @@ SETTINGS: Final = (
         _request_payment,
     ),
     Setting(_O.GET_BUCKET_LIFECYCLE_CONFIGURATION, "NoSuchLifecycleConfiguration", delete=_O.DELETE_BUCKET_LIFECYCLE),
-    Setting(_O.GET_BUCKET_WEBSITE, "NoSuchWebsiteConfiguration", delete=_O.DELETE_BUCKET_WEBSITE),
+    Setting(
+        _O.GET_BUCKET_WEBSITE,
+        "NoSuchWebsiteConfiguration",
+        _O.PUT_BUCKET_WEBSITE,
+        _O.DELETE_BUCKET_WEBSITE,
+        WEBSITE,
+        WEBSITE_ROOT,
+        _website,
+        shared=True,
+    ),
     Setting(
         _O.GET_BUCKET_ENCRYPTION, "ServerSideEncryptionConfigurationNotFoundError", delete=_O.DELETE_BUCKET_ENCRYPTION
     ),
