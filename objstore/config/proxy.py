@@ -95,8 +95,8 @@ class S3Config(Struct, frozen=True):
     """[s3]: the S3 API.
 
     A request whose host is a name below one of the `domains` names its bucket there; below one of `website_domains` it
-    is for the website of that bucket, and a host that is one of them is a bucket of this name. `region` is the one that clients
-    are told. Signatures are good for the `signing_regions` and us-east-1, without any for all regions.
+    is for the website of that bucket, and a host that is one of them is a bucket of this name. `region` is the one that
+    clients are told. Signatures are good for the `signing_regions` and us-east-1, without any for all regions.
     """
 
     enabled: bool = True

@@ -36,7 +36,7 @@ class Redirect(Struct, frozen=True):
     prefix: str | None = None
 
     def location(self, scheme: str, host: str, key: str, matched: str = "", query: str = "") -> str:
-        """The URL, for a request of this scheme, host, key and query; `matched` is the prefix that `prefix` replaces."""
+        """The URL, for a request of this scheme, host, key and query; `prefix` takes the place of `matched`."""
         if self.key is not None:
             key = self.key
         elif self.prefix is not None:

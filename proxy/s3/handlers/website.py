@@ -14,7 +14,7 @@ from objstore.proxy.s3.handlers.metadata import object_headers
 from objstore.proxy.s3.handlers.reading import ObjectReader
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.settings_table import WEBSITE
-from objstore.proxy.s3.website import Redirect, RoutingRule, Website, error_page, redirection, website_of
+from objstore.proxy.s3.website import Redirect, RoutingRule, Website, redirection, website_of
 
 if TYPE_CHECKING:
     from objstore.proxy.s3.application import Handler
