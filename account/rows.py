@@ -43,8 +43,15 @@ class AccountSchema(TableSchema[ContainerRow]):
         "last_modified": "TEXT NOT NULL",
     }
     key: ClassVar[tuple[str, ...]] = ()
-    totals: ClassVar = ("container_count", "object_count", "bytes_used")
-    sums: ClassVar = ("count(*)", "coalesce(sum(object_count), 0)", "coalesce(sum(bytes_used), 0)")
+    # Containers whose names begin with NUL are the store's own: what is uploaded in parts lies there. Users neither see
+    # these containers nor the objects in them; the bytes are theirs all the same, and count.
+    totals: ClassVar = ("container_count", "object_count", "bytes_used", "hidden_count")
+    sums: ClassVar = (
+        "count(*)",
+        "coalesce(sum(CASE WHEN name < char(1) THEN 0 ELSE object_count END), 0)",
+        "coalesce(sum(bytes_used), 0)",
+        "coalesce(sum(name < char(1)), 0)",
+    )
     more_tables: ClassVar = ""
     moments: ClassVar = ("put_timestamp", "delete_timestamp", "stats_timestamp")
     row_type = ContainerRow
@@ -75,8 +82,10 @@ class AccountSchema(TableSchema[ContainerRow]):
         return row.delete_timestamp > row.put_timestamp and row.object_count == 0
 
     def amounts(self, row: ContainerRow, is_listed: bool) -> tuple[int, ...]:
-        """One container, and the numbers of its objects and bytes."""
-        return 1, row.object_count, row.bytes_used
+        """One container, the numbers of its objects and bytes, and one hidden container if it is the store's own."""
+        if row.name[0] == "\0":
+            return 1, 0, row.bytes_used, 1
+        return 1, row.object_count, row.bytes_used, 0
 
     def policy_of(self, row: ContainerRow) -> int:
         return row.policy_index

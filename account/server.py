@@ -101,10 +101,12 @@ class AccountServer(DatabaseServer[ContainerRow]):
 
     def describe(self, info: Info) -> dict[str, str]:
         """Headers of the totals, in all and by policy."""
-        names = ("containers", "objects", "bytes")
-        stats = {str(policy): dict(zip(names, figures, strict=True)) for policy, figures in info.totals.items()}
+        stats = {
+            str(policy): {"containers": containers - hidden, "objects": objects, "bytes": used}
+            for policy, (containers, objects, used, hidden) in info.totals.items()
+        }
         return {
-            Client.ACCOUNT_CONTAINER_COUNT: str(info.total(0)),
+            Client.ACCOUNT_CONTAINER_COUNT: str(info.total(0) - info.total(3)),
             Client.ACCOUNT_OBJECT_COUNT: str(info.total(1)),
             Client.ACCOUNT_BYTES_USED: str(info.total(2)),
             Backend.POLICY_STATS: msgspec.json.encode(stats).decode(),

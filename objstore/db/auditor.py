@@ -14,10 +14,10 @@ from objstore.db.database import Database
 from objstore.db.info import read_status, read_totals
 from objstore.db.location import DatabaseLocation, Walk
 from objstore.db.reports import PassReport
-from objstore.db.schema import TOMBSTONE, Row, TableSchema, rows_digest
+from objstore.db.schema import Row, TableSchema, rows_digest
 from objstore.db.store import DatabaseStore
 from objstore.db.summary import peek, summary_of
-from objstore.db.tables import stored_rows
+from objstore.db.tables import stored_rows, sums_of
 from objstore.mounts import DeviceRoot
 from objstore.paths import ResourcePath
 from objstore.recon import Recon
@@ -30,8 +30,7 @@ class Audit(Generic[Row]):
     def __init__(self, schema: TableSchema[Row], cluster: Cluster) -> None:
         self._schema = schema
         self._hasher = cluster.hasher
-        sums = ", ".join(("policy_index", *schema.sums))
-        self._sums = f"SELECT {sums} FROM row WHERE deleted != {TOMBSTONE} GROUP BY policy_index"
+        self._sums = sums_of(schema)
         marks = ", ".join("?" * (len(schema.totals) + 1))
         self._insert = f"INSERT OR REPLACE INTO policy_stat (policy_index, {', '.join(schema.totals)})"
         self._insert += f" VALUES ({marks})"

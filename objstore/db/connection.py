@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from objstore.errors import StoreError
 
-FORMAT_VERSION: Final = 4  # of the tables, in the pragma `user_version`
+FORMAT_VERSION: Final = 5  # of the tables, in the pragma `user_version`
 PAGE_CACHE_KIBIBYTES: Final = 512  # of each connection; the system's page cache holds the rest
 
 _PRAGMAS: Final = (

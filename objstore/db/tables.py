@@ -158,7 +158,8 @@ def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
     """The upgrade for `open_connection`.
 
     Format 1 had no ids, digests and sync points, and was not replicated; in format 2 containers had no versions, in
-    format 3 they did not note whose parts belong to nobody any more.
+    format 3 they did not note whose parts belong to nobody any more; in format 4 accounts did not tell the containers
+    that hold uploads from their users' own.
     """
 
     def run(connection: sqlite3.Connection) -> None:
@@ -170,6 +171,8 @@ def upgrade(schema: TableSchema[Row], new_id: Callable[[], str]) -> Upgrade:
                 _to_3(connection, schema)
             if version < 4:
                 connection.execute(schema.tables_of_4)
+            if version < 5:
+                _add_totals(connection, schema)
             if version < 2:
                 _from_1(connection, schema, new_id())
             connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
@@ -214,8 +217,22 @@ def _to_3(connection: sqlite3.Connection, schema: TableSchema[Row]) -> None:
     counted = [name for _, name, *_ in connection.execute("PRAGMA table_info(policy_stat)")]
     if counted[1] != schema.totals[0]:
         connection.execute(f"ALTER TABLE policy_stat RENAME COLUMN {counted[1]} TO {schema.totals[0]}")
-    for name in schema.totals[len(counted) - 1 :]:
-        connection.execute(f"ALTER TABLE policy_stat ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+
+
+def _add_totals(connection: sqlite3.Connection, schema: TableSchema[Row]) -> None:
+    """Add the totals that the database lacks, counted from its rows."""
+    counted = [name for _, name, *_ in connection.execute("PRAGMA table_info(policy_stat)")]
+    if missing := schema.totals[len(counted) - 1 :]:
+        for name in missing:
+            connection.execute(f"ALTER TABLE policy_stat ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+        columns = ", ".join(("policy_index", *schema.totals))
+        connection.execute(f"INSERT OR REPLACE INTO policy_stat ({columns}) {sums_of(schema)}")
+
+
+def sums_of(schema: TableSchema[Row]) -> str:
+    """SQL that counts what the totals of each policy with live rows must be."""
+    sums = ", ".join(("policy_index", *schema.sums))
+    return f"SELECT {sums} FROM row WHERE deleted != {TOMBSTONE} GROUP BY policy_index"
 
 
 def stored_rows(connection: sqlite3.Connection, schema: TableSchema[Row], deleted: bool) -> Iterator[Row]:

@@ -65,6 +65,19 @@ def test_containers_are_listed_and_counted(servers: Servers) -> None:
     }
 
 
+def test_containers_of_the_store_itself_bring_bytes_and_nothing_else(servers: Servers) -> None:
+    servers.to_account("PUT")
+    servers.update_account([container("c", 1, 2, 30), container("\0uploads\0c", 1, 5, 100)])
+    servers.update_account([container("\0uploads\0d", 1, 1, 7, policy_index=1)])
+    headers = servers.to_account("HEAD").headers
+    figures = ("X-Account-Container-Count", "X-Account-Object-Count", "X-Account-Bytes-Used")
+    assert [headers[name] for name in figures] == ["1", "2", "137"]
+    assert msgspec.json.decode(headers["X-Backend-Policy-Stats"]) == {
+        "0": {"containers": 1, "objects": 2, "bytes": 130},
+        "1": {"containers": 0, "objects": 0, "bytes": 7},
+    }
+
+
 def test_late_figures_do_not_count(servers: Servers) -> None:
     servers.to_account("PUT")
     servers.update_account([container("c", 5, 7, 70)])

@@ -59,7 +59,7 @@ class Servers:
         self.runtime = Runtime(log=Logger("test", sink), clock=self.clock)
         self.devices = DeviceRoot(str(root), False, Reserve())
         self.container = self.new_container_server()
-        self.account = AccountServer(AccountConfig(), self.cluster, self.devices, self.runtime)
+        self.account = self.new_account_server()
 
     def context(self, **others: Any) -> DaemonContext:
         """Those of a daemon on this machine: see make_context."""
@@ -68,6 +68,10 @@ class Servers:
     def new_container_server(self) -> ContainerServer:
         """Another one on the same devices, as another process would have it."""
         return ContainerServer(ContainerConfig(), self.cluster, self.devices, self.transport, self.runtime)
+
+    def new_account_server(self) -> AccountServer:
+        """As `new_container_server`."""
+        return AccountServer(AccountConfig(), self.cluster, self.devices, self.runtime)
 
     def call(
         self,

@@ -1,4 +1,4 @@
-"""Databases of formats 1 to 3 are taken over when they are opened."""
+"""Databases of formats 1 to 4 are taken over when they are opened."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from objstore.account.consistency import AccountAuditor
 from objstore.db.connection import DatabaseFailed
 from objstore.db.tables import upgrade
+from objstore.rows import ContainerRow
 from objstore.system import concurrency
-from tests.unit.objstore.db.harness import Servers, row
+from tests.unit.objstore.db.harness import Servers, at, row
 from tests.unit.objstore.db.replicas import Replicas
 from tests.unit.objstore.db.test_auditor import audit
 
@@ -80,11 +82,29 @@ def test_an_older_format_is_taken_over_whole(servers: Servers, former: int) -> N
     with sqlite3.connect(servers.database_file()) as connection:
         assert connection.execute("SELECT live_digest, tombstone_digest, sequence FROM resource").fetchone() == wanted
         assert connection.execute("SELECT length(id) FROM resource").fetchone() == (32,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (5,)
         assert connection.execute("SELECT * FROM policy_stat ORDER BY 1").fetchall() == stats
     connection.close()
     assert servers.update([row("r", 2)]).status == 202
     assert audit(servers) == {"sound": 1}
+
+
+def test_an_account_counts_anew_what_its_users_see(servers: Servers) -> None:
+    servers.to_account("PUT")
+    rows = [ContainerRow(name, at(1), object_count=3, bytes_used=10) for name in ("c", "\0uploads\0c")]
+    servers.update_account(rows)
+    before = servers.to_account("HEAD").headers
+    assert before["X-Account-Container-Count"] == "1"
+    file = servers.database_file("accounts")
+    with sqlite3.connect(file) as connection:
+        connection.executescript(
+            "ALTER TABLE policy_stat DROP COLUMN hidden_count; UPDATE policy_stat SET object_count = 6;"
+            "PRAGMA user_version = 4;"
+        )
+    connection.close()
+    servers.account = servers.new_account_server()
+    assert servers.to_account("HEAD").headers == before
+    assert audit(servers, AccountAuditor) == {"sound": 1}
 
 
 def test_two_processes_take_it_over_at_once(servers: Servers) -> None:
