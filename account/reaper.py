@@ -1,7 +1,8 @@
 """The account reaper: deletes the containers and objects of deleted accounts.
 
-Each primary of an account looks after a share of its containers, by their names, so that none is done twice. An object
-that cannot be deleted, or turns up later, is left to the next pass: the account is empty when its database says so.
+Each primary of an account looks after a share of its containers, by their names, so that none is done twice; containers
+that hold uploads are containers like others. A version that cannot be deleted, or turns up later, is left to the next
+pass: the account is empty when its database says so.
 """
 
 from __future__ import annotations
@@ -129,11 +130,11 @@ class AccountReaper:
             return database.read(read, long=True)
 
     def _reap_container(self, path: ResourcePath) -> Iterator[None]:
-        """Delete its objects, a page at a time, and then itself."""
+        """Delete all versions of its objects, a page at a time, and then itself."""
         left = 0
-        for page in self._direct.pages(self._rings.container, path):
-            names = [entry["name"] for entry in page.entries]
-            left += self._delete_objects(path, page.policy_index, names)
+        for page in self._direct.pages(self._rings.container, path, versions=True):
+            versions = [(path.with_object(entry["name"]), entry["version_id"]) for entry in page.entries]
+            left += self._delete_versions(page.policy_index, versions)
             yield
         if left:
             return
@@ -156,21 +157,22 @@ class AccountReaper:
         row = ContainerRow(path.container, put_timestamp="0", delete_timestamp=now, stats_timestamp=now)
         return self._direct.update(self._rings.account, path.account_path, encode_rows([row])).best // 100 == 2
 
-    def _delete_objects(self, path: ResourcePath, policy_index: int, names: list[str]) -> int:
+    def _delete_versions(self, policy_index: int, versions: list[tuple[ResourcePath, str]]) -> int:
         """How many of them could not be deleted."""
         left = 0
-        for start in range(0, len(names), self._config.concurrency):
-            part = names[start : start + self._config.concurrency]
+        for start in range(0, len(versions), self._config.concurrency):
+            part = versions[start : start + self._config.concurrency]
             tasks: list[Task[bool]] = [
-                concurrency.spawn(partial(self._delete_object, path.with_object(name), policy_index)) for name in part
+                concurrency.spawn(partial(self._delete_version, policy_index, path, version)) for path, version in part
             ]
             left += sum(not task.wait() for task in tasks)
         return left
 
-    def _delete_object(self, path: ResourcePath, policy_index: int) -> bool:
+    def _delete_version(self, policy_index: int, path: ResourcePath, version: str) -> bool:
         headers = {
             Client.TIMESTAMP: self._runtime.clock.timestamp().internal,
             Backend.POLICY_INDEX: str(policy_index),
+            Backend.VERSION_ID: version,
         }
         each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
         best = self._direct.send(self._rings.object(policy_index), "DELETE", path, headers, each=each).best

@@ -144,9 +144,16 @@ class Direct:
                 response.close()
         return newest
 
-    def page(self, ring: RingView, path: ResourcePath, marker: str = "", prefix: str = "") -> Page | None:
-        """A page of a listing that follows `marker`, of the newest replica; None if none answers, or it is gone."""
+    def page(
+        self, ring: RingView, path: ResourcePath, marker: str = "", prefix: str = "", version_marker: str | None = None
+    ) -> Page | None:
+        """A page of a listing that follows `marker`, of the newest replica; None if none answers, or it is gone.
+
+        With a version marker, which may be empty, it lists all versions.
+        """
         query = f"format=json&limit={PAGE_NAMES}&marker={quote(marker, safe='')}&prefix={quote(prefix, safe='')}"
+        if version_marker is not None:
+            query += f"&versions=true&version_marker={version_marker}"
         response = self.get(ring, path, {Backend.ALLOW_RESERVED_NAMES: "true"}, query)
         if response is None:
             return None
@@ -156,12 +163,13 @@ class Direct:
             return None
         return Page(int(response.headers.get(Backend.POLICY_INDEX, "0")), entries)
 
-    def pages(self, ring: RingView, path: ResourcePath) -> Iterator[Page]:
-        """A listing, page by page, as far as servers answer."""
-        marker = ""
-        while (page := self.page(ring, path, marker)) is not None and page.entries:
+    def pages(self, ring: RingView, path: ResourcePath, *, versions: bool = False) -> Iterator[Page]:
+        """A listing, of all versions if asked for, page by page, as far as servers answer."""
+        marker, version_marker = "", "" if versions else None
+        while (page := self.page(ring, path, marker, version_marker=version_marker)) is not None and page.entries:
             yield page
-            marker = page.entries[-1]["name"]
+            last = page.entries[-1]
+            marker, version_marker = last["name"], last["version_id"] if versions else None
 
     def _start(self, request: BackendRequest, body: bytes = b"") -> Exchange | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,17 @@ def client(cluster: Cluster) -> Client:
 
 @pytest.fixture
 def s3(cluster: Cluster) -> Any:
+    return s3_of(cluster, "test:tester", "testing")
+
+
+def s3_of(cluster: Cluster, access_key: str, secret: str) -> Any:
     host, port = cluster.endpoint(2)
     return boto3.client(
         "s3",
         endpoint_url=f"http://{host}:{port}",
         region_name=REGION,
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret,
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
     )
 
@@ -136,3 +141,27 @@ def test_an_archive_gets_the_content(s3: Any, client: Client, bucket: str) -> No
     archived = client.get(f"{bucket}-old/{name}")
     assert archived.body == PART + LAST
     assert "x-static-large-object" not in archived.headers
+
+
+def test_a_deleted_account_is_emptied(cluster: Cluster) -> None:
+    """Of versions, delete markers, uploads that are complete and such as are open."""
+    s3, bucket = s3_of(cluster, "test2:tester2", "testing2"), new_name()
+    s3.create_bucket(Bucket=bucket)
+    for status in ("Enabled", "Suspended"):
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        for key in ("a", "b"):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"b" * (4 << 20))
+            s3.put_object(Bucket=bucket, Key=key, Body=b"c" * (4 << 20))
+            s3.delete_object(Bucket=bucket, Key=key)
+        upload(s3, bucket, "whole", PART, LAST)
+    s3.upload_part(**begin(s3, bucket, "open"), PartNumber=1, Body=PART)
+    before = len(data_files(cluster, 4 << 20))
+    reseller = Client.login(*cluster.endpoint(1), "admin:admin", "admin")
+    assert reseller.raw("DELETE", "/v1/AUTH_test2").status == 204
+    for _ in range(2):
+        # What a marker hides is listed, and in the second pass there is nothing left.
+        run_daemons([cluster.daemon_words(node, "account", "reaper") for node in NODES])
+    reports = [json.loads(path.read_text()) for path in cluster.folder.glob("node*/recon/account-reaper*")]
+    assert len(reports) == len(NODES)
+    assert all(report["counts"] == {} for report in reports)
+    assert before - len(data_files(cluster, 4 << 20)) == 3 * (4 + 2 + 1)

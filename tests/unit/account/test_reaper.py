@@ -39,22 +39,26 @@ def replicas(tmp_path: Path) -> Replicas:
     return made
 
 
-def put(replicas: Replicas, number: int, path: ResourcePath) -> None:
+def put(
+    replicas: Replicas, number: int, path: ResourcePath, second: float = 2, version: str = "", **headers: str
+) -> None:
     content = b"content!"
     etag = hashlib.md5(content).hexdigest()
     answer = replicas[number].request(
         "PUT",
-        2,
+        second,
         content,
         path=path,
         X_Backend_Storage_Policy_Index="1",
         Content_Type="text/plain",
         Etag=etag,
         X_Backend_Body_Checksum=xxhash.xxh3_128_hexdigest(content),
+        **headers,
     )
     assert answer.status == 201
     replicas[number].update(
-        ObjectRow(path.object, at(2), 8, "text/plain", etag, policy_index=1), path=path.container_path
+        ObjectRow(path.object, at(second), 8, "text/plain", etag, policy_index=1, version=version),
+        path=path.container_path,
     )
 
 
@@ -92,6 +96,24 @@ def test_a_deleted_account_is_emptied(replicas: Replicas) -> None:
         for name in NAMES:
             assert replicas[number].request("HEAD", path=ResourcePath("a", name)).status == 404
     assert reap(replicas) == {}  # its database says that it is empty
+
+
+def test_every_version_and_marker_goes_page_by_page(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.direct.PAGE_NAMES", 2)
+    kept = {"X_Backend_Version_Mode": "keep", "X_Backend_Storage_Policy_Index": "1"}
+    path = ResourcePath("a", "c", "o")
+    for number in (1, 2, 3):
+        for second in (3, 4, 5):
+            put(replicas, number, path, second, at(second), X_Backend_Version_Mode="keep")
+        assert replicas[number].request("DELETE", 6, path=path, **kept).status == 204
+        marker = ObjectRow("o", at(6), 0, "", "", policy_index=1, version=at(6), marker=True)
+        replicas[number].update(marker, path=path.container_path)
+    assert len(data_files(replicas)) == 18 + 9
+    delete_account(replicas)
+    replicas.clock.seconds = NOW + 200
+    assert reap(replicas) == {"accounts": 3, "objects": 6 + 4, "containers": 3}
+    assert data_files(replicas) == []
+    assert reap(replicas) == {}
 
 
 def test_it_is_forgotten_then(replicas: Replicas) -> None:
