@@ -7,7 +7,7 @@ from collections.abc import Set
 from typing import Final
 
 from tests.linearizability import Verdict
-from tests.simulation.clients import Clients
+from tests.simulation.clients import PATIENCE_SECONDS, Clients
 from tests.simulation.copy_inventory import Copy, CopyInventory
 from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
@@ -147,11 +147,19 @@ class Checks:
         held = [copy.names for copy in copies]
         # The damage of a copy may have come to light when it had just got the write.
         held += self._inventory.set_aside(path)
-        having = sum(any(_has(name, write) for name in names) for names in held)
+        removed = self._removed_meanwhile(write)
+        having = sum(any(_has(name, write) or _removes(name, removed) for name in names) for names in held)
         if having < QUORUM:
             self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
         if is_strong(write.name) and self._world.is_undisturbed and write.kind is not Kind.POST:
             self._row_is_on_quorum(write)
+
+    def _removed_meanwhile(self, write: Write) -> set[str]:
+        """The versions that others removed while one was posted to: removed is removed, whatever the clocks say."""
+        if write.kind is not Kind.POST or is_strong(write.name):
+            return set()
+        others = self._model.objects[write.name].writes
+        return {each.removes for each in others if each.removes and each.at > write.at - PATIENCE_SECONDS}
 
     def _row_is_on_quorum(self, write: Write) -> None:
         """In a strong policy a write is acknowledged when most replicas of its container list it."""
@@ -303,6 +311,12 @@ def _has(name: str, write: Write) -> bool:
             return file.version == write.restores and (file.kind == "removal" or file.timestamp >= write.timestamp)
         return file.kind != "meta" and bool(file.version) and write.is_of(file.version)
     return file.timestamp >= write.timestamp
+
+
+def _removes(name: str, versions: set[str]) -> bool:
+    """Whether a file says that one of these versions is removed."""
+    file = read_name(name)
+    return file is not None and file.kind == "removal" and file.version in versions
 
 
 def _of_lines(names: tuple[str, ...], versions: set[str]) -> tuple[str, ...]:
