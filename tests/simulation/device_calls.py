@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import xattr
 
-from objstore.system import files
+from objstore.system import concurrency, files
+from objstore.system.concurrency import Event
 from objstore.system.disk_calls import OpenFile, Pending, Result
 from tests.simulation.calls import SimulatedCalls
 
@@ -44,6 +45,18 @@ class SimulatedDeviceCalls:
         except OSError as error:
             return error.errno or 0, names, None
         return 0, names, opened
+
+    def begin_look(self, directory: str, read_max: int) -> Event[Result]:
+        outcome: Event[Result] = Event()
+
+        def look() -> None:
+            try:
+                outcome.set(self.look(directory, read_max))
+            except OSError as error:
+                outcome.fail(error)
+
+        concurrency.spawn(look)
+        return outcome
 
     def open(self, path: str, read_max: int) -> Result:
         self._pause()
