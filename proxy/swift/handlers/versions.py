@@ -20,7 +20,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.containers import GetContainer, OpenedContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.errors import ContainerNotEmpty, NewerStored, ObjectNotFound
+from objstore.proxy.core.errors import ContainerNotEmpty, NewerStored, ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.info import VERSIONS_ENABLED, ContainerInfo
 from objstore.proxy.core.listing import VersionsQuery, whole
 from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject
@@ -39,6 +39,8 @@ from objstore.proxy.swift.request import SwiftRequest
 from objstore.rows import EMPTY_ETAG
 
 JSON_TYPE: Final = "application/json"
+# So often it is looked whether a version that is to be removed is current, while others write.
+LOOKS_MAX: Final = 8
 Row = dict[str, Any]
 
 
@@ -49,6 +51,7 @@ class ObjectVersioning:
         self._objects = context.objects
         self._containers = context.containers
         self._lookup = context.lookup
+        self._policies = context.cluster.policies
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
         self._legacy = LegacyVersions(context)
@@ -86,6 +89,16 @@ class ObjectVersioning:
     def _remove(self, request: SwiftRequest, command: DeleteObject, identifier: str) -> Response:
         """Remove one version for good; what was current stays not found. Conditions are about what is current."""
         version = self.asked(request)
+        if not any(self._is_hidden(request, command, version) for _ in range(LOOKS_MAX)):
+            raise NewerStored(command.path)
+        self._objects.delete(msgspec.structs.replace(command, version=version, conditions=None))
+        return Response(204, {Client.OBJECT_VERSION_ID: identifier})
+
+    def _is_hidden(self, request: SwiftRequest, command: DeleteObject, version: str) -> bool:
+        """Whether a version is not current, or a marker stands before it now; False if others wrote meanwhile.
+
+        A marker that is written then would hide what they have written. Under strong consistency it is not.
+        """
         read = GetObject(command.path, command.policy_index, newest=True, transaction_id=request.transaction_id)
         found = None
         try:
@@ -94,13 +107,19 @@ class ObjectVersioning:
         except ObjectNotFound as error:
             current = error.version
         check_conditions(command.conditions, found)
-        if current == version:
-            try:
-                self._objects.delete(msgspec.structs.replace(command, version_mode="null"))
-            except ObjectNotFound:
-                pass  # a delete marker was current
-        self._objects.delete(msgspec.structs.replace(command, version=version, conditions=None))
-        return Response(204, {Client.OBJECT_VERSION_ID: identifier})
+        if current != version:
+            return True
+        conditions = command.conditions
+        if self._policies.by_index(command.policy_index).is_strong:
+            is_current = {"if_version": version} if found else {"if_absent": True}
+            conditions = msgspec.structs.replace(conditions or WriteConditions(), **is_current)
+        try:
+            self._objects.delete(msgspec.structs.replace(command, version_mode="null", conditions=conditions))
+        except PreconditionFailed:
+            return False
+        except ObjectNotFound:
+            pass  # a delete marker was current
+        return True
 
     def restore(self, request: SwiftRequest) -> Response:
         """201, 404: PUT with ?version-id makes a version the current object again, by writing it once more."""

@@ -163,6 +163,38 @@ def test_an_action_repeated_after_a_crash_gets_through(name: str) -> None:
         assert seen(engine_on(disk)) == after
 
 
+def test_a_crash_while_the_current_version_is_removed_brings_no_older_one_back() -> None:
+    """A marker that hides those below, then the removal mark: what is left is as it was, hidden, or removed."""
+    history = [keep(1, b"old"), keep(2, b"new")]
+
+    def removal(second: int) -> list[Action]:
+        return [delete(second, f"{at(second)}!{line}.ts") for line in ("null", at(2))]
+
+    def states(disk: CrashingDisk) -> list[tuple[object, ...]]:
+        return [seen_of(engine_on(disk), version) for version in (None, at(1), at(2))]
+
+    disk = prepared(history)
+    start, allowed = disk.steps, [states(disk)]
+    for action in removal(3):
+        action(engine_on(disk))
+        allowed.append(states(disk))
+    before, hidden, after = allowed
+    assert (hidden[0][0], hidden[1:]) == ("missing", before[1:])
+    assert (after[0][0], after[1], after[2][0]) == ("missing", before[1], "missing")
+    for crash_at in range(disk.steps - start):
+        for seed in SEEDS:
+            disk = prepared(history)
+            disk.crash_at = disk.steps + crash_at
+            with pytest.raises(Crashed):
+                for action in removal(3):
+                    action(engine_on(disk))
+            disk.crash(Random(seed))
+            assert states(disk) in allowed, (crash_at, disk.trace)
+        for action in removal(4):  # its client asks again
+            action(engine_on(disk))
+        assert [each[0] for each in states(disk)] == ["missing", b"old", "missing"]
+
+
 def prepared(history: list[Action]) -> CrashingDisk:
     disk = CrashingDisk()
     disk.make_directories(disk.path)

@@ -7,8 +7,14 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from objstore.conditions import ObjectState
 from objstore.http.transport import BackendRequest
+from objstore.policies import Policies, Policy
+from objstore.proxy.core.errors import ObjectNotFound, PreconditionFailed
+from objstore.proxy.core.info import StoredObjectInfo
+from objstore.proxy.core.objects import DeleteObject, GetObject
 from objstore.proxy.core.versions import public_id
+from objstore.timestamps import Timestamp
 from tests.unit.proxy.store import Reply, ScriptedStore
 
 PATH = "/v1/AUTH_a/c"
@@ -95,6 +101,36 @@ def test_removing_the_current_version_leaves_a_marker_first(current: str, method
         for call in store.calls("DELETE")
     ][::3]
     assert done == ([("null", None)] if len(methods) == 3 else []) + [(None, FIRST)]
+
+
+@pytest.mark.parametrize("is_marker", [False, True])
+def test_what_others_write_meanwhile_is_not_hidden(monkeypatch: pytest.MonkeyPatch, is_marker: bool) -> None:
+    """Under strong consistency: another version is stored after the look, so there is nothing to be hidden any more."""
+    store = ScriptedStore(policies=Policies((Policy(0, "gold", default=True, consistency="strong"),)))
+    store.container = Reply(204, {"X-Container-Sysmeta-Versions-Enabled": "true"})
+    objects, found, deletions = store.context.objects, [FIRST], list[DeleteObject]()
+
+    def head(command: GetObject) -> StoredObjectInfo:
+        if is_marker and found == [FIRST]:
+            raise ObjectNotFound(command.path, FIRST, is_marker=True, version=FIRST)
+        return StoredObjectInfo(3, "etag", "text/x", found[-1], "", version=found[-1])
+
+    def delete(command: DeleteObject) -> Timestamp:
+        deletions.append(command)
+        if len(deletions) == 1:
+            found.append(SECOND)
+            raise PreconditionFailed
+        return command.timestamp
+
+    monkeypatch.setattr(objects, "head", head)
+    monkeypatch.setattr(objects, "delete", delete)
+    assert store.send("DELETE", f"{PATH}/o", query=f"version-id={public_id(FIRST)}").status == 204
+    assert [(each.version_mode, each.version) for each in deletions] == [("null", ""), ("", FIRST)]
+    state = None if is_marker else ObjectState("etag", 3, 0, FIRST)
+    conditions = deletions[0].conditions
+    assert conditions is not None
+    assert not conditions.refuse(state)
+    assert conditions.refuse(ObjectState("etag", 3, 0, SECOND))
 
 
 def test_listings_hide_delete_markers_of_the_plain_line() -> None:
