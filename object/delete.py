@@ -12,16 +12,17 @@ from objstore.object.metadata import TombstoneMetadata
 from objstore.object.requests import (
     Target,
     VersionMode,
+    bypasses_governance,
     delete_at_of,
     parse_delete_at,
     timestamp_of,
     version_mode_of,
     version_of,
 )
-from objstore.object.responses import conflict, marker_headers, not_found, plain, versions_full
+from objstore.object.responses import conflict, locked, marker_headers, not_found, plain, versions_full
 from objstore.object.service import ObjectService
 from objstore.object.strong_writes import StrongWrite
-from objstore.object.versions import Line
+from objstore.object.versions import Line, ObjectVersions
 
 
 class Deletion(Struct, frozen=True):
@@ -39,8 +40,9 @@ class Deletion(Struct, frozen=True):
 def delete_object(service: ObjectService, request: Request) -> Response:
     """204 when there was what is deleted, 404 when not; the deletion is written in both cases.
 
-    409 when something as new is stored, or no more versions can be. With X-If-Delete-At nothing is written unless the
-    object expires exactly then: 404 when there is no object, 412 when it does not.
+    403 when a lock protects what would be removed, 409 when something as new is stored, or no more versions can be.
+    With X-If-Delete-At nothing is written unless the object expires exactly then: 404 when there is no object, 412 when
+    it does not.
     """
     target, timestamp = service.target(request), timestamp_of(request)
     if not target.location.policy.is_strong:
@@ -70,6 +72,8 @@ def _delete(
         refusal = strong.refusal(current)
     else:
         refusal = refuse(service, request, current, stored) if is_conditional(request) else None
+    if refusal is None and _is_locked(service, request, target, current, deletion):
+        refusal = locked()
     if refusal is not None:
         return refusal
     if stored_at := _stored_instead(deletion, current.line(deletion.version), timestamp):
@@ -108,6 +112,17 @@ def _deletion(request: Request, timestamp: str) -> Deletion:
             return Deletion(marker_name(timestamp, kept=False), "", None, True)
         case VersionMode.PLAIN:
             return Deletion(tombstone_name(timestamp), "", "")
+
+
+def _is_locked(
+    service: ObjectService, request: Request, target: Target, current: ObjectVersions, deletion: Deletion
+) -> bool:
+    """Whether a lock protects what the deletion takes away: a marker that is kept takes nothing away."""
+    line = current.line(deletion.version)
+    # An object of the plain line is locked by a POST: only where versions are kept are new ones locked.
+    if line.data is None or (not deletion.version and line.meta is None):
+        return False
+    return service.is_locked(target, deletion.version, bypasses=bypasses_governance(request))
 
 
 def _stored_instead(deletion: Deletion, line: Line, timestamp: str) -> str:

@@ -1,21 +1,31 @@
 """POST: replace an object's metadata."""
 
 from objstore.headers import Backend, Client, Sysmeta
+from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.object.conditions import is_conditional, refuse
 from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, ObjectInfo
 from objstore.object.metadata import PostedMetadata
-from objstore.object.requests import Target, ignores_expiry, stored_headers, timestamp_of, version_of
-from objstore.object.responses import conflict, no_data, plain
+from objstore.object.requests import (
+    Target,
+    bypasses_governance,
+    ignores_expiry,
+    stored_headers,
+    timestamp_of,
+    version_of,
+)
+from objstore.object.responses import conflict, locked, no_data, plain
 from objstore.object.service import ObjectService
 from objstore.object.strong_writes import StrongWrite
+from objstore.object_lock import is_refused, with_lock_of
 
 
 def post_object(service: ObjectService, request: Request) -> Response:
-    """202; 404 without such a version, or only an expired one; 409 when its metadata and content type are as new.
+    """202; 403 if it would weaken a lock; 404 without such a version, or only an expired one; 409 when its metadata and
+    content type are as new.
 
-    The answer says where a link leads: its reader may have meant the target.
+    A lock stays unless the request names another one; with X-Backend-Merge all stays that it does not name. The answer says where a link leads: its reader may have meant the target.
     """
     target, timestamp = service.target(request), timestamp_of(request)
     if not target.location.policy.is_strong:
@@ -45,7 +55,14 @@ def _post(
     stored.close()
 
     before = stored.info
-    after = merge_post(before, timestamp, headers.replaced, request.header(Client.CONTENT_TYPE) or "")
+    try:
+        if is_refused(before.headers, headers.replaced, service.clock.now(), bypasses=bypasses_governance(request)):
+            return locked()
+    except ValueError as error:
+        raise HttpError(400, str(error)) from None
+    merges = request.header(Backend.MERGE) is not None
+    replaced = {**before.headers, **headers.replaced} if merges else with_lock_of(before.headers, headers.replaced)
+    after = merge_post(before, timestamp, replaced, request.header(Client.CONTENT_TYPE) or "")
     if after is before:
         return conflict(before.timestamp)
     try:

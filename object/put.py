@@ -20,14 +20,15 @@ from objstore.object.requests import (
     version_mode_of,
     version_of,
 )
-from objstore.object.responses import conflict, versions_full
+from objstore.object.responses import conflict, locked, versions_full
 from objstore.object.service import ObjectService
 from objstore.object.strong_writes import StrongWrite
 from objstore.object.versions import ObjectVersions
 
 
 def put_object(service: ObjectService, request: Request) -> Response:
-    """201; 409 when something as new is stored, or no more versions can be; 412 when a condition does not hold."""
+    """201; 403 when a lock protects what would be replaced; 409 when something as new is stored, or no more versions
+    can be; 412 when a condition does not hold."""
     target, timestamp = service.target(request), timestamp_of(request)
     if not target.location.policy.is_strong:
         return _put(service, request, target, timestamp, None)
@@ -58,6 +59,9 @@ def _put(
         return conflict(line.timestamp or version)
     if version and not line.is_live and current.is_full:
         return versions_full()
+    # An object of the plain line is locked by a POST, a version may be from the beginning.
+    if (line.meta is not None or (version and line.is_live)) and service.is_locked(target, version):
+        return locked()
 
     service.devices.check_space(target.device, length or 0)
     upload = target.storage.create(target.location, current, length, version)

@@ -129,6 +129,11 @@ def parse_delete_at(name: str, value: str) -> int:
     return int(value)
 
 
+def bypasses_governance(request: Request) -> bool:
+    """Whether the sender may weaken a lock under GOVERNANCE."""
+    return request.header(Backend.BYPASS_GOVERNANCE) is not None
+
+
 def ignores_expiry(request: Request) -> bool:
     """Whether the sender wants expired objects, too."""
     header = request.header

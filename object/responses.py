@@ -45,6 +45,11 @@ def versions_full() -> Response:
     return response
 
 
+def locked() -> Response:
+    """403: what is stored may be neither removed nor replaced, nor may its lock be made weaker."""
+    return plain(403, "Protected by object lock")
+
+
 def expired(info: ObjectInfo) -> Response:
     """404, with the timestamps of what is still on the disk."""
     response = not_found(info.timestamp)

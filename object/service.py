@@ -16,6 +16,7 @@ from objstore.object.engine import Location, Missing, ObjectCorrupt, PendingComm
 from objstore.object.part_power import LocationResolver
 from objstore.object.requests import Target, address_of, delete_at_of
 from objstore.object.versions import ObjectVersions
+from objstore.object_lock import lock_in
 from objstore.paths import ResourcePath
 from objstore.policies import UnknownPolicy
 from objstore.system.clock import Clock
@@ -64,6 +65,18 @@ class ObjectService(Struct, frozen=True):
         return None if isinstance(stored, Missing) or self.expired(stored) else stored
 
     def expired(self, stored: StoredObject) -> bool:
-        """Whether its time is over: to clients it is gone, though it may not be removed yet."""
-        delete_at = delete_at_of(stored.info.headers)
-        return delete_at is not None and delete_at <= self.clock.now()
+        """Whether its time is over: to clients it is gone, though it may not be removed yet. A lock comes first."""
+        headers = stored.info.headers
+        delete_at = delete_at_of(headers)
+        if delete_at is None:
+            return False
+        now = self.clock.now()
+        return delete_at <= now and not lock_in(headers).protects(now)
+
+    def is_locked(self, target: Target, version: str, *, bypasses: bool = False) -> bool:
+        """Whether a version, "" for the plain line, may be neither removed nor replaced now."""
+        _, stored = target.storage.examine(target.location, version)
+        if stored is None:
+            return False
+        stored.close()
+        return lock_in(stored.info.headers).protects(self.clock.now(), bypasses=bypasses)

@@ -181,6 +181,9 @@ class Sysmeta:
     # Its tags, "key=value&...", quoted; and the names of metadata that have underscores, in small letters.
     TAGS: Final = "X-Object-Transient-Sysmeta-Tags"
     META_SPELLINGS: Final = "X-Object-Transient-Sysmeta-Meta-Spellings"
+    # Until when a version may not be removed, see object_lock.py. A POST that names neither leaves them.
+    LOCK_RETENTION: Final = "X-Object-Transient-Sysmeta-Lock-Retention"
+    LOCK_HOLD: Final = "X-Object-Transient-Sysmeta-Lock-Hold"
     # The multipart upload whose parts a manifest names, and to which a record or a part belongs.
     UPLOAD: Final = "X-Object-Sysmeta-Upload"
 
@@ -206,6 +209,7 @@ class Backend:
     AS_STORED: Final = "X-Backend-As-Stored"
     BODY_CHECKSUM: Final = "X-Backend-Body-Checksum"
     BODY_DIGEST: Final = "X-Backend-Body-Digest"
+    BYPASS_GOVERNANCE: Final = "X-Backend-Bypass-Governance"
     CONTAINER_PATH: Final = "X-Backend-Container-Path"
     CONTENT_TYPE_TIMESTAMP: Final = "X-Backend-Content-Type-Timestamp"
     DATA_TIMESTAMP: Final = "X-Backend-Data-Timestamp"
@@ -216,6 +220,7 @@ class Backend:
     INBOUND_TIMESTAMP: Final = "X-Backend-Inbound-X-Timestamp"
     IF_SIZE: Final = "X-Backend-If-Size"
     IF_VERSION: Final = "X-Backend-If-Version"
+    MERGE: Final = "X-Backend-Merge"
     MODIFIED: Final = "X-Backend-Modified"
     OBJECT_LENGTH: Final = "X-Backend-Obj-Content-Length"
     EXPIRED: Final = "X-Backend-Expired"

@@ -126,6 +126,12 @@ class InvalidRange(CoreError):
     facts: ObjectFacts
 
 
+class ObjectLocked(PathError):
+    """A lock protects the version: it may not be removed, nor its lock be made weaker."""
+
+    message: ClassVar[str] = "{path} is protected by object lock"
+
+
 class NewerStored(PathError):
     """The servers hold something newer than the write."""
 

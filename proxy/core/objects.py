@@ -114,7 +114,8 @@ class CopyObject(Struct, frozen=True):
 class PostObject(Struct, frozen=True):
     """Replace all metadata; the type stays if none is given. open_expired: bring back what has expired.
 
-    version: of this one only, "" for what is current.
+    version: of this one only, "" for what is current. merges: keep all metadata that is not given. bypasses_governance:
+    the sender may weaken such a lock; the lock stays if no other one is given.
     """
 
     path: ResourcePath
@@ -125,6 +126,8 @@ class PostObject(Struct, frozen=True):
     delete_at: int | None = None
     open_expired: bool = False
     version: str = ""
+    merges: bool = False
+    bypasses_governance: bool = False
     conditions: WriteConditions | None = None
     transaction_id: str = ""
 
@@ -133,7 +136,8 @@ class DeleteObject(Struct, frozen=True):
     """Delete an object; with `only_if_expiring_at` (seconds since the epoch) only if it expires then.
 
     version_mode: "keep" leaves a delete marker that is a version itself, "null" one in the plain line, "" deletes the
-    plain line. version: remove this one for good, "null" for the plain line; then there is no mode.
+    plain line. version: remove this one for good, "null" for the plain line; then there is no mode. bypasses_governance:
+    also if a lock of that kind protects it.
     """
 
     path: ResourcePath
@@ -144,6 +148,7 @@ class DeleteObject(Struct, frozen=True):
     version_mode: str = ""
     version: str = ""
     conditions: WriteConditions | None = None
+    bypasses_governance: bool = False
 
 
 class PutResult(Struct, frozen=True):

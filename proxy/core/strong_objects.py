@@ -54,7 +54,12 @@ class _Write:
 
     def asking(self) -> Mapping[str, str]:
         sent = self.headers(self._command.timestamp, self.placement)[0]
-        return agreement.asking_before(sent, of_version=self.method == "POST")
+        return agreement.asking_before(sent, of_version=self.is_of_version)
+
+    @property
+    def is_of_version(self) -> bool:
+        """Whether it depends on the version that it names, and not on what is current."""
+        return False
 
     def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
         return tuple(nodes)
@@ -176,6 +181,10 @@ class _Post(_Write):
         super().__init__(writer, command, backend.post_fields(command), places)
         self._post = command
 
+    @property
+    def is_of_version(self) -> bool:
+        return True
+
     def bound_to(self, state: str) -> str:
         # The new metadata belongs to the data it was meant for: other data must not get it.
         return state
@@ -196,6 +205,14 @@ class _Delete(_Write):
         super().__init__(writer, command, backend.delete_fields(command), places)
         self._delete = command
         self.has_found = False
+
+    @property
+    def is_of_version(self) -> bool:
+        return not self.is_conditional
+
+    def bound_to(self, state: str) -> str:
+        # Nodes weigh the lock of a version by what they have: that must be what a quorum has.
+        return state if self._delete.version else ""
 
     def check(self, found: agreement.Prepared) -> None:
         super().check(found)
@@ -253,7 +270,7 @@ class StrongObjects:
                 version=version,
             )
             try:
-                self.delete(removal, places)
+                self.delete(removal, places, on_state=False)
             except ObjectNotFound:
                 pass  # its mark is set, should it turn up
             except QuorumNotReached as error:
@@ -295,11 +312,14 @@ class StrongObjects:
         self._carry_out(write, post, command.timestamp, on_state=True)
         return next((fields for sent in write.sent if (fields := backend.link_fields(sent.result))), {})
 
-    def delete(self, command: DeleteObject, places: Places) -> Timestamp:
-        """When it was deleted. Raises CoreError: also if there was nothing, when that is written."""
+    def delete(self, command: DeleteObject, places: Places, *, on_state: bool = True) -> Timestamp:
+        """When it was deleted. Raises CoreError: also if there was nothing, when that is written.
+
+        The removal of a version is decided `on_state` of a quorum, so that no lock is set at the same moment.
+        """
         delete = _Delete(self._writer, command, places)
         write = WriteAgreement(self._agreement, delete, places[0])
-        on_state = command.only_if_expiring_at is not None
+        on_state = command.only_if_expiring_at is not None or (on_state and bool(command.version))
         stamp = self._carry_out(write, delete, command.timestamp, on_state=on_state)
         if command.version_mode == "keep":
             self._remove_others(command, places, write.others(stamp))

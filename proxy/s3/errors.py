@@ -194,6 +194,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.ManifestDamaged: "InternalError",
     core.MetadataRefused: "MetadataTooLarge",
     core.NewerStored: "ServiceUnavailable",
+    core.ObjectLocked: lambda _: S3Error("AccessDenied", "Access Denied because object protected by object lock."),
     core.NotModified: "InternalError",  # handlers answer it, with the headers of the object
     core.ObjectNotFound: _no_object,
     core.PartTooSmall: lambda error: S3Error(

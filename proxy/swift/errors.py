@@ -95,6 +95,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.ManifestsTooDeep: lambda error: HttpError(409, CONFLICT_PAGE),
     core.MetadataRefused: _told(400),
     core.NewerStored: 409,
+    core.ObjectLocked: lambda _: HttpError(403, "The version is protected by object lock"),
     # Caches take headers of this answer for those of the object (RFC 9111, section 3.2), its type among them.
     core.NotModified: lambda error: HttpError(304, headers=object_headers(error.info)),
     core.ObjectNotFound: _no_object,

@@ -116,6 +116,10 @@ def post_fields(command: PostObject) -> Headers:
     fields = _stored_fields(command)
     if command.open_expired:
         fields[Backend.OPEN_EXPIRED] = "true"
+    if command.merges:
+        fields[Backend.MERGE] = "true"
+    if command.bypasses_governance:
+        fields[Backend.BYPASS_GOVERNANCE] = "true"
     return fields
 
 
@@ -128,6 +132,8 @@ def delete_fields(command: DeleteObject) -> Headers:
         fields[Backend.VERSION_ID] = command.version
     elif command.version_mode:
         fields[Backend.VERSION_MODE] = command.version_mode
+    if command.bypasses_governance:
+        fields[Backend.BYPASS_GOVERNANCE] = "true"
     return fields
 
 
@@ -282,6 +288,8 @@ def _error(command: PutObject | PostObject | DeleteObject, status: int) -> error
     path = command.path
     if status == codes.NOT_FOUND:
         return errors.ObjectNotFound(path)
+    if status == codes.FORBIDDEN:
+        return errors.ObjectLocked(path)
     if status == codes.CONFLICT:
         return errors.NewerStored(path)
     if status == codes.PRECONDITION_FAILED:
