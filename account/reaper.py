@@ -23,6 +23,7 @@ from objstore.db.summary import Summary, peek, read_summary
 from objstore.direct import Direct, account_headers, container_headers
 from objstore.errors import StoreError
 from objstore.headers import Backend, Client
+from objstore.object_lock import lock_in
 from objstore.paths import ResourcePath
 from objstore.ring.daemon_context import DaemonContext
 from objstore.rows import ContainerRow, encode_rows
@@ -134,6 +135,10 @@ class AccountReaper:
         left = 0
         for page in self._direct.pages(self._rings.container, path, versions=True):
             versions = [(path.with_object(entry["name"]), entry["version_id"]) for entry in page.entries]
+            if page.is_lockable:
+                found = len(versions)
+                versions = [each for each in versions if not self._is_locked(page.policy_index, *each)]
+                left += found - len(versions)
             left += self._delete_versions(page.policy_index, versions)
             yield
         if left:
@@ -167,6 +172,16 @@ class AccountReaper:
             ]
             left += sum(not task.wait() for task in tasks)
         return left
+
+    def _is_locked(self, policy_index: int, path: ResourcePath, version: str) -> bool:
+        """Whether object lock protects a version, or might: a server that has missed the lock would remove it."""
+        headers = {Backend.POLICY_INDEX: str(policy_index), Backend.VERSION_ID: version, Backend.OPEN_EXPIRED: "true"}
+        seen = self._direct.send(self._rings.object(policy_index), "HEAD", path, headers)
+        now = self._runtime.clock.now()
+        answers = [reply for reply in seen.replies if reply.status in (200, 404)]
+        locked = len(answers) < seen.quorum or any(lock_in(reply.headers).protects(now) for reply in answers)
+        self._report.count("objects_locked", int(locked))
+        return locked
 
     def _delete_version(self, policy_index: int, path: ResourcePath, version: str) -> bool:
         headers = {

@@ -25,7 +25,8 @@ def post_object(service: ObjectService, request: Request) -> Response:
     """202; 403 if it would weaken a lock; 404 without such a version, or only an expired one; 409 when its metadata and
     content type are as new.
 
-    A lock stays unless the request names another one; with X-Backend-Merge all stays that it does not name. The answer says where a link leads: its reader may have meant the target.
+    A lock stays unless the request names another one; with X-Backend-Merge all stays that it does not name. The answer
+    says where a link leads: its reader may have meant the target.
     """
     target, timestamp = service.target(request), timestamp_of(request)
     if not target.location.policy.is_strong:

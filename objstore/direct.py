@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.devices import Device
-from objstore.headers import Backend, Client
+from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport
 from objstore.paths import PathHasher, ResourcePath
 from objstore.quorum import best_status, quorum_size
@@ -68,10 +68,14 @@ class NodeResponses(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Up to PAGE_NAMES entries of a listing, as JSON shows them, and the policy of the container that lists them."""
+    """Up to PAGE_NAMES entries of a listing, as JSON shows them, and the policy of the container that lists them.
+
+    is_lockable: versions of its objects can be locked.
+    """
 
     policy_index: int
     entries: list[dict[str, Any]]
+    is_lockable: bool = False
 
 
 class Direct:
@@ -161,7 +165,8 @@ class Direct:
             entries = msgspec.json.decode(response.read_all(LISTING_BYTES_MAX) or b"[]", type=list[dict[str, Any]])
         except (NodeFailure, ValueError):
             return None
-        return Page(int(response.headers.get(Backend.POLICY_INDEX, "0")), entries)
+        headers = response.headers
+        return Page(int(headers.get(Backend.POLICY_INDEX, "0")), entries, bool(headers.get(Sysmeta.OBJECT_LOCK)))
 
     def pages(self, ring: RingView, path: ResourcePath, *, versions: bool = False) -> Iterator[Page]:
         """A listing, of all versions if asked for, page by page, as far as servers answer."""

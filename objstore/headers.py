@@ -181,6 +181,8 @@ class Sysmeta:
     # Its tags, "key=value&...", quoted; and the names of metadata that have underscores, in small letters.
     TAGS: Final = "X-Object-Transient-Sysmeta-Tags"
     META_SPELLINGS: Final = "X-Object-Transient-Sysmeta-Meta-Spellings"
+    # Versions of the container can be locked: "true", or the retention that new ones get.
+    OBJECT_LOCK: Final = "X-Container-Sysmeta-Object-Lock"
     # Until when a version may not be removed, see object_lock.py. A POST that names neither leaves them.
     LOCK_RETENTION: Final = "X-Object-Transient-Sysmeta-Lock-Retention"
     LOCK_HOLD: Final = "X-Object-Transient-Sysmeta-Lock-Hold"

@@ -26,6 +26,9 @@ NO_RETENTION: Final = "NONE"
 HOLD: Final = "ON"
 NO_HOLD: Final = "OFF"
 LOCK_HEADERS: Final = (Sysmeta.LOCK_RETENTION, Sysmeta.LOCK_HOLD)
+# As edges and the core know them: both are transient.
+LOCK_RETENTION: Final = Sysmeta.LOCK_RETENTION.removeprefix(Sysmeta.OBJECT_TRANSIENT_PREFIX)
+LOCK_HOLD: Final = Sysmeta.LOCK_HOLD.removeprefix(Sysmeta.OBJECT_TRANSIENT_PREFIX)
 # Defaults of buckets, at most: a hundred years.
 DAYS_MAX: Final = 36_500
 YEARS_MAX: Final = 100
@@ -109,8 +112,12 @@ NO_LOCK: Final = ObjectLock()
 
 
 def lock_in(headers: Mapping[str, str]) -> ObjectLock:
-    """The lock in stored metadata, by the names of headers. What cannot be read protects for good."""
-    retention, hold = headers.get(Sysmeta.LOCK_RETENTION), headers.get(Sysmeta.LOCK_HOLD)
+    """The lock in stored metadata, by the names of headers."""
+    return stored_lock(headers.get(Sysmeta.LOCK_RETENTION), headers.get(Sysmeta.LOCK_HOLD))
+
+
+def stored_lock(retention: str | None, hold: str | None) -> ObjectLock:
+    """The lock in its stored form. What cannot be read protects for good."""
     if retention is None and hold is None:
         return NO_LOCK
     try:

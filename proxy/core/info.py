@@ -6,6 +6,9 @@ from enum import IntEnum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from objstore.object_lock import LOCK_HOLD, LOCK_RETENTION, DefaultRetention, ObjectLock, stored_default, stored_lock
 
 
 class Existence(IntEnum):
@@ -23,6 +26,9 @@ UNKNOWN: Final = Existence.UNKNOWN
 
 # In the system metadata of containers.
 VERSIONS_ENABLED: Final = "Versions-Enabled"
+# Versions can be locked, and so they are kept for good: LOCKABLE, or the default retention.
+OBJECT_LOCK: Final = "Object-Lock"
+LOCKABLE: Final = "true"
 _VERSIONING: Final = {"true": "enabled", "false": "suspended"}
 _VERSION_MODES: Final = {"true": "keep", "false": "null"}
 
@@ -65,12 +71,37 @@ class ContainerInfo(Struct, frozen=True):
     @property
     def versioning(self) -> str:
         """Whether writes make versions: "enabled", "suspended", or "" if they never did."""
-        return _VERSIONING.get(self.sysmeta.get(VERSIONS_ENABLED, ""), "") if self.sysmeta else ""
+        return _VERSIONING.get(self._versions_enabled, "") if self.sysmeta else ""
 
     @property
     def version_mode(self) -> str:
         """How commands write here: "keep", "null" or ""."""
-        return _VERSION_MODES.get(self.sysmeta.get(VERSIONS_ENABLED, ""), "") if self.sysmeta else ""
+        return _VERSION_MODES.get(self._versions_enabled, "") if self.sysmeta else ""
+
+    @property
+    def _versions_enabled(self) -> str:
+        return "true" if self.is_lockable else self.sysmeta.get(VERSIONS_ENABLED, "")
+
+    @property
+    def is_lockable(self) -> bool:
+        """Whether versions can be locked here; that is so for good."""
+        return bool(self.sysmeta) and bool(self.sysmeta.get(OBJECT_LOCK))
+
+    @property
+    def default_retention(self) -> DefaultRetention | None:
+        """That of new versions."""
+        return stored_default(self.sysmeta.get(OBJECT_LOCK, "")) if self.sysmeta else None
+
+    def default_lock(self, now: float) -> dict[str, str]:
+        """The transient metadata that locks a version made now."""
+        default = self.default_retention
+        return {} if default is None else {LOCK_RETENTION: default.since(now).stored}
+
+    def newly_locked(self, metadata: StoredMetadata, now: float) -> StoredMetadata:
+        """What is stored with a version made now: it has no lock of what it is a copy of, but the default one."""
+        kept = {name: value for name, value in metadata.transient.items() if name not in (LOCK_RETENTION, LOCK_HOLD)}
+        locked = kept | self.default_lock(now)
+        return metadata if locked == metadata.transient else replace(metadata, transient=locked)
 
 
 class PolicyStats(Struct, frozen=True):
@@ -92,6 +123,11 @@ class StoredMetadata(Struct, frozen=True):
     system: dict[str, str] = {}
     transient: dict[str, str] = {}
     given: dict[str, str] = {}
+
+    @property
+    def lock(self) -> ObjectLock:
+        """What protects the version."""
+        return stored_lock(self.transient.get(LOCK_RETENTION), self.transient.get(LOCK_HOLD))
 
 
 NO_METADATA: Final = StoredMetadata()

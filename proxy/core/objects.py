@@ -114,8 +114,7 @@ class CopyObject(Struct, frozen=True):
 class PostObject(Struct, frozen=True):
     """Replace all metadata; the type stays if none is given. open_expired: bring back what has expired.
 
-    version: of this one only, "" for what is current. merges: keep all metadata that is not given. bypasses_governance:
-    the sender may weaken such a lock; the lock stays if no other one is given.
+    version: of this one only, "" for what is current. merges: metadata that is not given stays, as a lock always does.
     """
 
     path: ResourcePath
@@ -136,8 +135,8 @@ class DeleteObject(Struct, frozen=True):
     """Delete an object; with `only_if_expiring_at` (seconds since the epoch) only if it expires then.
 
     version_mode: "keep" leaves a delete marker that is a version itself, "null" one in the plain line, "" deletes the
-    plain line. version: remove this one for good, "null" for the plain line; then there is no mode. bypasses_governance:
-    also if a lock of that kind protects it.
+    plain line. version: remove this one for good, "null" for the plain line; then there is no mode.
+    bypasses_governance: also if a lock of that kind protects it.
     """
 
     path: ResourcePath

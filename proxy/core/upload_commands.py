@@ -114,7 +114,8 @@ class CompleteUpload(Struct, frozen=True):
     """Make the object of the chosen parts.
 
     part_bytes_min: what all but the last one have at least. version_mode: of the container now. describe: gives further
-    system metadata of the whole, such as its checksum; it may raise an error, and then nothing has happened.
+    system metadata of the whole, such as its checksum; it may raise an error, and then nothing has happened. transient:
+    that the object gets unless the upload was begun with some of the name.
     """
 
     path: ResourcePath
@@ -125,6 +126,7 @@ class CompleteUpload(Struct, frozen=True):
     conditions: WriteConditions | None = None
     version_mode: str = ""
     describe: Callable[[Sequence[UploadedPart]], Mapping[str, str]] = nothing_more
+    transient: Mapping[str, str] = {}
     transaction_id: str = ""
 
 

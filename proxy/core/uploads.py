@@ -196,7 +196,7 @@ class UploadOperations:
                 len(content),
                 len(content),
                 record.content_type,
-                msgspec.structs.replace(metadata, system=system),
+                msgspec.structs.replace(metadata, system=system, transient={**command.transient, **metadata.transient}),
                 record.delete_at,
                 conditions=command.conditions,
                 version_mode=command.version_mode,

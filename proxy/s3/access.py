@@ -31,7 +31,7 @@ from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.core.objects import GetObject
 from objstore.proxy.core.versions import version_of
 from objstore.proxy.s3.acl import GRANT_VARIABLES, requested_grants
-from objstore.proxy.s3.actions import ACTIONS, PolicyAction, Scope
+from objstore.proxy.s3.actions import ACTIONS, BYPASS_GOVERNANCE, PolicyAction, Scope
 from objstore.proxy.s3.buckets import Bucket, Buckets
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation
@@ -192,6 +192,13 @@ class Authorizer:
             raise S3Error("AccessControlListNotSupported")
         if grants.is_public and self.public_access(bucket, transaction_id).block_acls:
             raise S3Error("AccessDenied", "Public access lists are blocked")
+
+    def bypasses_governance(self, request: S3Request, place: Place, version: str = "") -> bool:
+        """Whether the sender wants a lock under GOVERNANCE to be no obstacle, and may have that. Raises CoreError."""
+        if (request.header("x-amz-bypass-governance-retention") or "").lower() != "true":
+            return False
+        bucket = Bucket(place.path.container_path, place.container)
+        return self.allows(request, bucket, BYPASS_GOVERNANCE, place.path.object, version)
 
     def wanted_grants(self, request: S3Request, place: Place) -> dict[str, str]:
         """The metadata that keeps the grants with which a request stores an object; none for its owner's alone.

@@ -38,6 +38,10 @@ class PolicyAction(Struct, frozen=True):
         return f"s3:{self.of_version if with_version and self.of_version else self.name}"
 
 
+# Beside the operation that it is for.
+BYPASS_GOVERNANCE: Final = PolicyAction("BypassGovernanceRetention", Scope.OBJECT_SETTING)
+
+
 def _settings(operations: Mapping[_O, str]) -> dict[_O, PolicyAction]:
     return {operation: PolicyAction(name, Scope.OWNER) for operation, name in operations.items()}
 

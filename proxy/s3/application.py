@@ -23,6 +23,7 @@ from objstore.proxy.s3.handlers.forms import FormHandler
 from objstore.proxy.s3.handlers.listings import ListingHandler
 from objstore.proxy.s3.handlers.multipart import MultipartHandler
 from objstore.proxy.s3.handlers.object_acl import ObjectAclHandler
+from objstore.proxy.s3.handlers.object_lock import ObjectLockHandler
 from objstore.proxy.s3.handlers.objects import S3ObjectHandler
 from objstore.proxy.s3.handlers.reading import ObjectReader
 from objstore.proxy.s3.handlers.settings import CorsStage, SettingsHandler
@@ -144,6 +145,7 @@ def handlers(context: S3Context) -> Mapping[Operation, Handler]:
         Operation.POST_OBJECT: FormHandler(authorizer, objects.put, proxy.runtime.clock.now).post,
         **TaggingHandler(proxy, authorizer, reader).handlers(),
         **ObjectAclHandler(context, reader).handlers(),
+        **ObjectLockHandler(context, reader).handlers(),
         **MultipartHandler(proxy, authorizer, sources, writer).handlers(),
         Operation.COPY_OBJECT: S3CopyHandler(authorizer, sources, writer),
         Operation.DELETE_OBJECTS: DeletionHandler(authorizer, deleter),

@@ -178,7 +178,6 @@ SETTINGS: Final = (
         _O.GET_BUCKET_ENCRYPTION, "ServerSideEncryptionConfigurationNotFoundError", delete=_O.DELETE_BUCKET_ENCRYPTION
     ),
     Setting(_O.GET_BUCKET_REPLICATION, "ReplicationConfigurationNotFoundError", delete=_O.DELETE_BUCKET_REPLICATION),
-    Setting(_O.GET_OBJECT_LOCK_CONFIGURATION, "ObjectLockConfigurationNotFoundError"),
     Setting(_O.GET_BUCKET_LOGGING, Element("BucketLoggingStatus")),
     Setting(_O.GET_BUCKET_NOTIFICATION_CONFIGURATION, Element("NotificationConfiguration")),
     Setting(_O.GET_BUCKET_ACCELERATE_CONFIGURATION, Element("AccelerateConfiguration")),

@@ -13,7 +13,7 @@ from objstore.proxy.auth.grants import Grants, SwiftLists, to_swift
 from objstore.proxy.core.accounts import GetAccount
 from objstore.proxy.core.containers import GetContainer, PutContainer, WriteContainer
 from objstore.proxy.core.errors import ContainerNotFound, CoreError
-from objstore.proxy.core.info import VERSIONS_ENABLED, ContainerInfo
+from objstore.proxy.core.info import LOCKABLE, OBJECT_LOCK, VERSIONS_ENABLED, ContainerInfo
 from objstore.proxy.core.listing import ListedContainer, ListingQuery
 from objstore.proxy.s3.access import ACL, ENFORCED, OWNERSHIP, effective_grants
 from objstore.proxy.s3.acl import add_owner, grants_element, received_grants, requested_grants
@@ -21,6 +21,7 @@ from objstore.proxy.s3.buckets import Bucket, check_new_name
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import check_setting
+from objstore.proxy.s3.object_lock import check_lockable
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.settings_table import OWNERSHIPS, TAGGING, ownership_document
 from objstore.proxy.s3.tags import BUCKET_TAGS_MAX, checked_tags, tagging_element
@@ -47,6 +48,7 @@ class BucketHandler:
         self._containers: Final = proxy.containers
         self._lookup: Final = proxy.lookup
         self._clock: Final = proxy.runtime.clock
+        self._policies: Final = proxy.cluster.policies
         self._region: Final = proxy.config.s3.region
         self._keeps_versions: Final = proxy.config.objects.allow_object_versioning
         self._registry: Final = context.buckets.registry
@@ -85,8 +87,11 @@ class BucketHandler:
         account, name = _account(request), request.bucket
         path = ResourcePath(account, name)
         changes, lists = self._wanted(request, account)
+        locked = self._lock_wanted(request)
         known = self._container(path, request.transaction_id)
         if known is not None:
+            if locked and not known.is_lockable:
+                raise S3Error("BucketAlreadyOwnedByYou", BucketName=name)
             return self._made_again(request, Bucket(path, known), changes, lists)
         check_new_name(name)
         self._registry.claim(name, account, request.transaction_id)
@@ -94,7 +99,7 @@ class BucketHandler:
         command = PutContainer(
             path,
             self._clock.timestamp(),
-            sysmeta=self._settings.encoded(path, changes, request.transaction_id),
+            sysmeta=self._settings.encoded(path, changes, request.transaction_id) | locked,
             write_acl=lists.write or None,
             transaction_id=request.transaction_id,
         )
@@ -124,8 +129,6 @@ class BucketHandler:
         """The settings of a new bucket, and its lists in the Swift API. Raises S3Error."""
         changes: dict[str, bytes | None] = {}
         environ = request.environ
-        if environ.get("HTTP_X_AMZ_BUCKET_OBJECT_LOCK_ENABLED", "false").lower() == "true":
-            raise S3Error("NotImplemented", Header="x-amz-bucket-object-lock-enabled")
         if environ.get("HTTP_X_AMZ_BUCKET_NAMESPACE", "global") != "global":
             raise S3Error("NotImplemented", Header="x-amz-bucket-namespace")
         ownership = environ.get("HTTP_X_AMZ_OBJECT_OWNERSHIP")
@@ -146,6 +149,15 @@ class BucketHandler:
             if tags:
                 changes[TAGGING] = document(tagging_element(tags), NAMESPACE)
         return changes, lists
+
+    def _lock_wanted(self, request: S3Request) -> dict[str, str]:
+        """The system metadata of a new bucket whose versions can be locked. Raises S3Error."""
+        if (request.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "true":
+            return {}
+        if not self._keeps_versions:
+            raise S3Error("NotImplemented", "This store keeps no versions")
+        check_lockable(self._policies.default.is_strong)
+        return {VERSIONS_ENABLED: "true", OBJECT_LOCK: LOCKABLE}
 
     def _configuration(self, root: ReceivedElement) -> dict[str, str]:
         """The tags of a new bucket. Raises S3Error InvalidLocationConstraint, MalformedXML, NotImplemented."""
@@ -207,6 +219,11 @@ class BucketHandler:
             raise S3Error("MalformedXML" if status is not None else "IllegalVersioningConfigurationException")
         bucket = request.container
         info = self._containers.head(GetContainer(bucket.path, newest=True, transaction_id=request.transaction_id))
+        if info.is_lockable and status != "Enabled":
+            reason = (
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
+            )
+            raise S3Error("InvalidBucketState", reason)
         if status == "Enabled":
             if not self._keeps_versions:
                 raise S3Error("NotImplemented", "This store keeps no versions")

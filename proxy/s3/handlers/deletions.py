@@ -48,7 +48,13 @@ class ObjectDeleter:
         self._clock = context.runtime.clock
 
     def delete(
-        self, place: Place, identifier: str | None, conditions: WriteConditions | None, transaction_id: str
+        self,
+        place: Place,
+        identifier: str | None,
+        conditions: WriteConditions | None,
+        transaction_id: str,
+        *,
+        bypasses_governance: bool = False,
     ) -> Deleted:
         """Delete what is current or, with `identifier`, one version for good. What is absent is deleted already."""
         container = place.container
@@ -57,6 +63,7 @@ class ObjectDeleter:
             container.policy_index,
             self._clock.timestamp(),
             conditions=conditions,
+            bypasses_governance=bypasses_governance,
             transaction_id=transaction_id,
         )
         try:
@@ -157,7 +164,10 @@ class DeletionHandler:
         if len(item.key.encode()) > KEY_BYTES_MAX:
             raise S3Error("KeyTooLongError")
         place = self._place(request, item)
-        return self._deleter.delete(place, item.version_id, item.conditions, request.transaction_id)
+        bypasses = item.version_id is not None and self._authorizer.bypasses_governance(request, place, item.version_id)
+        return self._deleter.delete(
+            place, item.version_id, item.conditions, request.transaction_id, bypasses_governance=bypasses
+        )
 
 
 def _named(name: str, item: NamedItem) -> Element:

@@ -19,6 +19,7 @@ from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.listing import without_own_parameters
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.object_tags import stored_tags, tag_count, tags_in_header
+from objstore.proxy.s3.object_lock import lock_headers
 
 UNKNOWN_TYPE: Final = "binary/octet-stream"
 METADATA_BYTES_MAX: Final = 2048
@@ -141,8 +142,10 @@ def object_headers(info: StoredObjectInfo) -> dict[str, str]:
             headers["x-amz-storage-class"] = metadata.system[STORAGE_CLASS]
         if REDIRECT in metadata.system:
             headers["x-amz-website-redirect-location"] = metadata.system[REDIRECT]
-    if TAGS in metadata.transient:
-        headers["x-amz-tagging-count"] = str(tag_count(metadata.transient[TAGS]))
+    if metadata.transient:
+        if TAGS in metadata.transient:
+            headers["x-amz-tagging-count"] = str(tag_count(metadata.transient[TAGS]))
+        headers |= lock_headers(metadata)
     return headers
 
 

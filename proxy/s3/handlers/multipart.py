@@ -45,6 +45,7 @@ from objstore.proxy.s3.handlers.copying import CopySources, copy_source, source_
 from objstore.proxy.s3.handlers.metadata import content_type_of, metadata_of
 from objstore.proxy.s3.handlers.reading import given_part_number, version_headers
 from objstore.proxy.s3.handlers.writing import ObjectWriter, body_length, refuse_unsupported, refused_condition
+from objstore.proxy.s3.object_lock import asked_lock
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, ReceivedElement, document, readable, xml_date
@@ -71,6 +72,7 @@ class MultipartHandler:
         self._objects = context.objects
         self._writer = writer
         self._bytes_max: Final = writer.bytes_max
+        self._now = context.runtime.clock.now
 
     def handlers(self) -> Mapping[Operation, Handler]:
         """By operation."""
@@ -90,8 +92,10 @@ class MultipartHandler:
         if request.identity is not None:
             settings[INITIATOR] = request.identity.user
         metadata = metadata_of(environ)
-        if granted := self._authorizer.wanted_grants(request, place):
-            metadata = msgspec.structs.replace(metadata, transient=metadata.transient | granted)
+        more = self._authorizer.wanted_grants(request, place)
+        more |= asked_lock(request, place, self._authorizer, self._now())
+        if more:
+            metadata = msgspec.structs.replace(metadata, transient=metadata.transient | more)
         record = UploadRecord(content_type_of(environ), metadata, settings=settings)
         command = BeginUpload(place.path, place.container.policy_index, record, request.transaction_id)
         upload = self._uploads.begin(command)
@@ -178,6 +182,7 @@ class MultipartHandler:
             conditions=conditions,
             version_mode=container.version_mode if container.sysmeta else "",
             describe=describe,
+            transient=container.default_lock(self._now()),
             transaction_id=request.transaction_id,
         )
         try:

@@ -160,8 +160,13 @@ class S3ObjectHandler:
     def delete(self, request: S3Request) -> Response:
         """204, also of what is absent."""
         place = self._authorizer.place(request)
+        version = request.params.get("versionId")
         deleted = self._deleter.delete(
-            place, request.params.get("versionId"), write_conditions(request.environ), request.transaction_id
+            place,
+            version,
+            write_conditions(request.environ),
+            request.transaction_id,
+            bypasses_governance=version is not None and self._authorizer.bypasses_governance(request, place, version),
         )
         headers = {}
         if deleted.version_id:

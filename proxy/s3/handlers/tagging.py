@@ -9,6 +9,7 @@ import msgspec
 
 from objstore.conditions import WriteConditions
 from objstore.http.messages import Response
+from objstore.object_lock import LOCK_HOLD, LOCK_RETENTION
 from objstore.proxy.core.conditions import state_of
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import NewerStored, PreconditionFailed
@@ -114,7 +115,8 @@ class MetadataChanger:
         raise S3Error("SlowDown")
 
     def _command(self, request: S3Request, place: Place, info: StoredObjectInfo, name: str, value: str) -> PostObject:
-        transient = {key: kept for key, kept in info.metadata.transient.items() if key != name}
+        unnamed = (name, LOCK_RETENTION, LOCK_HOLD)  # a lock stays as it is by then
+        transient = {key: kept for key, kept in info.metadata.transient.items() if key not in unnamed}
         if value:
             transient[name] = value
         version = version_asked(request)

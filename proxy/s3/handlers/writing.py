@@ -30,6 +30,7 @@ from objstore.proxy.core.upload_commands import CompleteUpload
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import bad_digest, expected_md5
 from objstore.proxy.s3.handlers.conditions import precondition_failed
+from objstore.proxy.s3.object_lock import lock_of_new
 from objstore.proxy.s3.request import S3Request
 from objstore.system.clock import Clock
 from objstore.timestamps import Timestamp
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 _UNLIMITED: Final = nullcontext()
 _NO_BODY: Final = BytesBody(b"")
 OBJECT_BYTES_MAX: Final = 5 * 1024**3
-_LOCKS: Final = frozenset(f"HTTP_X_AMZ_OBJECT_LOCK_{name}" for name in ("MODE", "RETAIN_UNTIL_DATE", "LEGAL_HOLD"))
 _ENCRYPTION: Final = frozenset(
     {"HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION", "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM"}
 )
@@ -69,11 +69,13 @@ class ObjectWriter:
         checksums: WantedChecksums | None,
         conditions: WriteConditions | None = None,
     ) -> PutObject:
-        """The command that stores the body of a request, with the grants it asks for. Raises S3Error, CoreError."""
+        """The command that stores the body of a request, with grants and lock. Raises S3Error, CoreError."""
         if length is not None and length > self.bytes_max:
             raise S3Error("EntityTooLarge", ProposedSize=length, MaxSizeAllowed=self.bytes_max)
-        if granted := self._authorizer.wanted_grants(request, place):
-            metadata = msgspec.structs.replace(metadata, transient=metadata.transient | granted)
+        more = self._authorizer.wanted_grants(request, place)
+        more |= lock_of_new(request, place, self._authorizer, self._clock.now())
+        if more:
+            metadata = msgspec.structs.replace(metadata, transient=metadata.transient | more)
         container, environ = place.container, request.environ
         ask_first = conditions is not None and "HTTP_EXPECT" in environ
         body = request.body
@@ -175,5 +177,3 @@ def refuse_unsupported(environ: Environ) -> None:
     if not names.isdisjoint(_ENCRYPTION):
         reason = "Server side encryption is not implemented"
         raise S3Error("NotImplemented", reason, Header="x-amz-server-side-encryption")
-    if not names.isdisjoint(_LOCKS):
-        raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")

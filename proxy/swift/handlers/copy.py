@@ -165,7 +165,7 @@ class CopyHandler:
             length=0,
             length_max=self._limits.max_file_size,
             content_type=content_type(environ.get("CONTENT_TYPE") or info.content_type, environ, path.object),
-            metadata=metadata,
+            metadata=container.newly_locked(metadata, self._clock.now()),
             delete_at=moment,
             expected_md5=environ.get("HTTP_ETAG", "").strip().strip('"').lower(),
             conditions=WriteConditions(if_absent=True) if is_for_absent_target(environ) else None,

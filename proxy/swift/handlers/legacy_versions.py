@@ -260,6 +260,6 @@ def copy_of(
         0,
         size_max,
         source.info.content_type,
-        source.info.metadata,
+        container.newly_locked(source.info.metadata, timestamp.seconds),
         version_mode=container.version_mode,
     )

@@ -136,6 +136,8 @@ class ObjectHandler:
         container, account = self._lookup.container_and_account(path, request.transaction_id)
         authorize(request, container, path, container.write_acl)
         timestamp = request.timestamp(self._clock)
+        if container.sysmeta:
+            metadata = container.newly_locked(metadata, self._clock.now())
         command = PutObject(
             path=path,
             policy_index=policy_index(request, container),

@@ -20,7 +20,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.containers import GetContainer, OpenedContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.errors import ContainerNotEmpty, NewerStored, ObjectNotFound, PreconditionFailed
+from objstore.proxy.core.errors import ContainerNotEmpty, NewerStored, ObjectLocked, ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.info import VERSIONS_ENABLED, ContainerInfo
 from objstore.proxy.core.listing import VersionsQuery, whole
 from objstore.proxy.core.objects import CopyObject, DeleteObject, GetObject
@@ -109,6 +109,8 @@ class ObjectVersioning:
         check_conditions(command.conditions, found)
         if current != version:
             return True
+        if found is not None and found.metadata.lock.protects(self._clock.now()):
+            raise ObjectLocked(command.path)
         conditions = command.conditions
         if self._policies.by_index(command.policy_index).is_strong:
             is_current = {"if_version": version} if found else {"if_absent": True}
@@ -128,6 +130,8 @@ class ObjectVersioning:
             raise HttpError(400, f"PUT with {VERSION_ID} requires a zero byte body")
         container = self._lookup.container(path, request.transaction_id)
         authorize(request, container, path, container.write_acl)
+        if container.is_lockable:
+            raise HttpError(409, "Where versions can be locked, a version is made the current object by a copy of it")
         version, index, conditions = self.asked(request), policy_index(request, container), write_conditions(request)
         if version == NULL:
             raise HttpError(400, "The null version cannot be made the current one")
@@ -246,10 +250,12 @@ def wants_versions(request: SwiftRequest) -> bool:
 
 
 def versioning_changes(request: SwiftRequest, info: ContainerInfo, allowed: bool) -> dict[str, str]:
-    """What X-Versions-Enabled changes in the container's system metadata. Raises HttpError 400."""
+    """What X-Versions-Enabled changes in the container's system metadata. Raises HttpError 400, 409."""
     given = request.header(Client.VERSIONS_ENABLED)
     if given is None:
         return {}
+    if info.is_lockable and not is_true(given):
+        raise HttpError(409, "Where versions can be locked, they are kept for good")
     if not is_true(given):
         return {VERSIONS_ENABLED: "false"} if info.versioning else {}
     if not allowed:

@@ -274,3 +274,17 @@ def test_each_attempt_is_later_than_those_before_it(store: StrongStore, monkeypa
     last.answer = and_others_come  # type: ignore[method-assign]
     assert store.send("PUT", body=b"one").status == 201
     assert "" < last.newest < first.newest == second.newest
+
+
+def test_a_version_is_removed_in_the_state_that_a_quorum_has(store: StrongStore) -> None:
+    """Each node weighs the version's lock by what it has: one that has missed a lock must not remove the version."""
+    store.all_have(OLD, b"old")
+    for node in store.nodes[:2]:
+        node.names.add("1600000001.00000.meta")
+    path = ResourcePath("AUTH_a", "c", "o")
+    removal = DeleteObject(path, 0, store.scripted.clock.timestamp(), version=OLD)
+    store.scripted.context.objects.delete(removal)
+    sent = [call for call in store.transport.calls if call.request.method == "DELETE"]
+    assert store.methods()[:3] == ["PREPARE"] * 3
+    assert {call.headers["X-Backend-State"] for call in sent} == {f"{OLD}.data,1600000001.00000.meta"}
+    assert store.nodes[2].names == {f"{OLD}.data"}

@@ -124,7 +124,6 @@ def test_what_is_refused_before() -> None:
     refused: list[tuple[dict[str, Any], str]] = [
         ({"HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION": "AES256"}, "NotImplemented"),
         ({"HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM": "AES256"}, "NotImplemented"),
-        ({"HTTP_X_AMZ_OBJECT_LOCK_MODE": "GOVERNANCE"}, "InvalidRequest"),
     ]
     for variables, code in refused:
         with pytest.raises(S3Error) as caught:
