@@ -180,7 +180,7 @@ class AccountReaper:
         now = self._runtime.clock.now()
         answers = [reply for reply in seen.replies if reply.status in (200, 404)]
         locked = len(answers) < seen.quorum or any(lock_in(reply.headers).protects(now) for reply in answers)
-        self._report.count("objects_locked", int(locked))
+        self._report.count("objects_left", int(locked))
         return locked
 
     def _delete_version(self, policy_index: int, path: ResourcePath, version: str) -> bool:

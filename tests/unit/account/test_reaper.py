@@ -116,6 +116,31 @@ def test_every_version_and_marker_goes_page_by_page(replicas: Replicas, monkeypa
     assert reap(replicas) == {}
 
 
+def test_what_is_locked_stays_as_long_as_it_is(replicas: Replicas) -> None:
+    """Also where a server has missed the lock, which it would not keep to."""
+    path = ResourcePath("a", "c", "o")
+    for number in (1, 2, 3):
+        for second in (3, 4):
+            put(replicas, number, path, second, at(second), X_Backend_Version_Mode="keep")
+        lockable = {"X_Container_Sysmeta_Object_Lock": "true", "X_Backend_Storage_Policy_Index": "1"}
+        replicas[number].request("POST", 5, path=path.container_path, **lockable)
+    lock = {
+        "X_Backend_Version_Id": at(3),
+        "X_Backend_Merge": "true",
+        "X_Object_Transient_Sysmeta_Lock_Retention": f"COMPLIANCE {int(NOW) + 300}",
+        "X_Backend_Storage_Policy_Index": "1",
+    }
+    for number in (1, 2):
+        assert replicas[number].request("POST", 6, path=path, **lock).status == 202
+    delete_account(replicas)
+    replicas.clock.seconds = NOW + 200
+    assert reap(replicas) == {"accounts": 3, "objects": 7, "objects_left": 1, "containers": 2}
+    assert len(data_files(replicas)) == 3
+    replicas.clock.seconds = NOW + 300
+    assert reap(replicas) == {"accounts": 3, "objects": 1, "containers": 1}
+    assert data_files(replicas) == []
+
+
 def test_it_is_forgotten_then(replicas: Replicas) -> None:
     delete_account(replicas)
     replicas.clock.seconds = NOW + 8 * 86400
