@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from objstore.http.messages import Response
 from objstore.object_lock import LOCK_HOLD, LOCK_RETENTION, NO_RETENTION
 from objstore.proxy.core.containers import GetContainer, WriteContainer
-from objstore.proxy.core.errors import NewerStored
+from objstore.proxy.core.errors import NewerStored, ObjectNotFound
 from objstore.proxy.core.info import LOCKABLE, OBJECT_LOCK, StoredMetadata
 from objstore.proxy.core.objects import PostObject
 from objstore.proxy.core.versions import NULL
@@ -142,6 +142,10 @@ class ObjectLockHandler:
             self._objects.post(command)
         except NewerStored:
             raise S3Error("SlowDown") from None
+        except ObjectNotFound:
+            if not identifier:
+                raise
+            raise S3Error("NoSuchVersion", Key=request.key, VersionId=identifier) from None
         return Response(200)
 
 
