@@ -5,7 +5,7 @@ from typing import Self
 
 from msgspec import Struct
 
-from objstore.config.cluster import ClusterConfig
+from objstore.config.cluster import ClusterConfig, WebhookConfig
 from objstore.config.loading import load
 from objstore.limits import Limits
 from objstore.paths import PathHasher
@@ -18,6 +18,7 @@ class Cluster(Struct, frozen=True):
     hasher: PathHasher
     policies: Policies
     limits: Limits
+    webhooks: tuple[WebhookConfig, ...] = ()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -27,4 +28,4 @@ class Cluster(Struct, frozen=True):
     @classmethod
     def from_config(cls, config: ClusterConfig) -> Self:
         hasher = PathHasher(config.hash.prefix, config.hash.suffix)
-        return cls(hasher, Policies(config.policies), config.limits)
+        return cls(hasher, Policies(config.policies), config.limits, config.webhooks)

@@ -1,5 +1,7 @@
 """objstore.toml: what all servers of a cluster must agree on."""
 
+import re
+
 from msgspec import Struct
 
 from objstore.config.units import Secret
@@ -18,10 +20,35 @@ class HashConfig(Struct, frozen=True):
             raise ValueError("give a prefix or a suffix, else clients can aim names at one partition")
 
 
+class WebhookConfig(Struct, frozen=True):
+    """[[webhooks]]: who is told of events in buckets, under the name by which buckets choose it.
+
+    With a `token` each request has it as `Authorization: Bearer TOKEN`.
+    """
+
+    name: str
+    url: str
+    token: Secret = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.name):
+            raise ValueError(
+                f"a webhook's name is made of up to 64 letters, digits, hyphens and underscores: {self.name!r}"
+            )
+        if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", self.url, re.ASCII):
+            raise ValueError(f"a webhook's url begins with http:// or https:// and names a host: {self.url!r}")
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise ValueError("a webhook's token is made of printable ASCII characters")
+
+
 class ClusterConfig(Struct, frozen=True):
     hash: HashConfig
     policies: tuple[Policy, ...] = (Policy(0, "Policy-0", default=True),)
     limits: Limits = Limits()
+    webhooks: tuple[WebhookConfig, ...] = ()
 
     def __post_init__(self) -> None:
         Policies(self.policies)  # raises BadPolicies
+        names = [each.name for each in self.webhooks]
+        if len(set(names)) < len(names):
+            raise ValueError("two webhooks have one name")

@@ -12,6 +12,7 @@ from objstore.proxy.core.containers import ContainerOperations
 from objstore.proxy.core.lookup import Cache, Lookup
 from objstore.proxy.core.nodes import NodeSelector
 from objstore.proxy.core.objects import ObjectOperations
+from objstore.proxy.core.outbox import Outbox
 from objstore.proxy.core.quorum_request import Writer
 from objstore.proxy.core.quotas import QuotaKeeper
 from objstore.proxy.core.reading import Reader
@@ -39,6 +40,7 @@ class ProxyContext:
     accounts: AccountOperations
     uploads: UploadOperations
     quotas: QuotaKeeper
+    outbox: Outbox
 
 
 def make_context(
@@ -59,4 +61,7 @@ def make_context(
     objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads, strong_objects)
     uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)
     quotas = QuotaKeeper(lookup, runtime.clock)
-    return ProxyContext(config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads, quotas)
+    outbox = Outbox(cluster, rings, writer, lookup, runtime)
+    return ProxyContext(
+        config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads, quotas, outbox
+    )

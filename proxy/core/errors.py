@@ -56,6 +56,15 @@ class AccountNotReaped(PathError):
 
 
 @dataclass(eq=False)
+class OutboxFull(CoreError):
+    """Too many events wait for a webhook; a write that makes one more is refused, so that none is lost."""
+
+    message: ClassVar[str] = "the queue of events for the webhook {webhook} is full"
+
+    webhook: str
+
+
+@dataclass(eq=False)
 class ContainerLimitReached(CoreError):
     """The account holds as many containers as an account may."""
 

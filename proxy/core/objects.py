@@ -26,10 +26,9 @@ from objstore.proxy.core.checksums import WantedChecksums, copied_checksums
 from objstore.proxy.core.errors import IncompleteBody, InvalidRange, ObjectFacts, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.nodes import Placement, strict_placement
+from objstore.proxy.core.outbox import send_rows
 from objstore.proxy.core.quorum_request import send_body
 from objstore.proxy.core.upload import StreamingUpload, upload
-from objstore.quorum import best_status
-from objstore.rows import encode_rows
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
@@ -277,11 +276,9 @@ class ObjectOperations:
         moment = timestamp.ceil_seconds
         queue = expiry_queue(moment, self._hasher.digest(owner))
         placement = Placement.of(queue, self._rings.container, self._hasher)
-        body = encode_rows([rows.deletion_row(path, moment, timestamp) for path in paths])
-        headers = [rows.queue_headers(transaction_id)] * len(placement.primaries)
-        result = self._writer.send("UPDATE", placement, headers, [body] * len(headers))
-        if best_status(result.statuses, result.quorum) > codes.SUCCESS_MAX:
-            raise QuorumNotReached(queue)
+        send_rows(
+            self._writer, placement, [rows.deletion_row(path, moment, timestamp) for path in paths], transaction_id
+        )
 
     def head(self, command: GetObject) -> StoredObjectInfo:
         """The object without its body; ranges are ignored. Raises CoreError."""

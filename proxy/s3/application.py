@@ -19,6 +19,7 @@ from objstore.proxy.s3.handlers.attributes import AttributesHandler
 from objstore.proxy.s3.handlers.buckets import REGION_HEADER, BucketHandler
 from objstore.proxy.s3.handlers.copying import CopySources, S3CopyHandler
 from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
+from objstore.proxy.s3.handlers.events import POSTED, EventStage
 from objstore.proxy.s3.handlers.forms import FormHandler
 from objstore.proxy.s3.handlers.listings import ListingHandler
 from objstore.proxy.s3.handlers.multipart import MultipartHandler
@@ -34,6 +35,7 @@ from objstore.proxy.s3.handlers.writing import ObjectWriter
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
+from objstore.proxy.s3.settings_table import NOTIFICATION
 from objstore.proxy.s3.website import error_page
 
 if TYPE_CHECKING:
@@ -134,21 +136,22 @@ class S3Application:
 
 def handlers(context: S3Context) -> Mapping[Operation, Handler]:
     """What carries each operation out; those that are missing are not implemented."""
-    buckets, settings = BucketHandler(context), SettingsHandler(context)
+    events = EventStage(context)
+    buckets, settings = BucketHandler(context), SettingsHandler(context, {NOTIFICATION: events.check})
     listings = ListingHandler(context)
     proxy, authorizer = context.proxy, context.authorizer
     reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy, authorizer), ObjectDeleter(proxy)
     sources, uploads = CopySources(proxy, authorizer, reader), UploadListings(proxy, authorizer)
     objects = S3ObjectHandler(proxy, authorizer, reader, writer, deleter)
-    return {
+    found: dict[Operation, Handler] = {
         **objects.handlers(),
-        Operation.POST_OBJECT: FormHandler(authorizer, objects.put, proxy.runtime.clock.now).post,
+        Operation.POST_OBJECT: FormHandler(authorizer, events.around(POSTED, objects.put), proxy.runtime.clock.now).post,
         **TaggingHandler(proxy, authorizer, reader).handlers(),
         **ObjectAclHandler(context, reader).handlers(),
         **ObjectLockHandler(context, reader).handlers(),
         **MultipartHandler(proxy, authorizer, sources, writer).handlers(),
         Operation.COPY_OBJECT: S3CopyHandler(authorizer, sources, writer),
-        Operation.DELETE_OBJECTS: DeletionHandler(authorizer, deleter),
+        Operation.DELETE_OBJECTS: DeletionHandler(authorizer, deleter, events),
         Operation.LIST_MULTIPART_UPLOADS: uploads.uploads,
         Operation.LIST_PARTS: uploads.parts,
         Operation.GET_OBJECT_ATTRIBUTES: AttributesHandler(authorizer, reader),
@@ -170,3 +173,4 @@ def handlers(context: S3Context) -> Mapping[Operation, Handler]:
         Operation.LIST_OBJECTS_V2: listings.objects_v2,
         Operation.LIST_OBJECT_VERSIONS: listings.versions,
     }
+    return events.around_all(found)

@@ -204,6 +204,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
         ProposedSize=error.size,
         MinSizeAllowed=error.minimum,
     ),
+    core.OutboxFull: _told("SlowDown"),
     core.OutcomeUnknown: "ServiceUnavailable",
     core.PartUnavailable: _told("InvalidObjectState"),
     core.ManifestsTooDeep: _told("InvalidObjectState"),

@@ -46,6 +46,11 @@ class BucketSettings:
         self._clock: Final = context.runtime.clock
         self._long: OrderedDict[ResourcePath, bytes] = OrderedDict()  # what lies there never changes
 
+    @staticmethod
+    def is_set(bucket: Bucket, name: str) -> bool:
+        """Whether there is such a document, by what is known of the bucket."""
+        return _PREFIX + name in bucket.info.sysmeta
+
     def read(self, bucket: Bucket, name: str, transaction_id: str) -> bytes | None:
         """The document as it was written, None if there is none. Raises CoreError."""
         kept = bucket.info.sysmeta.get(_PREFIX + name)

@@ -10,6 +10,8 @@ from msgspec import Struct
 from objstore.proxy.s3.access import ENFORCED, OWNERSHIP, PUBLIC_ACCESS
 from objstore.proxy.s3.cors import parse_cors
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.notification import ROOT as NOTIFICATION_ROOT
+from objstore.proxy.s3.notification import checked_notification
 from objstore.proxy.s3.operations import Operation as _O
 from objstore.proxy.s3.tags import BUCKET_TAGS_MAX, received_tags, tagging_element
 from objstore.proxy.s3.website import ROOT as WEBSITE_ROOT
@@ -20,6 +22,7 @@ CORS: Final = "Cors"
 TAGGING: Final = "Tagging"
 WEBSITE: Final = "Website"
 REQUEST_PAYMENT: Final = "Request-Payment"
+NOTIFICATION: Final = "Notification"
 OWNERSHIPS: Final = ("BucketOwnerPreferred", "ObjectWriter", ENFORCED)
 PUBLIC_ACCESS_NAMES: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -179,7 +182,15 @@ SETTINGS: Final = (
     ),
     Setting(_O.GET_BUCKET_REPLICATION, "ReplicationConfigurationNotFoundError", delete=_O.DELETE_BUCKET_REPLICATION),
     Setting(_O.GET_BUCKET_LOGGING, Element("BucketLoggingStatus")),
-    Setting(_O.GET_BUCKET_NOTIFICATION_CONFIGURATION, Element("NotificationConfiguration")),
+    Setting(
+        _O.GET_BUCKET_NOTIFICATION_CONFIGURATION,
+        Element(NOTIFICATION_ROOT),
+        _O.PUT_BUCKET_NOTIFICATION_CONFIGURATION,
+        None,
+        NOTIFICATION,
+        NOTIFICATION_ROOT,
+        checked_notification,
+    ),
     Setting(_O.GET_BUCKET_ACCELERATE_CONFIGURATION, Element("AccelerateConfiguration")),
     Setting(_O.GET_BUCKET_ABAC, _with("AbacStatus", "Status", "Disabled")),
     Setting(_O.GET_BUCKET_ANALYTICS_CONFIGURATION, "NoSuchConfiguration"),

@@ -20,6 +20,7 @@ from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error, refusal_of
 from objstore.proxy.s3.handlers.checksums import check_document
 from objstore.proxy.s3.handlers.conditions import precondition_failed
+from objstore.proxy.s3.handlers.events import DELETED
 from objstore.proxy.s3.handlers.reading import given_version
 from objstore.proxy.s3.handlers.writing import newer_timestamp
 from objstore.proxy.s3.operations import Operation
@@ -28,6 +29,7 @@ from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, Receive
 
 if TYPE_CHECKING:
     from objstore.proxy.s3.access import Authorizer
+    from objstore.proxy.s3.handlers.events import EventStage
 
 ITEMS_MAX: Final = 1000
 CONCURRENCY: Final = 8
@@ -120,9 +122,10 @@ class NamedItem(Struct, frozen=True):
 class DeletionHandler:
     """POST ?delete: deletes each of the objects that the client may delete, and says of each what came of it."""
 
-    def __init__(self, authorizer: Authorizer, deleter: ObjectDeleter) -> None:
+    def __init__(self, authorizer: Authorizer, deleter: ObjectDeleter, events: EventStage) -> None:
         self._authorizer = authorizer
         self._deleter = deleter
+        self._events = events
 
     def __call__(self, request: S3Request) -> Response:
         """200, whatever becomes of the objects."""
@@ -165,9 +168,15 @@ class DeletionHandler:
             raise S3Error("KeyTooLongError")
         place = self._place(request, item)
         bypasses = item.version_id is not None and self._authorizer.bypasses_governance(request, place, item.version_id)
-        return self._deleter.delete(
-            place, item.version_id, item.conditions, request.transaction_id, bypasses_governance=bypasses
-        )
+
+        def delete() -> Deleted:
+            return self._deleter.delete(
+                place, item.version_id, item.conditions, request.transaction_id, bypasses_governance=bypasses
+            )
+
+        if not self._events.concerns(request):
+            return delete()
+        return self._events.carry_out(request, DELETED, item.key, item.version_id, delete, lambda made: made.version_id)
 
 
 def _named(name: str, item: NamedItem) -> Element:

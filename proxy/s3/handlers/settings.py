@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -23,8 +23,15 @@ from objstore.proxy.s3.settings_table import CORS, by_operation
 from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, document, parse
 
 
+# Given the request, its bucket and the document, raises what keeps it from being stored.
+Guard = Callable[[S3Request, Bucket, bytes], None]
+NO_GUARDS: Final[Mapping[str, Guard]] = {}
+
+
 class SettingsHandler:
-    def __init__(self, context: S3Context) -> None:
+    def __init__(self, context: S3Context, guards: Mapping[str, Guard] = NO_GUARDS) -> None:
+        """`guards`: by the name of a setting, who else has a say before it is stored."""
+        self._guards: Final = {OWNERSHIP: self._check_unshared, **guards}
         self._settings: Final = context.settings
         self._authorizer: Final = context.authorizer
         self._registry: Final = context.buckets.registry
@@ -61,8 +68,8 @@ class SettingsHandler:
             checked = document(setting.check(received), NAMESPACE)
         except MalformedDocument as error:
             raise S3Error("MalformedXML", str(error)) from None
-        if setting.name == OWNERSHIP and is_enforced(checked):
-            self._check_unshared(request, bucket)
+        if (guard := self._guards.get(setting.name)) is not None:
+            guard(request, bucket, checked)
         if setting.shared:
             self._registry.claim(bucket.name, bucket.owner, request.transaction_id)
         self._settings.write(bucket, {setting.name: checked}, request.transaction_id)
@@ -75,8 +82,10 @@ class SettingsHandler:
             self._settings.write(bucket, {setting.name: None}, request.transaction_id)
         return Response(204)
 
-    def _check_unshared(self, request: S3Request, bucket: Bucket) -> None:
+    def _check_unshared(self, request: S3Request, bucket: Bucket, document: bytes) -> None:
         """An owner who enforces to have all to himself has to take back what is granted. Raises S3Error."""
+        if not is_enforced(document):
+            return
         grants = effective_grants(self._authorizer.grants(bucket, request.transaction_id), bucket)
         if any(each.grantee != bucket.owner for each in grants.grants):
             raise S3Error("InvalidBucketAclWithObjectOwnership", f"Bucket cannot have ACLs set with {ENFORCED}")
