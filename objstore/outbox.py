@@ -82,3 +82,19 @@ def removal_row(name: str, timestamp: Timestamp) -> ObjectRow:
     """Takes out the row as it was written at this timestamp, whatever its offset, and not what is written later."""
     moment = Timestamp(timestamp.ticks, OFFSET_MAX).internal
     return ObjectRow(name, moment, 0, "application/deleted", "noetag", deleted=True)
+
+
+def with_facts(message: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """The message, saying of the object of each record what a write has made: size, eTag, versionId, sequencer."""
+    if not facts:
+        return message
+    records = []
+    for made in message.get("Records", ()):
+        of_object = {**made["s3"]["object"], **facts}
+        records.append({**made, "s3": {**made["s3"], "object": of_object}})
+    return {**message, "Records": records}
+
+
+def sequencer(timestamp: Timestamp) -> str:
+    """By which the events of one key are ordered: hexadecimal digits, always as many."""
+    return f"{timestamp.ticks:016X}{timestamp.offset:016X}"

@@ -191,6 +191,7 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
 def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> list[Job]:
     """All daemons of a container server."""
     from objstore.container.consistency import ContainerAuditor, ContainerReplicator
+    from objstore.container.notifier import EventNotifier
     from objstore.container.reclaimer import PartReclaimer
     from objstore.container.reconciler import ContainerReconciler
     from objstore.container.updater import ContainerUpdater
@@ -204,6 +205,7 @@ def make_container_daemons(config: ContainerConfig, context: DaemonContext) -> l
         Job(updater, config.updater.interval),
         Job(reconciler, config.reconciler.interval),
         Job(PartReclaimer(config.reclaimer, context, timeout_seconds), config.reclaimer.interval),
+        Job(EventNotifier(config.notifier, context, timeout_seconds), config.notifier.interval),
         _paced(replicator, config.replicator, _unchanged(replicator, config.replicator, context)),
         Job(repairer := DatabaseRepairer(replicator), repairer.interval_seconds),
         _paced(ContainerAuditor(context), config.auditor),

@@ -54,6 +54,19 @@ class PartReclaimerConfig(Struct, frozen=True):
     reclaim_age: Seconds = 7 * 86_400.0
 
 
+class NotifierConfig(Struct, frozen=True):
+    """[notifier]: tells webhooks of events in buckets.
+
+    timeout: for each wait for a webhook. While one takes nothing, pauses between attempts grow up to `longest_pause`. An
+    event that it has not taken after `give_up` is dropped.
+    """
+
+    interval: Seconds = 1.0
+    timeout: Seconds = 10.0
+    longest_pause: Seconds = 300.0
+    give_up: Seconds = 3 * 86_400.0
+
+
 class ContainerConfig(StorageServiceConfig, frozen=True):
     server: ContainerServerConfig = ContainerServerConfig()
     backend: ContainerBackendConfig = ContainerBackendConfig()
@@ -62,3 +75,4 @@ class ContainerConfig(StorageServiceConfig, frozen=True):
     auditor: DatabaseAuditorConfig = DatabaseAuditorConfig()
     reconciler: ReconcilerConfig = ReconcilerConfig()
     reclaimer: PartReclaimerConfig = PartReclaimerConfig()
+    notifier: NotifierConfig = NotifierConfig()

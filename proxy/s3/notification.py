@@ -193,12 +193,6 @@ def record(source: EventSource, rule_id: str, event: str, time: str, key: str) -
     }
 
 
-def with_facts(made: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-    """The same record, with what the write has made: size, eTag, versionId, sequencer."""
-    of_object = {**made["s3"]["object"], **facts}
-    return {**made, "s3": {**made["s3"], "object": of_object}}
-
-
 def message(made: dict[str, Any]) -> dict[str, Any]:
     """What a webhook is sent of an event."""
     return {"Records": [made]}

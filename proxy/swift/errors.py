@@ -100,6 +100,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.NotModified: lambda error: HttpError(304, headers=object_headers(error.info)),
     core.ObjectNotFound: _no_object,
     core.PartTooSmall: _told(400),
+    core.OutboxFull: 503,
     core.OutcomeUnknown: 503,
     core.PartUnavailable: _told(409),
     core.PolicyConflict: _told(409),

@@ -72,6 +72,7 @@ TOUCHED: Final = {
     "objstore/http/signing.py": ({"chance"}, "a number by which a server knows a signed request again"),
     "objstore/http/server.py": ({"network"}, "accepts connections; simulations call applications"),
     "objstore/http/session.py": ({"network"}, "sets options of connections that the server has accepted"),
+    "objstore/http/webhook.py": ({"network"}, "sends to addresses out of the store; tests hand in a sender"),
     "objstore/http/sockets.py": ({"network", "disk"}, "moves bytes between sockets and pipes"),
     "objstore/db/connection.py": ({"disk"}, "opens SQLite, whose files simulations keep on a real disk"),
     "objstore/db/database.py": ({"threads", "disk"}, "a database has one writer; flushes its file"),

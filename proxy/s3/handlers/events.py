@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec.structs import replace
 
-from objstore.outbox import OutboxEntry
+from objstore.outbox import OutboxEntry, sequencer, with_facts
 from objstore.proxy.core.errors import CoreError
 from objstore.proxy.core.objects import GetObject
 from objstore.proxy.core.versions import public_id
@@ -24,7 +24,6 @@ from objstore.proxy.s3.notification import (
     record,
     trial_message,
     webhooks_of,
-    with_facts,
 )
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.settings_table import NOTIFICATION
@@ -125,8 +124,7 @@ class EventStage:
             raise
         facts = self._facts(request, event, key, version_of(result))
         for intent in intents:
-            [made] = intent.entry.message["Records"]
-            entry = replace(intent.entry, message=message(with_facts(made, facts)))
+            entry = replace(intent.entry, message=with_facts(intent.entry.message, facts))
             self._outbox.settle(replace(intent, entry=entry), request.transaction_id)
         return result
 
@@ -196,11 +194,6 @@ class EventStage:
         for webhook in webhooks_of(rules):
             told = trial_message(request.bucket, _time(self._clock.timestamp()), identifier)
             self._outbox.settle(self._outbox.intend(webhook, OutboxEntry(told), identifier), identifier)
-
-
-def sequencer(timestamp: Timestamp) -> str:
-    """By which events of one key are ordered: hexadecimal digits, always as many."""
-    return f"{timestamp.ticks:016X}{timestamp.offset:016X}"
 
 
 def _time(timestamp: Timestamp) -> str:

@@ -22,7 +22,6 @@ from objstore.proxy.s3.settings import DOCUMENT_BYTES_MAX
 from objstore.proxy.s3.settings_table import CORS, by_operation
 from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, document, parse
 
-
 # Given the request, its bucket and the document, raises what keeps it from being stored.
 Guard = Callable[[S3Request, Bucket, bytes], None]
 NO_GUARDS: Final[Mapping[str, Guard]] = {}
