@@ -57,8 +57,8 @@ class PartReclaimerConfig(Struct, frozen=True):
 class NotifierConfig(Struct, frozen=True):
     """[notifier]: tells webhooks of events in buckets.
 
-    timeout: for each wait for a webhook. While one takes nothing, pauses between attempts grow up to `longest_pause`. An
-    event that it has not taken after `give_up` is dropped.
+    timeout: for each wait for a webhook. While one takes nothing, pauses between attempts grow up to `longest_pause`.
+    An event that it has not taken after `give_up` is dropped.
     """
 
     interval: Seconds = 1.0

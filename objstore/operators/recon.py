@@ -187,6 +187,7 @@ DAEMONS: Final[dict[tuple[str, str], tuple[str, Callable[[str, Report], Report]]
     **{("updater", server): (f"{server}-updater", updater) for server in ("container", "object")},
     ("expirer", "object"): ("object-expirer", expirer),
     ("reconciler", "container"): ("container-reconciler", plain),
+    ("notifier", "container"): ("event-notifier", plain),
     ("reclaimer", "container"): ("part-reclaimer", plain),
     ("reaper", "account"): ("account-reaper", plain),
 }

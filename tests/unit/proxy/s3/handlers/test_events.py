@@ -1,0 +1,139 @@
+"""Events around writes: an intent before the write, settled after it, withdrawn if it was refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from objstore.config.cluster import WebhookConfig
+from objstore.outbox import OutboxEntry
+from objstore.paths import ResourcePath
+from objstore.proxy.core.errors import OutcomeUnknown, PreconditionFailed, QuorumNotReached
+from objstore.proxy.core.info import PRESENT, VERSIONS_ENABLED, ContainerInfo, StoredObjectInfo
+from objstore.proxy.core.outbox import Intent
+from objstore.proxy.s3.buckets import Bucket
+from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.handlers.events import EventStage
+from objstore.proxy.s3.settings import BucketSettings
+from tests.unit.proxy.s3.memory import MemoryCore
+
+PATH = ResourcePath("AUTH_a", "photos")
+CONFIGURATION = (
+    b'<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><QueueConfiguration><Id>i</Id>'
+    b"<Queue>arn:objstore:sqs::hook:webhook</Queue><Event>s3:ObjectCreated:*</Event><Event>s3:ObjectRemoved:*</Event>"
+    b"<Filter><S3Key><FilterRule><Name>Prefix</Name><Value>a</Value></FilterRule></S3Key></Filter>"
+    b"</QueueConfiguration></NotificationConfiguration>"
+)
+
+
+class Outbox:
+    """Notes what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, OutboxEntry]] = []
+        self.is_there = True
+
+    def intend(self, webhook: str, entry: OutboxEntry, _transaction_id: str) -> Intent:
+        if not self.is_there:
+            raise QuorumNotReached(PATH)
+        self.told.append(("intend", entry))
+        return Intent(webhook, "n", entry)
+
+    def settle(self, intent: Intent, _transaction_id: str) -> None:
+        self.told.append(("settle", intent.entry))
+
+    def withdraw(self, intent: Intent, _transaction_id: str) -> None:
+        self.told.append(("withdraw", intent.entry))
+
+    @property
+    def steps(self) -> list[str]:
+        return [step for step, _ in self.told]
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.core = MemoryCore()
+        self.core.made[PATH] = ContainerInfo(PRESENT)
+        self.outbox, context = Outbox(), self.core.context
+        context.outbox = self.outbox
+        context.cluster.webhooks = (WebhookConfig("hook", "http://h"),)
+        context.config.s3 = SimpleNamespace(region="us-east-1")
+        context.config.large_objects = None
+        context.cluster.limits = SimpleNamespace(container_listing_limit=1000)
+        context.runtime.log = None
+        self.settings = BucketSettings(context)
+        self.settings.write(Bucket(PATH, self.core.made[PATH]), {"Notification": CONFIGURATION}, "")
+        self.stage = EventStage(
+            SimpleNamespace(proxy=context, settings=self.settings, authorizer=None)  # type: ignore[arg-type]
+        )
+        self.stage._reader = SimpleNamespace(head=self._head)  # type: ignore[misc, assignment]
+        self.steps: list[str] = []
+
+    def _head(self, _request: Any, _command: Any) -> StoredObjectInfo:
+        return StoredObjectInfo(7, "e", "text/plain", "1700000000.00000", "")
+
+    def write(self, error: Exception | None = None, key: str = "a", event: str = "ObjectCreated:Put") -> str:
+        request: Any = SimpleNamespace(
+            container=Bucket(PATH, self.core.made[PATH]), transaction_id="tx", environ={}, identity=None
+        )
+
+        def work() -> str:
+            self.steps = list(self.outbox.steps)
+            if error is not None:
+                raise error
+            return "done"
+
+        return self.stage.carry_out(request, event, key, None, work, lambda _made: "")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_an_intent_comes_before_the_write(bench: Bench) -> None:
+    assert bench.write() == "done"
+    assert bench.steps == ["intend"]
+    assert bench.outbox.steps == ["intend", "settle"]
+    intent, settled = (entry for _, entry in bench.outbox.told)
+    assert (intent.path, intent.shows) == ("/AUTH_a/photos/a", True)
+    of_object = settled.message["Records"][0]["s3"]["object"]
+    assert (of_object["size"], of_object["eTag"]) == (7, "e")
+
+
+def test_a_write_that_was_refused_has_no_event(bench: Bench) -> None:
+    for error in (PreconditionFailed(), S3Error("EntityTooLarge")):
+        with pytest.raises(type(error)):
+            bench.write(error)
+        assert bench.outbox.steps[-2:] == ["intend", "withdraw"]
+
+
+@pytest.mark.parametrize("error", [QuorumNotReached(PATH), OutcomeUnknown(PATH), RuntimeError("a bug")])
+def test_the_intent_of_a_write_that_may_be_done_stays(bench: Bench, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        bench.write(error)
+    assert bench.outbox.steps == ["intend"]
+
+
+def test_nothing_is_written_without_an_intent(bench: Bench) -> None:
+    bench.outbox.is_there = False
+    bench.steps = ["untouched"]
+    with pytest.raises(QuorumNotReached):
+        bench.write()
+    assert bench.steps == ["untouched"]
+
+
+def test_others_have_no_events(bench: Bench) -> None:
+    assert bench.write(key="b") == bench.write(event="ObjectTagging:Put") == "done"
+    assert bench.outbox.told == []
+
+
+def test_a_deletion_makes_a_marker_where_versions_are(bench: Bench) -> None:
+    bench.write(event="ObjectRemoved:Delete")
+    info = bench.core.made[PATH]
+    bench.core.made[PATH] = ContainerInfo(PRESENT, sysmeta={**info.sysmeta, VERSIONS_ENABLED: "true"})
+    bench.write(event="ObjectRemoved:Delete")
+    names = [entry.message["Records"][0]["eventName"] for _, entry in bench.outbox.told]
+    assert names == ["ObjectRemoved:Delete"] * 2 + ["ObjectRemoved:DeleteMarkerCreated"] * 2
