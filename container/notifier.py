@@ -82,7 +82,7 @@ class EventNotifier:
         config: NotifierConfig,
         context: DaemonContext,
         timeout_seconds: float,
-        connect: Callable[[WebhookConfig, float], Poster] = WebhookConnection,
+        connect: Callable[[str, str, float], Poster] = WebhookConnection,
     ) -> None:
         """`timeout_seconds` is how long a storage server may take to answer."""
         direct = Direct(context.transport, context.cluster.hasher, timeout_seconds)
@@ -112,7 +112,7 @@ class WebhookDelivery:
         context: DaemonContext,
         direct: Direct,
         report: PassReport,
-        connect: Callable[[WebhookConfig, float], Poster],
+        connect: Callable[[str, str, float], Poster],
     ) -> None:
         self._webhook = webhook
         self._config = config
@@ -200,7 +200,7 @@ class WebhookDelivery:
     def _post(self, content: bytes) -> str:
         """Why the webhook has not taken it, "" if it has."""
         if self._poster is None:
-            self._poster = self._connect(self._webhook, self._config.timeout)
+            self._poster = self._connect(self._webhook.url, self._webhook.token, self._config.timeout)
         try:
             return self._threads.call_within(POST_WAITS * self._config.timeout, self._poster.post, content)
         except CallTimeout:

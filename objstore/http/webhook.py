@@ -6,8 +6,6 @@ import http.client
 from typing import Final
 from urllib.parse import urlsplit
 
-from objstore.config.cluster import WebhookConfig
-
 ANSWER_BYTES_MAX: Final = 64 * 1024
 _ERRORS: Final = (OSError, http.client.HTTPException, ValueError)
 
@@ -15,16 +13,16 @@ _ERRORS: Final = (OSError, http.client.HTTPException, ValueError)
 class WebhookConnection:
     """A connection to one webhook, which is opened when it is needed and kept as long as all goes well. Blocks."""
 
-    def __init__(self, webhook: WebhookConfig, timeout_seconds: float) -> None:
+    def __init__(self, url: str, token: str, timeout_seconds: float) -> None:
         """timeout_seconds: for each wait, to connect, to send or for the next bytes of the answer."""
-        parts = urlsplit(webhook.url)
+        parts = urlsplit(url)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._host = parts.netloc.rpartition("@")[2]
         self._timeout = timeout_seconds
         self._headers = {"Content-Type": "application/json", "User-Agent": "objstore"}
-        if webhook.token:
-            self._headers["Authorization"] = f"Bearer {webhook.token}"
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, content: bytes) -> str:

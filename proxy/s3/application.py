@@ -145,7 +145,9 @@ def handlers(context: S3Context) -> Mapping[Operation, Handler]:
     objects = S3ObjectHandler(proxy, authorizer, reader, writer, deleter)
     found: dict[Operation, Handler] = {
         **objects.handlers(),
-        Operation.POST_OBJECT: FormHandler(authorizer, events.around(POSTED, objects.put), proxy.runtime.clock.now).post,
+        Operation.POST_OBJECT: FormHandler(
+            authorizer, events.around(POSTED, objects.put), proxy.runtime.clock.now
+        ).post,
         **TaggingHandler(proxy, authorizer, reader).handlers(),
         **ObjectAclHandler(context, reader).handlers(),
         **ObjectLockHandler(context, reader).handlers(),
