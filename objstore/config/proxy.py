@@ -97,6 +97,7 @@ class S3Config(Struct, frozen=True):
     A request whose host is a name below one of the `domains` names its bucket there; below one of `website_domains` it
     is for the website of that bucket, and a host that is one of them is a bucket of this name. `region` is the one that
     clients are told. Signatures are good for the `signing_regions` and us-east-1, without any for all regions.
+    Lines of access logs that buckets have set wait in memory for `access_log_interval`.
     """
 
     enabled: bool = True
@@ -104,6 +105,7 @@ class S3Config(Struct, frozen=True):
     domains: tuple[str, ...] = ()
     website_domains: tuple[str, ...] = ()
     signing_regions: tuple[str, ...] = ()
+    access_log_interval: Seconds = 300.0
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9-]{1,64}", self.region):

@@ -90,10 +90,17 @@ class ListUploads(Struct, frozen=True):
     transaction_id: str = ""
 
 
+class OpenUpload(Struct, frozen=True):
+    """An upload as a listing knows it. settings: those of its record."""
+
+    name: UploadName
+    settings: dict[str, str]
+
+
 class UploadsPage(Struct, frozen=True):
     """Uploads, and prefixes that stand for several. next: where the next page begins, None after the last one."""
 
-    uploads: list[UploadName]
+    uploads: list[OpenUpload]
     prefixes: list[str]
     next: UploadName | None
 

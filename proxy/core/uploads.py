@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import md5
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -37,6 +38,7 @@ from objstore.proxy.core.upload_commands import (
     CompletedUpload,
     CompleteUpload,
     ListUploads,
+    OpenUpload,
     PartsPage,
     PutPart,
     UploadedPart,
@@ -95,7 +97,8 @@ class UploadOperations:
         record = hidden.with_object(UploadName(command.path.object, upload).record)
         # The row of the record says so, too: with it the upload comes to the notice of the daemon.
         metadata = StoredMetadata(system={UPLOAD: upload})
-        self._put(record, policy_index, timestamp, body, RECORD_TYPE, metadata, command.transaction_id)
+        listed = f"{RECORD_TYPE};{urlencode(command.record.settings)}"  # for listings of uploads
+        self._put(record, policy_index, timestamp, body, listed, metadata, command.transaction_id)
         return upload
 
     def record(self, path: ResourcePath, upload: str, transaction_id: str) -> UploadRecord:
@@ -131,7 +134,7 @@ class UploadOperations:
     def list(self, command: ListUploads) -> UploadsPage:
         """Open uploads. Raises CoreError."""
         hidden = names.hidden_container(command.path)
-        uploads: list[UploadName] = []
+        uploads: list[OpenUpload] = []
         prefixes: list[str] = []
         marker = names.records_after(command.key_marker, command.upload_marker) if command.key_marker else ""
         last = None
@@ -149,7 +152,8 @@ class UploadOperations:
                 if shared:
                     prefixes.append(shared)
                 else:
-                    uploads.append(name)
+                    settings = dict(parse_qsl(listed.content_type.partition(";")[2]))
+                    uploads.append(OpenUpload(name, settings))
                 last = UploadName(shared, "") if shared else name
             if len(page) < _PAGE:
                 return UploadsPage(uploads, prefixes, None)

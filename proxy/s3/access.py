@@ -48,6 +48,7 @@ POLICY: Final = "Policy"
 ACL: Final = "Acl"
 OWNERSHIP: Final = "Ownership"
 PUBLIC_ACCESS: Final = "Public-Access-Block"
+REQUEST_PAYMENT: Final = "Request-Payment"
 # Of objects: in the system metadata that a POST replaces.
 OBJECT_ACL: Final = "S3-Acl"
 ENFORCED: Final = "BucketOwnerEnforced"
@@ -68,6 +69,9 @@ _PERMISSIONS: Final = {
 _TELL_MISSING: Final = frozenset({Operation.GET_OBJECT, Operation.HEAD_OBJECT, Operation.GET_OBJECT_ATTRIBUTES})
 # Nobody without credentials may do these, whatever the bucket says.
 _SIGNED_ONLY: Final = frozenset({Operation.CREATE_MULTIPART_UPLOAD, Operation.COPY_OBJECT, Operation.UPLOAD_PART_COPY})
+# Of containers whose objects the Swift API copies elsewhere before they are replaced or deleted.
+_ARCHIVE: Final = "Versions-Location"
+_ARCHIVED: Final = frozenset({"PutObject", "DeleteObject"})
 _LISTING: Final = PolicyAction("ListBucket", Scope.LIST)
 
 
@@ -102,7 +106,7 @@ class Authorizer:
         """Find the bucket of a request, and check that its sender may do this. Raises S3Error, CoreError."""
         action = ACTIONS[operation]
         if action.scope is Scope.NOBODY:
-            raise S3Error("NotImplemented", Operation=operation)
+            raise S3Error("NotImplemented", f"{operation} is not implemented by this store", Operation=operation)
         if action.scope in (Scope.SERVICE, Scope.NEW_BUCKET):
             self._check_account(request, action.scope)
             return
@@ -112,6 +116,7 @@ class Authorizer:
         expected = request.header("x-amz-expected-bucket-owner")
         if expected is not None and expected != bucket.owner:
             raise S3Error("AccessDenied")
+        self._check_use(request, bucket, action)
         if action.scope is not Scope.EACH and not self.allows(
             request, bucket, action, request.key, request.params.get("versionId", "")
         ):
@@ -124,6 +129,7 @@ class Authorizer:
     def other(self, request: S3Request, operation: Operation, bucket: str, key: str, version: str = "") -> Place:
         """Another object, with which the client may do this. Raises S3Error, CoreError."""
         found = self._buckets.find(bucket, request.identity, request.transaction_id)
+        self._check_use(request, found, ACTIONS[operation])
         if not self.allows(request, found, ACTIONS[operation], key, version):
             raise S3Error("AccessDenied")
         return Place(found.path.with_object(key), found.info)
@@ -133,6 +139,7 @@ class Authorizer:
     ) -> None:
         """Raises S3Error AccessDenied unless the client may do this with an object, and CoreError."""
         bucket = Bucket(path.container_path, container)
+        self._check_use(request, bucket, ACTIONS[operation])
         if not self.allows(request, bucket, ACTIONS[operation], path.object, version):
             raise S3Error("AccessDenied")
 
@@ -155,6 +162,29 @@ class Authorizer:
             if own or not (public and self.public_access(bucket, request.transaction_id).restrict_buckets):
                 return True
         return self._granted(request, bucket, action, key, version)
+
+    def _check_use(self, request: S3Request, bucket: Bucket, action: PolicyAction) -> None:
+        """What a bucket demands of everybody: that requesters pay, and that its archive is kept.
+
+        Raises S3Error AccessDenied, InvalidBucketState; CoreError.
+        """
+        sysmeta, identity = bucket.info.sysmeta, request.identity
+        if not sysmeta:
+            return
+        if action.name in _ARCHIVED and sysmeta.get(_ARCHIVE):
+            reason = (
+                "The Swift API archives what is replaced or deleted here (X-Versions-Location): write there instead"
+            )
+            raise S3Error("InvalidBucketState", reason)
+        payment = self._settings.read(bucket, REQUEST_PAYMENT, request.transaction_id)
+        if payment is None or not requester_pays(payment):
+            return
+        if identity is not None and (identity.account == bucket.owner or identity.reseller_admin):
+            return
+        said = request.header("x-amz-request-payer") or request.params.get("x-amz-request-payer", "")
+        if identity is None or said.lower() != "requester":
+            raise S3Error("AccessDenied", "Requester pays: x-amz-request-payer is needed, and a signature")
+        request.is_charged = True
 
     def conceal(self, request: S3Request) -> bool:
         """Whether the sender of a request may not know that its object is missing. Raises CoreError."""
@@ -314,6 +344,12 @@ def is_enforced(document: bytes) -> bool:
 def _ownership(document: bytes) -> str:
     rule = parse(document, "OwnershipControls").find("Rule")
     return "" if rule is None else rule.value("ObjectOwnership") or ""
+
+
+@lru_cache(maxsize=1024)
+def requester_pays(document: bytes) -> bool:
+    """Whether a stored document has requesters pay."""
+    return parse(document, "RequestPaymentConfiguration").value("Payer") == "Requester"
 
 
 @lru_cache(maxsize=1024)

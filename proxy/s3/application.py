@@ -22,12 +22,13 @@ from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
 from objstore.proxy.s3.handlers.events import POSTED, EventStage
 from objstore.proxy.s3.handlers.forms import FormHandler
 from objstore.proxy.s3.handlers.listings import ListingHandler
+from objstore.proxy.s3.handlers.log_delivery import LogDelivery
 from objstore.proxy.s3.handlers.multipart import MultipartHandler
 from objstore.proxy.s3.handlers.object_acl import ObjectAclHandler
 from objstore.proxy.s3.handlers.object_lock import ObjectLockHandler
 from objstore.proxy.s3.handlers.objects import S3ObjectHandler
 from objstore.proxy.s3.handlers.reading import ObjectReader
-from objstore.proxy.s3.handlers.settings import CorsStage, SettingsHandler
+from objstore.proxy.s3.handlers.settings import NO_GUARDS, CorsStage, Guard, SettingsHandler
 from objstore.proxy.s3.handlers.tagging import TaggingHandler
 from objstore.proxy.s3.handlers.upload_listings import UploadListings
 from objstore.proxy.s3.handlers.website import WebsiteEndpoint
@@ -35,7 +36,7 @@ from objstore.proxy.s3.handlers.writing import ObjectWriter
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
-from objstore.proxy.s3.settings_table import NOTIFICATION
+from objstore.proxy.s3.settings_table import LOGGING, NOTIFICATION
 from objstore.proxy.s3.website import error_page
 
 if TYPE_CHECKING:
@@ -56,13 +57,15 @@ class S3Application:
         self._region: Final = config.s3.region
         self._access_log = AccessLog(context) if config.metrics.wanted or config.log.has_access_lines else None
         self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
+        self._monotonic: Final = runtime.clock.monotonic
         self._suffix: Final = quote(config.transaction_suffix)
         self._authentication: Final = RequestAuthentication(context)
         buckets, settings = Buckets(context), BucketSettings(context)
         self._authorizer: Final = Authorizer(context, buckets, settings)
         given = S3Context(context, buckets, settings, self._authorizer)
         self._cors: Final = CorsStage(given)
-        self._handlers: Final = handlers(given)
+        self._log_delivery: Final = LogDelivery(given)
+        self._handlers: Final = handlers(given, {LOGGING: self._log_delivery.check})
         self._website: Final = WebsiteEndpoint(given, self._handlers)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -71,12 +74,11 @@ class S3Application:
 
     def answer(self, request: S3Request) -> Response:
         """The response to a request, whatever happens; it is logged once it has been sent."""
-        log = self._access_log
-        if log is None:
-            return self._guarded(request)
-        begun, method = log.monotonic(), request.method
+        begun, method = self._monotonic(), request.method
         response = self._guarded(request)
-        log.expect(request, response, method, request.raw_path, begun)
+        self._log_delivery.expect(request, response, begun)
+        if self._access_log is not None:
+            self._access_log.expect(request, response, method, request.raw_path, begun)
         return response
 
     def _guarded(self, request: S3Request) -> Response:
@@ -89,6 +91,7 @@ class S3Application:
             if not errors.is_foreseen(error):
                 path = request.raw_path
                 self._log.exception("unforeseen error", trans_id=identifier, method=request.method, path=path)
+            request.error_code = errors.refusal_of(error).code
             answer = error_page if request.is_website else errors.answer_to
             response = answer(error, request.resource, identifier)
             if request.method == "HEAD":
@@ -117,13 +120,16 @@ class S3Application:
             self._authorizer.authorize(request, operation)
         handler = self._handlers.get(operation)
         if handler is None:
-            raise S3Error("NotImplemented", Operation=operation)
+            raise S3Error("NotImplemented", f"{operation} is not implemented by this store", Operation=operation)
         try:
-            return handler(request)
+            response = handler(request)
         except ObjectNotFound:
             if self._authorizer.conceal(request):
                 raise S3Error("AccessDenied") from None
             raise
+        if request.is_charged:
+            response.headers["x-amz-request-charged"] = "requester"
+        return response
 
     def _mark(self, request: S3Request, response: Response) -> None:
         """Scripts of other sites read the answer if the bucket says so; what goes wrong here changes no answer."""
@@ -134,10 +140,10 @@ class S3Application:
                 self._log.exception("unforeseen error", trans_id=request.transaction_id, path=request.raw_path)
 
 
-def handlers(context: S3Context) -> Mapping[Operation, Handler]:
-    """What carries each operation out; those that are missing are not implemented."""
+def handlers(context: S3Context, guards: Mapping[str, Guard] = NO_GUARDS) -> Mapping[Operation, Handler]:
+    """What carries each operation out; those that are missing are not implemented. guards: of settings."""
     events = EventStage(context)
-    buckets, settings = BucketHandler(context), SettingsHandler(context, {NOTIFICATION: events.check})
+    buckets, settings = BucketHandler(context), SettingsHandler(context, {NOTIFICATION: events.check, **guards})
     listings = ListingHandler(context)
     proxy, authorizer = context.proxy, context.authorizer
     reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy, authorizer), ObjectDeleter(proxy)

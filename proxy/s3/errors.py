@@ -63,6 +63,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "InvalidRedirectLocation": (400, "The website redirect location must begin with http://, https:// or /"),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidStorageClass": (400, "The storage class that you specified is not valid"),
+    "InvalidTargetBucketForLogging": (400, "The target bucket for logging does not exist, or is not owned by you"),
     "InvalidTag": (400, "The tag provided was not a valid tag"),
     "InvalidToken": (400, "The provided token is malformed or otherwise invalid"),
     "InvalidURI": (400, "The specified URI could not be parsed"),

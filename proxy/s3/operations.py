@@ -256,6 +256,19 @@ _OF_OBJECTS: Final[Mapping[str, Methods]] = {
     },
     "uploads": {"POST": _O.CREATE_MULTIPART_UPLOAD},
 }
+_SUBRESOURCES: Final = {
+    operation: name
+    for subresources in (_OF_BUCKETS, _OF_OBJECTS)
+    for name, methods in subresources.items()
+    for operation in methods.values()
+}
+
+
+def subresource_of(operation: Operation) -> str:
+    """The parameter that makes a request one of this operation, "" for none."""
+    return _SUBRESOURCES.get(operation, "")
+
+
 # One of the listed configurations, if the parameter says which.
 _ONE_OF: Final[Mapping[Operation, tuple[str, Operation]]] = {
     _O.LIST_BUCKET_ANALYTICS_CONFIGURATIONS: ("id", _O.GET_BUCKET_ANALYTICS_CONFIGURATION),

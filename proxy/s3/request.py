@@ -30,15 +30,18 @@ class S3Request(messages.Request):
     name. body: where the handlers read the body; the authentication puts its own reader in, which checks what comes.
     identity: who has signed it, None for nobody; signed: how. authenticate_form: for the fields of a form, by name in
     lower case, what the authentication does for headers. found: its bucket, once it is authorized. is_website: it came
-    to the host of a bucket's website. transaction_id: also what the API calls the request's id.
+    to the host of a bucket's website. is_charged: its sender pays for it. error_code: of the refusal, if it is one.
+    transaction_id: also what the API calls the request's id.
     """
 
     __slots__ = (
         "authenticate_form",
         "bucket",
+        "error_code",
         "found",
         "identity",
         "input",
+        "is_charged",
         "is_website",
         "key",
         "log_info",
@@ -53,6 +56,7 @@ class S3Request(messages.Request):
         super().__init__(environ)
         self.raw_path: str = environ.get("objstore.raw_path") or environ["PATH_INFO"]
         self.bucket = ""
+        self.error_code = ""
         self.key = ""
         self.params: dict[str, str] = {}
         self.operation: Operation | None = None
@@ -60,6 +64,7 @@ class S3Request(messages.Request):
         self.signed: Signed | None = None
         self.authenticate_form: Callable[[Mapping[str, str]], None] | None = None
         self.found: Bucket | None = None
+        self.is_charged = False
         self.is_website = False
         self.input: messages.BodyReader = environ["wsgi.input"]
         self.transaction_id = ""

@@ -7,12 +7,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from objstore.proxy.s3.access import ENFORCED, OWNERSHIP, PUBLIC_ACCESS
+from objstore.proxy.s3.access import ENFORCED, OWNERSHIP, PUBLIC_ACCESS, REQUEST_PAYMENT
 from objstore.proxy.s3.cors import parse_cors
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.notification import ROOT as NOTIFICATION_ROOT
 from objstore.proxy.s3.notification import checked_notification
 from objstore.proxy.s3.operations import Operation as _O
+from objstore.proxy.s3.server_log import ROOT as LOGGING_ROOT
+from objstore.proxy.s3.server_log import logging_element, parse_logging
 from objstore.proxy.s3.tags import BUCKET_TAGS_MAX, received_tags, tagging_element
 from objstore.proxy.s3.website import ROOT as WEBSITE_ROOT
 from objstore.proxy.s3.website import parse_website
@@ -21,8 +23,8 @@ from objstore.proxy.s3.xml import NAMESPACE, Element, ReceivedElement, document
 CORS: Final = "Cors"
 TAGGING: Final = "Tagging"
 WEBSITE: Final = "Website"
-REQUEST_PAYMENT: Final = "Request-Payment"
 NOTIFICATION: Final = "Notification"
+LOGGING: Final = "Logging"
 OWNERSHIPS: Final = ("BucketOwnerPreferred", "ObjectWriter", ENFORCED)
 PUBLIC_ACCESS_NAMES: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -100,10 +102,7 @@ def _public_access(received: ReceivedElement) -> Element:
 
 
 def _request_payment(received: ReceivedElement) -> Element:
-    payer = received.needed("Payer")
-    if payer == "Requester":
-        raise S3Error("NotImplemented", "Requesters do not pay here")
-    if payer != "BucketOwner":
+    if received.needed("Payer") not in ("BucketOwner", "Requester"):
         raise S3Error("MalformedXML")
     return copied(received)
 
@@ -181,7 +180,15 @@ SETTINGS: Final = (
         _O.GET_BUCKET_ENCRYPTION, "ServerSideEncryptionConfigurationNotFoundError", delete=_O.DELETE_BUCKET_ENCRYPTION
     ),
     Setting(_O.GET_BUCKET_REPLICATION, "ReplicationConfigurationNotFoundError", delete=_O.DELETE_BUCKET_REPLICATION),
-    Setting(_O.GET_BUCKET_LOGGING, Element("BucketLoggingStatus")),
+    Setting(
+        _O.GET_BUCKET_LOGGING,
+        Element(LOGGING_ROOT),
+        _O.PUT_BUCKET_LOGGING,
+        None,
+        LOGGING,
+        LOGGING_ROOT,
+        lambda received: logging_element(parse_logging(received)),
+    ),
     Setting(
         _O.GET_BUCKET_NOTIFICATION_CONFIGURATION,
         Element(NOTIFICATION_ROOT),

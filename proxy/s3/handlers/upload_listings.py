@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from objstore.http.messages import Response
@@ -60,13 +61,15 @@ class UploadListings:
             root.add("EncodingType", page.encoding)
         root.add("MaxUploads", page.size)
         root.add("IsTruncated", "false" if found.next is None else "true")
-        for name in found.uploads:
+        for each in found.uploads:
+            name, settings = each.name, each.settings
             upload = root.add("Upload")
             upload.add("Key", spelt(name.key))
             upload.add("UploadId", name.upload)
-            _add_people(upload, bucket.owner, "")
+            _add_people(upload, bucket.owner, settings.get(INITIATOR, ""))
             upload.add("StorageClass", STANDARD)
             upload.add("Initiated", xml_date(begun_at(name.upload)))
+            _add_algorithm(upload, settings)
         for prefix in found.prefixes:
             root.add("CommonPrefixes").add("Prefix", spelt(prefix))
         return Response(200, {"Content-Type": "application/xml"}, document(root, NAMESPACE))
@@ -99,10 +102,15 @@ class UploadListings:
                 add_checksums(element, known, with_type=False)
         _add_people(root, request.container.owner, settings.get(INITIATOR, ""))
         root.add("StorageClass", record.metadata.system.get(STORAGE_CLASS, STANDARD))
-        if ALGORITHM in settings:
-            root.add("ChecksumAlgorithm", settings[ALGORITHM])
-            root.add("ChecksumType", settings[TYPE])
+        _add_algorithm(root, settings)
         return Response(200, {"Content-Type": "application/xml"}, document(root, NAMESPACE))
+
+
+def _add_algorithm(element: Element, settings: Mapping[str, str]) -> None:
+    """Which checksum the object will have, if that was said when the upload was begun."""
+    if ALGORITHM in settings:
+        element.add("ChecksumAlgorithm", settings[ALGORITHM])
+        element.add("ChecksumType", settings[TYPE])
 
 
 def _add_people(element: Element, owner: str, initiator: str) -> None:

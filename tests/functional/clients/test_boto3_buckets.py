@@ -116,7 +116,6 @@ class TestBuckets:
         assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == tags["Tags"]
         assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] is None
         s3.delete_bucket(Bucket=name)
-        assert refused(s3.create_bucket, Bucket=name, ObjectLockEnabledForBucket=True) == (501, "NotImplemented")
 
     def test_containers_of_the_swift_api_are_buckets(self, s3: Any, other_s3: Any, client: Client) -> None:
         name = f"Made_by Swift {new_name()}"
@@ -202,11 +201,25 @@ class TestSettings:
         accelerate = {"Status": "Enabled"}
         call = s3.put_bucket_accelerate_configuration
         assert refused(call, Bucket=bucket, AccelerateConfiguration=accelerate) == (501, "NotImplemented")
-        website = {"IndexDocument": {"Suffix": "index.html"}}
-        assert refused(s3.put_bucket_website, Bucket=bucket, WebsiteConfiguration=website) == (501, "NotImplemented")
-        payer = {"Payer": "Requester"}
-        call = s3.put_bucket_request_payment
-        assert refused(call, Bucket=bucket, RequestPaymentConfiguration=payer) == (501, "NotImplemented")
+        inventory = {"Id": "x", "IsEnabled": True, "IncludedObjectVersions": "All", "Schedule": {"Frequency": "Daily"}}
+        inventory["Destination"] = {"S3BucketDestination": {"Bucket": "arn:aws:s3:::b", "Format": "CSV"}}
+        call = s3.put_bucket_inventory_configuration
+        assert refused(call, Bucket=bucket, Id="x", InventoryConfiguration=inventory) == (501, "NotImplemented")
+
+    def test_requesters_pay(self, s3: Any, other_s3: Any, nobody: Any, bucket: str) -> None:
+        s3.put_bucket_policy(Bucket=bucket, Policy=policy(allow(bucket, "*", "s3:GetObject", "s3:PutObject")))
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+        named = {"Bucket": bucket, "Key": "k"}
+        assert nobody.get_object(**named)["ResponseMetadata"]["HTTPStatusCode"] == 200
+        s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"})
+        assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "Requester"
+        assert "RequestCharged" not in s3.get_object(**named)
+        assert refused(nobody.get_object, **named, RequestPayer="requester") == (403, "AccessDenied")
+        assert refused(other_s3.get_object, **named) == (403, "AccessDenied")
+        assert other_s3.get_object(**named, RequestPayer="requester")["RequestCharged"] == "requester"
+        assert other_s3.put_object(**named, Body=b"y", RequestPayer="requester")["RequestCharged"] == "requester"
+        s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
+        assert "RequestCharged" not in other_s3.get_object(**named)
 
     def test_ownership(self, s3: Any, bucket: str) -> None:
         rule = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}

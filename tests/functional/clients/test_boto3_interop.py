@@ -99,3 +99,24 @@ def test_what_s3_writes_swift_changes(s3: Any, client: Client, bucket: str) -> N
     assert client.request("COPY", f"{bucket}/k", {"Destination": f"{bucket}/part", "Range": "bytes=0-3"}).status == 201
     assert s3.head_object(Bucket=bucket, Key="whole", ChecksumMode="ENABLED")["ChecksumSHA1"] == head["ChecksumSHA1"]
     assert "ChecksumSHA1" not in s3.head_object(Bucket=bucket, Key="part", ChecksumMode="ENABLED")
+
+
+def test_s3_does_not_write_past_an_archive(s3: Any, client: Client, bucket: str) -> None:
+    archive = f"{bucket}-archive"
+    assert client.put(archive).status == 201
+    assert client.post(bucket, {"X-Versions-Location": archive}).status == 204
+    assert client.put(f"{bucket}/k", b"1").status == 201
+    named = {"Bucket": bucket, "Key": "k"}
+    assert body_of(s3.get_object(**named)) == b"1"
+    for call, more in (
+        (s3.put_object, {"Body": b"2"}),
+        (s3.delete_object, {}),
+        (s3.copy_object, {"CopySource": f"{bucket}/k", "MetadataDirective": "REPLACE"}),
+        (s3.create_multipart_upload, {}),
+    ):
+        assert refused(call, **named, **more) == (409, "InvalidBucketState")
+    several = {"Objects": [{"Key": "k"}]}
+    assert refused(s3.delete_objects, Bucket=bucket, Delete=several) == (409, "InvalidBucketState")
+    assert client.post(bucket, {"X-Remove-Versions-Location": "x"}).status == 204
+    s3.put_object(**named, Body=b"2")
+    assert client.delete(archive).status == 204

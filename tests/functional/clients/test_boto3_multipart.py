@@ -228,11 +228,15 @@ def test_listings_of_uploads(s3: Any, bucket: str) -> None:
     begun = {}
     for key in ("a", "dir/x", "dir/y", "\x01ü +", "z"):
         begun[key] = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-    second = s3.create_multipart_upload(Bucket=bucket, Key="a")["UploadId"]
+    named = {"ChecksumAlgorithm": "CRC32C", "ChecksumType": "FULL_OBJECT"}
+    second = s3.create_multipart_upload(Bucket=bucket, Key="a", **named)["UploadId"]
     keys = ["\x01ü +", "a", "a", "dir/x", "dir/y", "z"]
     found = s3.list_multipart_uploads(Bucket=bucket, EncodingType="url")
     assert [each["Key"] for each in found["Uploads"]] == ["%01%C3%BC+%2B", *keys[1:]]
     assert [each["UploadId"] for each in found["Uploads"]][1:3] == [begun["a"], second]
+    assert "ChecksumAlgorithm" not in found["Uploads"][1]
+    assert found["Uploads"][2].items() >= named.items()
+    assert found["Uploads"][2]["Initiator"]["ID"] == "test:tester"
     assert not found["IsTruncated"]
     pages = s3.get_paginator("list_multipart_uploads").paginate(
         Bucket=bucket, Prefix="", PaginationConfig={"PageSize": 2}, EncodingType="url"

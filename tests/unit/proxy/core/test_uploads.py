@@ -292,7 +292,7 @@ def test_pages_of_uploads_are_all_of_them_once(keys: list[str], limit: int, deli
     while True:
         command = ListUploads(PATH.container_path, limit, prefix, delimiter, marker.key, marker.upload)
         page = uploads.operations.list(command)
-        found += page.uploads
+        found += [each.name for each in page.uploads]
         prefixes += page.prefixes
         assert len(page.uploads) + len(page.prefixes) <= limit
         if page.next is None:
