@@ -13,7 +13,7 @@ from objstore.config.sections import (
     ReconConfig,
     ReplicationConfig,
 )
-from objstore.config.units import Bytes, Count, Seconds, Secret
+from objstore.config.units import Bytes, Count, Positive, Seconds, Secret
 
 
 class AccountsConfig(Struct, frozen=True):
@@ -115,6 +115,17 @@ class S3Config(Struct, frozen=True):
                 raise ValueError(f"a domain is made of labels of small letters, digits and hyphens: {domain!r}")
 
 
+class LifecycleConfig(Struct, frozen=True):
+    """[lifecycle]: the daemon that deletes what the lifecycle of buckets wants to be gone.
+
+    It looks for buckets that are due every `interval`. `objects_per_second` counts those it looks at; 0 is without limit.
+    """
+
+    interval: Seconds = 300.0
+    concurrency: Positive = 4
+    objects_per_second: Count = 1000
+
+
 class CorsConfig(Struct, frozen=True):
     """[cors]: pages of which other sites may use the store, beside those that a container names."""
 
@@ -147,6 +158,7 @@ class ProxyConfig(Struct, frozen=True):
     healthcheck: HealthcheckConfig = HealthcheckConfig()
     info: CapabilitiesConfig = CapabilitiesConfig()
     s3: S3Config = S3Config()
+    lifecycle: LifecycleConfig = LifecycleConfig()
     cors: CorsConfig = CorsConfig()
     name_check: NameCheckConfig = NameCheckConfig()
     log: ProxyLogConfig = ProxyLogConfig()

@@ -10,6 +10,7 @@ from msgspec import Struct
 from objstore.proxy.s3.access import ENFORCED, OWNERSHIP, PUBLIC_ACCESS, REQUEST_PAYMENT
 from objstore.proxy.s3.cors import parse_cors
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.lifecycle import rules as lifecycle
 from objstore.proxy.s3.notification import ROOT as NOTIFICATION_ROOT
 from objstore.proxy.s3.notification import checked_notification
 from objstore.proxy.s3.operations import Operation as _O
@@ -21,6 +22,7 @@ from objstore.proxy.s3.website import parse_website
 from objstore.proxy.s3.xml import NAMESPACE, Element, ReceivedElement, document
 
 CORS: Final = "Cors"
+LIFECYCLE: Final = "Lifecycle"
 TAGGING: Final = "Tagging"
 WEBSITE: Final = "Website"
 NOTIFICATION: Final = "Notification"
@@ -165,7 +167,15 @@ SETTINGS: Final = (
         "RequestPaymentConfiguration",
         _request_payment,
     ),
-    Setting(_O.GET_BUCKET_LIFECYCLE_CONFIGURATION, "NoSuchLifecycleConfiguration", delete=_O.DELETE_BUCKET_LIFECYCLE),
+    Setting(
+        _O.GET_BUCKET_LIFECYCLE_CONFIGURATION,
+        "NoSuchLifecycleConfiguration",
+        _O.PUT_BUCKET_LIFECYCLE_CONFIGURATION,
+        _O.DELETE_BUCKET_LIFECYCLE,
+        LIFECYCLE,
+        lifecycle.ROOT,
+        lifecycle.checked,
+    ),
     Setting(
         _O.GET_BUCKET_WEBSITE,
         "NoSuchWebsiteConfiguration",
