@@ -251,6 +251,22 @@ def make_routes(
     }
 
 
+def make_proxy_daemons(
+    config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
+) -> list[Job]:
+    """What one of the workers of a proxy does beside the answering of requests."""
+    from objstore.proxy.core.cache import make_cache
+    from objstore.proxy.core.context import make_context
+    from objstore.proxy.s3.lifecycle.daemon import LifecycleDaemon
+    from objstore.recon import ReconFolder
+
+    if not config.s3.enabled:
+        return []
+    context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
+    lifecycle = LifecycleDaemon(config.lifecycle, context, ReconFolder(config.recon.directory))
+    return [Job(lifecycle, config.lifecycle.interval)]
+
+
 def make_proxy(
     config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
 ) -> WsgiApplication:

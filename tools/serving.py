@@ -234,13 +234,14 @@ class Service:
 
 Config = TypeVar("Config", AccountConfig, ContainerConfig, ObjectConfig, ProxyConfig)
 Make = Callable[[Config, Cluster, Runtime], ServiceApps]
+MakeJobs = Callable[[Config, Cluster, Runtime], list[Job]]
 StorageConfig = TypeVar("StorageConfig", AccountConfig, ContainerConfig, ObjectConfig)
 MakeDaemons = Callable[[StorageConfig, DaemonContext], list[daemon.Job]]
 
 
 def run_proxy(path: Path) -> None:
     """Serve until told to stop. Raises ConfigError, OperatorProblem, RingFileError."""
-    _run("proxy", path, ProxyConfig, _proxy)
+    _run("proxy", path, ProxyConfig, _proxy, _proxy_daemons)
 
 
 def run_object(path: Path) -> None:
@@ -263,6 +264,18 @@ def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> ServiceAp
     application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
     routes = assembly.make_routes("proxy", config, None, cluster, rings, runtime)
     return proxy_apps(application, routes, runtime.log)
+
+
+def _proxy_daemons(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> list[Job]:
+    rings, transport = (
+        assembly.make_rings(config.ring_dir, cluster, runtime),
+        HttpTransport(config.backend.conn_timeout),
+    )
+    return assembly.make_proxy_daemons(config, cluster, rings, transport, runtime)
+
+
+def _no_daemons(_config: Config, _cluster: Cluster, _runtime: Runtime) -> list[Job]:
+    return []
 
 
 def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
@@ -303,8 +316,10 @@ def _operated(
     return storage_apps(server, routes, config.replication.bind is not None, runtime.log)
 
 
-def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
-    """Read everything, listen, serve. A reload reads the files again; the address stays."""
+def _run(
+    name: str, path: Path, kind: type[Config], make: Make[Config], make_jobs: MakeJobs[Config] = _no_daemons
+) -> None:
+    """Read everything, listen, serve. A reload reads the files again; the address stays, and so do the jobs."""
     config = load(path, kind)
     runtime = assembly.make_runtime(name, name, config.log, config.metrics)
 
@@ -319,7 +334,8 @@ def _run(name: str, path: Path, kind: type[Config], make: Make[Config]) -> None:
 
     listener = open_socket(config.server.bind)
     replication = None if config.replication.bind is None else open_socket(config.replication.bind)
-    service = Service(make_again, runtime, options_again, listener, config.metrics, replication_listener=replication)
+    jobs = make_jobs(config, Cluster.load(config.cluster), runtime)
+    service = Service(make_again, runtime, options_again, listener, config.metrics, jobs, replication)
     service.run(config.server.workers, config.server.drain_timeout)
 
 

@@ -77,6 +77,7 @@ class WholeStore:
             *assembly.make_object_daemons(self._object_config, context),
             *assembly.make_container_daemons(self._container_config, context),
             *assembly.make_account_daemons(self._account_config, context),
+            *assembly.make_proxy_daemons(self._proxy_config(), cluster, context.rings, self._transport, self._runtime),
         ]
 
     def _proxy_config(self) -> ProxyConfig:
@@ -84,7 +85,8 @@ class WholeStore:
         config = load(self._folder.proxy_file, ProxyConfig)
         keys = str(self._folder.access_keys_file)
         auth = msgspec.structs.replace(config.auth, users=self._users, access_keys=keys)
-        return msgspec.structs.replace(config, ring_dir=str(self._folder.path), auth=auth)
+        recon = self._object_config.recon
+        return msgspec.structs.replace(config, ring_dir=str(self._folder.path), auth=auth, recon=recon)
 
     def _options(self) -> ServerOptions:
         return options_of(self._proxy_config().server, Cluster.load(self._folder.cluster_file).limits)

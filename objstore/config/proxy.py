@@ -118,7 +118,8 @@ class S3Config(Struct, frozen=True):
 class LifecycleConfig(Struct, frozen=True):
     """[lifecycle]: the daemon that deletes what the lifecycle of buckets wants to be gone.
 
-    It looks for buckets that are due every `interval`. `objects_per_second` counts those it looks at; 0 is without limit.
+    It looks for buckets that are due every `interval`. `objects_per_second` counts those it looks at; 0 is without
+    limit.
     """
 
     interval: Seconds = 300.0

@@ -16,10 +16,11 @@ from objstore.proxy.s3.cors import CorsRule, cors_headers, parse_cors, rule_for
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.buckets import XML_TYPE, xml_response
 from objstore.proxy.s3.handlers.checksums import check_setting
+from objstore.proxy.s3.lifecycle.entries import LifecycleEntries
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.settings import DOCUMENT_BYTES_MAX
-from objstore.proxy.s3.settings_table import CORS, by_operation
+from objstore.proxy.s3.settings_table import CORS, LIFECYCLE, by_operation
 from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, document, parse
 
 # Given the request, its bucket and the document, raises what keeps it from being stored.
@@ -33,6 +34,7 @@ class SettingsHandler:
         self._guards: Final = {OWNERSHIP: self._check_unshared, **guards}
         self._settings: Final = context.settings
         self._authorizer: Final = context.authorizer
+        self._lifecycle: Final = LifecycleEntries(context.proxy)
         self._registry: Final = context.buckets.registry
         self._by_get: Final = by_operation("get")
         self._by_put: Final = by_operation("put")
@@ -71,6 +73,8 @@ class SettingsHandler:
             guard(request, bucket, checked)
         if setting.shared:
             self._registry.claim(bucket.name, bucket.owner, request.transaction_id)
+        if setting.name == LIFECYCLE:
+            self._lifecycle.note(bucket.path, request.transaction_id)
         self._settings.write(bucket, {setting.name: checked}, request.transaction_id)
         return Response(setting.put_status)
 

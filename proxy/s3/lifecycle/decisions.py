@@ -6,6 +6,7 @@ Of what is current all rules are considered, of the versions behind it too; what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 from urllib.parse import quote
 
@@ -83,7 +84,7 @@ def _due_older(
         return
     current = None if versions[0].is_marker else versions[0]
     newer = 0  # versions with content that were replaced later than the one that is looked at
-    for successor, version in zip(versions, versions[1:], strict=False):
+    for successor, version in pairwise(versions):
         for rule in wanted:
             is_due = due_at(successor.made, rule.noncurrent_days or 0) <= now and newer >= rule.newer_versions
             if is_due and _concerns(rule, version, tags_of):
