@@ -33,6 +33,7 @@ from objstore.proxy.s3.handlers.tagging import TaggingHandler
 from objstore.proxy.s3.handlers.upload_listings import UploadListings
 from objstore.proxy.s3.handlers.website import WebsiteEndpoint
 from objstore.proxy.s3.handlers.writing import ObjectWriter
+from objstore.proxy.s3.lifecycle.headers import LifecycleHeaders
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
@@ -148,7 +149,8 @@ def handlers(context: S3Context, guards: Mapping[str, Guard] = NO_GUARDS) -> Map
     proxy, authorizer = context.proxy, context.authorizer
     reader, writer, deleter = ObjectReader(proxy, authorizer), ObjectWriter(proxy, authorizer), ObjectDeleter(proxy)
     sources, uploads = CopySources(proxy, authorizer, reader), UploadListings(proxy, authorizer)
-    objects = S3ObjectHandler(proxy, authorizer, reader, writer, deleter)
+    lifecycle = LifecycleHeaders(context.settings)
+    objects = S3ObjectHandler(proxy, authorizer, reader, writer, deleter, lifecycle)
     found: dict[Operation, Handler] = {
         **objects.handlers(),
         Operation.POST_OBJECT: FormHandler(
@@ -157,8 +159,8 @@ def handlers(context: S3Context, guards: Mapping[str, Guard] = NO_GUARDS) -> Map
         **TaggingHandler(proxy, authorizer, reader).handlers(),
         **ObjectAclHandler(context, reader).handlers(),
         **ObjectLockHandler(context, reader).handlers(),
-        **MultipartHandler(proxy, authorizer, sources, writer).handlers(),
-        Operation.COPY_OBJECT: S3CopyHandler(authorizer, sources, writer),
+        **MultipartHandler(proxy, authorizer, sources, writer, lifecycle).handlers(),
+        Operation.COPY_OBJECT: S3CopyHandler(authorizer, sources, writer, lifecycle),
         Operation.DELETE_OBJECTS: DeletionHandler(authorizer, deleter, events),
         Operation.LIST_MULTIPART_UPLOADS: uploads.uploads,
         Operation.LIST_PARTS: uploads.parts,

@@ -29,6 +29,7 @@ from objstore.proxy.s3.xml import NAMESPACE, Element, document, xml_date
 
 if TYPE_CHECKING:
     from objstore.proxy.s3.access import Authorizer
+    from objstore.proxy.s3.lifecycle.headers import LifecycleHeaders
 
 _GIVEN: Final = frozenset(GIVEN.values())
 _DIRECTIVES: Final = ("COPY", "REPLACE")
@@ -87,10 +88,13 @@ class CopySources:
 class S3CopyHandler:
     """Copies an object, within its bucket or from another one, with its metadata or with others."""
 
-    def __init__(self, authorizer: Authorizer, sources: CopySources, writer: ObjectWriter) -> None:
+    def __init__(
+        self, authorizer: Authorizer, sources: CopySources, writer: ObjectWriter, lifecycle: LifecycleHeaders
+    ) -> None:
         self._authorizer = authorizer
         self._sources = sources
         self._writer = writer
+        self._lifecycle = lifecycle
 
     def __call__(self, request: S3Request) -> Response:
         """200."""
@@ -132,6 +136,8 @@ class S3CopyHandler:
         headers = {"Content-Type": "application/xml", **source_version_headers(place, source, info)}
         if stored.version:
             headers |= version_headers(target.container, stored.version)
+        made, transient = stored.timestamp, command.metadata.transient
+        headers |= self._lifecycle.of_stored(target, length, made, transient, request.transaction_id)
         return Response(200, headers, document(root, NAMESPACE))
 
 

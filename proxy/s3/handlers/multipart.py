@@ -49,10 +49,12 @@ from objstore.proxy.s3.object_lock import asked_lock
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, ReceivedElement, document, readable, xml_date
+from objstore.uploads import begun_at
 
 if TYPE_CHECKING:
     from objstore.proxy.s3.access import Authorizer, Place
     from objstore.proxy.s3.application import Handler
+    from objstore.proxy.s3.lifecycle.headers import LifecycleHeaders
 
 ALGORITHM: Final = "algorithm"
 TYPE: Final = "type"
@@ -64,13 +66,19 @@ class MultipartHandler:
     """Begins, fills, completes and aborts uploads."""
 
     def __init__(
-        self, context: ProxyContext, authorizer: Authorizer, sources: CopySources, writer: ObjectWriter
+        self,
+        context: ProxyContext,
+        authorizer: Authorizer,
+        sources: CopySources,
+        writer: ObjectWriter,
+        lifecycle: LifecycleHeaders,
     ) -> None:
         self._authorizer = authorizer
         self._sources = sources
         self._uploads = context.uploads
         self._objects = context.objects
         self._writer = writer
+        self._lifecycle = lifecycle
         self._bytes_max: Final = writer.bytes_max
         self._now = context.runtime.clock.now
 
@@ -104,6 +112,7 @@ class MultipartHandler:
         root.add("Key", readable(request.key))
         root.add("UploadId", upload)
         headers = {"Content-Type": "application/xml"}
+        headers |= self._lifecycle.of_upload(place, begun_at(upload), request.transaction_id)
         if ALGORITHM in settings:
             headers |= {"x-amz-checksum-algorithm": settings[ALGORITHM], TYPE_HEADER: settings[TYPE]}
         return Response(200, headers, document(root, NAMESPACE))

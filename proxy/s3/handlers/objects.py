@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from objstore.proxy.s3.access import Authorizer, Place
     from objstore.proxy.s3.application import Handler
     from objstore.proxy.s3.handlers.deletions import ObjectDeleter
+    from objstore.proxy.s3.lifecycle.headers import LifecycleHeaders
 
 
 class S3ObjectHandler:
@@ -45,11 +46,13 @@ class S3ObjectHandler:
         reader: ObjectReader,
         writer: ObjectWriter,
         deleter: ObjectDeleter,
+        lifecycle: LifecycleHeaders,
     ) -> None:
         self._authorizer = authorizer
         self._reader = reader
         self._writer = writer
         self._deleter = deleter
+        self._lifecycle = lifecycle
         self._now = context.runtime.clock.now
 
     def handlers(self) -> Mapping[Operation, Handler]:
@@ -70,7 +73,7 @@ class S3ObjectHandler:
         except NotModified as error:
             return _not_modified(place.container, error.info)
         opened = reading.opened
-        headers = _headers(request, place.container, opened.info)
+        headers = _headers(request, place.container, opened.info) | self._expiration(request, place, opened.info)
         if reading.parts_count:
             headers["x-amz-mp-parts-count"] = str(reading.parts_count)
         if opened.part is None:
@@ -98,7 +101,7 @@ class S3ObjectHandler:
             wanted = self._asked(command, info)
         except NotModified as error:
             return _not_modified(place.container, error.info)
-        headers = _headers(request, place.container, info)
+        headers = _headers(request, place.container, info) | self._expiration(request, place, info)
         if wanted is None:
             headers |= told_checksums(request.environ, info)
             headers["Content-Length"] = str(info.size)
@@ -106,6 +109,12 @@ class S3ObjectHandler:
         headers["Content-Range"] = wanted.content_range(info.size)
         headers["Content-Length"] = str(wanted.length)
         return Response(206, headers)
+
+    def _expiration(self, request: S3Request, place: Place, info: StoredObjectInfo) -> dict[str, str]:
+        """When the object expires that is current: older versions do not."""
+        if not place.container.sysmeta or "versionId" in request.params:
+            return {}
+        return self._lifecycle.of_read(place, info, request.transaction_id)
 
     def _asked(self, command: GetObject, info: StoredObjectInfo) -> ByteRange | None:
         """The range that a HEAD asks for. Raises S3Error InvalidRange."""
@@ -155,6 +164,9 @@ class S3ObjectHandler:
         headers = {"ETag": f'"{stored.etag}"', **checksum_headers(stored.checksums)}
         if stored.version:
             headers |= version_headers(place.container, stored.version)
+        if place.container.sysmeta:
+            transient = command.metadata.transient
+            headers |= self._lifecycle.of_stored(place, length, stored.timestamp, transient, request.transaction_id)
         return Response(200, headers)
 
     def delete(self, request: S3Request) -> Response:
