@@ -188,6 +188,7 @@ DAEMONS: Final[dict[tuple[str, str], tuple[str, Callable[[str, Report], Report]]
     ("expirer", "object"): ("object-expirer", expirer),
     ("reconciler", "container"): ("container-reconciler", plain),
     ("notifier", "container"): ("event-notifier", plain),
+    ("lifecycle", "proxy"): ("lifecycle", plain),
     ("reclaimer", "container"): ("part-reclaimer", plain),
     ("reaper", "account"): ("account-reaper", plain),
 }

@@ -37,7 +37,7 @@ from objstore.proxy.core.versions import NULL
 from objstore.proxy.s3.buckets import Bucket
 from objstore.proxy.s3.handlers.object_tags import tags_of
 from objstore.proxy.s3.lifecycle.decisions import DueAction, ObjectVersion, due_actions
-from objstore.proxy.s3.lifecycle.entries import DROP_SECONDS, Entry, LeaseLost, LifecycleEntries, PassState
+from objstore.proxy.s3.lifecycle.entries import DROP_SECONDS, BucketEntry, LeaseLost, LifecycleEntries, PassState
 from objstore.proxy.s3.lifecycle.rules import DAY_SECONDS, LifecycleRule, due_at, stored_rules
 from objstore.proxy.s3.policy_keys import TAGS
 from objstore.proxy.s3.settings import BucketSettings
@@ -140,12 +140,12 @@ class LifecycleDaemon:
         is_strong = self._policies.by_index(info.policy_index).is_strong
         return BucketPass(path, info, stored_rules(document), now, is_strong)
 
-    def _renewed(self, entry: Entry, **changes: Any) -> Entry:
+    def _renewed(self, entry: BucketEntry, **changes: Any) -> BucketEntry:
         """The entry, held for longer. Raises LeaseLost, CoreError."""
         until = self._clock.now() + LEASE_SECONDS
         return self._entries.replace(entry, replace(entry.state, owner=self._owner, until=until, **changes))
 
-    def _carry_out(self, entry: Entry, bucket: BucketPass) -> Iterator[None]:
+    def _carry_out(self, entry: BucketEntry, bucket: BucketPass) -> Iterator[None]:
         """The pass over a bucket, from where it is. Raises LeaseLost, CoreError."""
         if not entry.state.has_uploads_left:
             for marker in self._versions(bucket, entry.state.marker):

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
 from objstore.conditions import WriteConditions
-from objstore.errors import StoreError
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
 from objstore.proxy.core.containers import GetContainer, PutContainer
@@ -35,13 +33,8 @@ DROP_SECONDS: Final = 3600.0
 PAGE: Final = 1000
 
 
-@dataclass(eq=False)
-class LeaseLost(StoreError):
-    """Somebody else works on the bucket, or its rules have changed."""
-
-    message: ClassVar[str] = "the pass over {bucket} is somebody else's now"
-
-    bucket: str
+class LeaseLost(Exception):
+    """Somebody else works on the bucket, or its rules have changed; never beyond the daemon."""
 
 
 class PassState(Struct, frozen=True):
@@ -61,7 +54,7 @@ class PassState(Struct, frozen=True):
     nonce: str = ""
 
 
-class Entry(Struct, frozen=True):
+class BucketEntry(Struct, frozen=True):
     """An entry as it is stored. written: in seconds since the epoch."""
 
     bucket: ResourcePath
@@ -102,7 +95,7 @@ class LifecycleEntries:
                 return
             marker = page[-1].name
 
-    def read(self, bucket: ResourcePath) -> Entry | None:
+    def read(self, bucket: ResourcePath) -> BucketEntry | None:
         """Raises CoreError."""
         command = GetObject(_place(bucket), self._policy_index(""), newest=True)
         try:
@@ -113,16 +106,16 @@ class LifecycleEntries:
             if opened.length is None or opened.length > ENTRY_BYTES_MAX:
                 raise QuorumNotReached(command.path)
             state = _decoder.decode(whole(opened.body))
-        return Entry(bucket, state, opened.info.etag, float(opened.info.timestamp))
+        return BucketEntry(bucket, state, opened.info.etag, float(opened.info.timestamp))
 
-    def replace(self, entry: Entry, state: PassState) -> Entry:
+    def replace(self, entry: BucketEntry, state: PassState) -> BucketEntry:
         """The entry with another state. Raises LeaseLost if somebody else has changed it, CoreError."""
         try:
             return self._put(entry.bucket, state, entry.etag)
         except PreconditionFailed:
-            raise LeaseLost(str(entry.bucket)) from None
+            raise LeaseLost from None
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: BucketEntry) -> None:
         """Remove an entry, unless somebody has changed it. Raises CoreError."""
         conditions = WriteConditions(if_match=(entry.etag,))
         place, index = _place(entry.bucket), self._policy_index("")
@@ -131,7 +124,7 @@ class LifecycleEntries:
         except (ObjectNotFound, PreconditionFailed):
             pass
 
-    def _put(self, bucket: ResourcePath, state: PassState, etag: str | None, transaction_id: str = "") -> Entry:
+    def _put(self, bucket: ResourcePath, state: PassState, etag: str | None, transaction_id: str = "") -> BucketEntry:
         # No two states have one ETag, which tells them apart.
         state = msgspec.structs.replace(state, nonce=f"{self._random.getrandbits(64):x}")
         content, timestamp = msgspec.json.encode(state), self._clock.timestamp()
@@ -147,7 +140,7 @@ class LifecycleEntries:
             transaction_id=transaction_id,
         )
         stored = self._objects.put(command)
-        return Entry(bucket, state, stored.etag, stored.timestamp.seconds)
+        return BucketEntry(bucket, state, stored.etag, stored.timestamp.seconds)
 
     def _policy_index(self, transaction_id: str) -> int:
         """Of the container of entries, which is made when the first one is written."""

@@ -14,7 +14,8 @@ import pytest
 from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.object import ObjectConfig
-from objstore.config.sections import DevicesConfig
+from objstore.config.proxy import ProxyConfig
+from objstore.config.sections import DevicesConfig, ReconConfig
 from objstore.daemon import Job, Runner, run_once
 from objstore.devices import Device
 from objstore.http.access import RequestMetrics
@@ -25,6 +26,7 @@ from objstore.recon import ReconFolder
 from objstore.ring.builder import build_ring
 from objstore.runtime import Runtime
 from objstore.tools import assembly
+from tests.doubles import RecordingTransport
 from tests.tidy.repository import ROOT
 from tests.unit.objstore.db.harness import Servers
 
@@ -63,6 +65,13 @@ def node(tmp_path: Path) -> Node:
         *assembly.make_object_daemons(ObjectConfig(devices=devices), context),
         *assembly.make_container_daemons(ContainerConfig(devices=devices), context),
         *assembly.make_account_daemons(AccountConfig(devices=devices), context),
+        *assembly.make_proxy_daemons(
+            ProxyConfig(recon=ReconConfig(str(tmp_path / "recon"))),
+            context.cluster,
+            context.rings,
+            RecordingTransport(404),
+            context.runtime,
+        ),
     ]
     return Node(jobs, servers.runtime, recon)
 
