@@ -236,7 +236,7 @@ class LifecycleDaemon:
             return None
         page = self._uploads.list(ListUploads(bucket.path, PAGE, key_marker=marker[0], upload_marker=marker[1]))
         self._rate.acquire(len(page.uploads))
-        due = [upload for upload in page.uploads if _is_due(upload, rules, bucket.now)]
+        due = [each.name for each in page.uploads if _is_due(each.name, rules, bucket.now)]
         for_each(due, lambda upload: self._abort(bucket, upload), self._config.concurrency)
         return None if page.next is None else (page.next.key, page.next.upload)
 

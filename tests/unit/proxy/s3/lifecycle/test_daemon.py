@@ -19,7 +19,7 @@ from objstore.proxy.core.errors import ObjectLocked, PreconditionFailed
 from objstore.proxy.core.info import PRESENT, ContainerInfo
 from objstore.proxy.core.listing import ListedObject, ListedVersion, VersionsQuery
 from objstore.proxy.core.objects import DeleteObject
-from objstore.proxy.core.upload_commands import ListUploads, UploadsPage
+from objstore.proxy.core.upload_commands import ListUploads, OpenUpload, UploadsPage
 from objstore.proxy.s3.lifecycle import daemon as module
 from objstore.proxy.s3.lifecycle.daemon import LEASE_SECONDS, LifecycleDaemon
 from objstore.proxy.s3.lifecycle.entries import DROP_SECONDS, ENTRIES, LifecycleEntries
@@ -99,7 +99,7 @@ class AgingCore(MemoryCore):
         return [each for each in self.listed if each.name > place[0]][:limit]
 
     def _uploads(self, _command: ListUploads) -> UploadsPage:
-        return UploadsPage(self.uploads, [], None)
+        return UploadsPage([OpenUpload(each, {}) for each in self.uploads], [], None)
 
     def _abort(self, _path: ResourcePath, upload: str, _transaction_id: str) -> None:
         self.aborted.append(upload)
