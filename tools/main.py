@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "object": "objstore.tools.serve:object_",
     "object-daemons": "objstore.tools.serve:object_daemons",
     "proxy": "objstore.tools.serve:proxy",
+    "quota": "objstore.tools.quota:quota",
     "recon": "objstore.tools.recon.command:recon",
     "relinker": "objstore.tools.relinker:relinker",
     "ring": "objstore.tools.ring.command:ring",

@@ -217,11 +217,16 @@ class Authorizer:
         return PublicAccessBlock() if text is None else public_access_block(text)
 
     def check_grants(self, bucket: Bucket, grants: Grants, transaction_id: str) -> None:
-        """Whether grants may be given in a bucket. Raises S3Error AccessControlListNotSupported, AccessDenied."""
+        """Whether grants may be given in a bucket; if others than its owner get any, they find it by its name.
+
+        Raises S3Error AccessControlListNotSupported, AccessDenied, BucketAlreadyExists, and CoreError.
+        """
         if self.ownership(bucket, transaction_id) == ENFORCED and not grants.only_owner:
             raise S3Error("AccessControlListNotSupported")
         if grants.is_public and self.public_access(bucket, transaction_id).block_acls:
             raise S3Error("AccessDenied", "Public access lists are blocked")
+        if not grants.only_owner:
+            self._buckets.publish(bucket, transaction_id)
 
     def bypasses_governance(self, request: S3Request, place: Place, version: str = "") -> bool:
         """Whether the sender wants a lock under GOVERNANCE to be no obstacle, and may have that. Raises CoreError."""

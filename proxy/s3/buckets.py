@@ -71,6 +71,11 @@ class Buckets:
             # What is remembered may be from before the name went to another account.
         raise S3Error("NoSuchBucket", BucketName=name)
 
+    def publish(self, bucket: Bucket, transaction_id: str) -> None:
+        """Have others find a bucket by its name, also if the Swift API has made it. Raises S3Error, CoreError."""
+        if self.registry.account_of(bucket.name, transaction_id) != bucket.owner:
+            self.registry.claim(bucket.name, bucket.owner, transaction_id)
+
     def _container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:
         info = self._lookup.container(path, transaction_id)
         if info.existence is UNKNOWN:

@@ -253,8 +253,6 @@ class BucketHandler:
         bucket, identifier = request.container, request.transaction_id
         grants = grants_of_request(request, bucket.owner)
         self._authorizer.check_grants(bucket, grants, identifier)
-        if any(each.grantee != bucket.owner for each in grants.grants):
-            self._registry.claim(bucket.name, bucket.owner, identifier)
         kept, lists = to_swift(grants, SwiftLists(bucket.info.read_acl or "", bucket.info.write_acl or ""))
         self._settings.write(
             bucket,

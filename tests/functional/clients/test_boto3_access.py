@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from tests.functional.client import Client
-from tests.functional.clients.s3 import refused, s3_client
-from tests.functional.servers import Store
+from tests.functional.clients.s3 import new_name, refused, s3_client
+from tests.functional.servers import Store, call
 
 ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
 
@@ -153,3 +153,42 @@ def test_uploads_in_parts(s3: Any, nobody: Any, client: Client, bucket: str) -> 
     s3.complete_multipart_upload(**asked, MultipartUpload=parts)
     assert nobody.get_object(Bucket=bucket, Key="o")["Body"].read() == b"x" * 20
     assert refused(nobody.create_multipart_upload, Bucket=bucket, Key="o") == (403, "AccessDenied")
+
+
+def test_the_command_sets_quotas(store: Store, s3: Any, bucket: str) -> None:
+    def quota(where: str, *options: str, user: str = "test:tester", key: str = "testing") -> tuple[int, Any]:
+        words = ["quota", where, "--auth", f"{store.url}/auth/v1.0", "--user", user, "--key", key, *options]
+        done = call(*words, "--json")
+        return done.status, json.loads(done.stdout) if done.status == 0 else done.stderr
+
+    status, found = quota(f"AUTH_test/{bucket}", "--bytes", "1KB", "--objects", "2")
+    assert (status, found) == (0, {"bytes": {"used": 0, "limit": 1000}, "objects": {"used": 0, "limit": 2}})
+    s3.put_object(Bucket=bucket, Key="k", Body=bytes(900))
+    assert refused(s3.put_object, Bucket=bucket, Key="l", Body=bytes(900)) == (403, "QuotaExceeded")
+    assert quota(f"AUTH_test/{bucket}", "--bytes", "none")[1]["bytes"] == {"used": 900, "limit": None}
+    s3.put_object(Bucket=bucket, Key="l", Body=bytes(900))
+    assert quota("AUTH_test")[1]["bytes"]["limit"] is None
+    assert quota("AUTH_test", "--bytes", "1GB")[0] == 2  # it takes a reseller
+    admin = {"user": "admin:admin", "key": "admin"}
+    assert quota("AUTH_test", "--bytes", "1TB", **admin)[1]["bytes"]["limit"] == 10**12
+    assert quota("AUTH_test", "--bytes", "none", **admin)[1]["bytes"]["limit"] is None
+    status, told = quota(f"AUTH_test/{bucket}", "--bytes", "much")
+    assert status == 2
+    assert "'much' is no limit" in told
+
+
+def test_what_is_shared_of_a_swift_container_is_found_by_name(
+    store: Store, s3: Any, nobody: Any, client: Client
+) -> None:
+    name = new_name()
+    assert client.put(name).status == 201
+    upload = {"data": {"key": "a"}, "files": {"file": b"x"}, "timeout": 30}
+    assert requests.post(f"{store.url}/{name}", **upload).status_code == 404
+    s3.put_object(Bucket=name, Key="o", Body=b"1", ACL="public-read")
+    assert nobody.get_object(Bucket=name, Key="o")["Body"].read() == b"1"
+    assert requests.post(f"{store.url}/{name}", **upload).status_code == 403
+    s3.put_bucket_acl(Bucket=name, ACL="public-read-write")
+    assert requests.post(f"{store.url}/{name}", **upload).status_code == 204
+    for key in ("a", "o"):
+        s3.delete_object(Bucket=name, Key=key)
+    s3.delete_bucket(Bucket=name)
