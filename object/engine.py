@@ -19,6 +19,7 @@ from objstore.errors import StoreError
 from objstore.http.messages import Body
 from objstore.mounts import DeviceRoot, DeviceUnavailable
 from objstore.object.agreement import AgreementTable
+from objstore.object.file_names import DataFile
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.versions import ObjectVersions
 from objstore.policies import Policy
@@ -172,8 +173,11 @@ class ObjectUpload(Protocol):
     def write(self, chunk: bytes | memoryview) -> None:
         """Hash the chunk and append it to the body, on a thread if it is large. Raises OSError."""
 
-    def commit(self, metadata: ObjectMetadata) -> PendingCommit:
-        """Make the body durable and then visible. Raises AlreadyStored and OSError."""
+    def commit(self, metadata: ObjectMetadata, settled: bool = True) -> PendingCommit:
+        """Make the body durable and then visible. Raises AlreadyStored and OSError.
+
+        A fragment that is not `settled` gets its pending name: nobody knows yet whether enough others are stored.
+        """
 
     def abort(self) -> None:
         """Forget it; does nothing after `commit`."""
@@ -237,6 +241,9 @@ class ServingStore(Protocol):
         self, location: Location, current: ObjectVersions, posted: PostedMetadata, version: str = ""
     ) -> PendingCommit:
         """Lay new metadata over a version. Raises AlreadyStored."""
+
+    def settle(self, location: Location, current: ObjectVersions, pending: DataFile) -> PendingCommit:
+        """Give a fragment of `current` that is pending its durable name. Raises FileNotFoundError if it is gone."""
 
     def quarantine(self, location: Location, reason: str, version: str | None = None) -> None:
         """Move a version, or all of the object for None, to where nothing but an operator finds it."""

@@ -43,6 +43,7 @@ _NAME: Final = re.compile(
     rf"|(?:(?P<marks>!)(?P<marked>null|{_TIMESTAMP})?)?(?P<tombstone>\.ts))",
     re.ASCII,
 )
+_FRAGMENT: Final = re.compile(r"#\d+")
 WHOLE: Final = -1  # in place of a fragment's number
 NULL: Final = "null"  # how requests and names call the plain line, whose `version` is ""
 
@@ -107,6 +108,11 @@ def tombstone_name(timestamp: str, version: str = "") -> str:
 def marker_name(timestamp: str, kept: bool) -> str:
     """Name of a delete marker."""
     return f"{timestamp}!.ts" if kept else f"{timestamp}!{NULL}.ts"
+
+
+def shared_name(name: str) -> str:
+    """What the names of all fragments of one write have in common; of other files it is the name."""
+    return _FRAGMENT.sub("#", name) if "#" in name else name
 
 
 def parse_name(name: str) -> StoredName | None:

@@ -10,6 +10,7 @@ from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
 from objstore.object.engine import Missing, ObjectCorrupt, ObjectInfo, StoredObject
 from objstore.object.file_names import NULL
+from objstore.object.fragments import get_fragment
 from objstore.object.requests import Target, ignores_expiry, version_of
 from objstore.object.responses import expired, no_data, object_headers, plain
 from objstore.object.service import ObjectService
@@ -28,7 +29,9 @@ IDENTIFYING: Final = (Client.ETAG, Client.LAST_MODIFIED, Client.TIMESTAMP, Clien
 def get_object(service: ObjectService, request: Request) -> Response:
     """200, or 206 for one range; 304, 404, 412, 416. Several ranges get the whole: proxies ask for each by itself."""
     target = service.target(request)
-    if target.location.policy.is_strong:
+    if target.location.policy.tells_state:
+        if (wanted := request.header(Backend.FRAGMENT)) is not None:
+            return get_fragment(request, target, wanted)
         return _with_state(service, request, target, WHOLE_BYTES_MAX, _get)
     found = target.storage.open(target.location, read_max=WHOLE_BYTES_MAX, version=version_of(request))
     return _get(service, request, found)
@@ -57,6 +60,9 @@ def _get(service: ObjectService, request: Request, found: StoredObject | Missing
         if ranges is not None and len(ranges) == 1:
             status, chosen = 206, ranges[0]
             headers[Client.CONTENT_RANGE] = chosen.content_range(size)
+    if stored.info.data.fragment is not None:  # the reader asks several devices for theirs
+        stored.close()
+        return Response(status, headers)
     start, stop = chosen.first, chosen.last + 1
     if size > WHOLE_BYTES_MAX:
         return Response(status, headers, stored.stream(start, stop))
@@ -69,7 +75,7 @@ def head_object(service: ObjectService, request: Request) -> Response:
     target = service.target(request)
     if (upload := request.header(Backend.UPLOAD)) is not None:
         return _named_by(target, upload)
-    if target.location.policy.is_strong:
+    if target.location.policy.tells_state:
         if request.header(Backend.NAMES_ONLY) is not None:
             return NamesQuestion(service, target, version_of(request)).answer()
         return _with_state(service, request, target, 0, _head)

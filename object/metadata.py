@@ -43,12 +43,20 @@ class MetadataCorrupt(StoreError):
     reason: str
 
 
+class StoredFragment(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Which fragment a body is, of which code (as text, see ErasureCode), and its length in bytes."""
+
+    index: Natural
+    code: str
+    length: Natural
+
+
 class ObjectMetadata(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Stored with a body. Timestamps are in their internal form.
 
-    `size` and `checksum` (xxh3-128, hex) are of the bytes at rest; `etag` is the client's, MD5 in hex.
-    `headers` are what a POST replaces: user metadata and the headers a client may store. `sysmeta` stays
-    until the next PUT.
+    `size` and `etag` (MD5 in hex) are the object's, `checksum` (xxh3-128, hex) is of the bytes at rest: those of a
+    `fragment`, or of the whole object. `headers` are what a POST replaces: user metadata and the headers a client may
+    store. `sysmeta` stays until the next PUT.
     """
 
     name: str
@@ -59,6 +67,12 @@ class ObjectMetadata(Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     content_type: str
     headers: dict[str, str] = {}
     sysmeta: dict[str, str] = {}
+    fragment: StoredFragment | None = None
+
+    @property
+    def stored_size(self) -> int:
+        """How many bytes are at rest."""
+        return self.size if self.fragment is None else self.fragment.length
 
 
 class PostedMetadata(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):

@@ -8,6 +8,7 @@ from objstore.limits import check_upload_size
 from objstore.object.conditions import is_conditional, refuse_looked
 from objstore.object.container_updates.sender import update_targets_of
 from objstore.object.engine import AlreadyStored, ObjectInfo, ObjectUpload
+from objstore.object.fragments import stored_fragment, whole_size
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.receive import WHOLE_BYTES_MAX, agreed_etag, receive
 from objstore.object.requests import (
@@ -74,7 +75,7 @@ def _put(
             strong.hold()
             if no := strong.refusal(target.storage.look(target.location)):
                 return no
-        pending_commit = upload.commit(metadata)
+        pending_commit = upload.commit(metadata, settled=metadata.fragment is None)
     except AlreadyStored:
         return conflict(timestamp)
     finally:
@@ -139,7 +140,10 @@ def _metadata(
     upload: ObjectUpload,
 ) -> ObjectMetadata:
     """What to store with a body that has been received. Raises HttpError 400 and 422."""
-    trailers = request.trailers
+    trailers, size = request.trailers, upload.size
+    fragment = stored_fragment(request, size)
+    if fragment is not None:
+        size = whole_size(request, fragment)
     replaced, kept = headers.replaced, headers.kept
     if trailers:
         more_replaced, more_kept = sorted_metadata(trailers)
@@ -147,10 +151,11 @@ def _metadata(
     return ObjectMetadata(
         name=target.location.name,
         timestamp=timestamp,
-        size=upload.size,
+        size=size,
         etag=agreed_etag(request, upload.checksum, trailers),
         checksum=upload.checksum,
         content_type=content_type,
         headers=replaced,
         sysmeta=kept,
+        fragment=fragment,
     )

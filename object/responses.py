@@ -77,4 +77,6 @@ def object_headers(info: ObjectInfo) -> dict[str, str]:
         headers[Backend.CONTENT_TYPE_TIMESTAMP] = info.content_type_timestamp
     if info.version:
         headers[Backend.VERSION_ID] = info.version
+    if data.fragment is not None:
+        headers |= {Backend.FRAGMENT: data.fragment.code, Backend.WHOLE_SIZE: str(data.size)}
     return headers

@@ -19,6 +19,7 @@ from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.container_updates.session import WriterSession
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
+from objstore.object.fragments import commit_fragment
 from objstore.object.get import NamesQuestion, get_object, head_object
 from objstore.object.part_power import LocationResolver, RingOf
 from objstore.object.post import post_object
@@ -39,6 +40,7 @@ VERBS: Final[dict[str, Verb]] = {
     "PUT": put_object,
     "POST": post_object,
     "DELETE": delete_object,
+    "COMMIT": commit_fragment,
     "PREPARE": prepare_write,
     "REPAIR": repair_replica,
     "RESEND_CONTAINER_UPDATE": resend_container_update,

@@ -10,11 +10,11 @@ from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.object.agreement import HeldSlot
-from objstore.object.file_names import parse_name
+from objstore.object.file_names import WHOLE, parse_name, shared_name
 from objstore.object.requests import Target
 from objstore.object.responses import conflict, plain
 from objstore.object.service import ObjectService
-from objstore.object.versions import ObjectVersions, live_names
+from objstore.object.versions import ObjectVersions, held_names
 from objstore.timestamps import Timestamp
 
 # The names that stand for the state of an object: the newest of them, if there are more.
@@ -25,22 +25,32 @@ NOTHING: Final = "-"
 
 def newest_stamp(current: ObjectVersions) -> str:
     """When anything happened to the object last; every write makes it later."""
-    return max((file.timestamp for file in map(parse_name, live_names(current)) if file is not None), default="")
+    return max((file.timestamp for file in map(parse_name, held_names(current)) if file is not None), default="")
 
 
 def state_of(current: ObjectVersions) -> str:
-    """A value that devices share only if they have the same versions of the object: the names of their files."""
-    names = live_names(current)
+    """A value that devices share only if they have the same versions of the object: the names of their files.
+
+    Of fragments the number is left out: each device has its own.
+    """
+    names = held_names(current)
     if len(names) > STATE_NAMES_MAX:
         files = sorted((file.timestamp, file.name) for file in map(parse_name, names) if file is not None)
         names = tuple(sorted({*current.current.live_names, *(name for _, name in files[-STATE_NAMES_MAX:])}))
+    if any("#" in name for name in names):
+        names = tuple(sorted(set(map(shared_name, names))))
     return ",".join(names) or NOTHING
 
 
 def state_headers(current: ObjectVersions) -> dict[str, str]:
-    if len(current.names) == 1 and current.data is not None:  # nearly every object
+    """The state of an object, and of fragments also which ones there are."""
+    if len(current.names) == 1 and current.data is not None and current.data.fragment == WHOLE:  # nearly every object
         return {Backend.STATE: current.names[0], Backend.NEWEST: current.data.timestamp}
-    return {Backend.STATE: state_of(current), Backend.NEWEST: newest_stamp(current)}
+    headers = {Backend.STATE: state_of(current), Backend.NEWEST: newest_stamp(current)}
+    if "#" in headers[Backend.STATE]:
+        fragments = [name for name in held_names(current) if "#" in name]
+        headers[Backend.FRAGMENTS] = ",".join(sorted(fragments)[-STATE_NAMES_MAX:])
+    return headers
 
 
 def refusal(slot: HeldSlot, current: ObjectVersions) -> Response:

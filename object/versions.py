@@ -278,6 +278,14 @@ def live_names(current: ObjectVersions) -> tuple[str, ...]:
     return tuple(sorted(name for line in current.lines for name in line.live_names))
 
 
+def held_names(current: ObjectVersions) -> tuple[str, ...]:
+    """`live_names`, and fragments that are pending: whether they come to count is not for this device to say."""
+    names = live_names(current)
+    if len(names) == len(current.names):
+        return names
+    return tuple(sorted({*names, *(file.name for line in current.lines for file in line.pending)}))
+
+
 def forgettable_names(current: ObjectVersions, reclaim_before: str) -> tuple[str, ...]:
     """The names of lines of which only old traces are left."""
     return tuple(name for line in current.lines if line.is_forgettable(reclaim_before) for name in line.live_names)

@@ -201,6 +201,10 @@ class Backend:
     AGREED: Final = "X-Backend-Agreed"
     BELATED: Final = "X-Backend-Belated"
     FLOOR: Final = "X-Backend-Floor"
+    # Of objects that are stored as fragments, see object/fragments.py.
+    FRAGMENT: Final = "X-Backend-Fragment"
+    FRAGMENTS: Final = "X-Backend-Fragments"
+    WHOLE_SIZE: Final = "X-Backend-Whole-Size"
     NAMES_ONLY: Final = "X-Backend-Names-Only"
     NAMED_BY: Final = "X-Backend-Named-By"
     NEWEST: Final = "X-Backend-Newest"

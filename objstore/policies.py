@@ -8,8 +8,10 @@ from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
+from objstore.config.units import Bytes, Count, Positive
+from objstore.erasure import BadCode
 from objstore.errors import StoreError
-from objstore.scheme import SCHEMES, Scheme
+from objstore.scheme import WHOLE_REPLICAS, Fragments, Scheme, fragments_of
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9-]+")
 
@@ -38,8 +40,14 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     aliases: tuple[str, ...] = ()
     default: bool = False
     deprecated: bool = False
-    kind: Literal["replication"] = "replication"
+    kind: Literal["replication", "erasure_coding"] = "replication"
     consistency: Literal["available", "strong"] = "available"
+    ec_type: str = "isa_l_rs_cauchy"
+    data_fragments: Count = 0
+    parity_fragments: Count = 0
+    segment_size: Bytes = 1024 * 1024
+    duplication_factor: Positive = 1
+    small_object_size: Bytes = 4096
 
     @property
     def is_strong(self) -> bool:
@@ -47,9 +55,29 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
         return self.consistency == "strong"
 
     @property
+    def tells_state(self) -> bool:
+        """Whether answers about an object say which versions the device has: readers compare them."""
+        return self.consistency == "strong" or self.kind != "replication"
+
+    @property
     def scheme(self) -> Scheme:
-        """How its objects become pieces, and pieces become objects again."""
-        return SCHEMES[self.kind]
+        """How its objects become pieces, and pieces become objects again. Raises BadCode."""
+        if self.kind == "replication":
+            return WHOLE_REPLICAS
+        return fragments_of(
+            self.ec_type,
+            self.data_fragments,
+            self.parity_fragments,
+            self.segment_size,
+            self.duplication_factor,
+            self.small_object_size,
+        )
+
+    @property
+    def replicas(self) -> int | None:
+        """How many replicas its ring must have; None if that is for the ring to say."""
+        scheme = self.scheme
+        return scheme.places if isinstance(scheme, Fragments) else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,6 +151,13 @@ def _check(policies: Sequence[Policy]) -> None:
     for name in names:
         if not NAME_PATTERN.fullmatch(name):
             raise BadPolicies(f"name {name!r} may hold letters, digits and dashes only")
+    for policy in policies:
+        try:
+            _ = policy.scheme
+        except BadCode as error:
+            raise BadPolicies(f"{policy.name}: {error}") from error
+        if policy.kind == "replication" and (policy.data_fragments or policy.parity_fragments):
+            raise BadPolicies(f'{policy.name}: whole replicas have no fragments; say kind = "erasure_coding"')
     defaults = [policy for policy in policies if policy.default]
     if len(defaults) > 1 or (not defaults and len(policies) > 1):
         raise BadPolicies("exactly one must say default = true")

@@ -12,7 +12,7 @@ from click import Context
 
 from objstore.config.units import Address
 from objstore.logs import LEVELS
-from objstore.tools.commands import OperatorProblem
+from objstore.tools.commands import OperatorProblem, policy_option
 from objstore.tools.loopback import DAEMONS, SERVICES, STORAGE_SERVICES, ClusterPlan, LoopbackCluster, Node
 
 START_SECONDS: Final = 30.0
@@ -38,6 +38,7 @@ def cluster() -> None:
 @click.option("--nodes", type=click.IntRange(1), default=4, show_default=True, help="How many nodes.")
 @click.option("--devices-per-node", type=click.IntRange(1), default=1, show_default=True, help="Devices of each.")
 @click.option("--replicas", type=click.IntRange(1), default=3, show_default=True, help="Replicas of everything.")
+@policy_option
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes of each service.")
 @click.option(
     "--first-port",
@@ -53,6 +54,7 @@ def make(
     nodes: int,
     devices_per_node: int,
     replicas: int,
+    policies: tuple[str, ...],
     workers: int,
     first_port: int,
     memcached: str,
@@ -64,7 +66,7 @@ def make(
             Address.parse(memcached)
         except ValueError as error:
             raise click.UsageError(f"--memcached: {error}") from None
-    plan = ClusterPlan(nodes, devices_per_node, replicas, workers, first_port, memcached, log_level)
+    plan = ClusterPlan(nodes, devices_per_node, replicas, workers, first_port, memcached, log_level, policies)
     made = LoopbackCluster.make(directory, plan)
     click.echo(f"made {len(made.nodes)} nodes; start them with: objstore cluster start --directory {made.directory}")
 

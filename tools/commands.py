@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import click
 
@@ -41,6 +41,15 @@ def policy_named(policies: Policies, name: str) -> Policy:
     except UnknownPolicy:
         names = ", ".join(policy.name for policy in policies)
         raise OperatorProblem(f"no storage policy {name!r}", f"the policies are {names}") from None
+
+
+policy_option: Final = click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME=ec:4+2",
+    help="A storage policy with so many data and parity fragments; gold, the default policy, may be named, too.",
+)
 
 
 @dataclass(eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 import string
 import subprocess
@@ -19,7 +20,7 @@ import msgspec
 from objstore.config.access_keys import StoredKey
 from objstore.config.users import User
 from objstore.devices import Device
-from objstore.policies import Policy
+from objstore.policies import BadPolicies, Policies, Policy
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
 from objstore.system import files
 from objstore.tools.build_rings import RingOrder
@@ -33,6 +34,7 @@ RING_SUFFIX: Final = ".ring.gz"
 BUILDER_SUFFIX: Final = ".builder"
 ACCESS_KEY_BYTES: Final = 10
 ACCESS_SECRET_LENGTH: Final = 40
+ASKED_POLICY: Final = re.compile(r"(?P<name>[A-Za-z0-9-]+)=ec:(?P<data>[0-9]{1,3})\+(?P<parity>[0-9]{1,3})")
 PARTITIONS_PER_DEVICE: Final = 64
 PART_POWER_MIN: Final = 8
 
@@ -47,10 +49,27 @@ DEVELOPMENT_USERS: Final = (
 )
 
 
-def store_policies(replicas: int) -> dict[Policy, int]:
-    """The storage policies of a new store, with the number of replicas of each."""
+def store_policies(replicas: int, asked: Sequence[str] = ()) -> dict[Policy, int]:
+    """The storage policies of a new store, with the number of replicas of each.
+
+    `asked` are further ones, or others in the place of those, as in "photos=ec:4+2". Raises OperatorProblem.
+    """
     gold = Policy(0, "gold", default=True, consistency="strong")
-    return {gold: replicas, Policy(1, "silver"): max(replicas - 1, 1)}
+    found = {policy.name: policy for policy in (gold, Policy(1, "silver"))}
+    for text in asked:
+        match = ASKED_POLICY.fullmatch(text)
+        if match is None:
+            raise OperatorProblem(f"--policy {text}: not NAME=ec:DATA+PARITY", "give it as in --policy photos=ec:4+2")
+        before = found.get(match["name"], Policy(len(found), match["name"], consistency="strong"))
+        found[before.name] = msgspec.structs.replace(
+            before, kind="erasure_coding", data_fragments=int(match["data"]), parity_fragments=int(match["parity"])
+        )
+    try:
+        Policies(list(found.values()))
+    except BadPolicies as error:
+        raise OperatorProblem(str(error), "choose another --policy") from None
+    counts = {"gold": replicas, "silver": max(replicas - 1, 1)}
+    return {policy: policy.replicas or counts[policy.name] for policy in found.values()}
 
 
 def quoted(text: str) -> str:
@@ -72,6 +91,9 @@ def cluster_text(policies: Iterable[Policy]) -> str:
         lines += ["", "[[policies]]", f"index = {policy.index}", f"name = {quoted(policy.name)}"]
         lines += ["default = true"] if policy.default else []
         lines += [f"consistency = {quoted(policy.consistency)}"] if policy.is_strong else []
+        if policy.kind != "replication":
+            lines += [f"kind = {quoted(policy.kind)}", f"ec_type = {quoted(policy.ec_type)}"]
+            lines += [f"data_fragments = {policy.data_fragments}", f"parity_fragments = {policy.parity_fragments}"]
     return "\n".join(lines) + "\n"
 
 

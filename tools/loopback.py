@@ -41,6 +41,7 @@ class ClusterPlan(Struct, frozen=True):
     first_port: int = 6200
     memcached: str = ""
     log_level: str = "info"
+    policies: tuple[str, ...] = ()
 
 
 class NodeAddresses(Struct, frozen=True):
@@ -184,7 +185,7 @@ class LoopbackCluster:
             raise OperatorProblem(f"a cluster on loopback has 1 to {NODES_MAX} nodes", "change --nodes")
         cluster = cls(directory, plan)
         directory.mkdir(parents=True, exist_ok=True)
-        policies = layout.store_policies(plan.replicas)
+        policies = layout.store_policies(plan.replicas, plan.policies)
         layout.write_rings(directory, cluster._devices(), plan.replicas, policies, with_builders=True)
         layout.write_private(directory / layout.CLUSTER_FILE, layout.cluster_text(policies))
         layout.write_private(directory / layout.USERS_FILE, layout.users_text(layout.DEVELOPMENT_USERS))

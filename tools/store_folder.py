@@ -66,27 +66,31 @@ class Shape(Struct, frozen=True):
 
     devices: int = DEFAULT_DEVICES
     replicas: int = DEFAULT_REPLICAS
+    policies: tuple[str, ...] = ()
     version: int = VERSION
 
 
 @dataclass(frozen=True)
 class AskedShape:
-    """What the command line asks for; None for whatever is there."""
+    """What the command line asks for; None, or no policies, for whatever is there."""
 
     devices: int | None
     replicas: int | None
+    policies: tuple[str, ...] = ()
 
     def of_new_store(self) -> Shape:
-        """With defaults; few devices also mean few replicas."""
-        devices = DEFAULT_DEVICES if self.devices is None else self.devices
-        replicas = min(DEFAULT_REPLICAS, devices) if self.replicas is None else self.replicas
-        return Shape(devices, replicas)
+        """With defaults; few devices mean few replicas, many fragments many devices. Raises OperatorProblem."""
+        replicas = DEFAULT_REPLICAS if self.replicas is None else self.replicas
+        places = max(layout.store_policies(replicas, self.policies).values()) if self.policies else 0
+        devices = max(DEFAULT_DEVICES, places) if self.devices is None else self.devices
+        return Shape(devices, min(replicas, devices) if self.replicas is None else replicas, self.policies)
 
     def check(self, stored: Shape, path: Path) -> None:
         """Raises OperatorProblem if the store on disk is another one."""
         for option, asked, there in (
             ("--devices", self.devices, stored.devices),
             ("--replicas", self.replicas, stored.replicas),
+            ("--policy", self.policies or None, stored.policies),
         ):
             if asked not in (None, there):
                 raise OperatorProblem(
@@ -182,7 +186,7 @@ class StoreFolder:
         """A store that is cut short here is made again from the start: nothing can have been stored in it."""
         self._refuse_foreign()
         self.shape = shape
-        policies = layout.store_policies(shape.replicas)
+        policies = layout.store_policies(shape.replicas, shape.policies)
         layout.write_rings(self.path, self._ring_devices(), shape.replicas, policies)
         layout.write_private(self.cluster_file, layout.cluster_text(policies))
         layout.write_private(self.proxy_file, PROXY_TEXT.format(token_secret=layout.quoted(layout.new_secret())))

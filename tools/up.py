@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from objstore.config.units import Address, processor_count
-from objstore.tools.commands import OperatorProblem
+from objstore.tools.commands import OperatorProblem, policy_option
 from objstore.tools.store_folder import AskedShape, FirstAdministrator, StoreFolder
 
 
@@ -25,9 +25,17 @@ from objstore.tools.store_folder import AskedShape, FirstAdministrator, StoreFol
 )
 @click.option("--devices", type=click.IntRange(1, 1000), help="Devices of a new store.  [default: 4]")
 @click.option("--replicas", type=click.IntRange(1, 1000), help="Replicas in a new store.  [default: 3]")
+@policy_option
 @click.option("--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
 @click.option("--workers", type=click.IntRange(0, 256), help="Processes; 0 for none.  [default: one per processor]")
-def up(directory: Path, devices: int | None, replicas: int | None, bind: str, workers: int | None) -> None:
+def up(
+    directory: Path,
+    devices: int | None,
+    replicas: int | None,
+    policies: tuple[str, ...],
+    bind: str,
+    workers: int | None,
+) -> None:
     """Run a whole store on this machine: Swift API, all servers in one, everything on disk in one folder.
 
     The first start makes the store, later ones go on with it. Ctrl-C lets requests finish and ends it.
@@ -36,7 +44,7 @@ def up(directory: Path, devices: int | None, replicas: int | None, bind: str, wo
     loopback = is_loopback(address.host)
     folder = StoreFolder(directory)
     with folder.locked():
-        first = folder.prepare(AskedShape(devices, replicas), loopback=loopback)
+        first = folder.prepare(AskedShape(devices, replicas, policies), loopback=loopback)
         # Only now: the servers and all they need take a while to load.
         from objstore.tools.whole_store import WholeStore
 

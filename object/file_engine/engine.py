@@ -34,9 +34,10 @@ from objstore.object.file_engine.quarantine import QuarantineGuard, take_sample
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
-from objstore.object.file_engine.writing import FileUpload, NewFile, NextPartitionLinker, PendingName, convert
+from objstore.object.file_engine.writing import FileUpload, NewFile, NextPartitionLinker, PendingName, convert, settle
 from objstore.object.file_names import (
     NULL,
+    WHOLE,
     DataFile,
     DeleteMarker,
     MetaFile,
@@ -200,8 +201,10 @@ class FileDevice:
         data, extra = self._metadata(ObjectMetadata, file)
         if data.name != location.name or data.timestamp != data_file.timestamp:
             raise MetadataCorrupt(f"it is of {data.name} at {data.timestamp}")
-        if file.size != data.size + extra:
-            raise MetadataCorrupt(f"the file has {file.size} bytes, its body should have {data.size}")
+        if file.size != data.stored_size + extra:
+            raise MetadataCorrupt(f"the file has {file.size} bytes, its body should have {data.stored_size}")
+        if data_file.fragment != (WHOLE if data.fragment is None else data.fragment.index):
+            raise MetadataCorrupt("it is of another fragment")
         if line.meta is None:
             stamp = data_file.timestamp
             info = ObjectInfo(data, stamp, data.headers, data.content_type, stamp, line.version)
@@ -211,7 +214,7 @@ class FileDevice:
             self._disk,
             file,
             info,
-            data.size <= self._keep_cache_size,
+            data.stored_size <= self._keep_cache_size,
             lambda reason: self._quarantine_if_current(location, reason, line.version, data_file.name),
         )
 
@@ -237,6 +240,9 @@ class FileDevice:
             return decoded, 0
         content = self._disk.read(file, decoded.length, decoded.body_length)
         return decode_trailer(kind, decoded, content), decoded.length
+
+    def settle(self, location: Location, current: ObjectVersions, pending: DataFile) -> PendingName:
+        return settle(self._disk, location, current, pending)
 
     def create(self, location: Location, current: ObjectVersions, length: int | None, version: str = "") -> FileUpload:
         return FileUpload(self._disk, self._new(location, current), length, version)
@@ -342,7 +348,7 @@ class FileDevice:
         path, file_name = f"{hash_directory(self._disk.path, location)}/{name}", parse_name(name)
         if file_name is None:
             return None
-        verify = partial(Scrub(self._disk, self._metadata, policy.scheme).verify, path, file_name, spend)
+        verify = partial(Scrub(self._disk, self._metadata).verify, path, file_name, spend)
         try:
             return self._read_with_retry(verify, location, file_name.version, name)
         except FileNotFoundError:

@@ -31,9 +31,9 @@ def inspect(file: str, kind: type[Stored], verify: bool) -> tuple[Stored | None,
             return None, [str(error)]
         if isinstance(metadata, ObjectMetadata):
             length = os.fstat(stream.fileno()).st_size - trailer_bytes
-            if length != metadata.size:
-                wrong.append(f"the body has {length} bytes, {metadata.size} were stored")
-            elif verify and _checksum(stream.fileno(), metadata.size) != metadata.checksum:
+            if length != metadata.stored_size:
+                wrong.append(f"the body has {length} bytes, {metadata.stored_size} were stored")
+            elif verify and _checksum(stream.fileno(), length) != metadata.checksum:
                 wrong.append("the body does not match its checksum")
     if not os.path.basename(file).startswith(metadata.timestamp):
         wrong.append(f"the name of the file is not of its time, {metadata.timestamp}")

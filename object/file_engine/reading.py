@@ -37,15 +37,16 @@ class FileObject:
 
     def read(self) -> bytes:
         data = self.info.data
-        body = self._disk.read(self._file, data.size, 0)
+        size = data.stored_size
+        body = self._disk.read(self._file, size, 0)
         self.close()
-        if len(body) != data.size or xxh3_128_hexdigest(body) != data.checksum:
+        if len(body) != size or xxh3_128_hexdigest(body) != data.checksum:
             raise self._quarantine_if_current("the body does not match its checksum")
         return body
 
     def stream(self, start: int, stop: int) -> FileBody:
         data = self.info.data
-        whole = start == 0 and stop == data.size
+        whole = start == 0 and stop == data.stored_size
         if stop - start >= READ_AHEAD_BYTES_MIN:
             self._disk.read_sequentially(self._file)
         return FileBody(self._disk, self._file, start, stop, data.checksum if whole else "", self)

@@ -13,7 +13,6 @@ from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import SUFFIX_LENGTH
 from objstore.object.file_names import DataFile, MetaFile, StoredName
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
-from objstore.scheme import Scheme
 from objstore.system.disk_calls import OpenFile
 
 PIECE_BYTES: Final = 1024 * 1024
@@ -34,11 +33,9 @@ class ReadMetadata(Protocol):
 
 
 class Scrub:
-    def __init__(self, disk: Disk, metadata: ReadMetadata, scheme: Scheme) -> None:
-        """`scheme` is the one of the files' policy: it says how many bytes a device stores of an object."""
+    def __init__(self, disk: Disk, metadata: ReadMetadata) -> None:
         self._disk = disk
         self._metadata = metadata
-        self._scheme = scheme
 
     def verify(self, path: str, name: StoredName, spend: Spend | None) -> AnyMetadata:
         """What stands in a file of that name. Raises MetadataCorrupt, OSError."""
@@ -57,7 +54,7 @@ class Scrub:
         if not isinstance(name, DataFile):
             return read_tombstone(self._metadata, file, name.timestamp)
         data, extra = self._metadata(ObjectMetadata, file)
-        expected = self._scheme.piece_size(data.size)
+        expected = data.stored_size
         if file.size != expected + extra:
             raise MetadataCorrupt(f"the file has {file.size} bytes, its body should have {expected}")
         if spend is not None:

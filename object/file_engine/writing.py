@@ -10,6 +10,7 @@ has while the part power is increased.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -21,7 +22,7 @@ from objstore.logs import Logger
 from objstore.object.engine import AlreadyStored, Location
 from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import hash_directories, hash_directory, suffix_directory, temporary_directory
-from objstore.object.file_names import data_name
+from objstore.object.file_names import WHOLE, DataFile, data_name
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata, encode
 from objstore.object.versions import ObjectVersions
 from objstore.system.disk_calls import OpenFile, Pending
@@ -173,11 +174,12 @@ class FileUpload:
     def checksum(self) -> str:
         return self._hasher.hexdigest()
 
-    def commit(self, metadata: ObjectMetadata) -> PendingName:
+    def commit(self, metadata: ObjectMetadata, settled: bool = True) -> PendingName:
         new, self._new = self._new, None
         assert new is not None
         encoded = encode(metadata, self.size)
-        content, name = self._held + encoded.trailer, data_name(metadata.timestamp, version=self._version)
+        content, index = self._held + encoded.trailer, WHOLE if metadata.fragment is None else metadata.fragment.index
+        name = data_name(metadata.timestamp, index, settled, self._version)
         if self.size <= SHARED_FLUSH_BYTES_MAX:
             return new.write(name, content, encoded.attribute)
         self._disk.flush_large(new.stage(content, encoded.attribute, durable=False))
@@ -230,3 +232,18 @@ def convert(
         return None  # replaced meanwhile
     pending_commit = PendingName(disk, location, name, current, [pending])
     return ConvertedFile(disk, pending_commit, f"{directory}/{name}", tombstone)
+
+
+def settle(disk: Disk, location: Location, current: ObjectVersions, pending: DataFile) -> PendingName:
+    """Give a fragment its durable name. Raises FileNotFoundError, OSError."""
+    name = data_name(pending.timestamp, pending.fragment, version=pending.version)
+    renamed: list[Pending] = []
+    for partition in dict.fromkeys(filter(None, (location.partition, location.linked, *location.others))):
+        at = structs.replace(location, partition=partition)
+        with suppress(FileNotFoundError):
+            renamed.append(
+                disk.rename(hash_directory(disk.path, at), pending.name, name, suffix_directory(disk.path, at))
+            )
+    if not renamed:
+        raise FileNotFoundError(errno.ENOENT, "no such fragment", pending.name)
+    return PendingName(disk, location, name, current, renamed)

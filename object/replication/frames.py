@@ -107,7 +107,7 @@ def frames(
             continue
         if exported is None:
             continue
-        size = 0 if exported.body is None else exported.body.info.data.size
+        size = 0 if exported.body is None else exported.body.info.data.stored_size
         body = None if exported.body is None else exported.body.stream(0, size)
         head = head_of(digest, name, size, exported.metadata)
         yield (digest, name), _pieces(head, () if body is None else body)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from objstore.object.file_names import DataFile, MetaFile, Tombstone, parse_name
+from objstore.object.file_names import WHOLE, DataFile, MetaFile, Tombstone, parse_name
 from objstore.object.versions import EMPTY, Line, ObjectVersions, live_names, resolve_versions
 from objstore.scheme import Scheme
 
@@ -26,11 +26,13 @@ NOTHING = TransferPlan()
 def should_hold(name: str, piece: int | None, scheme: Scheme) -> bool:
     """Whether a device should hold a file: of a primary, `piece` is its number among the primaries of the partition.
 
-    Every device holds metadata and tombstones. Of data, a primary holds every file if the scheme gives all places the
-    same piece, and else only the fragment of its own number. A handoff, None, takes whatever it is given.
+    Every device holds metadata, tombstones and whole objects. A primary holds only the fragment of its own number. A
+    handoff, None, takes whatever it is given.
     """
+    if scheme.code is None or piece is None:
+        return True
     file = parse_name(name)
-    return scheme.replicates_to_all or piece is None or not isinstance(file, DataFile) or file.fragment == piece
+    return not isinstance(file, DataFile) or file.fragment in (WHOLE, scheme.number(piece))
 
 
 def plan_transfer(mine: ObjectVersions, theirs: ObjectVersions, reclaim_before: str) -> TransferPlan:

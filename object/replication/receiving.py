@@ -17,7 +17,7 @@ from objstore.logs import Logger
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
 from objstore.object.agreement import AgreementTable
 from objstore.object.engine import AlreadyStored, DeviceStorage, Location, PendingCommit
-from objstore.object.file_names import DataFile, MetaFile, data_name, meta_name, parse_name
+from objstore.object.file_names import WHOLE, DataFile, MetaFile, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
 from objstore.object.replication.frames import Head, read_head, read_piece
@@ -144,7 +144,7 @@ class Receiver:
     def _stored(self, head: Head, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
         """Raises ValueError on what is not as it says, OSError, HttpError."""
         file = parse_name(head.name)
-        if isinstance(file, DataFile) and head.name == data_name(file.timestamp, version=file.version):
+        if isinstance(file, DataFile) and head.name == data_name(file.timestamp, file.fragment, version=file.version):
             return self._data(head, file, feed)
         if file is None or isinstance(file, DataFile):
             raise ValueError("no such file name")
@@ -171,8 +171,10 @@ class Receiver:
 
     def _data(self, head: Head, file: DataFile, feed: Callable[[Callable[[bytes], None]], None]) -> TransferResult:
         metadata = self._metadata(head, ObjectMetadata, file.timestamp)
-        if metadata.size != head.size:
+        if metadata.stored_size != head.size:
             raise ValueError("the size differs from its metadata")
+        if file.fragment != (WHOLE if metadata.fragment is None else metadata.fragment.index):
+            raise ValueError("name and metadata differ in their fragments")
         location = self._location(head, metadata.name)
         current = self.storage.look(location)
         if is_held(head.name, current):

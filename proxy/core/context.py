@@ -9,6 +9,7 @@ from objstore.config.proxy import ProxyConfig
 from objstore.http.transport import Transport
 from objstore.proxy.core.accounts import AccountOperations
 from objstore.proxy.core.containers import ContainerOperations
+from objstore.proxy.core.fragments.reading import FragmentOperations
 from objstore.proxy.core.lookup import Cache, Lookup
 from objstore.proxy.core.nodes import NodeSelector
 from objstore.proxy.core.objects import ObjectOperations
@@ -58,7 +59,8 @@ def make_context(
     containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts, strong)
     agreement = Agreement(writer, runtime.clock, runtime.random)
     strong_objects = StrongObjects(agreement, StrongReader(reader, agreement), writer, runtime.threads)
-    objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads, strong_objects)
+    fragments = FragmentOperations(reader, writer, agreement)
+    objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads, strong_objects, fragments)
     uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)
     quotas = QuotaKeeper(lookup, runtime.clock)
     outbox = Outbox(cluster, rings, writer, lookup, runtime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from random import Random
 from typing import Final, Self
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from objstore.devices import Device
 from objstore.http.transport import BackendResponse
 from objstore.paths import PathHasher, ResourcePath
+from objstore.policies import Policy
 from objstore.proxy.core.backend.codes import DEVICE_FULL, DISK_GONE
 from objstore.quorum import quorum_size
 from objstore.ring.ring import Ring
@@ -33,12 +34,21 @@ class Placement(Struct, frozen=True):
     primaries: tuple[Device, ...]
     quorum: int  # how many of them must agree
     strict: bool = False
+    majority: int = 0  # of those that have a say, where only these count or objects are fragments
+    fragments: Mapping[int, int] | None = None  # by device the number of its fragment, where objects are fragments
 
     @classmethod
     def of(cls, path: ResourcePath, ring: Ring, hasher: PathHasher) -> Self:
         partition = ring.partition_of(hasher.digest(path))
         primaries = ring.primaries(partition)
         return cls(ring, partition, path, primaries, quorum_size(len(primaries)))
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Which piece of an object each of the devices holds."""
+        if self.fragments is None:
+            return range(len(self.primaries))
+        return [self.fragments[node.id] for node in self.primaries]
 
     @property
     def replicas(self) -> int:
@@ -69,7 +79,24 @@ def voters_of(placement: Placement) -> Voters:
 def strict_placement(placement: Placement) -> Placement:
     """The same with all devices that have a say, and no others."""
     voters = voters_of(placement)
-    return replace(placement, primaries=voters.devices, quorum=voters.quorum, strict=True)
+    return replace(placement, primaries=voters.devices, quorum=voters.quorum, majority=voters.quorum, strict=True)
+
+
+def fragment_placement(placement: Placement, policy: Policy) -> Placement:
+    """The same where each device holds a fragment: a write needs enough different ones of them."""
+    scheme = policy.scheme
+    numbers = {node.id: scheme.number(place) for place, node in enumerate(placement.primaries)}
+    needed = scheme.write_quorum(placement.replicas)
+    if not policy.is_strong:
+        return replace(placement, quorum=needed, majority=placement.replicas // 2 + 1, fragments=numbers)
+    voters = strict_placement(placement)
+    for ring in placement.ring.former:
+        if ring.part_power == placement.ring.part_power:
+            for place, node in enumerate(ring.primaries(placement.partition)):
+                numbers.setdefault(node.id, scheme.number(place))
+    # A former primary has the same fragment as the one that takes its place.
+    quorum = max(voters.quorum, needed + voters.replicas - placement.replicas)
+    return replace(voters, quorum=quorum, fragments=numbers)
 
 
 class _Failures(Struct):

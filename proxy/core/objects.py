@@ -23,11 +23,12 @@ from objstore.proxy.core.backend import codes, rows
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.bodies import ResumingBody, Source
 from objstore.proxy.core.checksums import WantedChecksums, copied_checksums
-from objstore.proxy.core.errors import IncompleteBody, InvalidRange, ObjectFacts, QuorumNotReached
+from objstore.proxy.core.errors import InvalidRange, ObjectFacts, QuorumNotReached
+from objstore.proxy.core.fragments.body import FragmentBody
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
-from objstore.proxy.core.nodes import Placement, strict_placement
+from objstore.proxy.core.nodes import Placement, fragment_placement, strict_placement
 from objstore.proxy.core.outbox import send_rows
-from objstore.proxy.core.quorum_request import send_body
+from objstore.proxy.core.quorum_request import receive, send_body
 from objstore.proxy.core.upload import StreamingUpload, upload
 from objstore.timestamps import Timestamp
 
@@ -35,14 +36,13 @@ if TYPE_CHECKING:
     from objstore.cluster import Cluster
     from objstore.http.messages import BodyReader
     from objstore.policies import Policy
+    from objstore.proxy.core.fragments.reading import FragmentOperations
     from objstore.proxy.core.quorum_request import Writer
     from objstore.proxy.core.reading import Reader
     from objstore.proxy.core.strong_objects import Places, StrongObjects
     from objstore.ring.rings import Rings
     from objstore.system.threads import ThreadGroup
 
-# A body up to this size goes out together with the head of its request.
-SMALL_BODY_MAX: Final = 65536
 NO_CHECKSUMS: Final[Mapping[Algorithm, str]] = {}
 
 
@@ -203,6 +203,7 @@ class ObjectOperations:
         writer: Writer,
         threads: ThreadGroup,
         strong: StrongObjects,
+        fragments: FragmentOperations,
     ) -> None:
         self._policies: Final = cluster.policies
         self._hasher: Final = cluster.hasher
@@ -211,26 +212,33 @@ class ObjectOperations:
         self._writer: Final = writer
         self._threads: Final = threads
         self._strong: Final = strong
+        self._fragments: Final = fragments
 
     def put(self, command: PutObject) -> PutResult:
         """Store an object on a quorum of its nodes. Raises CoreError: then nothing is acknowledged."""
         policy = self._policies.by_index(command.policy_index)
-        scheme = policy.scheme
         placement, container, queue = places = self._placements(command, policy, command.delete_at)
         if placement.strict:
-            content, whole = _receive(command)
+            content, whole = receive(command)
+            scheme = policy.scheme.for_body(len(content) if whole else command.length)
             etag, checksums, stamp = self._strong.put(command, places, content, whole, scheme)
-            return PutResult(etag, stamp, False, _version_of(command, stamp), checksums)
+            version = _version_of(command, stamp)
+            if scheme.code is not None:
+                self._fragments.commit_later(placement, placement.primaries, command, stamp, version)
+            return PutResult(etag, stamp, False, version, checksums)
         headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
-        content, whole = _receive(command)
+        content, whole = receive(command)
+        scheme = policy.scheme.for_body(len(content) if whole else command.length)
         if whole:
             etag, checksums, result = send_body(self._writer, command, content, scheme, placement, headers)
         else:
-            sending = StreamingUpload(self._writer, placement, headers, command.length)
-            etag, checksums = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
+            sending = StreamingUpload(self._writer, placement, headers, command.length, scheme)
+            etag, checksums = upload(command, content, sending, scheme.encoder(placement.numbers), self._threads)
             result = sending.result
-        stored = backend.put_outcome(command, result)
-        return PutResult(etag, command.timestamp, not stored, _version_of(command, command.timestamp), checksums)
+        stored, version = backend.put_outcome(command, result), _version_of(command, command.timestamp)
+        if stored and scheme.code is not None:
+            self._fragments.commit_later(placement, result.nodes, command, command.timestamp, version)
+        return PutResult(etag, command.timestamp, not stored, version, checksums)
 
     def copy(self, command: CopyObject) -> PutResult:
         """Store another object's bytes, which pass through piece by piece. Raises CoreError."""
@@ -297,10 +305,11 @@ class ObjectOperations:
         if found.status > codes.SUCCESS_MAX:
             found.close()
             raise backend.read_error(command, found)
-        scheme = self._policies.by_index(command.policy_index).scheme
-        info, part, body = backend.object_info(found.headers), backend.given_range(found), scheme.decode((found.body,))
+        info, part, body = backend.object_info(found.headers), backend.given_range(found), found.body
         if isinstance(body, BytesBody):
             return OpenedObject(info, body.read(), part)
+        if isinstance(body, FragmentBody):
+            return OpenedObject(info, body, part)
         if body.length is None:
             found.close()
             raise QuorumNotReached(command.path)
@@ -322,8 +331,12 @@ class ObjectOperations:
         ranges = resolve_ranges(specs, info.size)
         if not ranges:
             raise InvalidRange(ObjectFacts(info.etag, info.timestamp, info.last_modified, info.size))
-        source = Source(self._reader, placement, plain, found)
-        bodies = [(each, ResumingBody(None, each, source)) for each in ranges]
+        bodies: list[tuple[ByteRange, Body]]
+        if isinstance(found.body, FragmentBody):
+            bodies = [(each, found.body.part(each)) for each in ranges]
+        else:
+            source = Source(self._reader, placement, plain, found)
+            bodies = [(each, ResumingBody(None, each, source)) for each in ranges]
         if len(bodies) == 1:
             return OpenedObject(info, bodies[0][1], ranges[0])
         return OpenedObject(info, b"", parts=tuple(bodies))
@@ -335,6 +348,8 @@ class ObjectOperations:
         return found
 
     def _read(self, method: str, placement: Placement, headers: backend.Headers, command: GetObject) -> BackendResponse:
+        if placement.fragments is not None:
+            return self._fragments.read(method, placement, headers, self._policies.by_index(command.policy_index))
         if placement.strict:
             return self._strong.reader.read(method, placement, headers)
         return self._reader.read(method, placement, headers, newest=command.newest)
@@ -348,6 +363,8 @@ class ObjectOperations:
         ring = self._rings.object(policy.index)
         partition = ring.partition_of(digest)
         primaries = ring.primaries(partition)
+        if policy.kind != "replication":
+            return fragment_placement(Placement(ring, partition, path, primaries, 0), policy)
         if policy.is_strong:
             return strict_placement(Placement(ring, partition, path, primaries, 0))
         return Placement(ring, partition, path, primaries, policy.scheme.write_quorum(len(primaries)))
@@ -369,29 +386,3 @@ class ObjectOperations:
 
 def _version_of(command: PutObject, stamp: Timestamp) -> str:
     return (command.version or stamp.internal) if command.version_mode == "keep" else ""
-
-
-def _receive(command: PutObject) -> tuple[bytes, bool]:
-    """The whole body if it is small, else what had to be received to learn that. Raises CoreError."""
-    length, body = command.length, command.body
-    if length is None:
-        if command.ask_first:
-            return b"", False
-        content = _read_up_to(body, SMALL_BODY_MAX + 1)
-        if len(content) > command.length_max:
-            raise ObjectTooLarge(command.length_max)
-        return content, len(content) <= SMALL_BODY_MAX
-    if command.ask_first or length > SMALL_BODY_MAX:
-        return b"", False
-    content = body.read()  # also of nothing: there may be trailers, which refuse it
-    if len(content) != length:
-        raise IncompleteBody(length, len(content))
-    return content, True
-
-
-def _read_up_to(body: BodyReader, size: int) -> bytes:
-    parts: list[bytes] = []
-    while size > 0 and (part := body.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)

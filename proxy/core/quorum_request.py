@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Final
 from objstore.checksums import Algorithm
 from objstore.devices import Device
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport, wait_any
+from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend.fragments import add_fragments, whole_size
 from objstore.proxy.core.backend.objects import Headers, proof
 from objstore.proxy.core.checksums import BodyDigest
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
+from objstore.proxy.core.errors import IncompleteBody
 from objstore.proxy.core.nodes import NodeSelector, Placement
 from objstore.quorum import has_quorum
 from objstore.scheme import Scheme
 from objstore.system import concurrency
 
 if TYPE_CHECKING:
+    from objstore.http.messages import BodyReader
     from objstore.proxy.core.objects import PutObject
 
+# A body up to this size goes out together with the head of its request.
+SMALL_BODY_MAX: Final = 65536
 UNANSWERED: Final = codes.UNAVAILABLE
 # Methods that change something that must be there.
 CHANGING: Final = frozenset({"POST", "DELETE"})
@@ -257,14 +263,43 @@ def send_body(
     digest = BodyDigest(command)
     digest.update(content)
     etag, kept = digest.finish()
-    encoder = scheme.encoder(len(headers))
+    encoder = scheme.encoder(range(len(headers)) if scheme.code is None else placement.numbers)
     pieces = encoder.encode(content)
     encoder.checksum(pieces)
     if tail := encoder.flush():
         encoder.checksum(tail)
-        pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)]
+        pieces = [bytes(piece) + end for piece, end in zip(pieces, tail, strict=True)] if pieces else tail
     stored = digest.headers(etag, kept)
+    if scheme.code is not None:
+        add_fragments(headers, placement.numbers, scheme.code)
+        stored |= whole_size(len(content))
     for each, checksum in zip(headers, encoder.checksums(), strict=True):
         each.update(proof(etag, checksum))
         each.update(stored)
     return etag, kept, writer.send("PUT", placement, headers, [bytes(piece) for piece in pieces])
+
+
+def receive(command: PutObject) -> tuple[bytes, bool]:
+    """The whole body if it is small, else what had to be received to learn that. Raises CoreError."""
+    length, body = command.length, command.body
+    if length is None:
+        if command.ask_first:
+            return b"", False
+        content = _read_up_to(body, SMALL_BODY_MAX + 1)
+        if len(content) > command.length_max:
+            raise ObjectTooLarge(command.length_max)
+        return content, len(content) <= SMALL_BODY_MAX
+    if command.ask_first or length > SMALL_BODY_MAX:
+        return b"", False
+    content = body.read()  # also of nothing: there may be trailers, which refuse it
+    if len(content) != length:
+        raise IncompleteBody(length, len(content))
+    return content, True
+
+
+def _read_up_to(body: BodyReader, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size > 0 and (part := body.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

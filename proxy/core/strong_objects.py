@@ -141,9 +141,10 @@ class _DecidedUpload(StreamingUpload):
         placement: Placement,
         headers: list[backend.Headers],
         length: int | None,
+        scheme: Scheme,
         decide: Callable[[], None],
     ) -> None:
-        super().__init__(writer, placement, headers, length)
+        super().__init__(writer, placement, headers, length, scheme)
         agreement.expect_decision(headers)
         self.headers: Final = headers
         self._decide = decide
@@ -294,8 +295,8 @@ class StrongObjects:
         for _ in range(RESTAMPS_MAX):
             stamp = write.next_stamp(command.timestamp)
             headers = put.headers(stamp, placement)
-            put.sending = sending = _DecidedUpload(self._writer, placement, headers, command.length, decide)
-            etag, kept = upload(command, content, sending, scheme.encoder(len(headers)), self._threads)
+            put.sending = sending = _DecidedUpload(self._writer, placement, headers, command.length, scheme, decide)
+            etag, kept = upload(command, content, sending, scheme.encoder(placement.numbers), self._threads)
             if done:
                 return etag, kept, done[0]
             later = agreement.answers(sending.result, stamp, deletes=False).later

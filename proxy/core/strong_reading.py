@@ -45,19 +45,9 @@ class StrongReader:
             if not poll.is_divided or concurrency.monotonic() > deadline:
                 break
             if tries >= PATIENT_READS:
-                self._settle(placement, headers)
+                self._agreement.settle(placement, headers)
             self._agreement.back_off(tries)
         return BackendResponse(codes.UNAVAILABLE, {}, BytesBody(b""))
-
-    def _settle(self, placement: Placement, headers: Mapping[str, str]) -> None:
-        """Bring what is newest to a quorum, if one promises to take no older write meanwhile."""
-        agreement, seen = self._agreement, ""
-        for _ in range(2):  # a stamp that is too old is told what is newer
-            stamp = agreement.stamp(after=seen)
-            granted, seen, _ = agreement.prepare(placement, headers, stamp)
-            if len(granted) >= placement.quorum:
-                agreement.repair(placement, headers, stamp, granted)
-                return
 
 
 class StrongPoll:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 from objstore.checksums import Algorithm
 from objstore.devices import Device
+from objstore.erasure import Piece
 from objstore.http.body_chunks import BodyChunks
 from objstore.http.transport import BackendRequest, BackendUpload, Exchange, NodeFailure, wait_any
 from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
+from objstore.proxy.core.backend.fragments import add_fragments, expect_size, whole_size
 from objstore.proxy.core.backend.objects import TRAILERS, Headers, proof
 from objstore.proxy.core.checksums import BodyDigest
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
 from objstore.proxy.core.errors import IncompleteBody
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.quorum_request import UNANSWERED, QuorumResult, ResponseCollector, Writer
-from objstore.scheme import Encoder, Piece
+from objstore.scheme import Encoder, Scheme
 from objstore.system import concurrency
 from objstore.system.concurrency import Task
 
@@ -57,7 +59,7 @@ def upload(
                 if hashing is not None:
                     hashing.wait()
                 hashing = concurrency.spawn(threads.call, _hash, digest, encoder, chunk, pieces)
-                if not sending.send(pieces):
+                if pieces and not sending.send(pieces):
                     return NOTHING
             if hashing is not None:
                 hashing.wait()
@@ -68,7 +70,7 @@ def upload(
             if command.length is not None and total != command.length:
                 raise IncompleteBody(command.length, total)
             etag, kept = digest.finish()
-            stored = digest.headers(etag, kept)
+            stored = digest.headers(etag, kept) | sending.size_headers(total)
             sending.finish([proof(etag, checksum) | stored for checksum in encoder.checksums()])
             return etag, kept
         finally:
@@ -89,10 +91,17 @@ class StreamingUpload:
     `result` says why, and nothing has been acknowledged.
     """
 
-    def __init__(self, writer: Writer, placement: Placement, headers: Sequence[Headers], length: int | None) -> None:
+    def __init__(
+        self, writer: Writer, placement: Placement, headers: Sequence[Headers], length: int | None, scheme: Scheme
+    ) -> None:
         """`headers[i]` go to the i-th node; `length` is a hint."""
         for each in headers:
             each.update(TRAILERS)
+        self._code: Final = scheme.code
+        if scheme.code is not None:
+            add_fragments(headers, placement.numbers, scheme.code)
+            expect_size(headers)
+            length = None if length is None else scheme.code.fragment_length(length)
         self._writer = writer
         self._placement = placement
         self._headers = headers
@@ -104,6 +113,10 @@ class StreamingUpload:
     @property
     def result(self) -> QuorumResult:
         return self._collector.result
+
+    def size_headers(self, size: int) -> Headers:
+        """What goes with the pieces of an object of that size."""
+        return {} if self._code is None else whole_size(size)
 
     def open(self) -> bool:
         """Ask the nodes for leave to send the body, and handoffs in the place of those that fail."""

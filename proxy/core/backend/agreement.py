@@ -25,6 +25,7 @@ REPAIR: Final = "REPAIR"
 _ASKED: Final = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.VERSION_ID, Backend.OPEN_EXPIRED)
 _EXPIRED_TOO: Final = {Backend.OPEN_EXPIRED: "true"}
 _KEPT: Final = "!"
+_FRAGMENT: Final = "#"  # each device has its own: no other one can give it
 _TIMESTAMP: Final = re.compile(r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?")
 
 
@@ -166,7 +167,11 @@ def missing_names(source: str, target: str) -> list[str]:
     """The names in the one state that the other lacks, but those that something newer has replaced there."""
     has = _names(target)
     replaced = max((_time(name) for name in has if _KEPT not in name and not name.endswith(".meta")), default="")
-    return [name for name in _names(source) if name not in has and (_KEPT in name or _time(name) >= replaced)]
+    return [
+        name
+        for name in _names(source)
+        if name not in has and _FRAGMENT not in name and (_KEPT in name or _time(name) >= replaced)
+    ]
 
 
 def _names(state: str) -> list[str]:

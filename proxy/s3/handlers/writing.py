@@ -16,7 +16,6 @@ from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.info import StoredMetadata
 from objstore.proxy.core.objects import (
-    SMALL_BODY_MAX,
     CopyObject,
     DeleteObject,
     GetObject,
@@ -25,6 +24,7 @@ from objstore.proxy.core.objects import (
     PutObject,
     PutResult,
 )
+from objstore.proxy.core.quorum_request import SMALL_BODY_MAX
 from objstore.proxy.core.quotas import QuotaUpload
 from objstore.proxy.core.upload_commands import CompleteUpload
 from objstore.proxy.s3.errors import S3Error

@@ -26,7 +26,7 @@ from objstore.object.engine import (
     PendingLook,
     register_engine,
 )
-from objstore.object.file_names import MetaFile, data_name, meta_name, tombstone_name
+from objstore.object.file_names import WHOLE, DataFile, MetaFile, data_name, meta_name, tombstone_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.part_power import partition_of
 from objstore.object.versions import Line, ObjectVersions, resolve_versions, suffix_digest
@@ -101,11 +101,11 @@ class MemoryUpload:
     def checksum(self) -> str:
         return self._hasher.hexdigest()
 
-    def commit(self, metadata: ObjectMetadata) -> PendingCommit:
+    def commit(self, metadata: ObjectMetadata, settled: bool = True) -> PendingCommit:
         version = Version(metadata, b"".join(self._chunks))
-        return self._device.add(
-            self._location, self._current, data_name(metadata.timestamp, version=self._version), version
-        )
+        index = WHOLE if metadata.fragment is None else metadata.fragment.index
+        name = data_name(metadata.timestamp, index, settled, self._version)
+        return self._device.add(self._location, self._current, name, version)
 
     def abort(self) -> None:
         self._chunks.clear()
@@ -162,7 +162,9 @@ class MemoryDevice:
         version: str | None = None,
     ) -> MemoryObject | Missing:
         held = self._of(location)
-        found = resolve_versions(held)
+        found = (
+            current if current is not None and current.data and current.data.name in held else resolve_versions(held)
+        )
         line = found.current if version is None else found.line(version)
         if line.data is None:
             return Missing(line.timestamp, line.version, line.is_marker)
@@ -198,6 +200,19 @@ class MemoryDevice:
         self, location: Location, current: ObjectVersions, length: int | None, version: str = ""
     ) -> MemoryUpload:
         return MemoryUpload(self, location, current, version)
+
+    def settle(self, location: Location, current: ObjectVersions, pending: DataFile) -> PendingCommit:
+        name = data_name(pending.timestamp, pending.fragment, True, pending.version)
+        found = [
+            held
+            for partition in filter(None, (location.partition, location.linked, *location.others))
+            if pending.name in (held := self._held(location.policy, partition, location.hash))
+        ]
+        if not found:
+            raise FileNotFoundError(pending.name)
+        for held in found:
+            held[name] = held.pop(pending.name)
+        return MemoryCommit(self, location, current, name)
 
     def write_tombstone(
         self, location: Location, current: ObjectVersions, tombstone: TombstoneMetadata, name: str = ""

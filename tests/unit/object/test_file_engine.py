@@ -16,10 +16,9 @@ from objstore.object.engine import AlreadyStored, Location, Missing, ObjectCorru
 from objstore.object.file_engine.engine import READ_ATTEMPTS, FileDevice
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.writing import HELD_BYTES_MAX, SHARED_FLUSH_BYTES_MAX
-from objstore.object.metadata import ObjectMetadata, TombstoneMetadata
+from objstore.object.metadata import ObjectMetadata, StoredFragment, TombstoneMetadata
 from objstore.object.versions import EMPTY
 from objstore.policies import Policy
-from objstore.scheme import WholeReplicas
 from objstore.system.disk_calls import DeviceCalls, OpenFile, Pending, Result
 from tests.unit.object.harness import ServedFolder, at, wait_for_discards
 
@@ -335,12 +334,24 @@ def test_a_kept_digest_is_not_believed_after_a_writer_was_killed_with_its_name_i
     assert digests() != first
 
 
-def test_the_policys_scheme_says_how_much_of_an_object_a_device_holds(
-    engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(engine, location, 1, b"body")
-    at_one = (location.policy, location.partition, DIGEST, at(1) + ".data")
-    assert engine.verify(*at_one, None) is not None
-    monkeypatch.setattr(WholeReplicas, "piece_size", lambda _scheme, size: size // 2)
-    with pytest.raises(ObjectCorrupt, match="should have 2"):
-        engine.verify(*at_one, None)
+def test_a_fragment_counts_once_it_is_settled(engine: FileDevice, location: Location) -> None:
+    put(engine, location, 1, b"before")
+    metadata = ObjectMetadata(
+        location.name, at(2), 9, "etag", xxh3_128_hexdigest(b"frag"), "t", fragment=StoredFragment(3, "code", 4)
+    )
+    upload = engine.create(location, engine.look(location), 4)
+    upload.write(b"frag")
+    upload.commit(metadata, settled=False).make_durable()
+    current = engine.look(location)
+    assert current.timestamp == at(1)
+    assert [file.name for file in current.plain.pending] == [f"{at(2)}#3.data"]
+    engine.settle(location, current, current.plain.pending[0]).make_durable()
+    wait_for_discards(engine)
+    assert engine.look(location).names == (f"{at(2)}#3#d.data",)
+    opened = engine.open(location)
+    assert isinstance(opened, FileObject)
+    assert opened.info.data.size == 9
+    assert opened.read() == b"frag"
+    assert engine.verify(location.policy, location.partition, DIGEST, f"{at(2)}#3#d.data", lambda _: None) == metadata
+    with pytest.raises(FileNotFoundError):
+        engine.settle(location, current, current.plain.pending[0])

@@ -1,9 +1,15 @@
+from typing import Any
+
 import pytest
 
 from objstore.policies import BadPolicies, Policies, Policy, UnknownPolicy
 
 GOLD = Policy(0, "gold", aliases=("Au", "yellow"), default=True)
 SILVER = Policy(1, "silver")
+
+
+def _ec(data: int, parity: int, **more: Any) -> Policy:
+    return Policy(0, "x", kind="erasure_coding", data_fragments=data, parity_fragments=parity, **more)
 
 
 def test_folders_and_rings() -> None:
@@ -52,6 +58,12 @@ def test_a_single_one_is_the_default_without_saying_so() -> None:
         ([Policy(0, "x", deprecated=True)], "cannot be deprecated"),
         ([Policy(0, "a name")], "letters, digits and dashes"),
         ([Policy(0, "")], "letters, digits and dashes"),
+        ([Policy(0, "x", data_fragments=4)], "no fragments"),
+        ([_ec(0, 2)], "from 1 data"),
+        ([_ec(4, 61)], "up to 64"),
+        ([_ec(4, 2, ec_type="chalk")], "ec_type is one of"),
+        ([_ec(8, 5, ec_type="isa_l_rs_vand")], "cannot be decoded"),
+        ([_ec(4, 2, segment_size=1)], "segments of"),
     ],
 )
 def test_contradictions(policies: list[Policy], reason: str) -> None:

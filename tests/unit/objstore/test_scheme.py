@@ -6,11 +6,11 @@ import xxhash
 
 from objstore.policies import Policy
 from objstore.quorum import quorum_size
-from objstore.scheme import SCHEMES, WHOLE_REPLICAS
+from objstore.scheme import WHOLE_REPLICAS
 
 
 def test_every_place_gets_every_byte_and_the_same_checksum() -> None:
-    encoder = WHOLE_REPLICAS.encoder(3)
+    encoder = WHOLE_REPLICAS.encoder(range(3))
     sent = [b""] * 3
     for pieces in (encoder.encode(b"one "), encoder.encode(b"object"), encoder.flush()):
         encoder.checksum(pieces)
@@ -21,25 +21,54 @@ def test_every_place_gets_every_byte_and_the_same_checksum() -> None:
 
 
 @pytest.mark.parametrize("places", [1, 2, 3, 4, 5])
-def test_a_quorum_of_replicas_is_durable_without_a_commit_phase(places: int) -> None:
-    scheme = WHOLE_REPLICAS
-    assert scheme.write_quorum(places) == scheme.durable_quorum(places) == quorum_size(places)
-    assert not scheme.has_commit_phase
-    assert scheme.replicates_to_all
-
-
-def test_any_one_replica_gives_the_body_and_rebuilds_another() -> None:
-    scheme = WHOLE_REPLICAS
-    assert scheme.read_count(3) == 1
-    assert scheme.piece_size(4096) == 4096
-    assert scheme.decode([[b"body"]]) == [b"body"]
-    assert scheme.rebuild_sources(1, {1}) == []
-    (source,) = scheme.rebuild_sources(1, {1, 2})
-    assert b"".join(scheme.rebuild(1, {source: [b"a", b"b"]})) == b"ab"
+def test_half_of_the_replicas_are_a_quorum(places: int) -> None:
+    assert WHOLE_REPLICAS.write_quorum(places) == quorum_size(places)
+    assert WHOLE_REPLICAS.code is None
+    assert WHOLE_REPLICAS.for_body(None) is WHOLE_REPLICAS
 
 
 def test_a_policy_names_its_scheme() -> None:
     policy = msgspec.convert({"index": 0, "name": "gold", "kind": "replication"}, Policy)
-    assert policy.scheme is Policy(0, "gold").scheme is SCHEMES["replication"]
+    assert policy.scheme is Policy(0, "gold").scheme is WHOLE_REPLICAS
     with pytest.raises(msgspec.ValidationError, match="kind"):
         msgspec.convert({"index": 0, "name": "gold", "kind": "chalk"}, Policy)
+
+
+EC = Policy(0, "ec", kind="erasure_coding", data_fragments=4, parity_fragments=2, segment_size=4096)
+
+
+def test_a_write_of_fragments_outlives_the_loss_of_any_one() -> None:
+    assert EC.scheme.write_quorum(6) == 5
+    assert EC.replicas == 6
+    doubled = msgspec.structs.replace(EC, duplication_factor=2)
+    assert doubled.replicas == 12
+    assert doubled.scheme.write_quorum(12) == 9
+    assert [doubled.scheme.number(place) for place in range(12)] == [0, 1, 2, 3, 4, 5] * 2
+
+
+def test_small_objects_are_stored_whole() -> None:
+    assert EC.scheme.for_body(4096) is WHOLE_REPLICAS
+    assert EC.scheme.for_body(4097) is EC.scheme
+    assert EC.scheme.for_body(None) is EC.scheme
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [4096], [100, 4000, 9000, 1], [4096, 4096], [20_000]])
+def test_chunks_of_any_size_make_the_same_fragments(sizes: list[int]) -> None:
+    code = EC.scheme.code
+    assert code is not None
+    body = bytes(range(256)) * 200
+    body = body[: sum(sizes)]
+    encoder, sent = EC.scheme.encoder([5, 0, 0]), [b""] * 3
+    at = 0
+    for size in sizes:
+        pieces = encoder.encode(body[at : at + size])
+        at += size
+        encoder.checksum(pieces)
+        sent = [before + bytes(piece) for before, piece in zip(sent, pieces or [b""] * 3, strict=True)]
+    pieces = encoder.flush()
+    encoder.checksum(pieces)
+    sent = [before + bytes(piece) for before, piece in zip(sent, pieces or [b""] * 3, strict=True)]
+    whole = [code.encode(body[start : start + 4096]) for start in range(0, len(body), 4096)]
+    assert sent == [b"".join(each[number] for each in whole) for number in (5, 0, 0)]
+    assert encoder.checksums() == [xxhash.xxh3_128_hexdigest(each) for each in sent]
+    assert len(sent[0]) == code.fragment_length(len(body))

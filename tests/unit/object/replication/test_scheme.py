@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pytest
 
 from objstore.object.file_names import data_name, meta_name, tombstone_name
 from objstore.object.replication.planning import removable, should_hold
-from objstore.scheme import WHOLE_REPLICAS, Scheme, WholeReplicas
+from objstore.scheme import WHOLE_REPLICAS, Scheme, fragments_of
 from tests.unit.object.replication.cluster import at
 
 FIRST, SECOND = data_name(at(1), 0), data_name(at(1), 1)
 META, TOMBSTONE, WHOLE = meta_name(at(2)), tombstone_name(at(3)), data_name(at(1))
 
 
-class _Fragments(WholeReplicas):
-    """As an erasure code: the i-th primary holds the i-th fragment."""
-
-    replicates_to_all: Final = False  # type: ignore[misc]
+FRAGMENTS: Scheme = fragments_of("isa_l_rs_cauchy", 2, 1, 65536, 1, 4096)
 
 
-FRAGMENTS: Scheme = _Fragments()
-
-
+@pytest.mark.parametrize("scheme", [WHOLE_REPLICAS, FRAGMENTS])
 @pytest.mark.parametrize("piece", [0, 1, 2, None])
-def test_every_primary_holds_whole_replicas(piece: int | None) -> None:
-    assert should_hold(WHOLE, piece, WHOLE_REPLICAS)
+def test_every_primary_holds_whole_replicas(piece: int | None, scheme: Scheme) -> None:
+    assert should_hold(WHOLE, piece, scheme)
 
 
 @pytest.mark.parametrize("scheme", [WHOLE_REPLICAS, FRAGMENTS])
@@ -38,6 +31,11 @@ def test_every_primary_holds_metadata_and_tombstones(name: str, scheme: Scheme) 
 def test_a_primary_holds_its_own_fragment_alone() -> None:
     assert [should_hold(SECOND, piece, FRAGMENTS) for piece in (0, 1, 2)] == [False, True, False]
     assert should_hold(SECOND, None, FRAGMENTS)  # a handoff
+
+
+def test_a_fragment_that_is_duplicated_has_several_primaries() -> None:
+    doubled = fragments_of("isa_l_rs_cauchy", 2, 1, 65536, 2, 4096)
+    assert [should_hold(SECOND, piece, doubled) for piece in range(6)] == [False, True, False] * 2
 
 
 def test_a_handoff_removes_a_fragment_that_its_own_primary_confirms() -> None:

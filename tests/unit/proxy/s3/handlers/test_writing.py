@@ -15,7 +15,8 @@ from objstore.limits import Limits
 from objstore.paths import ResourcePath
 from objstore.proxy.core.errors import ChecksumMismatch, NewerStored, ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo, StoredMetadata, StoredObjectInfo
-from objstore.proxy.core.objects import SMALL_BODY_MAX, PutResult
+from objstore.proxy.core.objects import PutResult
+from objstore.proxy.core.quorum_request import SMALL_BODY_MAX
 from objstore.proxy.core.versions import public_id
 from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error

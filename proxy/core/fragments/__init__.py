@@ -1,0 +1,1 @@
+"""Objects stored as fragments of an erasure code: which write counts, and bodies made of fragments."""

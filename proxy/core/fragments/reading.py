@@ -1,0 +1,266 @@
+"""Reads of objects that are stored as fragments, whole objects among them.
+
+One device is asked for the object and others, at the same time, for the names of its files, until so many have answered
+that a body could be read and one of every majority is among them. Nearly always all say the same. If not, `weigh` says
+what counts: writes that count and are not durable everywhere are committed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from objstore.devices import Device
+from objstore.http.bodies import BytesBody
+from objstore.http.ranges import ByteRange
+from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, wait_any
+from objstore.proxy.core.backend import agreement, codes
+from objstore.proxy.core.backend.fragments import FragmentedObject, fragmented, fragments_of, names_of
+from objstore.proxy.core.backend.objects import asking_headers, given_range
+from objstore.proxy.core.errors import BodyBrokenOff
+from objstore.proxy.core.fragments.body import FragmentBody, FragmentSources
+from objstore.proxy.core.fragments.commits import Committer
+from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, weigh
+from objstore.proxy.core.nodes import Placement
+from objstore.proxy.core.quorum_request import Writer
+from objstore.proxy.core.reading import SMALL_BODY_MAX, Reader
+from objstore.proxy.core.strong import Agreement
+from objstore.system import concurrency
+from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.policies import Policy
+    from objstore.proxy.core.objects import PutObject
+
+READS_MAX: Final = 12
+# So often it is looked whether writes under way have come to their end, before what is newest is brought to a majority.
+PATIENT_READS: Final = 2
+
+
+class FragmentOperations:
+    """Reads objects of erasure-coded policies, and commits their writes; one for each process."""
+
+    def __init__(self, reader: Reader, writer: Writer, agreement: Agreement) -> None:
+        self._reader: Final = reader
+        self._agreement: Final = agreement
+        self._committer: Final = Committer(writer)
+
+    def commit_later(
+        self, placement: Placement, nodes: Sequence[Device], command: PutObject, stamp: Timestamp, version: str
+    ) -> None:
+        """Commit a write that is about to be acknowledged, without waiting for it."""
+        self._committer.later(placement, nodes, asking_headers(command), PendingWrite(stamp.internal, version))
+
+    def read(self, method: str, placement: Placement, headers: Mapping[str, str], policy: Policy) -> BackendResponse:
+        """The answer about what counts; its body, of a fragmented object, is a FragmentBody, or at hand if small.
+
+        Never raises: it says UNAVAILABLE if too few devices answer.
+        """
+        code = policy.scheme.code
+        assert code is not None
+        quorums = Quorums(placement.replicas, placement.quorum, placement.majority, code.data)
+        deadline = concurrency.monotonic() + self._reader.timeout_seconds
+        for tries in range(READS_MAX):
+            poll = _Poll(self._reader, method, placement, headers, quorums)
+            found = poll.run()
+            if found is not None:
+                return self._with_body(method, placement, headers, found, poll)
+            if poll.is_short or concurrency.monotonic() > deadline:
+                break
+            for pending in poll.weighed.commits:
+                self._committer.commit(placement, poll.nodes, headers, pending)
+            if not poll.weighed.commits:
+                if tries >= PATIENT_READS and placement.strict:
+                    self._agreement.settle(placement, headers)
+                self._agreement.back_off(tries)
+        return _unavailable()
+
+    def _with_body(
+        self, method: str, placement: Placement, headers: Mapping[str, str], found: BackendResponse, poll: _Poll
+    ) -> BackendResponse:
+        about = fragmented(found)
+        if about is None:
+            return found
+        found.close()
+        found.headers["Content-Length"] = str(about.size)
+        part = given_range(found)
+        wanted = ByteRange(0, about.size - 1) if part is None else part
+        sources = FragmentSources(self._reader, placement, headers, about, poll.sources(about))
+        found.body = body = FragmentBody(sources, wanted)
+        if method == "HEAD" or wanted.length > SMALL_BODY_MAX:
+            return found
+        try:
+            found.body = BytesBody(b"".join(map(bytes, body)))
+        except BodyBrokenOff:
+            return _unavailable()
+        return found
+
+
+def _unavailable() -> BackendResponse:
+    return BackendResponse(codes.UNAVAILABLE, {}, BytesBody(b""))
+
+
+class _Poll:
+    """One look at what the devices have, and at the object on one of them."""
+
+    def __init__(
+        self, reader: Reader, method: str, placement: Placement, headers: Mapping[str, str], quorums: Quorums
+    ) -> None:
+        self._reader = reader
+        self._method = method
+        self._placement = placement
+        self._headers = headers
+        self._quorums = quorums
+        self._names = agreement.names_only(headers)
+        self._spares = self._candidates()
+        self._answers: dict[Device, BackendResponse] = {}  # closed, but those with the object
+        self._states: dict[Device, frozenset[str]] = {}
+        self._pending: dict[Exchange, bool] = {}  # whether it is for the object
+        self._of_object: set[Device] = set()  # who has answered with the object
+        self.weighed = Weighed()
+
+    def _candidates(self) -> Iterator[Device]:
+        nodes = self._reader.nodes
+        yield from nodes.for_reading(self._placement)
+        yield from nodes.error_limited_primaries(self._placement)
+
+    @property
+    def nodes(self) -> Sequence[Device]:
+        """The devices that have answered."""
+        return list(self._states)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether too few devices have answered."""
+        return len(self._states) < self._quorums.read
+
+    def run(self) -> BackendResponse | None:
+        """The answer about what counts; None if something must be committed first, or cannot be known."""
+        chosen: BackendResponse | None = None
+        try:
+            for number in range(self._quorums.read):
+                self._ask_next(for_object=number == 0)
+            for exchange in self._ready_exchanges():
+                self._take(exchange, self._pending.pop(exchange))
+                if len(self._states) < self._quorums.read:
+                    continue
+                chosen = self._decision(final=False)
+                if chosen is not None or self.weighed.commits:
+                    return chosen
+                if not self._pending:
+                    self._ask_next(for_object=False)
+            if not self.is_short:
+                chosen = self._decision(final=True)
+            return chosen
+        finally:
+            for response in self._answers.values():
+                if response is not chosen:
+                    response.close()
+            for exchange in self._pending:
+                exchange.abandon()
+
+    def _decision(self, final: bool) -> BackendResponse | None:
+        """The answer that counts as far as is known; the last word where nobody is left to be asked."""
+        states = {node.id: names for node, names in self._states.items()}
+        numbers = {node.id: self._number(node) for node in self._states}
+        heard = sum(node in self._states for node in self._placement.primaries)
+        self.weighed = weighed = weigh(states, numbers, self._placement.replicas - heard, self._quorums)
+        if weighed.commits or weighed.is_unknown:
+            return None
+        effective = {node: names - weighed.void for node, names in self._states.items()}
+        for names in set(effective.values()):
+            holders = [node for node, held in effective.items() if held == names]
+            if len(holders) >= self._quorums.majority:
+                if not self._placement.strict and not final and not any(name.endswith(".data") for name in names):
+                    return None  # a handoff may have it
+                return self._about(holders)
+        if final and not self._placement.strict:
+            return self._about(sorted(effective, key=lambda node: _newness(effective[node]), reverse=True))
+        return None
+
+    def _number(self, node: Device) -> int:
+        known = (self._placement.fragments or {}).get(node.id)
+        if known is not None:
+            return known
+        held = fragments_of(self._answers[node].headers)
+        return held[-1].number or 0 if held else 0
+
+    def _about(self, holders: Sequence[Device]) -> BackendResponse | None:
+        """The answer with the object, of the first of these devices that gives one."""
+        for node in holders:
+            if node in self._of_object:
+                return self._answers[node]
+        for node in holders:
+            response = self._reader.ask(self._method, node, self._placement, self._headers)
+            if response is None:
+                continue
+            if names_of(agreement.state_of(response) or "-") == self._states[node]:
+                return response
+            response.close()
+        return None
+
+    def _ask_next(self, for_object: bool) -> bool:
+        """Ask another device; whether there is one left."""
+        return any(self._ask(node, for_object) for node in self._spares)
+
+    def _ask(self, node: Device, for_object: bool) -> bool:
+        placement, reader = self._placement, self._reader
+        method, headers = (self._method, self._headers) if for_object else ("HEAD", self._names)
+        request = BackendRequest(method, node, placement.partition, placement.path, headers)
+        try:
+            self._pending[reader.transport.start(request, b"", reader.timeout_seconds)] = for_object
+        except NodeFailure:
+            reader.nodes.record_failure(node)
+            return False
+        return True
+
+    def _ready_exchanges(self) -> Iterator[Exchange]:
+        """Exchanges as they become ready. A device that is slow has another one asked beside it."""
+        reader, pending = self._reader, self._pending
+        deadline = concurrency.monotonic() + reader.timeout_seconds
+        while pending:
+            first = next(iter(pending))
+            if first.ready:
+                yield first
+                continue
+            left = deadline - concurrency.monotonic()
+            ready = wait_any(list(pending), min(left, reader.patience_seconds))
+            if ready:
+                yield from ready
+            elif left <= 0:
+                for exchange in pending:
+                    reader.nodes.record_failure(exchange.node)
+                return
+            else:
+                self._ask_next(for_object=not self._of_object)
+
+    def _take(self, exchange: Exchange, for_object: bool) -> None:
+        response = self._reader.answer_of(exchange)
+        state = None if response is None else agreement.state_of(response)
+        if response is None or state is None:  # it cannot say what it has
+            if response is not None:
+                response.close()
+            self._ask_next(for_object)
+            return
+        node = exchange.node
+        self._states[node], self._answers[node] = names_of(state), response
+        if for_object:
+            self._of_object.add(node)
+        else:
+            response.close()
+
+    def sources(self, about: FragmentedObject) -> list[tuple[Device, int]]:
+        """Who has fragments of an object: first those who have said so, then those who should."""
+        found = []
+        for node, response in self._answers.items():
+            held = [file for file in fragments_of(response.headers) if file.timestamp == about.timestamp]
+            found += [(node, file.number) for file in held if file.number is not None]
+        numbers = self._placement.fragments or {}
+        unheard = [node for node in self._placement.primaries if node not in self._states]
+        return found + [(node, numbers[node.id]) for node in unheard]
+
+
+def _newness(names: frozenset[str]) -> tuple[str, str]:
+    """When data was written or removed last, by the names of a device."""
+    deciding = [name for name in names if not name.endswith(".meta")]
+    return max(deciding, default=""), max(names, default="")
