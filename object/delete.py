@@ -62,7 +62,7 @@ def _delete(
     current, stored = target.storage.examine(target.location, deletion.deletes)
     deleted = current.current if deletion.deletes is None else current.line(deletion.deletes)
     # Who deletes an object that reads as deleted finds none; who removes a delete marker finds that.
-    was_live = deleted.is_marker and deletion.deletes is not None
+    was_live = (deleted.is_marker and deletion.deletes is not None) or bool(deleted.pending)
     if stored is not None:
         stored.close()
         was_live = not service.expired(stored)

@@ -174,10 +174,7 @@ class ObjectUpload(Protocol):
         """Hash the chunk and append it to the body, on a thread if it is large. Raises OSError."""
 
     def commit(self, metadata: ObjectMetadata, settled: bool = True) -> PendingCommit:
-        """Make the body durable and then visible. Raises AlreadyStored and OSError.
-
-        A fragment that is not `settled` gets its pending name: nobody knows yet whether enough others are stored.
-        """
+        """Make it durable and then visible; a fragment pending, if not `settled`. Raises AlreadyStored, OSError."""
 
     def abort(self) -> None:
         """Forget it; does nothing after `commit`."""

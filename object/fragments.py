@@ -14,7 +14,6 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
 from objstore.object.engine import Missing, PendingCommit
-from objstore.object.file_names import DataFile
 from objstore.object.metadata import StoredFragment
 from objstore.object.requests import Target, timestamp_of, version_of
 from objstore.object.responses import not_found, object_headers, plain
@@ -89,11 +88,11 @@ def get_fragment(request: Request, target: Target, wanted: str) -> Response:
     current = target.storage.look(target.location)
     version = version_of(request)
     line = current.current if version is None else current.line(version)
-    files = (*line.fragments, *line.pending, *(file for each in current.lines for file in each.pending))
+    files = (file for each in current.lines for file in (*each.fragments, *each.pending))
     file = next((file for file in files if file.timestamp == timestamp and str(file.fragment) == index), None)
     if file is None:
         return _without(current, line)
-    stored = target.storage.open(target.location, _alone(current, file), WHOLE_BYTES_MAX, version=file.version)
+    stored = target.storage.open(target.location, current.with_only(file), WHOLE_BYTES_MAX, version=file.version)
     if isinstance(stored, Missing):
         return _without(current, line)
     fragment = stored.info.data.fragment
@@ -114,14 +113,6 @@ def get_fragment(request: Request, target: Target, wanted: str) -> Response:
     if size > WHOLE_BYTES_MAX:
         return Response(status, headers, stored.stream(start, stop))
     return Response(status, headers, stored.read()[start:stop])
-
-
-def _alone(current: ObjectVersions, file: DataFile) -> ObjectVersions:
-    """The versions as if the line had this fragment only, which may be pending."""
-    line = Line(file.version, file, fragments=(file,), names=(file.name,))
-    return ObjectVersions(
-        plain=Line() if file.version else line, kept=(line,) if file.version else (), current=line, names=current.names
-    )
 
 
 def _without(current: ObjectVersions, line: Line) -> Response:

@@ -101,18 +101,16 @@ def _named_by(target: Target, upload: str) -> Response:
     """200 and which live versions name the parts of an upload, or 404. Raises HttpError 503 if one cannot be read."""
     found = []
     current = target.storage.look(target.location)
-    for line in current.lines:
-        if line.data is None:
-            continue
+    for file in (file for line in current.lines for file in (line.data, *line.pending) if file is not None):
         try:
-            stored = target.storage.open(target.location, current, version=line.version)
+            stored = target.storage.open(target.location, current.with_only(file), version=file.version)
         except ObjectCorrupt:
             raise HttpError(503, "What is stored is damaged") from None
         if isinstance(stored, Missing):
             continue
         stored.close()
         if stored.info.data.sysmeta.get(Sysmeta.UPLOAD) == upload:
-            found.append(line.version or NULL)
+            found.append(file.version or NULL)
     if not found:
         return no_data(current.current)
     return Response(200, {Backend.NAMED_BY: ",".join(found[:NAMED_BY_MAX])})

@@ -14,7 +14,7 @@ from objstore.object.file_names import WHOLE, parse_name, shared_name
 from objstore.object.requests import Target
 from objstore.object.responses import conflict, plain
 from objstore.object.service import ObjectService
-from objstore.object.versions import ObjectVersions, held_names
+from objstore.object.versions import ObjectVersions, held_names, live_names
 from objstore.timestamps import Timestamp
 
 # The names that stand for the state of an object: the newest of them, if there are more.
@@ -28,12 +28,12 @@ def newest_stamp(current: ObjectVersions) -> str:
     return max((file.timestamp for file in map(parse_name, held_names(current)) if file is not None), default="")
 
 
-def state_of(current: ObjectVersions) -> str:
+def state_of(current: ObjectVersions, *, pending: bool = True) -> str:
     """A value that devices share only if they have the same versions of the object: the names of their files.
 
-    Of fragments the number is left out: each device has its own.
+    Of fragments the number is left out: each device has its own. Who decides a write has seen to those `pending`.
     """
-    names = held_names(current)
+    names = held_names(current) if pending else live_names(current)
     if len(names) > STATE_NAMES_MAX:
         files = sorted((file.timestamp, file.name) for file in map(parse_name, names) if file is not None)
         names = tuple(sorted({*current.current.live_names, *(name for _, name in files[-STATE_NAMES_MAX:])}))
@@ -110,7 +110,7 @@ class StrongWrite:
             return plain(503, "A write is being decided") if slot.defers(self._timestamp, "") else None
         if newest_stamp(current) >= self._timestamp or not slot.takes(self._timestamp, self._agreed):
             return refusal(slot, current)
-        if self._state is not None and self._state != state_of(current):
+        if self._state is not None and self._state != state_of(current, pending=False):
             return refusal(slot, current)
         return None
 

@@ -159,6 +159,11 @@ class ObjectVersions(Struct, frozen=True):
         """Names to unlink when there is this one, too."""
         return {*self.obsolete, *self.line_of(name).with_name(name).obsolete}
 
+    def with_only(self, file: DataFile) -> "ObjectVersions":
+        """As if this fragment, which may be pending, was all there is."""
+        line = Line(file.version, file, fragments=(file,), names=(file.name,))
+        return ObjectVersions(Line() if file.version else line, (line,) if file.version else (), line, names=self.names)
+
     @property
     def is_full(self) -> bool:
         """Whether the object has as many versions as it may keep."""

@@ -32,12 +32,11 @@ from objstore.object.file_engine.layout import (
 )
 from objstore.object.file_engine.quarantine import QuarantineGuard, take_sample
 from objstore.object.file_engine.reading import FileObject
-from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, is_hash_of, read_tombstone
+from objstore.object.file_engine.scrubbing import AnyMetadata, Scrub, check_stored, is_hash_of, read_tombstone
 from objstore.object.file_engine.suffixes import Inventory
 from objstore.object.file_engine.writing import FileUpload, NewFile, NextPartitionLinker, PendingName, convert, settle
 from objstore.object.file_names import (
     NULL,
-    WHOLE,
     DataFile,
     DeleteMarker,
     MetaFile,
@@ -199,12 +198,7 @@ class FileDevice:
         if file is None:
             file = self._opened(location, data_file.name, read_max)
         data, extra = self._metadata(ObjectMetadata, file)
-        if data.name != location.name or data.timestamp != data_file.timestamp:
-            raise MetadataCorrupt(f"it is of {data.name} at {data.timestamp}")
-        if file.size != data.stored_size + extra:
-            raise MetadataCorrupt(f"the file has {file.size} bytes, its body should have {data.stored_size}")
-        if data_file.fragment != (WHOLE if data.fragment is None else data.fragment.index):
-            raise MetadataCorrupt("it is of another fragment")
+        check_stored(data, location.name, data_file, file.size - extra)
         if line.meta is None:
             stamp = data_file.timestamp
             info = ObjectInfo(data, stamp, data.headers, data.content_type, stamp, line.version)

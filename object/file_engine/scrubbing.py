@@ -11,7 +11,7 @@ from xxhash import xxh3_128
 from objstore.object.buffers import BufferPool
 from objstore.object.file_engine.disk import Disk
 from objstore.object.file_engine.layout import SUFFIX_LENGTH
-from objstore.object.file_names import DataFile, MetaFile, StoredName
+from objstore.object.file_names import WHOLE, DataFile, MetaFile, StoredName
 from objstore.object.metadata import MetadataCorrupt, ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
 from objstore.system.disk_calls import OpenFile
 
@@ -79,6 +79,16 @@ class Scrub:
             self._disk.drop_cached(file)
         if hasher.hexdigest() != checksum:
             raise MetadataCorrupt("the body does not match its checksum")
+
+
+def check_stored(data: ObjectMetadata, path: str, file: DataFile, length: int) -> None:
+    """Raises MetadataCorrupt unless a file of that name, with a body so long, is one of that object."""
+    if data.name != path or data.timestamp != file.timestamp:
+        raise MetadataCorrupt(f"it is of {data.name} at {data.timestamp}")
+    if length != data.stored_size:
+        raise MetadataCorrupt(f"the file has {length} bytes, its body should have {data.stored_size}")
+    if file.fragment != (WHOLE if data.fragment is None else data.fragment.index):
+        raise MetadataCorrupt("it is of another fragment")
 
 
 def is_hash_of(suffix: str, name: str) -> bool:

@@ -24,11 +24,15 @@ class SentWrite(Struct, frozen=True):
 
 
 class Ballot(Struct, frozen=True):
-    """The promises of a quorum, among all nodes that count: there are `voters` of them, and `quorum` decide."""
+    """The promises of a quorum, among all nodes that count: there are `voters` of them, and `quorum` take a write.
+
+    What a `majority` of them has in common is what there is.
+    """
 
     granted: Sequence[Prepared]
     voters: int
     quorum: int
+    majority: int
 
     @property
     def newest(self) -> str:
@@ -37,9 +41,9 @@ class Ballot(Struct, frozen=True):
 
     @property
     def shared(self) -> Prepared | None:
-        """The state that a quorum has, as one of them says it."""
+        """The state that a majority has, as one of them says it."""
         counts = Counter(each.state for each in self.granted)
-        of_quorum = [each for each in self.granted if counts[each.state] >= self.quorum]
+        of_quorum = [each for each in self.granted if counts[each.state] >= self.majority]
         # Where clocks differ about whether it has expired, it is there.
         return max(of_quorum, key=lambda each: each.found is not None, default=None)
 

@@ -35,6 +35,7 @@ class Placement(Struct, frozen=True):
     quorum: int  # how many of them must agree
     strict: bool = False
     majority: int = 0  # of those that have a say, where only these count or objects are fragments
+    data: int = 0  # how many different fragments give an object, where objects are fragments
     fragments: Mapping[int, int] | None = None  # by device the number of its fragment, where objects are fragments
 
     @classmethod
@@ -85,10 +86,11 @@ def strict_placement(placement: Placement) -> Placement:
 def fragment_placement(placement: Placement, policy: Policy) -> Placement:
     """The same where each device holds a fragment: a write needs enough different ones of them."""
     scheme = policy.scheme
+    data = 0 if scheme.code is None else scheme.code.data
     numbers = {node.id: scheme.number(place) for place, node in enumerate(placement.primaries)}
     needed = scheme.write_quorum(placement.replicas)
     if not policy.is_strong:
-        return replace(placement, quorum=needed, majority=placement.replicas // 2 + 1, fragments=numbers)
+        return replace(placement, quorum=needed, majority=placement.replicas // 2 + 1, data=data, fragments=numbers)
     voters = strict_placement(placement)
     for ring in placement.ring.former:
         if ring.part_power == placement.ring.part_power:
@@ -96,7 +98,7 @@ def fragment_placement(placement: Placement, policy: Policy) -> Placement:
                 numbers.setdefault(node.id, scheme.number(place))
     # A former primary has the same fragment as the one that takes its place.
     quorum = max(voters.quorum, needed + voters.replicas - placement.replicas)
-    return replace(voters, quorum=quorum, fragments=numbers)
+    return replace(voters, quorum=quorum, data=data, fragments=numbers)
 
 
 class _Failures(Struct):

@@ -21,6 +21,7 @@ from objstore.limits import ObjectTooLarge
 from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes, rows
 from objstore.proxy.core.backend import objects as backend
+from objstore.proxy.core.backend.fragments import asking_headers
 from objstore.proxy.core.bodies import ResumingBody, Source
 from objstore.proxy.core.checksums import WantedChecksums, copied_checksums
 from objstore.proxy.core.errors import InvalidRange, ObjectFacts, QuorumNotReached
@@ -226,6 +227,8 @@ class ObjectOperations:
             if scheme.code is not None:
                 self._fragments.commit_later(placement, placement.primaries, command, stamp, version)
             return PutResult(etag, stamp, False, version, checksums)
+        if command.conditions is not None:
+            self._settle(command, placement)
         headers = backend.write_headers(command, backend.put_fields(command), placement, container, queue)
         content, whole = receive(command)
         scheme = policy.scheme.for_body(len(content) if whole else command.length)
@@ -260,6 +263,7 @@ class ObjectOperations:
         placement, container, queue = places = self._placements(command, policy, command.delete_at)
         if placement.strict:
             return PostResult(self._strong.post(command, places))
+        self._settle(command, placement)
         headers = backend.write_headers(command, backend.post_fields(command), placement, container, queue)
         return PostResult(backend.post_outcome(command, self._writer.send("POST", placement, headers)))
 
@@ -273,6 +277,11 @@ class ObjectOperations:
         headers = backend.write_headers(command, backend.delete_fields(command), placement, container)
         backend.delete_outcome(command, self._writer.send("DELETE", placement, headers))
         return command.timestamp
+
+    def _settle(self, command: PutObject | PostObject, placement: Placement) -> None:
+        """Have fragments durable on devices that decide by what they have."""
+        if placement.fragments is not None:
+            self._fragments.read("HEAD", placement, asking_headers(command)).close()
 
     def delete_later(
         self, owner: ResourcePath, paths: Sequence[ResourcePath], timestamp: Timestamp, transaction_id: str
@@ -349,7 +358,7 @@ class ObjectOperations:
 
     def _read(self, method: str, placement: Placement, headers: backend.Headers, command: GetObject) -> BackendResponse:
         if placement.fragments is not None:
-            return self._fragments.read(method, placement, headers, self._policies.by_index(command.policy_index))
+            return self._fragments.read(method, placement, headers)
         if placement.strict:
             return self._strong.reader.read(method, placement, headers)
         return self._reader.read(method, placement, headers, newest=command.newest)

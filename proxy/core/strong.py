@@ -28,6 +28,8 @@ from objstore.proxy.core.backend import agreement as backend
 from objstore.proxy.core.backend.rows import StoredWrite, stored_write
 from objstore.proxy.core.container_update_fallback import require_listed
 from objstore.proxy.core.errors import CoreError, OutcomeUnknown, QuorumNotReached
+from objstore.proxy.core.fragments.commits import Committer
+from objstore.proxy.core.fragments.weighing import weigh_prepared, without
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.quorum_request import QuorumResult, Writer
 from objstore.system import concurrency
@@ -94,6 +96,7 @@ class Agreement:
         self._writer: Final = writer
         self._clock: Final = clock
         self._random: Final = random
+        self._committer: Final = Committer(writer)
 
     def stamp(self, timestamp: Timestamp | None = None, after: str = "") -> Timestamp:
         """A timestamp that no other write has: `timestamp`, or now, but later than `after`."""
@@ -140,8 +143,25 @@ class Agreement:
             stamp = self.stamp(after=seen)
             granted, seen, _ = self.prepare(placement, headers, stamp)
             if len(granted) >= placement.majority:
+                if placement.fragments is not None:
+                    self.settle_fragments(placement, headers, stamp, granted)
                 self.repair(placement, headers, stamp, granted)
                 return
+
+    def settle_fragments(
+        self, placement: Placement, headers: Mapping[str, str], stamp: Timestamp, granted: list[backend.Prepared]
+    ) -> list[backend.Prepared] | None:
+        """The promises without what is pending and does not count.
+
+        None if there is something pending that counts, which is committed by then, or of which nobody can know.
+        """
+        weighed = weigh_prepared(granted, placement)
+        for pending in weighed.commits:
+            nodes = [each.node for each in granted]
+            self._committer.commit(placement, nodes, headers, pending, stamp)
+        if weighed.commits or weighed.is_unknown:
+            return None
+        return [without(each, weighed.void) for each in granted] if weighed.void else granted
 
     def back_off(self, tries: int) -> None:
         """Let others get through: a random time, the longer the more tries there were."""
@@ -247,7 +267,12 @@ class WriteAgreement:
             raise self._gave_up()
         if len(granted) < placement.quorum:
             return stamp, None
-        return stamp, Ballot(granted, placement.replicas, placement.quorum)
+        if placement.fragments is not None:
+            settled = self._agreement.settle_fragments(placement, self._sender.asking(), stamp, granted)
+            if settled is None:
+                return stamp, None
+            granted = settled
+        return stamp, Ballot(granted, placement.replicas, placement.quorum, placement.majority)
 
     def check(self, ballot: Ballot) -> str:
         """The state that a quorum has, in which the write is to be done. Raises CoreError if it is not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -15,6 +15,9 @@ from objstore.http.transport import BackendResponse
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.objects import Headers, rest_headers
 from objstore.timestamps import Timestamp
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.objects import PostObject, PutObject
 
 COMMIT: Final = "COMMIT"
 _TIME: Final = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
@@ -67,6 +70,11 @@ def fragments_of(headers: Mapping[str, str]) -> list[HeldFile]:
     """The fragments that a device says it has."""
     names = headers.get(Backend.FRAGMENTS, "")
     return [file for file in map(held_file, names.split(",")) if file is not None and file.number is not None]
+
+
+def asking_headers(command: PutObject | PostObject) -> Headers:
+    """Those of a request about the object of a write."""
+    return {Client.TRANS_ID: command.transaction_id, Backend.POLICY_INDEX: str(command.policy_index)}
 
 
 def add_fragments(headers: Sequence[Headers], numbers: Sequence[int], code: ErasureCode) -> None:

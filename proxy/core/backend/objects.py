@@ -93,11 +93,6 @@ def read_headers(command: GetObject, *, ranges: bool = True) -> Headers:
     return headers
 
 
-def asking_headers(command: PutObject) -> Headers:
-    """Those of a request about the object that a PUT has written."""
-    return {Client.TRANS_ID: command.transaction_id, Backend.POLICY_INDEX: str(command.policy_index)}
-
-
 def rest_headers(headers: Mapping[str, str], wanted: ByteRange | None) -> Headers:
     """Those of a read of the rest of the same bytes: without conditions, which may change the answer, for `wanted`."""
     kept = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.OPEN_EXPIRED, Backend.REPLICATION, Backend.VERSION_ID)

@@ -15,8 +15,8 @@ from objstore.http.bodies import BytesBody
 from objstore.http.ranges import ByteRange
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, wait_any
 from objstore.proxy.core.backend import agreement, codes
-from objstore.proxy.core.backend.fragments import FragmentedObject, fragmented, fragments_of, names_of
-from objstore.proxy.core.backend.objects import asking_headers, given_range
+from objstore.proxy.core.backend.fragments import FragmentedObject, asking_headers, fragmented, fragments_of, names_of
+from objstore.proxy.core.backend.objects import given_range
 from objstore.proxy.core.errors import BodyBrokenOff
 from objstore.proxy.core.fragments.body import FragmentBody, FragmentSources
 from objstore.proxy.core.fragments.commits import Committer
@@ -29,7 +29,6 @@ from objstore.system import concurrency
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
-    from objstore.policies import Policy
     from objstore.proxy.core.objects import PutObject
 
 READS_MAX: Final = 12
@@ -51,14 +50,12 @@ class FragmentOperations:
         """Commit a write that is about to be acknowledged, without waiting for it."""
         self._committer.later(placement, nodes, asking_headers(command), PendingWrite(stamp.internal, version))
 
-    def read(self, method: str, placement: Placement, headers: Mapping[str, str], policy: Policy) -> BackendResponse:
+    def read(self, method: str, placement: Placement, headers: Mapping[str, str]) -> BackendResponse:
         """The answer about what counts; its body, of a fragmented object, is a FragmentBody, or at hand if small.
 
         Never raises: it says UNAVAILABLE if too few devices answer.
         """
-        code = policy.scheme.code
-        assert code is not None
-        quorums = Quorums(placement.replicas, placement.quorum, placement.majority, code.data)
+        quorums = Quorums(placement.replicas, placement.quorum, placement.majority, placement.data)
         deadline = concurrency.monotonic() + self._reader.timeout_seconds
         for tries in range(READS_MAX):
             poll = _Poll(self._reader, method, placement, headers, quorums)

@@ -15,8 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from objstore.proxy.core.backend.fragments import HeldFile, held_file
+from objstore.proxy.core.backend.agreement import Prepared
+from objstore.proxy.core.backend.fragments import HeldFile, held_file, names_of
+from objstore.proxy.core.nodes import Placement
 
 
 class Quorums(Struct, frozen=True):
@@ -77,6 +80,21 @@ def weigh(states: Mapping[int, frozenset[str]], numbers: Mapping[int, int], unhe
         else:
             is_unknown = True
     return Weighed(tuple(commits), is_unknown, frozenset(void))
+
+
+def weigh_prepared(granted: Sequence[Prepared], placement: Placement) -> Weighed:
+    """What is pending by the promises of some of a placement's devices."""
+    numbers = placement.fragments or {}
+    quorums = Quorums(placement.replicas, placement.quorum, placement.majority, placement.data)
+    states = {each.node.id: names_of(each.state) for each in granted}
+    return weigh(states, numbers, placement.replicas - len(states), quorums)
+
+
+def without(prepared: Prepared, void: frozenset[str]) -> Prepared:
+    """A promise of a device as if it did not have these files."""
+    names = names_of(prepared.state) - void
+    newest = max((file.timestamp for file in map(held_file, names) if file is not None), default="")
+    return replace(prepared, state=",".join(sorted(names)) or "-", newest=newest)
 
 
 def _decided(files: Sequence[HeldFile]) -> dict[str, str]:

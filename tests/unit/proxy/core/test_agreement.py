@@ -31,7 +31,7 @@ def stories(draw: st.DrawFn) -> tuple[Ballot, SentWrite, int]:
     granted = draw(st.permutations(range(count)))[: draw(st.integers(quorum, count))]
     held = [THEIRS if new else OURS if ours else BEFORE for new, ours in zip(replaced, stored, strict=True)]
     holders = frozenset(number for number in range(count) if stored[number] or not answered[number])
-    ballot = Ballot([holding(number, held[number]) for number in granted], count, quorum)
+    ballot = Ballot([holding(number, held[number]) for number in granted], count, quorum, quorum)
     return ballot, SentWrite(OURS, holders), sum(stored)
 
 
@@ -58,15 +58,15 @@ def test_a_condition_is_never_decided_on_what_a_minority_has(story: tuple[Ballot
 def test_what_came_from_others_since_may_be_our_write() -> None:
     refused = SentWrite(OURS, frozenset())
     promises = [holding(number, THEIRS, pushed=OURS) for number in range(3)]
-    assert judge(Ballot(promises, 3, 2), [refused], False) is WriteStanding.UNKNOWN
+    assert judge(Ballot(promises, 3, 2, 2), [refused], False) is WriteStanding.UNKNOWN
     promises = [holding(number, THEIRS, pushed=BEFORE) for number in range(3)]
-    assert judge(Ballot(promises, 3, 2), [refused], False) is WriteStanding.OPEN
+    assert judge(Ballot(promises, 3, 2, 2), [refused], False) is WriteStanding.OPEN
 
 
 def test_a_write_needs_no_state_that_a_quorum_has_unless_it_depends_on_it() -> None:
     promises = [holding(0, BEFORE), holding(1, THEIRS)]
-    assert judge(Ballot(promises, 3, 2), [], False) is WriteStanding.OPEN
-    assert judge(Ballot(promises, 3, 2), [], True) is WriteStanding.REPAIR
+    assert judge(Ballot(promises, 3, 2, 2), [], False) is WriteStanding.OPEN
+    assert judge(Ballot(promises, 3, 2, 2), [], True) is WriteStanding.REPAIR
 
 
 def test_only_what_counts_is_pushed() -> None:
