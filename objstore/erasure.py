@@ -99,8 +99,8 @@ class ErasureCode(Struct, frozen=True):
         pieces = _driver(self.ec_type, self.data, self.parity).encode(bytes(segment))
         return [piece + xxhash.xxh3_64_digest(piece) for piece in pieces]
 
-    def check(self, piece: Piece, index: int, segment: int) -> Piece:
-        """The payload of a piece. Raises PieceDamaged unless every byte is as it was made for this fragment."""
+    def check(self, piece: Piece, index: int, segment: int) -> None:
+        """Raises PieceDamaged unless every byte of a piece is as it was made for this fragment."""
         content = memoryview(piece)[:-CHECKSUM_BYTES]
         if len(piece) <= HEADER_BYTES + CHECKSUM_BYTES:
             raise PieceDamaged(index, segment, "it is too short")
@@ -108,7 +108,12 @@ class ErasureCode(Struct, frozen=True):
             raise PieceDamaged(index, segment, "it does not match its checksum")
         if int.from_bytes(content[:4], "little") != index:
             raise PieceDamaged(index, segment, "it is of another fragment")
-        return content[HEADER_BYTES:]
+
+    def payload(self, piece: Piece, index: int, segment_length: int) -> Piece:
+        """What of a segment is in the checked piece of a data fragment: its payload without what fills it up."""
+        end = min((index + 1) * _payload_length(self, segment_length), segment_length)
+        length = max(end - index * _payload_length(self, segment_length), 0)
+        return memoryview(piece)[HEADER_BYTES : HEADER_BYTES + length]
 
     def decode(self, pieces: Mapping[int, Piece], length: int) -> list[Piece]:
         """The bytes of a segment of `length` bytes, in parts, from checked pieces of `data` fragments by their index.
@@ -116,12 +121,7 @@ class ErasureCode(Struct, frozen=True):
         Raises BadCode if these cannot be decoded.
         """
         if all(index in pieces for index in range(self.data)):
-            parts, left = list[Piece](), length
-            for index in range(self.data):
-                payload = memoryview(pieces[index])[HEADER_BYTES:-CHECKSUM_BYTES][:left]
-                left -= len(payload)
-                parts.append(payload)
-            return parts
+            return [self.payload(pieces[index], index, length) for index in range(self.data)]
         driver = _driver(self.ec_type, self.data, self.parity)
         try:
             segment = driver.decode([bytes(piece[:-CHECKSUM_BYTES]) for piece in pieces.values()])

@@ -227,7 +227,7 @@ class FragmentBody(ByteStream):
             pieces[number] = piece
         if self._is_direct:
             payload = code.payload_length(length)
-            return [(number * payload, code.check(piece, number, segment)) for number, piece in pieces.items()]
+            return [(number * payload, code.payload(piece, number, length)) for number, piece in pieces.items()]
         try:
             parts = code.decode(pieces, length)
         except BadCode as error:
