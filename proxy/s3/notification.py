@@ -24,14 +24,16 @@ ID_LENGTH_MAX: Final = 255
 PATTERN_LENGTH_MAX: Final = 1024
 _CREATED: Final = "s3:ObjectCreated:"
 _REMOVED: Final = "s3:ObjectRemoved:"
+_EXPIRED: Final = "s3:LifecycleExpiration:"
 EVENTS: Final = frozenset(
     {_CREATED + each for each in ("*", "Put", "Post", "Copy", "CompleteMultipartUpload")}
     | {_REMOVED + each for each in ("*", "Delete", "DeleteMarkerCreated")}
+    | {_EXPIRED + each for each in ("*", "Delete", "DeleteMarkerCreated")}
     | {"s3:ObjectTagging:*", "s3:ObjectTagging:Put", "s3:ObjectTagging:Delete", "s3:ObjectAcl:Put"}
 )
 # Of AWS's events those that never happen here.
 _NEVER: Final = re.compile(
-    r"s3:(?:ReducedRedundancyLostObject|ObjectRestore:\S+|Replication:\S+|Lifecycle\S+|IntelligentTiering)"
+    r"s3:(?:ReducedRedundancyLostObject|ObjectRestore:\S+|Replication:\S+|LifecycleTransition|IntelligentTiering)"
 )
 # What MinIO calls a webhook, with the store's own name beside it.
 _ARN: Final = re.compile(r"arn:(?:objstore|minio|aws):sqs:[a-z0-9-]*:([A-Za-z0-9_-]+):webhook")

@@ -20,7 +20,7 @@ from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error, refusal_of
 from objstore.proxy.s3.handlers.checksums import check_document
 from objstore.proxy.s3.handlers.conditions import precondition_failed
-from objstore.proxy.s3.handlers.events import DELETED
+from objstore.proxy.s3.handlers.events import REMOVED
 from objstore.proxy.s3.handlers.reading import given_version
 from objstore.proxy.s3.handlers.writing import newer_timestamp
 from objstore.proxy.s3.operations import Operation
@@ -176,7 +176,7 @@ class DeletionHandler:
 
         if not self._events.concerns(request):
             return delete()
-        return self._events.carry_out(request, DELETED, item.key, item.version_id, delete, lambda made: made.version_id)
+        return self._events.carry_out(request, REMOVED, item.key, item.version_id, delete, lambda made: made.version_id)
 
 
 def _named(name: str, item: NamedItem) -> Element:

@@ -33,7 +33,8 @@ from objstore.proxy.core.listing import ListedVersion, VersionsQuery
 from objstore.proxy.core.objects import DeleteObject, GetObject
 from objstore.proxy.core.parallel import for_each
 from objstore.proxy.core.upload_commands import ListUploads
-from objstore.proxy.core.versions import NULL
+from objstore.proxy.core.versions import NULL, public_id
+from objstore.proxy.s3.bucket_events import BucketEvent, BucketEvents, deletion_event
 from objstore.proxy.s3.buckets import Bucket
 from objstore.proxy.s3.handlers.object_tags import tags_of
 from objstore.proxy.s3.lifecycle.decisions import DueAction, ObjectVersion, due_actions
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 # Longer than a page of a thousand deletions takes.
 LEASE_SECONDS: Final = 600.0
 PAGE: Final = 1000
+EXPIRED: Final = "LifecycleExpiration"
+# Who deletes, and from where, in the words of AWS's events.
+LIFECYCLE_NAME: Final = "s3.amazonaws.com"
 
 
 class BucketPass(Struct, frozen=True):
@@ -82,6 +86,7 @@ class LifecycleDaemon:
         self._log = context.runtime.log
         self._entries = LifecycleEntries(context)
         self._settings = BucketSettings(context)
+        self._events = BucketEvents(context, self._settings)
         self._report = PassReport(self.name, recon, context.runtime, "objects")
         self._rate = RateLimiter(config.objects_per_second, context.runtime.clock)
         self._owner = ""
@@ -213,21 +218,41 @@ class LifecycleDaemon:
             version_mode="" if action.removes else bucket.info.version_mode,
             conditions=conditions_of(action, bucket.is_strong),
         )
+        container = Bucket(bucket.path, bucket.info)
+        version_id = public_id(action.version.version) if action.removes else None
+        event = BucketEvent(
+            f"{EXPIRED}:{deletion_event(container, version_id)}",
+            container,
+            name,
+            LIFECYCLE_NAME,
+            LIFECYCLE_NAME,
+            self.name,
+            version_id,
+        )
         try:
-            self._objects.delete(command)
+            self._events.carry_out(
+                event, lambda: self._delete(command), lambda made: {"versionId": made} if made else {}
+            )
         except (PreconditionFailed, NewerStored):
             self._report.count("changed")
             return
         except ObjectLocked:
             self._report.count("locked")
             return
-        except ObjectNotFound:
-            pass  # a marker was removed
         except StoreError as error:
             self._report.count("failed")
             self._log.warning("not deleted by its lifecycle", object=str(command.path), reason=str(error))
             return
         self._report.count("removed" if action.removes else "expired")
+
+    def _delete(self, command: DeleteObject) -> str:
+        """The id of the version that was removed, or of the marker that was made. Raises CoreError."""
+        try:
+            made = self._objects.delete(command).internal
+        except ObjectNotFound:
+            made = ""  # a marker was removed
+        version = command.version or (made if command.version_mode == "keep" else "")
+        return public_id(version) if version else ""
 
     def _abort_page(self, bucket: BucketPass, marker: tuple[str, str]) -> tuple[str, str] | None:
         """Abort what is due of a page of uploads; where the next one begins, None after the last one."""

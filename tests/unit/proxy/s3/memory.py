@@ -8,14 +8,50 @@ from types import SimpleNamespace
 from typing import Any
 
 from objstore.conditions import ObjectState
-from objstore.config.proxy import AuthConfig, CacheConfig
+from objstore.config.proxy import AuthConfig, CacheConfig, S3Config
 from objstore.limits import Limits
+from objstore.outbox import OutboxEntry
 from objstore.paths import ResourcePath
 from objstore.proxy.core.containers import GetContainer, WriteContainer
-from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound, PreconditionFailed
+from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound, PreconditionFailed, QuorumNotReached
 from objstore.proxy.core.info import ABSENT, PRESENT, AccountInfo, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import DeleteObject, GetObject, OpenedObject, PutObject, PutResult
+from objstore.proxy.core.outbox import Intent
+from objstore.timestamps import Timestamp
 from tests.doubles import ManualClock
+
+# Tells the webhook "hook" of what is made, removed or expires, if its key begins with "a".
+NOTIFICATION = (
+    b'<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><QueueConfiguration><Id>i</Id>'
+    b"<Queue>arn:objstore:sqs::hook:webhook</Queue><Event>s3:ObjectCreated:*</Event><Event>s3:ObjectRemoved:*</Event>"
+    b"<Event>s3:LifecycleExpiration:*</Event>"
+    b"<Filter><S3Key><FilterRule><Name>Prefix</Name><Value>a</Value></FilterRule></S3Key></Filter>"
+    b"</QueueConfiguration></NotificationConfiguration>"
+)
+
+
+class MemoryOutbox:
+    """Notes what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, OutboxEntry]] = []
+        self.is_there = True
+
+    def intend(self, webhook: str, entry: OutboxEntry, _transaction_id: str) -> Intent:
+        if not self.is_there:
+            raise QuorumNotReached(ResourcePath(".s3", "events"))
+        self.told.append(("intend", entry))
+        return Intent(webhook, "n", entry)
+
+    def settle(self, intent: Intent, _transaction_id: str) -> None:
+        self.told.append(("settle", intent.entry))
+
+    def withdraw(self, intent: Intent, _transaction_id: str) -> None:
+        self.told.append(("withdraw", intent.entry))
+
+    @property
+    def steps(self) -> list[str]:
+        return [step for step, _ in self.told]
 
 
 class MemoryCore:
@@ -33,8 +69,9 @@ class MemoryCore:
             containers=SimpleNamespace(head=self._container, put=self._make, post=self._change),
             lookup=SimpleNamespace(container=self._lookup, account=self._account),
             runtime=SimpleNamespace(clock=self.clock, random=Random(1)),
-            config=SimpleNamespace(cache=CacheConfig(), auth=AuthConfig()),
-            cluster=SimpleNamespace(limits=Limits()),
+            config=SimpleNamespace(cache=CacheConfig(), auth=AuthConfig(), s3=S3Config()),
+            outbox=None,
+            cluster=SimpleNamespace(limits=Limits(), webhooks=()),
         )
 
     def put_object(self, path: ResourcePath, metadata: StoredMetadata) -> None:
@@ -92,7 +129,8 @@ class MemoryCore:
         self.reads += 1
         return OpenedObject(self._head(command), self.stored[command.path][0])
 
-    def _delete(self, command: DeleteObject) -> None:
+    def _delete(self, command: DeleteObject) -> Timestamp:
         self._check(command)
         if self.stored.pop(command.path, None) is None:
             raise ObjectNotFound(command.path)
+        return command.timestamp

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from objstore.conditions import WriteConditions
+from objstore.config.cluster import WebhookConfig
 from objstore.config.proxy import LifecycleConfig
 from objstore.daemon import run_once
 from objstore.logs import Logger, Sink
@@ -28,7 +29,7 @@ from objstore.proxy.s3.settings import BucketSettings
 from objstore.timestamps import Timestamp
 from objstore.uploads import UploadName, new_id
 from tests.unit.proxy.s3.lifecycle.test_rules import ABORT, DAYS, rule, stored
-from tests.unit.proxy.s3.memory import MemoryCore
+from tests.unit.proxy.s3.memory import NOTIFICATION, MemoryCore, MemoryOutbox
 
 BUCKET = ResourcePath("AUTH_a", "b")
 NONCURRENT = "<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"
@@ -56,13 +57,14 @@ class AgingCore(MemoryCore):
         self.made[BUCKET] = ContainerInfo(PRESENT, sysmeta={"Versions-Enabled": "true"})
         context, delete = self.context, self.context.objects.delete
 
-        def removed(command: DeleteObject) -> None:
+        def removed(command: DeleteObject) -> Timestamp:
             if command.path.container_path != BUCKET:
-                delete(command)
-                return
+                made: Timestamp = delete(command)
+                return made
             if command.path.object in self.errors:
                 raise self.errors[command.path.object]
             self.deleted.append(command)
+            return command.timestamp
 
         context.objects.delete = removed
         context.containers.list = self._list
@@ -220,3 +222,28 @@ def test_entries_of_buckets_without_rules_are_dropped_in_time() -> None:
     core.clock.seconds += DROP_SECONDS + 1
     core.pass_()
     assert list(entries.buckets()) == []
+
+
+def test_webhooks_are_told() -> None:
+    core, outbox = AgingCore(rule(DAYS + NONCURRENT)), MemoryOutbox()
+    core.context.outbox, core.context.cluster.webhooks = outbox, (WebhookConfig("hook", "http://h"),)
+    info = core.made[BUCKET]
+    encoded = BucketSettings(core.context).encoded(BUCKET, {"Notification": NOTIFICATION}, "")
+    core.made[BUCKET] = msgspec.structs.replace(info, sysmeta=info.sysmeta | encoded)
+    core.version("a", 3)
+    core.version("a", 9, latest=False)
+    core.version("b", 3)  # no rule of the notification covers it
+    core.version("a-locked", 3)
+    core.errors["a-locked"] = ObjectLocked(BUCKET)
+    core.pass_()
+    records = [(step, entry.message["Records"][0]) for step, entry in outbox.told]
+    assert [(step, made["eventName"], made["s3"]["object"]["key"]) for step, made in records] == [
+        ("intend", "LifecycleExpiration:DeleteMarkerCreated", "a"),
+        ("settle", "LifecycleExpiration:DeleteMarkerCreated", "a"),
+        ("intend", "LifecycleExpiration:Delete", "a"),
+        ("settle", "LifecycleExpiration:Delete", "a"),
+        ("intend", "LifecycleExpiration:DeleteMarkerCreated", "a-locked"),
+        ("withdraw", "LifecycleExpiration:DeleteMarkerCreated", "a-locked"),
+    ]
+    assert records[1][1]["s3"]["object"]["versionId"]
+    assert records[0][1]["userIdentity"] == {"principalId": "s3.amazonaws.com"}
