@@ -76,6 +76,7 @@ def test_rules_by_prefix_and_by_status() -> None:
     assert site.rule_for("b/k", None) is None
     assert site.rule_for("a/k", 404) is rules_of[0]
     assert site.rule_for("b/k", 404) is None
+    assert site.rule_for("a/k", 403) is rules_of[2]  # that by prefix alone is for what has not been read
     assert site.rule_for("b/k", 403) is rules_of[2]
     assert rules_of[2].redirect.status == 307
 
