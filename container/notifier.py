@@ -87,18 +87,23 @@ class EventNotifier:
         """`timeout_seconds` is how long a storage server may take to answer."""
         direct = Direct(context.transport, context.cluster.hasher, timeout_seconds)
         self._report = PassReport(self.name, context.recon, context.runtime, "events")
+        self._is_reported = False
         self._deliveries = [
             WebhookDelivery(each, config, context, direct, self._report, connect) for each in context.cluster.webhooks
         ]
 
     def step(self) -> Step:
-        """A pass over all webhooks whose turn it is; BUSY if there was no time for all that can be delivered."""
-        if not self._deliveries:
+        """A pass over all webhooks whose turn it is; BUSY if there was no time for all that can be delivered.
+
+        Where there are no webhooks, the first pass is reported, and no other.
+        """
+        if not self._deliveries and self._is_reported:
             return Step.IDLE
         self._report.begin()
         tasks = [concurrency.spawn(each.run) for each in self._deliveries]
         is_cut_short = [task.wait() for task in tasks]
         self._report.end()
+        self._is_reported = True
         return Step.BUSY if any(is_cut_short) else Step.IDLE
 
 

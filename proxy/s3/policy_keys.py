@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -63,6 +64,8 @@ def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
             found[key] = (request.params[name],)
     if "s3:x-amz-copy-source" in found:
         found["s3:x-amz-copy-source"] = (found["s3:x-amz-copy-source"][0].lstrip("/"),)
+    if "s3:object-lock-retain-until-date" in found and (left := _days_left(found, now)) is not None:
+        found["s3:object-lock-remaining-retention-days"] = (str(left),)
     if "HTTP_X_AMZ_TAGGING" in environ:
         tags = parse_qsl(environ["HTTP_X_AMZ_TAGGING"], keep_blank_values=True)
         found["s3:requestobjecttagkeys"] = tuple(key for key, _ in tags)
@@ -87,3 +90,12 @@ def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
     else:
         found["aws:principaltype"] = ("Anonymous",)
     return found
+
+
+def _days_left(found: Mapping[str, tuple[str, ...]], now: float) -> int | None:
+    """How many days the retention lasts that a request asks for, None for no date."""
+    try:
+        until = datetime.fromisoformat(found["s3:object-lock-retain-until-date"][0].strip())
+    except ValueError:
+        return None
+    return int((until.replace(tzinfo=until.tzinfo or UTC).timestamp() - now) // 86_400)

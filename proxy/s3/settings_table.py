@@ -31,6 +31,23 @@ OWNERSHIPS: Final = ("BucketOwnerPreferred", "ObjectWriter", ENFORCED)
 PUBLIC_ACCESS_NAMES: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
+# The name under which the value of an echoed header is kept, behind that of its setting.
+ECHOED: Final = "-Header"
+
+
+class EchoedHeader(Struct, frozen=True):
+    """A header that goes with a document, with the values it may have, the default first: no more than kept here."""
+
+    header: str
+    values: tuple[str, ...]
+
+    def given(self, value: str | None) -> str:
+        """Raises S3Error InvalidArgument."""
+        if value is not None and value not in self.values:
+            raise S3Error("InvalidArgument", ArgumentName=self.header, ArgumentValue=value)
+        return value or self.values[0]
+
+
 class Setting(Struct, frozen=True):
     """A setting: its operations, the root of its document, and what is stored of a good one.
 
@@ -48,6 +65,7 @@ class Setting(Struct, frozen=True):
     check: Callable[[ReceivedElement], Element] | None = None
     put_status: int = 200
     shared: bool = False  # for others than the owner's users
+    echoed: EchoedHeader | None = None
 
 
 def copied(received: ReceivedElement) -> Element:
@@ -175,6 +193,10 @@ SETTINGS: Final = (
         LIFECYCLE,
         lifecycle.ROOT,
         lifecycle.checked,
+        # Of transitions, which rules cannot have; clients look whether it is what they have sent.
+        echoed=EchoedHeader(
+            "x-amz-transition-default-minimum-object-size", ("all_storage_classes_128K", "varies_by_storage_class")
+        ),
     ),
     Setting(
         _O.GET_BUCKET_WEBSITE,

@@ -20,7 +20,7 @@ from objstore.proxy.s3.lifecycle.entries import LifecycleEntries
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.settings import DOCUMENT_BYTES_MAX
-from objstore.proxy.s3.settings_table import CORS, LIFECYCLE, by_operation
+from objstore.proxy.s3.settings_table import CORS, ECHOED, LIFECYCLE, by_operation
 from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, document, parse
 
 # Given the request, its bucket and the document, raises what keeps it from being stored.
@@ -31,7 +31,7 @@ NO_GUARDS: Final[Mapping[str, Guard]] = {}
 class SettingsHandler:
     def __init__(self, context: S3Context, guards: Mapping[str, Guard] = NO_GUARDS) -> None:
         """`guards`: by the name of a setting, who else has a say before it is stored."""
-        self._guards: Final = {OWNERSHIP: self._check_unshared, **guards}
+        self._guards: Final = {OWNERSHIP: self._check_unshared, LIFECYCLE: self._note_lifecycle, **guards}
         self._settings: Final = context.settings
         self._authorizer: Final = context.authorizer
         self._lifecycle: Final = LifecycleEntries(context.proxy)
@@ -53,7 +53,11 @@ class SettingsHandler:
         setting = self._by_get[_operation(request)]
         stored = self._settings.read(request.container, setting.name, request.transaction_id)
         if stored is not None:
-            return Response(200, {Client.CONTENT_TYPE: XML_TYPE}, stored)
+            headers = {Client.CONTENT_TYPE: XML_TYPE}
+            if setting.echoed is not None:
+                value = self._settings.read(request.container, setting.name + ECHOED, request.transaction_id)
+                headers[setting.echoed.header] = (value or b"").decode() or setting.echoed.values[0]
+            return Response(200, headers, stored)
         if isinstance(setting.absent, str):
             raise S3Error(setting.absent, BucketName=request.bucket)
         return xml_response(setting.absent)
@@ -73,16 +77,20 @@ class SettingsHandler:
             guard(request, bucket, checked)
         if setting.shared:
             self._registry.claim(bucket.name, bucket.owner, request.transaction_id)
-        if setting.name == LIFECYCLE:
-            self._lifecycle.note(bucket.path, request.transaction_id)
-        self._settings.write(bucket, {setting.name: checked}, request.transaction_id)
-        return Response(setting.put_status)
+        changes: dict[str, bytes | None] = {setting.name: checked}
+        echoed = {}
+        if setting.echoed is not None:
+            echoed = {setting.echoed.header: setting.echoed.given(request.header(setting.echoed.header))}
+            changes[setting.name + ECHOED] = echoed[setting.echoed.header].encode()
+        self._settings.write(bucket, changes, request.transaction_id)
+        return Response(setting.put_status, echoed)
 
     def delete(self, request: S3Request) -> Response:
         """204."""
         setting, bucket = self._by_delete[_operation(request)], request.container
         if setting.name:
-            self._settings.write(bucket, {setting.name: None}, request.transaction_id)
+            echoed = {} if setting.echoed is None else {setting.name + ECHOED: None}
+            self._settings.write(bucket, {setting.name: None, **echoed}, request.transaction_id)
         return Response(204)
 
     def _check_unshared(self, request: S3Request, bucket: Bucket, document: bytes) -> None:
@@ -92,6 +100,10 @@ class SettingsHandler:
         grants = effective_grants(self._authorizer.grants(bucket, request.transaction_id), bucket)
         if any(each.grantee != bucket.owner for each in grants.grants):
             raise S3Error("InvalidBucketAclWithObjectOwnership", f"Bucket cannot have ACLs set with {ENFORCED}")
+
+    def _note_lifecycle(self, request: S3Request, bucket: Bucket, _document: bytes) -> None:
+        """Before there are rules, the daemon knows of the bucket. Raises CoreError."""
+        self._lifecycle.note(bucket.path, request.transaction_id)
 
     def policy(self, request: S3Request) -> Response:
         """200: the policy, as it was given."""

@@ -63,7 +63,9 @@ class TestRules:
             {**ALL, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
         ]
         put(s3, bucket, *rules)
-        assert get(Bucket=bucket)["Rules"] == rules
+        answer = get(Bucket=bucket)
+        assert answer["Rules"] == rules
+        assert answer["TransitionDefaultMinimumObjectSize"] == "all_storage_classes_128K"
         put(s3, bucket, {"Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}})
         assert get(Bucket=bucket)["Rules"][0]["ID"]
         s3.delete_bucket_lifecycle(Bucket=bucket)

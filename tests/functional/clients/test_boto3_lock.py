@@ -258,6 +258,10 @@ class TestRequests:
         what = {"Bucket": locked, "Key": "k", "VersionId": version}
         assert refused(member.put_object, Bucket=locked, Key="k", Body=b"", ObjectLockLegalHoldStatus="ON") == DENIED
         assert refused(member.delete_object, **what, **BYPASS) == DENIED
+        limit = {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}}
+        denied = {**statement, "Effect": "Deny", "Action": "s3:PutObject", "Condition": limit}
+        statements = [statement, denied]
         actions.append("s3:BypassGovernanceRetention")
-        s3.put_bucket_policy(Bucket=locked, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+        s3.put_bucket_policy(Bucket=locked, Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+        assert refused(member.put_object, Bucket=locked, Key="k", Body=b"x", **governed(12)) == DENIED
         member.delete_object(**what, **BYPASS)
