@@ -28,13 +28,15 @@ class WantedChecksums(Struct, frozen=True):
     """What is to be computed of a body beside its MD5, of which the ETag is made.
 
     kept: stored with the object, and given back; `listed`, by its container too. checked: only compared. `expected`
-    says what any of them have to be; it is called once the body has ended, since some come after it.
+    says what any of them have to be; it is called once the body has ended, since some come after it. fields: what the
+    container lists with the object besides.
     """
 
     kept: tuple[Algorithm, ...] = ()
     checked: tuple[Algorithm, ...] = ()
     expected: Callable[[], Mapping[Algorithm, str]] = dict
     listed: bool = False
+    fields: Mapping[str, str] = {}
 
 
 class BodyDigest:
@@ -74,9 +76,12 @@ class BodyDigest:
         if not kept:
             return {}
         headers = {SYSTEM + name: value for name, value in checksum_metadata(kept).items()}
-        if self._wanted is not None and self._wanted.listed:
+        wanted = self._wanted
+        if wanted is not None and wanted.listed:
             values = ",".join(f"{algorithm}={value}" for algorithm, value in kept.items())
             headers[SYSTEM + LISTED_ETAG] = etag_with_fields(etag, {"checksums": values})
+        elif wanted is not None and wanted.fields:
+            headers[SYSTEM + LISTED_ETAG] = etag_with_fields(etag, wanted.fields)
         return headers
 
 

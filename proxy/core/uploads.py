@@ -20,6 +20,7 @@ import msgspec
 from objstore import uploads as names
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
+from objstore.proxy.core.backend.names import STORAGE_CLASS
 from objstore.proxy.core.checksums import listed_checksums
 from objstore.proxy.core.containers import GetContainer, PutContainer
 from objstore.proxy.core.errors import (
@@ -188,7 +189,10 @@ class UploadOperations:
         system = {**metadata.system, **command.describe(chosen), UPLOAD: command.upload}
         content = encode_manifest(parts)
         own_etag = md5(content, usedforsecurity=False).hexdigest()
-        system[LISTED_ETAG] = etag_with_fields(own_etag, {"slo_etag": f'"{etag}"'})
+        listed = {"slo_etag": f'"{etag}"'}
+        if STORAGE_CLASS in system:
+            listed["storage_class"] = system[STORAGE_CLASS]
+        system[LISTED_ETAG] = etag_with_fields(own_etag, listed)
         if self._clock.monotonic() - begun > COMPLETION_SECONDS:
             raise QuorumNotReached(path)
         result = self._objects.put(

@@ -14,6 +14,7 @@ COMPOSITE_SIZE: Final = Sysmeta.COMPOSITE_SIZE.removeprefix(SYSTEM)
 COMPOSITE_ETAG: Final = Sysmeta.COMPOSITE_ETAG.removeprefix(SYSTEM)
 CHECKSUM_PREFIX: Final = Sysmeta.CHECKSUM_PREFIX.removeprefix(SYSTEM)
 LISTED_ETAG: Final = Sysmeta.LISTED_ETAG.removeprefix(SYSTEM)
+STORAGE_CLASS: Final = Sysmeta.STORAGE_CLASS.removeprefix(SYSTEM)
 UPLOAD: Final = Sysmeta.UPLOAD.removeprefix(SYSTEM)
 # In that of a link: where it leads, and if it is static, to what.
 LINK_TARGET: Final = Sysmeta.LINK_TARGET.removeprefix(SYSTEM)

@@ -23,6 +23,7 @@ from objstore.proxy.core.listing import ListingQuery, VersionsQuery, whole
 from objstore.proxy.core.versions import NULL, public_id, version_of
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.handlers.metadata import STANDARD
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.xml import NAMESPACE, escaped
 
@@ -43,6 +44,7 @@ class ListedRow(Struct, frozen=True, gc=False):
     last_modified: str = ""
     subdir: str | None = None
     slo_etag: str = ""
+    storage_class: str = STANDARD
     version_id: str = ""
     is_latest: bool = False
     marker: bool = False
@@ -50,7 +52,7 @@ class ListedRow(Struct, frozen=True, gc=False):
 
 _rows: Final = msgspec.json.Decoder(list[ListedRow])
 # What a row may say besides its fields, and a time in whole seconds: where none of them stands, all rows are alike.
-_UNLIKE: Final = (b'"subdir"', b'"slo_etag"', b'.000000"')
+_UNLIKE: Final = (b'"subdir"', b'"slo_etag"', b'"storage_class"', b'.000000"')
 # Names and ETags of these alone stand as they are in any spelling.
 _SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.~/-"
 
@@ -268,7 +270,7 @@ def _are_safe(rows: Sequence[ListedRow]) -> bool:
 
 def _add_objects(parts: list[str], page: ListedPage, spelt: Callable[[str], str], owner: str) -> None:
     """A page of a thousand is the most common of all: where rows are alike, each is one piece of text."""
-    tail = f"</Size><StorageClass>STANDARD</StorageClass>{owner}</Contents>"
+    tail = f"</Size><StorageClass>{STANDARD}</StorageClass>{owner}</Contents>"
     if page.alike:
         times = _RoundedTimes()
         parts += [
@@ -279,7 +281,8 @@ def _add_objects(parts: list[str], page: ListedPage, spelt: Callable[[str], str]
         return
     parts += [
         f"<Contents><Key>{spelt(row.name)}</Key><LastModified>{seconds_of(row.last_modified)}</LastModified>"
-        f"<ETag>&quot;{_etag(row)}&quot;</ETag><Size>{row.bytes}{tail}"
+        f"<ETag>&quot;{_etag(row)}&quot;</ETag><Size>{row.bytes}</Size>"
+        f"<StorageClass>{escaped(row.storage_class)}</StorageClass>{owner}</Contents>"
         for row in page.rows
         if row.subdir is None
     ]
@@ -296,7 +299,8 @@ def _add_versions(parts: list[str], rows: Sequence[ListedRow], spelt: Callable[[
         )
         if not row.marker:
             parts.append(
-                f"<ETag>&quot;{_etag(row)}&quot;</ETag><Size>{row.bytes}</Size><StorageClass>STANDARD</StorageClass>"
+                f"<ETag>&quot;{_etag(row)}&quot;</ETag><Size>{row.bytes}</Size>"
+                f"<StorageClass>{escaped(row.storage_class)}</StorageClass>"
             )
         parts.append(f"{owner}</{kind}>")
 

@@ -42,7 +42,7 @@ from objstore.proxy.s3.handlers.checksums import (
 )
 from objstore.proxy.s3.handlers.conditions import write_conditions
 from objstore.proxy.s3.handlers.copying import CopySources, copy_source, source_version_headers
-from objstore.proxy.s3.handlers.metadata import content_type_of, metadata_of
+from objstore.proxy.s3.handlers.metadata import STORAGE_CLASS, content_type_of, metadata_of
 from objstore.proxy.s3.handlers.reading import given_part_number, version_headers
 from objstore.proxy.s3.handlers.writing import ObjectWriter, body_length, refuse_unsupported, refused_condition
 from objstore.proxy.s3.object_lock import asked_lock
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 ALGORITHM: Final = "algorithm"
 TYPE: Final = "type"
 INITIATOR: Final = "initiator"
+CLASS: Final = "class"
 _COPY_RANGE: Final = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
@@ -100,6 +101,8 @@ class MultipartHandler:
         if request.identity is not None:
             settings[INITIATOR] = request.identity.user
         metadata = metadata_of(environ)
+        if STORAGE_CLASS in metadata.system:
+            settings[CLASS] = metadata.system[STORAGE_CLASS]
         more = self._authorizer.wanted_grants(request, place)
         more |= asked_lock(request, place, self._authorizer, self._now())
         if more:

@@ -13,7 +13,7 @@ from objstore.proxy.s3.handlers.attributes import part_marker
 from objstore.proxy.s3.handlers.checksums import add_checksums
 from objstore.proxy.s3.handlers.listings import asked_page, page_size, url_spelt
 from objstore.proxy.s3.handlers.metadata import STANDARD, STORAGE_CLASS
-from objstore.proxy.s3.handlers.multipart import ALGORITHM, INITIATOR, TYPE
+from objstore.proxy.s3.handlers.multipart import ALGORITHM, CLASS, INITIATOR, TYPE
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.xml import NAMESPACE, Element, document, readable, xml_date
 from objstore.timestamps import Timestamp
@@ -67,7 +67,7 @@ class UploadListings:
             upload.add("Key", spelt(name.key))
             upload.add("UploadId", name.upload)
             _add_people(upload, bucket.owner, settings.get(INITIATOR, ""))
-            upload.add("StorageClass", STANDARD)
+            upload.add("StorageClass", settings.get(CLASS, STANDARD))
             upload.add("Initiated", xml_date(begun_at(name.upload)))
             _add_algorithm(upload, settings)
         for prefix in found.prefixes:

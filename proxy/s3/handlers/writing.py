@@ -30,6 +30,7 @@ from objstore.proxy.core.upload_commands import CompleteUpload
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import bad_digest, expected_md5
 from objstore.proxy.s3.handlers.conditions import precondition_failed
+from objstore.proxy.s3.handlers.metadata import STORAGE_CLASS
 from objstore.proxy.s3.object_lock import lock_of_new
 from objstore.proxy.s3.request import S3Request
 from objstore.system.clock import Clock
@@ -76,6 +77,9 @@ class ObjectWriter:
         more |= lock_of_new(request, place, self._authorizer, self._clock.now())
         if more:
             metadata = msgspec.structs.replace(metadata, transient=metadata.transient | more)
+        if checksums is not None and STORAGE_CLASS in metadata.system:
+            fields = {"storage_class": metadata.system[STORAGE_CLASS]}
+            checksums = msgspec.structs.replace(checksums, fields=fields)
         container, environ = place.container, request.environ
         ask_first = conditions is not None and "HTTP_EXPECT" in environ
         body = request.body

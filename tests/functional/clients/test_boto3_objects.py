@@ -261,6 +261,27 @@ def test_copies_that_are_refused(s3: Any, bucket: str) -> None:
     assert refused(s3.copy_object, **copy, CopySource=source, IfNoneMatch="*") == failed
 
 
+def test_storage_classes_are_listed(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="a", Body=SMALL)
+    s3.put_object(Bucket=bucket, Key="b", Body=SMALL, StorageClass="GLACIER")
+    s3.put_object(Bucket=bucket, Key="c", Body=b"x" * 100_000, StorageClass="STANDARD_IA")
+    s3.copy_object(Bucket=bucket, Key="d", CopySource=f"{bucket}/b")
+    s3.copy_object(Bucket=bucket, Key="e", CopySource=f"{bucket}/a", StorageClass="ONEZONE_IA")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="f", StorageClass="GLACIER")["UploadId"]
+    assert s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["StorageClass"] == "GLACIER"
+    etag = s3.upload_part(Bucket=bucket, Key="f", UploadId=upload, PartNumber=1, Body=SMALL)["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    s3.complete_multipart_upload(Bucket=bucket, Key="f", UploadId=upload, MultipartUpload=parts)
+    expected = ["STANDARD", "GLACIER", "STANDARD_IA", "STANDARD", "ONEZONE_IA", "GLACIER"]
+    listed = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    assert [each["StorageClass"] for each in listed] == expected
+    assert [each["StorageClass"] for each in s3.list_object_versions(Bucket=bucket)["Versions"]] == expected
+    for each in listed:
+        head = s3.head_object(Bucket=bucket, Key=each["Key"])
+        assert head.get("StorageClass", "STANDARD") == each["StorageClass"]
+        assert (head["ETag"], head["ContentLength"]) == (each["ETag"], each["Size"])
+
+
 def test_tags(s3: Any, bucket: str) -> None:
     named = {"Bucket": bucket, "Key": "k"}
     assert refused(s3.get_object_tagging, **named) == (404, "NoSuchKey")
