@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 PROGRAMS := $(VENV)/.programs
 SWIFT := $(VENV)/swift
 SWIFT_INSTALLED := $(SWIFT)/.installed
+CLIENTS := $(VENV)/clients
+CLIENTS_INSTALLED := $(CLIENTS)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
@@ -22,7 +24,7 @@ cluster: $(INSTALLED)  ## Start a cluster of four nodes on 127.0.0.1 to .4, each
 	@test -e cluster/cluster.json || $(BIN)/objstore cluster make
 	$(BIN)/objstore cluster start
 
-test: $(INSTALLED) $(PROGRAMS) $(SWIFT_INSTALLED)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
+test: $(INSTALLED) $(PROGRAMS) $(SWIFT_INSTALLED) $(CLIENTS_INSTALLED)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
 	@test ! -x $(SWIFT)/bin/swift-ring-builder || export OBJSTORE_SWIFT_PYTHON=$(CURDIR)/$(SWIFT)/bin/python; \
 	$(BIN)/python -m pytest -n auto $(if $(COVERAGE),--cov --cov-report=term-missing:skip-covered) $(TESTS)
 
@@ -58,10 +60,15 @@ $(INSTALLED): setup.py pyproject.toml objstore/system/crew.c .ci/install
 
 # Programs that only some functional tests talk to. Those tests are skipped where a program cannot be had.
 $(PROGRAMS): $(INSTALLED) .ci/programs
-	.ci/programs memcached rclone s3cmd
+	.ci/programs memcached rclone s3cmd restic skopeo docker-registry s3fs
 	@touch $@
 
 # Only tests/compat compares with it.
 $(SWIFT_INSTALLED): $(INSTALLED) .ci/swift
 	.ci/swift $(PYTHON) $(SWIFT)
+	@touch $@
+
+# Those that only tests/functional/clients runs.
+$(CLIENTS_INSTALLED): $(INSTALLED) .ci/clients
+	.ci/clients $(PYTHON) $(CLIENTS)
 	@touch $@

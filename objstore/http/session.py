@@ -226,6 +226,9 @@ class Session:
             return ChunkedBody(self.connection, timeout, expects, bytes_per_second_min=rate)
         length = environ.get("CONTENT_LENGTH")
         if length is None or int(length) == 0:
+            if expects:
+                # Nothing has to come, but aws reads all later answers on a connection wrongly if it gets no 100 here.
+                self.connection.send_continue()
             return EMPTY_BODY
         return LengthBody(self.connection, int(length), timeout, expects, bytes_per_second_min=rate)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +15,8 @@ import pytest
 from tests.functional.client import Client
 from tests.functional.logwatch import LOGS
 from tests.functional.servers import NODES, Cluster, Store, wait_until_healthy
+
+CLIENTS = Path(sys.prefix) / "clients"  # a virtual environment, made by .ci/clients
 
 
 @pytest.fixture(autouse=True)
@@ -111,14 +114,24 @@ def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
     return done.stdout
 
 
+def installed(name: str) -> str:
+    """The path of a program that `make test` installs, into the environment of the clients or into the system.
+
+    Fails without it, skips for those who cannot install it.
+    """
+    folders = os.pathsep.join((str(CLIENTS / "bin"), os.environ["PATH"]))
+    program = shutil.which(name, path=folders)
+    if program is None:
+        if os.geteuid() == 0:
+            pytest.fail(f"{name} is missing: make test installs it")
+        pytest.skip(f"{name} is not installed, and only root can install it")
+    return program
+
+
 @pytest.fixture
 def rclone(store: Store, tmp_path: Path) -> Callable[..., None]:
     """Runs rclone, for which the store is "store:"; keyword arguments are further options of that remote."""
-    program = shutil.which("rclone")
-    if program is None:
-        if os.geteuid() == 0:
-            pytest.fail("rclone is missing: make test installs it")
-        pytest.skip("rclone is not installed, and only root can install it")
+    program = installed("rclone")
     remote = {"TYPE": "swift", "AUTH": f"{store.url}/auth/v1.0", "USER": "test:tester", "KEY": "testing"}
 
     def run_rclone(*arguments: str, **options: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,3 +34,19 @@ def empty(s3: Any, bucket: str) -> None:
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
             s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of files: names of all kinds, an empty one, and one that clients upload in parts."""
+    root = tmp_path_factory.mktemp("tree")
+    files = {"a b.txt": 1, "empty": 0, "dir/\u00fc+&=%41.bin": 100_000, "dir/deep/er/x": 5, "large": 17_000_000}
+    for path, size in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(os.urandom(size))
+    return root
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a tree."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.functional.conftest import installed, run
 from tests.functional.servers import Store
 
 REGION = "us-east-1"
@@ -28,6 +30,24 @@ def s3_client(store: Store, user: str = "test:tester", secret: str = "testing") 
         aws_secret_access_key=secret or None,
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, **signing),
     )
+
+
+def settings_of(store: Store, home: Path) -> dict[str, str]:
+    """What clients find in their environment; of the user's own settings they see none."""
+    return {
+        "HOME": str(home),
+        "AWS_ACCESS_KEY_ID": "test:tester",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": store.url,
+    }
+
+
+def run_script(store: Store, home: Path, name: str, *arguments: str, **variables: str) -> str:
+    """Run a script of the folder beside this file with the clients' Python; what it printed. Fails with its errors."""
+    script = Path(__file__).with_name("scripts") / name
+    return run(installed("python"), str(script), *arguments, **settings_of(store, home), **variables)
 
 
 def new_name() -> str:

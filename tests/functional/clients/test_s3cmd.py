@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,18 +11,14 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.clients.s3 import new_name
-from tests.functional.conftest import run
+from tests.functional.conftest import installed, run
 from tests.functional.servers import Store
 
 
 @pytest.fixture
 def s3cmd(store: Store, tmp_path: Path) -> Callable[..., str]:
     """Runs s3cmd for test:tester; what it prints."""
-    program = shutil.which("s3cmd")
-    if program is None:
-        if os.geteuid() == 0:
-            pytest.fail("s3cmd is missing: make test installs it")
-        pytest.skip("s3cmd is not installed, and only root can install it")
+    program = installed("s3cmd")
     host = urlsplit(store.url).netloc
     settings = {"access_key": "test:tester", "secret_key": "testing", "host_base": host, "host_bucket": host}
     lines = [f"{name} = {value}" for name, value in {**settings, "use_https": "False"}.items()]

@@ -162,6 +162,14 @@ def test_continue_is_said_when_the_body_is_read() -> None:
         assert wire.answer()[2] == b"abc"
 
 
+def test_continue_is_said_even_if_nothing_has_to_come() -> None:
+    with serving(Echo()) as served:
+        wire = served.connect()
+        wire.send(b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n")
+        assert wire.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert wire.answer()[2] == b""
+
+
 @pytest.mark.parametrize("framing", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
 def test_continue_is_not_said_when_the_body_is_refused(framing: bytes) -> None:
     with serving(Echo()) as served:
