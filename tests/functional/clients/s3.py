@@ -47,7 +47,7 @@ def settings_of(store: Store, home: Path) -> dict[str, str]:
 def run_script(store: Store, home: Path, name: str, *arguments: str, **variables: str) -> str:
     """Run a script of the folder beside this file with the clients' Python; what it printed. Fails with its errors."""
     script = Path(__file__).with_name("scripts") / name
-    return run(installed("python"), str(script), *arguments, **settings_of(store, home), **variables)
+    return run(installed("python"), str(script), *arguments, cwd=home, **settings_of(store, home), **variables)
 
 
 def new_name() -> str:

@@ -33,7 +33,7 @@ assert client.get_object(bucket_name=bucket, object_name="composed").read() == l
 
 listed = client.list_objects(bucket_name=bucket, recursive=True)
 assert [each.object_name for each in listed] == ["a b/+large", "composed", "copy", "small"]
-assert [each.object_name for each in client.list_objects(bucket_name=bucket)][0] == "a b/"
+assert "a b/" in [each.object_name for each in client.list_objects(bucket_name=bucket)]
 
 tags = Tags.new_object_tags()
 tags["k"] = "v"
