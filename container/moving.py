@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import xxhash
 from msgspec import Struct
 
-from objstore.container.queue import moved_at
+from objstore.container.queue import Misplaced, moved_at
 from objstore.container.versions import NULL
-from objstore.direct import Direct, NodeResponses, container_headers
+from objstore.direct import Direct, Headers, NodeResponse, NodeResponses, container_headers
 from objstore.headers import Backend, Client
 from objstore.http.transport import BackendRequest, BackendResponse, BackendUpload, NodeFailure, Transport
-from objstore.paths import ResourcePath
 from objstore.quorum import quorum_size
 from objstore.ring.rings import Rings
 from objstore.timestamps import Timestamp
@@ -43,44 +42,49 @@ class VersionTimes(Struct, frozen=True, gc=False):
 
 
 class Mover:
-    """Reads, writes and deletes objects in given policies: the plain line, whatever versions are kept beside it."""
+    """Reads, writes and deletes what entries of the queue mean in given policies: a version, or the plain line."""
 
     def __init__(self, direct: Direct, rings: Rings, transport: Transport) -> None:
         self._direct = direct
         self._rings = rings
         self._transport = transport
 
-    def look(self, path: ResourcePath, policy_index: int) -> NodeResponses:
-        """HEAD the object at all primaries of a policy."""
-        return self._direct.send(self._rings.object(policy_index), "HEAD", path, _reading(policy_index))
+    def look(self, entry: Misplaced, policy_index: int) -> NodeResponses:
+        """HEAD it at all primaries of a policy."""
+        headers = _reading(entry, policy_index)
+        return self._direct.send(self._rings.object(policy_index), "HEAD", entry.path, headers)
 
-    def read(self, path: ResourcePath, policy_index: int) -> BackendResponse | None:
-        """The newest version there, None if there is none. The caller closes it."""
-        return self._direct.get(self._rings.object(policy_index), path, _reading(policy_index))
+    def read(self, entry: Misplaced, policy_index: int) -> BackendResponse | None:
+        """The newest that is there, None if there is nothing. The caller closes it."""
+        return self._direct.get(self._rings.object(policy_index), entry.path, _reading(entry, policy_index))
 
-    def delete(self, path: ResourcePath, policy_index: int, timestamp: Timestamp) -> bool:
-        """Leave a tombstone; whether a quorum has it, or something newer."""
-        headers = {
-            Client.TIMESTAMP: timestamp.internal,
-            Backend.POLICY_INDEX: str(policy_index),
-            Backend.BELATED: "true",
-        }
-        each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
-        replies = self._direct.send(self._rings.object(policy_index), "DELETE", path, headers, each=each)
-        return _enough(replies.statuses, (204, 404, 409))
+    def delete(self, entry: Misplaced, policy_index: int, timestamp: Timestamp) -> bool:
+        """Leave a tombstone, or a removal mark; whether a quorum has it, or something newer."""
+        return self._delete(entry, policy_index, timestamp, {Backend.VERSION_ID: entry.version or NULL})
 
-    def write(self, path: ResourcePath, policy_index: int, source: BackendResponse) -> bool:
+    def mark(self, entry: Misplaced, policy_index: int) -> bool:
+        """Leave the delete marker that the entry is of; whether a quorum has it, or something newer."""
+        mode = {Backend.VERSION_MODE: "keep" if entry.version else "null"}
+        return self._delete(entry, policy_index, _stamp(entry, entry.written), mode)
+
+    def _delete(self, entry: Misplaced, policy_index: int, timestamp: Timestamp, what: dict[str, str]) -> bool:
+        headers = _writing(policy_index, timestamp) | what
+        replies = self._direct.send(
+            self._rings.object(policy_index), "DELETE", entry.path, headers, each=self._containers(entry)
+        )
+        return _enough([_status(reply) for reply in replies.replies], (204, 404, 409))
+
+    def write(self, entry: Misplaced, policy_index: int, source: BackendResponse) -> bool:
         """Store what was read; whether a quorum has it, or something newer. Raises NodeFailure of the source."""
-        timestamp = moved_at(version_of(source.headers).data)
-        ring = self._rings.object(policy_index)
+        ring, path = self._rings.object(policy_index), entry.path
         partition, nodes = self._direct.primaries(ring, path)
-        each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
-        headers = stored_headers(source.headers) | {
-            Client.TIMESTAMP: timestamp.internal,
-            Backend.POLICY_INDEX: str(policy_index),
-            Backend.BELATED: "true",
-            Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}",
-        }
+        each = self._containers(entry)
+        headers = stored_headers(source.headers) | _writing(
+            policy_index, _stamp(entry, version_of(source.headers).data)
+        )
+        headers[Client.TRAILER] = f"{Client.ETAG}, {Backend.BODY_CHECKSUM}"
+        if entry.version:
+            headers |= {Backend.VERSION_MODE: "keep", Backend.VERSION_ID: entry.version}
         uploads: list[BackendUpload] = []
         statuses: list[int] = []
         for number, node in enumerate(nodes):
@@ -94,7 +98,7 @@ class Mover:
                 uploads.append(upload)
             else:
                 refusal.close()
-                statuses.append(refusal.status)
+                statuses.append(_status(refusal))
         if len(uploads) + statuses.count(409) < quorum_size(len(nodes)):
             for upload in uploads:
                 upload.abandon()
@@ -102,7 +106,7 @@ class Mover:
         statuses += _send_body(source, uploads)
         return _enough(statuses, (201, 409), len(nodes))
 
-    def post(self, path: ResourcePath, policy_index: int, source: BackendResponse) -> bool:
+    def post(self, entry: Misplaced, policy_index: int, source: BackendResponse) -> bool:
         """Lay metadata over the content as it lies over what was read; whether a quorum has it, or something newer."""
         version, headers = version_of(source.headers), stored_headers(source.headers)
         content_type = {Client.CONTENT_TYPE: headers.pop(Client.CONTENT_TYPE)}
@@ -111,19 +115,43 @@ class Mover:
             posts.append((version.typed, headers | content_type))
         if version.newest > version.typed:
             posts.append((version.newest, headers))
-        each = container_headers(*self._direct.primaries(self._rings.container, path.container_path))
-        own = _reading(policy_index)
+        each, own = self._containers(entry), _reading(entry, policy_index)
         for moment, posted in posts:
-            sent = posted | own | {Client.TIMESTAMP: moved_at(moment).internal, Backend.BELATED: "true"}
-            replies = self._direct.send(self._rings.object(policy_index), "POST", path, sent, each=each)
+            sent = posted | own | _writing(policy_index, _stamp(entry, moment))
+            replies = self._direct.send(self._rings.object(policy_index), "POST", entry.path, sent, each=each)
             if not _enough(replies.statuses, (202, 409)):
                 return False
         return True
 
+    def _containers(self, entry: Misplaced) -> Callable[[int], Headers]:
+        return container_headers(*self._direct.primaries(self._rings.container, entry.path.container_path))
 
-def _reading(policy_index: int) -> dict[str, str]:
-    """What a request says that reads the plain line, or lays metadata over it."""
-    return {Backend.POLICY_INDEX: str(policy_index), Backend.REPLICATION: "true", Backend.VERSION_ID: NULL}
+
+def _stamp(entry: Misplaced, moment: Timestamp) -> Timestamp:
+    """With which time something is moved that a client wrote at this moment: a kept version stays what it is."""
+    return moment if entry.version else moved_at(moment)
+
+
+def _status(response: BackendResponse | NodeResponse) -> int:
+    """Its status; 507 instead of a 409 that says that the object has too many versions to take one more."""
+    return 507 if Backend.VERSIONS_FULL in response.headers else response.status
+
+
+def _writing(policy_index: int, timestamp: Timestamp) -> dict[str, str]:
+    return {
+        Client.TIMESTAMP: timestamp.internal,
+        Backend.POLICY_INDEX: str(policy_index),
+        Backend.BELATED: "true",
+    }
+
+
+def _reading(entry: Misplaced, policy_index: int) -> dict[str, str]:
+    """What a request says that reads what the entry means, or lays metadata over it."""
+    return {
+        Backend.POLICY_INDEX: str(policy_index),
+        Backend.REPLICATION: "true",
+        Backend.VERSION_ID: entry.version or NULL,
+    }
 
 
 def version_of(headers: Mapping[str, str]) -> VersionTimes:
@@ -161,7 +189,7 @@ def _send_body(source: BackendResponse, uploads: list[BackendUpload]) -> list[in
             upload.finish(trailers)
             response = upload.response()
             response.close()
-            statuses.append(response.status)
+            statuses.append(_status(response))
         except NodeFailure:
             continue
     return statuses

@@ -138,24 +138,30 @@ class ContainerReconciler:
         return self._put_right(entry, status.policy_index)
 
     def _put_right(self, entry: Misplaced, policy_index: int) -> str:
-        path = entry.path
-        there = self._mover.look(path, policy_index)
+        there = self._mover.look(entry, policy_index)
         if there.answered < there.quorum:
             return "unreachable"
-        if not entry.deleted:
-            return self._move(entry, policy_index, there)
-        if _has_as_new(there, entry.written):
-            return self._take_out(entry, "superseded")
-        if not self._mover.delete(path, policy_index, entry.written):
-            return "failed"
-        return self._take_out(entry, "deleted")
+        if entry.deleted:
+            # A kept version is removed whatever the times are.
+            if not entry.version and _has_as_new(there, entry.written):
+                return self._take_out(entry, "superseded")
+            if not self._mover.delete(entry, policy_index, entry.written):
+                return "failed"
+            return self._take_out(entry, "deleted")
+        if entry.version and (removals := _removals(there)):
+            # What it left itself when it was moved from there goes in time; until then it cannot come back.
+            return "waiting" if is_mark(max(removals)) else self._clear(entry, entry.written, "superseded")
+        if entry.marker:
+            if not _has_as_new(there, entry.written) and not self._mover.mark(entry, policy_index):
+                return "failed"
+            return self._clear(entry, entry.written, "moved")
+        return self._move(entry, policy_index, there)
 
     def _move(self, entry: Misplaced, policy_index: int, there: NodeResponses) -> str:
-        path = entry.path
-        here = self._mover.look(path, entry.policy_index)
+        here = self._mover.look(entry, entry.policy_index)
         if here.answered < here.quorum:
             return "unreachable"
-        source = self._mover.read(path, entry.policy_index)
+        source = self._mover.read(entry, entry.policy_index)
         if source is None:
             return self._miss(entry, there, here)
         with closing(source):
@@ -166,15 +172,15 @@ class ContainerReconciler:
             if is_awaited or _is_outdated(found, here):
                 return "not_there_yet"
             is_superseded = _has_as_new(there, found.data)
-            if not is_superseded and not self._mover.write(path, policy_index, source):
+            if not is_superseded and not self._mover.write(entry, policy_index, source):
                 return "failed"
             was_deleted = is_superseded and not there.with_status(2)
             if was_deleted and found.newest > found.data and is_mark(max(_written(there))) and self._is_young(entry):
                 return "not_there_yet"  # that content is on its way back here, and may need the metadata
-            if not was_deleted and not self._mover.post(path, policy_index, source):
+            if not was_deleted and not self._mover.post(entry, policy_index, source):
                 return "failed"
         # A POST may have come meanwhile, to what was long in moving.
-        if _is_outdated(found, self._mover.look(path, entry.policy_index)):
+        if _is_outdated(found, self._mover.look(entry, entry.policy_index)):
             return "not_there_yet"
         return self._clear(entry, found.data, "superseded" if is_superseded else "moved")
 
@@ -195,7 +201,7 @@ class ContainerReconciler:
 
     def _clear(self, entry: Misplaced, written: Timestamp, outcome: str) -> str:
         """Delete the content of that time from the wrong policy, and the entry."""
-        if not self._mover.delete(entry.path, entry.policy_index, removed_at(written)):
+        if not self._mover.delete(entry, entry.policy_index, removed_at(written)):
             return "failed"
         return self._take_out(entry, outcome)
 
@@ -244,6 +250,13 @@ def _written(replies: NodeResponses) -> list[Timestamp]:
     """When the contents that servers have were written, or deleted; metadata does not count."""
     answered = [reply.headers for reply in replies.replies if reply.status < 500]
     found = [headers.get(Backend.DATA_TIMESTAMP) or headers.get(Backend.TIMESTAMP) for headers in answered]
+    return [Timestamp.parse(moment) for moment in found if moment]
+
+
+def _removals(replies: NodeResponses) -> list[Timestamp]:
+    """When a kept version was removed, as servers know it."""
+    gone = [reply.headers for reply in replies.replies if reply.status == 404]
+    found = [headers.get(Backend.TIMESTAMP) for headers in gone if Backend.DELETE_MARKER not in headers]
     return [Timestamp.parse(moment) for moment in found if moment]
 
 

@@ -59,14 +59,33 @@ def put_object(
             **headers,
         )
         assert answer.status == 201, answer.read_all()
+    version = headers.get("X_Backend_Version_Id", at(second)) if "X_Backend_Version_Mode" in headers else ""
     listed = ObjectRow(
-        OBJECT.object, at(second), len(content), "text/é", hashlib.md5(content).hexdigest(), policy_index=policy
+        OBJECT.object,
+        at(second),
+        len(content),
+        "text/é",
+        hashlib.md5(content).hexdigest(),
+        policy_index=policy,
+        version=version,
     )
     replicas[3].update(listed)
 
 
-def get_object(replicas: Replicas, policy: int, number: int = 1, method: str = "GET") -> BackendResponse:
-    return replicas[number].request(method, path=OBJECT, X_Backend_Storage_Policy_Index=str(policy))
+def delete_object(replicas: Replicas, second: float, policy: int, row: ObjectRow, **headers: str) -> None:
+    """As a proxy would; node 3's container gets this row of it."""
+    for number in (1, 2, 3):
+        answer = replicas[number].request(
+            "DELETE", second, path=OBJECT, X_Backend_Storage_Policy_Index=str(policy), **headers
+        )
+        assert answer.status in (204, 404)
+    replicas[3].update(row)
+
+
+def get_object(
+    replicas: Replicas, policy: int, number: int = 1, method: str = "GET", **headers: str
+) -> BackendResponse:
+    return replicas[number].request(method, path=OBJECT, X_Backend_Storage_Policy_Index=str(policy), **headers)
 
 
 def post_object(

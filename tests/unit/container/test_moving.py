@@ -18,6 +18,7 @@ from tests.unit.container.reconciling import (
     TYPE,
     colors,
     converge,
+    delete_object,
     get_object,
     post_object,
     put_object,
@@ -266,3 +267,75 @@ def test_an_old_content_under_the_newest_metadata_is_not_taken_for_the_newest(re
     replicas.before = None
     assert reconcile(replicas) == {"moved": 1}
     assert colors(replicas, 0) == {(CONTENT, "red", TYPE)}
+
+
+def test_all_versions_of_the_wrong_policy_are_moved_as_they_are(replicas: Replicas) -> None:
+    keep, first = {"X_Backend_Version_Mode": "keep"}, at(3)
+    put_object(replicas, 3, 1, b"first", **keep)
+    put_object(replicas, 4, 1, b"second", **keep)
+    put_object(replicas, 5, 1, b"first", **keep, X_Backend_Version_Id=first)  # restored
+    marker = row(OBJECT.object, 6, version=at(6), marker=True, policy_index=1)
+    delete_object(replicas, 6, 1, marker, **keep)
+    post_object(replicas, 9, 1, "red", is_late=True, X_Backend_Version_Id=at(4))
+    converge(replicas)
+    assert reconcile(replicas) == {"moved": 3}
+    for number in (1, 2, 3):
+        for version, content, written, color in ((first, b"first", 5, "blau"), (at(4), b"second", 4, "red")):
+            asked = {"X_Backend_Version_Id": version}
+            moved = get_object(replicas, 0, number, **asked)
+            assert (moved.read_all(), moved.headers[Backend.DATA_TIMESTAMP]) == (content, at(written))
+            assert moved.headers["X-Object-Meta-Color"] == color
+            assert get_object(replicas, 1, number, **asked).status == 404
+        hidden = get_object(replicas, 0, number)
+        assert (hidden.status, hidden.headers[Backend.VERSION_ID]) == (404, at(6))
+        assert Backend.DELETE_MARKER not in get_object(replicas, 1, number, X_Backend_Version_Id=at(6)).headers
+        listed = [(each.policy_index, each.version, each.deleted) for each in replicas[number].rows()]
+        assert sorted(listed) == [(policy, at(each), policy == 1) for policy in (0, 1) for each in (3, 4, 6)]
+    replicas.replicate()
+    assert reconcile(replicas) == {}
+
+
+def test_the_null_marker_is_moved_and_goes_on_hiding_what_is_older(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1, X_Backend_Version_Mode="keep")
+    delete_object(replicas, 5, 1, row(OBJECT.object, 5, marker=True, policy_index=1), X_Backend_Version_Mode="null")
+    converge(replicas)
+    assert reconcile(replicas) == {"moved": 2}
+    for number in (1, 2, 3):
+        assert get_object(replicas, 0, number).status == 404
+        assert get_object(replicas, 0, number, X_Backend_Version_Id=at(3)).read_all() == CONTENT
+        assert Backend.DELETE_MARKER not in get_object(replicas, 1, number).headers
+
+
+def test_a_version_that_was_removed_in_either_policy_is_gone(replicas: Replicas) -> None:
+    for second, policy in ((3, 0), (4, 1)):
+        put_object(replicas, second, 1, X_Backend_Version_Mode="keep")
+        put_object(replicas, second, 0, X_Backend_Version_Mode="keep")
+        gone = row(OBJECT.object, 7, version=at(second), deleted=True, policy_index=policy)
+        delete_object(replicas, 7, policy, gone, X_Backend_Version_Id=at(second))
+    converge(replicas)
+    assert reconcile(replicas) == {"superseded": 1, "deleted": 1}
+    for number in (1, 2, 3):
+        for policy in (0, 1):
+            assert get_object(replicas, policy, number).status == 404
+            assert replicas[number].names() == []
+
+
+def test_a_version_that_comes_back_waits_until_the_mark_that_it_left_is_forgotten(replicas: Replicas) -> None:
+    put_object(replicas, 3, 1, X_Backend_Version_Mode="keep")
+    left = removed_at(Timestamp.parse(at(3)))
+    for number in (1, 2, 3):
+        # As when it was moved from there.
+        asked = {"X_Timestamp": left.internal, "X_Backend_Version_Id": at(3)}
+        replicas[number].request("DELETE", path=OBJECT, X_Backend_Storage_Policy_Index="0", **asked)
+    converge(replicas)
+    assert reconcile(replicas) == {"waiting": 1}
+    assert get_object(replicas, 1).read_all() == CONTENT
+
+
+def test_a_version_stays_while_its_object_has_too_many(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objstore.object.versions.VERSIONS_MAX", 2)
+    for second, policy in ((3, 0), (4, 0), (5, 1)):
+        put_object(replicas, second, policy, X_Backend_Version_Mode="keep")
+    converge(replicas)
+    assert reconcile(replicas) == {"failed": 1}
+    assert get_object(replicas, 1).read_all() == CONTENT

@@ -191,6 +191,15 @@ def test_entries_are_read_back() -> None:
             assert parse_entry(entry.name, entry.row.etag, QUEUED_AT.isoformat) == entry
 
 
+def test_entries_of_versions_and_markers_are_read_back() -> None:
+    for fields in ({"version": at(2)}, {"version": at(3), "marker": True}, {"marker": True}):
+        for deleted in (False, True):
+            entry = misplaced(PATH, FIRST_LIFE, row("a!:b/c", 3, policy_index=7, deleted=deleted, **fields), QUEUED_AT)
+            assert entry is not None
+            assert (entry.version, entry.marker) == (fields.get("version", ""), "marker" in fields and not deleted)
+            assert parse_entry(entry.name, entry.row.etag, QUEUED_AT.isoformat) == entry
+
+
 def test_marks_are_not_queued_but_deletions_are() -> None:
     written = Timestamp.parse(at(3))
     moved = moved_at(written)
@@ -233,13 +242,13 @@ def test_strange_entries(name: str) -> None:
         parse_entry(name, at(1), QUEUED_AT.isoformat)
 
 
-def test_the_removal_of_a_version_in_the_wrong_policy_deletes_nothing_in_the_right_one(replicas: Replicas) -> None:
+def test_the_removal_of_a_version_in_the_wrong_policy_deletes_nothing_else_in_the_right_one(replicas: Replicas) -> None:
     put_object(replicas, 5, 0)
     removal = row(OBJECT.object, 8, version=at(3), deleted=True, policy_index=1)
     for number in (1, 2, 3):
         replicas[number].update(removal)
     converge(replicas)
-    assert reconcile(replicas) == {}
+    assert reconcile(replicas) == {"deleted": 1}
     assert get_object(replicas, 0).read_all() == CONTENT
 
 
@@ -261,7 +270,9 @@ def test_the_plain_line_is_moved_from_beside_a_newer_version(replicas: Replicas)
         replicas[number].update(row(OBJECT.object, 4, version=at(4), policy_index=1))
     converge(replicas)
     reconcile(replicas)
-    moved = get_object(replicas, 0)
+    moved = get_object(replicas, 0, X_Backend_Version_Id="null")
     assert moved.read_all() == CONTENT
     assert moved.headers[Backend.DATA_TIMESTAMP] == moved_at(Timestamp.parse(at(3))).internal
-    assert get_object(replicas, 1).read_all() == b"kept"
+    assert get_object(replicas, 1).status == 404
+    kept = get_object(replicas, 0, X_Backend_Version_Id=at(4))
+    assert (kept.read_all(), kept.headers[Backend.DATA_TIMESTAMP]) == (b"kept", at(4))
