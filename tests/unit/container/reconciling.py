@@ -78,7 +78,7 @@ def delete_object(replicas: Replicas, second: float, policy: int, row: ObjectRow
         answer = replicas[number].request(
             "DELETE", second, path=OBJECT, X_Backend_Storage_Policy_Index=str(policy), **headers
         )
-        assert answer.status in (204, 404)
+        assert answer.status == 204
     replicas[3].update(row)
 
 
