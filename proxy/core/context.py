@@ -58,7 +58,7 @@ def make_context(
     strong = StrongContainers(reader, cluster.limits, runtime.threads)
     containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts, strong)
     agreement = Agreement(writer, runtime.clock, runtime.random)
-    strong_objects = StrongObjects(agreement, StrongReader(reader, agreement), writer, runtime.threads)
+    strong_objects = StrongObjects(agreement, StrongReader(reader, agreement), writer, runtime.threads, lookup)
     fragments = FragmentOperations(reader, writer, agreement)
     objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads, strong_objects, fragments)
     uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)

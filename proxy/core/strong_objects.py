@@ -22,6 +22,7 @@ from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from objstore.checksums import Algorithm
+    from objstore.proxy.core.lookup import Lookup
     from objstore.proxy.core.objects import DeleteObject, PostObject, PutObject
 
     Command = PutObject | PostObject | DeleteObject
@@ -233,7 +234,10 @@ class _Delete(_Write):
 class StrongObjects:
     """Operations of one process on objects of strong policies."""
 
-    def __init__(self, agreement: Agreement, reader: StrongReader, writer: Writer, threads: ThreadGroup) -> None:
+    def __init__(
+        self, agreement: Agreement, reader: StrongReader, writer: Writer, threads: ThreadGroup, lookup: Lookup
+    ) -> None:
+        self._lookup: Final = lookup
         self._agreement: Final = agreement
         self.reader: Final = reader
         self._writer: Final = writer
@@ -336,5 +340,10 @@ class StrongObjects:
             stamp = write.rounds(timestamp, on_state=True)
         else:
             stamp = write.unconditional(timestamp)
-        write.require_rows(self._writer, sender.container, stamp)
+        try:
+            write.require_rows(self._writer, sender.container, stamp)
+        except OutcomeUnknown:
+            # Another proxy may have deleted it, or made it anew under another policy.
+            self._lookup.forget_container(sender.container.path)
+            raise
         return stamp

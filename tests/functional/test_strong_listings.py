@@ -154,3 +154,17 @@ def test_without_a_majority_nothing_is_listed(strong: Strong) -> None:
     for node in (first, second):
         strong.cluster.start_servers(node)
     assert client.names("alone") == ["o"]
+
+
+def test_a_proxy_looks_again_at_a_container_that_another_one_has_deleted(strong: Strong) -> None:
+    deleter, writer = strong.client(1), strong.client(2)
+    for status in (404, 201):
+        assert deleter.put("deleted").status == 201
+        assert writer.put("deleted/o", b"x").status == 201
+        assert deleter.delete("deleted/o").status == 204
+        assert deleter.delete("deleted").status == 204
+        assert writer.put("deleted/o", b"x").status == 503, "nobody lists it"
+        if status == 201:
+            assert deleter.put("deleted").status == 201
+        assert writer.put("deleted/o", b"y").status == status
+    assert deleter.names("deleted") == ["o"]
