@@ -10,9 +10,11 @@ import pytest
 from objstore.http.errors import HttpError
 from objstore.http.transport import BackendRequest
 from objstore.proxy.swift.handlers.bulk_delete import DELETES_MAX
-from objstore.proxy.swift.handlers.deletions import PROBLEMS_MAX
+from objstore.proxy.swift.handlers.deletions import CONCURRENCY, PROBLEMS_MAX
 from objstore.proxy.swift.request import SwiftRequest
+from objstore.system.concurrency import Event
 from tests.unit.proxy.store import Reply, ScriptedStore
+from tests.waiting import wait_in_hub
 
 
 def store_with(statuses: dict[str, int], otherwise: int = 204) -> ScriptedStore:
@@ -94,3 +96,29 @@ def test_so_many_refusals_are_enough() -> None:
     told = delete(store, names)
     assert "exceeded" in told["Response Body"]
     assert PROBLEMS_MAX <= len(told["Errors"]) < PROBLEMS_MAX + 10
+
+
+def test_a_client_that_leaves_ends_the_deletions() -> None:
+    """Those under way are broken off, and no further one is begun."""
+    never: Event[Reply] = Event()
+    begun: list[str] = []
+    broken_off: list[str] = []
+    store = ScriptedStore()
+    lookup = store.transport.script
+
+    def script(request: BackendRequest) -> Reply:
+        if request.method != "DELETE":
+            return lookup(request)
+        begun.append(str(request.path))
+        try:
+            return never.wait(5)
+        finally:
+            broken_off.append(str(request.path))
+
+    store.transport.script = script
+    body = b"\n".join(b"/c/%d" % number for number in range(20))
+    answer = store.send("POST", "/v1/AUTH_a", {"Content-Length": str(len(body))}, body, query="bulk-delete")
+    wait_in_hub(lambda: len(begun) == CONCURRENCY, "deletions are under way")
+    answer.close()
+    wait_in_hub(lambda: len(broken_off) == CONCURRENCY, "they have ended")
+    assert sorted(begun) == sorted(broken_off)
