@@ -1,5 +1,7 @@
 """POST: replace an object's metadata."""
 
+from typing import Final
+
 from objstore.headers import Backend, Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
@@ -20,13 +22,15 @@ from objstore.object.service import ObjectService
 from objstore.object.strong_writes import StrongWrite
 from objstore.object_lock import is_refused, with_lock_of
 
+STAYING: Final = (Sysmeta.TAGS, Sysmeta.S3_ACL)
+
 
 def post_object(service: ObjectService, request: Request) -> Response:
     """202; 403 if it would weaken a lock; 404 without such a version, or only an expired one; 409 when its metadata and
     content type are as new.
 
-    A lock stays unless the request names another one; with X-Backend-Merge all stays that it does not name. The answer
-    says where a link leads: its reader may have meant the target.
+    A lock, and what is in STAYING, stays unless the request names another one; with X-Backend-Merge all stays that it
+    does not name. The answer says where a link leads: its reader may have meant the target.
     """
     target, timestamp = service.target(request), timestamp_of(request)
     if not target.location.policy.is_strong:
@@ -62,7 +66,7 @@ def _post(
     except ValueError as error:
         raise HttpError(400, str(error)) from None
     merges = request.header(Backend.MERGE) is not None
-    replaced = {**before.headers, **headers.replaced} if merges else with_lock_of(before.headers, headers.replaced)
+    replaced = headers_after(before.headers, headers.replaced, merges=merges)
     after = merge_post(before, timestamp, replaced, request.header(Client.CONTENT_TYPE) or "")
     if after is before:
         return conflict(before.timestamp)
@@ -83,6 +87,12 @@ def _post(
     if Sysmeta.LINK_TARGET in before.data.sysmeta:
         response.headers |= before.data.sysmeta
     return response
+
+
+def headers_after(before: dict[str, str], posted: dict[str, str], *, merges: bool) -> dict[str, str]:
+    """The headers that a POST leaves. What an API keeps in STAYING is not for the other to clear; "" takes it away."""
+    kept = before if merges else with_lock_of(before, {name: before[name] for name in STAYING if name in before})
+    return {name: value for name, value in {**kept, **posted}.items() if value or name not in STAYING}
 
 
 def merge_post(before: ObjectInfo, timestamp: str, headers: dict[str, str], content_type: str) -> ObjectInfo:

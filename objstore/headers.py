@@ -178,8 +178,10 @@ class Sysmeta:
     # What S3 says of an object beside: its storage class if that is not the default, where a website leads instead.
     STORAGE_CLASS: Final = "X-Object-Sysmeta-Storage-Class"
     WEBSITE_REDIRECT: Final = "X-Object-Sysmeta-Website-Redirect"
-    # Its tags, "key=value&...", quoted; and the names of metadata that have underscores, in small letters.
+    # Its tags, "key=value&...", quoted, and its access list of S3. A POST that does not name them leaves them.
     TAGS: Final = "X-Object-Transient-Sysmeta-Tags"
+    S3_ACL: Final = "X-Object-Transient-Sysmeta-S3-Acl"
+    # The names of metadata that have underscores, in small letters.
     META_SPELLINGS: Final = "X-Object-Transient-Sysmeta-Meta-Spellings"
     # Versions of the container can be locked: "true", or the retention that new ones get.
     OBJECT_LOCK: Final = "X-Container-Sysmeta-Object-Lock"

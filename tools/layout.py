@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
 import secrets
-import string
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from objstore.config.access_keys import StoredKey
 from objstore.config.users import User
 from objstore.devices import Device
 from objstore.policies import BadPolicies, Policies, Policy
@@ -32,8 +28,6 @@ ACCESS_KEYS_FILE: Final = "access-keys.json"
 RING_SEED: Final = 1
 RING_SUFFIX: Final = ".ring.gz"
 BUILDER_SUFFIX: Final = ".builder"
-ACCESS_KEY_BYTES: Final = 10
-ACCESS_SECRET_LENGTH: Final = 40
 ASKED_POLICY: Final = re.compile(r"(?P<name>[A-Za-z0-9-]+)=ec:(?P<data>[0-9]{1,3})\+(?P<parity>[0-9]{1,3})")
 PARTITIONS_PER_DEVICE: Final = 64
 PART_POWER_MIN: Final = 8
@@ -109,14 +103,6 @@ def users_text(users: Iterable[User]) -> str:
 def new_secret() -> str:
     """256 bits from the system's generator, in hexadecimal."""
     return secrets.token_hex(32)
-
-
-def new_access_key() -> StoredKey:
-    """An access key made at random, as long as those of AWS."""
-    identifier = "OS" + base64.b32encode(secrets.token_bytes(ACCESS_KEY_BYTES)).decode()
-    # Letters and digits only: some clients trip over others, and a hyphen at the beginning is taken for an option.
-    secret = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(ACCESS_SECRET_LENGTH))
-    return StoredKey(identifier, secret, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def write_private(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -236,9 +237,10 @@ class StoreFolder:
             layout.write_private(file, layout.users_text(layout.DEVELOPMENT_USERS))
             return None
         from objstore.proxy.auth.access_keys import read_managed  # needed once in a store's life
+        from objstore.proxy.auth.new_keys import new_access_key
         from objstore.proxy.auth.passwords import SALT_BYTES, hashed
 
-        password, key = secrets.token_urlsafe(18), layout.new_access_key()
+        password, key = secrets.token_urlsafe(18), new_access_key(time.time())
         own = ManagedUser("admin", "admin", keys=(key,))
         users = read_managed(str(self.access_keys_file)).users
         others = [each for each in users if (each.account, each.name) != (own.account, own.name)]

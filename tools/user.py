@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,9 @@ from objstore.config.loading import load
 from objstore.config.proxy import ProxyConfig
 from objstore.config.users import User, UsersConfig, parse_key
 from objstore.proxy.auth.access_keys import read_managed
+from objstore.proxy.auth.new_keys import new_access_key
 from objstore.system import files
 from objstore.tools.commands import OperatorProblem
-from objstore.tools.layout import new_access_key
 from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.store_folder import STORE_FILE, StoreFolder
 
@@ -110,7 +111,7 @@ def add(name: str, groups: tuple[str, ...], no_admin: bool, data: Path | None, c
         if who in where.listed() or (entry is not None and entry.added):
             raise OperatorProblem(f"there is a user {':'.join(who)}", "objstore user rotate makes a new access key")
         rights = tuple(dict.fromkeys(([] if no_admin else [ADMIN]) + list(groups)))
-        key = new_access_key()
+        key = new_access_key(time.time())
         entries[who] = ManagedUser(*who, rights, added=True, keys=(key,))
     show_key(who, key)
 
@@ -127,7 +128,7 @@ def rotate(name: str, keep: bool, data: Path | None, config: Path | None) -> Non
         kept = entry.keys if keep else ()
         if len(kept) >= KEYS_PER_USER_MAX:
             raise OperatorProblem(f"a user has at most {KEYS_PER_USER_MAX} access keys", "rotate without --keep")
-        key = new_access_key()
+        key = new_access_key(time.time())
         entries[who] = msgspec.structs.replace(entry, keys=(*kept, key))
     show_key(who, key)
 

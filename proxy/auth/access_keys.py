@@ -7,7 +7,7 @@ A signature is verified with the secret itself. So a user whose key in users.tom
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from objstore.config.users import User, UsersConfig, parse_key
 from objstore.errors import reason_of
 from objstore.proxy.auth.access import UserTable, identity_of_user
 from objstore.proxy.auth.identity import Identity
+from objstore.proxy.auth.sessions import AccessSession
 from objstore.system.threads import ThreadGroup
 
 if TYPE_CHECKING:
@@ -32,11 +33,17 @@ T = TypeVar("T")
 
 
 class AccessKey(Struct, frozen=True):
-    """An access key that is in use, and whose it is."""
+    """An access key that is in use, and whose it is. session: None for one that lasts."""
 
     id: str
     secret: str
     identity: Identity
+    session: AccessSession | None = None
+
+    @property
+    def session_name(self) -> str:
+        """What the client calls its session of a role; "" without one."""
+        return "" if self.session is None else self.session.name
 
     def __repr__(self) -> str:
         return f"AccessKey({self.id!r})"
@@ -109,19 +116,41 @@ class CurrentUsers:
         return self._followed.current.identity_of(token)
 
 
+class KeyTable(Struct, frozen=True):
+    """Access keys by their ids, and users by their names: "account:name"."""
+
+    keys: Mapping[str, AccessKey]
+    users: Mapping[str, Identity]
+
+
 class AccessKeys:
-    """The access keys that are in use as of now."""
+    """The access keys and users that are good as of now."""
 
     def __init__(self, config: AuthConfig, runtime: Runtime) -> None:
         """Blocks; raises ConfigError."""
-        prefix = config.reseller_prefix
-        self._followed = FollowedUsers(
-            config, runtime, lambda users, managed: {key.id: key for key in access_keys(users, managed, prefix)}
-        )
+        self._prefix: Final = config.reseller_prefix
+        self._followed = FollowedUsers(config, runtime, self._table)
 
     def find(self, identifier: str) -> AccessKey | None:
         """The access key of this id, if it is in use."""
-        return self._followed.current.get(identifier)
+        return self._followed.current.keys.get(identifier)
+
+    def user(self, name: str) -> Identity | None:
+        """The user who is known as "account:name", unless disabled."""
+        return self._followed.current.users.get(name)
+
+    def of_session(self, session: AccessSession) -> AccessKey | None:
+        """The temporary key, with the rights of now; None if they are gone. Expiry is for the caller to judge."""
+        parent = self.find(session.parent)
+        if parent is None:
+            return None
+        identity = self.user(session.role) if session.role else parent.identity
+        return None if identity is None else AccessKey(session.access_key, session.secret, identity, session)
+
+    def _table(self, users: Sequence[User], managed: ManagedUsers) -> KeyTable:
+        identities = (identity_of_user(user, self._prefix) for user in users)
+        keys = access_keys(users, managed, self._prefix)
+        return KeyTable({key.id: key for key in keys}, {each.user: each for each in identities})
 
 
 def read_managed(path: str) -> ManagedUsers:

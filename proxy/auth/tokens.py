@@ -9,18 +9,25 @@ from __future__ import annotations
 import binascii
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken
 from msgspec import Struct
 
 from objstore.config.users import User
+from objstore.paths import ResourcePath
 from objstore.system.clock import Clock
+
+if TYPE_CHECKING:
+    from objstore.cluster import Cluster
+    from objstore.config.proxy import AuthConfig
 
 VERSION: Final = 1
 TOKEN_LENGTH_MAX: Final = 2048
 FINGERPRINT_BYTES: Final = 16
+# Hashed like a path, but no path holds a NUL: a secret that all proxies of a cluster share, and nobody sees.
+SECRET_NAME: Final = ResourcePath("\0token-secret")
 
 
 class Claim(Struct, frozen=True, array_like=True):
@@ -37,8 +44,8 @@ class TokenIssuer:
     """Makes and reads tokens. Tokens begin with `prefix`, which says whose they are."""
 
     def __init__(self, secret: bytes, prefix: str, clock: Clock) -> None:
-        self._fernet = Fernet(urlsafe_b64encode(_derived(secret, b"tokens")))
-        self._fingerprint_key = _derived(secret, b"fingerprints")
+        self._fernet = Fernet(urlsafe_b64encode(derived(secret, b"tokens")))
+        self._fingerprint_key = derived(secret, b"fingerprints")
         self._prefix = prefix + "tk"
         self._clock = clock
 
@@ -71,6 +78,11 @@ class TokenIssuer:
         return hmac.digest(self._fingerprint_key, entry, "sha256")[:FINGERPRINT_BYTES]
 
 
-def _derived(secret: bytes, purpose: bytes) -> bytes:
+def token_secret(config: AuthConfig, cluster: Cluster) -> bytes:
+    """What the proxies of a cluster make the keys of their tokens of."""
+    return config.token_secret.encode() or cluster.hasher.digest(SECRET_NAME)
+
+
+def derived(secret: bytes, purpose: bytes) -> bytes:
     """A key for one purpose: 32 bytes."""
     return hmac.digest(secret, b"objstore " + purpose, "sha256")

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from objstore.headers import Sysmeta
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.access import Access, Attempt, Rights
 from objstore.proxy.auth.grants import Grants, Permission, SwiftLists, decoded, encoded, private, with_swift
-from objstore.proxy.auth.identity import Identity
 from objstore.proxy.auth.policy import (
     ARN,
     AccessPolicy,
-    Caller,
     Decision,
     MalformedAccessPolicy,
     PolicyRequest,
     bucket_policy,
+    user_policy,
 )
 from objstore.proxy.core.errors import ObjectNotFound, QuorumNotReached
-from objstore.proxy.core.info import ContainerInfo
+from objstore.proxy.core.info import ABSENT, ContainerInfo
 from objstore.proxy.core.objects import GetObject
 from objstore.proxy.core.versions import version_of
 from objstore.proxy.s3.acl import GRANT_VARIABLES, requested_grants
@@ -49,8 +49,8 @@ ACL: Final = "Acl"
 OWNERSHIP: Final = "Ownership"
 PUBLIC_ACCESS: Final = "Public-Access-Block"
 REQUEST_PAYMENT: Final = "Request-Payment"
-# Of objects: in the system metadata that a POST replaces.
-OBJECT_ACL: Final = "S3-Acl"
+# In the metadata of objects.
+OBJECT_ACL: Final = Sysmeta.S3_ACL.removeprefix(Sysmeta.OBJECT_TRANSIENT_PREFIX)
 ENFORCED: Final = "BucketOwnerEnforced"
 ACCESS_CONTROL_KEY: Final = "Core-Access-Control"
 # An account's owner can always repair a policy that denies too much.
@@ -108,7 +108,7 @@ class Authorizer:
         if action.scope is Scope.NOBODY:
             raise S3Error("NotImplemented", f"{operation} is not implemented by this store", Operation=operation)
         if action.scope in (Scope.SERVICE, Scope.NEW_BUCKET):
-            self._check_account(request, action.scope)
+            self._check_account(request, action)
             return
         if request.identity is None and operation in _SIGNED_ONLY:
             raise S3Error("AccessDenied")
@@ -148,6 +148,8 @@ class Authorizer:
     ) -> bool:
         """Whether the sender may do this. Raises CoreError."""
         identity = request.identity
+        if not self._session_allows(request, bucket, action, key, version):
+            return False
         if identity is not None and identity.reseller_admin:
             return True
         decision, public = self._decision(request, bucket, action, key, version)
@@ -251,10 +253,13 @@ class Authorizer:
         self.check(request, Operation.PUT_OBJECT_ACL, place.path, place.container)
         return {OBJECT_ACL: encoded(grants)}
 
-    def _check_account(self, request: S3Request, scope: Scope) -> None:
+    def _check_account(self, request: S3Request, action: PolicyAction) -> None:
         """Somebody may see the buckets of the own account, or make one."""
-        identity = request.identity
+        identity, scope = request.identity, action.scope
         if identity is None:
+            raise S3Error("AccessDenied")
+        whole = Bucket(ResourcePath(identity.account, request.bucket or "*"), ContainerInfo(ABSENT))
+        if not self._session_allows(request, whole, action, "", ""):
             raise S3Error("AccessDenied")
         path = ResourcePath(identity.account, request.bucket if scope is Scope.NEW_BUCKET else "")
         attempt = Attempt(
@@ -294,13 +299,25 @@ class Authorizer:
         policy = self.policy(bucket, request.transaction_id)
         if policy is None:
             return Decision.NONE, False
+        return policy.evaluate(self._asked(request, bucket, action, key, version, policy)), policy.is_public
+
+    def _session_allows(self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str) -> bool:
+        """Whether each policy of the sender's session allows it: what a session may do is what all of them allow."""
+        session = request.session
+        for policy in () if session is None else map(user_policy, session.policies):
+            if policy.evaluate(self._asked(request, bucket, action, key, version, policy)) is not Decision.ALLOW:
+                return False
+        return True
+
+    def _asked(
+        self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str, policy: AccessPolicy
+    ) -> PolicyRequest:
+        """What the policy is to judge."""
         resource = f"{ARN}{bucket.name}/{key}" if key else ARN + bucket.name
         keys = policy_keys(request, self._clock.now())
         if key and any(each.startswith(EXISTING_TAG) for each in policy.condition_keys):
             keys |= existing_tags(self._object_metadata(request, bucket, key, version))
-        caller = None if request.identity is None else caller_of(request.identity)
-        asked = PolicyRequest(caller, action.named(bool(version)), resource, keys)
-        return policy.evaluate(asked), policy.is_public
+        return PolicyRequest(request.caller, action.named(bool(version)), resource, keys)
 
     def _granted(self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str) -> bool:
         """Whether an access list of S3 allows it."""
@@ -363,15 +380,3 @@ def public_access_block(document: bytes) -> PublicAccessBlock:
     root = parse(document, "PublicAccessBlockConfiguration")
     names = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
     return PublicAccessBlock(*(root.value(name) == "true" for name in names))
-
-
-@lru_cache(maxsize=1024)
-def caller_of(identity: Identity) -> Caller:
-    """A user as policies name it: arn:aws:iam::test:user/tester, of the account "test" or "AUTH_test"."""
-    account, _, user = identity.user.partition(":")
-    arns = {f"arn:aws:iam::{each}:user/{user}" for each in (account, identity.account)}
-    return Caller(
-        f"arn:aws:iam::{account}:user/{user}",
-        frozenset(arns | {identity.user}),
-        frozenset({account, identity.account}),
-    )

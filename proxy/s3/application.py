@@ -35,9 +35,11 @@ from objstore.proxy.s3.handlers.website import WebsiteEndpoint
 from objstore.proxy.s3.handlers.writing import ObjectWriter
 from objstore.proxy.s3.lifecycle.headers import LifecycleHeaders
 from objstore.proxy.s3.operations import Operation
+from objstore.proxy.s3.query import QueryApplication, service_of
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
 from objstore.proxy.s3.settings_table import LOGGING, NOTIFICATION
+from objstore.proxy.s3.sts import TokenService
 from objstore.proxy.s3.website import error_page
 
 if TYPE_CHECKING:
@@ -68,6 +70,9 @@ class S3Application:
         self._log_delivery: Final = LogDelivery(given)
         self._handlers: Final = handlers(given, {LOGGING: self._log_delivery.check})
         self._website: Final = WebsiteEndpoint(given, self._handlers)
+        self._query: Final = QueryApplication(
+            self._authentication, {"sts": TokenService(self._authentication).actions(), "iam": {}}
+        )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = S3Request(environ)
@@ -111,6 +116,8 @@ class S3Application:
             return self._cors.preflight(request)
         if request.is_website:
             return self._website.serve(request)
+        if service := service_of(request.environ):
+            return self._query.answer(request, service)
         self._authentication.authenticate(request)
         request.find_operation()
         check_coding(request)

@@ -20,6 +20,8 @@ ALGORITHM_V2: Final = "AWS"
 # Keys on elliptic curves, which need a service that hands them out.
 ASYMMETRIC: Final = "AWS4-ECDSA-P256-SHA256"
 SERVICE: Final = "s3"
+# Answered at the root, in an API of forms.
+QUERY_SERVICES: Final = ("sts", "iam")
 TERMINAL: Final = "aws4_request"
 DEFAULT_REGION: Final = "us-east-1"
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
@@ -55,7 +57,7 @@ class SignatureClaim(Struct, frozen=True):
 
     date, region: of the scope. timestamp: of the request, as it is signed. signed_at: the same in seconds since the
     epoch. signed: names of the headers that it covers. payload: what it says of the body. For a signature of version 2
-    all but `access_key`, `signature`, `auth_type` and `signed_at` are empty.
+    all but `access_key`, `signature`, `auth_type` and `signed_at` are empty. service: what the key is derived for.
     """
 
     access_key: str
@@ -68,25 +70,27 @@ class SignatureClaim(Struct, frozen=True):
     timestamp: str = ""
     signed: tuple[str, ...] = ()
     payload: str = UNSIGNED
+    service: str = SERVICE
 
     @property
     def scope(self) -> str:
-        return f"{self.date}/{self.region}/{SERVICE}/{TERMINAL}"
+        return f"{self.date}/{self.region}/{self.service}/{TERMINAL}"
 
 
 class SignatureClaims:
-    """Reads claims of version 4. Regions other than `regions` and us-east-1 are refused; none in it: all are taken."""
+    """Reads claims of version 4 for a service, and for these regions and us-east-1; none: for all regions."""
 
-    def __init__(self, regions: tuple[str, ...] = ()) -> None:
+    def __init__(self, regions: tuple[str, ...] = (), service: str = SERVICE) -> None:
         self._regions: Final = frozenset({*regions, DEFAULT_REGION}) if regions else None
         self._region: Final = regions[0] if regions else DEFAULT_REGION
+        self._service: Final = service
 
-    def of_header(self, environ: Environ, authorization: str, now: float) -> SignatureClaim:
-        """The claim of an Authorization header. Raises S3Error."""
+    def of_header(self, environ: Environ, authorization: str, now: float, payload: str = "") -> SignatureClaim:
+        """The claim of an Authorization header; `payload` is the body's hash if that is known. Raises S3Error."""
         parts = _components(authorization[len(ALGORITHM) + 1 :])
         timestamp = request_time(environ)
-        payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
-        if payload is None:
+        payload = payload or environ.get("HTTP_X_AMZ_CONTENT_SHA256", "")
+        if not payload:
             raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
         access_key, date, region = self._scope(parts["Credential"], timestamp, _malformed_header)
         if not _NAMES.fullmatch(parts["SignedHeaders"]):
@@ -104,10 +108,13 @@ class SignatureClaims:
             timestamp=timestamp,
             signed=signed,
             payload=payload,
+            service=self._service,
         )
 
-    def of_query(self, parameters: Mapping[str, str], now: float, environ: Environ) -> SignatureClaim:
-        """The claim of a presigned URL. Raises S3Error."""
+    def of_query(
+        self, parameters: Mapping[str, str], now: float, environ: Environ, payload: str = ""
+    ) -> SignatureClaim:
+        """The claim of a presigned URL; `payload` as in `of_header`. Raises S3Error."""
         algorithm, credential, signature, timestamp, signed, expires = map(parameters.get, QUERY_PARAMETERS)
         if algorithm != ALGORITHM:
             raise _malformed_query(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
@@ -131,7 +138,10 @@ class SignatureClaims:
             region=region,
             timestamp=timestamp,
             signed=tuple(signed.split(";")),
-            payload=parameters.get("X-Amz-Content-Sha256") or environ.get("HTTP_X_AMZ_CONTENT_SHA256", UNSIGNED),
+            payload=payload
+            or parameters.get("X-Amz-Content-Sha256")
+            or environ.get("HTTP_X_AMZ_CONTENT_SHA256", UNSIGNED),
+            service=self._service,
         )
 
     def of_form(self, fields: Mapping[str, str]) -> SignatureClaim:
@@ -166,7 +176,9 @@ class SignatureClaims:
         """Access key, date and region of a credential; access keys may hold slashes. Raises what `refuse` makes."""
         words = credential.rsplit("/", 4)
         if len(words) < 5 or not words[0] or len(words[0]) > ACCESS_KEY_LENGTH_MAX:
-            raise refuse(f'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/{SERVICE}/{TERMINAL}"')
+            raise refuse(
+                f'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/{self._service}/{TERMINAL}"'
+            )
         access_key, date, region, service, terminal = words
         if date != timestamp[:8]:
             if len(date) != 8 or not date.isdecimal():
@@ -176,8 +188,8 @@ class SignatureClaims:
             )
         if self._regions is not None and region not in self._regions:
             raise refuse(f"the region '{region}' is wrong; expecting '{self._region}'", Region=self._region)
-        if service != SERVICE:
-            raise refuse(f'incorrect service "{service}". This endpoint belongs to "{SERVICE}"')
+        if service != self._service:
+            raise refuse(f'incorrect service "{service}". This endpoint belongs to "{self._service}"')
         if terminal != TERMINAL:
             raise refuse(f'incorrect terminal "{terminal}". This endpoint uses "{TERMINAL}"')
         return access_key, date, region

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from objstore.headers import Sysmeta
-from objstore.proxy.s3.claims import AuthType
+from objstore.proxy.s3.callers import user_id_of
+from objstore.proxy.s3.claims import AuthType, iso_of
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
+    from objstore.proxy.auth.identity import Identity
+    from objstore.proxy.auth.sessions import AccessSession
     from objstore.proxy.s3.request import S3Request
 
 _HEADERS: Final = {
@@ -52,6 +55,25 @@ def existing_tags(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     return {EXISTING_TAG + key.lower(): (value,) for key, value in tags}
 
 
+def _keys_of_caller(identity: Identity, session: AccessSession | None) -> dict[str, tuple[str, ...]]:
+    account, _, user = identity.user.partition(":")
+    name = "" if session is None else session.name
+    found: dict[str, tuple[str, ...]] = {
+        "aws:username": (user,),
+        "aws:userid": (user_id_of(identity, name),),
+        "aws:principalaccount": (account,),
+        "aws:principaltype": ("User",),
+        "aws:principalarn": (f"arn:aws:iam::{account}:user/{user}",),
+    }
+    if session is not None:
+        found["aws:tokenissuetime"] = (iso_of(session.issued),)
+        found |= {f"aws:principaltag/{tag.lower()}": (value,) for tag, value in session.tags.items()}
+        if name:
+            found["aws:principaltype"] = ("AssumedRole",)
+            found["aws:principalarn"] = (f"arn:aws:iam::{account}:role/{user}",)
+    return found
+
+
 def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
     """The values by the lower-case name of their key; a key that the request has no value for is not there."""
     environ = request.environ
@@ -81,12 +103,7 @@ def policy_keys(request: S3Request, now: float) -> dict[str, tuple[str, ...]]:
         found["s3:signatureversion"] = (claim.algorithm,)
         found["s3:signatureage"] = (str(max(int((now - claim.signed_at) * 1000), 0)),)
     if request.identity is not None:
-        account, _, user = request.identity.user.partition(":")
-        found["aws:username"] = (user,)
-        found["aws:userid"] = (request.identity.user,)
-        found["aws:principalaccount"] = (account,)
-        found["aws:principaltype"] = ("User",)
-        found["aws:principalarn"] = (f"arn:aws:iam::{account}:user/{user}",)
+        found |= _keys_of_caller(request.identity, request.session)
     else:
         found["aws:principaltype"] = ("Anonymous",)
     return found

@@ -11,11 +11,14 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, parse_query
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.identity import Identity
+from objstore.proxy.s3.callers import caller_of
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation, route
 from objstore.proxy.s3.xml import MalformedDocument, ReceivedElement, parse
 
 if TYPE_CHECKING:
+    from objstore.proxy.auth.policy import Caller
+    from objstore.proxy.auth.sessions import AccessSession
     from objstore.proxy.s3.authentication import Signed
     from objstore.proxy.s3.buckets import Bucket
 
@@ -89,6 +92,17 @@ class S3Request(messages.Request):
         """Only now that headers of a presigned URL are known. Raises S3Error if there is none."""
         copies = "HTTP_X_AMZ_COPY_SOURCE" in self.environ
         self.operation = route(self.method, self.bucket, self.key, self.params, copies=copies)
+
+    @property
+    def session(self) -> AccessSession | None:
+        """That of the access key which has signed it, None without one."""
+        return None if self.signed is None else self.signed.key.session
+
+    @property
+    def caller(self) -> Caller | None:
+        """Whoever has signed it, as policies name callers."""
+        session = self.session
+        return None if self.identity is None else caller_of(self.identity, "" if session is None else session.name)
 
     @property
     def kind(self) -> str:

@@ -44,7 +44,8 @@ def signing_key(secret: str, date: str, region: str, service: str = SERVICE) -> 
 def verify(claim: SignatureClaim, environ: Environ, secret: str) -> ChunkSeed:
     """Check the signature of a request by header or query. Raises S3Error AccessDenied, SignatureDoesNotMatch."""
     _check_covered(claim, environ)
-    key, scope, given = signing_key(secret, claim.date, claim.region), claim.scope, _bytes(claim.signature)
+    key = signing_key(secret, claim.date, claim.region, claim.service)
+    scope, given = claim.scope, _bytes(claim.signature)
     head = f"{ALGORITHM}\n{claim.timestamp}\n{scope}\n"
     shown = None
     for uri, query in spellings(environ):

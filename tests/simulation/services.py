@@ -21,11 +21,10 @@ from objstore.daemon import Job
 from objstore.http.messages import WsgiApplication
 from objstore.object.container_updates import recovery, session
 from objstore.paths import ResourcePath
-from objstore.proxy.auth.tokens import TokenIssuer
+from objstore.proxy.auth.tokens import SECRET_NAME, TokenIssuer
 from objstore.proxy.core import strong_listing
 from objstore.proxy.core.cache import make_cache
 from objstore.proxy.core.context import make_context
-from objstore.proxy.swift.features.tempauth import SECRET_NAME
 from objstore.recon import ReconFolder
 from objstore.ring.daemon_context import DaemonContext
 from objstore.ring.rings import Rings

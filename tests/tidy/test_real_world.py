@@ -93,6 +93,7 @@ TOUCHED: Final = {
     "object/file_engine/suffixes.py": ({"disk"}, "one file of digests for each partition"),
     "object/relinkstate.py": ({"disk"}, "reads its bookmark"),
     "proxy/auth/access_keys.py": ({"disk"}, "notices that the file of access keys has changed"),
+    "proxy/auth/new_keys.py": ({"chance"}, "ids and secrets of access keys"),
     "proxy/core/cache.py": ({"network"}, "memcached"),
     "ring/builderfile.py": ({"disk"}, "builder files"),
     "ring/format.py": ({"disk"}, "ring files"),

@@ -13,7 +13,7 @@ from objstore.object_lock import LOCK_HOLD, LOCK_RETENTION
 from objstore.proxy.core.conditions import state_of
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import NewerStored, PreconditionFailed
-from objstore.proxy.core.info import StoredObjectInfo
+from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import GetObject, PostObject
 from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from objstore.proxy.s3.access import Authorizer
     from objstore.proxy.s3.application import Handler
 
+LOCK: Final = (LOCK_RETENTION, LOCK_HOLD)  # stays as it is by then
 # A change that meets a newer one is begun anew.
 TRIES_MAX: Final = 10
 
@@ -95,13 +96,16 @@ def stored_object(request: S3Request, place: Place, reader: ObjectReader) -> Sto
 class MetadataChanger:
     """Changes one item of what can change without the object: the rest stays.
 
-    What is written to the object meanwhile has metadata of its own. Of two changes at one moment the last one wins.
+    What is written to the object meanwhile has metadata of its own. Under a strong policy the object's servers agree on
+    what the change is laid over, so of two changes of different items at one moment none is lost. Under others the item
+    is written together with the rest as it was read, so that all servers store the same; there one may be.
     """
 
     def __init__(self, context: ProxyContext, reader: ObjectReader) -> None:
         self._reader = reader
         self._objects = context.objects
         self._random = context.runtime.random
+        self._policies = context.cluster.policies
 
     def change(self, request: S3Request, place: Place, name: str, value: str) -> StoredObjectInfo:
         """The object as it was before; "" removes the item. Raises S3Error, CoreError."""
@@ -115,10 +119,12 @@ class MetadataChanger:
         raise S3Error("SlowDown")
 
     def _command(self, request: S3Request, place: Place, info: StoredObjectInfo, name: str, value: str) -> PostObject:
-        unnamed = (name, LOCK_RETENTION, LOCK_HOLD)  # a lock stays as it is by then
-        transient = {key: kept for key, kept in info.metadata.transient.items() if key not in unnamed}
-        if value:
-            transient[name] = value
+        merges = self._policies.by_index(place.container.policy_index).is_strong
+        if merges:
+            metadata = StoredMetadata(transient={name: value})
+        else:
+            kept = {key: other for key, other in info.metadata.transient.items() if key not in LOCK}
+            metadata = msgspec.structs.replace(info.metadata, transient={**kept, name: value}, system={})
         version = version_asked(request)
         return PostObject(
             path=place.path,
@@ -126,8 +132,9 @@ class MetadataChanger:
             # Right after what was read, so that it never applies to what is written later. No two changes have one
             # stamp, or replicas could hold a different one each.
             timestamp=Timestamp(Timestamp.parse(info.timestamp).ticks + 1, self._random.getrandbits(64)),
-            metadata=msgspec.structs.replace(info.metadata, transient=transient, system={}),
+            metadata=metadata,
             delete_at=info.delete_at,
+            merges=merges,
             conditions=None if version else WriteConditions(if_match=(state_of(info).etag,)),
             version=version or info.version,
             transaction_id=request.transaction_id,

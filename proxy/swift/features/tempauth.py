@@ -17,7 +17,7 @@ from objstore.proxy.auth.access import Rights
 from objstore.proxy.auth.access_keys import CurrentUsers
 from objstore.proxy.auth.login_throttle import LoginClient, LoginThrottle
 from objstore.proxy.auth.passwords import TooManyLogins
-from objstore.proxy.auth.tokens import TokenIssuer
+from objstore.proxy.auth.tokens import TokenIssuer, token_secret
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import Authentication, SwiftRequest, unauthorized
 from objstore.system import concurrency
@@ -33,8 +33,6 @@ LOGGED_COUNTS: Final = frozenset(10**exponent for exponent in range(10))
 REFUSAL_PAUSE_SECONDS: Final = 1.0
 # Refused logins beyond these are answered at once, so that they do not take the connections of others.
 PAUSED_MAX: Final = 100
-# Hashed like a path, but no path holds a NUL: a secret that all proxies of a cluster share, and nobody sees.
-SECRET_NAME: Final = ResourcePath("\0token-secret")
 
 
 class TempAuth(Feature):
@@ -43,8 +41,7 @@ class TempAuth(Feature):
     def __init__(self, context: ProxyContext) -> None:
         """Raises ConfigError if the file of users cannot be read."""
         config, runtime = context.config.auth, context.runtime
-        secret = config.token_secret.encode() or context.cluster.hasher.digest(SECRET_NAME)
-        self._issuer = TokenIssuer(secret, f"{config.reseller_prefix}_", runtime.clock)
+        self._issuer = TokenIssuer(token_secret(config, context.cluster), f"{config.reseller_prefix}_", runtime.clock)
         self._users = CurrentUsers(config, self._issuer, runtime)
         self._authentication = Authentication(self._users, Rights(config), context.lookup)
         self._life_seconds = int(config.token_life)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -120,3 +121,26 @@ def test_s3_does_not_write_past_an_archive(s3: Any, client: Client, bucket: str)
     assert client.post(bucket, {"X-Remove-Versions-Location": "x"}).status == 204
     s3.put_object(**named, Body=b"2")
     assert client.delete(archive).status == 204
+
+
+def test_tags_and_access_lists_changed_at_one_moment(s3: Any, client: Client, bucket: str) -> None:
+    named = {"Bucket": bucket, "Key": "cat"}
+    s3.put_object(**named, Body=b"meow")
+    for turn in range(10):
+        acl, tags = ("public-read", "private")[turn % 2], [{"Key": "turn", "Value": str(turn)}]
+        with ThreadPoolExecutor(2) as pool:
+            changes = [
+                pool.submit(s3.put_object_acl, **named, ACL=acl),
+                pool.submit(s3.put_object_tagging, **named, Tagging={"TagSet": tags}),
+            ]
+            for change in changes:
+                change.result(60)
+        assert s3.get_object_tagging(**named)["TagSet"] == tags
+        assert len(s3.get_object_acl(**named)["Grants"]) == (2 if acl == "public-read" else 1)
+    s3.put_object_acl(**named, ACL="public-read")
+    assert client.post(f"{bucket}/cat", headers={"X-Object-Meta-Colour": "red"}).status == 202
+    assert s3.head_object(**named)["Metadata"] == {"colour": "red"}
+    assert s3.get_object_tagging(**named)["TagSet"] == tags
+    assert len(s3.get_object_acl(**named)["Grants"]) == 2
+    s3.delete_object_tagging(**named)
+    assert "TagCount" not in s3.get_object(**named)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from objstore.headers import Backend
+from objstore.headers import Backend, Sysmeta
 from objstore.object.engine import ObjectInfo
 from objstore.object.metadata import ObjectMetadata
 from objstore.object.post import merge_post
@@ -32,6 +32,17 @@ def test_user_metadata_is_replaced_and_the_rest_kept(store: ServedFolder) -> Non
     assert got.headers["Content-Type"] == "text/plain"
     assert got.headers["X-Timestamp"] == got.headers[Backend.TIMESTAMP] == at(2)
     assert got.headers[Backend.DATA_TIMESTAMP] == at(1)
+
+
+def test_what_an_api_keeps_for_itself_stays_until_it_is_named(store: ServedFolder) -> None:
+    store.put(1, b"body", x_object_transient_sysmeta_tags="a=1", x_object_transient_sysmeta_s3_acl="{}")
+    store.post(2, x_object_meta_new="2")
+    assert store.get().headers[Sysmeta.TAGS] == "a=1"
+    store.post(3, x_object_transient_sysmeta_tags="")
+    got = store.get().headers
+    assert Sysmeta.TAGS not in got and got[Sysmeta.S3_ACL] == "{}"
+    store.post(4, x_object_transient_sysmeta_s3_acl="", x_backend_merge="true")
+    assert Sysmeta.S3_ACL not in store.get().headers
 
 
 def test_the_content_type_has_a_timestamp_of_its_own(store: ServedFolder) -> None:

@@ -20,6 +20,7 @@ from objstore.http.messages import Environ, parse_query, variable_of
 from objstore.proxy.auth.access_keys import AccessKey
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.s3.authentication import SignatureVerifier, Signed
+from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.signature_v4 import ChunkSeed
 
 NOW: Final = 1_764_000_000
@@ -27,8 +28,13 @@ KEY: Final = AccessKey("AKID/EXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY
 HOST: Final = "s3.example.com"
 
 
+def no_sessions(token: str, _access_key: str, _now: float) -> AccessKey:
+    elements: dict[str, Any] = {"Token-0": token}
+    raise S3Error("InvalidToken", **elements)
+
+
 def verifier(regions: tuple[str, ...] = ()) -> SignatureVerifier:
-    return SignatureVerifier({KEY.id: KEY}.get, regions)
+    return SignatureVerifier({KEY.id: KEY}.get, no_sessions, regions)
 
 
 def verified(environ: Environ, now: float = NOW, *, regions: tuple[str, ...] = (), bucket: str = "") -> Signed | None:

@@ -10,10 +10,14 @@ from typing import Any, cast
 import pytest
 from botocore.auth import HmacV1Auth, S3SigV4Auth, S3SigV4QueryAuth
 
+from objstore.cluster import Cluster
 from objstore.config.proxy import AuthConfig, S3Config
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Environ
+from objstore.limits import Limits
 from objstore.logs import Logger, Sink
+from objstore.paths import PathHasher
+from objstore.policies import Policies, Policy
 from objstore.proxy.s3 import payload
 from objstore.proxy.s3.authentication import RequestAuthentication, check_coding
 from objstore.proxy.s3.errors import S3Error
@@ -23,6 +27,7 @@ from objstore.runtime import Runtime
 from tests.doubles import ManualClock
 from tests.unit.proxy.s3.signing import HOST, KEY, NOW, aws_chunked, environ_of, signed_by_botocore
 
+CLUSTER = Cluster(PathHasher("p", "s"), Policies([Policy(0, "gold")]), Limits())
 CRC = {"x-amz-checksum-crc32": "AAAAAA=="}
 
 
@@ -39,7 +44,16 @@ def authentication(tmp_path: Path) -> RequestAuthentication:
         auth=AuthConfig(users=str(users), access_keys=str(keys)), s3=S3Config(domains=("example.com",))
     )
     runtime = Runtime(Logger("test", Sink(write=lambda line: None)), clock=ManualClock(NOW))
-    return RequestAuthentication(cast(Any, SimpleNamespace(config=config, runtime=runtime)))
+    return RequestAuthentication(
+        cast(
+            Any,
+            SimpleNamespace(
+                config=config,
+                runtime=runtime,
+                cluster=CLUSTER,
+            ),
+        )
+    )
 
 
 def request_of(environ: Environ, body: bytes = b"") -> S3Request:

@@ -23,6 +23,7 @@ from tests.unit.proxy.s3.signing import (
     botocore_time,
     changed,
     environ_of,
+    no_sessions,
     signed_by_botocore,
     verified,
     verifier,
@@ -47,7 +48,7 @@ def authorization(signed: str, signature: str) -> dict[str, str]:
 
 def verify_example(environ: Environ, bucket: str = "examplebucket", now: float = AWS_TIME) -> None:
     """Raises S3Error."""
-    finder = SignatureVerifier({AWS_KEY.id: AWS_KEY}.get)
+    finder = SignatureVerifier({AWS_KEY.id: AWS_KEY}.get, no_sessions)
     signed = finder.verify(environ, parse_query(environ["QUERY_STRING"]), bucket, now)
     assert signed is not None and signed.key is AWS_KEY
 
@@ -336,9 +337,9 @@ def form(**changes: str | None) -> dict[str, str]:
 
 
 def test_a_form() -> None:
-    signed = verifier().verify_form(form())
+    signed = verifier().verify_form(form(), NOW)
     assert signed is not None and signed.key is KEY and signed.claim.auth_type is AuthType.POST
-    assert verifier().verify_form({"key": "x"}) is None
+    assert verifier().verify_form({"key": "x"}, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,7 @@ def test_a_form() -> None:
 )
 def test_refusals_of_a_form(changes: dict[str, str | None], code: str, name: str | None) -> None:
     with pytest.raises(S3Error) as caught:
-        verifier().verify_form(form(**changes))
+        verifier().verify_form(form(**changes), NOW)
     assert (caught.value.code, caught.value.elements.get("ArgumentName")) == (code, name)
 
 
@@ -365,8 +366,8 @@ def test_a_form_of_version_2() -> None:
     policy = b64encode(b'{"expiration": "2030-01-01T00:00:00Z"}').decode()
     signature = b64encode(hmac.digest(KEY.secret.encode(), policy.encode(), "sha1")).decode()
     fields = {"policy": policy, "awsaccesskeyid": KEY.id, "signature": signature}
-    assert verifier().verify_form(fields) is not None
+    assert verifier().verify_form(fields, NOW) is not None
     with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
-        verifier().verify_form(fields | {"policy": b64encode(b"{}").decode()})
+        verifier().verify_form(fields | {"policy": b64encode(b"{}").decode()}, NOW)
     with pytest.raises(S3Error, match="InvalidArgument"):
-        verifier().verify_form({"policy": policy, "awsaccesskeyid": KEY.id})
+        verifier().verify_form({"policy": policy, "awsaccesskeyid": KEY.id}, NOW)

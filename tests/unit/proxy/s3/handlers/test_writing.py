@@ -13,6 +13,7 @@ from objstore.conditions import WriteConditions
 from objstore.http.bodies import IterableBody
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
+from objstore.policies import Policies, Policy
 from objstore.proxy.core.errors import ChecksumMismatch, NewerStored, ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import PutResult
@@ -35,7 +36,7 @@ LATER = Timestamp.from_seconds(NOW + 100)
 class PlayedCore:
     """Gives each operation in its turn what the test has written down: a result, or an error."""
 
-    def __init__(self, *script: Any) -> None:
+    def __init__(self, *script: Any, consistency: str = "available") -> None:
         self.script = list(script)
         self.commands: list[Any] = []
         self.bodies: list[bytes] = []
@@ -47,7 +48,7 @@ class PlayedCore:
             ),
             quotas=SimpleNamespace(reserve=lambda upload: nullcontext()),
             runtime=SimpleNamespace(clock=ManualClock(NOW), random=SimpleNamespace(getrandbits=lambda bits: 7)),
-            cluster=SimpleNamespace(limits=Limits()),
+            cluster=SimpleNamespace(limits=Limits(), policies=Policies([Policy(0, "gold", consistency=consistency)])),
         )
 
     def _play(self, command: Any) -> Any:
@@ -178,3 +179,12 @@ def test_metadata_changes_right_after_what_was_read() -> None:
     assert posted.metadata.transient == {"Other": "1", "Tags": "a=1"}
     assert posted.timestamp == Timestamp(LATER.ticks + 1, 7)
     assert posted.conditions == WriteConditions(if_match=("e",))
+    assert not posted.merges
+
+
+def test_under_a_strong_policy_only_what_changes_is_named() -> None:
+    core = PlayedCore(found(), None, consistency="strong")
+    reader: Any = SimpleNamespace(stored=lambda request, command: core.context.objects.head(command))
+    MetadataChanger(core.context, reader).change(request_of(), place(), "Tags", "")
+    posted = core.commands[-1]
+    assert posted.merges and posted.metadata == StoredMetadata(transient={"Tags": ""})
