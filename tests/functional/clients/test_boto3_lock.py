@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
 from tests.functional.client import Client
@@ -242,6 +243,17 @@ class TestRequests:
         headers = headers_of(s3.get_object(Bucket=locked, Key="k"))
         assert headers["x-amz-object-lock-mode"] == "GOVERNANCE"
         assert headers["x-amz-object-lock-legal-hold"] == "ON"
+
+    def test_a_form_brings_a_lock(self, s3: Any, locked: str) -> None:
+        moment = in_days(1)
+        until = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        fields = {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": until}
+        conditions = [{name: value} for name, value in fields.items()]
+        form = s3.generate_presigned_post(locked, "k", Fields=fields, Conditions=conditions)
+        answer = requests.post(form["url"], data=form["fields"], files={"file": b"x"}, timeout=30)
+        assert answer.status_code == 204
+        head = s3.head_object(Bucket=locked, Key="k")
+        assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", moment)
 
     def test_rights(self, store: Store, s3: Any, locked: str) -> None:
         """Who may delete, and set retentions, may not for that reason pass over a lock."""
