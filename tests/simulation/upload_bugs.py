@@ -21,6 +21,17 @@ def parts_are_reclaimed_while_named() -> None:
     replace("standing", standing, parts.UploadParts)
 
 
+def parts_of_open_uploads_are_reclaimed() -> None:
+    """An upload whose record stands counts as ended."""
+    real = parts.UploadParts.standing
+
+    def standing(self: Any, *asked: Any) -> Any:
+        found = real(self, *asked)
+        return None if found is None else changed(found, has_record=False)
+
+    replace("standing", standing, parts.UploadParts)
+
+
 def parts_are_left() -> None:
     """What the reclaimer is told to delete stays."""
     replace("delete", lambda *_: True, parts.UploadParts)
@@ -28,5 +39,6 @@ def parts_are_left() -> None:
 
 UPLOAD_BUGS: Final = (
     Mutant(parts_are_reclaimed_while_named, 8),
+    Mutant(parts_of_open_uploads_are_reclaimed, 8),
     Mutant(parts_are_left, 8),
 )

@@ -33,6 +33,7 @@ class Uploads:
         self._clients = clients
         self._objects: dict[str, ObjectModel] = {}
         self._contents: dict[int, bytes] = {}  # by the number of the write
+        self._open: dict[str, int] = {}  # uploads that nobody ends, and how many parts of each are stored
 
     def _ask(self, event: Event, node: Node, asked: str, body: bytes = b"") -> Answer | None:
         return self._clients.send(node, event.number, "PUT", event.details["name"], {}, body, asked, port=UPLOADS_PORT)
@@ -63,6 +64,7 @@ class Uploads:
                 return
             chosen.append(f"{count}:{answer.body.decode()}")
         if end == "leave":
+            self._open[f"{event.details['name'].partition('/')[2]}\0{upload}"] = len(chosen)
             self._clients.done(event, answer)
             return
         if end in ("abort", "both"):
@@ -107,8 +109,16 @@ class Uploads:
             if answer is None or not any(self._reads_as(each, answer) for each in candidates):
                 said = f"{answer.status} {answer.body[:48]!r}" if answer is not None else "no answer"
                 findings.wrong(f"GET {name} answers {said}; expected one of {', '.join(map(str, candidates))}")
+        parts, records, named = self._stored()
+        for upload, count in sorted(self._open.items()):
+            if upload not in records:
+                findings.wrong(f"the record of an open upload is gone: {upload!r}")
+            for number in range(1, count + 1):
+                if not any(part.startswith(f"{HIDDEN}part/{upload}\0{number:05d}\0") for part in parts):
+                    findings.wrong(f"part {number} of an open upload is gone: {upload!r}")
         if self._clients.world.spread_seconds <= SPREAD_SECONDS_MAX:
-            for part in sorted(self._left()):
+            left = (each for each in parts - named if _upload_of(each) not in records)
+            for part in sorted(left):
                 findings.wrong(f"a part that belongs to nothing is still there: {part}")
 
     def _reads_as(self, write: Write | None, answer: Answer) -> bool:
@@ -116,8 +126,8 @@ class Uploads:
             return answer.status == 404
         return answer.status == 200 and not answer.failed_at and answer.body == self._contents[write.number]
 
-    def _left(self) -> set[str]:
-        """The parts of uploads that are not open and that no object names."""
+    def _stored(self) -> tuple[set[str], set[str], set[str]]:
+        """The parts that are stored, the uploads that have a record, and the parts that some object names."""
         parts, records, named = set(), set(), set()
         for copies in CopyInventory(self._clients.world).objects().values():
             for copy in copies:
@@ -132,4 +142,9 @@ class Uploads:
                     records.add(metadata.name.removeprefix(f"{HIDDEN}record/"))
                 elif metadata.name.startswith(f"/{ACCOUNT}/{UPLOADS}/") and metadata.sysmeta:
                     named |= {f"/{ACCOUNT}{part['name']}" for part in msgspec.json.decode(content)}
-        return {part for part in parts - named if part.removeprefix(f"{HIDDEN}part/").rsplit("\0", 2)[0] not in records}
+        return parts, records, named
+
+
+def _upload_of(part: str) -> str:
+    """The object and the id of the upload that a part is of."""
+    return part.removeprefix(f"{HIDDEN}part/").rsplit("\0", 2)[0]

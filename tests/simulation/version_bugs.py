@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec.structs import replace as changed
+
+from objstore.object import versions
 from objstore.object.file_engine import writing
 from objstore.object.file_engine.layout import hash_directory
 from objstore.object.file_names import DataFile, Tombstone, parse_name
 from objstore.object.versions import ObjectVersions
+from objstore.proxy.core.objects import ObjectOperations
 from tests.simulation.planting import Mutant, replace
 
 
@@ -22,6 +26,27 @@ def kept_versions_become_obsolete() -> None:
         return real(self, name) | {each for line in self.kept if line.version < file.version for each in line.names}
 
     replace("obsolete_with", obsolete_with, ObjectVersions)
+
+
+def restored_versions_stay_behind() -> None:
+    """Of a version that is written again under its id the older copy counts."""
+    real = versions._resolve_line
+
+    def _resolve_line(version: str, files: Any) -> Any:
+        datas = [file for file in files if isinstance(file, DataFile)] if version else []
+        return real(version, [file for file in files if file not in datas or file is min(datas)])
+
+    replace("_resolve_line", _resolve_line, versions)
+
+
+def restored_versions_are_new_ones() -> None:
+    """A version that is restored is stored under an id of its own."""
+    real = ObjectOperations.copy
+
+    def copy(self: Any, command: Any) -> Any:
+        return real(self, changed(command, target=changed(command.target, version="")))
+
+    replace("copy", copy, ObjectOperations)
 
 
 def removals_go_too_far() -> None:
@@ -51,6 +76,8 @@ def removals_are_forgotten_early() -> None:
 
 VERSION_BUGS: Final = (
     Mutant(kept_versions_become_obsolete, 8),
+    Mutant(restored_versions_stay_behind, 8),
+    Mutant(restored_versions_are_new_ones, 8),
     Mutant(removals_go_too_far, 8),
     Mutant(removals_are_forgotten_early, 8),
 )

@@ -57,7 +57,9 @@ class Versioned:
             identifier, version = found
             write = self._model.begin(event.number, Kind.PUT, version.name)
             answer = self._clients.send(node, event.number, "PUT", version.name, query=f"version-id={identifier}")
-            if self._clients.done(event, answer) == 201 and write.restores:
+            if self._clients.done(event, answer) == 201:
+                if not version.is_of(write.restores):
+                    self._clients.violation(f"version {version} of {version.name} was restored as another one")
                 self._clients.stored(write)
 
     def v_remove(self, event: Event, node: Node) -> None:
