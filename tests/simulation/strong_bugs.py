@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace as changed
 
-from objstore.object.agreement import AgreementTable, HeldSlot
+from objstore.object.agreement import HeldSlot
 from objstore.proxy.core.agreement import Ballot
 from objstore.proxy.core.objects import ObjectOperations
-from objstore.proxy.core.strong import Agreement, WriteAgreement
+from objstore.proxy.core.strong import Agreement
 from objstore.proxy.core.strong_reading import StrongReader
-from tests.simulation.planting import Mutant, always, nothing, replace
+from tests.simulation.planting import Mutant, nothing, replace
 
 
 def promises_are_not_kept() -> None:
@@ -25,11 +25,6 @@ def promises_are_not_kept() -> None:
 
     replace("promise", promise, HeldSlot)
     replace("takes", takes, HeldSlot)
-
-
-def promises_are_lost_with_the_power() -> None:
-    """The limit above all promises is not durable before they are given."""
-    replace("raise_limit", nothing, AgreementTable)
 
 
 def handoffs_count_in_strong_quorums() -> None:
@@ -51,31 +46,10 @@ def reads_skip_their_second_replica() -> None:
     replace("read", lambda self, *arguments: self.reader.read(*arguments), StrongReader)
 
 
-def what_is_newest_is_read_at_once() -> None:
-    """The newest of all answers is given back, though only one node may have it."""
-    replace("read", lambda self, *arguments: self.reader.read(*arguments, newest=True), StrongReader)
-
-
 def conditions_are_decided_on_one_node() -> None:
     """A condition is decided on the newest that any node has, whether a quorum has it or not."""
     newest = property(lambda self: max(self.granted, key=lambda each: each.newest))
     replace("shared", newest, Ballot)
-
-
-def writes_go_to_nodes_that_were_not_prepared() -> None:
-    """A write that is agreed on is sent to all nodes, and those that have not promised anything take it."""
-    real = WriteAgreement._attempt
-
-    def _attempt(self: Any, accept: Any) -> Any:
-        return real(self, changed(accept, placement=self._placement))
-
-    replace("_attempt", _attempt, WriteAgreement)
-    replace("takes", lambda self, timestamp, agreed: timestamp >= self.floor, HeldSlot)
-
-
-def attempts_are_forgotten() -> None:
-    """A write that may have had its turn is done again."""
-    replace("may_be_chosen", always(False), Ballot)
 
 
 def halves_are_not_brought_to_a_quorum() -> None:
@@ -86,12 +60,8 @@ def halves_are_not_brought_to_a_quorum() -> None:
 
 STRONG_BUGS: Final = (
     Mutant(promises_are_not_kept, 8),
-    Mutant(promises_are_lost_with_the_power, 8),
     Mutant(handoffs_count_in_strong_quorums, 8),
     Mutant(reads_skip_their_second_replica, 8),
-    Mutant(what_is_newest_is_read_at_once, 8),
     Mutant(conditions_are_decided_on_one_node, 8),
-    Mutant(writes_go_to_nodes_that_were_not_prepared, 8),
-    Mutant(attempts_are_forgotten, 8),
     Mutant(halves_are_not_brought_to_a_quorum, 8),
 )
