@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta, is_true
+from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta
 from objstore.http.conditional import evaluate, range_applies
 from objstore.http.errors import HttpError
 from objstore.http.messages import Request, Response
@@ -193,13 +193,16 @@ def _precondition(request: Request, stored: StoredObject, headers: dict[str, str
 
 
 def _is_weighed_by_reader(request: Request, info: ObjectInfo) -> bool:
-    """Whether the object is a link or a manifest: conditions and ranges are about what it stands for.
+    """Whether conditions and ranges are about what readers make of the object: a link, a manifest, an encrypted one.
 
     Such an object is sent whole, unless the reader wants it as it is stored.
     """
+    wanted = request.header(Backend.AS_STORED)
+    if Sysmeta.SEALED in info.data.sysmeta:
+        return wanted != "raw"
     if STANDS_FOR_OTHERS.isdisjoint(info.headers) and STANDS_FOR_OTHERS.isdisjoint(info.data.sysmeta):
         return False
-    return not is_true(request.header(Backend.AS_STORED))
+    return not wanted
 
 
 def _unsatisfiable(headers: dict[str, str], size: int) -> Response:

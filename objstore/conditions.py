@@ -24,9 +24,14 @@ class ObjectState(Struct, frozen=True):
 
     @classmethod
     def of(cls, etag: str, size: int, modified: int, version: str, sysmeta: Mapping[str, str]) -> Self:
-        """From what is stored; the system metadata of a manifest, by its header names, says what its readers get."""
+        """From what is stored; the system metadata of a manifest, or of an encrypted object, says what its readers get.
+
+        That of an encrypted one has a MAC in the place of the ETag: conditions name both.
+        """
         if Sysmeta.COMPOSITE_ETAG in sysmeta:
             etag, size = sysmeta[Sysmeta.COMPOSITE_ETAG], int(sysmeta.get(Sysmeta.COMPOSITE_SIZE, size))
+        elif Sysmeta.SEALED in sysmeta:
+            size = int(sysmeta.get(Sysmeta.LISTED_SIZE, size))
         return cls(etag, size, modified, version)
 
 

@@ -190,6 +190,12 @@ class Sysmeta:
     LOCK_HOLD: Final = "X-Object-Transient-Sysmeta-Lock-Hold"
     # The multipart upload whose parts a manifest names, and to which a record or a part belongs.
     UPLOAD: Final = "X-Object-Sysmeta-Upload"
+    # An encrypted object: how it is encrypted; encrypted, what it is; and, replaced by each POST, its user metadata.
+    SEALED: Final = "X-Object-Sysmeta-Sealed"
+    SEALED_FACTS: Final = "X-Object-Sysmeta-Sealed-Facts"
+    SEALED_METADATA: Final = "X-Object-Transient-Sysmeta-Sealed-Metadata"
+    # Of a container: how new objects are encrypted; it stays, empty of that, once any object was.
+    ENCRYPTION: Final = "X-Container-Sysmeta-Encryption"
 
 
 class Backend:

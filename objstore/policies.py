@@ -48,6 +48,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     segment_size: Bytes = 1024 * 1024
     duplication_factor: Positive = 1
     small_object_size: Bytes = 4096
+    encrypted: bool = False
 
     @property
     def is_strong(self) -> bool:

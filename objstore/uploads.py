@@ -125,14 +125,21 @@ class _NamedPart(Struct):
     name: str = ""
 
 
-_manifest: Final = msgspec.json.Decoder(list[_NamedPart])
+class _SealedManifest(Struct):
+    """A stored manifest that is encrypted but for the names of its parts."""
+
+    parts: list[_NamedPart]
+
+
+_manifest: Final = msgspec.json.Decoder(list[_NamedPart] | _SealedManifest)
 
 
 def named_parts(manifest: bytes, hidden: ResourcePath) -> set[str]:
     """The names of the objects of a hidden container that a stored manifest names. Raises ValueError."""
     folder = f"/{hidden.container}/"
     try:
-        parts = _manifest.decode(manifest)
+        found = _manifest.decode(manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"not a manifest: {error}") from None
+    parts = found.parts if isinstance(found, _SealedManifest) else found
     return {part.name.removeprefix(folder) for part in parts if part.name.startswith(folder)}

@@ -16,6 +16,7 @@ from objstore.config.account import AccountConfig
 from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
+from objstore.config.encryption_keys import read_keys
 from objstore.config.loading import ConfigError, load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -92,7 +93,7 @@ def _faults(config: Service) -> Iterator[str]:
             from objstore.proxy.auth.access_keys import read_managed  # loads what serves logins
 
             read_managed(config.auth.access_keys)
-            read_managed(config.auth.access_keys)
+            read_keys(config.encryption.keys)
         if config.server.tls_cert:
             from objstore.tools.serving import tls_context  # loads the whole server
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from objstore.config.encryption_keys import SECRET_BYTES, EncryptionKey, EncryptionKeys, encoded_secret
 from objstore.config.users import User
 from objstore.devices import Device
 from objstore.policies import BadPolicies, Policies, Policy
@@ -25,9 +26,11 @@ from objstore.tools.commands import OperatorProblem
 CLUSTER_FILE: Final = "objstore.toml"
 USERS_FILE: Final = "users.toml"
 ACCESS_KEYS_FILE: Final = "access-keys.json"
+ENCRYPTION_KEYS_FILE: Final = "encryption-keys.json"
 RING_SEED: Final = 1
 RING_SUFFIX: Final = ".ring.gz"
 BUILDER_SUFFIX: Final = ".builder"
+ENCRYPTION_KEY_ID_BYTES: Final = 8
 ASKED_POLICY: Final = re.compile(r"(?P<name>[A-Za-z0-9-]+)=ec:(?P<data>[0-9]{1,3})\+(?P<parity>[0-9]{1,3})")
 PARTITIONS_PER_DEVICE: Final = 64
 PART_POWER_MIN: Final = 8
@@ -105,6 +108,7 @@ def new_secret() -> str:
     return secrets.token_hex(32)
 
 
+ENCRYPTION_KEY_ID_BYTES: Final = 8
 def write_private(path: Path, text: str) -> None:
     """A file that only its owner may read, there as a whole or not at all. Blocks; durable on return."""
     unfinished = path.with_name(f".{path.name}.new")

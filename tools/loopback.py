@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from objstore.config.encryption_keys import EncryptionKeys, encode_keys
 from objstore.devices import Device
 from objstore.system import files
 from objstore.tools import layout
@@ -147,6 +148,8 @@ class Node:
         lines += ["", "[accounts]", "allow_account_management = true", "account_autocreate = true"]
         lines += ["", "[auth]", f"users = {quoted(str(self.directory / layout.USERS_FILE))}"]
         lines += [f"access_keys = {quoted(str(self.directory / layout.ACCESS_KEYS_FILE))}"]
+        keys = self.directory / layout.ENCRYPTION_KEYS_FILE
+        lines += ["", "[encryption]", f"keys = {quoted(str(keys))}"]
         if self.plan.memcached:
             lines += ["", "[cache]", f"memcached = [{quoted(self.plan.memcached)}]"]
         return "\n".join(lines) + "\n"
@@ -189,6 +192,8 @@ class LoopbackCluster:
         layout.write_rings(directory, cluster._devices(), plan.replicas, policies, with_builders=True)
         layout.write_private(directory / layout.CLUSTER_FILE, layout.cluster_text(policies))
         layout.write_private(directory / layout.USERS_FILE, layout.users_text(layout.DEVELOPMENT_USERS))
+        keys = encode_keys(layout.with_new_root(EncryptionKeys()))
+        layout.write_private(directory / layout.ENCRYPTION_KEYS_FILE, keys.decode())
         for node in cluster.nodes:
             cluster._furnish(node, directory)
         # Last, for it says that the cluster is complete.

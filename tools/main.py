@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "ring": "objstore.tools.ring.command:ring",
     "services": "objstore.tools.service_manager:services",
     "up": "objstore.tools.up:up",
+    "key": "objstore.tools.key:key",
     "user": "objstore.tools.user:user",
 }
 

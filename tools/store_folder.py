@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from objstore.config.access_keys import ManagedUser, ManagedUsers, StoredKey, encode_managed
+from objstore.config.encryption_keys import EncryptionKeys, encode_keys
 from objstore.config.users import User
 from objstore.devices import Device
 from objstore.tools import layout
@@ -127,6 +128,10 @@ class StoreFolder:
     def access_keys_file(self) -> Path:
         return self.path / layout.ACCESS_KEYS_FILE
 
+    @property
+    def encryption_keys_file(self) -> Path:
+        return self.path / layout.ENCRYPTION_KEYS_FILE
+
     def users_file(self, *, loopback: bool) -> Path:
         """Who may log in. The users everybody knows are known to a store on a loopback address only."""
         return self.path / (DEVELOPMENT_USERS_FILE if loopback else layout.USERS_FILE)
@@ -191,6 +196,8 @@ class StoreFolder:
         layout.write_rings(self.path, self._ring_devices(), shape.replicas, policies)
         layout.write_private(self.cluster_file, layout.cluster_text(policies))
         layout.write_private(self.proxy_file, PROXY_TEXT.format(token_secret=layout.quoted(layout.new_secret())))
+        keys = layout.with_new_root(EncryptionKeys())
+        layout.write_private(self.encryption_keys_file, encode_keys(keys).decode())
         layout.write_private(self.path / STORE_FILE, msgspec.json.encode(shape).decode() + "\n")
 
     def _refuse_foreign(self) -> None:
@@ -211,6 +218,7 @@ class StoreFolder:
     def _own_names(self) -> set[str]:
         """What a start that was cut short may have left, and disks that are mounted for a new store."""
         left = {LOCK_FILE, PROXY_FILE, layout.CLUSTER_FILE, layout.USERS_FILE, DEVELOPMENT_USERS_FILE}
+        left.add(layout.ENCRYPTION_KEYS_FILE)
         left |= {f".{name}.new" for name in (*left, STORE_FILE)}
         here = os.listdir(self.path)
         left |= {name for name in here if DEVICE_NAME.fullmatch(name) and _is_fresh(self.path / name)}

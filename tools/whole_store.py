@@ -11,7 +11,7 @@ from objstore.config.account import AccountConfig
 from objstore.config.container import ContainerConfig, ContainerUpdaterConfig
 from objstore.config.loading import load
 from objstore.config.object import ObjectConfig
-from objstore.config.proxy import ProxyConfig
+from objstore.config.proxy import EncryptionConfig, ProxyConfig
 from objstore.config.sections import DevicesConfig, ReconConfig
 from objstore.config.units import Address
 from objstore.daemon import Job
@@ -86,7 +86,9 @@ class WholeStore:
         keys = str(self._folder.access_keys_file)
         auth = msgspec.structs.replace(config.auth, users=self._users, access_keys=keys)
         recon = self._object_config.recon
-        return msgspec.structs.replace(config, ring_dir=str(self._folder.path), auth=auth, recon=recon)
+        encryption = EncryptionConfig(str(self._folder.encryption_keys_file))
+        folder = str(self._folder.path)
+        return msgspec.structs.replace(config, ring_dir=folder, auth=auth, recon=recon, encryption=encryption)
 
     def _options(self) -> ServerOptions:
         return options_of(self._proxy_config().server, Cluster.load(self._folder.cluster_file).limits)

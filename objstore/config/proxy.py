@@ -127,6 +127,12 @@ class LifecycleConfig(Struct, frozen=True):
     objects_per_second: Count = 1000
 
 
+class EncryptionConfig(Struct, frozen=True):
+    """[encryption]: the file of the secrets that objects are encrypted under; without it none can be."""
+
+    keys: str = "/etc/objstore/encryption-keys.json"
+
+
 class CorsConfig(Struct, frozen=True):
     """[cors]: pages of which other sites may use the store, beside those that a container names."""
 
@@ -160,6 +166,7 @@ class ProxyConfig(Struct, frozen=True):
     info: CapabilitiesConfig = CapabilitiesConfig()
     s3: S3Config = S3Config()
     lifecycle: LifecycleConfig = LifecycleConfig()
+    encryption: EncryptionConfig = EncryptionConfig()
     cors: CorsConfig = CorsConfig()
     name_check: NameCheckConfig = NameCheckConfig()
     log: ProxyLogConfig = ProxyLogConfig()

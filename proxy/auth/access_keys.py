@@ -6,13 +6,13 @@ A signature is verified with the secret itself. So a user whose key in users.tom
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
 
 from objstore.config.access_keys import FILE_BYTES_MAX, ManagedUsers, decode_managed
+from objstore.config.followed import FollowedFile
 from objstore.config.loading import ConfigError, load
 from objstore.config.users import User, UsersConfig, parse_key
 from objstore.errors import reason_of
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from objstore.config.proxy import AuthConfig
     from objstore.proxy.auth.tokens import TokenIssuer
     from objstore.runtime import Runtime
-
-# What the command has changed counts after so long.
-CHECK_INTERVAL_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 
@@ -52,46 +49,25 @@ class AccessKey(Struct, frozen=True):
 class FollowedUsers(Generic[T]):
     """What `build` makes of the users of users.toml, as it was at the start, and of access-keys.json as it is now.
 
-    The latter is looked at when somebody asks, at most once in CHECK_INTERVAL_SECONDS. One that cannot be read changes
-    nothing, and is logged once. users.toml is for people to edit: it is read again when they say that it is ready, by a
-    reload.
+    users.toml is for people to edit: it is read again when they say that it is ready, by a reload.
     """
 
     def __init__(
         self, config: AuthConfig, runtime: Runtime, build: Callable[[Sequence[User], ManagedUsers], T]
     ) -> None:
         """Reads the files; access-keys.json need not be there. Blocks; raises ConfigError."""
-        self._path: Final = config.access_keys
-        self._build: Final = build
-        self._log: Final = runtime.log
-        self._monotonic: Final = runtime.clock.monotonic
-        self._users: Final = load(config.users, UsersConfig).users
-        self._checked_at = self._monotonic()
-        # The identity is taken before reading: a file replaced in between is then read once more, not missed.
-        self._seen = _identity_of(self._path)
-        self._current = self._read()
+        path, users = config.access_keys, load(config.users, UsersConfig).users
+
+        def read() -> T:
+            managed = read_managed(path)
+            return build(merged(users, managed), managed)
+
+        self._file: Final = FollowedFile(path, read, runtime, "access keys")
 
     @property
     def current(self) -> T:
-        """Costs a comparison between checks."""
-        now = self._monotonic()
-        if now - self._checked_at >= CHECK_INTERVAL_SECONDS:
-            self._checked_at = now
-            self._check()
-        return self._current
-
-    def _check(self) -> None:
-        seen = _identity_of(self._path)
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._current = self._read()
-            except ConfigError as error:
-                self._log.error("access keys cannot be read, those read before stay", reason=str(error))
-
-    def _read(self) -> T:
-        managed = read_managed(self._path)
-        return self._build(merged(self._users, managed), managed)
+        """Costs a comparison between checks of the file."""
+        return self._file.current
 
 
 class CurrentUsers:
@@ -187,12 +163,3 @@ def access_keys(users: Iterable[User], managed: ManagedUsers, reseller_prefix: s
         for key in () if entry is None else entry.keys:
             if key.active:
                 yield AccessKey(key.id, key.secret, identity)
-
-
-def _identity_of(path: str) -> tuple[int, int, int] | None:
-    """What changes whenever the file is replaced or written; None when it is not there."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import md5
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -37,6 +37,16 @@ class WantedChecksums(Struct, frozen=True):
     expected: Callable[[], Mapping[Algorithm, str]] = dict
     listed: bool = False
     fields: Mapping[str, str] = {}
+
+
+class PutDigest(Protocol):
+    """Takes in what is sent of a PUT, chunk by chunk, and says what is stored beside it."""
+
+    def update(self, chunk: Chunk) -> None: ...
+
+    def finish(self) -> tuple[str, dict[Algorithm, str]]: ...
+
+    def headers(self, etag: str, kept: Mapping[Algorithm, str]) -> dict[str, str]: ...
 
 
 class BodyDigest:
@@ -83,6 +93,11 @@ class BodyDigest:
         elif wanted is not None and wanted.fields:
             headers[SYSTEM + LISTED_ETAG] = etag_with_fields(etag, wanted.fields)
         return headers
+
+
+def digest_of(command: PutObject) -> PutDigest:
+    """What takes in the body that is sent: its own digest or, of an encrypted form, what has taken in the body."""
+    return command.digest or BodyDigest(command)
 
 
 def checksum_metadata(checksums: Mapping[Algorithm, str]) -> dict[str, str]:

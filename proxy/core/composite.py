@@ -21,31 +21,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from objstore.http.conditional import evaluate, range_applies
-from objstore.http.ranges import ByteRange, parse_ranges, resolve_ranges
 from objstore.paths import ResourcePath
-from objstore.proxy.core.backend import codes
-from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.composite_body import CompositeBody, PartReader, Throttle, read_manifest
+from objstore.proxy.core.conditions import check_read_conditions, chosen_ranges
 from objstore.proxy.core.errors import (
     ContainerNotFound,
-    InvalidRange,
-    NotModified,
-    ObjectFacts,
     PartUnavailable,
-    PreconditionFailed,
     QuorumNotReached,
 )
 from objstore.proxy.core.info import PRESENT, UNKNOWN, ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.manifest import Part, composite_info, is_composite, pieces_of
-from objstore.proxy.core.objects import Conditions, GetObject, OpenedObject
+from objstore.proxy.core.objects import GetObject, OpenedObject
 from objstore.uploads import is_hidden
 
 if TYPE_CHECKING:
+    from objstore.proxy.core.encryption.envelope import CustomerKey
     from objstore.proxy.core.lookup import InfoSource
     from objstore.proxy.core.objects import ObjectOperations
-
-_NO_CONDITIONS: Final = Conditions()
 
 # Raises an error if the reader may not read from a container.
 Allowed = Callable[[ResourcePath, ContainerInfo], None]
@@ -62,9 +54,11 @@ class PartSource:
         allowed: Allowed | None = None,
         *,
         open_expired: bool = False,
+        customer_key: CustomerKey | None = None,
     ) -> None:
         """`allowed` is asked once for each container that parts lie in, None for a reader that may read them all."""
         self._open_expired = open_expired
+        self._customer_key = customer_key
         self.transaction_id: Final = transaction_id
         self._objects = objects
         self._lookup = lookup
@@ -102,13 +96,14 @@ class PartSource:
             newest=newest,
             open_expired=self._open_expired,
             transaction_id=self.transaction_id,
+            customer_key=self._customer_key,
         )
 
 
 def composite_head(command: GetObject, info: StoredObjectInfo) -> StoredObjectInfo:
     """What a stored manifest says of the object it makes. Raises NotModified, PreconditionFailed, ManifestDamaged."""
     whole = composite_info(command.path, info)
-    check_conditions(command, whole)
+    check_read_conditions(command, whole)
     return whole
 
 
@@ -147,7 +142,7 @@ def open_parts(
 
     endless: nobody knows the size, so `info.size` counts for nothing and ranges are ignored. Raises CoreError.
     """
-    check_conditions(command, info)
+    check_read_conditions(command, info)
     reading = PartReader(command.path.account, source, throttle)
     ranges = None if endless else chosen_ranges(command, info)
     if ranges is None:
@@ -160,31 +155,3 @@ def open_parts(
     if len(bodies) == 1:
         return OpenedObject(info, bodies[0][1], ranges[0])
     return OpenedObject(info, b"", parts=tuple(bodies))
-
-
-def check_conditions(command: GetObject, info: StoredObjectInfo) -> None:
-    """Raises NotModified, PreconditionFailed."""
-    if command.conditions is None:
-        return
-    asked = backend.read_headers(command, ranges=False)
-    verdict = evaluate(asked.get, info.etag, info.last_modified)
-    if verdict == codes.NOT_MODIFIED:
-        raise NotModified(info)
-    if verdict is not None:
-        raise PreconditionFailed(_facts(info))
-
-
-def chosen_ranges(command: GetObject, info: StoredObjectInfo) -> list[ByteRange] | None:
-    """The ranges to send, None for the whole. Raises InvalidRange."""
-    specs = parse_ranges(command.ranges) if command.ranges else None
-    validator = (command.conditions or _NO_CONDITIONS).if_range
-    if specs is None or not range_applies(lambda _name: validator, info.etag, info.last_modified):
-        return None
-    ranges = resolve_ranges(specs, info.size)
-    if not ranges:
-        raise InvalidRange(_facts(info))
-    return ranges
-
-
-def _facts(info: StoredObjectInfo) -> ObjectFacts:
-    return ObjectFacts(info.etag, info.timestamp, info.last_modified, info.size)

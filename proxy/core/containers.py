@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from objstore.db.listing import xml_document
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Body
 from objstore.http.transport import BackendResponse
 from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import databases as backend
+from objstore.proxy.core.encryption.settings import is_marked
 from objstore.proxy.core.errors import AccountNotFound, ContainerLimitReached, ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import ABSENT, DELETED, PRESENT, UNKNOWN, ContainerInfo
 from objstore.proxy.core.listing import (
     NO_QUERY,
     RENDERED_AS_ROWS,
+    RENDERED_AS_XML,
     ListedEntry,
     ListedObject,
     ListedVersion,
@@ -26,11 +29,13 @@ from objstore.proxy.core.listing import (
 )
 from objstore.proxy.core.nodes import Placement, strict_placement
 from objstore.timestamps import Timestamp
+from objstore.uploads import is_hidden
 
 if TYPE_CHECKING:
     from objstore.cluster import Cluster
     from objstore.config.proxy import AccountsConfig
     from objstore.proxy.core.accounts import AccountOperations
+    from objstore.proxy.core.encryption.opening import Opening
     from objstore.proxy.core.lookup import Lookup
     from objstore.proxy.core.quorum_request import QuorumResult, Writer
     from objstore.proxy.core.reading import Reader
@@ -87,9 +92,12 @@ class ContainerOperations:
         accounts: AccountOperations,
         config: AccountsConfig,
         strong: StrongContainers,
+        opening: Opening,
     ) -> None:
         self._cluster: Final = cluster
         self._strong: Final = strong
+        self._opening: Final = opening
+        self._encrypting: Final = frozenset(policy.index for policy in cluster.policies if policy.encrypted)
         self._strong_policies: Final = frozenset(each.index for each in cluster.policies if each.is_strong)
         self._rings: Final = rings
         self._reader: Final = reader
@@ -108,6 +116,20 @@ class ContainerOperations:
 
     def open(self, command: GetContainer, rendering: str = RENDERED_AS_ROWS) -> OpenedContainer:
         """The container and its listing. Raises CoreError."""
+        opened = self._open(command, rendering)
+        info = opened.info
+        if not (is_marked(info) or info.policy_index in self._encrypting or is_hidden(command.path)):
+            return opened
+        if rendering == RENDERED_AS_XML:
+            if not isinstance(opened.body, bytes):
+                opened.body.close()
+            rows = whole(self.open(command).body)
+            return OpenedContainer(info, xml_document(rows, "container", command.path.container, "object"))
+        if rendering != RENDERED_AS_ROWS:
+            return opened
+        return OpenedContainer(info, self._opening.listing(command.path, whole(opened.body)))
+
+    def _open(self, command: GetContainer, rendering: str) -> OpenedContainer:
         if not self._is_strong(command):
             info, found = self._read(command, "GET", backend.listing_query(command.query, rendering))
             if info.policy_index not in self._strong_policies:

@@ -9,6 +9,10 @@ from objstore.config.proxy import ProxyConfig
 from objstore.http.transport import Transport
 from objstore.proxy.core.accounts import AccountOperations
 from objstore.proxy.core.containers import ContainerOperations
+from objstore.proxy.core.encryption.key_ring import KeyManager, KeyRing
+from objstore.proxy.core.encryption.objects import SealedObjectOperations
+from objstore.proxy.core.encryption.opening import Opening
+from objstore.proxy.core.encryption.sealing import Sealing
 from objstore.proxy.core.fragments.reading import FragmentOperations
 from objstore.proxy.core.lookup import Cache, Lookup
 from objstore.proxy.core.nodes import NodeSelector
@@ -42,6 +46,7 @@ class ProxyContext:
     uploads: UploadOperations
     quotas: QuotaKeeper
     outbox: Outbox
+    keys: KeyManager
 
 
 def make_context(
@@ -55,15 +60,19 @@ def make_context(
     writer = Writer(transport, nodes, backend.node_timeout, backend.post_quorum_timeout)
     lookup = Lookup(cluster, rings, reader, cache, config.cache)
     accounts = AccountOperations(cluster, rings, reader, writer, lookup, config.accounts, runtime.clock)
+    keys = KeyRing(config.encryption.keys, runtime)
+    sealing, opening = Sealing(keys, runtime.threads), Opening(keys, runtime.threads)
     strong = StrongContainers(reader, cluster.limits, runtime.threads)
-    containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts, strong)
+    containers = ContainerOperations(cluster, rings, reader, writer, lookup, accounts, config.accounts, strong, opening)
     agreement = Agreement(writer, runtime.clock, runtime.random)
     strong_objects = StrongObjects(agreement, StrongReader(reader, agreement), writer, runtime.threads, lookup)
     fragments = FragmentOperations(reader, writer, agreement)
-    objects = ObjectOperations(cluster, rings, reader, writer, runtime.threads, strong_objects, fragments)
+    objects = SealedObjectOperations(
+        sealing, opening, cluster, rings, reader, writer, runtime.threads, strong_objects, fragments
+    )
     uploads = UploadOperations(objects, containers, lookup, runtime.clock, runtime.random)
     quotas = QuotaKeeper(lookup, runtime.clock)
     outbox = Outbox(cluster, rings, writer, lookup, runtime)
     return ProxyContext(
-        config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads, quotas, outbox
+        config, cluster, rings, runtime, nodes, lookup, objects, containers, accounts, uploads, quotas, outbox, keys
     )

@@ -18,8 +18,9 @@ from objstore.errors import StoreError
 from objstore.limits import text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.core.backend.names import DYNAMIC_MANIFEST
-from objstore.proxy.core.composite import check_conditions, open_parts
+from objstore.proxy.core.composite import open_parts
 from objstore.proxy.core.composite_body import Throttle
+from objstore.proxy.core.conditions import check_read_conditions
 from objstore.proxy.core.containers import GetContainer
 from objstore.proxy.core.errors import ContainerNotFound, ManifestDamaged, ObjectNotFound, PartUnavailable
 from objstore.proxy.core.info import StoredObjectInfo
@@ -81,7 +82,7 @@ class DynamicManifestReader:
     def head(self, command: GetObject, manifest: StoredObjectInfo) -> DynamicObject:
         """What a manifest makes. Raises CoreError."""
         made = self.describe(command, manifest)
-        check_conditions(command, made.info)
+        check_read_conditions(command, made.info)
         return made
 
     def describe(self, command: GetObject, manifest: StoredObjectInfo) -> DynamicObject:

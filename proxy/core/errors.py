@@ -291,3 +291,36 @@ class ManifestDamaged(PathError):
     message: ClassVar[str] = "manifest {path}: {reason}"
 
     reason: str
+
+
+class SealBroken(CoreError):
+    """What is encrypted was changed after it was stored, or stands in another object's place."""
+
+    message: ClassVar[str] = "what is stored encrypted is not what was stored"
+
+
+@dataclass(eq=False)
+class EncryptionKeyMissing(CoreError):
+    """The secret is not in the file of keys; none is, if its id is empty."""
+
+    message: ClassVar[str] = "no encryption key {key!r}"
+
+    key: str
+
+
+class CustomerKeyNeeded(PathError):
+    """The object is encrypted with a key of its owner, which the request lacks."""
+
+    message: ClassVar[str] = "{path} is encrypted with a key that has to come with the request"
+
+
+class CustomerKeyWrong(PathError):
+    """The object is encrypted with another key than the one of the request."""
+
+    message: ClassVar[str] = "{path} is encrypted with another key"
+
+
+class CustomerKeyUnfit(PathError):
+    """The request brings a key, and the object is not encrypted with one of its owner."""
+
+    message: ClassVar[str] = "{path} is not encrypted with a key of its owner"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from objstore.object_lock import LOCK_HOLD, LOCK_RETENTION, DefaultRetention, ObjectLock, stored_default, stored_lock
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.encryption.envelope import Seal
 
 
 class Existence(IntEnum):
@@ -24,7 +27,8 @@ DELETED: Final = Existence.DELETED
 UNKNOWN: Final = Existence.UNKNOWN
 
 
-# In the system metadata of containers.
+# In the system metadata of containers: how new objects are encrypted, "-" for not at all; see encryption/settings.py.
+ENCRYPTION: Final = "Encryption"
 VERSIONS_ENABLED: Final = "Versions-Enabled"
 # Versions can be locked, and so they are kept for good: LOCKABLE, or the default retention.
 OBJECT_LOCK: Final = "Object-Lock"
@@ -117,12 +121,14 @@ class StoredMetadata(Struct, frozen=True):
 
     user: what clients attach. system: what an edge keeps with the data. transient: what an edge keeps until the next
     POST. given: what is given back with the body as it came, such as the encoding and the language of the content.
+    is_sealed: it is of an encrypted object, so a POST has to store it encrypted, too.
     """
 
     user: dict[str, str] = {}
     system: dict[str, str] = {}
     transient: dict[str, str] = {}
     given: dict[str, str] = {}
+    is_sealed: bool = False
 
     @property
     def lock(self) -> ObjectLock:
@@ -137,7 +143,7 @@ class StoredObjectInfo(Struct, frozen=True):
     """An object as its servers describe it. `size` is of the whole object, `timestamp` in its normal form.
 
     stands_for_others: it is a link or a manifest, and readers want other objects. version: the internal timestamp of a
-    version that is kept, "" of the plain line.
+    version that is kept, "" of the plain line. seal: of an encrypted object, how it is.
     """
 
     size: int
@@ -149,3 +155,4 @@ class StoredObjectInfo(Struct, frozen=True):
     metadata: StoredMetadata = NO_METADATA
     stands_for_others: bool = False
     version: str = ""
+    seal: Seal | None = None

@@ -11,6 +11,7 @@ from msgspec import Struct
 from objstore.http.messages import Body
 
 RENDERED_AS_ROWS: Final = "json"
+RENDERED_AS_XML: Final = "xml"
 # What the parameters begin with that the store itself adds to a type, to tell containers what to list.
 OWN_PARAMETERS: Final = "swift_"
 # Either a quoted string, which stays, or such a parameter. A string that is never closed is none: containers look for

@@ -22,6 +22,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend import codes, rows
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.backend.fragments import asking_headers
+from objstore.proxy.core.backend.names import SEALED
 from objstore.proxy.core.bodies import ResumingBody, Source
 from objstore.proxy.core.checksums import WantedChecksums, copied_checksums
 from objstore.proxy.core.errors import InvalidRange, ObjectFacts, QuorumNotReached
@@ -29,6 +30,7 @@ from objstore.proxy.core.fragments.body import FragmentBody
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.nodes import Placement, fragment_placement, strict_placement
 from objstore.proxy.core.outbox import send_rows
+from objstore.proxy.core.quorum_request import SMALL_BODY_MAX as SMALL_BODY_MAX
 from objstore.proxy.core.quorum_request import receive, send_body
 from objstore.proxy.core.upload import StreamingUpload, upload
 from objstore.timestamps import Timestamp
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from objstore.cluster import Cluster
     from objstore.http.messages import BodyReader
     from objstore.policies import Policy
+    from objstore.proxy.core.checksums import PutDigest
+    from objstore.proxy.core.encryption.envelope import CustomerKey, Seal
     from objstore.proxy.core.fragments.reading import FragmentOperations
     from objstore.proxy.core.quorum_request import Writer
     from objstore.proxy.core.reading import Reader
@@ -63,6 +67,7 @@ class GetObject(Struct, frozen=True):
     newest: ask all nodes, and take the newest. open_expired: also if it has expired and is not deleted yet.
     as_stored: also of a link or a manifest weigh the conditions and ranges; without, such an object comes whole, and
     they are for what it stands for. version: this one only, "null" for the plain line, "" for what is current.
+    customer_key: what the object is encrypted with. raw: of an encrypted object, as it is stored; for the core alone.
     """
 
     path: ResourcePath
@@ -75,6 +80,8 @@ class GetObject(Struct, frozen=True):
     as_stored: bool = False
     version: str = ""
     transaction_id: str = ""
+    customer_key: CustomerKey | None = None
+    raw: bool = False
 
 
 class PutObject(Struct, frozen=True):
@@ -84,6 +91,8 @@ class PutObject(Struct, frozen=True):
     epoch. ask_first: the nodes may refuse the object by its headers alone, and the sender waits for that before it
     sends the body. version_mode: "keep" makes a version that stays whatever is written later; with `version` it writes
     that one again, whose bytes must be the same, so that it is the current one from now on. checksums: beside MD5.
+    seal: how it is encrypted, None for not; customer_key: with which key, if that is the writer's. digest: what takes
+    in the body instead of its MD5; for the core alone.
     """
 
     path: ResourcePath
@@ -102,6 +111,9 @@ class PutObject(Struct, frozen=True):
     version: str = ""
     checksums: WantedChecksums | None = None
     transaction_id: str = ""
+    seal: Seal | None = None
+    customer_key: CustomerKey | None = None
+    digest: PutDigest | None = None
 
 
 class CopyObject(Struct, frozen=True):
@@ -115,6 +127,7 @@ class PostObject(Struct, frozen=True):
     """Replace all metadata; the type stays if none is given. open_expired: bring back what has expired.
 
     version: of this one only, "" for what is current. merges: metadata that is not given stays, as a lock always does.
+    sealed: what clients attach is stored encrypted.
     """
 
     path: ResourcePath
@@ -129,6 +142,7 @@ class PostObject(Struct, frozen=True):
     bypasses_governance: bool = False
     conditions: WriteConditions | None = None
     transaction_id: str = ""
+    sealed: bool = False
 
 
 class DeleteObject(Struct, frozen=True):
@@ -153,7 +167,8 @@ class DeleteObject(Struct, frozen=True):
 class PutResult(Struct, frozen=True):
     """The result of a PUT. superseded: newer data was there, and the write changes nothing.
 
-    version: of what is kept, "" in the plain line. checksums: those that are stored beside the ETag.
+    version: of what is kept, "" in the plain line. checksums: those that are stored beside the ETag. seal: how it is
+    encrypted.
     """
 
     etag: str
@@ -161,6 +176,7 @@ class PutResult(Struct, frozen=True):
     superseded: bool = False
     version: str = ""
     checksums: Mapping[Algorithm, str] = NO_CHECKSUMS
+    seal: Seal | None = None
 
 
 class PostResult(Struct, frozen=True):
@@ -332,7 +348,7 @@ class ObjectOperations:
             return self._open_first(command, placement, plain)
         found = self._look(command, placement, plain)
         info = backend.object_info(found.headers)
-        if info.stands_for_others and not command.as_stored:
+        if SEALED in info.metadata.system or (info.stands_for_others and not command.as_stored):
             return self._open_first(command, placement, plain)
         validator = None if command.conditions is None else command.conditions.if_range
         if not range_applies(lambda _name: validator, info.etag, info.last_modified):

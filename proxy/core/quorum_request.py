@@ -12,7 +12,7 @@ from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.fragments import add_fragments, whole_size
 from objstore.proxy.core.backend.objects import Headers, proof
-from objstore.proxy.core.checksums import BodyDigest
+from objstore.proxy.core.checksums import digest_of
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
 from objstore.proxy.core.errors import IncompleteBody
 from objstore.proxy.core.nodes import NodeSelector, Placement
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # A body up to this size goes out together with the head of its request.
 SMALL_BODY_MAX: Final = 65536
 UNANSWERED: Final = codes.UNAVAILABLE
+# A body up to this size goes out together with the head of its request.
+SMALL_BODY_MAX: Final = 65536
 # Methods that change something that must be there.
 CHANGING: Final = frozenset({"POST", "DELETE"})
 
@@ -260,7 +262,7 @@ def send_body(
 
     Gives the ETag and the checksums that are kept, too.
     """
-    digest = BodyDigest(command)
+    digest = digest_of(command)
     digest.update(content)
     etag, kept = digest.finish()
     encoder = scheme.encoder(range(len(headers)) if scheme.code is None else placement.numbers)

@@ -15,7 +15,7 @@ from objstore.limits import ObjectTooLarge
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.fragments import add_fragments, expect_size, whole_size
 from objstore.proxy.core.backend.objects import TRAILERS, Headers, proof
-from objstore.proxy.core.checksums import BodyDigest
+from objstore.proxy.core.checksums import PutDigest, digest_of
 from objstore.proxy.core.container_update_fallback import reassign_container_updates
 from objstore.proxy.core.errors import IncompleteBody
 from objstore.proxy.core.nodes import Placement
@@ -45,7 +45,7 @@ def upload(
     Each chunk is hashed on a thread while it is sent and the next one comes in. Raises CoreError for what is the
     sender's fault: then the nodes keep nothing.
     """
-    digest, total = BodyDigest(command), 0
+    digest, total = digest_of(command), 0
     hashing: Task[None] | None = None
     with BodyChunks(command.body) as chunks:
         try:
@@ -79,7 +79,7 @@ def upload(
                 hashing.wait()
 
 
-def _hash(digest: BodyDigest, encoder: Encoder, chunk: Piece, pieces: Sequence[Piece]) -> None:
+def _hash(digest: PutDigest, encoder: Encoder, chunk: Piece, pieces: Sequence[Piece]) -> None:
     digest.update(chunk)
     encoder.checksum(pieces)
 

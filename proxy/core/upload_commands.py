@@ -14,6 +14,7 @@ from objstore.checksums import Algorithm
 from objstore.conditions import WriteConditions
 from objstore.paths import ResourcePath
 from objstore.proxy.core.checksums import WantedChecksums
+from objstore.proxy.core.encryption.envelope import CustomerKey, Seal
 from objstore.proxy.core.errors import InvalidPart, InvalidPartOrder, PartTooSmall
 from objstore.proxy.core.info import NO_METADATA, StoredMetadata
 from objstore.uploads import PARTS_MAX, UploadName
@@ -25,12 +26,14 @@ PART_BYTES_MIN: Final = 5 << 20
 
 
 class UploadRecord(Struct, frozen=True, omit_defaults=True):
-    """What was said of an object when its upload was begun. settings: what an edge keeps for itself."""
+    """What was said of an object when its upload was begun. settings: what an edge keeps for itself. seal: how
+    it is encrypted."""
 
     content_type: str
     metadata: StoredMetadata = NO_METADATA
     delete_at: int | None = None
     settings: dict[str, str] = {}
+    seal: Seal | None = None
 
 
 class BeginUpload(Struct, frozen=True):
@@ -54,6 +57,7 @@ class PutPart(Struct, frozen=True):
     expected_md5: str = ""
     checksums: WantedChecksums | None = None
     transaction_id: str = ""
+    customer_key: CustomerKey | None = None
 
 
 class UploadedPart(Struct, frozen=True):
@@ -144,6 +148,7 @@ class CompletedUpload(Struct, frozen=True):
     size: int
     system: Mapping[str, str]
     version: str = ""
+    seal: Seal | None = None
 
 
 def composite_etag(etags: Sequence[str]) -> str:

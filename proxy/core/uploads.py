@@ -23,9 +23,11 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend.names import STORAGE_CLASS
 from objstore.proxy.core.checksums import listed_checksums
 from objstore.proxy.core.containers import GetContainer, PutContainer
+from objstore.proxy.core.encryption.envelope import CUSTOMER, Seal
 from objstore.proxy.core.errors import (
     ContainerNotFound,
     CoreError,
+    CustomerKeyUnfit,
     ObjectNotFound,
     QuorumNotReached,
     UploadNotFound,
@@ -99,7 +101,9 @@ class UploadOperations:
         # The row of the record says so, too: with it the upload comes to the notice of the daemon.
         metadata = StoredMetadata(system={UPLOAD: upload})
         listed = f"{RECORD_TYPE};{urlencode(command.record.settings)}"  # for listings of uploads
-        self._put(record, policy_index, timestamp, body, listed, metadata, command.transaction_id)
+        # Whatever key the object has, what is said of it is encrypted with the store's own.
+        seal = None if command.record.seal is None else Seal()
+        self._put(record, policy_index, timestamp, body, listed, metadata, command.transaction_id, seal)
         return upload
 
     def record(self, path: ResourcePath, upload: str, transaction_id: str) -> UploadRecord:
@@ -209,10 +213,11 @@ class UploadOperations:
                 conditions=command.conditions,
                 version_mode=command.version_mode,
                 transaction_id=transaction_id,
+                seal=record.seal,
             )
         )
         self._forget_record(command, hidden_index)
-        return CompletedUpload(etag, size, system, result.version)
+        return CompletedUpload(etag, size, system, result.version, record.seal)
 
     def abort(self, path: ResourcePath, upload: str, transaction_id: str) -> None:
         """End an upload; its parts will be reclaimed. Raises UploadNotFound and other CoreErrors."""
@@ -256,7 +261,10 @@ class UploadOperations:
 
     def _part_command(self, command: PutPart) -> PutObject:
         path, transaction_id, timestamp = command.path, command.transaction_id, self._clock.timestamp()
-        policy_index, _ = self._read_record(path, command.upload, transaction_id)
+        policy_index, record = self._read_record(path, command.upload, transaction_id)
+        seal, key = record.seal, command.customer_key
+        if key is not None and (seal is None or seal.kind != CUSTOMER):
+            raise CustomerKeyUnfit(path)
         part_id = names.new_id(timestamp, self._random.getrandbits(128))
         name = UploadName(path.object, command.upload).part(command.number, part_id)
         return PutObject(
@@ -270,6 +278,8 @@ class UploadOperations:
             expected_md5=command.expected_md5,
             checksums=None if command.checksums is None else msgspec.structs.replace(command.checksums, listed=True),
             transaction_id=transaction_id,
+            seal=seal,
+            customer_key=key,
         )
 
     def _parts(self, path: ResourcePath, upload: str, transaction_id: str, after: int = 0) -> Iterator[UploadedPart]:
@@ -310,7 +320,7 @@ class UploadOperations:
         if system.get(UPLOAD) != command.upload:
             return None
         made = composite_info(command.path, found)
-        return CompletedUpload(made.etag, made.size, system, found.version) if made.etag == etag else None
+        return CompletedUpload(made.etag, made.size, system, found.version, found.seal) if made.etag == etag else None
 
     def _forget_record(self, command: CompleteUpload, policy_index: int | None) -> None:
         """The upload is over. If the record stays, the same completion finds the object, and the daemon removes it.
@@ -335,11 +345,12 @@ class UploadOperations:
         content_type: str,
         metadata: StoredMetadata,
         transaction_id: str,
+        seal: Seal | None,
     ) -> None:
         command = PutObject(
             path, policy_index, timestamp, BytesBody(body), len(body), len(body), content_type, metadata
         )
-        self._objects.put(msgspec.structs.replace(command, transaction_id=transaction_id))
+        self._objects.put(msgspec.structs.replace(command, transaction_id=transaction_id, seal=seal))
 
 
 def _shared_prefix(key: str, prefix: str, delimiter: str) -> str:

@@ -16,6 +16,7 @@ from objstore.proxy.s3.buckets import Buckets
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.attributes import AttributesHandler
+from objstore.proxy.s3.handlers.bucket_encryption import BucketEncryptionHandler
 from objstore.proxy.s3.handlers.buckets import REGION_HEADER, BucketHandler
 from objstore.proxy.s3.handlers.copying import CopySources, S3CopyHandler
 from objstore.proxy.s3.handlers.deletions import DeletionHandler, ObjectDeleter
@@ -173,6 +174,7 @@ def handlers(context: S3Context, guards: Mapping[str, Guard] = NO_GUARDS) -> Map
         Operation.LIST_PARTS: uploads.parts,
         Operation.GET_OBJECT_ATTRIBUTES: AttributesHandler(authorizer, reader),
         **{operation: getattr(settings, name) for operation, name in settings.operations().items()},
+        **BucketEncryptionHandler(context).handlers(),
         Operation.LIST_BUCKETS: buckets.list_all,
         Operation.CREATE_BUCKET: buckets.create,
         Operation.HEAD_BUCKET: buckets.head,

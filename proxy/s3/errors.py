@@ -52,6 +52,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "InvalidBucketName": (400, "The specified bucket is not valid"),
     "InvalidBucketState": (409, "The request is not valid for the current state of the bucket"),
     "InvalidChunkSizeError": (400, "Only the last chunk is allowed to have a size less than 8192 bytes"),
+    "InvalidEncryptionAlgorithmError": (400, "The encryption algorithm is not valid: it must be AES256"),
     "InvalidDigest": (400, "The Content-MD5 or checksum value that you specified is not valid"),
     "InvalidLocationConstraint": (400, "The specified location constraint is not valid"),
     "InvalidObjectState": (403, "The operation is not valid for the current state of the object"),
@@ -67,6 +68,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "InvalidTag": (400, "The tag provided was not a valid tag"),
     "InvalidToken": (400, "The provided token is malformed or otherwise invalid"),
     "InvalidURI": (400, "The specified URI could not be parsed"),
+    "KMS.NotFoundException": (400, "The key does not exist"),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedACLError": (400, "The ACL that you provided was not well formed or did not validate"),
     "MalformedPOSTRequest": (400, "The body of your POST request is not well-formed multipart/form-data"),
@@ -159,6 +161,11 @@ def _no_range(error: core.InvalidRange) -> S3Error:
     return S3Error("InvalidRange", headers={"Content-Range": f"bytes */{size}"}, ActualObjectSize=size)
 
 
+_KEY_NEEDED: Final = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve"
+    " the object."
+)
+_KEY_UNFIT: Final = "The encryption parameters are not applicable to this object."
 # An S3Error is its own answer. Every other error that can reach the edge stands here.
 ANSWERS: Final[dict[type[StoreError], Answer]] = {
     BadPolicies: "InternalError",
@@ -187,6 +194,10 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.ContainerLimitReached: "TooManyBuckets",
     core.ContainerNotEmpty: "BucketNotEmpty",
     core.ContainerNotFound: lambda error: S3Error("NoSuchBucket", BucketName=error.path.container),
+    core.CustomerKeyNeeded: lambda _error: S3Error("InvalidRequest", _KEY_NEEDED),
+    core.CustomerKeyUnfit: lambda _error: S3Error("InvalidRequest", _KEY_UNFIT),
+    core.CustomerKeyWrong: "AccessDenied",
+    core.EncryptionKeyMissing: "InternalError",
     core.IncompleteBody: "IncompleteBody",
     core.InvalidPart: lambda error: S3Error("InvalidPart", PartNumber=error.number, ETag=error.etag),
     core.InvalidPartOrder: "InvalidPartOrder",
@@ -213,6 +224,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     core.PreconditionFailed: "PreconditionFailed",
     core.QuorumNotReached: "ServiceUnavailable",
     core.QuotaExceeded: "QuotaExceeded",
+    core.SealBroken: "InternalError",
     core.TooManyLinks: _told("InvalidObjectState"),
     core.TooManyVersions: _told("InvalidRequest"),
     core.UploadNotFound: lambda error: S3Error("NoSuchUpload", UploadId=error.upload),

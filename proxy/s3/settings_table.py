@@ -25,6 +25,7 @@ CORS: Final = "Cors"
 LIFECYCLE: Final = "Lifecycle"
 TAGGING: Final = "Tagging"
 WEBSITE: Final = "Website"
+ENCRYPTION: Final = "Encryption"
 NOTIFICATION: Final = "Notification"
 LOGGING: Final = "Logging"
 OWNERSHIPS: Final = ("BucketOwnerPreferred", "ObjectWriter", ENFORCED)
@@ -209,7 +210,13 @@ SETTINGS: Final = (
         shared=True,
     ),
     Setting(
-        _O.GET_BUCKET_ENCRYPTION, "ServerSideEncryptionConfigurationNotFoundError", delete=_O.DELETE_BUCKET_ENCRYPTION
+        _O.GET_BUCKET_ENCRYPTION,
+        "ServerSideEncryptionConfigurationNotFoundError",
+        _O.PUT_BUCKET_ENCRYPTION,
+        _O.DELETE_BUCKET_ENCRYPTION,
+        ENCRYPTION,
+        "ServerSideEncryptionConfiguration",
+        copied,
     ),
     Setting(_O.GET_BUCKET_REPLICATION, "ReplicationConfigurationNotFoundError", delete=_O.DELETE_BUCKET_REPLICATION),
     Setting(

@@ -20,3 +20,8 @@ UPLOAD: Final = Sysmeta.UPLOAD.removeprefix(SYSTEM)
 LINK_TARGET: Final = Sysmeta.LINK_TARGET.removeprefix(SYSTEM)
 LINK_ETAG: Final = Sysmeta.LINK_ETAG.removeprefix(SYSTEM)
 LINK_SIZE: Final = Sysmeta.LINK_SIZE.removeprefix(SYSTEM)
+# In that of an encrypted object.
+SEALED: Final = Sysmeta.SEALED.removeprefix(SYSTEM)
+SEALED_FACTS: Final = Sysmeta.SEALED_FACTS.removeprefix(SYSTEM)
+SEALED_METADATA: Final = Sysmeta.SEALED_METADATA.removeprefix(Sysmeta.OBJECT_TRANSIENT_PREFIX)
+LISTED_SIZE: Final = Sysmeta.LISTED_SIZE.removeprefix(SYSTEM)

@@ -30,6 +30,7 @@ NEVER: Final[Stamp] = ("", "")
 META: Final = Client.OBJECT_META_PREFIX
 SYSTEM: Final = Sysmeta.OBJECT_PREFIX
 TRANSIENT: Final = Sysmeta.OBJECT_TRANSIENT_PREFIX
+RAW: Final = "raw"  # encrypted objects as they are stored, too
 TRAILERS: Final = {Client.TRAILER: f"{Client.ETAG}, {Backend.BODY_CHECKSUM}"}
 # Headers of an answer that are fields of the result, or are about the message and not the object.
 _NOT_METADATA: Final = frozenset(
@@ -86,8 +87,8 @@ def read_headers(command: GetObject, *, ranges: bool = True) -> Headers:
         headers[Backend.OPEN_EXPIRED] = "true"
     if command.for_replication:
         headers[Backend.REPLICATION] = "true"
-    if command.as_stored:
-        headers[Backend.AS_STORED] = "true"
+    if command.as_stored or command.raw:
+        headers[Backend.AS_STORED] = RAW if command.raw else "true"
     if command.version:
         headers[Backend.VERSION_ID] = command.version
     return headers
@@ -97,7 +98,7 @@ def rest_headers(headers: Mapping[str, str], wanted: ByteRange | None) -> Header
     """Those of a read of the rest of the same bytes: without conditions, which may change the answer, for `wanted`."""
     kept = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.OPEN_EXPIRED, Backend.REPLICATION, Backend.VERSION_ID)
     rest = {name: headers[name] for name in kept if name in headers}
-    rest[Backend.AS_STORED] = "true"
+    rest[Backend.AS_STORED] = RAW
     if wanted is not None:
         rest[Client.RANGE] = wanted.header
     return rest

@@ -17,12 +17,13 @@ from objstore.proxy.core.errors import NotModified, ObjectNotFound
 from objstore.proxy.core.info import StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.objects import GetObject
 from objstore.proxy.s3.access import Place
+from objstore.proxy.s3.encryption import ENCRYPTION_HEADERS, source_key, written_headers
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import DEFAULT, add_checksums, algorithm_named
 from objstore.proxy.s3.handlers.conditions import copy_source_conditions, write_conditions
 from objstore.proxy.s3.handlers.metadata import GIVEN, SPELLINGS, TAGS, content_type_of, metadata_of
 from objstore.proxy.s3.handlers.reading import ObjectReader, Reading, given_version, version_headers
-from objstore.proxy.s3.handlers.writing import OBJECT_BYTES_MAX, ObjectWriter, refuse_unsupported
+from objstore.proxy.s3.handlers.writing import OBJECT_BYTES_MAX, ObjectWriter
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.xml import NAMESPACE, Element, document, xml_date
@@ -68,6 +69,7 @@ class CopySources:
             newest=True,
             version="" if version_id is None else given_version(version_id),
             transaction_id=request.transaction_id,
+            customer_key=source_key(request.environ),
         )
         try:
             return place, self._reader.open(request, command)
@@ -99,13 +101,12 @@ class S3CopyHandler:
     def __call__(self, request: S3Request) -> Response:
         """200."""
         environ = request.environ
-        refuse_unsupported(environ)
         conditions, given, content_type = write_conditions(environ), metadata_of(environ), content_type_of(environ)
         source = copy_source(environ)
         replaced = _directive(environ, "HTTP_X_AMZ_METADATA_DIRECTIVE", "metadata") == "REPLACE"
         tagged = _directive(environ, "HTTP_X_AMZ_TAGGING_DIRECTIVE", "tagging") == "REPLACE"
         onto_itself = (source.bucket, source.key, source.version_id) == (request.bucket, request.key, None)
-        if onto_itself and not replaced and not tagged and environ.keys().isdisjoint(_CHANGES):
+        if onto_itself and not replaced and not tagged and environ.keys().isdisjoint(_CHANGES | ENCRYPTION_HEADERS):
             reason = (
                 "This copy request is illegal because it is trying to copy an object to itself without changing the"
                 " object's metadata, storage class, website redirect location or encryption attributes."
@@ -134,6 +135,7 @@ class S3CopyHandler:
         root.add("ETag", f'"{stored.etag}"')
         add_checksums(root, stored.checksums)
         headers = {"Content-Type": "application/xml", **source_version_headers(place, source, info)}
+        headers |= written_headers(stored.seal, command.customer_key, self._writer.keys)
         if stored.version:
             headers |= version_headers(target.container, stored.version)
         made, transient = stored.timestamp, command.metadata.transient

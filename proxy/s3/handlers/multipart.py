@@ -25,6 +25,7 @@ from objstore.proxy.core.upload_commands import (
     UploadedPart,
     UploadRecord,
 )
+from objstore.proxy.s3.encryption import customer_key, seal_headers, written_headers
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import (
     ALGORITHMS,
@@ -44,7 +45,7 @@ from objstore.proxy.s3.handlers.conditions import write_conditions
 from objstore.proxy.s3.handlers.copying import CopySources, copy_source, source_version_headers
 from objstore.proxy.s3.handlers.metadata import STORAGE_CLASS, content_type_of, metadata_of
 from objstore.proxy.s3.handlers.reading import given_part_number, version_headers
-from objstore.proxy.s3.handlers.writing import ObjectWriter, body_length, refuse_unsupported, refused_condition
+from objstore.proxy.s3.handlers.writing import ObjectWriter, body_length, refused_condition
 from objstore.proxy.s3.object_lock import asked_lock
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request, parsed
@@ -96,8 +97,8 @@ class MultipartHandler:
     def create(self, request: S3Request) -> Response:
         """200."""
         environ, place = request.environ, self._authorizer.place(request)
-        refuse_unsupported(environ)
         settings = upload_settings(environ)
+        seal, key = self._writer.seal(request, place)
         if request.identity is not None:
             settings[INITIATOR] = request.identity.user
         metadata = metadata_of(environ)
@@ -107,7 +108,7 @@ class MultipartHandler:
         more |= asked_lock(request, place, self._authorizer, self._now())
         if more:
             metadata = msgspec.structs.replace(metadata, transient=metadata.transient | more)
-        record = UploadRecord(content_type_of(environ), metadata, settings=settings)
+        record = UploadRecord(content_type_of(environ), metadata, settings=settings, seal=seal)
         command = BeginUpload(place.path, place.container.policy_index, record, request.transaction_id)
         upload = self._uploads.begin(command)
         root = Element("InitiateMultipartUploadResult")
@@ -118,6 +119,7 @@ class MultipartHandler:
         headers |= self._lifecycle.of_upload(place, begun_at(upload), request.transaction_id)
         if ALGORITHM in settings:
             headers |= {"x-amz-checksum-algorithm": settings[ALGORITHM], TYPE_HEADER: settings[TYPE]}
+        headers |= written_headers(seal, key, self._writer.keys)
         return Response(200, headers, document(root, NAMESPACE))
 
     def put_part(self, request: S3Request) -> Response:
@@ -133,7 +135,8 @@ class MultipartHandler:
         except ChecksumMismatch as error:
             raise bad_digest(error.algorithm) from None
         told = {wanted.kept[0]: stored.checksums[wanted.kept[0]]}
-        return Response(200, {"ETag": f'"{stored.etag}"', **checksum_headers(told, with_type=False)})
+        headers = {"ETag": f'"{stored.etag}"', **checksum_headers(told, with_type=False)}
+        return Response(200, headers | seal_headers(stored.seal, command.customer_key, self._writer.keys))
 
     def copy_part(self, request: S3Request) -> Response:
         """200."""
@@ -164,6 +167,7 @@ class MultipartHandler:
                 self._bytes_max,
                 checksums=checksums,
                 transaction_id=request.transaction_id,
+                customer_key=customer_key(environ),
             )
             stored = self._uploads.copy_part(opened, command)
         root = Element("CopyPartResult")
@@ -171,6 +175,7 @@ class MultipartHandler:
         root.add("ETag", f'"{stored.etag}"')
         add_checksums(root, stored.checksums, with_type=False)
         headers = {"Content-Type": "application/xml", **source_version_headers(source_place, source, info)}
+        headers |= seal_headers(stored.seal, command.customer_key, self._writer.keys)
         return Response(200, headers, document(root, NAMESPACE))
 
     def complete(self, request: S3Request) -> Response:
@@ -210,7 +215,7 @@ class MultipartHandler:
         root.add("Key", readable(request.key))
         root.add("ETag", f'"{made.etag}"')
         add_checksums(root, stored_checksums(made.system))
-        headers = {"Content-Type": "application/xml"}
+        headers = {"Content-Type": "application/xml", **seal_headers(made.seal, None, self._writer.keys)}
         if made.version:
             headers |= version_headers(container, made.version)
         return Response(200, headers, document(root, NAMESPACE))
@@ -255,6 +260,7 @@ class MultipartHandler:
             expected_md5(request.environ),
             wanted,
             request.transaction_id,
+            customer_key(request.environ),
         )
 
 

@@ -10,9 +10,11 @@ from objstore.http.messages import Environ, Response
 from objstore.http.ranges import ByteRange
 from objstore.proxy.core.checksums import stored_checksums
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.encryption.envelope import CUSTOMER
 from objstore.proxy.core.errors import InvalidRange, NotModified
 from objstore.proxy.core.info import ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.objects import GetObject
+from objstore.proxy.s3.encryption import asks_to_encrypt, customer_key, seal_headers, written_headers
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import checksum_headers, told_checksums, type_of, wanted_checksums
 from objstore.proxy.s3.handlers.conditions import read_conditions, write_conditions
@@ -25,7 +27,7 @@ from objstore.proxy.s3.handlers.reading import (
     version_asked,
     version_headers,
 )
-from objstore.proxy.s3.handlers.writing import ObjectWriter, body_length, refuse_unsupported
+from objstore.proxy.s3.handlers.writing import ObjectWriter, body_length
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request
 
@@ -54,6 +56,7 @@ class S3ObjectHandler:
         self._deleter = deleter
         self._lifecycle = lifecycle
         self._now = context.runtime.clock.now
+        self._keys = context.keys
 
     def handlers(self) -> Mapping[Operation, Handler]:
         """By operation."""
@@ -74,6 +77,7 @@ class S3ObjectHandler:
             return _not_modified(place.container, error.info)
         opened = reading.opened
         headers = _headers(request, place.container, opened.info) | self._expiration(request, place, opened.info)
+        headers |= seal_headers(opened.info.seal, command.customer_key, self._keys)
         if reading.parts_count:
             headers["x-amz-mp-parts-count"] = str(reading.parts_count)
         if opened.part is None:
@@ -102,6 +106,10 @@ class S3ObjectHandler:
         except NotModified as error:
             return _not_modified(place.container, error.info)
         headers = _headers(request, place.container, info) | self._expiration(request, place, info)
+        if info.seal is not None:
+            if info.seal.kind == CUSTOMER and command.customer_key is None:
+                raise S3Error("BadRequest")  # without a body nobody sees why
+            headers |= seal_headers(info.seal, command.customer_key, self._keys)
         if wanted is None:
             headers |= told_checksums(request.environ, info)
             headers["Content-Length"] = str(info.size)
@@ -128,9 +136,8 @@ class S3ObjectHandler:
 
     def _command(self, request: S3Request, place: Place) -> GetObject:
         environ = request.environ
-        if "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM" in environ:
-            raise S3Error("InvalidRequest", "The encryption parameters are not applicable to this object.")
-        if "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION" in environ:
+        encrypts = asks_to_encrypt(environ)
+        if encrypts and "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION" in environ:
             reason = "x-amz-server-side-encryption header is not supported for this operation."
             raise S3Error("InvalidArgument", reason, ArgumentName="x-amz-server-side-encryption")
         version = version_asked(request) if request.params else ""
@@ -142,13 +149,13 @@ class S3ObjectHandler:
             open_expired=bool(version),
             version=version,
             transaction_id=request.transaction_id,
+            customer_key=customer_key(environ) if encrypts else None,
         )
 
     def put(self, request: S3Request) -> Response:
         """200."""
         place = self._authorizer.place(request)
         environ = request.environ
-        refuse_unsupported(environ)
         length = None if request.operation is Operation.POST_OBJECT else body_length(request)
         conditions = write_conditions(environ)
         command = self._writer.command(
@@ -162,6 +169,7 @@ class S3ObjectHandler:
         )
         stored = self._writer.put(command)
         headers = {"ETag": f'"{stored.etag}"', **checksum_headers(stored.checksums)}
+        headers |= written_headers(stored.seal, command.customer_key, self._keys)
         if stored.version:
             headers |= version_headers(place.container, stored.version)
         if place.container.sysmeta:

@@ -30,6 +30,7 @@ from objstore.rate_limiter import RateLimiter
 from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
+    from objstore.proxy.core.encryption.envelope import CustomerKey
     from objstore.proxy.s3.access import Authorizer
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class ObjectReader:
         return Reading(opened) if number is None else _only_part(opened, number)
 
     def _made(self, request: S3Request, command: GetObject, opened: OpenedObject, number: int | None) -> Reading:
-        source = self._source(request)
+        source = self._source(request, command.customer_key)
         followed = follow(opened, command, self._objects.open, source.policy_index)
         opened, command = followed.found, followed.command
         if is_composite(opened.info):
@@ -94,7 +95,7 @@ class ObjectReader:
         info = self._objects.head(command)
         if not info.stands_for_others:
             return info
-        source = self._source(request)
+        source = self._source(request, command.customer_key)
         followed = follow(info, command, self._objects.head, source.policy_index)
         info, command = followed.found, followed.command
         if is_composite(info):
@@ -116,11 +117,11 @@ class ObjectReader:
 
         return explained(request, command, read)
 
-    def _source(self, request: S3Request) -> LinkedPartSource:
+    def _source(self, request: S3Request, key: CustomerKey | None) -> LinkedPartSource:
         def may_read(path: ResourcePath, container: ContainerInfo) -> None:
             self._authorizer.check(request, Operation.GET_OBJECT, path, container)
 
-        return LinkedPartSource(self._objects, self._lookup, request.transaction_id, may_read)
+        return LinkedPartSource(self._objects, self._lookup, request.transaction_id, may_read, customer_key=key)
 
     def _dynamic(self, request: S3Request, source: LinkedPartSource) -> DynamicManifestReader:
         def list_objects(command: GetContainer) -> list[ListedEntry]:

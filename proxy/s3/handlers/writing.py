@@ -9,10 +9,11 @@ import msgspec
 
 from objstore.conditions import WriteConditions
 from objstore.http.bodies import BytesBody
-from objstore.http.messages import Environ
 from objstore.paths import ResourcePath
 from objstore.proxy.core.checksums import WantedChecksums
+from objstore.proxy.core.containers import WriteContainer
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.encryption.settings import is_marked, setting
 from objstore.proxy.core.errors import ChecksumMismatch, ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.info import StoredMetadata
 from objstore.proxy.core.objects import (
@@ -27,6 +28,7 @@ from objstore.proxy.core.objects import (
 from objstore.proxy.core.quorum_request import SMALL_BODY_MAX
 from objstore.proxy.core.quotas import QuotaUpload
 from objstore.proxy.core.upload_commands import CompleteUpload
+from objstore.proxy.s3.encryption import asks_to_encrypt, wanted_seal
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import bad_digest, expected_md5
 from objstore.proxy.s3.handlers.conditions import precondition_failed
@@ -38,14 +40,12 @@ from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from objstore.http.messages import BodyReader
+    from objstore.proxy.core.encryption.envelope import CustomerKey, Seal
     from objstore.proxy.s3.access import Authorizer, Place
 
 _UNLIMITED: Final = nullcontext()
 _NO_BODY: Final = BytesBody(b"")
 OBJECT_BYTES_MAX: Final = 5 * 1024**3
-_ENCRYPTION: Final = frozenset(
-    {"HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION", "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM"}
-)
 
 
 class ObjectWriter:
@@ -56,6 +56,8 @@ class ObjectWriter:
         self._lookup = context.lookup
         self._quotas = context.quotas
         self._objects = context.objects
+        self._containers = context.containers
+        self.keys: Final = context.keys
         self._clock = context.runtime.clock
         self.bytes_max: Final = min(context.cluster.limits.max_file_size, OBJECT_BYTES_MAX)
 
@@ -81,6 +83,7 @@ class ObjectWriter:
             fields = {"storage_class": metadata.system[STORAGE_CLASS]}
             checksums = msgspec.structs.replace(checksums, fields=fields)
         container, environ = place.container, request.environ
+        seal, key = self.seal(request, place)
         ask_first = conditions is not None and "HTTP_EXPECT" in environ
         body = request.body
         if length is not None and length <= SMALL_BODY_MAX and not ask_first:
@@ -101,7 +104,24 @@ class ObjectWriter:
             version_mode=container.version_mode if container.sysmeta else "",
             checksums=checksums,
             transaction_id=request.transaction_id,
+            seal=seal,
+            customer_key=key,
         )
+
+    def seal(self, request: S3Request, place: Place) -> tuple[Seal | None, CustomerKey | None]:
+        """How what a request stores is encrypted, and with which key of its sender's. Raises S3Error, CoreError.
+
+        The bucket is marked before the first encrypted object is in it.
+        """
+        container, environ = place.container, request.environ
+        if not container.sysmeta and not asks_to_encrypt(environ):
+            return None, None
+        seal, key = wanted_seal(environ, container, self.keys)
+        if seal is not None and not is_marked(container):
+            path, identifier = place.path.container_path, request.transaction_id
+            marked = WriteContainer(path, self._clock.timestamp(), sysmeta=setting(None), transaction_id=identifier)
+            self._containers.post(marked)
+        return seal, key
 
     def put(self, command: PutObject) -> PutResult:
         """Store the body. Where something newer is stored, a body at hand gets a newer stamp.
@@ -173,11 +193,3 @@ def body_length(request: S3Request) -> int:
     if length is None:
         raise S3Error("MissingContentLength")
     return length
-
-
-def refuse_unsupported(environ: Environ) -> None:
-    """Refuse what a write asks for and would not get. Raises S3Error."""
-    names = environ.keys()
-    if not names.isdisjoint(_ENCRYPTION):
-        reason = "Server side encryption is not implemented"
-        raise S3Error("NotImplemented", reason, Header="x-amz-server-side-encryption")

@@ -21,6 +21,7 @@ from objstore.http.messages import Environ, Response
 from objstore.limits import check_metadata, check_path, text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.encryption.settings import container_seal
 from objstore.proxy.core.info import StoredMetadata
 from objstore.proxy.core.manifest import UPLOAD, is_composite
 from objstore.proxy.core.objects import Conditions, CopyObject, GetObject, OpenedObject, PutObject
@@ -171,6 +172,7 @@ class CopyHandler:
             conditions=WriteConditions(if_absent=True) if is_for_absent_target(environ) else None,
             version_mode=container.version_mode,
             transaction_id=request.transaction_id,
+            seal=container_seal(container),
         )
         if container.sysmeta:
             self._versions.before_write(request, path, container, target.conditions)

@@ -27,6 +27,7 @@ from objstore.proxy.core.composite import PartSource, open_composite
 from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.containers import GetContainer
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.encryption.settings import container_seal
 from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound
 from objstore.proxy.core.info import PRESENT, ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.listing import ListedObject, ListingQuery
@@ -262,4 +263,5 @@ def copy_of(
         source.info.content_type,
         container.newly_locked(source.info.metadata, timestamp.seconds),
         version_mode=container.version_mode,
+        seal=container_seal(container),
     )

@@ -15,6 +15,7 @@ from objstore.http.messages import Environ, Response, title_of, variable_of
 from objstore.limits import Limits, check_metadata, check_path, check_upload_size, is_utf8
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.encryption.settings import container_seal, is_marked
 from objstore.proxy.core.errors import ContainerNotFound, QuorumNotReached
 from objstore.proxy.core.info import NO_METADATA, PRESENT, UNKNOWN, ContainerInfo, StoredMetadata, StoredObjectInfo
 from objstore.proxy.core.listing import without_own_parameters
@@ -153,6 +154,7 @@ class ObjectHandler:
             ask_first=conditions is not None and "HTTP_EXPECT" in environ,
             version_mode=container.version_mode if container.sysmeta else "",
             transaction_id=request.transaction_id,
+            seal=container_seal(container) if container.sysmeta else None,
         )
         if container.sysmeta:
             self.versions.before_write(request, path, container, conditions)
@@ -189,6 +191,7 @@ class ObjectHandler:
             open_expired=self._may_open_expired(request),
             conditions=write_conditions(request),
             transaction_id=request.transaction_id,
+            sealed=is_marked(container),
         )
         system = self._objects.post(command).system
         return self.symlinks.redirect(path, system) if system else Response(202)

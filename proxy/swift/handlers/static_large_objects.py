@@ -16,8 +16,9 @@ import msgspec
 from objstore.headers import Client, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.paths import ResourcePath
-from objstore.proxy.core.composite import check_conditions, composite_head, open_composite, open_parts
+from objstore.proxy.core.composite import composite_head, open_composite, open_parts
 from objstore.proxy.core.composite_body import read_manifest
+from objstore.proxy.core.conditions import check_read_conditions
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.errors import PartUnavailable
 from objstore.proxy.core.info import ContainerInfo, StoredObjectInfo
@@ -85,7 +86,7 @@ class StaticLargeObjects:
             return msgspec.structs.replace(stored, headers=headers | {Client.CONTENT_TYPE: JSON_TYPE})
         opened = resolved.found
         _, parts = read_manifest(resolved.command.path, opened)
-        check_conditions(resolved.command, opened.info)
+        check_read_conditions(resolved.command, opened.info)
         raw = raw_manifest(parts)
         headers[Client.ETAG] = md5(raw, usedforsecurity=False).hexdigest()
         return Resolved(msgspec.structs.replace(opened, body=raw, part=None, parts=()), resolved.command, headers)

@@ -90,6 +90,7 @@ CONFIGURATIONS: Final = (
     "drive-audit --config C",
     "check-config --kind proxy C",
     "relinker relink --config C",
+    *(f"key {words} --config C" for words in ("add a", "list", "rotate")),
     "user list --config C",
     *(f"user {verb} a --config C" for verb in ("add", "disable", "keys", "rotate")),
     *(f"{server} --config C" for server in ("proxy", "object", "container", "account")),

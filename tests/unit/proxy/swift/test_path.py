@@ -19,7 +19,7 @@ from tests.unit.proxy.store import Reply, ScriptedStore
 from tests.unit.proxy.swift.harness import USERS, environ_of
 
 PROXY = Path(objstore.proxy.__file__).resolve().parent
-FILES_MAX = {"PUT": 11, "GET": 11}
+FILES_MAX = {"PUT": 12, "GET": 12}
 BODY = bytes(4096)
 
 

@@ -1,0 +1,1 @@
+"""Encryption at rest: one mechanism for both APIs, see docs/decisions/0019-encryption.md."""
