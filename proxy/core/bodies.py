@@ -5,17 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from msgspec import Struct
+
 from objstore.devices import Device
+from objstore.http.messages import Body
 from objstore.http.ranges import ByteRange
 from objstore.http.sockets import SEND_TIMEOUT_SECONDS, Connection
 from objstore.http.transport import BackendBody, BackendResponse, NodeFailure
 from objstore.proxy.core.backend import codes
 from objstore.proxy.core.backend.objects import given_range, identity, rest_headers
 from objstore.proxy.core.errors import BodyBrokenOff
+from objstore.proxy.core.info import StoredObjectInfo
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.reading import Reader
 
 RESUMPTIONS_MAX: Final = 8
+
+
+class OpenedObject(Struct, frozen=True):
+    """An object and its body, to be read or closed.
+
+    part: the range of a body that is not the whole. parts: several ranges and their bodies, beside an empty `body`.
+    """
+
+    info: StoredObjectInfo
+    body: bytes | Body
+    part: ByteRange | None = None
+    parts: tuple[tuple[ByteRange, Body], ...] = ()
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes the body has; None if that is not known."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
+
+    def close(self) -> None:
+        """Let go of what has not been read."""
+        if not isinstance(self.body, bytes):
+            self.body.close()
+        for _, body in self.parts:
+            body.close()
 
 
 class Source:

@@ -23,6 +23,7 @@ from objstore.proxy.core.backend import codes, rows
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.backend.fragments import asking_headers
 from objstore.proxy.core.backend.names import SEALED
+from objstore.proxy.core.bodies import OpenedObject as OpenedObject
 from objstore.proxy.core.bodies import ResumingBody, Source
 from objstore.proxy.core.checksums import WantedChecksums, copied_checksums
 from objstore.proxy.core.errors import InvalidRange, ObjectFacts, QuorumNotReached
@@ -183,30 +184,6 @@ class PostResult(Struct, frozen=True):
     """The result of a POST. system: of a link, the system metadata that says where it leads."""
 
     system: dict[str, str]
-
-
-class OpenedObject(Struct, frozen=True):
-    """An object and its body, to be read or closed.
-
-    part: the range of a body that is not the whole. parts: several ranges and their bodies, beside an empty `body`.
-    """
-
-    info: StoredObjectInfo
-    body: bytes | Body
-    part: ByteRange | None = None
-    parts: tuple[tuple[ByteRange, Body], ...] = ()
-
-    @property
-    def length(self) -> int | None:
-        """How many bytes the body has; None if that is not known."""
-        return len(self.body) if isinstance(self.body, bytes) else self.body.length
-
-    def close(self) -> None:
-        """Let go of what has not been read."""
-        if not isinstance(self.body, bytes):
-            self.body.close()
-        for _, body in self.parts:
-            body.close()
 
 
 class ObjectOperations:

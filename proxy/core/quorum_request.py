@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from objstore.http.messages import BodyReader
     from objstore.proxy.core.objects import PutObject
 
-# A body up to this size goes out together with the head of its request.
-SMALL_BODY_MAX: Final = 65536
 UNANSWERED: Final = codes.UNAVAILABLE
 # A body up to this size goes out together with the head of its request.
 SMALL_BODY_MAX: Final = 65536
