@@ -85,6 +85,7 @@ class Client:
     CONTAINER_META_PREFIX: Final = "X-Container-Meta-"
     CONTAINER_OBJECT_COUNT: Final = "X-Container-Object-Count"
     CONTAINER_BYTES_USED: Final = "X-Container-Bytes-Used"
+    CONTAINER_ENCRYPTION: Final = "X-Container-Encryption"
     CONTAINER_QUOTA_BYTES: Final = "X-Container-Meta-Quota-Bytes"
     CONTAINER_QUOTA_COUNT: Final = "X-Container-Meta-Quota-Count"
     CONTAINER_ALLOW_ORIGIN: Final = "X-Container-Meta-Access-Control-Allow-Origin"

@@ -18,7 +18,7 @@ from objstore.proxy.core.encryption.key_ring import KeyManager
 from objstore.proxy.core.encryption.settings import container_seal
 from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.s3.errors import S3Error
-from objstore.proxy.s3.xml import MalformedDocument, ReceivedElement
+from objstore.proxy.s3.xml import Element, MalformedDocument, ReceivedElement
 
 ALGORITHM: Final = "x-amz-server-side-encryption"
 KEY_ID: Final = f"{ALGORITHM}-aws-kms-key-id"
@@ -196,3 +196,15 @@ def parse_encryption(received: ReceivedElement, keys: KeyManager) -> Seal:
     if algorithm not in (OWN, *NAMED):
         raise S3Error("MalformedXML")
     return seal_of(algorithm, key_id, "", bucket_key, keys)
+
+
+def encryption_element(seal: Seal) -> Element:
+    """The document of a bucket whose objects are encrypted so."""
+    root = Element("ServerSideEncryptionConfiguration")
+    rule = root.add("Rule")
+    default = rule.add("ApplyServerSideEncryptionByDefault")
+    default.add("SSEAlgorithm", seal.kind)
+    if seal.kind in NAMED and seal.key:
+        default.add("KMSMasterKeyID", f"{ARN}key/{seal.key}")
+    rule.add("BucketKeyEnabled", str(seal.bucket_key).lower())
+    return root

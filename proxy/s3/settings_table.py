@@ -25,7 +25,6 @@ CORS: Final = "Cors"
 LIFECYCLE: Final = "Lifecycle"
 TAGGING: Final = "Tagging"
 WEBSITE: Final = "Website"
-ENCRYPTION: Final = "Encryption"
 NOTIFICATION: Final = "Notification"
 LOGGING: Final = "Logging"
 OWNERSHIPS: Final = ("BucketOwnerPreferred", "ObjectWriter", ENFORCED)
@@ -208,15 +207,6 @@ SETTINGS: Final = (
         WEBSITE_ROOT,
         _website,
         shared=True,
-    ),
-    Setting(
-        _O.GET_BUCKET_ENCRYPTION,
-        "ServerSideEncryptionConfigurationNotFoundError",
-        _O.PUT_BUCKET_ENCRYPTION,
-        _O.DELETE_BUCKET_ENCRYPTION,
-        ENCRYPTION,
-        "ServerSideEncryptionConfiguration",
-        copied,
     ),
     Setting(_O.GET_BUCKET_REPLICATION, "ReplicationConfigurationNotFoundError", delete=_O.DELETE_BUCKET_REPLICATION),
     Setting(

@@ -1,4 +1,4 @@
-"""Default encryption of buckets: one write says it to clients, and has new objects encrypted."""
+"""Default encryption of buckets."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from objstore.http.messages import Response
 from objstore.proxy.core.containers import WriteContainer
-from objstore.proxy.core.encryption.settings import setting
+from objstore.proxy.core.encryption.settings import container_seal, setting
 from objstore.proxy.s3.context import S3Context
-from objstore.proxy.s3.encryption import parse_encryption
+from objstore.proxy.s3.encryption import encryption_element, parse_encryption
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.handlers.buckets import xml_response
 from objstore.proxy.s3.handlers.checksums import check_setting
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.settings import DOCUMENT_BYTES_MAX
-from objstore.proxy.s3.settings_table import ENCRYPTION, copied
-from objstore.proxy.s3.xml import NAMESPACE, MalformedDocument, document
+from objstore.proxy.s3.xml import MalformedDocument
 
 if TYPE_CHECKING:
     from objstore.proxy.core.encryption.envelope import Seal
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 
 class BucketEncryptionHandler:
-    """Sets and removes the default encryption of a bucket."""
+    """Tells, sets and removes how new objects of a bucket are encrypted, whichever API has said so."""
 
     def __init__(self, context: S3Context) -> None:
-        self._settings: Final = context.settings
         self._containers: Final = context.proxy.containers
         self._clock: Final = context.proxy.runtime.clock
         self._keys: Final = context.proxy.keys
@@ -35,9 +34,17 @@ class BucketEncryptionHandler:
     def handlers(self) -> Mapping[Operation, Handler]:
         """By operation."""
         return {
+            Operation.GET_BUCKET_ENCRYPTION: self.get,
             Operation.PUT_BUCKET_ENCRYPTION: self.put,
             Operation.DELETE_BUCKET_ENCRYPTION: self.delete,
         }
+
+    def get(self, request: S3Request) -> Response:
+        """200."""
+        seal = container_seal(request.container.info)
+        if seal is None:
+            raise S3Error("ServerSideEncryptionConfigurationNotFoundError", BucketName=request.bucket)
+        return xml_response(encryption_element(seal))
 
     def put(self, request: S3Request) -> Response:
         """200."""
@@ -45,20 +52,18 @@ class BucketEncryptionHandler:
         check_setting(request, content)
         received = parsed(content, "ServerSideEncryptionConfiguration")
         try:
-            seal = parse_encryption(received, self._keys)
+            self._write(request, parse_encryption(received, self._keys))
         except MalformedDocument as error:
             raise S3Error("MalformedXML", str(error)) from None
-        self._write(request, document(copied(received), NAMESPACE), seal)
         return Response(200)
 
     def delete(self, request: S3Request) -> Response:
         """204; what is encrypted stays so."""
-        self._write(request, None, None)
+        self._write(request, None)
         return Response(204)
 
-    def _write(self, request: S3Request, content: bytes | None, seal: Seal | None) -> None:
-        bucket, identifier = request.container, request.transaction_id
-        sysmeta = self._settings.encoded(bucket.path, {ENCRYPTION: content}, identifier) | setting(seal)
-        command = WriteContainer(bucket.path, self._clock.timestamp(), sysmeta=sysmeta, transaction_id=identifier)
-        self._containers.post(command)
-        self._settings.forget_long(bucket, {ENCRYPTION: content}, identifier)
+    def _write(self, request: S3Request, seal: Seal | None) -> None:
+        path, identifier = request.container.path, request.transaction_id
+        self._containers.post(
+            WriteContainer(path, self._clock.timestamp(), sysmeta=setting(seal), transaction_id=identifier)
+        )

@@ -11,6 +11,8 @@ from objstore.limits import check_metadata, check_path
 from objstore.policies import UnknownPolicy
 from objstore.proxy.core.containers import GetContainer, PutContainer, WriteContainer
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.core.encryption.envelope import OWN, Seal
+from objstore.proxy.core.encryption.settings import container_seal, setting
 from objstore.proxy.core.errors import ContainerNotFound
 from objstore.proxy.core.info import ABSENT, VERSIONS_ENABLED, ContainerInfo
 from objstore.proxy.core.listing import NO_QUERY, ListingQuery
@@ -28,6 +30,8 @@ from objstore.proxy.swift.request import SwiftRequest
 META: Final = Client.CONTAINER_META_PREFIX
 OWN_HEADERS: Final = frozenset(name for name in OWNER_ONLY if name.startswith("X-Container-"))
 
+NOT_ENCRYPTED: Final = "none"
+
 
 class ContainerHandler:
     def __init__(self, context: ProxyContext, versions: ObjectVersioning) -> None:
@@ -38,6 +42,7 @@ class ContainerHandler:
         self._policies = context.cluster.policies
         self._limits = context.cluster.limits
         self._clock = context.runtime.clock
+        self._keys = context.keys
 
     def head(self, request: SwiftRequest) -> Response:
         """204, 404."""
@@ -108,8 +113,23 @@ class ContainerHandler:
                 del changes[name]
         return {
             "metadata": family(changes, META),
-            "sysmeta": family(changes, Sysmeta.CONTAINER_PREFIX) | self._versioning_changes(request),
+            "sysmeta": family(changes, Sysmeta.CONTAINER_PREFIX)
+            | self._versioning_changes(request)
+            | self._encryption_changes(request),
         } | {field: changes.get(name) for field, name in CONTAINER_OWNER_HEADERS.items()}
+
+    def _encryption_changes(self, request: SwiftRequest) -> dict[str, str]:
+        """Whether new objects are encrypted from now on. Raises HttpError 400."""
+        asked = request.header(Client.CONTAINER_ENCRYPTION)
+        if asked is None:
+            return {}
+        if asked not in (OWN, NOT_ENCRYPTED):
+            raise HttpError(400, f"{Client.CONTAINER_ENCRYPTION} must be {OWN} or {NOT_ENCRYPTED}")
+        if asked == NOT_ENCRYPTED:
+            return setting(None)
+        if not self._keys.active:
+            raise HttpError(400, "The store has no encryption key")
+        return setting(Seal())
 
     def _versioning_changes(self, request: SwiftRequest) -> dict[str, str]:
         """What a request changes of both kinds of versions, which exclude each other. Raises HttpError 400, 412."""
@@ -137,6 +157,8 @@ class ContainerHandler:
         headers |= metadata_headers(META, info.metadata, request.owner)
         if request.owner:
             headers |= of_owner(info)
+        if (seal := container_seal(info)) is not None:
+            headers[Client.CONTAINER_ENCRYPTION] = seal.kind
         if info.versioning:
             headers[Client.VERSIONS_ENABLED] = str(info.versioning == "enabled")
         if location := location_in(info):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from base64 import b64encode
 from collections.abc import Iterator
@@ -243,6 +244,28 @@ def test_the_other_api(s3: Any, client: Client, encrypted: str) -> None:
     assert client.head(encrypted).headers["x-container-bytes-used"] == str(len(LARGE))
 
 
+def test_containers_say_it_in_the_swift_api(s3: Any, client: Client, bucket: str) -> None:
+    assert client.post(bucket, headers={"X-Container-Encryption": "rot13"}).status == 400
+    assert client.post(bucket, headers={"X-Container-Encryption": "AES256"}).status == 204
+    assert client.head(bucket).headers["x-container-encryption"] == "AES256"
+    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    client.put(f"{bucket}/a", body=LARGE)
+    client.put(f"{bucket}/b", body=SMALL)
+    segments = json.dumps([{"path": f"{bucket}/a"}, {"path": f"{bucket}/b", "range": "2-9"}])
+    assert client.put(f"{bucket}/slo?multipart-manifest=put", body=segments.encode()).status == 201
+    client.put(f"{bucket}/dlo", body=b"", headers={"X-Object-Manifest": f"{bucket}/a"})
+    assert client.copy(f"{bucket}/a", f"{bucket}/copy").status == 201
+    for name, whole in (("slo", LARGE + SMALL[2:10]), ("dlo", LARGE), ("copy", LARGE)):
+        got = client.get(f"{bucket}/{name}")
+        assert (got.status, got.body) == (200, whole), name
+        assert client.get(f"{bucket}/{name}", headers={"Range": "bytes=70000-70009"}).body == whole[70_000:70_010]
+        assert client.get(f"{bucket}/{name}", headers={"If-Match": got.headers["etag"]}).status == 200
+        assert "ServerSideEncryption" in s3.head_object(Bucket=bucket, Key=name)
+    assert client.post(bucket, headers={"X-Container-Encryption": "none"}).status == 204
+    assert "ServerSideEncryption" not in s3.put_object(Bucket=bucket, Key="plain", Body=LARGE)
+
+
 def test_no_device_has_anything_as_it_is(s3: Any, store: Store, client: Client, encrypted: str) -> None:
     text = MARKER.decode()
     for kind in ENCRYPTED:
@@ -262,6 +285,10 @@ def test_no_device_has_anything_as_it_is(s3: Any, store: Store, client: Client, 
     assert {client.head(f"{encrypted}/{name}").headers["etag"].strip('"')[:32] for name in ("s3", "swift")} <= {*etags}
     needles = [MARKER, KEY, b64encode(KEY), *(etag.encode() for etag in etags)]
     assert found_in(store.folder, encrypted, needles) == []
+    s3.put_object(Bucket=encrypted, Key="again", Body=SMALL)
+    client.post(encrypted, headers={"X-Container-Encryption": "none"})
+    client.put(f"{encrypted}/plain", body=SMALL)
+    assert {needle for _, needle in found_in(store.folder, encrypted, needles)} >= {MARKER, etags[0].encode()}
 
 
 def found_in(folder: Path, bucket: str, needles: list[bytes]) -> list[tuple[str, bytes]]:
