@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -108,7 +109,20 @@ def new_secret() -> str:
     return secrets.token_hex(32)
 
 
-ENCRYPTION_KEY_ID_BYTES: Final = 8
+def new_encryption_key(alias: str = "") -> EncryptionKey:
+    """A secret made at random."""
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return EncryptionKey(
+        secrets.token_hex(ENCRYPTION_KEY_ID_BYTES), encoded_secret(secrets.token_bytes(SECRET_BYTES)), created, alias
+    )
+
+
+def with_new_root(keys: EncryptionKeys) -> EncryptionKeys:
+    """The keys and a new root secret, which is the active one. Raises ValueError if there are too many."""
+    root = new_encryption_key()
+    return EncryptionKeys(root.id, (*keys.keys, root))
+
+
 def write_private(path: Path, text: str) -> None:
     """A file that only its owner may read, there as a whole or not at all. Blocks; durable on return."""
     unfinished = path.with_name(f".{path.name}.new")
