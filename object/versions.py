@@ -20,6 +20,7 @@ from objstore.object.file_names import (
     StoredName,
     Tombstone,
     parse_name,
+    shared_name,
 )
 
 # So many versions of one object that are not removed: a write that would keep one more is refused.
@@ -322,6 +323,7 @@ class SuffixDigest(Struct, frozen=True):
     """What is compared of all objects with hashes of one suffix, the last three digits.
 
     digest: xxh3-128 in hex, equal exactly where two devices hold the same versions; "" if there is nothing that counts.
+    Where there are fragments, their numbers follow: see `shared_digest`.
     forgets: the first timestamp at which something that counts becomes forgettable.
     untidy: whether something could be forgotten or removed now.
     """
@@ -338,10 +340,10 @@ def is_suffix(text: str) -> bool:
 
 def suffix_digest(objects: Mapping[str, ObjectVersions], reclaim_before: str) -> SuffixDigest:
     """The digest of the objects of a suffix by their hashes; every engine computes the same."""
-    hasher, empty, forgets, untidy = xxh3_128(), True, _NEVER, False
+    hasher, empty, forgets, untidy, numbers = xxh3_128(), True, _NEVER, False, set[int]()
     for digest in sorted(objects):
         current = objects[digest]
-        untidy = untidy or bool(current.obsolete)
+        untidy = untidy or bool(current.obsolete) or any(line.pending for line in current.lines)
         names: list[str] = []
         for line in current.lines:
             trace = line.newest_trace
@@ -351,6 +353,23 @@ def suffix_digest(objects: Mapping[str, ObjectVersions], reclaim_before: str) ->
             forgets = min(forgets, trace or _NEVER)
             names += line.live_names
         if names:
+            if any("#" in name for name in names):
+                numbers |= {file.fragment for file in map(parse_name, names) if type(file) is DataFile}
+                names = list(set(map(shared_name, names)))
             hasher.update("".join(f"{digest} {name}\n" for name in sorted(names)).encode())
             empty = False
-    return SuffixDigest("" if empty else hasher.hexdigest(), forgets, untidy)
+    text = "" if empty else hasher.hexdigest()
+    if numbers := numbers - {WHOLE}:
+        text += "#" + ".".join(map(str, sorted(numbers)))
+    return SuffixDigest(text, forgets, untidy)
+
+
+def shared_digest(digest: str) -> str:
+    """A suffix's digest without the numbers of fragments, in which primaries differ."""
+    return digest.partition("#")[0]
+
+
+def has_foreign_fragments(digest: str, own: int) -> bool:
+    """Whether, by its digest, there are fragments of another number in a suffix."""
+    numbers = digest.partition("#")[2]
+    return bool(numbers) and numbers != str(own)

@@ -21,6 +21,7 @@ from objstore.object.replication.partitions import File, Partition, Synced
 from objstore.object.replication.planning import reclaimable
 from objstore.object.replication.receiving import DevicePartition
 from objstore.object.replication.server import digest_of, reclaim_before
+from objstore.object.versions import has_foreign_fragments, shared_digest
 from objstore.policies import Policy
 from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
@@ -69,6 +70,7 @@ class ComparedPartition:
     theirs: Mapping[Device, Suffixes | None]
     is_primary: bool
     ring: Ring
+    foreign: Sequence[str] = ()  # suffixes with fragments that other primaries should hold
 
 
 class PartitionComparison:
@@ -115,13 +117,26 @@ class PartitionComparison:
             others = [node for node in primaries if not self._is_this(node, device)]
             theirs = {node: responses[node][number] for node in others}
             is_primary = len(others) < len(primaries)
-            if is_primary and not mine.untidy and all(answer == mine.suffixes for answer in theirs.values()):
+            foreign: Sequence[str] = ()
+            if policy.scheme.code is not None:
+                for place_number, node in enumerate(primaries):
+                    if self._is_this(node, device):
+                        own = policy.scheme.number(place_number)
+                        foreign = [name for name, each in mine.suffixes.items() if has_foreign_fragments(each, own)]
+                mine = PartitionDigests(_shared(mine.suffixes), mine.untidy)
+                theirs = {node: None if each is None else _shared(each) for node, each in theirs.items()}
+            if (
+                is_primary
+                and not mine.untidy
+                and not foreign
+                and all(answer == mine.suffixes for answer in theirs.values())
+            ):
                 continue
             device.differed = True
             agreement = self._engine.agreement(device.path) if policy.is_strong else None
             place = DevicePartition(device.name, device.path, policy, number, ring.part_power, agreement)
             partition = self._partition(device, place, client, primaries, before)
-            compared = ComparedPartition(partition, mine, theirs, is_primary, ring)
+            compared = ComparedPartition(partition, mine, theirs, is_primary, ring, foreign)
             tasks.append(concurrency.spawn(self._sync, device, compared))
         for task in tasks:
             task.wait()
@@ -227,14 +242,17 @@ class PartitionComparison:
             if answer is not None:
                 # A handoff's old tombstones are in no digest, and may yet have something to delete.
                 suffixes = {*mine.suffixes, *(answer if compared.is_primary else mine.untidy)}
-                if some := sorted(name for name in suffixes if mine.suffixes.get(name) != answer.get(name)):
-                    differing[node] = some
+                some = {name for name in suffixes if mine.suffixes.get(name) != answer.get(name)}
+                some.update(compared.foreign)
+                if some:
+                    differing[node] = sorted(some)
         synced = partition.sync(differing, list(theirs), pulls=compared.is_primary)
         reached = [
             node for node, answer in theirs.items() if answer is not None and (node not in differing or node in synced)
         ]
         if compared.is_primary:
             partition.reclaim(reclaimable(mine.untidy, mine.suffixes, theirs.values()))
+            partition.mend_fragments(mine.untidy, list(theirs), compared.foreign, compared.ring.version)
             self._sync_to_handoffs(compared, synced)
         elif len(reached) == len(theirs):
             self._give_up(partition, compared.ring)
@@ -293,6 +311,10 @@ class PartitionComparison:
         """Count and log the error; the other partitions go on."""
         self._report.count("failed")
         self._runtime.log.error("partition not replicated", partition=partition, error=str(error))
+
+
+def _shared(suffixes: Suffixes) -> dict[str, str]:
+    return {name: shared_digest(digest) for name, digest in suffixes.items()}
 
 
 def _of_objects(digests: Container[str]) -> Callable[[File], bool]:

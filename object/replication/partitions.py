@@ -28,6 +28,7 @@ from objstore.object.replication.planning import (
     should_hold,
     tombstones_to_pull,
 )
+from objstore.object.replication.rebuilding import Holders, drop_foreign, note_fragments, rebuild, settle
 from objstore.object.replication.receiving import DevicePartition, Receiver
 from objstore.object.versions import EMPTY, ObjectVersions, forgettable_names
 from objstore.runtime import Runtime
@@ -92,6 +93,7 @@ class Partition:
     locations: LocationResolver
     report: PassReport
     defers: bool = False
+    holders: Holders = field(default_factory=dict)  # of fragments, among those exchanged
 
     @property
     def number(self) -> int:
@@ -158,7 +160,9 @@ class Partition:
     ) -> None:
         scheme = self.place.policy.scheme
         theirs = self.client.versions(node, self.number, suffixes).names
-        mine = self._objects(suffixes)
+        mine = self.objects(suffixes)
+        if scheme.code is not None and pulls:
+            note_fragments(self.holders, node, theirs)
         push: Files = []
         pull: Files = []
         for digest in sorted({*mine, *theirs}):
@@ -220,7 +224,7 @@ class Partition:
     def give_up(self, ring_version: int) -> bool:
         """Remove from a handoff what every primary confirms to hold; returns whether nothing is left."""
         for suffix in self._suffixes():
-            objects = self._objects([suffix])
+            objects = self.objects([suffix])
             self._drop_obsolete(objects)
             mine = {digest: handoff_names(current) for digest, current in objects.items()}
             for asked in _whole_lines(mine, FILES_MAX):
@@ -230,7 +234,7 @@ class Partition:
                     self._log.info("handoff keeps its partition", partition=self.number, reason=str(failure))
                     return False
                 confirmed = removable(asked, answers, self.place.policy.scheme)
-                self._remove_all(confirmed)
+                self.remove_names(confirmed)
                 self.report.count("removed", sum(map(len, confirmed.values())))
         return not self._suffixes()
 
@@ -239,9 +243,10 @@ class Partition:
         if obsolete:
             # A file may be obsolete because of a name that another process has not made durable yet.
             self.storage.make_durable(self.place.policy, self.place.partition)
-            self._remove_all(obsolete)
+            self.remove_names(obsolete)
 
-    def _remove_all(self, names: Mapping[str, Sequence[str]]) -> None:
+    def remove_names(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Remove files, by hash."""
         place = self.place
 
         def remove() -> None:
@@ -252,7 +257,7 @@ class Partition:
 
     def reclaim(self, suffixes: Sequence[str]) -> None:
         """Forget old tombstones, and obsolete files, in suffixes in which all primaries agree."""
-        objects = self._objects(suffixes)
+        objects = self.objects(suffixes)
         if not objects:
             return
         # A file may be obsolete because of a name that another process has not made durable yet.
@@ -267,7 +272,7 @@ class Partition:
                 self.report.count("reclaimed")
             if names:
                 forgotten[digest] = names
-        self._remove_all(forgotten)
+        self.remove_names(forgotten)
 
     def _lingering(self, digests: Sequence[str]) -> set[str]:
         """Objects with a file in the partition of an adjacent part power, which a tombstone here still deletes."""
@@ -286,7 +291,7 @@ class Partition:
         every = sorted({suffix for some in suffixes.values() for suffix in some})
         return frozenset(
             (digest, line.version)
-            for digest, current in self._objects(every).items()
+            for digest, current in self.objects(every).items()
             for line in current.lines
             if line.is_live and line.newest_timestamp < self.away_since
         )
@@ -307,7 +312,7 @@ class Partition:
         if not any(listing.note is not None and listing.note.was_in_service_at(away_since) for listing in listings):
             return True
         place = self.place
-        for digest, current in self._objects(every).items():
+        for digest, current in self.objects(every).items():
             suspicious = [line for line in current.lines if (digest, line.version) in suspects]
             others = [known_names(listing.names, digest) for listing in listings] if suspicious else []
             for line in suspicious:
@@ -317,11 +322,29 @@ class Partition:
                     self.report.count("stranded")
         return True
 
+    def mend_fragments(
+        self, untidy: Iterable[str], others: Sequence[Device], foreign: Sequence[str], ring_version: int
+    ) -> None:
+        """Rebuild what this primary lacks of its fragments, settle what is pending, and give up what is foreign."""
+        code, place = self.place.policy.scheme.code, self.own_piece
+        if code is None or place is None:
+            return
+        own = self.place.policy.scheme.number(place)
+        rebuild(self, code, own, self.holders)
+        settle(self, untidy, others, code.data)
+        drop_foreign(self, own, foreign, ring_version)
+
+    def has_pending(self, suffix: str, before: str) -> bool:
+        """Whether there are pending fragments of that age in a suffix."""
+        lines = (line for current in self.objects([suffix]).values() for line in current.lines)
+        return any(file.timestamp < before for line in lines for file in line.pending)
+
     def _suffixes(self) -> list[str]:
         place = self.place
         return self.runtime.threads.of(self.place.device).call(self.storage.suffixes, place.policy, place.partition)
 
-    def _objects(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
+    def objects(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:
+        """What there is in some suffixes, by hash."""
         return self.runtime.threads.of(self.place.device).call(self._look, suffixes)
 
     def _look(self, suffixes: Sequence[str]) -> dict[str, ObjectVersions]:

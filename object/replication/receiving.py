@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, TypeVar
@@ -192,6 +192,28 @@ class Receiver:
         finally:
             upload.abort()
         return TransferResult.STORED
+
+    def store_rebuilt(self, digest: str, version: str, metadata: ObjectMetadata, pieces: Iterable[bytes]) -> None:
+        """Store a fragment that is made here. Raises StoreError, ValueError, OSError, and what `pieces` raises."""
+        assert metadata.fragment is not None
+        name = data_name(metadata.timestamp, metadata.fragment.index, version=version)
+        head = Head(digest, name, metadata.fragment.length, msgspec.Raw(b""))
+        location = self._location(head, metadata.name)
+        current = self.storage.look(location)
+        self.devices.check_space(self.place.device_name, head.size)
+        upload = self.storage.create(location, current, head.size, version)
+        try:
+            for piece in pieces:
+                upload.write(piece)
+            if upload.size != head.size:
+                raise ValueError("it has another length than its metadata say")
+            metadata = msgspec.structs.replace(metadata, checksum=upload.checksum)
+            with self._slot(head, metadata.timestamp):
+                self.locations.make_durable(self.storage, location, upload.commit(metadata))
+        except AlreadyStored:
+            self.storage.make_durable(location.policy, location.partition)
+        finally:
+            upload.abort()
 
     def _settled(
         self, head: Head, name: str, timestamp: str, write: Callable[[Location, ObjectVersions], PendingCommit]

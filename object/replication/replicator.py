@@ -169,13 +169,22 @@ class ObjectReplicator:
             )
         batches = []
         for policy in self._cluster.policies:
-            partitions = sorted(call(self._engine.device(device.path).partitions, policy))
+            found = set(call(self._engine.device(device.path).partitions, policy))
+            if policy.scheme.code is not None:  # others give it no fragments: those it lacks it rebuilds itself
+                found |= call(self._assigned, device.name, policy)
+            partitions = sorted(found)
             device.total += len(partitions)
             self._runtime.random.shuffle(partitions)
             for start in range(0, len(partitions), PARTITIONS_AT_ONCE):
                 batches.append((policy, partitions[start : start + PARTITIONS_AT_ONCE]))
         self._runtime.random.shuffle(batches)
         return batches
+
+    def _assigned(self, name: str, policy: Policy) -> set[str]:
+        """The partitions of which a device is a primary."""
+        ring = self._rings.object(policy.index)
+        mine = {device.id for device in ring.devices if device.device == name and self._is_mine(device)}
+        return {str(number) for row in ring.rows for number, device in enumerate(row) if device in mine}
 
     def _failed(self, device: DeviceReplicationPass, error: Exception) -> Exception | None:
         """Count and log the error; the other devices go on. Returns it if it is an unexpected one."""

@@ -41,7 +41,7 @@ from objstore.object.replication.messages import (
     encode,
 )
 from objstore.object.replication.receiving import DevicePartition, Receiver
-from objstore.object.versions import is_held, is_suffix, live_names, resolve_versions
+from objstore.object.versions import held_names, is_held, is_suffix, resolve_versions, shared_digest
 from objstore.policies import Policy, UnknownPolicy
 from objstore.runtime import Runtime
 from objstore.system.concurrency import Semaphore, WaitTimeout
@@ -55,7 +55,8 @@ _HASH: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 
 def digest_of(suffixes: Mapping[str, str]) -> str:
     """One digest of a partition's digests."""
-    return xxh3_128_hexdigest("".join(f"{suffix}{suffixes[suffix]}" for suffix in sorted(suffixes)).encode())
+    shared = (f"{suffix}{shared_digest(suffixes[suffix])}" for suffix in sorted(suffixes))
+    return xxh3_128_hexdigest("".join(shared).encode())
 
 
 def reclaim_before(now: float, reclaim_seconds: float) -> str:
@@ -167,7 +168,7 @@ class ReplicationServer:
         for suffix in suffixes:
             objects = storage.objects(place.policy, place.partition, suffix, place.part_power)
             for digest, current in objects.items():
-                found[digest] = list(live_names(current))
+                found[digest] = list(held_names(current))
         return found
 
     def _push(self, request: Request, place: DevicePartition) -> Response:

@@ -205,7 +205,7 @@ def test_a_peer_that_names_what_is_no_suffix_is_not_listened_to(
         return [CompareResponse({"../../..": "digest"}) for _ in questions]
 
     monkeypatch.setattr(ReplicationServer, "_answers", answers)
-    monkeypatch.setattr(Partition, "_objects", look)
+    monkeypatch.setattr(Partition, "objects", look)
     asked: list[BackendRequest] = []
     replicas.before_request = asked.append
     replicas.replicate(0)
