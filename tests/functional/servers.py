@@ -194,8 +194,9 @@ NODES = range(1, 5)  # of a cluster
 class Cluster:
     """Four nodes on 127.0.0.1 to .4, each service a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.options = options
         self.first_port = claim_ports()
 
     def run(self, *arguments: str) -> str:
@@ -205,7 +206,7 @@ class Cluster:
 
     def make(self) -> None:
         """Its configuration, rings and empty devices."""
-        self.run("make", "--first-port", str(self.first_port))
+        self.run("make", "--first-port", str(self.first_port), *self.options)
         LOGS.add(self.folder, "node*/log/*.log")
 
     def start(self) -> None:

@@ -1,0 +1,133 @@
+"""Objects stored as fragments on four nodes: a node that dies in mid-upload or mid-download is not noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.servers import Cluster, run_daemons
+from tests.waiting import wait_until
+
+MIB = 1024 * 1024
+BODY = hashlib.shake_128(b"body").digest(9 * MIB + 12_345)
+SIZES = (0, 1, 4096, 4097, 65_537, MIB, MIB + 1, len(BODY))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """With a policy of two data and two parity fragments."""
+    running = Cluster(tmp_path_factory.mktemp("cluster") / "cluster", ("--policy", "photos=ec:2+2"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.run("stop")
+
+
+@pytest.fixture(scope="module")
+def client(cluster: Cluster) -> Client:
+    made = Client.login(*cluster.endpoint(1))
+    assert made.put("c", headers={"X-Storage-Policy": "photos"}).status == 201
+    return made
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[Cluster]:
+    """All nodes run again afterwards."""
+    yield cluster
+    cluster.run("start")
+
+
+def files_of(cluster: Cluster, node: int) -> dict[str, bytes]:
+    """Fragments and whole objects of a node."""
+    top = cluster.folder / f"node{node}" / "devices"
+    return {str(path.relative_to(top)): path.read_bytes() for path in top.glob("*/objects-2/*/*/*/*.data")}
+
+
+def pending(cluster: Cluster) -> list[Path]:
+    found = cluster.folder.glob("node*/devices/*/objects-2/*/*/*/*#*.data")
+    return [path for path in found if "#d." not in path.name]
+
+
+def test_objects_of_any_size_come_back_and_any_range_of_them(client: Client, cluster: Cluster) -> None:
+    for size in SIZES:
+        answer = client.put(f"c/{size}", BODY[:size], {"X-Object-Meta-Size": str(size)})
+        assert (answer.status, answer.headers["etag"]) == (201, hashlib.md5(BODY[:size]).hexdigest())
+        found = client.get(f"c/{size}")
+        assert (found.status, found.body, found.headers["x-object-meta-size"]) == (200, BODY[:size], str(size))
+        assert client.head(f"c/{size}").headers["content-length"] == str(size)
+        for first, last in ((0, 0), (size // 2, size // 2 + 70_000), (size // 3, size - 1)):
+            if first < size and first <= last:
+                part = client.get(f"c/{size}", {"Range": f"bytes={first}-{last}"})
+                assert (part.status, part.body) == (206, BODY[:size][first : last + 1])
+    wait_until(lambda: not pending(cluster), "all fragments are durable")
+    assert sum(map(len, files_of(cluster, 1).values())) < sum(SIZES) * 0.52
+
+
+def test_what_is_replaced_and_deleted_is_gone(client: Client, cluster: Cluster) -> None:
+    assert client.put("c/again", BODY[:100_000]).status == 201
+    assert client.put("c/again", BODY[:200_000]).status == 201
+    assert client.post("c/again", {"X-Object-Meta-A": "b"}).status == 202
+    found = client.get("c/again")
+    assert (found.body, found.headers["x-object-meta-a"]) == (BODY[:200_000], "b")
+    assert client.put("c/again", b"x" * 9000, {"If-None-Match": "*"}).status == 412
+    assert client.put("c/copy", headers={"X-Copy-From": "/c/again"}).status == 201
+    assert client.get("c/copy").body == BODY[:200_000]
+    assert client.delete("c/again").status == 204
+    assert client.get("c/again").status == 404
+    assert client.delete("c/again").status == 404
+
+
+def test_a_node_dies_in_mid_upload(whole: Cluster, client: Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(BODY), MIB):
+            if start == 4 * MIB:
+                whole.run("kill-node", "3")
+            yield BODY[start : start + MIB]
+
+    assert client.put("c/uploaded", pieces()).status == 201
+    assert client.get("c/uploaded").body == BODY
+
+
+def test_a_node_dies_in_mid_download(whole: Cluster, client: Client) -> None:
+    assert client.put("c/downloaded", BODY * 5).status == 201
+    connection = http.client.HTTPConnection(*whole.endpoint(1), timeout=60)
+    connection.request("GET", f"/v1/{client.account}/c/downloaded", headers={"X-Auth-Token": client.token})
+    response = connection.getresponse()
+    received = response.read(1_000_000)
+    whole.run("kill-node", "2")
+    received += response.read()
+    connection.close()
+    assert received == BODY * 5
+
+
+def test_a_damaged_fragment_is_not_used(client: Client, cluster: Cluster) -> None:
+    before = {path for node in (1, 2, 3, 4) for path in files_of(cluster, node)}
+    assert client.put("c/damaged", BODY).status == 201
+    wait_until(lambda: not pending(cluster), "all fragments are durable")
+    (file,) = set(files_of(cluster, 2)) - before
+    path = cluster.folder / "node2" / "devices" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert client.get("c/damaged").body == BODY
+    assert client.get("c/damaged", {"Range": "bytes=4000000-6000000"}).body == BODY[4_000_000:6_000_001]
+
+
+def test_a_device_that_was_wiped_is_rebuilt(whole: Cluster, client: Client) -> None:
+    for size in (MIB + 1, 70_000, 10):
+        assert client.put(f"c/rebuilt-{size}", BODY[:size]).status == 201
+    wait_until(lambda: not pending(whole), "all fragments are durable")
+    run_daemons([whole.daemon_words(4, "object", "replicator")])
+    before = files_of(whole, 4)
+    whole.run("stop", "--node", "4")
+    whole.run("wipe", "4")
+    whole.run("start", "--node", "4")
+    run_daemons([whole.daemon_words(node, "object", "replicator") for node in (1, 2, 3, 4)])
+    run_daemons([whole.daemon_words(4, "object", "replicator")])
+    assert files_of(whole, 4) == before
