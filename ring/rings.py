@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from objstore.logs import get_logger
+from objstore.policies import Policy
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import read_ring, read_with_digest
 from objstore.ring.ring import Ring
@@ -145,9 +146,11 @@ def object_file(policy_index: int) -> str:
     return "object.ring.gz" if policy_index == 0 else f"object-{policy_index}.ring.gz"
 
 
-def names_of(policy_indexes: Iterable[int]) -> list[str]:
-    """The files of all rings of a cluster."""
-    return [ACCOUNT_FILE, CONTAINER_FILE, *map(object_file, policy_indexes)]
+def check_policy(policy: Policy, ring: Ring, path: str) -> None:
+    """Raises RingFileError unless a policy's ring has a replica for each fragment."""
+    if policy.replicas is not None and ring.replica_count != policy.replicas:
+        reason = f"it has {ring.replica_count:g} replicas, and policy {policy.name} {policy.replicas} fragments"
+        raise RingFileError(path, reason)
 
 
 class Rings:
@@ -162,10 +165,12 @@ class Rings:
         self._check_interval_seconds: Final = check_interval_seconds
         self._files: Final[dict[str, RingFile]] = {}
 
-    def load(self, policy_indexes: Iterable[int]) -> None:
+    def load(self, policies: Iterable[Policy]) -> None:
         """Read all rings of the cluster now, also for the workers forked later. Blocks. Raises RingFileError."""
-        for name in names_of(policy_indexes):
+        for name in (ACCOUNT_FILE, CONTAINER_FILE):
             self._ring(name)
+        for policy in policies:
+            check_policy(policy, self.object(policy.index), os.path.join(self._ring_dir, object_file(policy.index)))
 
     def faults(self) -> list[str]:
         """Why files of rings in use are not those in use: a line each. Costs what asking for the rings does."""

@@ -63,7 +63,7 @@ def make_rings(ring_dir: str, cluster: Cluster, runtime: Runtime) -> Rings:
     from objstore.ring.rings import Rings
 
     rings = Rings(ring_dir, runtime.clock)
-    rings.load(policy.index for policy in cluster.policies)
+    rings.load(cluster.policies)
     return rings
 
 

@@ -28,7 +28,7 @@ from objstore.mounts import DeviceRoot
 from objstore.operators.disks import device_names
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import read_ring
-from objstore.ring.rings import names_of
+from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, check_policy, object_file
 
 Service = AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig
 # The file's name says what it configures: proxy.toml, also proxy-west.toml.
@@ -82,9 +82,15 @@ def _faults(config: Service) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
     else:
-        for name in names_of(policy.index for policy in cluster.policies):
+        files = {ACCOUNT_FILE: None, CONTAINER_FILE: None} | {
+            object_file(each.index): each for each in cluster.policies
+        }
+        for name, policy in files.items():
+            path = os.path.join(config.ring_dir, name)
             try:
-                read_ring(os.path.join(config.ring_dir, name))
+                ring = read_ring(path)
+                if policy is not None:
+                    check_policy(policy, ring, path)
             except RingFileError as error:
                 yield str(error)
     try:

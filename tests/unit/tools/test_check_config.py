@@ -102,3 +102,11 @@ def test_the_cluster_file_is_read(node: Node, service: str) -> None:
     (node.directory / "objstore.toml").write_text("")
     (fault,) = faults(node, service)
     assert fault.startswith(f"{node.directory}/objstore.toml: empty")
+
+
+def test_a_ring_that_is_too_small_for_its_policy(node: Node, tmp_path: Path) -> None:
+    cluster = tmp_path / "objstore.toml"
+    kind = 'kind = "erasure_coding"\ndata_fragments = 3\nparity_fragments = 2\n'
+    cluster.write_text(cluster.read_text().replace('name = "silver"\n', f'name = "silver"\n{kind}'))
+    (fault,) = faults(node, "proxy")
+    assert "object-1.ring.gz: it has 2 replicas, and policy silver 5 fragments" in fault
