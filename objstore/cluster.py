@@ -13,12 +13,13 @@ from objstore.policies import Policies
 
 
 class Cluster(Struct, frozen=True):
-    """How items are placed and stored, and how large they may be."""
+    """How items are placed and stored, how large they may be, and whether servers answer only each other."""
 
     hasher: PathHasher
     policies: Policies
     limits: Limits
     webhooks: tuple[WebhookConfig, ...] = ()
+    handshake_required: bool = True
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -28,4 +29,4 @@ class Cluster(Struct, frozen=True):
     @classmethod
     def from_config(cls, config: ClusterConfig) -> Self:
         hasher = PathHasher(config.hash.prefix, config.hash.suffix)
-        return cls(hasher, Policies(config.policies), config.limits, config.webhooks)
+        return cls(hasher, Policies(config.policies), config.limits, config.webhooks, config.handshake.required)

@@ -247,6 +247,8 @@ class Backend:
     REPLICATION: Final = "X-Backend-Replication"
     ROWS_DIGEST: Final = "X-Backend-Rows-Digest"
     SIGNATURE: Final = "X-Backend-Signature"
+    NONCE: Final = "X-Backend-Nonce"
+    PROOF: Final = "X-Backend-Proof"
     SIGNATURE_NONCE: Final = "X-Backend-Signature-Nonce"
     SIGNED_AT: Final = "X-Backend-Signed-At"
     STATS_TIMESTAMP: Final = "X-Backend-Stats-Timestamp"

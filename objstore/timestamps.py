@@ -28,10 +28,10 @@ class Timestamp(Struct, frozen=True, order=True, gc=False):
 
         A fraction finer than a tick is rounded to the nearest one. Raises ValueError on anything else.
         """
-        if len(text) == 16 and text[10] == ".":
-            digits = text[:10] + text[11:]
-            if digits.isdecimal() and digits.isascii():
-                return cls(int(digits))
+        if text[10:11] == "." and text[16:17] in ("", "_"):  # as the store itself writes them
+            digits = text[:10] + text[11:16]
+            if len(digits) == 15 and digits.isdecimal() and digits.isascii():
+                return cls(int(digits), _parse_offset(text[17:], text) if len(text) > 16 else 0)
         decimal, underscore, offset = text.partition("_")
         ticks = _parse_ticks(decimal, text)
         return cls(ticks, _parse_offset(offset, text) if underscore else 0)

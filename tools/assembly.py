@@ -98,6 +98,7 @@ def make_context(
 ) -> DaemonContext:
     """Those of the daemons of a storage server, as a process of their own: they use the network."""
     from objstore.http.client import HttpTransport
+    from objstore.http.handshake import Handshake
     from objstore.recon import ReconFolder
     from objstore.ring.daemon_context import DaemonContext
     from objstore.system.addresses import is_mine
@@ -106,7 +107,7 @@ def make_context(
         cluster=cluster,
         devices=make_devices(config.devices),
         rings=make_rings(config.ring_dir, cluster, runtime),
-        transport=HttpTransport(config.backend.conn_timeout),
+        transport=HttpTransport(config.backend.conn_timeout, Handshake.of(cluster)),
         runtime=runtime,
         recon=ReconFolder(config.recon.directory),
         is_mine=is_mine(config.server.bind),

@@ -42,8 +42,8 @@ KINDS: Final[dict[str, type[Struct]]] = {
     "users": UsersConfig,
 }
 EXPOSED: Final = (
-    "can be reached from other networks, and this port answers anyone who reaches it: "
-    "bind it to an address of a network that only this cluster's machines are in"
+    "can be reached from other networks, and this port answers anyone who reaches it while objstore.toml says "
+    "[handshake] required = false: end the upgrade that needs it, or bind to a network of this cluster's machines only"
 )
 
 
@@ -120,13 +120,23 @@ def _device_faults(config: DevicesConfig) -> Iterator[str]:
 
 
 def _public_binds(config: Struct) -> Iterator[tuple[str, Address]]:
-    """The addresses, with their options, on which a service trusts its peers, and which strangers may reach."""
+    """The addresses, with their options, on which a service trusts anybody, and which strangers may reach."""
+    if not isinstance(config, Service) or _knows_its_peers(config):
+        return
     if isinstance(config, AccountConfig | ContainerConfig | ObjectConfig) and config.server.bind.is_public:
         yield "server.bind", config.server.bind
     if isinstance(config, AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig):
         replication = config.replication.bind
         if replication is not None and replication.is_public:
             yield "replication.bind", replication
+
+
+def _knows_its_peers(config: Service) -> bool:
+    """Whether it answers only who proves to be of the cluster, as far as that can be told."""
+    try:
+        return Cluster.load(config.cluster).handshake_required
+    except ConfigError:
+        return False
 
 
 def _kind_of(file: Path) -> str:

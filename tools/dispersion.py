@@ -19,6 +19,7 @@ from objstore.client.store import StoreClient
 from objstore.cluster import Cluster
 from objstore.devices import Device
 from objstore.headers import Backend, Client
+from objstore.http.handshake import Handshake
 from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.ring.format import read_ring
@@ -260,7 +261,7 @@ def report(context: Context, /, as_json: bool, quiet: bool, **given: Any) -> Non
 def _look(sample: Sample, settings: DispersionOptions, quiet: bool) -> DispersionFindings:
     findings = DispersionFindings(missing_copies=Counter(), failures=[])
     index = 0 if sample.policy is None else sample.policy.index
-    http = HttpClient.with_limits(settings.timeout)
+    http = HttpClient.with_limits(settings.timeout, Handshake.of(settings.open_cluster()))
 
     def ask(place: tuple[int, ResourcePath, Device]) -> tuple[int, bool, str]:
         partition, path, node = place

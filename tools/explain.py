@@ -50,7 +50,7 @@ def explain(
     config = cluster_file or os.path.join(ring_dir, "objstore.toml")
     # Away from a node there may be no rings; who names a file means it.
     if found.path is not None and (cluster_file or os.path.exists(config)):
-        places, misplaced = _where(file, found, Cluster.load(config), ring_dir, root)
+        places, misplaced = _where(file, found, config, ring_dir, root)
         wrong += misplaced
     if as_json:
         shown: dict[str, Any] = {"kind": found.kind, "facts": found.facts, "wrong": wrong}
@@ -61,14 +61,15 @@ def explain(
 
 
 def _where(
-    file: str, found: Explanation, cluster: Cluster, ring_dir: str, root: str
+    file: str, found: Explanation, cluster_file: str, ring_dir: str, root: str
 ) -> tuple[ReplicaPlaces, list[str]]:
     """Where it should be, and what is wrong with where it is."""
     assert found.path is not None
     match = _WHERE.search(os.path.abspath(file))
-    policy: Policy = cluster.policies.by_index(int(match["policy"] or 0) if match else 0)
+    policies = Cluster.load(cluster_file).policies
+    policy: Policy = policies.by_index(int(match["policy"] or 0) if match else 0)
     ring = read_ring(os.path.join(ring_dir, ring_name(found.path, policy)))
-    places = places_of(ring, found.path, cluster, policy, root, 0)
+    places = places_of(ring, found.path, cluster_file, policy, root, 0)
     if match is None or match["hash"] is None:
         return places, []
     wrong = []

@@ -61,14 +61,15 @@ def locate(
             raise click.UsageError("--partition needs --ring")
         found = _of_partition(ring_file, partition, root, all_handoffs)
     else:
-        cluster = Cluster.load(cluster_file or os.path.join(ring_dir, "objstore.toml"))
+        cluster_file = cluster_file or os.path.join(ring_dir, "objstore.toml")
+        cluster = Cluster.load(cluster_file)
         path = _path(names, quoted, cluster.limits)
         policy = _policy(cluster.policies, policy_name, ring_file if path.is_object else None)
         if ring_file is not None and folder_of_ring(ring_file) != folder_of(path, policy):
             raise OperatorProblem(f"{ring_file} does not place {path}", f"that does {ring_name(path, policy)}")
         ring = read_ring(ring_file or os.path.join(ring_dir, ring_name(path, policy)))
         handoffs = None if all_handoffs else len(ring.rows)
-        found = places_of(ring, path, cluster, policy, root, handoffs)
+        found = places_of(ring, path, cluster_file, policy, root, handoffs)
     if device is not None:
         found = only_device(found, device)
     if as_json:
@@ -112,7 +113,7 @@ def show_places(found: ReplicaPlaces) -> None:
         for place in found.places
     ]
     echo_table(HEADINGS, rows)
-    for line in [place.curl for place in found.places if place.curl] + [place.ls for place in found.places]:
+    for line in [place.head for place in found.places if place.head] + [place.ls for place in found.places]:
         click.echo(line)
 
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "drive-audit": "objstore.tools.driveaudit.command:drive_audit",
     "hash-password": "objstore.tools.hash_password:hash_password",
     "explain": "objstore.tools.explain:explain",
+    "head": "objstore.tools.head:head",
     "locate": "objstore.tools.locate:locate",
     "object": "objstore.tools.serve:object_",
     "object-daemons": "objstore.tools.serve:object_daemons",

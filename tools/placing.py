@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from itertools import islice
 from shlex import quote as shell_quoted
 from typing import Any, Final
@@ -31,7 +30,7 @@ class ReplicaPlace(Struct, frozen=True):
 
     device: Device
     handoff: int
-    curl: str
+    head: str
     ls: str
 
 
@@ -55,7 +54,7 @@ class ReplicaPlaces(Struct, frozen=True):
                 "device": place.device.device,
                 "region": place.device.region,
                 "zone": place.device.zone,
-                "curl": place.curl,
+                "head": place.head,
                 "ls": place.ls,
             }
             for place in self.places
@@ -85,13 +84,15 @@ def chosen_devices(ring: Ring, partition: int, handoffs: int | None) -> list[tup
 
 
 def places_of(
-    ring: Ring, path: ResourcePath, cluster: Cluster, policy: Policy, root: str, handoffs: int | None
+    ring: Ring, path: ResourcePath, cluster_file: str, policy: Policy, root: str, handoffs: int | None
 ) -> ReplicaPlaces:
+    """Raises ConfigError."""
+    cluster = Cluster.load(cluster_file)
     digest = cluster.hasher.digest(path)
     partition, hash_ = ring.partition_of(digest), digest.hex()
     below = f"{folder_of(path, policy)}/{partition}/{hash_[-SUFFIX_LENGTH:]}/{hash_}"
     places = [
-        ReplicaPlace(device, number, _curl(device, partition, path, policy), _ls(device, root, below))
+        ReplicaPlace(device, number, _head(device, partition, path, policy, cluster_file), _ls(device, root, below))
         for device, number in chosen_devices(ring, partition, handoffs)
     ]
     also = resolve_location(Location(policy, str(partition), hash_, ""), ring).others if path.is_object else ()
@@ -126,12 +127,12 @@ def only_device(places: ReplicaPlaces, device: str) -> ReplicaPlaces:
     return structs.replace(places, places=chosen)
 
 
-def _curl(device: Device, partition: int, path: ResourcePath, policy: Policy) -> str:
-    words: Sequence[str] = ()
+def _head(device: Device, partition: int, path: ResourcePath, policy: Policy, cluster_file: str) -> str:
+    words = ["objstore", "head", "--cluster", shell_quoted(cluster_file)]
     if path.is_object and policy.index:
-        words = ("-H", shell_quoted(f"{Backend.POLICY_INDEX}: {policy.index}"))
+        words += ("-H", shell_quoted(f"{Backend.POLICY_INDEX}: {policy.index}"))
     url = f"http://{device.address}/{device.device}/{partition}{path.quoted}"
-    return " ".join(("curl -g -I -XHEAD", *words, shell_quoted(url)))
+    return " ".join((*words, shell_quoted(url)))
 
 
 def _ls(device: Device, root: str, below: str) -> str:

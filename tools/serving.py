@@ -25,6 +25,7 @@ from objstore.daemon import Job, Runner
 from objstore.errors import StoreError, reason_of
 from objstore.http.access import Observed, RequestMetrics
 from objstore.http.client import HttpTransport
+from objstore.http.handshake import Handshake
 from objstore.http.heads import HeadLimits
 from objstore.http.messages import WsgiApplication
 from objstore.http.operations import HealthChecked, MetricsPage, ServiceApps, proxy_apps, storage_apps
@@ -217,9 +218,8 @@ class Service:
         self._runtime.metrics.join()
         if self._apps.session is not None:
             self._apps.session.begin()
-        servers: list[Server] = [
-            HttpServer(self._apps.public, [self._listener], self._options, self._report, self._balance)
-        ]
+        options = replace(self._options, handshake=None) if self._apps.for_anybody else self._options
+        servers: list[Server] = [HttpServer(self._apps.public, [self._listener], options, self._report, self._balance)]
         if self._replication_listener is not None and self._apps.replication is not None:
             # Operators and other servers ask there without TLS, also where clients need it.
             application, listeners = self._apps.replication, [self._replication_listener]
@@ -261,7 +261,9 @@ def run_account(path: Path) -> None:
 
 def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     rings = assembly.make_rings(config.ring_dir, cluster, runtime)
-    application = assembly.make_proxy(config, cluster, rings, HttpTransport(config.backend.conn_timeout), runtime)
+    application = assembly.make_proxy(
+        config, cluster, rings, HttpTransport(config.backend.conn_timeout, Handshake.of(cluster)), runtime
+    )
     routes = assembly.make_routes("proxy", config, None, cluster, rings, runtime)
     return proxy_apps(application, routes, runtime.log)
 
@@ -280,13 +282,15 @@ def _no_daemons(_config: Config, _cluster: Cluster, _runtime: Runtime) -> list[J
 
 def _object(config: ObjectConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
     rings = assembly.make_rings(config.ring_dir, cluster, runtime)
-    transport = HttpTransport(config.backend.conn_timeout)
+    transport = HttpTransport(config.backend.conn_timeout, Handshake.of(cluster))
     server = assembly.make_object_server(config, cluster, rings, transport, runtime, is_mine(config.server.bind))
     return replace(_operated("object", server, config, cluster, rings, runtime), session=server.session)
 
 
 def _container(config: ContainerConfig, cluster: Cluster, runtime: Runtime) -> ServiceApps:
-    server = assembly.make_container_server(config, cluster, HttpTransport(config.backend.conn_timeout), runtime)
+    server = assembly.make_container_server(
+        config, cluster, HttpTransport(config.backend.conn_timeout, Handshake.of(cluster)), runtime
+    )
     return _operated(
         "container", server, config, cluster, assembly.make_rings(config.ring_dir, cluster, runtime), runtime
     )
@@ -330,7 +334,8 @@ def _run(
     def options_again() -> ServerOptions:
         """TLS certificates are renewed while a service runs."""
         fresh = load(path, kind)
-        return options_of(fresh.server, Cluster.load(fresh.cluster).limits)
+        cluster = Cluster.load(fresh.cluster)
+        return replace(options_of(fresh.server, cluster.limits), handshake=Handshake.of(cluster))
 
     listener = open_socket(config.server.bind)
     replication = None if config.replication.bind is None else open_socket(config.replication.bind)

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from objstore.client.errors import BodyCutShort, ServerUnreachable
 from objstore.errors import reason_of
+from objstore.headers import Backend
+from objstore.http.handshake import HELLO, Greeting, Handshake
 
 CHUNK_BYTES: Final = 256 * 1024
 WHOLE_BODY_MAX: Final = 64 * 1024 * 1024  # a larger body is to be read in chunks
@@ -134,6 +136,7 @@ class KeptConnections:
 
     timeouts: Timeouts = field(default_factory=Timeouts)
     tls: ssl.SSLContext | None = None  # None: the system's certificate authorities
+    handshake: Handshake | None = None  # servers have to prove that they are of the cluster, and we do
     _idle: dict[ServerAddress, list[http.client.HTTPConnection]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -220,11 +223,27 @@ class KeptConnections:
             connection = http.client.HTTPConnection(server.host, server.port, timeout=patience)
         try:
             connection.connect()
-        except NETWORK_ERRORS as error:
+            connection.sock.settimeout(self.timeouts.silence_seconds)
+            if self.handshake is not None:
+                _greet(connection, self.handshake, str(server))
+        except (*NETWORK_ERRORS, ValueError) as error:
             connection.close()
             raise NotConnected(str(server), reason_of(error)) from error
-        connection.sock.settimeout(self.timeouts.silence_seconds)
         return connection
+
+
+def _greet(connection: http.client.HTTPConnection, handshake: Handshake, host: str) -> None:
+    """Raises ValueError if the server does not prove what it is."""
+    greeting = Greeting(handshake)
+    connection.request(HELLO, "/", headers={Backend.NONCE: greeting.nonce})
+    with connection.getresponse() as answer:
+        headers = {name.title(): value for name, value in answer.getheaders()}
+        answer.read(WHOLE_BODY_MAX)
+    try:
+        connection.send(greeting.prove(host, answer.status, headers))
+    except ValueError:
+        if handshake.required:
+            raise
 
 
 class NotConnected(ServerUnreachable):

@@ -18,6 +18,7 @@ from objstore.client.connections import (
     Timeouts,
 )
 from objstore.client.errors import ServerUnreachable, failure_of
+from objstore.http.handshake import Handshake
 
 Content = bytes | BinaryIO | Iterable[bytes] | Callable[[], Iterable[bytes]]
 
@@ -118,9 +119,12 @@ class HttpClient:
     chance: Callable[[], float] = field(default_factory=lambda: Random().random)
 
     @classmethod
-    def with_limits(cls, timeout_seconds: float, retries: RetryPolicy = ONCE) -> HttpClient:
-        """One that waits so long for a connection, and so long for each piece of a response."""
-        return cls(retries, KeptConnections(Timeouts(timeout_seconds, timeout_seconds)))
+    def with_limits(cls, timeout_seconds: float, handshake: Handshake | None = None) -> HttpClient:
+        """One that waits so long for a connection, and so long for each piece of a response.
+
+        It asks servers of a cluster, if there is a handshake.
+        """
+        return cls(ONCE, KeptConnections(Timeouts(timeout_seconds, timeout_seconds), handshake=handshake))
 
     def __enter__(self) -> HttpClient:
         return self

@@ -41,11 +41,18 @@ class WebhookConfig(Struct, frozen=True):
             raise ValueError("a webhook's token is made of printable ASCII characters")
 
 
+class HandshakeConfig(Struct, frozen=True):
+    """[handshake]: whether storage servers answer only who proves to be of the cluster."""
+
+    required: bool = True
+
+
 class ClusterConfig(Struct, frozen=True):
     hash: HashConfig
     policies: tuple[Policy, ...] = (Policy(0, "Policy-0", default=True),)
     limits: Limits = Limits()
     webhooks: tuple[WebhookConfig, ...] = ()
+    handshake: HandshakeConfig = HandshakeConfig()
 
     def __post_init__(self) -> None:
         Policies(self.policies)  # raises BadPolicies

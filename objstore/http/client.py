@@ -11,6 +11,7 @@ from typing import Final
 from objstore.devices import Device
 from objstore.http.bodies import BytesBody
 from objstore.http.chunked import chunk_head, last_chunk
+from objstore.http.handshake import Greeting, Handshake
 from objstore.http.heads import ResponseHead, parse_response
 from objstore.http.pool import TIMEOUT, ConnectionPool
 from objstore.http.received import ChunkedBody, LengthBody
@@ -32,8 +33,9 @@ JOINED_BODY_MAX: Final = 65536
 
 
 class HttpTransport(Transport):
-    def __init__(self, connect_timeout_seconds: float = 0.5) -> None:
-        self._pool = ConnectionPool(connect_timeout_seconds)
+    def __init__(self, connect_timeout_seconds: float = 0.5, handshake: Handshake | None = None) -> None:
+        """Nodes have to prove that they are of the cluster, and we do, if there is a handshake."""
+        self._pool = ConnectionPool(connect_timeout_seconds, handshake)
 
     def close(self) -> None:
         """Close the connections that are kept for later requests."""
@@ -48,9 +50,9 @@ class HttpTransport(Transport):
     ) -> Exchange:
         """Send a whole request without waiting for its answer. Raises NodeFailure."""
         if body or request.method not in ("GET", "HEAD"):
-            head = _encode_head(request, f"Content-Length: {len(body)}")
+            head = request.head(f"Content-Length: {len(body)}")
         else:
-            head = _encode_head(request)
+            head = request.head()
         exchange = HttpExchange(self._pool, request, timeout_seconds)
         exchange.send(head + body if len(body) <= JOINED_BODY_MAX else head, body)
         return exchange
@@ -62,25 +64,10 @@ class HttpTransport(Transport):
         framing = ["Transfer-Encoding: chunked", "Expect: 100-continue"]
         if length is not None:
             framing.append(f"X-Backend-Obj-Content-Length: {length}")
-        head = _encode_head(request, *framing)
+        head = request.head(*framing)
         upload = HttpUpload(self._pool, request, timeout_seconds)
         upload.send(head, b"")
         return upload
-
-
-def _encode_head(request: BackendRequest, *framing: str) -> bytes:
-    """The head on the wire; ValueError if a header smuggles in a line of its own."""
-    lines = [request.method, " ", request.target, " HTTP/1.1\r\nHost: ", request.node.address, "\r\n"]
-    for name, value in request.headers.items():
-        lines += (name, ": ", value, "\r\n")
-    for line in framing:
-        lines += (line, "\r\n")
-    lines.append("\r\n")
-    text = "".join(lines)
-    ends = len(request.headers) + len(framing) + 3
-    if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:
-        raise ValueError("a request header holds a control character")
-    return text.encode("latin-1")
 
 
 class HttpExchange(Exchange):
@@ -92,6 +79,7 @@ class HttpExchange(Exchange):
         "_connection",
         "_failure",
         "_head",
+        "_held",
         "_pool",
         "_received",
         "_sent",
@@ -105,6 +93,7 @@ class HttpExchange(Exchange):
         self._bodiless = request.method == "HEAD"
         self._timeout = timeout_seconds
         self._head = b""  # what was sent in one piece, and may so be sent once more
+        self._held: tuple[bytes, bytes] | None = None  # what is sent as soon as the node has proved what it is
         self._sent = True  # the request is whole: after its answer comes the next one's
         self._received = b""
         self._answer: BackendResponse | None = None
@@ -132,7 +121,9 @@ class HttpExchange(Exchange):
             self._head = head
 
     def _send(self, head: bytes, separate: bytes) -> None:
-        if separate:
+        if self._connection.greeting is not None:
+            self._held = head, separate
+        elif separate:
             self._connection.send_parts((head, separate), self._timeout)
         else:
             self._connection.send(head, self._timeout)
@@ -199,6 +190,10 @@ class HttpExchange(Exchange):
                 head = self._parse(self._received[: end + 4])
                 self._received = self._received[end + 4 :]
                 self._pool.unresponsive.answered(self.node)
+                if connection.greeting is not None:
+                    self._prove(connection.greeting, head)
+                    connection = self._connection
+                    continue
                 if head.status >= 200:
                     self._answer = self._respond(head)
                     return self._answer
@@ -221,6 +216,21 @@ class HttpExchange(Exchange):
             self._received += part
             if len(self._received) > RESPONSE_HEAD_MAX:
                 raise self._fail("the head of the answer is too long")
+
+    def _prove(self, greeting: Greeting, answer: ResponseHead) -> None:
+        """The node has answered a greeting: prove what we are, and send what is held. Raises NodeFailure."""
+        connection, held = self._connection, self._held
+        assert held is not None
+        connection.greeting = self._held = None
+        try:
+            proof = greeting.prove(self.node.address, answer.status, answer.headers)
+        except ValueError as error:
+            if greeting.required:
+                raise self._fail(str(error)) from None
+            connection.close()
+            self._received, proof = b"", b""
+            self._connection = self._pool.connect(self.node, greets=False)
+        self._send_again(proof + held[0], held[1])
 
     def _wait(self, timeout_seconds: float) -> None:
         try:
@@ -254,8 +264,11 @@ class HttpExchange(Exchange):
         if not self._connection.used or self._received or not self._head:
             raise self._fail("disconnect")
         self._replace_connection()
+        self._send_again(self._head, b"")
+
+    def _send_again(self, head: bytes, separate: bytes) -> None:
         try:
-            self._connection.send(self._head, self._timeout)
+            self._send(head, separate)
         except BaseException:
             self._connection.close()
             raise

@@ -10,6 +10,8 @@ from objstore.errors import StoreError
 from objstore.http.errors import REASONS, HttpError, http_error_of
 
 Environ = dict[str, Any]
+# A path that every server answers, and that no device has.
+HEALTHCHECK: Final = "/healthcheck"
 StartResponse = Callable[..., Any]
 WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
 

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from objstore.headers import Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import (
+    HEALTHCHECK,
     Environ,
     Request,
     Response,
@@ -45,10 +46,14 @@ class WorkerSession(Protocol):
 
 @dataclass(frozen=True)
 class ServiceApps:
-    """The applications of a service: what clients reach, and what its replication address answers, None without one."""
+    """The applications of a service: what clients reach, and what its replication address answers, None without one.
+
+    for_anybody: clients of the first need not prove that they are of the cluster.
+    """
 
     public: WsgiApplication
     replication: WsgiApplication | None = None
+    for_anybody: bool = False
     session: WorkerSession | None = None
 
 
@@ -104,7 +109,7 @@ def storage_apps(
 
 def proxy_apps(application: WsgiApplication, routes: Mapping[str, Handler], log: Logger) -> ServiceApps:
     """A proxy's applications; the second one is for a replication address, if it has one."""
-    return ServiceApps(application, Operations(None, routes, log))
+    return ServiceApps(application, Operations(None, routes, log), for_anybody=True)
 
 
 def _first_segment(environ: Environ) -> str:
@@ -112,7 +117,6 @@ def _first_segment(environ: Environ) -> str:
     return path[1:].partition("/")[0]
 
 
-HEALTHCHECK: Final = "/healthcheck"
 METRICS: Final = "/metrics"
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from objstore.devices import Device
 from objstore.http.chunked import BadFraming
+from objstore.http.handshake import Greeting, Handshake
 from objstore.http.sockets import Connection
 from objstore.http.transport import NodeFailure
 from objstore.http.unresponsive import UnresponsiveServers
@@ -21,7 +22,7 @@ TIMEOUT: Final = "timeout"  # the reason of a NodeFailure
 
 
 class NodeConnection(Connection):
-    __slots__ = ("asked_at", "idle_since", "node", "used")
+    __slots__ = ("asked_at", "greeting", "idle_since", "node", "used")
 
     def __init__(self, sock: socket.socket, node: Device) -> None:
         super().__init__(sock, (node.ip, node.port))
@@ -29,6 +30,7 @@ class NodeConnection(Connection):
         self.asked_at = concurrency.monotonic()  # when the node began to owe an answer
         self.idle_since = 0.0
         self.used = False  # has carried a request before
+        self.greeting: Greeting | None = None  # which the node has not answered yet
 
     def left(self) -> Exception:
         return NodeFailure(self.node, "disconnect")
@@ -43,8 +45,9 @@ class NodeConnection(Connection):
 class ConnectionPool:
     """Idle connections by address; the one used last is taken first."""
 
-    def __init__(self, connect_timeout_seconds: float) -> None:
+    def __init__(self, connect_timeout_seconds: float, handshake: Handshake | None = None) -> None:
         self._connect_timeout = connect_timeout_seconds
+        self.handshake: Final = handshake
         self._idle: dict[tuple[str, int], list[NodeConnection]] = {}
         self._owner = os.getpid()
         self.unresponsive: Final = UnresponsiveServers()
@@ -88,8 +91,8 @@ class ConnectionPool:
             while idle:
                 idle.pop().close()
 
-    def connect(self, node: Device) -> NodeConnection:
-        """A new connection; raises NodeFailure."""
+    def connect(self, node: Device, *, greets: bool = True) -> NodeConnection:
+        """A new connection, on which the node has been greeted if it has to be; raises NodeFailure."""
         try:
             family = socket.AF_INET6 if ":" in node.ip else socket.AF_INET
             sock = socket.socket(family, socket.SOCK_STREAM)
@@ -99,6 +102,12 @@ class ConnectionPool:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connect(sock, connection)
+            if greets and self.handshake is not None:
+                connection.greeting = Greeting(self.handshake)
+                connection.send(connection.greeting.hello(node.address), self._connect_timeout)
+        except NodeFailure:
+            connection.close()
+            raise
         except WaitTimeout:
             self.timed_out(connection)
             connection.close()

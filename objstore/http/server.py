@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from objstore.http.bodies import ClientDisconnected, ClientTimeout
+from objstore.http.handshake import Handshake
 from objstore.http.heads import HeadLimits
 from objstore.http.messages import WsgiApplication
 from objstore.http.session import FRESH_SECONDS, Session
@@ -49,6 +50,7 @@ class ServerOptions:
     max_connections_per_address: int = 0  # 0: as many as there may be
     head: HeadLimits = field(default_factory=HeadLimits)
     tls: ssl.SSLContext | None = None
+    handshake: Handshake | None = None  # whoever connects has to prove that it is of the cluster; None: anybody may ask
     backlog: int = 4096
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from objstore.http.bodies import EMPTY_BODY, ClientDisconnected, ClientTimeout
 from objstore.http.chunked import BadFraming
 from objstore.http.errors import HttpError
+from objstore.http.handshake import Reception
 from objstore.http.heads import HEAD_BYTES_MAX, parse_request
-from objstore.http.messages import Environ, error_response
+from objstore.http.messages import Environ, Response, error_response
 from objstore.http.received import ChunkedBody, LengthBody
 from objstore.http.response_writer import ResponseWriter
 from objstore.http.sockets import Connection, TlsConnection
@@ -32,7 +33,7 @@ _BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n")
 class Session:
     """One connection and its requests."""
 
-    __slots__ = ("_base", "connection", "idle", "network", "server", "turns")
+    __slots__ = ("_base", "_reception", "connection", "idle", "network", "server", "turns")
 
     def __init__(self, server: HttpServer, sock: socket.socket, peer: tuple[Any, ...]) -> None:
         self.server = server
@@ -49,6 +50,8 @@ class Session:
         else:
             wrapped = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self.connection = TlsConnection(wrapped, peer)
+        handshake = server.options.handshake
+        self._reception = None if handshake is None else Reception(handshake)  # until the connection is trusted
         self._base: Environ = {
             "SCRIPT_NAME": "",
             "SERVER_NAME": local[0],
@@ -170,6 +173,8 @@ class Session:
             return False
         body = self._body_of(environ)
         environ["wsgi.input"] = body
+        if self._reception is not None and (ended := self._receive(self._reception, environ)) is not None:
+            return not ended
         writer = ResponseWriter(self.connection, environ, keep_alive and not self.server.draining)
         result: Iterable[bytes] = ()
         try:
@@ -199,6 +204,22 @@ class Session:
         except BadFraming:
             pass
         self._linger()
+        return False
+
+    def _receive(self, reception: Reception, environ: Environ) -> bool | None:
+        """A request of a connection that is not trusted yet: whether that ends here; None if it is to be answered."""
+        try:
+            greeting = reception.receive(environ)
+        except HttpError as error:
+            self._refuse(error)
+            return True
+        if reception.trusted:
+            self._reception = None
+            return False
+        if greeting is None:
+            return None
+        writer = ResponseWriter(self.connection, environ, keep_alive=True)
+        writer.send_body(Response(200, greeting)(environ, writer.start))
         return False
 
     def _apply(self, environ: Environ, writer: ResponseWriter) -> Iterable[bytes]:

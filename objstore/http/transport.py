@@ -77,6 +77,20 @@ class BackendRequest:
         target = quote(f"/{self.node.device}/{self.partition}{self.path}")
         return f"{target}?{self.query}" if self.query else target
 
+    def head(self, *framing: str) -> bytes:
+        """The head on the wire; ValueError if a header smuggles in a line of its own."""
+        lines = [self.method, " ", self.target, " HTTP/1.1\r\nHost: ", self.node.address, "\r\n"]
+        for name, value in self.headers.items():
+            lines += (name, ": ", value, "\r\n")
+        for line in framing:
+            lines += (line, "\r\n")
+        lines.append("\r\n")
+        text = "".join(lines)
+        ends = len(self.headers) + len(framing) + 3
+        if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:
+            raise ValueError("a request header holds a control character")
+        return text.encode("latin-1")
+
 
 class BackendBody(BodyReader, Protocol):
     """The body of an answer: read it, or iterate over chunks that are valid until the next one is asked for.

@@ -16,6 +16,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+from objstore import cluster as clusters
+from objstore.client.connections import KeptConnections, ServerAddress
+from objstore.http.handshake import Handshake
 from tests.functional.logwatch import LOGS, tracebacks
 from tests.functional.preloaded import START_SERVERS
 from tests.programs import Outcome, Program
@@ -108,6 +111,13 @@ def wait_until_healthy(host: str, port: int, process: subprocess.Popen[bytes] | 
             return False
 
     wait_until(is_healthy, f"something healthy on {host}:{port}", START_SECONDS)
+
+
+def ask_as_operator(cluster_file: Path, host: str, port: int, path: str) -> tuple[int, bytes]:
+    """GET of a server of the cluster: status and body."""
+    connections = KeptConnections(handshake=Handshake.of(clusters.Cluster.load(cluster_file)))
+    with closing(connections), connections.send(ServerAddress(host, port), "GET", path, {}, None) as response:
+        return response.status, response.read()
 
 
 class Store:

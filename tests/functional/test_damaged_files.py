@@ -13,7 +13,7 @@ import pytest
 
 from objstore.tools.loopback import DAEMONS, SERVICES, ClusterPlan, LoopbackCluster, Node
 from tests.functional.client import Client
-from tests.functional.servers import Store, call, claim_ports, wait_until_healthy
+from tests.functional.servers import Store, ask_as_operator, call, claim_ports, wait_until_healthy
 from tests.waiting import wait_until
 
 DAMAGES = ("garbage", "empty", "cut", "missing", "folder")
@@ -27,7 +27,7 @@ def damaged(path: Path, how: str) -> Iterator[None]:
     if how == "folder":
         path.mkdir()
     elif how != "missing":
-        path.write_bytes({"garbage": b"\0\xffjunk" * 99, "empty": b"", "cut": content[: len(content) // 2]}[how])
+        path.write_bytes({"garbage": b"\0\xffjunk" * 99, "empty": b"", "cut": content[: len(content) * 19 // 20]}[how])
     yield
     if path.is_dir():
         path.rmdir()
@@ -94,6 +94,11 @@ def ask(host: str, port: int, path: str) -> tuple[int, str]:
         return response.status, response.read().decode()
 
 
+def look(node: Node, port: int) -> None:
+    """Have a service look at its rings now."""
+    ask_as_operator(node.ring_dir.parent.parent / "objstore.toml", node.ip, port, "/recon/rings")
+
+
 def test_a_running_service_goes_on_with_the_last_good_ring_and_says_so(node: Node) -> None:
     for service in ("object", "proxy"):
         node.process(service).start()
@@ -102,12 +107,12 @@ def test_a_running_service_goes_on_with_the_last_good_ring_and_says_so(node: Nod
             wait_until_healthy(host, port)
             assert ask(host, port, "/healthcheck") == (200, "OK")
             with damaged(node.ring_dir / "object-1.ring.gz", "cut"):
-                ask(host, operators, "/recon/rings")  # looks at the files now
+                look(node, operators)
                 fault = "object-1.ring.gz: not a valid ring file: it is truncated; the last good ring is in use"
                 assert ask(host, port, "/healthcheck") == (200, f"OK\n{fault}")
-                ask(host, operators, "/recon/rings")
+                look(node, operators)
                 assert node.process(service).log_file.read_text().count("ring file is bad") == 1
-            ask(host, operators, "/recon/rings")
+            look(node, operators)
             assert ask(host, port, "/healthcheck") == (200, "OK")
         finally:
             node.process(service).signal(signal.SIGTERM)

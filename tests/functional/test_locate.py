@@ -54,9 +54,9 @@ def test_quoted_names_and_lines_that_work(cluster: Cluster, account: str) -> Non
     _, plain = run(cluster, "locate", account, "located", "a b")
     _, quoted = run(cluster, "locate", "--quoted", account, "located", "a%20b")
     assert plain == quoted
-    lines = [place["curl"] for place in plain["places"] if not place["handoff"]]
+    lines = [place["head"] for place in plain["places"] if not place["handoff"]]
     answers = [subprocess.run(line, shell=True, capture_output=True, text=True, timeout=30).stdout for line in lines]
-    assert sum(answer.startswith("HTTP/1.1 200") for answer in answers) >= 2  # which is what a PUT waits for
+    assert sum(answer.startswith("200") for answer in answers) >= 2  # which is what a PUT waits for
 
 
 def test_partitions_and_bad_questions(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.servers import Cluster, call
+from tests.functional.servers import Cluster, ask_as_operator, call
 
 REPLICATION_PORTS = 4  # after those where clients and proxies ask
 
@@ -23,7 +23,8 @@ def get(host: str, port: int, path: str) -> tuple[int, bytes]:
 
 
 def recon(cluster: Cluster, *arguments: str) -> tuple[int, dict[str, Any]]:
-    done = call("recon", *arguments, "--json", "--ring-dir", str(cluster.folder / "node1/rings"))
+    files = ["--ring-dir", str(cluster.folder / "node1/rings"), "--cluster", str(cluster.folder / "objstore.toml")]
+    done = call("recon", *arguments, "--json", *files)
     assert done.stderr == ""
     return done.status, json.loads(done.stdout)
 
@@ -32,17 +33,16 @@ def recon(cluster: Cluster, *arguments: str) -> tuple[int, dict[str, Any]]:
 def test_operators_are_answered_apart_from_clients(cluster: Cluster, server: str) -> None:
     host, port = cluster.endpoint(1, server)
     assert get(host, port, "/recon/load")[0] != 200
-    status, body = get(host, port + REPLICATION_PORTS, "/recon/version")
+    assert get(host, port + REPLICATION_PORTS, "/recon/version")[0] == 403
+    known, operators = cluster.folder / "objstore.toml", port + REPLICATION_PORTS
+    status, body = ask_as_operator(known, host, operators, "/recon/version")
     assert (status, json.loads(body)["server"]) == (200, server)
-    assert get(host, port + REPLICATION_PORTS, "/recon/nonsense")[0] == 404
+    assert ask_as_operator(known, host, operators, "/recon/nonsense")[0] == 404
 
 
 def test_every_report(cluster: Cluster) -> None:
     proxy = cluster.endpoint(1)
-    config = str(cluster.folder / "objstore.toml")
-    status, found = recon(
-        cluster, "--all", "--jitter", "5", "--cluster", config, "--proxy", f"{proxy[0]}:{proxy[1] + REPLICATION_PORTS}"
-    )
+    status, found = recon(cluster, "--all", "--jitter", "5", "--proxy", f"{proxy[0]}:{proxy[1] + REPLICATION_PORTS}")
     assert {name: report["wrong"] for name, report in found.items() if report["wrong"]} == {}
     assert status == 0
     assert len(found["loadstats object"]["servers"]) == 4
@@ -78,11 +78,17 @@ def test_a_ring_that_cannot_be_used_is_told_apart_from_the_one_in_use(cluster: C
     ring = cluster.folder / "node2/rings/object.ring.gz"
     content = ring.read_bytes()
     host, port = cluster.endpoint(2, "object")
-    assert get(host, port + REPLICATION_PORTS, "/recon/ringmd5")[0] == 200
+
+    def asked(page: str) -> Any:
+        status, body = ask_as_operator(cluster.folder / "objstore.toml", host, port + REPLICATION_PORTS, page)
+        assert status == 200
+        return json.loads(body)
+
+    assert str(ring) in asked("/recon/ringmd5")
     ring.write_bytes(content[:-30])
     try:
-        used = json.loads(get(host, port + REPLICATION_PORTS, "/recon/rings")[1])[str(ring)]
-        digests = json.loads(get(host, port + REPLICATION_PORTS, "/recon/ringmd5")[1])
+        used = asked("/recon/rings")[str(ring)]
+        digests = asked("/recon/ringmd5")
         status, found = recon(cluster, "--md5", "object")
     finally:
         ring.write_bytes(content)

@@ -72,6 +72,7 @@ TOUCHED: Final = {
     ),
     "objstore/http/pool.py": ({"network"}, "connects to storage servers; simulations have a transport of their own"),
     "objstore/http/signing.py": ({"chance"}, "a number by which a server knows a signed request again"),
+    "objstore/http/handshake.py": ({"chance"}, "a number that is good for one connection"),
     "objstore/http/server.py": ({"network"}, "accepts connections; simulations call applications"),
     "objstore/http/session.py": ({"network"}, "sets options of connections that the server has accepted"),
     "objstore/http/webhook.py": ({"network"}, "sends to addresses out of the store; tests hand in a sender"),

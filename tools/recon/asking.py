@@ -15,6 +15,7 @@ from objstore.client.errors import ClientError
 from objstore.client.requests import HttpClient
 from objstore.config.units import Address
 from objstore.devices import Device
+from objstore.http.handshake import Handshake
 
 AT_A_TIME: Final = 64
 
@@ -57,9 +58,11 @@ def servers_of(kind: str, devices: Iterable[Device], region: int | None, zone: i
     )
 
 
-def ask_all(servers: Sequence[ReconServer], page: str, timeout_seconds: float) -> list[ReconAnswer]:
+def ask_all(
+    servers: Sequence[ReconServer], page: str, timeout_seconds: float, handshake: Handshake
+) -> list[ReconAnswer]:
     """GET /recon/PAGE of all, once each; the answers in the order of the servers."""
-    with ThreadPoolExecutor(AT_A_TIME) as pool, HttpClient.with_limits(timeout_seconds) as http:
+    with ThreadPoolExecutor(AT_A_TIME) as pool, HttpClient.with_limits(timeout_seconds, handshake) as http:
         return list(pool.map(lambda server: _ask(http, server, page), servers))
 
 

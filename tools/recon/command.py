@@ -11,7 +11,9 @@ import click
 import msgspec
 from click import Context
 
+from objstore.cluster import Cluster
 from objstore.config.units import Address
+from objstore.http.handshake import Handshake
 from objstore.operators import disks
 from objstore.ring.format import read_ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE
@@ -19,7 +21,7 @@ from objstore.system import files
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.recon import reports
-from objstore.tools.recon.asking import ReconServer, ask_all, servers_of
+from objstore.tools.recon.asking import ReconAnswer, ReconServer, ask_all, servers_of
 from objstore.tools.recon.reports import ALL, REPORTS, STORAGE, ReconReport
 from objstore.tools.units import DURATION, TIMEOUT
 
@@ -66,6 +68,7 @@ class Questions:
     lowest: int
     human_readable: bool
     jitter_seconds: float
+    handshake: Handshake
 
     def ask(self, name: str) -> list[ReconReport]:
         """The report or reports of that name; [] when none of the servers has such."""
@@ -78,7 +81,7 @@ class Questions:
         servers = [server for server in self.servers if server.kind in kinds]
         if not servers:
             return []
-        answers = ask_all(servers, page, self.timeout_seconds)
+        answers = self._ask(servers, page)
         if name == "diskusage":
             return [reports.disk_usage(answers, self.top, self.lowest, self.human_readable)]
         if name == "time":
@@ -86,25 +89,26 @@ class Questions:
         made = {"unmounted": reports.unmounted, "validate-servers": reports.validate, "versions": reports.versions}
         return [made[name](answers)]
 
+    def _ask(self, servers: Sequence[ReconServer], page: str) -> list[ReconAnswer]:
+        return ask_all(servers, page, self.timeout_seconds, self.handshake)
+
     def _numbers(self, name: str) -> list[ReconReport]:
         numbers = REPORTS[name]
         found = []
         for kind in numbers.kinds:
             servers = [server for server in self.servers if server.kind == kind]
             if servers:
-                answers = ask_all(servers, numbers.path(kind), self.timeout_seconds)
+                answers = self._ask(servers, numbers.path(kind))
                 found.append(reports.numbers(f"{name} {kind}", numbers, answers))
         return found
 
     def _digests(self) -> list[ReconReport]:
         rings = {os.path.basename(path): digest for path, digest in disks.ring_digests(self.ring_dir).items()}
-        name = os.path.basename(self.cluster_file)
-        expected = {name: disks.file_digest(self.cluster_file)} if name else {}
-        found = [reports.rings("md5 of rings", ask_all(self.servers, "rings", self.timeout_seconds), rings)]
-        if expected:
-            answers = ask_all(self.servers, "configmd5", self.timeout_seconds)
-            found.append(reports.digests("md5 of configuration", answers, expected))
-        return found
+        expected = {os.path.basename(self.cluster_file): disks.file_digest(self.cluster_file)}
+        return [
+            reports.rings("md5 of rings", self._ask(self.servers, "rings"), rings),
+            reports.digests("md5 of configuration", self._ask(self.servers, "configmd5"), expected),
+        ]
 
 
 @click.command()
@@ -112,7 +116,7 @@ class Questions:
 @report_options
 @click.option("--all", "everything", is_flag=True, help="All reports.")
 @click.option("--ring-dir", default="/etc/objstore", show_default=True, help="The rings, which name the servers.")
-@click.option("--cluster", "cluster_file", default="", help="The objstore.toml to compare; that beside the rings.")
+@click.option("--cluster", "cluster_file", default="", help="The cluster's objstore.toml; that beside the rings.")
 @click.option("--proxy", "proxies", multiple=True, metavar="HOST:PORT", help="A proxy's replication address.")
 @click.option("--region", type=int, help="Servers of this region only.")
 @click.option("-z", "--zone", type=int, help="Servers of this zone only.")
@@ -132,15 +136,17 @@ def recon(
     wanted = [name for name in NAMES if given["everything"] or given[name.replace("-", "_")]]
     if not wanted:
         raise click.UsageError(f"what to report? --{', --'.join(NAMES)}, or --all")
+    cluster_file = given["cluster_file"] or _file_beside(given["ring_dir"])
     questions = Questions(
         _servers(kinds, given["ring_dir"], given["proxies"], given["region"], given["zone"]),
         given["timeout"],
         given["ring_dir"],
-        given["cluster_file"] or _file_beside(given["ring_dir"]),
+        cluster_file,
         given["top"],
         given["lowest"],
         given["human_readable"],
         given["jitter"],
+        Handshake.of(Cluster.load(cluster_file)),
     )
     found = [report for name in wanted for report in questions.ask(name)]
     if as_json:
@@ -152,9 +158,14 @@ def recon(
 
 
 def _file_beside(ring_dir: str) -> str:
-    """The objstore.toml beside the rings; "" where there is none."""
+    """The objstore.toml beside the rings. Raises OperatorProblem."""
     path = os.path.join(ring_dir, "objstore.toml")
-    return path if os.path.exists(path) else ""
+    if not os.path.exists(path):
+        raise OperatorProblem(
+            f"there is no {path}",
+            "name it by --cluster: servers answer only who knows its secrets",
+        )
+    return path
 
 
 def _servers(

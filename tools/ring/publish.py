@@ -18,6 +18,7 @@ from objstore.client.requests import HttpClient, RequestBody
 from objstore.cluster import Cluster
 from objstore.config.units import Address
 from objstore.errors import StoreError
+from objstore.http.handshake import Handshake
 from objstore.http.signing import Signer
 from objstore.ring.errors import RingFileError
 from objstore.ring.format import read_ring
@@ -168,9 +169,10 @@ def publish(
     opened = [open_ring(path) for path in rings]
     if len({ring.name for ring in opened}) < len(opened):
         raise click.UsageError("two of the rings have the same name")
-    signer = Signer(Cluster.load(cluster).hasher.derived_key(KEY_PURPOSE), WallClock())
+    known = Cluster.load(cluster)
+    signer = Signer(known.hasher.derived_key(KEY_PURPOSE), WallClock())
     servers = [server for server in dict.fromkeys([*servers_of(opened), *to]) if server not in without]
-    pusher = Pusher(signer, HttpClient.with_limits(timeout))
+    pusher = Pusher(signer, HttpClient.with_limits(timeout, Handshake.of(known)))
     _stage(pusher, servers, opened, older, quiet)
     with progress("activating", len(servers), quiet) as advance:
         failures = everywhere(servers, lambda server: pusher.activate(server, opened, older), advance)

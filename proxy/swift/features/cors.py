@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from objstore.headers import Client
-from objstore.http.messages import Response, variable_of
-from objstore.http.operations import HEALTHCHECK
+from objstore.http.messages import HEALTHCHECK, Response, variable_of
 from objstore.proxy.core.info import ABSENT, ContainerInfo
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.methods import methods_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from objstore.http.messages import Response
-from objstore.http.operations import HEALTHCHECK, health
+from objstore.http.messages import HEALTHCHECK, Response
+from objstore.http.operations import health
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.request import SwiftRequest
 

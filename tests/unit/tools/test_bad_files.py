@@ -79,7 +79,7 @@ RINGS: Final = (
 # Folders with a bad ring among good ones.
 RING_FOLDERS: Final = (
     "locate --ring-dir D --cluster objstore.toml AUTH_a",
-    "recon --md5 --ring-dir D",
+    "recon --md5 --ring-dir D --cluster objstore.toml",
 )
 CONFIGURATIONS: Final = (
     "ring publish object.ring.gz --cluster C",
@@ -88,6 +88,7 @@ CONFIGURATIONS: Final = (
     "dispersion populate --user a --key b --ring-dir . --cluster C",
     "dispersion report --user a --key b --ring-dir . --cluster C",
     "drive-audit --config C",
+    "head http://127.0.0.1:9/a/1/b --cluster C",
     "check-config --kind proxy C",
     "relinker relink --config C",
     *(f"key {words} --config C" for words in ("add a", "list", "rotate")),

@@ -49,7 +49,7 @@ def run(line: str) -> int | str | None:
         ("recon --ring-dir . --md5 --timeout nan", "expected a duration"),
         ("recon --ring-dir . --md5 --timeout 0", "it must be more than 0"),
         ("recon --ring-dir . --time --jitter inf", "expected a duration"),
-        ("recon --ring-dir . --md5 --cluster nope.toml", "nope.toml: No such file or directory"),
+        ("recon --ring-dir . --md5 --cluster nope.toml", "nope.toml: cannot be read: No such file or directory"),
         ("recon --ring-dir . --md5 --region 7", "there is no such server"),
         ("recon --ring-dir .", "what to report?"),
         (f"{DISPERSION} --coverage nan", "expected a share"),
