@@ -16,7 +16,7 @@ from objstore.logs import Logger, Sink
 from objstore.metrics import Metrics
 from objstore.paths import ResourcePath
 from objstore.proxy.core.containers import GetContainer
-from objstore.proxy.core.errors import ObjectLocked, PreconditionFailed
+from objstore.proxy.core.errors import ObjectLocked, PreconditionFailed, QuorumNotReached
 from objstore.proxy.core.info import PRESENT, ContainerInfo
 from objstore.proxy.core.listing import ListedObject, ListedVersion, VersionsQuery
 from objstore.proxy.core.objects import DeleteObject
@@ -134,6 +134,20 @@ def test_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "new" not in core.names[:2]
     core.pass_()
     assert "new" in core.names
+
+
+def test_a_pass_that_cannot_tell_the_buckets_is_left_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when proxies start before the servers of containers."""
+
+    def none_answers(_entries: LifecycleEntries) -> None:
+        raise QuorumNotReached(ENTRIES)
+
+    core = AgingCore(rule(DAYS))
+    core.version("old", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(LifecycleEntries, "buckets", none_answers)
+        assert core.pass_() == {"failed": 1}
+    assert core.pass_()["expired"] == 1
 
 
 def test_deletions_depend_on_what_was_listed() -> None:
