@@ -55,7 +55,10 @@ def test_quoted_names_and_lines_that_work(cluster: Cluster, account: str) -> Non
     _, quoted = run(cluster, "locate", "--quoted", account, "located", "a%20b")
     assert plain == quoted
     lines = [place["head"] for place in plain["places"] if not place["handoff"]]
-    answers = [subprocess.run(line, shell=True, capture_output=True, text=True, timeout=30).stdout for line in lines]
+    found = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    answers = [
+        subprocess.run(line, shell=True, capture_output=True, text=True, timeout=30, env=found).stdout for line in lines
+    ]
     assert sum(answer.startswith("200") for answer in answers) >= 2  # which is what a PUT waits for
 
 
