@@ -13,9 +13,11 @@ from typing import Final
 import msgspec
 
 from objstore.http.messages import Environ
+from objstore.paths import ResourcePath
 from objstore.proxy.core.encryption.envelope import CUSTOMER, NAMED, OWN, CustomerKey, Seal
 from objstore.proxy.core.encryption.key_ring import KeyManager
 from objstore.proxy.core.encryption.settings import container_seal
+from objstore.proxy.core.errors import CustomerKeyNeeded
 from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.xml import Element, MalformedDocument, ReceivedElement
@@ -115,6 +117,12 @@ def _checked_context(text: str) -> str:
 def customer_key(environ: Environ) -> CustomerKey | None:
     """The key of the owner that a request brings. Raises S3Error."""
     return _customer_key(environ, _OF_REQUEST)
+
+
+def require_key(seal: Seal | None, key: CustomerKey | None, path: ResourcePath) -> None:
+    """Who asks about an object under a key of its owner has to bring that. Raises CustomerKeyNeeded."""
+    if seal is not None and seal.kind == CUSTOMER and key is None:
+        raise CustomerKeyNeeded(path)
 
 
 def source_key(environ: Environ) -> CustomerKey | None:

@@ -9,6 +9,7 @@ from objstore.http.messages import Response
 from objstore.proxy.core.checksums import stored_checksums
 from objstore.proxy.core.manifest import Part
 from objstore.proxy.core.objects import GetObject
+from objstore.proxy.s3.encryption import customer_key, require_key
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import add_checksums
 from objstore.proxy.s3.handlers.listings import invalid, page_size
@@ -41,8 +42,10 @@ class AttributesHandler:
             place.container.policy_index,
             version=version_asked(request),
             transaction_id=request.transaction_id,
+            customer_key=customer_key(environ),
         )
         info, parts = self._reader.parts(request, command)
+        require_key(info.seal, command.customer_key, place.path)
         root = Element("GetObjectAttributesResponse")
         checksums = stored_checksums(info.metadata.system)
         if "ETag" in wanted:

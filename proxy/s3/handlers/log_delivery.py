@@ -12,6 +12,7 @@ from msgspec import Struct
 from objstore.http.access import SENT
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
+from objstore.proxy.core.encryption.settings import container_seal
 from objstore.proxy.core.errors import CoreError
 from objstore.proxy.core.info import PRESENT
 from objstore.proxy.core.objects import PutObject
@@ -134,6 +135,7 @@ class LogDelivery:
                 len(content),
                 "text/plain",
                 version_mode=container.version_mode,
+                seal=container_seal(container),
             )
             self._objects.put(command)
         except Exception as error:

@@ -10,11 +10,10 @@ from objstore.http.messages import Environ, Response
 from objstore.http.ranges import ByteRange
 from objstore.proxy.core.checksums import stored_checksums
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.encryption.envelope import CUSTOMER
 from objstore.proxy.core.errors import InvalidRange, NotModified
 from objstore.proxy.core.info import ContainerInfo, StoredObjectInfo
 from objstore.proxy.core.objects import GetObject
-from objstore.proxy.s3.encryption import asks_to_encrypt, customer_key, seal_headers, written_headers
+from objstore.proxy.s3.encryption import asks_to_encrypt, customer_key, require_key, seal_headers, written_headers
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import checksum_headers, told_checksums, type_of, wanted_checksums
 from objstore.proxy.s3.handlers.conditions import read_conditions, write_conditions
@@ -107,8 +106,7 @@ class S3ObjectHandler:
             return _not_modified(place.container, error.info)
         headers = _headers(request, place.container, info) | self._expiration(request, place, info)
         if info.seal is not None:
-            if info.seal.kind == CUSTOMER and command.customer_key is None:
-                raise S3Error("BadRequest")  # without a body nobody sees why
+            require_key(info.seal, command.customer_key, place.path)
             headers |= seal_headers(info.seal, command.customer_key, self._keys)
         if wanted is None:
             headers |= told_checksums(request.environ, info)

@@ -133,6 +133,10 @@ def test_uploads_in_parts(s3: Any, bucket: str, kind: str) -> None:
     if kind == "customer":
         assert refused(s3.get_object, Bucket=bucket, Key="k")[0] == 400
         assert refused(s3.head_object, Bucket=bucket, Key="k")[0] == 400
+        attributes = {"ObjectAttributes": ["ETag", "ObjectParts"]}
+        assert refused(s3.get_object_attributes, Bucket=bucket, Key="k", **attributes)[0] == 400
+        told = s3.get_object_attributes(Bucket=bucket, Key="k", **attributes, **reading(kind))
+        assert told["ETag"] == made["ETag"].strip('"') and told["ObjectParts"]["TotalPartsCount"] == 2
     s3.put_object(Bucket=bucket, Key="k", Body=b"", IfMatch=made["ETag"])
 
 
