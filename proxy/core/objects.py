@@ -215,8 +215,8 @@ class ObjectOperations:
         if placement.strict:
             content, whole = receive(command)
             scheme = policy.scheme.for_body(len(content) if whole else command.length)
-            etag, checksums, stamp = self._strong.put(command, places, content, whole, scheme)
-            version = _version_of(command, stamp)
+            etag, checksums, stamp, begun = self._strong.put(command, places, content, whole, scheme)
+            version = _version_of(command, begun)
             if scheme.code is not None:
                 self._fragments.commit_later(placement, placement.primaries, command, stamp, version)
             return PutResult(etag, stamp, False, version, checksums)

@@ -245,8 +245,10 @@ class StrongObjects:
 
     def put(
         self, command: PutObject, places: Places, content: bytes, whole: bool, scheme: Scheme
-    ) -> tuple[str, Mapping[Algorithm, str], Timestamp]:
-        """The ETag, the checksums that are kept, and when it was stored. Raises CoreError.
+    ) -> tuple[str, Mapping[Algorithm, str], Timestamp, Timestamp]:
+        """The ETag, the checksums that are kept, when it was stored, and the time that a new version is called by.
+
+        That of a large body is when it began to come in: servers have called it so by then. Raises CoreError.
 
         `content` is the body or, unless that is `whole`, what of it is here already.
         """
@@ -257,7 +259,7 @@ class StrongObjects:
         stamp = self._carry_out(agreed, write, command.timestamp)
         if command.version_mode == "keep" and not command.version:
             self._remove_others(command, places, agreed.others(stamp))
-        return *write.stored, stamp
+        return *write.stored, stamp, stamp
 
     def _remove_others(self, command: PutObject | DeleteObject, places: Places, versions: Sequence[str]) -> None:
         """Versions stay whatever is written later, so earlier attempts would be versions that nobody has made.
@@ -283,7 +285,7 @@ class StrongObjects:
 
     def _put_streamed(
         self, command: PutObject, places: Places, content: bytes, scheme: Scheme
-    ) -> tuple[str, Mapping[Algorithm, str], Timestamp]:
+    ) -> tuple[str, Mapping[Algorithm, str], Timestamp, Timestamp]:
         put, placement = _StreamedPut(self._writer, command, places), places[0]
         write = WriteAgreement(self._agreement, put, placement)
         if command.conditions is not None:
@@ -302,7 +304,7 @@ class StrongObjects:
             put.sending = sending = _DecidedUpload(self._writer, placement, headers, command.length, scheme, decide)
             etag, kept = upload(command, content, sending, scheme.encoder(placement.numbers), self._threads)
             if done:
-                return etag, kept, done[0]
+                return etag, kept, done[0], stamp
             later = agreement.answers(sending.result, stamp, deletes=False).later
             if sending.is_begun or not later:
                 break

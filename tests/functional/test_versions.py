@@ -46,6 +46,9 @@ def test_every_write_is_kept(client: Client, kept: str) -> None:
             assert "content-location" not in answer.headers
         assert read(client, path, version).body == body
     assert read(client, path, "null").status == 404
+    large = client.put(path, bytes(100_000)).headers[ID]
+    assert (read(client, path, large).body, client.get(path).headers[ID]) == (bytes(100_000), large)
+    assert client.rows(kept, versions="")[0]["version_id"] == large
     other = first[:-1] + ("1" if first.endswith("0") else "0")
     assert read(client, path, other).status == 404
     assert read(client, path, "no-id").status == 400
