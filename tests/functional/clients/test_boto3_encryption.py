@@ -135,7 +135,9 @@ def test_uploads_in_parts(s3: Any, bucket: str, kind: str) -> None:
         assert refused(s3.head_object, Bucket=bucket, Key="k")[0] == 400
         attributes = {"ObjectAttributes": ["ETag", "ObjectParts"]}
         assert refused(s3.get_object_attributes, Bucket=bucket, Key="k", **attributes)[0] == 400
-        told = s3.get_object_attributes(Bucket=bucket, Key="k", **attributes, **reading(kind))
+        # boto3 encodes the key for other calls, and not for this one.
+        own = {"SSECustomerKey": b64encode(KEY).decode(), "SSECustomerKeyMD5": b64encode(md5(KEY).digest()).decode()}
+        told = s3.get_object_attributes(Bucket=bucket, Key="k", **attributes, SSECustomerAlgorithm="AES256", **own)
         assert told["ETag"] == made["ETag"].strip('"') and told["ObjectParts"]["TotalPartsCount"] == 2
     s3.put_object(Bucket=bucket, Key="k", Body=b"", IfMatch=made["ETag"])
 
