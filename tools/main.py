@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "up": "objstore.tools.up:up",
     "key": "objstore.tools.key:key",
     "user": "objstore.tools.user:user",
+    "policy": "objstore.tools.policy:policy",
 }
 
 

@@ -16,7 +16,7 @@ from typing import Final, Self
 import msgspec
 from msgspec import Struct
 
-from objstore.config.access_keys import ManagedUser, ManagedUsers, StoredKey, encode_managed
+from objstore.config.access_keys import ManagedUser, StoredKey, encode_managed
 from objstore.config.encryption_keys import EncryptionKeys, encode_keys
 from objstore.config.users import User
 from objstore.devices import Device
@@ -250,9 +250,9 @@ class StoreFolder:
 
         password, key = secrets.token_urlsafe(18), new_access_key(time.time())
         own = ManagedUser("admin", "admin", keys=(key,))
-        users = read_managed(str(self.access_keys_file)).users
-        others = [each for each in users if (each.account, each.name) != (own.account, own.name)]
-        managed = ManagedUsers(users=(*others, own))
+        before = read_managed(str(self.access_keys_file))
+        others = [each for each in before.users if (each.account, each.name) != (own.account, own.name)]
+        managed = msgspec.structs.replace(before, users=(*others, own))
         layout.write_private(self.access_keys_file, encode_managed(managed).decode())
         admin = User("admin", "admin", hashed(password, os.urandom(SALT_BYTES)), (".admin", ".reseller_admin"))
         layout.write_private(file, layout.users_text([admin]))

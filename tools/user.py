@@ -14,7 +14,14 @@ import click
 import msgspec
 from msgspec import Struct
 
-from objstore.config.access_keys import KEYS_PER_USER_MAX, ManagedUser, ManagedUsers, StoredKey, encode_managed
+from objstore.config.access_keys import (
+    KEYS_PER_USER_MAX,
+    ManagedPolicy,
+    ManagedUser,
+    ManagedUsers,
+    StoredKey,
+    encode_managed,
+)
 from objstore.config.loading import load
 from objstore.config.proxy import ProxyConfig
 from objstore.config.users import User, UsersConfig, parse_key
@@ -33,6 +40,13 @@ NAME_BYTES_MAX: Final = 128
 Command = Callable[..., Any]
 
 
+class ManagedTables(Struct, frozen=True):
+    """What the file holds, by account and name."""
+
+    users: dict[tuple[str, str], ManagedUser]
+    policies: dict[tuple[str, str], ManagedPolicy]
+
+
 class UserFiles(Struct, frozen=True):
     """Where the users of a store are: one file that `objstore user` writes, and those that it only reads."""
 
@@ -44,14 +58,19 @@ class UserFiles(Struct, frozen=True):
         return {(user.account, user.name): user for path in self.users for user in load(path, UsersConfig).users}
 
     @contextmanager
-    def changing(self) -> Iterator[dict[tuple[str, str], ManagedUser]]:
-        """The entries, which are written after the block, while no other command changes them."""
+    def changing(self) -> Iterator[ManagedTables]:
+        """The users and policies, which are written after the block, while no other command changes them."""
         directory = os.open(self.access_keys.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
-            entries = {(user.account, user.name): user for user in read_managed(str(self.access_keys)).users}
-            yield entries
-            content = encode_managed(ManagedUsers(users=tuple(entries.values())))
+            managed = read_managed(str(self.access_keys))
+            tables = ManagedTables(
+                {(user.account, user.name): user for user in managed.users},
+                {(policy.account, policy.name): policy for policy in managed.policies},
+            )
+            yield tables
+            users, policies = tuple(tables.users.values()), tuple(tables.policies.values())
+            content = encode_managed(ManagedUsers(users=users, policies=policies))
             files.write_atomically(str(self.access_keys), content, 0o600)
             self._share()
         finally:
@@ -106,7 +125,8 @@ def user() -> None:
 def add(name: str, groups: tuple[str, ...], no_admin: bool, data: Path | None, config: Path | None) -> None:
     """Add a user with an access key, whose secret is also the key to log in with."""
     where, who = files_of(data, config), parse_name(name)
-    with where.changing() as entries:
+    with where.changing() as tables:
+        entries = tables.users
         entry = entries.get(who)
         if who in where.listed() or (entry is not None and entry.added):
             raise OperatorProblem(f"there is a user {':'.join(who)}", "objstore user rotate makes a new access key")
@@ -123,7 +143,8 @@ def add(name: str, groups: tuple[str, ...], no_admin: bool, data: Path | None, c
 def rotate(name: str, keep: bool, data: Path | None, config: Path | None) -> None:
     """Make a new access key for a user, in the place of those that were made before."""
     where, who = files_of(data, config), parse_name(name)
-    with where.changing() as entries:
+    with where.changing() as tables:
+        entries = tables.users
         entry = entry_of(where, entries, who)
         kept = entry.keys if keep else ()
         if len(kept) >= KEYS_PER_USER_MAX:
@@ -141,7 +162,8 @@ def rotate(name: str, keep: bool, data: Path | None, config: Path | None) -> Non
 def disable(name: str, identifier: str | None, undo: bool, data: Path | None, config: Path | None) -> None:
     """Refuse a user, with all keys and tokens, or one access key."""
     where, who = files_of(data, config), parse_name(name)
-    with where.changing() as entries:
+    with where.changing() as tables:
+        entries = tables.users
         entry = entry_of(where, entries, who)
         if identifier is None:
             entries[who] = msgspec.structs.replace(entry, disabled=not undo)
@@ -150,6 +172,23 @@ def disable(name: str, identifier: str | None, undo: bool, data: Path | None, co
             raise OperatorProblem(f"{':'.join(who)} has no access key {identifier}", "objstore user keys lists them")
         keys = [msgspec.structs.replace(key, active=undo) if key.id == identifier else key for key in entry.keys]
         entries[who] = msgspec.structs.replace(entry, keys=tuple(keys))
+
+
+@user.command()
+@click.argument("name", metavar="USER")
+@with_store
+def remove(name: str, data: Path | None, config: Path | None) -> None:
+    """Remove a user that `objstore user add` has added; what the user has stored stays."""
+    where, who = files_of(data, config), parse_name(name)
+    with where.changing() as tables:
+        entry = entry_of(where, tables.users, who)
+        if who in where.listed():
+            raise OperatorProblem(f"{':'.join(who)} stands in users.toml", "objstore user disable refuses the user")
+        del tables.users[entry.account, entry.name]
+        for key, policy in tables.policies.items():
+            if policy.account == entry.account and entry.name in policy.users:
+                users = tuple(each for each in policy.users if each != entry.name)
+                tables.policies[key] = msgspec.structs.replace(policy, users=users)
 
 
 @user.command("list")

@@ -1,4 +1,4 @@
-"""access-keys.json: users and access keys that `objstore user` manages, beside the users of users.toml.
+"""access-keys.json: users, access keys and policies that commands manage, beside the users of users.toml.
 
 People edit users.toml, the command rewrites this file. It holds secrets as they are: a signature of the S3 API can be
 verified only by who knows the secret itself.
@@ -46,17 +46,29 @@ class ManagedUser(Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[StoredKey, ...] = ()
 
 
+class ManagedPolicy(Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy of an account, in AWS's language, and the account's users and groups that it is for."""
+
+    account: str
+    name: str
+    document: str
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
 class ManagedUsers(Struct, frozen=True, forbid_unknown_fields=True):
     version: int = FORMAT
     users: tuple[ManagedUser, ...] = ()
+    policies: tuple[ManagedPolicy, ...] = ()
 
     def __post_init__(self) -> None:
         if self.version != FORMAT:
             raise ValueError(f"format {self.version}, this program knows {FORMAT}")
         names = Counter((user.account, user.name) for user in self.users)
         identifiers = Counter(key.id for user in self.users for key in user.keys)
-        if any(count > 1 for count in (*names.values(), *identifiers.values())):
-            raise ValueError("a user or an access key stands there twice")
+        policies = Counter((policy.account, policy.name) for policy in self.policies)
+        if any(count > 1 for count in (*names.values(), *identifiers.values(), *policies.values())):
+            raise ValueError("a user, an access key or a policy stands there twice")
 
 
 def decode_managed(content: bytes, file: str) -> ManagedUsers:

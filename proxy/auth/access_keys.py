@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from objstore.config.access_keys import FILE_BYTES_MAX, ManagedUsers, decode_managed
+from objstore.config.access_keys import FILE_BYTES_MAX, ManagedPolicy, ManagedUsers, decode_managed
 from objstore.config.followed import FollowedFile
 from objstore.config.loading import ConfigError, load
 from objstore.config.users import User, UsersConfig, parse_key
@@ -30,12 +30,16 @@ T = TypeVar("T")
 
 
 class AccessKey(Struct, frozen=True):
-    """An access key that is in use, and whose it is. session: None for one that lasts."""
+    """An access key that is in use, and whose it is.
+
+    session: None for one that lasts. policies: documents of AWS's language, which are the user's.
+    """
 
     id: str
     secret: str
     identity: Identity
     session: AccessSession | None = None
+    policies: tuple[str, ...] = ()
 
     @property
     def session_name(self) -> str:
@@ -93,10 +97,11 @@ class CurrentUsers:
 
 
 class KeyTable(Struct, frozen=True):
-    """Access keys by their ids, and users by their names: "account:name"."""
+    """Access keys by their ids; users, and their policies if they have any, by their names: "account:name"."""
 
     keys: Mapping[str, AccessKey]
     users: Mapping[str, Identity]
+    policies: Mapping[str, tuple[str, ...]]
 
 
 class AccessKeys:
@@ -121,12 +126,16 @@ class AccessKeys:
         if parent is None:
             return None
         identity = self.user(session.role) if session.role else parent.identity
-        return None if identity is None else AccessKey(session.access_key, session.secret, identity, session)
+        if identity is None:
+            return None
+        policies = self._followed.current.policies.get(identity.user, ())
+        return AccessKey(session.access_key, session.secret, identity, session, policies)
 
     def _table(self, users: Sequence[User], managed: ManagedUsers) -> KeyTable:
-        identities = (identity_of_user(user, self._prefix) for user in users)
-        keys = access_keys(users, managed, self._prefix)
-        return KeyTable({key.id: key for key in keys}, {each.user: each for each in identities})
+        identities = [identity_of_user(user, self._prefix) for user in users]
+        policies = policies_of(identities, managed.policies)
+        keys = access_keys(users, managed, self._prefix, policies)
+        return KeyTable({key.id: key for key in keys}, {each.user: each for each in identities}, policies)
 
 
 def read_managed(path: str) -> ManagedUsers:
@@ -152,14 +161,33 @@ def merged(users: Iterable[User], managed: ManagedUsers) -> list[User]:
     return known
 
 
-def access_keys(users: Iterable[User], managed: ManagedUsers, reseller_prefix: str) -> Iterable[AccessKey]:
+def policies_of(identities: Iterable[Identity], policies: Sequence[ManagedPolicy]) -> dict[str, tuple[str, ...]]:
+    """The documents that are for each user, by name or by group; users without any are not there."""
+    by_grantee: dict[tuple[str, str], list[str]] = {}
+    for policy in policies:
+        named = [f"{policy.account}:{user}" for user in policy.users]
+        for grantee in (*named, *policy.groups):
+            by_grantee.setdefault((policy.account, grantee), []).append(policy.document)
+    found: dict[str, tuple[str, ...]] = {}
+    for identity in identities if by_grantee else ():
+        account = identity.user.partition(":")[0]
+        documents = [each for group in identity.groups for each in by_grantee.get((account, group), ())]
+        if documents:
+            found[identity.user] = tuple(dict.fromkeys(documents))
+    return found
+
+
+def access_keys(
+    users: Iterable[User], managed: ManagedUsers, reseller_prefix: str, policies: Mapping[str, tuple[str, ...]]
+) -> Iterable[AccessKey]:
     """The keys in use of these users: plain ones, under the user's name, and those that the command has made."""
     made = {(user.account, user.name): user for user in managed.users}
     for user in users:
         identity = identity_of_user(user, reseller_prefix)
+        own = policies.get(identity.user, ())
         entry = made.get((user.account, user.name))
         if (entry is None or not entry.added) and parse_key(user.key) is None:
-            yield AccessKey(identity.user, user.key, identity)
+            yield AccessKey(identity.user, user.key, identity, policies=own)
         for key in () if entry is None else entry.keys:
             if key.active:
-                yield AccessKey(key.id, key.secret, identity)
+                yield AccessKey(key.id, key.secret, identity, policies=own)

@@ -1,8 +1,9 @@
 """Who may do what with a bucket and its objects.
 
-What a bucket policy denies is denied. Otherwise one of these is enough: the rights of the Swift API (an account's
-owner and the reseller may do all, lists of accounts and containers grant the rest), the bucket policy, or an access
-list of S3. Public access blocks and ownership controls take from the last two.
+What a policy of the bucket, the user or the session denies is denied. Otherwise one of these is enough: the rights of
+the Swift API (an account's owner and the reseller may do all, lists of accounts and containers grant the rest), the
+bucket policy, a policy of the user in the own account, or an access list of S3. Public access blocks and ownership
+controls take from the last two.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from msgspec import Struct
 
 from objstore.headers import Sysmeta
 from objstore.paths import ResourcePath
-from objstore.proxy.auth.access import Access, Attempt, Rights
+from objstore.proxy.auth.access import ADMIN, Access, Attempt, Rights
 from objstore.proxy.auth.grants import Grants, Permission, SwiftLists, decoded, encoded, private, with_swift
 from objstore.proxy.auth.policy import (
     ARN,
@@ -148,7 +149,8 @@ class Authorizer:
     ) -> bool:
         """Whether the sender may do this. Raises CoreError."""
         identity = request.identity
-        if not self._session_allows(request, bucket, action, key, version):
+        own = self._own_decision(request, bucket, action, key, version)
+        if own is Decision.DENY:
             return False
         if identity is not None and identity.reseller_admin:
             return True
@@ -157,12 +159,24 @@ class Authorizer:
         name = action.named(bool(version))
         if decision is Decision.DENY and not (access is Access.OWNER and name in _OF_POLICIES):
             return False
-        if access is Access.OWNER or (access is Access.GRANTED and action.scope in _SHARED):
+        if access is Access.OWNER:
             return True
-        if decision is Decision.ALLOW:
-            own = identity is not None and identity.account == bucket.owner
-            if own or not (public and self.public_access(bucket, request.transaction_id).restrict_buckets):
-                return True
+        at_home = identity is not None and identity.account == bucket.owner
+        if own is Decision.ALLOW and at_home:
+            return True
+        if (
+            request.own_policies
+            and own is Decision.NONE
+            and not at_home
+            and not (identity and ADMIN in identity.groups)
+        ):
+            return False  # across accounts both sides have to allow it
+        if access is Access.GRANTED and action.scope in _SHARED:
+            return True
+        if decision is Decision.ALLOW and (
+            at_home or not (public and self.public_access(bucket, request.transaction_id).restrict_buckets)
+        ):
+            return True
         return self._granted(request, bucket, action, key, version)
 
     def _check_use(self, request: S3Request, bucket: Bucket, action: PolicyAction) -> None:
@@ -259,7 +273,10 @@ class Authorizer:
         if identity is None:
             raise S3Error("AccessDenied")
         whole = Bucket(ResourcePath(identity.account, request.bucket or "*"), ContainerInfo(ABSENT))
-        if not self._session_allows(request, whole, action, "", ""):
+        own = self._own_decision(request, whole, action, "", "")
+        if own is Decision.ALLOW:
+            return
+        if own is Decision.DENY:
             raise S3Error("AccessDenied")
         path = ResourcePath(identity.account, request.bucket if scope is Scope.NEW_BUCKET else "")
         attempt = Attempt(
@@ -301,13 +318,22 @@ class Authorizer:
             return Decision.NONE, False
         return policy.evaluate(self._asked(request, bucket, action, key, version, policy)), policy.is_public
 
-    def _session_allows(self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str) -> bool:
-        """Whether each policy of the sender's session allows it: what a session may do is what all of them allow."""
-        session = request.session
-        for policy in () if session is None else map(user_policy, session.policies):
+    def _own_decision(
+        self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str
+    ) -> Decision:
+        """What the policies of the sender say; one of a session denies what it does not allow."""
+        session, decision = request.session, Decision.NONE
+        for document in request.own_policies:
+            policy = user_policy(document)
+            said = policy.evaluate(self._asked(request, bucket, action, key, version, policy))
+            if said is Decision.DENY:
+                return said
+            decision = Decision.ALLOW if said is Decision.ALLOW else decision
+        for document in () if session is None else session.policies:
+            policy = user_policy(document)
             if policy.evaluate(self._asked(request, bucket, action, key, version, policy)) is not Decision.ALLOW:
-                return False
-        return True
+                return Decision.DENY
+        return decision
 
     def _asked(
         self, request: S3Request, bucket: Bucket, action: PolicyAction, key: str, version: str, policy: AccessPolicy

@@ -99,6 +99,11 @@ class S3Request(messages.Request):
         return None if self.signed is None else self.signed.key.session
 
     @property
+    def own_policies(self) -> tuple[str, ...]:
+        """Documents of the policies of the user who has signed it."""
+        return () if self.signed is None else self.signed.key.policies
+
+    @property
     def caller(self) -> Caller | None:
         """Whoever has signed it, as policies name callers."""
         session = self.session

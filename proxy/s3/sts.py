@@ -1,8 +1,8 @@
 """STS: temporary access keys for sessions.
 
 A role is a user: whoever assumes the role arn:aws:iam::ACCOUNT:role/NAME has the rights of the user ACCOUNT:NAME. Users
-may assume themselves, an account's administrator all of its users. An ARN that is none of AWS, as clients send that
-were made for MinIO, means the caller. Policies of a session take from these rights.
+may assume themselves, an account's administrator all of its users, others those whom their policies name. An ARN that
+is none of AWS, as clients send that were made for MinIO, means the caller. Policies of a session take from these rights.
 
 https://docs.aws.amazon.com/STS/latest/APIReference/welcome.html
 """
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 from objstore.proxy.auth.access import ADMIN
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.auth.new_keys import TEMPORARY, new_id, new_secret_key
-from objstore.proxy.auth.policy import MalformedAccessPolicy, user_policy
+from objstore.proxy.auth.policy import Decision, MalformedAccessPolicy, PolicyRequest, user_policy
 from objstore.proxy.auth.sessions import VERSION, AccessSession, TokenTooLarge
 from objstore.proxy.s3.callers import caller_of, user_id_of
 from objstore.proxy.s3.claims import iso_of
+from objstore.proxy.s3.policy_keys import policy_keys
 from objstore.proxy.s3.query import Action, QueryError, QueryRequest
 from objstore.proxy.s3.xml import Element
 
@@ -68,15 +69,16 @@ class TokenService:
     def assume_role(self, request: QueryRequest, result: Element) -> None:
         """A session with the rights of a role. Raises QueryError."""
         name = request.needed("RoleSessionName", _NAME)
-        role = self._role(request.needed("RoleArn", r".{20,2048}"), request.key.identity)
+        role = self._role(request, request.needed("RoleArn", r".{20,2048}"))
         seconds = request.number("DurationSeconds", *ROLE_SECONDS)
         self._open(request, result, seconds, role.user, name, _policies(request), _tags(request))
         user = result.add("AssumedRoleUser")
         user.add("Arn", caller_of(role, name).arn)
         user.add("AssumedRoleId", user_id_of(role, name))
 
-    def _role(self, arn: str, caller: Identity) -> Identity:
+    def _role(self, request: QueryRequest, arn: str) -> Identity:
         """Whose rights the role has. Raises QueryError AccessDenied, also if there is no such role."""
+        caller = request.key.identity
         if not arn.startswith("arn:aws:"):
             return caller
         matched = _ROLE.fullmatch(arn)
@@ -86,11 +88,25 @@ class TokenService:
         if user == caller.user:
             return caller
         found = self._keys.user(user)
-        administers = caller.reseller_admin or (ADMIN in caller.groups and caller.user.startswith(f"{matched[1]}:"))
-        if found is None or not administers or (found.reseller_admin and not caller.reseller_admin):
+        at_home = caller.user.startswith(f"{matched[1]}:")
+        said = self._decision(request, arn)
+        may = caller.reseller_admin or (at_home and (ADMIN in caller.groups or said is Decision.ALLOW))
+        if found is None or not may or said is Decision.DENY or (found.reseller_admin and not caller.reseller_admin):
             reason = f"User: {caller.user} is not authorized to perform: sts:AssumeRole on resource: {arn}"
             raise QueryError("AccessDenied", reason, 403)
         return found
+
+    def _decision(self, request: QueryRequest, arn: str) -> Decision:
+        """What the caller's policies say of assuming a role; one of a session denies what it does not allow."""
+        key = request.key
+        name = key.session_name
+        keys = policy_keys(request.source, self._now())
+        asked = PolicyRequest(caller_of(key.identity, name), "sts:AssumeRole", arn, keys)
+        own = {user_policy(each).evaluate(asked) for each in key.policies}
+        limits = {user_policy(each).evaluate(asked) for each in (() if key.session is None else key.session.policies)}
+        if Decision.DENY in own or limits - {Decision.ALLOW}:
+            return Decision.DENY
+        return Decision.ALLOW if Decision.ALLOW in own else Decision.NONE
 
     def _open(
         self,
