@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,8 @@ def test_large_and_deep_documents_are_refused(store: Store, s3: Any, bucket: str
     url = s3.generate_presigned_url("put_bucket_tagging", Params={"Bucket": bucket, "Tagging": {"TagSet": []}})
     for body in (bomb, b"<Tagging>" + b"<a>" * 200_000, b"<Tagging>" + b" " * (3 << 20) + b"</Tagging>"):
         answer = requests.put(url, data=body, timeout=30)
-        assert answer.status_code in (400, 403) and b"<Error>" in answer.content
+        assert answer.status_code == 400 and b"<Error>" in answer.content
     headers = {f"x-amz-meta-{number}": "a" * 8000 for number in range(1250)}
-    try:
-        assert requests.get(f"{store.url}/{bucket}", headers=headers, timeout=30).status_code in (400, 431)
-    except requests.ConnectionError:
-        pass  # the server closes the connection on a client that still sends
+    with suppress(requests.ConnectionError):  # the server closes the connection on a client that still sends
+        assert requests.get(f"{store.url}/{bucket}", headers=headers, timeout=30).status_code >= 400
     s3.head_bucket(Bucket=bucket)
