@@ -13,6 +13,7 @@ from objstore.config.access_keys import ManagedUser
 from objstore.errors import StoreError
 from objstore.proxy.auth.access_keys import read_managed
 from objstore.proxy.auth.passwords import hashed
+from objstore.tools.policy import policy
 from objstore.tools.user import user
 
 USERS = f"""
@@ -144,3 +145,34 @@ def test_who_may_read_the_keys(store: Store, mode: int, expected: int) -> None:
 def test_a_folder_without_a_store(tmp_path: Path) -> None:
     result = CliRunner().invoke(user, ["list", "--data", str(tmp_path)])
     assert "holds no store" in str(result.exception)
+
+
+def test_policies(store: Store, tmp_path: Path) -> None:
+    def of_policies(*words: str) -> Result:
+        result = CliRunner().invoke(policy, [*words, "--config", str(store.config)])
+        if isinstance(result.exception, StoreError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result
+
+    document = tmp_path / "policy.json"
+    document.write_text('{"Statement": {"Effect": "Deny", "Action": "s3:Delete*", "Resource": "*"}}')
+    store.call("add", "test:anna")
+    of_policies("put", "test:calm", str(document))
+    of_policies("attach", "test:calm", "--user", "anna", "--user", "tester", "--group", "staff")
+    of_policies("attach", "test:calm", "--user", "tester", "--undo")
+    store.call("rotate", "test:anna")
+    (row,) = json.loads(of_policies("list", "--json").stdout)
+    assert row == {"policy": "test:calm", "users": "anna", "groups": "staff"}
+    assert of_policies("show", "test:calm").stdout.strip() == document.read_text()
+    with pytest.raises(StoreError, match="no user test:bob"):
+        of_policies("attach", "test:calm", "--user", "bob")
+    document.write_text("{}")
+    with pytest.raises(StoreError, match="no policy"):
+        of_policies("put", "test:calm", str(document))
+    store.call("remove", "test:anna")
+    assert json.loads(of_policies("list", "--json").stdout)[0]["users"] == ""
+    of_policies("remove", "test:calm")
+    assert json.loads(of_policies("list", "--json").stdout) == []
+    with pytest.raises(StoreError, match="users.toml"):
+        store.call("remove", "test:tester")

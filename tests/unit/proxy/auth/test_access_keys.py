@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from objstore.config.access_keys import ManagedUser, ManagedUsers, StoredKey, decode_managed, encode_managed
+from objstore.config.access_keys import (
+    ManagedPolicy,
+    ManagedUser,
+    ManagedUsers,
+    StoredKey,
+    decode_managed,
+    encode_managed,
+)
 from objstore.config.loading import ConfigError
 from objstore.config.proxy import AuthConfig
 from objstore.logs import Logger, Sink
@@ -158,3 +165,17 @@ def test_an_access_key_belongs_to_one_user() -> None:
     twice = ManagedUser("a", "b", keys=(stored("A"),)), ManagedUser("a", "c", keys=(stored("A"),))
     with pytest.raises(ValueError, match="twice"):
         ManagedUsers(users=twice)
+
+
+def test_policies_are_of_users_and_groups_of_their_account(files: Files) -> None:
+    keys = (StoredKey("OS9", "secret", ""),)
+    users = (ManagedUser("photos", "alice", ("staff",), added=True, keys=keys),)
+    policies = (
+        ManagedPolicy("photos", "by-name", "1", users=("alice",)),
+        ManagedPolicy("photos", "by-group", "2", groups=("staff", "other")),
+        ManagedPolicy("photos", "of-others", "3", users=("bob",)),
+        ManagedPolicy("test", "of-another-account", "4", users=("alice",), groups=("staff",)),
+    )
+    files.keys.write_bytes(encode_managed(ManagedUsers(users=users, policies=policies)))
+    key = files.access_keys().find("OS9")
+    assert key is not None and sorted(key.policies) == ["1", "2"]
