@@ -27,7 +27,9 @@ class BadFraming(HttpError):
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class _State(Enum):
+class ChunkState(Enum):
+    """What comes next on the wire."""
+
     SIZE = auto()
     CONTENT = auto()
     CONTENT_END = auto()
@@ -35,73 +37,100 @@ class _State(Enum):
     ENDED = auto()
 
 
-class ChunkedDecoder:
-    """Takes bytes off the wire and gives content; raises BadFraming at the first byte that is not as it must be."""
+class ChunkLines:
+    """Lines and content of a body in chunks, as they come: what the codings have in common.
 
-    def __init__(self) -> None:
-        self._state = _State.SIZE
+    A coding says what a line means (`_take_line`), and what is raised (`_bad`). line_bytes_max: without the line's end.
+    """
+
+    def __init__(self, line_bytes_max: int) -> None:
+        self._state = ChunkState.SIZE
         self._line = bytearray()
-        self._trailer_bytes = 0
+        self._line_bytes_max = line_bytes_max
         self.chunk_left = 0  # bytes of content still to come in the current chunk
-        self.trailers: dict[str, str] = {}
 
     @property
     def ended(self) -> bool:
-        """Whether the last chunk and the trailers are complete."""
-        return self._state is _State.ENDED
+        """Whether everything has come, and is what it must be."""
+        return self._state is ChunkState.ENDED
 
     def skip(self, count: int) -> None:
         """`count` bytes of the current chunk's content were taken off the wire by somebody else."""
         self.chunk_left -= count
         if self.chunk_left == 0:
-            self._state = _State.CONTENT_END
+            self._state = ChunkState.CONTENT_END
+
+    def take(self, content: bytes | memoryview) -> None:
+        """Content of the current chunk was taken off the wire."""
+        self.skip(len(content))
 
     def feed(self, wire: bytes) -> tuple[bytes, int]:
         """The content in `wire`, and how many of its bytes were used: all, unless the body ends within them."""
         parts: list[bytes] = []
         position, end = 0, len(wire)
-        while position < end and self._state is not _State.ENDED:
-            if self._state is _State.CONTENT:
+        while position < end and self._state is not ChunkState.ENDED:
+            if self._state is ChunkState.CONTENT:
                 part = wire[position : position + self.chunk_left]
                 parts.append(part)
                 position += len(part)
-                self.skip(len(part))
+                self.take(part)
                 continue
             newline = wire.find(b"\n", position)
             stop = end if newline < 0 else newline + 1
             self._line += wire[position:stop]
             position = stop
-            if len(self._line) > CHUNK_LINE_MAX + 2:
-                raise _bad("a line is too long")
-            if self._state is _State.CONTENT_END and not b"\r\n".startswith(self._line):
-                raise _bad("a chunk is longer than announced")
+            if len(self._line) > self._line_bytes_max + 2:
+                raise self._bad("a line is too long")
+            if self._state is ChunkState.CONTENT_END and not b"\r\n".startswith(self._line):
+                raise self._bad("a chunk is longer than announced")
             if newline >= 0:
                 line = bytes(self._line)
                 self._line.clear()
                 if not line.endswith(b"\r\n"):
-                    raise _bad("a line does not end in CRLF")
-                self._take_line(line[:-2])
+                    raise self._bad("a line does not end in CRLF")
+                if self._state is ChunkState.CONTENT_END:
+                    self._state = ChunkState.SIZE
+                else:
+                    self._take_line(line[:-2])
         return (parts[0] if len(parts) == 1 else b"".join(parts)), position
 
     def _take_line(self, line: bytes) -> None:
-        if self._state is _State.CONTENT_END:
-            self._state = _State.SIZE
-        elif self._state is _State.SIZE:
+        """A line before a chunk, or of the trailers; it sets the state."""
+        raise NotImplementedError
+
+    def _bad(self, reason: str) -> Exception:
+        """What a malformed body raises."""
+        raise NotImplementedError
+
+
+class ChunkedDecoder(ChunkLines):
+    """Takes bytes off the wire and gives content; raises BadFraming at the first byte that is not as it must be."""
+
+    def __init__(self) -> None:
+        super().__init__(CHUNK_LINE_MAX)
+        self._trailer_bytes = 0
+        self.trailers: dict[str, str] = {}
+
+    def _bad(self, reason: str) -> BadFraming:
+        return BadFraming(reason=f"Malformed chunked body: {reason}")
+
+    def _take_line(self, line: bytes) -> None:
+        if self._state is ChunkState.SIZE:
             matched = _SIZE.match(line)
             if matched is None:
-                raise _bad("a chunk size is not a hexadecimal number")
+                raise self._bad("a chunk size is not a hexadecimal number")
             self.chunk_left = int(matched[1], 16)
-            self._state = _State.CONTENT if self.chunk_left else _State.TRAILER
+            self._state = ChunkState.CONTENT if self.chunk_left else ChunkState.TRAILER
         elif line:
             self._take_trailer(line)
         else:
-            self._state = _State.ENDED
+            self._state = ChunkState.ENDED
 
     def _take_trailer(self, line: bytes) -> None:
         matched = _FIELD.match(line)
         self._trailer_bytes += len(line)
         if matched is None or len(self.trailers) >= TRAILERS_MAX or self._trailer_bytes > TRAILER_BYTES_MAX:
-            raise _bad("malformed or too many trailers")
+            raise self._bad("malformed or too many trailers")
         self.trailers[matched[1].decode("ascii").title()] = matched[2].decode("latin-1")
 
 
@@ -118,7 +147,3 @@ def last_chunk(trailers: Mapping[str, str]) -> bytes:
     if lines.count("\n") != len(trailers) or lines.count("\r") != len(trailers) or "\0" in lines:
         raise ValueError("a trailer holds a control character")
     return b"0\r\n" + lines.encode("latin-1") + b"\r\n"
-
-
-def _bad(reason: str) -> BadFraming:
-    return BadFraming(reason=f"Malformed chunked body: {reason}")

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hmac
 import re
-from enum import Enum, auto
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from objstore.http.bodies import ByteStream
+from objstore.http.chunked import ChunkLines, ChunkState
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.signature_v4 import ChunkSeed
 from objstore.system import concurrency
@@ -62,15 +62,7 @@ class ChunkSignatures:
         self._previous = made
 
 
-class _State(Enum):
-    SIZE = auto()
-    CONTENT = auto()
-    CONTENT_END = auto()
-    TRAILER = auto()
-    ENDED = auto()
-
-
-class AwsChunkDecoder:
+class AwsChunkDecoder(ChunkLines):
     """Takes bytes off the wire and gives content; raises S3Error at the first byte that is not as it must be.
 
     Content is given before the signature of its chunk is verified: nothing may be made of it before the end is reached.
@@ -78,8 +70,7 @@ class AwsChunkDecoder:
 
     def __init__(self, length: int, signatures: ChunkSignatures | None, trailers: frozenset[str] | None) -> None:
         """`length` is that of the content. trailers: the names that are announced, in lower case; None: no trailers."""
-        self._state = _State.SIZE
-        self._line = bytearray()
+        super().__init__(LINE_BYTES_MAX)
         self._content_left = length  # of the body
         self._chunk_bytes = CHUNK_BYTES_MIN
         self._signatures = signatures
@@ -88,60 +79,32 @@ class AwsChunkDecoder:
         self._announced = trailers
         self._lines = b""
         self._trailer_signature = b""
-        self.chunk_left = 0  # bytes of content still to come in the current chunk
         self.trailers: dict[str, str] = {}
 
     @property
     def is_signed(self) -> bool:
         return self._signatures is not None
 
-    @property
-    def ended(self) -> bool:
-        """Whether everything has come, and is what it must be."""
-        return self._state is _State.ENDED
-
     def take(self, content: bytes | memoryview) -> None:
-        """Count and hash content of the current chunk that was taken off the wire by somebody else."""
+        """Count and hash content of the current chunk."""
         if self._signatures is not None:
             self._digest.update(content)
-        self.chunk_left -= len(content)
+        super().take(content)
         if self.chunk_left == 0:
-            self._state = _State.CONTENT_END
             self._verify_chunk()
 
-    def feed(self, wire: bytes) -> bytes:
+    def content_of(self, wire: bytes) -> bytes:
         """The content in `wire`, all of which is used. Raises S3Error."""
-        parts: list[bytes] = []
-        position, end = 0, len(wire)
-        while position < end:
-            if self._state is _State.CONTENT:
-                part = wire[position : position + self.chunk_left]
-                parts.append(part)
-                position += len(part)
-                self.take(part)
-                continue
-            if self._state is _State.ENDED:
-                raise incomplete("something follows the last chunk")
-            newline = wire.find(b"\n", position)
-            stop = end if newline < 0 else newline + 1
-            self._line += wire[position:stop]
-            position = stop
-            if len(self._line) > LINE_BYTES_MAX + 2:
-                raise incomplete("a line is too long")
-            if self._state is _State.CONTENT_END and not b"\r\n".startswith(self._line):
-                raise incomplete("a chunk is longer than announced")
-            if newline >= 0:
-                line = bytes(self._line)
-                self._line.clear()
-                if not line.endswith(b"\r\n"):
-                    raise incomplete("a line does not end in CRLF")
-                self._take_line(line[:-2])
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        content, used = self.feed(wire)
+        if used < len(wire):
+            raise incomplete("something follows the last chunk")
+        return content
+
+    def _bad(self, reason: str) -> S3Error:
+        return incomplete(reason)
 
     def _take_line(self, line: bytes) -> None:
-        if self._state is _State.CONTENT_END:
-            self._state = _State.SIZE
-        elif self._state is _State.SIZE:
+        if self._state is ChunkState.SIZE:
             self._begin_chunk(line)
         elif line:
             self._take_trailer(line)
@@ -163,12 +126,12 @@ class AwsChunkDecoder:
             if self._chunk_bytes < CHUNK_BYTES_MIN:
                 raise S3Error("InvalidChunkSizeError", BadChunkSizeInBytes=self._chunk_bytes)
             self._chunk_bytes = size
-            self._state = _State.CONTENT
+            self._state = ChunkState.CONTENT
             return
         if self._content_left:
             raise incomplete("there is less than x-amz-decoded-content-length says")
         self._verify_chunk()
-        self._state = _State.TRAILER
+        self._state = ChunkState.TRAILER
 
     def _verify_chunk(self) -> None:
         if self._signatures is not None:
@@ -194,7 +157,7 @@ class AwsChunkDecoder:
                 raise S3Error("MalformedTrailerError")
             if self._signatures is not None:
                 self._signatures.verify_trailers(self._lines, self._trailer_signature)
-        self._state = _State.ENDED
+        self._state = ChunkState.ENDED
 
 
 class AwsChunkedBody(ByteStream):
@@ -226,7 +189,7 @@ class AwsChunkedBody(ByteStream):
                 return False
             if not wire:
                 raise incomplete("the body ends too early")
-            self._ready = memoryview(decoder.feed(wire))
+            self._ready = memoryview(decoder.content_of(wire))
             self.trailers = decoder.trailers
         return True
 
