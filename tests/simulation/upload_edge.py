@@ -8,7 +8,8 @@ from objstore.errors import StoreError
 from objstore.http.messages import Environ
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
-from objstore.proxy.core.errors import InvalidPart, UploadNotFound
+from objstore.proxy.core.errors import ContainerNotFound, InvalidPart, QuorumNotReached, UploadNotFound
+from objstore.proxy.core.info import PRESENT, UNKNOWN
 from objstore.proxy.core.upload_commands import BeginUpload, ChosenPart, CompleteUpload, PutPart, UploadRecord
 
 
@@ -22,7 +23,7 @@ class UploadEdge:
         status, body = 200, b""
         try:
             body = self._do(environ).encode()
-        except UploadNotFound:
+        except (ContainerNotFound, UploadNotFound):
             status = 404
         except InvalidPart:
             status = 400
@@ -35,7 +36,12 @@ class UploadEdge:
         path = ResourcePath.parse(environ["PATH_INFO"].removeprefix("/v1"))
         action, *asked = environ["QUERY_STRING"].split("&")
         operations, body = self._context.uploads, environ["wsgi.input"]
-        index = self._context.lookup.container(path, "").policy_index
+        container = self._context.lookup.container(path, "")
+        if container.existence is UNKNOWN:
+            raise QuorumNotReached(path)
+        if container.existence is not PRESENT:
+            raise ContainerNotFound(path)
+        index = container.policy_index
         if action == "begin":
             return operations.begin(BeginUpload(path, index, UploadRecord("text/plain")))
         upload, *rest = asked
