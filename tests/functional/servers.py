@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from functools import cache
 from itertools import product
@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from objstore import cluster as clusters
 from objstore.client.connections import KeptConnections, ServerAddress
+from objstore.client.errors import ServerUnreachable
 from objstore.http.handshake import Handshake
+from tests.functional.client import Answer
 from tests.functional.logwatch import LOGS, tracebacks
 from tests.functional.preloaded import START_SERVERS
 from tests.programs import Outcome, Program
@@ -113,11 +115,31 @@ def wait_until_healthy(host: str, port: int, process: subprocess.Popen[bytes] | 
     wait_until(is_healthy, f"something healthy on {host}:{port}", START_SECONDS)
 
 
+def send_as_server(
+    cluster_file: Path,
+    server: tuple[str, int],
+    method: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> Answer:
+    """A request to a server of a cluster, from one that knows its secrets. Raises OSError if it cannot be reached."""
+    connections = KeptConnections(handshake=Handshake.of(clusters.Cluster.load(cluster_file)))
+    sent = {**(headers or {}), **({"Content-Length": str(len(body))} if method == "PUT" else {})}
+    try:
+        with (
+            closing(connections),
+            connections.send(ServerAddress(*server), method, path, sent, [body] if body else None) as response,
+        ):
+            return Answer(response.status, response.headers, response.read())
+    except ServerUnreachable as error:
+        raise OSError(str(error)) from error
+
+
 def ask_as_operator(cluster_file: Path, host: str, port: int, path: str) -> tuple[int, bytes]:
     """GET of a server of the cluster: status and body."""
-    connections = KeptConnections(handshake=Handshake.of(clusters.Cluster.load(cluster_file)))
-    with closing(connections), connections.send(ServerAddress(host, port), "GET", path, {}, None) as response:
-        return response.status, response.read()
+    answer = send_as_server(cluster_file, (host, port), "GET", path)
+    return answer.status, answer.body
 
 
 class Store:

@@ -11,7 +11,7 @@ from typing import Any
 from xxhash import xxh3_128_hexdigest
 
 from tests.functional.client import Answer, Client
-from tests.functional.servers import Cluster, wait_until_healthy
+from tests.functional.servers import Cluster, send_as_server, wait_until_healthy
 from tests.functional.test_faults import flip
 from tests.functional.test_locate import directories, run
 from tests.functional.test_replication import heal, replicate
@@ -35,9 +35,8 @@ class VersionedObject:
 
     def ask(self, place: int, method: str, headers: dict[str, str], body: bytes = b"") -> Answer:
         device, zone = self.places[place]["device"], self.places[place]["zone"]
-        client = Client(*self.cluster.endpoint(zone, "object"))
-        path = f"/{device}/{self.found['partition']}/{self.path}"
-        return client.raw(method, path, headers, body)
+        path, known = f"/{device}/{self.found['partition']}/{self.path}", self.cluster.folder / "objstore.toml"
+        return send_as_server(known, self.cluster.endpoint(zone, "object"), method, path, headers, body)
 
     def send(self, method: str, second: int, expected: int, body: bytes = b"", **headers: str) -> None:
         """To every server that runs; one at least."""

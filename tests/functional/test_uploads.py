@@ -133,9 +133,9 @@ def test_an_upload_is_read_copied_and_deleted_through_the_swift_api(s3: Any, cli
 
 
 def test_an_archive_gets_the_content(s3: Any, client: Client, bucket: str) -> None:
+    upload(s3, bucket, "k", PART, LAST)
     client.put(f"{bucket}-old")
     client.post(bucket, headers={"X-Versions-Location": f"{bucket}-old"})
-    upload(s3, bucket, "k", PART, LAST)
     assert client.put(f"{bucket}/k", b"new").status == 201
     (name,) = client.get(f"{bucket}-old").lines
     archived = client.get(f"{bucket}-old/{name}")

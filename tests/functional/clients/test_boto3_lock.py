@@ -45,13 +45,18 @@ def governed(days: int = 1) -> dict[str, Any]:
 
 
 def _done(call: tuple[Callable[..., Any], dict[str, Any]]) -> bool:
-    """Whether the store does it. It says so of what is absent, too."""
-    try:
-        call[0](**call[1])
-    except ClientError as error:
-        assert error.response["Error"]["Code"] in {"AccessDenied", "NoSuchVersion", "404"}
-        return False
-    return True
+    """Whether the store does it. It says so of what is absent, too; if it cannot say, it is asked again."""
+    for _ in range(10):
+        try:
+            call[0](**call[1])
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "ServiceUnavailable":
+                continue
+            assert code in {"AccessDenied", "NoSuchVersion", "404"}
+            return False
+        return True
+    raise AssertionError("it is not decided")
 
 
 class TestBuckets:

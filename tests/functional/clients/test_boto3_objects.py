@@ -316,7 +316,6 @@ def test_attributes(s3: Any, bucket: str) -> None:
 
 
 def test_without_what_it_needs_nothing_is_stored(s3: Any, client: Client, bucket: str) -> None:
-    assert refused(s3.put_object, Bucket=bucket, Key="k", ServerSideEncryption="AES256") == (501, "NotImplemented")
     assert refused(s3.put_object, Bucket=bucket, Key="k", ObjectLockLegalHoldStatus="ON") == (400, "InvalidRequest")
     assert refused(s3.get_object, Bucket="absent-bucket", Key="k") == (404, "NoSuchBucket")
     assert client.rows(bucket) == []

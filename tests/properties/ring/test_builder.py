@@ -148,7 +148,7 @@ def test_a_new_device_costs_few_moves(builder: RingBuilder, seed: int, weight: f
     # Odd clusters ask for chains, a few moves. With a fractional count, what changes places between partitions with
     # a replica more and the others moves too, though no device has more or less of it then.
     whole = builder.settings.replicas.is_integer()
-    assert plan.moved_count <= (1.05 if whole else 1.3) * least + 8
+    assert plan.moved_count <= (1.05 if whole else 1.3) * least + 12
 
 
 @some

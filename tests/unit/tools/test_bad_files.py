@@ -93,7 +93,13 @@ CONFIGURATIONS: Final = (
     "relinker relink --config C",
     *(f"key {words} --config C" for words in ("add a", "list", "rotate")),
     "user list --config C",
-    *(f"user {verb} a --config C" for verb in ("add", "disable", "keys", "rotate")),
+    *(f"user {verb} a --config C" for verb in ("add", "disable", "keys", "remove", "rotate")),
+    *(f"policy {verb} a --config C" for verb in ("attach", "remove", "show")),
+    "policy put a objstore.toml --config C",
+    "policy list --config C",
+    "key add a --config C",
+    "key list --config C",
+    "key rotate --config C",
     *(f"{server} --config C" for server in ("proxy", "object", "container", "account")),
     *(f"{server}-daemons --once --config C" for server in ("object", "container", "account")),
 )
@@ -114,7 +120,7 @@ COPIES: Final = {
     "object-7.ring.gz": "lone.ring.gz",
     "objstore.toml": "bad.toml",
 }
-OTHERS: Final = ("bench", "hash-password")  # read no file
+OTHERS: Final = ("bench", "hash-password", "quota")  # read no file
 
 ARGUMENTS: Final = {
     "add": "r1z1-10.0.0.77:6200/sda 1",
