@@ -66,6 +66,11 @@ class Write:
     def acknowledged(self) -> bool:
         return self.outcome is Outcome.ACKNOWLEDGED
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether it has taken place in the plain line: who removes a version leaves a marker there only if need be."""
+        return self.acknowledged and not self.removes
+
     def is_of(self, stamp: str) -> bool:
         """Whether it was stored under this timestamp: what is moved to another policy has a slightly greater offset."""
         return any(_moment(stamp) == _moment(each) for each in (self.timestamp, *self.earlier))
@@ -171,9 +176,9 @@ class ObjectModel:
 
 
 def _standing(writes: list[Write]) -> list[Write | None]:
-    newest = max((write for write in writes if write.acknowledged), key=lambda each: each.timestamp, default=None)
+    newest = max((write for write in writes if write.is_certain), key=lambda each: each.timestamp, default=None)
     floor = newest.timestamp if newest is not None else ""
-    return [newest, *(write for write in writes if not write.acknowledged and write.timestamp > floor)]
+    return [newest, *(write for write in writes if not write.is_certain and write.timestamp > floor)]
 
 
 class Model:
