@@ -13,6 +13,7 @@ from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
+from tests.simulation.node import EPOCH
 from tests.simulation.plan import CHECK_NUMBER, is_strong, is_versioned
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
@@ -142,7 +143,9 @@ class Checks:
             return
         path = str(path_of(write.name))
         copies = self._inventory.copies_of(path)
-        if is_strong(write.name) and self._world.is_undisturbed:
+        # The primaries are those of the ring by which it was written.
+        is_steady = self._world.is_undisturbed and EPOCH + self._world.disturbed_at < write.at
+        if is_strong(write.name) and is_steady:
             copies = [copy for copy in copies if copy.disk in self._inventory.primaries_of(copy)]
         held = [copy.names for copy in copies]
         # The damage of a copy may have come to light when it had just got the write.
@@ -151,7 +154,7 @@ class Checks:
         having = sum(any(_has(name, write) or _removes(name, removed) for name in names) for names in held)
         if having < QUORUM:
             self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
-        if is_strong(write.name) and self._world.is_undisturbed and write.kind is not Kind.POST:
+        if is_strong(write.name) and is_steady and write.kind is not Kind.POST:
             self._row_is_on_quorum(write)
 
     def _removed_meanwhile(self, write: Write) -> set[str]:

@@ -73,6 +73,7 @@ class World:
         self.trace_digest = blake2b(digest_size=16)
         self.troubled: dict[str, float] = {}
         self.destroyed_at = -1e9  # when a copy was last destroyed, or began to be
+        self.disturbed_at = -1e9  # when a ring was last changed or given to a node, or a copy destroyed
         self.when_disturbed: list[Callable[[], None]] = []
         self.after_crash: Callable[[], None] = lambda: None
         self.calls = SimulatedCalls(self.root, self.stream("calls"), lambda node: self.nodes[node].time())
@@ -126,6 +127,7 @@ class World:
 
     def disturb(self) -> None:
         """A copy is about to be lost, or a ring to change: a quorum from before may not meet one from after."""
+        self.disturbed_at = self.hub.now
         for call in self.when_disturbed:
             call()
 
@@ -200,6 +202,7 @@ class World:
         if ring.version <= self._given.get((kind, node), 0):
             return
         self._given[kind, node] = ring.version
+        self.disturbed_at = self.hub.now
         write_ring(ring, f"{self.nodes[node].path}/rings/{FILES[kind]}")
 
     def close(self) -> None:
