@@ -25,8 +25,12 @@ DENIED = (403, "AccessDenied")
 def anna(store: Store) -> Iterator[tuple[str, str]]:
     """A user of the account, who may nothing: the access key."""
     key = key_of(user(store, "add", "test:anna", "--no-admin", "--group", "readers"))
-    known = s3_client(store, *key).list_buckets
-    wait_until(lambda: all(refused(known) == DENIED for _ in range(6)), "every process knows the key", 10.0)
+
+    def is_known() -> bool:
+        """To whatever process a new connection comes."""
+        return all(refused(s3_client(store, *key).list_buckets) == DENIED for _ in range(10))
+
+    wait_until(is_known, "every process knows the key", 20.0)
     yield key
     user(store, "remove", "test:anna")
     wait_until(lambda: refused(s3_client(store, *key).list_buckets)[1] == "InvalidAccessKeyId", "anna is gone", 10.0)
