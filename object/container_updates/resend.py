@@ -2,6 +2,7 @@
 
 from objstore.http.messages import Request, Response
 from objstore.object.container_updates.sender import update_targets_of
+from objstore.object.engine import Missing
 from objstore.object.requests import version_of
 from objstore.object.responses import not_found, plain
 from objstore.object.service import ObjectService
@@ -17,6 +18,12 @@ def resend_container_update(service: ObjectService, request: Request) -> Respons
     update_targets = update_targets_of(request, target)
     current, stored = target.storage.examine(target.location, version)
     line = current.current if version is None else current.line(version)
+    if line.pending:  # a fragment has a row before it is durable: who asks knows that enough others are stored
+        if stored is not None:
+            stored.close()
+        newest = line.pending[-1]
+        found = target.storage.open(target.location, current.with_only(newest), version=newest.version)
+        stored = None if isinstance(found, Missing) else found
     if stored is not None:
         stored.close()
         in_flight = service.update_sender.stored(target, update_targets, stored.info)

@@ -60,7 +60,14 @@ class ServedFolder:
         self.clock = ManualClock(running=True)
         self.cluster = Cluster(
             PathHasher("", "s"),
-            Policies([Policy(0, "gold"), Policy(1, "silver", default=True), Policy(2, "agreed", consistency="strong")]),
+            Policies(
+                [
+                    Policy(0, "gold"),
+                    Policy(1, "silver", default=True),
+                    Policy(2, "agreed", consistency="strong"),
+                    Policy(3, "coded", kind="erasure_coding", data_fragments=2, parity_fragments=2),
+                ]
+            ),
             limits or Limits(),
         )
         config = ObjectConfig()

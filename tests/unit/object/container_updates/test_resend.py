@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.object.harness import CONTAINER, EXPIRES, QUEUE, ServedFolder, at
+from tests.unit.object.harness import CONTAINER, EXPIRES, QUEUE, ServedFolder, at, put_headers
 
 ELSEWHERE = CONTAINER | {"X-Container-Host": "10.0.0.2:6201"}
 
@@ -51,3 +51,21 @@ def test_a_server_that_does_not_answer_is_put_on_record(store: ServedFolder) -> 
     store.transport.status = None
     assert store.call("RESEND_CONTAINER_UPDATE", headers=ELSEWHERE).status == 202
     assert [file for file in store.files() if file.startswith("async_pending")]
+
+
+def test_a_fragment_is_told_before_it_is_durable(store: ServedFolder) -> None:
+    """Also over an older one that is."""
+    coded = {"X-Backend-Storage-Policy-Index": "3"}
+    code = store.cluster.policies.by_index(3).scheme.code
+    assert code is not None
+    for second in (1, 2):
+        fragment = code.encode(b"body" * second)[0]
+        headers = put_headers(second, fragment) | coded
+        headers |= {"X-Backend-Fragment": f"0 {code}", "X-Backend-Whole-Size": str(4 * second)}
+        assert store.call("PUT", headers=headers, body=fragment).status == 201
+        assert store.call("RESEND_CONTAINER_UPDATE", headers=ELSEWHERE | coded).status == 202
+        row = store.transport.rows[-1]
+        assert row == store.transport.rows[-2]
+        assert (row.timestamp, row.size) == (at(second), 4 * second)
+        if second == 1:
+            assert store.call("COMMIT", headers=coded | {"X-Timestamp": at(1)}).status == 201
