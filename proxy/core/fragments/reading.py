@@ -7,13 +7,13 @@ what counts: writes that count and are not durable everywhere are committed firs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from objstore.devices import Device
 from objstore.http.bodies import BytesBody
 from objstore.http.ranges import ByteRange
-from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, wait_any
+from objstore.http.transport import BackendResponse, Exchange
 from objstore.proxy.core.backend import agreement, codes
 from objstore.proxy.core.backend.fragments import FragmentedObject, asking_headers, fragmented, fragments_of, names_of
 from objstore.proxy.core.backend.objects import given_range
@@ -22,6 +22,7 @@ from objstore.proxy.core.fragments.body import FragmentBody, FragmentSources
 from objstore.proxy.core.fragments.commits import Committer
 from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, weigh
 from objstore.proxy.core.nodes import Placement
+from objstore.proxy.core.polling import ObjectPoll
 from objstore.proxy.core.quorum_request import Writer
 from objstore.proxy.core.reading import SMALL_BODY_MAX, Reader
 from objstore.proxy.core.strong import Agreement
@@ -97,29 +98,22 @@ def _unavailable() -> BackendResponse:
     return BackendResponse(codes.UNAVAILABLE, {}, BytesBody(b""))
 
 
-class _Poll:
+class _Poll(ObjectPoll):
     """One look at what the devices have, and at the object on one of them."""
 
     def __init__(
         self, reader: Reader, method: str, placement: Placement, headers: Mapping[str, str], quorums: Quorums
     ) -> None:
-        self._reader = reader
-        self._method = method
-        self._placement = placement
-        self._headers = headers
+        super().__init__(reader, method, placement, headers)
         self._quorums = quorums
-        self._names = agreement.names_only(headers)
-        self._spares = self._candidates()
         self._answers: dict[Device, BackendResponse] = {}  # closed, but those with the object
         self._states: dict[Device, frozenset[str]] = {}
-        self._pending: dict[Exchange, bool] = {}  # whether it is for the object
         self._of_object: set[Device] = set()  # who has answered with the object
         self.weighed = Weighed()
 
-    def _candidates(self) -> Iterator[Device]:
-        nodes = self._reader.nodes
-        yield from nodes.for_reading(self._placement)
-        yield from nodes.error_limited_primaries(self._placement)
+    @property
+    def has_object(self) -> bool:
+        return bool(self._of_object)
 
     @property
     def nodes(self) -> Sequence[Device]:
@@ -135,17 +129,16 @@ class _Poll:
         """The answer about what counts; None if something must be committed first, or cannot be known."""
         chosen: BackendResponse | None = None
         try:
-            for number in range(self._quorums.read):
-                self._ask_next(for_object=number == 0)
-            for exchange in self._ready_exchanges():
-                self._take(exchange, self._pending.pop(exchange))
+            self.ask(self._quorums.read)
+            for exchange in self.answered():
+                self._take(exchange, self.pending.pop(exchange))
                 if len(self._states) < self._quorums.read:
                     continue
                 chosen = self._decision(final=False)
                 if chosen is not None or self.weighed.commits:
                     return chosen
-                if not self._pending:
-                    self._ask_next(for_object=False)
+                if not self.pending:
+                    self.ask_next(for_object=False)
             if not self.is_short:
                 chosen = self._decision(final=True)
             return chosen
@@ -153,30 +146,30 @@ class _Poll:
             for response in self._answers.values():
                 if response is not chosen:
                     response.close()
-            for exchange in self._pending:
+            for exchange in self.pending:
                 exchange.abandon()
 
     def _decision(self, final: bool) -> BackendResponse | None:
         """The answer that counts as far as is known; the last word where nobody is left to be asked."""
         states = {node.id: names for node, names in self._states.items()}
         numbers = {node.id: self._number(node) for node in self._states}
-        heard = sum(node in self._states for node in self._placement.primaries)
-        self.weighed = weighed = weigh(states, numbers, self._placement.replicas - heard, self._quorums)
+        heard = sum(node in self._states for node in self.placement.primaries)
+        self.weighed = weighed = weigh(states, numbers, self.placement.replicas - heard, self._quorums)
         if weighed.commits or weighed.is_unknown:
             return None
         effective = {node: names - weighed.void for node, names in self._states.items()}
         for names in set(effective.values()):
             holders = [node for node, held in effective.items() if held == names]
             if len(holders) >= self._quorums.majority:
-                if not self._placement.strict and not final and not any(name.endswith(".data") for name in names):
+                if not self.placement.strict and not final and not any(name.endswith(".data") for name in names):
                     return None  # a handoff may have it
                 return self._about(holders)
-        if final and not self._placement.strict:
+        if final and not self.placement.strict:
             return self._about(sorted(effective, key=lambda node: _newness(effective[node]), reverse=True))
         return None
 
     def _number(self, node: Device) -> int:
-        known = (self._placement.fragments or {}).get(node.id)
+        known = (self.placement.fragments or {}).get(node.id)
         if known is not None:
             return known
         held = fragments_of(self._answers[node].headers)
@@ -188,7 +181,7 @@ class _Poll:
             if node in self._of_object:
                 return self._answers[node]
         for node in holders:
-            response = self._reader.ask(self._method, node, self._placement, self._headers)
+            response = self.reader.ask(self.method, node, self.placement, self.headers)
             if response is None:
                 continue
             if names_of(agreement.state_of(response) or "-") == self._states[node]:
@@ -196,48 +189,13 @@ class _Poll:
             response.close()
         return None
 
-    def _ask_next(self, for_object: bool) -> bool:
-        """Ask another device; whether there is one left."""
-        return any(self._ask(node, for_object) for node in self._spares)
-
-    def _ask(self, node: Device, for_object: bool) -> bool:
-        placement, reader = self._placement, self._reader
-        method, headers = (self._method, self._headers) if for_object else ("HEAD", self._names)
-        request = BackendRequest(method, node, placement.partition, placement.path, headers)
-        try:
-            self._pending[reader.transport.start(request, b"", reader.timeout_seconds)] = for_object
-        except NodeFailure:
-            reader.nodes.record_failure(node)
-            return False
-        return True
-
-    def _ready_exchanges(self) -> Iterator[Exchange]:
-        """Exchanges as they become ready. A device that is slow has another one asked beside it."""
-        reader, pending = self._reader, self._pending
-        deadline = concurrency.monotonic() + reader.timeout_seconds
-        while pending:
-            first = next(iter(pending))
-            if first.ready:
-                yield first
-                continue
-            left = deadline - concurrency.monotonic()
-            ready = wait_any(list(pending), min(left, reader.patience_seconds))
-            if ready:
-                yield from ready
-            elif left <= 0:
-                for exchange in pending:
-                    reader.nodes.record_failure(exchange.node)
-                return
-            else:
-                self._ask_next(for_object=not self._of_object)
-
     def _take(self, exchange: Exchange, for_object: bool) -> None:
-        response = self._reader.answer_of(exchange)
+        response = self.reader.answer_of(exchange)
         state = None if response is None else agreement.state_of(response)
         if response is None or state is None:  # it cannot say what it has
             if response is not None:
                 response.close()
-            self._ask_next(for_object)
+            self.ask_next(for_object)
             return
         node = exchange.node
         self._states[node], self._answers[node] = names_of(state), response
@@ -252,8 +210,8 @@ class _Poll:
         for node, response in self._answers.items():
             held = [file for file in fragments_of(response.headers) if file.timestamp == about.timestamp]
             found += [(node, file.number) for file in held if file.number is not None]
-        numbers = self._placement.fragments or {}
-        unheard = [node for node in self._placement.primaries if node not in self._states]
+        numbers = self.placement.fragments or {}
+        unheard = [node for node in self.placement.primaries if node not in self._states]
         return found + [(node, numbers[node.id]) for node in unheard]
 
 
