@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from objstore.proxy.core.reading import Reader
     from objstore.proxy.core.strong_listing import StrongContainers
     from objstore.ring.rings import Rings
+    from objstore.system.clock import Clock
 
 
 class GetContainer(Struct, frozen=True):
@@ -232,3 +233,16 @@ class ContainerOperations:
             return
         if self._lookup.account(name, command.transaction_id).existence in (ABSENT, DELETED):
             raise AccountNotFound(ResourcePath(name))
+
+
+def made_on_demand(
+    path: ResourcePath, lookup: Lookup, containers: ContainerOperations, clock: Clock, transaction_id: str
+) -> int:
+    """The policy of a container of the store's own, which is made if it is not there. Raises CoreError."""
+    info = lookup.container(path, transaction_id)
+    if info.existence is ABSENT:
+        containers.put(PutContainer(path, clock.timestamp(), transaction_id=transaction_id))
+        info = lookup.container(path, transaction_id)
+    if info.existence is not PRESENT:
+        raise QuorumNotReached(path)
+    return info.policy_index

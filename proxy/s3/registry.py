@@ -17,7 +17,7 @@ from msgspec import Struct
 from objstore.conditions import WriteConditions
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
-from objstore.proxy.core.containers import GetContainer, PutContainer
+from objstore.proxy.core.containers import GetContainer, made_on_demand
 from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound, PreconditionFailed, QuorumNotReached
 from objstore.proxy.core.info import ABSENT, PRESENT
 from objstore.proxy.core.listing import whole
@@ -163,10 +163,4 @@ class BucketRegistry:
 
     def _policy_index(self, transaction_id: str) -> int:
         """Of the container of names, which is made when the first name is claimed."""
-        info = self._lookup.container(NAMES, transaction_id)
-        if info.existence is ABSENT:
-            self._containers.put(PutContainer(NAMES, self._clock.timestamp(), transaction_id=transaction_id))
-            info = self._lookup.container(NAMES, transaction_id)
-        if info.existence is not PRESENT:
-            raise QuorumNotReached(NAMES)
-        return info.policy_index
+        return made_on_demand(NAMES, self._lookup, self._containers, self._clock, transaction_id)

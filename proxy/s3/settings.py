@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
-from objstore.proxy.core.containers import PutContainer, WriteContainer
+from objstore.proxy.core.containers import WriteContainer, made_on_demand
 from objstore.proxy.core.errors import ObjectNotFound, QuorumNotReached
-from objstore.proxy.core.info import ABSENT, PRESENT
 from objstore.proxy.core.listing import whole
 from objstore.proxy.core.objects import DeleteObject, GetObject, PutObject
 from objstore.proxy.s3.buckets import Bucket
@@ -147,13 +146,7 @@ class BucketSettings:
 
     def _policy_index(self, transaction_id: str) -> int:
         """Of the container of long documents, which is made when the first one is stored."""
-        info = self._lookup.container(DOCUMENTS, transaction_id)
-        if info.existence is ABSENT:
-            self._containers.put(PutContainer(DOCUMENTS, self._clock.timestamp(), transaction_id=transaction_id))
-            info = self._lookup.container(DOCUMENTS, transaction_id)
-        if info.existence is not PRESENT:
-            raise QuorumNotReached(DOCUMENTS)
-        return info.policy_index
+        return made_on_demand(DOCUMENTS, self._lookup, self._containers, self._clock, transaction_id)
 
 
 def _place(path: ResourcePath, reference: str) -> ResourcePath:

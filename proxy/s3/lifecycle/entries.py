@@ -18,9 +18,8 @@ from msgspec import Struct
 from objstore.conditions import WriteConditions
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
-from objstore.proxy.core.containers import GetContainer, PutContainer
+from objstore.proxy.core.containers import GetContainer, made_on_demand
 from objstore.proxy.core.errors import ContainerNotFound, ObjectNotFound, PreconditionFailed, QuorumNotReached
-from objstore.proxy.core.info import ABSENT, PRESENT
 from objstore.proxy.core.listing import ListingQuery, whole
 from objstore.proxy.core.objects import DeleteObject, GetObject, PutObject
 
@@ -144,13 +143,7 @@ class LifecycleEntries:
 
     def _policy_index(self, transaction_id: str) -> int:
         """Of the container of entries, which is made when the first one is written."""
-        info = self._lookup.container(ENTRIES, transaction_id)
-        if info.existence is ABSENT:
-            self._containers.put(PutContainer(ENTRIES, self._clock.timestamp(), transaction_id=transaction_id))
-            info = self._lookup.container(ENTRIES, transaction_id)
-        if info.existence is not PRESENT:
-            raise QuorumNotReached(ENTRIES)
-        return info.policy_index
+        return made_on_demand(ENTRIES, self._lookup, self._containers, self._clock, transaction_id)
 
 
 def _place(bucket: ResourcePath) -> ResourcePath:
