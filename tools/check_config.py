@@ -12,11 +12,12 @@ from click import Context
 from msgspec import Struct
 
 from objstore.cluster import Cluster
+from objstore.config.access_keys import MANAGED_FILE
 from objstore.config.account import AccountConfig
 from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
-from objstore.config.encryption_keys import read_keys
+from objstore.config.encryption_keys import KEYS_FILE
 from objstore.config.loading import ConfigError, load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -96,10 +97,8 @@ def _faults(config: Service) -> Iterator[str]:
     try:
         if isinstance(config, ProxyConfig):
             load(config.auth.users, UsersConfig)
-            from objstore.proxy.auth.access_keys import read_managed  # loads what serves logins
-
-            read_managed(config.auth.access_keys)
-            read_keys(config.encryption.keys)
+            MANAGED_FILE.read(config.auth.access_keys)
+            KEYS_FILE.read(config.encryption.keys)
         if config.server.tls_cert:
             from objstore.tools.serving import tls_context  # loads the whole server
 

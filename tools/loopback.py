@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from objstore.config.encryption_keys import EncryptionKeys, encode_keys
+from objstore.config.encryption_keys import KEYS_FILE, EncryptionKeys
 from objstore.devices import Device
 from objstore.system import files
 from objstore.tools import layout
@@ -192,7 +192,7 @@ class LoopbackCluster:
         layout.write_rings(directory, cluster._devices(), plan.replicas, policies, with_builders=True)
         layout.write_private(directory / layout.CLUSTER_FILE, layout.cluster_text(policies))
         layout.write_private(directory / layout.USERS_FILE, layout.users_text(layout.DEVELOPMENT_USERS))
-        keys = encode_keys(layout.with_new_root(EncryptionKeys()))
+        keys = KEYS_FILE.encode(layout.with_new_root(EncryptionKeys()))
         layout.write_private(directory / layout.ENCRYPTION_KEYS_FILE, keys.decode())
         for node in cluster.nodes:
             cluster._furnish(node, directory)

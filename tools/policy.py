@@ -8,12 +8,12 @@ from typing import Final, TextIO
 import click
 import msgspec
 
-from objstore.config.access_keys import ManagedPolicy
-from objstore.proxy.auth.access_keys import read_managed
+from objstore.config.access_keys import MANAGED_FILE, ManagedPolicy
 from objstore.proxy.auth.policy import MalformedAccessPolicy, user_policy
+from objstore.tools.chosen_store import with_store
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.output import echo_json, echo_table, json_option
-from objstore.tools.user import files_of, parse_name, with_store
+from objstore.tools.user import files_of, parse_name
 
 POLICIES_MAX: Final = 1000
 
@@ -83,7 +83,7 @@ def remove(name: str, data: Path | None, config: Path | None) -> None:
 @with_store
 def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
     """List all policies, and whom they are for."""
-    managed = read_managed(str(files_of(data, config).access_keys))
+    managed = MANAGED_FILE.read(str(files_of(data, config).access_keys))
     found = sorted(managed.policies, key=lambda each: (each.account, each.name))
     rows = [
         {"policy": f"{each.account}:{each.name}", "users": " ".join(each.users), "groups": " ".join(each.groups)}
@@ -100,7 +100,7 @@ def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
 @with_store
 def show(name: str, data: Path | None, config: Path | None) -> None:
     """Print the document of a policy."""
-    managed = read_managed(str(files_of(data, config).access_keys))
+    managed = MANAGED_FILE.read(str(files_of(data, config).access_keys))
     policies = {(each.account, each.name): each for each in managed.policies}
     click.echo(_policy_of(policies, parse_name(name)).document)
 

@@ -16,8 +16,8 @@ from typing import Final, Self
 import msgspec
 from msgspec import Struct
 
-from objstore.config.access_keys import ManagedUser, StoredKey, encode_managed
-from objstore.config.encryption_keys import EncryptionKeys, encode_keys
+from objstore.config.access_keys import MANAGED_FILE, ManagedUser, StoredKey
+from objstore.config.encryption_keys import KEYS_FILE, EncryptionKeys
 from objstore.config.users import User
 from objstore.devices import Device
 from objstore.tools import layout
@@ -197,7 +197,7 @@ class StoreFolder:
         layout.write_private(self.cluster_file, layout.cluster_text(policies))
         layout.write_private(self.proxy_file, PROXY_TEXT.format(token_secret=layout.quoted(layout.new_secret())))
         keys = layout.with_new_root(EncryptionKeys())
-        layout.write_private(self.encryption_keys_file, encode_keys(keys).decode())
+        layout.write_private(self.encryption_keys_file, KEYS_FILE.encode(keys).decode())
         layout.write_private(self.path / STORE_FILE, msgspec.json.encode(shape).decode() + "\n")
 
     def _refuse_foreign(self) -> None:
@@ -244,16 +244,15 @@ class StoreFolder:
         if loopback:
             layout.write_private(file, layout.users_text(layout.DEVELOPMENT_USERS))
             return None
-        from objstore.proxy.auth.access_keys import read_managed  # needed once in a store's life
         from objstore.proxy.auth.new_keys import new_access_key
         from objstore.proxy.auth.passwords import SALT_BYTES, hashed
 
         password, key = secrets.token_urlsafe(18), new_access_key(time.time())
         own = ManagedUser("admin", "admin", keys=(key,))
-        before = read_managed(str(self.access_keys_file))
+        before = MANAGED_FILE.read(str(self.access_keys_file))
         others = [each for each in before.users if (each.account, each.name) != (own.account, own.name)]
         managed = msgspec.structs.replace(before, users=(*others, own))
-        layout.write_private(self.access_keys_file, encode_managed(managed).decode())
+        layout.write_private(self.access_keys_file, MANAGED_FILE.encode(managed).decode())
         admin = User("admin", "admin", hashed(password, os.urandom(SALT_BYTES)), (".admin", ".reseller_admin"))
         layout.write_private(file, layout.users_text([admin]))
         return FirstAdministrator(password, key)

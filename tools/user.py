@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
@@ -16,28 +15,23 @@ from msgspec import Struct
 
 from objstore.config.access_keys import (
     KEYS_PER_USER_MAX,
+    MANAGED_FILE,
     ManagedPolicy,
     ManagedUser,
     ManagedUsers,
     StoredKey,
-    encode_managed,
 )
 from objstore.config.loading import load
 from objstore.config.proxy import ProxyConfig
 from objstore.config.users import User, UsersConfig, parse_key
-from objstore.proxy.auth.access_keys import read_managed
 from objstore.proxy.auth.new_keys import new_access_key
 from objstore.system import files
+from objstore.tools.chosen_store import alone_with, chosen_store, with_store
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.output import echo_json, echo_table, json_option
-from objstore.tools.store_folder import STORE_FILE, StoreFolder
 
 ADMIN: Final = ".admin"
-DEFAULT_DATA: Final = Path("data")
-DEFAULT_CONFIG: Final = Path("/etc/objstore/proxy.toml")
 NAME_BYTES_MAX: Final = 128
-
-Command = Callable[..., Any]
 
 
 class ManagedTables(Struct, frozen=True):
@@ -60,21 +54,17 @@ class UserFiles(Struct, frozen=True):
     @contextmanager
     def changing(self) -> Iterator[ManagedTables]:
         """The users and policies, which are written after the block, while no other command changes them."""
-        directory = os.open(self.access_keys.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            managed = read_managed(str(self.access_keys))
+        with alone_with(self.access_keys):
+            managed = MANAGED_FILE.read(str(self.access_keys))
             tables = ManagedTables(
                 {(user.account, user.name): user for user in managed.users},
                 {(policy.account, policy.name): policy for policy in managed.policies},
             )
             yield tables
             users, policies = tuple(tables.users.values()), tuple(tables.policies.values())
-            content = encode_managed(ManagedUsers(users=users, policies=policies))
+            content = MANAGED_FILE.encode(ManagedUsers(users=users, policies=policies))
             files.write_atomically(str(self.access_keys), content, 0o600)
             self._share()
-        finally:
-            os.close(directory)
 
     def _share(self) -> None:
         """Whoever may read the users' file, the proxy, may also read the keys; others may not."""
@@ -86,27 +76,11 @@ class UserFiles(Struct, frozen=True):
 
 def files_of(data: Path | None, config: Path | None) -> UserFiles:
     """The files of a store that `objstore up` keeps in a folder, or of a proxy. Raises OperatorProblem, ConfigError."""
-    if data is not None and config is not None:
-        raise OperatorProblem("--data and --config are for different stores", "give one of them")
-    if config is None and (data is not None or (DEFAULT_DATA / STORE_FILE).exists()):
-        folder = StoreFolder(data or DEFAULT_DATA)
-        if not (folder.path / STORE_FILE).exists():
-            raise OperatorProblem(f"{folder.path} holds no store", "make one with: objstore up")
-        users = [path for loopback in (True, False) if (path := folder.users_file(loopback=loopback)).exists()]
-        return UserFiles(folder.access_keys_file, tuple(users))
-    auth = load(config or DEFAULT_CONFIG, ProxyConfig).auth
-    return UserFiles(Path(auth.access_keys), (Path(auth.users),))
-
-
-def with_store(command: Command) -> Command:
-    """The options that say whose users are meant."""
-    path = click.Path(path_type=Path)
-    command = click.option(
-        "--config", type=path, help="The proxy's configuration.  [default: /etc/objstore/proxy.toml]"
-    )(command)
-    return click.option("--data", type=path, help="The folder of `objstore up`.  [default: data, if it holds a store]")(
-        command
-    )
+    chosen = chosen_store(data, config)
+    if isinstance(chosen, ProxyConfig):
+        return UserFiles(Path(chosen.auth.access_keys), (Path(chosen.auth.users),))
+    users = [path for loopback in (True, False) if (path := chosen.users_file(loopback=loopback)).exists()]
+    return UserFiles(chosen.access_keys_file, tuple(users))
 
 
 @click.group()
@@ -198,7 +172,7 @@ def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
     """List all users."""
     where = files_of(data, config)
     listed = where.listed()
-    entries = {(entry.account, entry.name): entry for entry in read_managed(str(where.access_keys)).users}
+    entries = {(entry.account, entry.name): entry for entry in MANAGED_FILE.read(str(where.access_keys)).users}
     rows = [_described(who, listed.get(who), entries.get(who)) for who in sorted({*listed, *entries})]
     if as_json:
         echo_json(rows)
@@ -214,7 +188,7 @@ def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
 def keys(name: str, as_json: bool, data: Path | None, config: Path | None) -> None:
     """List the access keys of a user, without their secrets."""
     where, who = files_of(data, config), parse_name(name)
-    managed = read_managed(str(where.access_keys))
+    managed = MANAGED_FILE.read(str(where.access_keys))
     entry = entry_of(where, {(each.account, each.name): each for each in managed.users}, who)
     rows = [
         {"id": key.id, "created": key.created, "state": "active" if key.active and not entry.disabled else "disabled"}

@@ -16,7 +16,7 @@ from objstore.http.messages import BodyReader
 from objstore.logs import Logger
 from objstore.mounts import NO_ROOM, DeviceFull, DeviceRoot
 from objstore.object.agreement import AgreementTable
-from objstore.object.engine import AlreadyStored, DeviceStorage, Location, PendingCommit
+from objstore.object.engine import AlreadyStored, DeviceStorage, Location, ObjectUpload, PendingCommit
 from objstore.object.file_names import WHOLE, DataFile, MetaFile, data_name, meta_name, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, TombstoneMetadata
 from objstore.object.part_power import LocationResolver, adjacent_powers, partition_of
@@ -179,18 +179,14 @@ class Receiver:
         current = self.storage.look(location)
         if is_held(head.name, current):
             return self._held(head, current)
-        self.devices.check_space(self.place.device_name, head.size)
-        upload = self.storage.create(location, current, head.size, file.version)
-        try:
+
+        def received(upload: ObjectUpload) -> ObjectMetadata:
             feed(upload.write)
             if upload.checksum != metadata.checksum:
                 raise ValueError("the body does not match its checksum")
-            with self._slot(head, metadata.timestamp):
-                self.locations.make_durable(self.storage, location, upload.commit(metadata))
-        except AlreadyStored:
-            self.storage.make_durable(location.policy, location.partition)
-        finally:
-            upload.abort()
+            return metadata
+
+        self._store_body(head, location, current, file.version, received)
         return TransferResult.STORED
 
     def store_rebuilt(self, digest: str, version: str, metadata: ObjectMetadata, pieces: Iterable[bytes]) -> None:
@@ -200,14 +196,29 @@ class Receiver:
         head = Head(digest, name, metadata.fragment.length, msgspec.Raw(b""))
         location = self._location(head, metadata.name)
         current = self.storage.look(location)
-        self.devices.check_space(self.place.device_name, head.size)
-        upload = self.storage.create(location, current, head.size, version)
-        try:
+
+        def rebuilt(upload: ObjectUpload) -> ObjectMetadata:
             for piece in pieces:
                 upload.write(piece)
             if upload.size != head.size:
                 raise ValueError("it has another length than its metadata say")
-            metadata = msgspec.structs.replace(metadata, checksum=upload.checksum)
+            return msgspec.structs.replace(metadata, checksum=upload.checksum)
+
+        self._store_body(head, location, current, version, rebuilt)
+
+    def _store_body(
+        self,
+        head: Head,
+        location: Location,
+        current: ObjectVersions,
+        version: str,
+        fill: Callable[[ObjectUpload], ObjectMetadata],
+    ) -> None:
+        """Store the body that `fill` writes, with the metadata it gives. Raises StoreError, OSError, and as `fill`."""
+        self.devices.check_space(self.place.device_name, head.size)
+        upload = self.storage.create(location, current, head.size, version)
+        try:
+            metadata = fill(upload)
             with self._slot(head, metadata.timestamp):
                 self.locations.make_durable(self.storage, location, upload.commit(metadata))
         except AlreadyStored:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from objstore.config.loading import ConfigError
+from objstore.config.written import WrittenFile
 
 FORMAT: Final = 1
 FILE_BYTES_MAX: Final = 64 << 20
@@ -71,16 +70,4 @@ class ManagedUsers(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a user, an access key or a policy stands there twice")
 
 
-def decode_managed(content: bytes, file: str) -> ManagedUsers:
-    """The content of the file. Raises ConfigError, which quotes nothing of it."""
-    if len(content) > FILE_BYTES_MAX:
-        raise ConfigError(file, 0, "", f"more than {FILE_BYTES_MAX} bytes")
-    try:
-        return msgspec.json.decode(content, type=ManagedUsers)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise ConfigError(file, 0, "", f"not what objstore user has written: {error}") from None
-
-
-def encode_managed(users: ManagedUsers) -> bytes:
-    """The file's content."""
-    return msgspec.json.format(msgspec.json.encode(users), indent=2) + b"\n"
+MANAGED_FILE: Final = WrittenFile(ManagedUsers, "objstore user", FILE_BYTES_MAX)

@@ -9,11 +9,9 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from objstore.config.loading import ConfigError
-from objstore.errors import reason_of
+from objstore.config.written import WrittenFile
 
 FORMAT: Final = 1
 FILE_BYTES_MAX: Final = 1 << 20
@@ -61,30 +59,7 @@ class EncryptionKeys(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"the active one must be one of up to {ROOTS_MAX} root secrets")
 
 
-def decode_keys(content: bytes, file: str) -> EncryptionKeys:
-    """The content of the file. Raises ConfigError, which quotes nothing of it."""
-    if len(content) > FILE_BYTES_MAX:
-        raise ConfigError(file, 0, "", f"more than {FILE_BYTES_MAX} bytes")
-    try:
-        return msgspec.json.decode(content, type=EncryptionKeys)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise ConfigError(file, 0, "", f"not what objstore key has written: {error}") from None
-
-
-def encode_keys(keys: EncryptionKeys) -> bytes:
-    """The file's content."""
-    return msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n"
-
-
-def read_keys(path: str) -> EncryptionKeys:
-    """The file's content; nothing if it is not there. Blocks; raises ConfigError."""
-    try:
-        with open(path, "rb") as file:
-            return decode_keys(file.read(FILE_BYTES_MAX + 1), path)
-    except FileNotFoundError:
-        return EncryptionKeys()
-    except OSError as error:
-        raise ConfigError(path, 0, "", f"cannot be read: {reason_of(error)}") from error
+KEYS_FILE: Final = WrittenFile(EncryptionKeys, "objstore key", FILE_BYTES_MAX)
 
 
 def encoded_secret(secret: bytes) -> str:

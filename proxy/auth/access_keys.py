@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from objstore.config.access_keys import FILE_BYTES_MAX, ManagedPolicy, ManagedUsers, decode_managed
+from objstore.config.access_keys import MANAGED_FILE, ManagedPolicy, ManagedUsers
 from objstore.config.followed import FollowedFile
-from objstore.config.loading import ConfigError, load
+from objstore.config.loading import load
 from objstore.config.users import User, UsersConfig, parse_key
-from objstore.errors import reason_of
 from objstore.proxy.auth.access import UserTable, identity_of_user
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.auth.sessions import AccessSession
@@ -63,7 +62,7 @@ class FollowedUsers(Generic[T]):
         path, users = config.access_keys, load(config.users, UsersConfig).users
 
         def read() -> T:
-            managed = read_managed(path)
+            managed = MANAGED_FILE.read(path)
             return build(merged(users, managed), managed)
 
         self._file: Final = FollowedFile(path, read, runtime, "access keys")
@@ -136,17 +135,6 @@ class AccessKeys:
         policies = policies_of(identities, managed.policies)
         keys = access_keys(users, managed, self._prefix, policies)
         return KeyTable({key.id: key for key in keys}, {each.user: each for each in identities}, policies)
-
-
-def read_managed(path: str) -> ManagedUsers:
-    """The file's content; nothing if it is not there. Blocks; raises ConfigError."""
-    try:
-        with open(path, "rb") as file:
-            return decode_managed(file.read(FILE_BYTES_MAX + 1), path)
-    except FileNotFoundError:
-        return ManagedUsers()
-    except OSError as error:
-        raise ConfigError(path, 0, "", f"cannot be read: {reason_of(error)}") from error
 
 
 def merged(users: Iterable[User], managed: ManagedUsers) -> list[User]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
-from objstore.config.encryption_keys import EncryptionKeys, read_keys
+from objstore.config.encryption_keys import KEYS_FILE, EncryptionKeys
 from objstore.config.followed import FollowedFile
 from objstore.paths import ResourcePath
 from objstore.proxy.core.errors import EncryptionKeyMissing
@@ -63,7 +63,7 @@ class KeyRing:
 
     def __init__(self, path: str, runtime: Runtime) -> None:
         """The file need not be there. Blocks; raises ConfigError."""
-        self._file: Final = FollowedFile(path, lambda: _Secrets(read_keys(path)), runtime, "encryption keys")
+        self._file: Final = FollowedFile(path, lambda: _Secrets(KEYS_FILE.read(path)), runtime, "encryption keys")
 
     @property
     def active(self) -> str:

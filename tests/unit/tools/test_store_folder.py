@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from objstore.cluster import Cluster
+from objstore.config.access_keys import MANAGED_FILE
 from objstore.config.loading import load
 from objstore.config.users import UsersConfig
-from objstore.proxy.auth.access_keys import read_managed
 from objstore.proxy.auth.passwords import KeyChecker
 from objstore.ring.format import read_ring
 from objstore.tools.commands import OperatorProblem
@@ -122,7 +122,7 @@ def test_users_everybody_knows_stay_on_loopback(tmp_path: Path) -> None:
     assert first is not None
     password = first.password
     assert len(password) >= 20
-    (managed,) = read_managed(str(folder.access_keys_file)).users
+    (managed,) = MANAGED_FILE.read(str(folder.access_keys_file)).users
     assert (managed.account, managed.name, managed.keys) == ("admin", "admin", (first.key,))
     assert folder.access_keys_file.stat().st_mode & 0o777 == 0o600
     assert KeyChecker([users[0].key]).is_right(password, users[0].key)

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from objstore.config.access_keys import ManagedUser
+from objstore.config.access_keys import MANAGED_FILE, ManagedUser
 from objstore.errors import StoreError
-from objstore.proxy.auth.access_keys import read_managed
 from objstore.proxy.auth.passwords import hashed
 from objstore.tools.policy import policy
 from objstore.tools.user import user
@@ -44,7 +43,7 @@ class Store:
         return result
 
     def entry(self, account: str, name: str) -> ManagedUser:
-        managed = read_managed(str(self.keys)).users
+        managed = MANAGED_FILE.read(str(self.keys)).users
         return next(each for each in managed if (each.account, each.name) == (account, name))
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from objstore.config.access_keys import (
+    MANAGED_FILE,
     ManagedPolicy,
     ManagedUser,
     ManagedUsers,
     StoredKey,
-    decode_managed,
-    encode_managed,
 )
 from objstore.config.loading import ConfigError
 from objstore.config.proxy import AuthConfig
@@ -48,7 +47,7 @@ class Files:
         self.config = AuthConfig(users=str(self.users), access_keys=str(self.keys))
 
     def write(self, *users: ManagedUser) -> None:
-        self.keys.write_bytes(encode_managed(ManagedUsers(users=users)))
+        self.keys.write_bytes(MANAGED_FILE.encode(ManagedUsers(users=users)))
 
     def access_keys(self) -> AccessKeys:
         return AccessKeys(self.config, self.runtime)
@@ -150,14 +149,14 @@ def test_a_file_that_cannot_be_read_changes_nothing(files: Files) -> None:
         b"[]",
         b'{"version": 2}',
         b'{"users": [{"account": "a", "name": "b", "unknown": 1}]}',
-        encode_managed(ManagedUsers(users=(ManagedUser("a", "b"),)))[:-20],
+        MANAGED_FILE.encode(ManagedUsers(users=(ManagedUser("a", "b"),)))[:-20],
         b'{"users": [{"account": "a", "name": "b"}, {"account": "a", "name": "b"}]}',
         b'{"users": [{"account": "a", "name": "b", "keys": [{"id": 1, "secret": "hidden", "created": ""}]}]}',
     ],
 )
 def test_content_that_is_refused(content: bytes) -> None:
     with pytest.raises(ConfigError) as caught:
-        decode_managed(content, "access-keys.json")
+        MANAGED_FILE.decode(content, "access-keys.json")
     assert "hidden" not in str(caught.value)
 
 
@@ -176,6 +175,6 @@ def test_policies_are_of_users_and_groups_of_their_account(files: Files) -> None
         ManagedPolicy("photos", "of-others", "3", users=("bob",)),
         ManagedPolicy("test", "of-another-account", "4", users=("alice",), groups=("staff",)),
     )
-    files.keys.write_bytes(encode_managed(ManagedUsers(users=users, policies=policies)))
+    files.keys.write_bytes(MANAGED_FILE.encode(ManagedUsers(users=users, policies=policies)))
     key = files.access_keys().find("OS9")
     assert key is not None and sorted(key.policies) == ["1", "2"]
