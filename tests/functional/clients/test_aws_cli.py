@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -12,7 +13,7 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.clients.conftest import contents
-from tests.functional.clients.s3 import body_of, new_name, settings_of
+from tests.functional.clients.s3 import body_of, new_name, refused, settings_of
 from tests.functional.conftest import installed, run
 from tests.functional.servers import Store
 
@@ -61,3 +62,23 @@ def test_uploads_by_hand(aws: Callable[..., str], s3: Any, bucket: str, tmp_path
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == b"\1" * 10_485_760
     attributes = aws("s3api", "get-object-attributes", *of, "--object-attributes", "ObjectParts", "ObjectSize")
     assert json.loads(attributes)["ObjectParts"]["TotalPartsCount"] == 2
+
+
+def test_a_lock_file(s3: Any, bucket: str) -> None:
+    """Terraform locks its state by a file that only one can make, and that is removed as it was made."""
+    named = {"Bucket": bucket, "Key": "env/terraform.tfstate.tflock"}
+
+    def lock(who: int) -> str | None:
+        try:
+            body = f'{{"ID": "{who}"}}'.encode()
+            etag: str = s3.put_object(**named, Body=body, IfNoneMatch="*", ChecksumAlgorithm="SHA256")["ETag"]
+            return etag
+        except s3.exceptions.ClientError as error:
+            assert error.response["Error"]["Code"] == "PreconditionFailed"
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        [etag] = [etag for etag in pool.map(lock, range(8)) if etag]
+    assert refused(s3.delete_object, **named, IfMatch='"0"') == (412, "PreconditionFailed")
+    s3.delete_object(**named, IfMatch=etag)
+    assert lock(9)

@@ -144,3 +144,76 @@ def test_tags_and_access_lists_changed_at_one_moment(s3: Any, client: Client, bu
     assert len(s3.get_object_acl(**named)["Grants"]) == 2
     s3.delete_object_tagging(**named)
     assert "TagCount" not in s3.get_object(**named)
+
+
+def test_parts_of_s3_are_one_object_of_swift(s3: Any, client: Client, bucket: str) -> None:
+    named, part = {"Bucket": bucket, "Key": "dir/large"}, b"\1" * 5_242_880
+    upload = s3.create_multipart_upload(**named, ContentType="a/b", Metadata={"colour": "red"})["UploadId"]
+    tags = []
+    for number, body in ((1, part), (2, b"end")):
+        etag = s3.upload_part(**named, UploadId=upload, PartNumber=number, Body=body)["ETag"]
+        tags.append({"PartNumber": number, "ETag": etag})
+    done = s3.complete_multipart_upload(**named, UploadId=upload, MultipartUpload={"Parts": tags})
+    got = client.get(f"{bucket}/dir/large")
+    assert got.body == part + b"end"
+    assert (got.headers["content-type"], got.headers["x-object-meta-colour"]) == ("a/b", "red")
+    assert got.headers["etag"].strip('"') == done["ETag"].strip('"')
+    assert client.get(f"{bucket}/dir/large", {"Range": "bytes=5242879-5242881"}).body == b"\1en"
+    [row] = client.rows(bucket)
+    assert (row["name"], row["bytes"], row["slo_etag"]) == ("dir/large", 5_242_883, done["ETag"])
+    assert client.request("COPY", f"{bucket}/dir/large", {"Destination": f"{bucket}/copy"}).status == 201
+    assert body_of(s3.get_object(Bucket=bucket, Key="copy")) == part + b"end"
+    # Neither API shows in the account where the parts lie.
+    assert [row["name"] for row in client.rows() if bucket in row["name"]] == [bucket]
+    assert client.delete(f"{bucket}/dir/large").status == 204
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["copy"]
+
+
+def test_both_list_the_same(s3: Any, client: Client, bucket: str) -> None:
+    keys = ["a", "a/", "a/b", "a//c", "\u00fc", "z+%41 &"]
+    for number, key in enumerate(keys):
+        if number % 2:
+            s3.put_object(Bucket=bucket, Key=key, Body=SMALL)
+        else:
+            assert client.put(f"{bucket}/{key}", SMALL).status == 201
+    rows, listed = client.rows(bucket), s3.list_objects_v2(Bucket=bucket)["Contents"]
+    assert [row["name"] for row in rows] == [each["Key"] for each in listed] == sorted(keys, key=str.encode)
+    assert [(row["hash"], row["bytes"]) for row in rows] == [(each["ETag"].strip('"'), each["Size"]) for each in listed]
+    page = s3.list_objects_v2(Bucket=bucket, Delimiter="/")
+    subdirs = [row["subdir"] for row in client.rows(bucket, delimiter="/") if "subdir" in row]
+    assert subdirs == [each["Prefix"] for each in page["CommonPrefixes"]] == ["a/"]
+
+
+def test_both_see_the_same_versions(s3: Any, client: Client, bucket: str) -> None:
+    assert client.post(bucket, {"X-Versions-Enabled": "true"}).status == 204
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    by_s3 = s3.put_object(Bucket=bucket, Key="k", Body=b"1")["VersionId"]
+    by_swift = client.put(f"{bucket}/k", b"2").headers["x-object-version-id"]
+    assert body_of(s3.get_object(Bucket=bucket, Key="k", VersionId=by_swift)) == b"2"
+    assert client.get(f"{bucket}/k", **{"version-id": by_s3}).body == b"1"
+    assert client.delete(f"{bucket}/k").status == 204
+    found = s3.list_object_versions(Bucket=bucket)
+    assert [each["VersionId"] for each in found["Versions"]] == [by_swift, by_s3]
+    [marker] = found["DeleteMarkers"]
+    rows = client.rows(bucket, versions="")
+    assert [row["version_id"] for row in rows] == [marker["VersionId"], by_swift, by_s3]
+    s3.delete_object(Bucket=bucket, Key="k", VersionId=marker["VersionId"])
+    assert client.get(f"{bucket}/k").body == b"2"
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    assert client.head(bucket).headers["x-versions-enabled"] == "False"
+
+
+def test_who_may_read(s3: Any, client: Client, bucket: str) -> None:
+    anybody = client.anonymous()
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1")
+    assert anybody.get(f"{bucket}/k").status == 401
+    # What the Swift API opens, the other one serves, and the reverse.
+    assert client.post(bucket, {"X-Container-Read": ".r:*"}).status == 204
+    unsigned = anybody.raw("GET", f"/{bucket}/k")
+    assert (unsigned.status, unsigned.body) == (200, b"1")
+    assert client.post(bucket, {"X-Container-Read": ""}).status == 204
+    assert anybody.raw("GET", f"/{bucket}/k").status == 403
+    s3.delete_public_access_block(Bucket=bucket)
+    s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
+    assert anybody.raw("GET", f"/{bucket}/k").body == b"1"
