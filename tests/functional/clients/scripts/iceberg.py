@@ -27,7 +27,11 @@ from pyiceberg.types import LongType, NestedField
 
 bucket, writers, commits = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 LOCATION, POINTER, NAME = f"s3://{bucket}/table", "table/pointer", ("default", "table")
-PROPERTIES = {"s3.endpoint": os.environ["AWS_ENDPOINT_URL"], "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO"}
+PROPERTIES = {
+    "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+    "s3.endpoint": os.environ["AWS_ENDPOINT_URL"],
+    "s3.region": os.environ["AWS_REGION"],
+}
 
 
 class PointerCatalog(NoopCatalog):
