@@ -46,7 +46,7 @@ class PowerState(enum.IntEnum):
 
 
 class MachineAction(enum.StrEnum):
-    """What a host can be asked to do. `machine` stands with every task but DELETE, and is the machine as it shall be."""
+    """What a host can be asked to do. Every task but DELETE has `machine`: the machine as it shall be."""
 
     BUILD = "build"  # make its disks and start it
     START = "start"
