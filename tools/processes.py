@@ -80,11 +80,16 @@ class DetachedProcess:
 
 
 def _started_at(process_id: int) -> int | None:
-    """When a process started, in clock ticks since boot; None if there is none or it is a zombie."""
+    """When a process started, in clock ticks since boot; None if there is none, or only its exit status is left.
+
+    The first thread of a killed process can end before the others, which may wait for a disk: until they have ended
+    too, the process holds its files and the addresses that it listens on.
+    """
     try:
         status = Path(f"/proc/{process_id}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command's name stands in parentheses and may hold anything; what follows is numbered from field 3.
     fields = status.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
+    threads = int(fields[17])
+    return None if fields[0] == "Z" and threads <= 1 else int(fields[19])

@@ -42,3 +42,22 @@ def test_a_damaged_pid_file_is_no_process(tmp_path: Path) -> None:
     process.pid_file.parent.mkdir()
     process.pid_file.write_text("what")
     assert process.process_id is None
+
+
+def test_a_process_whose_first_thread_has_ended_still_runs(tmp_path: Path) -> None:
+    """Its other threads keep its files and addresses, so that another one could not start in its place."""
+    script = (
+        "import ctypes, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    process = DetachedProcess([sys.executable, "-c", script], tmp_path / "s.pid", tmp_path / "s.log")
+    process.start()
+    try:
+        stat = Path(f"/proc/{process.process_id}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            os.sched_yield()
+        assert process.process_id is not None
+    finally:
+        process.signal(signal.SIGKILL)
+        assert process.wait_until_gone(10)
