@@ -65,7 +65,11 @@ setup(
     packages=packages(),
     package_dir={"objstore": "objstore"} | {f"objstore.{tier}": tier for tier in TIERS},
     ext_modules=[Extension("objstore.system.crew", ["objstore/system/crew.c"])],
-    package_data={"objstore": ["py.typed", "system/crew.pyi"], "objstore.bench": ["*.lua", "*.sh"]},
+    package_data={
+        "objstore": ["py.typed", "system/crew.pyi"],
+        "objstore.bench": ["*.lua", "*.sh"],
+        "objstore.compute.guest": ["*.sh"],
+    },
     install_requires=RUNTIME,
     extras_require={"plot": PLOT, "test": TEST},
     entry_points={

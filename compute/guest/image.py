@@ -1,7 +1,7 @@
-"""Builds the guest image: a qcow2 of some 16 MB from Debian's packages. It needs neither root nor a loop device.
+"""Builds the guest image: a qcow2 of some 14 MB from Debian's packages. It needs neither root nor a loop device.
 
-The disk has two partitions: a FAT one with the boot loader, the kernel and a memory disk with drivers; and an ext2 one with busybox
-and the guest's scripts, which is the root file system.
+The disk has two partitions: a FAT one with the boot loader, the kernel and a memory disk with drivers; and an ext2 one
+with busybox and the guest's scripts, which is the root file system.
 """
 
 from __future__ import annotations
@@ -41,9 +41,20 @@ PACKAGES: Final = {
 MASTER_BOOT_CODE: Final = Path("/usr/lib/syslinux/mbr/mbr.bin")
 # In the order in which they depend on each other.
 MODULES: Final = (
-    "virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk "
-    "failover net_failover virtio_net cdrom isofs button evdev"
-).split()
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "cdrom",
+    "isofs",
+    "button",
+    "evdev",
+)
 FOLDERS: Final = ("bin", "sbin", "dev", "proc", "sys", "run", "root", "tmp", "var", "etc/acpi/PWRF")
 BOOT_MENU: Final = """\
 default guest
@@ -137,9 +148,7 @@ def _make_root_partition(folder: Path, disk: Path) -> None:
     root = folder / "root"
     for name in FOLDERS:
         (root / name).mkdir(parents=True)
-    _copy_programs(
-        root, {"sbin/init": "init.sh", "etc/dhcp": "dhcp.sh", "etc/acpi/PWRF/00000080": "poweroff.sh"}
-    )
+    _copy_programs(root, {"sbin/init": "init.sh", "etc/dhcp": "dhcp.sh", "etc/acpi/PWRF/00000080": "poweroff.sh"})
     for applet in _run("busybox", "--list").split():
         if applet not in ("busybox", "init"):
             (root / "bin" / applet).symlink_to("busybox")
