@@ -17,6 +17,7 @@ from tests.functional.logwatch import LOGS
 from tests.functional.servers import NODES, Cluster, Store, wait_until_healthy
 
 CLIENTS = Path(sys.prefix) / "clients"  # a virtual environment, made by .ci/clients
+REPLICATION, FRAGMENTS = "gold", "fragments"  # storage policies of the store
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +29,9 @@ def no_unhandled_errors() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A running store with two workers."""
+    """A running store with two workers, and a policy of fragments for objects of any size."""
     running = Store(tmp_path_factory.mktemp("store") / "data")
+    running.make("parity_fragments = 2", "parity_fragments = 2\nsmall_object_size = 0", (f"{FRAGMENTS}=ec:2+2",))
     running.start()
     yield running
     status = running.stop()
@@ -60,11 +62,18 @@ def admin(store: Store) -> Client:
     return Client.login(store.host, store.port, "admin:admin", "admin")
 
 
+@pytest.fixture(params=[REPLICATION, FRAGMENTS], ids=["replication", "fragments"])
+def policy(request: pytest.FixtureRequest) -> str:
+    """How the objects of containers are stored that fixtures make: whole, or as fragments."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def container(client: Client) -> Iterator[str]:
+def container(client: Client, policy: str) -> Iterator[str]:
     """A new container; it and its objects are removed afterwards."""
     name = f"c-{uuid4().hex[:12]}"
-    assert client.put(name).status == 201
+    assert client.put(name, headers={"X-Storage-Policy": policy}).status == 201
     yield name
     remove(client, name)
 

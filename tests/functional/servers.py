@@ -20,6 +20,7 @@ from objstore import cluster as clusters
 from objstore.client.connections import KeptConnections, ServerAddress
 from objstore.client.errors import ServerUnreachable
 from objstore.http.handshake import Handshake
+from objstore.tools.store_folder import AskedShape, StoreFolder
 from tests.functional.client import Answer
 from tests.functional.logwatch import LOGS, tracebacks
 from tests.functional.preloaded import START_SERVERS
@@ -161,6 +162,15 @@ class Store:
     def log(self) -> str:
         """All it has printed so far."""
         return self.log_path.read_text("utf-8", "replace")
+
+    def make(self, word: str, replaced: str, policies: tuple[str, ...] = ()) -> None:
+        """Make its folder, with these policies; in objstore.toml something else stands in the place of `word`."""
+        folder = StoreFolder(self.folder)
+        with folder.locked():
+            folder.prepare(AskedShape(None, None, policies), loopback=True)
+        text = folder.cluster_file.read_text()
+        assert word in text
+        folder.cluster_file.write_text(text.replace(word, replaced))
 
     def start(self) -> None:
         """Start it and wait until it answers."""

@@ -16,14 +16,11 @@ MARKER = b"a-marker-that-no-device-may-have"
 LARGE = MARKER * 10_000
 
 
-@pytest.fixture(scope="module")
-def encrypting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+@pytest.fixture(scope="module", params=[(), ("gold=ec:2+2",)], ids=["replication", "fragments"])
+def encrypting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store whose default policy encrypts."""
     store = Store(tmp_path_factory.mktemp("encrypting") / "data", ("--workers", "0"))
-    store.start()
-    assert store.stop() == 0
-    cluster = store.folder / "objstore.toml"
-    cluster.write_text(cluster.read_text().replace("default = true", "default = true\nencrypted = true"))
+    store.make("default = true", "default = true\nencrypted = true", request.param)
     store.start()
     yield store
     assert store.stop() == 0

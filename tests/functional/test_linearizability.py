@@ -44,7 +44,8 @@ CHECK_SECONDS: Final = 20.0
 ANSWERED: Final = {200: Result.DONE, 201: Result.DONE, 204: Result.DONE, 412: Result.REFUSED}
 # Also no answer, too few servers, and a write that finds something newer: it may have been done, or not.
 FORESEEN: Final = (*ANSWERED, 0, 202, 404, 409, 503)
-STRONG, AVAILABLE = "gold", "silver"
+RINGS: Final = ("object", "object-2", "container", "account")
+STRONG, AVAILABLE, FRAGMENTS = "gold", "silver", "fragments"
 
 
 @dataclass
@@ -71,12 +72,16 @@ class Trouble:
 
     def __init__(self, folder: Path) -> None:
         self._stopped: list[int] = []
-        self.cluster = Cluster(folder)
+        self.cluster = Cluster(folder, ("--policy", f"{FRAGMENTS}=ec:2+2"))
         self.cluster.make()
+        for file in folder.rglob("objstore.toml"):
+            file.write_text(
+                file.read_text().replace("parity_fragments = 2", "parity_fragments = 2\nsmall_object_size = 0")
+            )
         ring = read_ring(str(folder / "object.ring.gz"))
         for node in NODES:
             write_ring(ring, str(folder / f"node{node}" / "rings" / "object-1.ring.gz"))
-        rings = {name: read_ring(str(folder / f"{name}.ring.gz")) for name in ("object", "container", "account")}
+        rings = {name: read_ring(str(folder / f"{name}.ring.gz")) for name in RINGS}
         to = {device.address for each in rings.values() for device in each.devices}
         to |= {device.on_replication.address for each in rings.values() for device in each.devices}
         places = [Link(f"{proxy}-{_node(address)}", address) for proxy in PROXIES for address in sorted(to)]
@@ -284,6 +289,11 @@ def raced(trouble: Trouble, policy: str, phases: list[Phase]) -> dict[str, Findi
     return findings
 
 
+def assert_linearizable(findings: dict[str, Finding]) -> None:
+    bad = {key: str(finding) for key, finding in findings.items() if finding.verdict is not Verdict.LINEARIZABLE}
+    assert not bad, "\n".join(f"{key}: {text}" for key, text in bad.items())
+
+
 def test_a_strong_policy_is_linearizable(trouble: Trouble) -> None:
     findings = raced(
         trouble,
@@ -300,8 +310,24 @@ def test_a_strong_policy_is_linearizable(trouble: Trouble) -> None:
             Phase("after", 3, Trouble.calm),
         ],
     )
-    bad = {key: str(finding) for key, finding in findings.items() if finding.verdict is not Verdict.LINEARIZABLE}
-    assert not bad, "\n".join(f"{key}: {text}" for key, text in bad.items())
+    assert_linearizable(findings)
+
+
+def test_a_strong_policy_of_fragments_is_linearizable(trouble: Trouble) -> None:
+    findings = raced(
+        trouble,
+        FRAGMENTS,
+        [
+            Phase("before", 1, Trouble.calm),
+            Phase("a node is killed", 2, Trouble.kill),
+            Phase("it is started again", 1, Trouble.restart),
+            Phase("a node is cut off", 2, Trouble.cut_off),
+            Phase("it is reached again", 1, Trouble.calm),
+            Phase("each proxy reaches two nodes", 1, Trouble.split),
+            Phase("after", 2, Trouble.calm),
+        ],
+    )
+    assert_linearizable(findings)
 
 
 def test_an_available_policy_is_not(trouble: Trouble) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,8 @@ def is_listening(host: str, port: int) -> bool:
 class Strong(Faulty):
     """A cluster whose policy is strong; its daemons run when a test says so, if ever: nothing mends a replica."""
 
-    def __init__(self, folder: Path) -> None:
-        self.cluster = Cluster(folder)
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        self.cluster = Cluster(folder, options)
         self.folder = folder
         self.contents = {}
         self.cluster.make()

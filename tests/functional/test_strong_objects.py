@@ -17,9 +17,9 @@ ABSENT = {"If-None-Match": "*"}
 LARGE = 300_000
 
 
-@pytest.fixture(scope="module")
-def strong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strong]:
-    made = Strong(tmp_path_factory.mktemp("strong") / "cluster")
+@pytest.fixture(scope="module", params=[(), ("--policy", "gold=ec:2+2")], ids=["replication", "fragments"])
+def strong(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strong]:
+    made = Strong(tmp_path_factory.mktemp("strong") / "cluster", request.param)
     try:
         yield made
     finally:

@@ -11,10 +11,11 @@ ID = "x-object-version-id"
 
 
 @pytest.fixture
-def kept(client: Client, request: pytest.FixtureRequest) -> str:
+def kept(client: Client, policy: str, request: pytest.FixtureRequest) -> str:
     """A container that keeps versions."""
-    name = f"kept-{request.node.name[:100]}"
-    assert client.put(name, headers={"X-Versions-Enabled": "true"}).status == 201
+    name = f"kept-{request.node.name[:100]}".replace("[", "-").replace("]", "")
+    headers = {"X-Versions-Enabled": "true", "X-Storage-Policy": policy}
+    assert client.put(name, headers=headers).status == 201
     assert client.head(name).headers["x-versions-enabled"] == "True"
     return name
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.clients.s3 import new_name, s3_client
+from tests.functional.conftest import REPLICATION
 from tests.functional.servers import Store
 
 
@@ -20,13 +21,22 @@ def s3(store: Store) -> Any:
 
 
 @pytest.fixture
-def bucket(s3: Any, client: Client) -> Iterator[str]:
-    name = new_name()
-    s3.create_bucket(Bucket=name)
+def bucket(s3: Any, client: Client, policy: str) -> Iterator[str]:
+    name = new_bucket(s3, client, policy)
     yield name
     if client.head(name).status != 404:
         empty(s3, name)
         s3.delete_bucket(Bucket=name)
+
+
+def new_bucket(s3: Any, client: Client, policy: str) -> str:
+    """A bucket whose objects are stored so; the Swift API alone knows policies."""
+    name = new_name()
+    s3.create_bucket(Bucket=name)
+    if policy != REPLICATION:
+        assert client.delete(name).status == 204
+        assert client.put(name, headers={"X-Storage-Policy": policy}).status == 201
+    return name
 
 
 def empty(s3: Any, bucket: str) -> None:

@@ -13,7 +13,9 @@ import requests
 from botocore.exceptions import ClientError
 
 from tests.functional.client import Client
+from tests.functional.clients.conftest import new_bucket
 from tests.functional.clients.s3 import body_of, headers_of, new_name, refused, s3_client
+from tests.functional.conftest import REPLICATION
 from tests.functional.servers import Store
 from tests.waiting import wait_until
 
@@ -22,9 +24,14 @@ BYPASS = {"BypassGovernanceRetention": True}
 
 
 @pytest.fixture
-def locked(s3: Any) -> Iterator[str]:
-    name = new_name()
-    s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+def locked(s3: Any, client: Client, policy: str) -> Iterator[str]:
+    if policy == REPLICATION:
+        name = new_name()
+        s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    else:
+        name = new_bucket(s3, client, policy)
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
     yield name
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
         for each in page.get("Versions", []):

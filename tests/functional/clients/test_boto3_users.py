@@ -60,6 +60,7 @@ def test_policies_of_users(store: Store, s3: Any, bucket: str, anna: tuple[str, 
 
     def reads() -> bool:
         try:
+            as_anna.head_object(Bucket=bucket, Key="anna/cat")
             for _ in range(10):  # each on a connection of its own, which may come to another process
                 s3_client(store, *anna).head_object(Bucket=bucket, Key="anna/cat")
         except as_anna.exceptions.ClientError:
