@@ -2,7 +2,7 @@
 
 from setuptools import Extension, find_packages, setup
 
-TIERS = ("ring", "proxy", "account", "container", "object", "compute", "tools", "bench")
+TIERS = ("ring", "proxy", "account", "container", "object", "image", "compute", "tools", "bench")
 
 
 def packages() -> list[str]:
