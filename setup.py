@@ -2,7 +2,7 @@
 
 from setuptools import Extension, find_packages, setup
 
-TIERS = ("ring", "proxy", "account", "container", "object", "image", "compute", "tools", "bench")
+TIERS = ("ring", "proxy", "account", "container", "object", "identity", "image", "compute", "tools", "bench")
 
 
 def packages() -> list[str]:
@@ -19,7 +19,9 @@ def packages() -> list[str]:
 
 # Why each of these is needed: docs/decisions/0002-dependencies.md.
 RUNTIME = [
+    "alembic>=1.16",
     "awscrt>=0.31",
+    "cheroot>=10.0",
     "click>=8.1",
     "cryptography>=42",
     "dnspython>=2.6",
@@ -34,10 +36,15 @@ RUNTIME = [
     "pyeclib>=1.6.4",
     "pymemcache>=4.0",
     "rich>=13.7",
+    "sqlalchemy>=2.0",
     "webob>=1.8.7",
     "xattr>=1.1",
     "xxhash>=3.4",
 ]
+
+# Databases that the cloud services may use instead of SQLite.
+POSTGRESQL = ["psycopg[binary]>=3.1"]
+MARIADB = ["pymysql>=1.1"]
 
 # Charts of `objstore ring plot` and `simulate`.
 PLOT = ["matplotlib>=3.8"]
@@ -71,7 +78,7 @@ setup(
         "objstore.compute.guest": ["*.sh"],
     },
     install_requires=RUNTIME,
-    extras_require={"plot": PLOT, "test": TEST},
+    extras_require={"postgresql": POSTGRESQL, "mariadb": MARIADB, "plot": PLOT, "test": TEST},
     entry_points={
         "console_scripts": [
             "objstore = objstore.tools.main:main",

@@ -12,6 +12,7 @@ from objstore.config.units import (
     Reserve,
     ReserveSpace,
     Seconds,
+    Secret,
     Workers,
     processor_count,
 )
@@ -60,6 +61,32 @@ class ContainerServerConfig(StorageServerConfig, frozen=True):
 
 class AccountServerConfig(StorageServerConfig, frozen=True):
     bind: Bind = Address("127.0.0.1", 6202)
+
+
+class CloudServerConfig(Struct, frozen=True):
+    """[server] of a cloud service: identity, image, compute. Each request has a thread while it is answered."""
+
+    bind: Bind
+    threads: Annotated[int, Meta(ge=1, le=1000)] = 16
+    client_timeout: Seconds = 60.0
+    drain_timeout: Seconds = 30.0
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key come together: give both or neither")
+
+
+class IdentityClientConfig(Struct, frozen=True):
+    """[identity] of a service that asks the identity service whose a token is: where, and as which user."""
+
+    url: str = ""
+    user: str = ""
+    password: Secret = ""
+    user_domain: str = "Default"
+    project: str = "service"
+    project_domain: str = "Default"
 
 
 class DevicesConfig(Struct, frozen=True):

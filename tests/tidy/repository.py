@@ -15,6 +15,7 @@ RANKS: Final = {
     "container": 2,
     "object": 2,
     "proxy": 3,
+    "identity": 4,
     "image": 4,
     "compute": 4,
     "tools": 5,

@@ -61,6 +61,20 @@ FORBIDDEN: Final[dict[str, dict[tuple[str, ...], str]]] = {
     },
     "proxy/swift": {("objstore.proxy.s3",): "the two APIs meet in the core"},
     "proxy/s3": {("objstore.proxy.swift",): "the two APIs meet in the core"},
+    **{
+        tier: {
+            (
+                "objstore.http",
+                "objstore.db",
+                "objstore.ring",
+                "objstore.account",
+                "objstore.container",
+                "objstore.object",
+                "objstore.proxy",
+            ): "cloud services are clients of a store: they use it through objstore/client"
+        }
+        for tier in ("objstore/cloud", "identity", "image", "compute")
+    },
     "proxy/auth": {
         ("objstore.proxy.core", "objstore.proxy.swift", "objstore.proxy.s3"): "rights are the same for every API",
         ("objstore.http",): "credentials are values; which header carries them is an API's",
@@ -111,6 +125,8 @@ def test_every_layer_of_the_table_is_there() -> None:
         ("objstore/rows.py", "objstore.http.errors.HttpError", "objstore/rows.py"),
         ("objstore/rows.py", "objstore.httpd", ""),
         ("object/file_engine/engine.py", "objstore.object.engine", ""),
+        ("image/uploads.py", "objstore.http.client", "image"),
+        ("image/uploads.py", "objstore.client.store", ""),
     ],
 )
 def test_rule(path: str, module: str, layer: str) -> None:

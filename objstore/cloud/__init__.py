@@ -1,0 +1,1 @@
+"""What the identity, image and compute services share: their web layer, who calls them, and their database."""
