@@ -49,7 +49,10 @@ OS_PURE: Final = frozenset(
 # The files outside objstore/system that touch it, and why they do so themselves.
 TOUCHED: Final = {
     "objstore/client/connections.py": ({"network", "threads"}, "the sockets of the client, which threads share"),
-    "objstore/client/identity.py": ({"time", "threads"}, "tokens end, and threads share them; the clock can be replaced"),
+    "objstore/client/identity.py": (
+        {"time", "threads"},
+        "tokens end, and threads share them; the clock can be replaced",
+    ),
     "objstore/client/requests.py": ({"time"}, "pauses between attempts; callers can hand in a pause of their own"),
     "objstore/client/store.py": ({"time", "threads"}, "tokens end, and threads share them; the clock can be replaced"),
     "objstore/config/followed.py": ({"disk"}, "notices that a file has changed"),
