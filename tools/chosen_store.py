@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,14 +40,3 @@ def chosen_store(data: Path | None, config: Path | None) -> StoreFolder | ProxyC
             raise OperatorProblem(f"{folder.path} holds no store", "make one with: objstore up")
         return folder
     return load(config or DEFAULT_CONFIG, ProxyConfig)
-
-
-@contextmanager
-def alone_with(path: Path) -> Iterator[None]:
-    """While no other command changes the file, which may be replaced."""
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)

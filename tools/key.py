@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from objstore.config.encryption_keys import KEYS_FILE, EncryptionKeys
 from objstore.config.proxy import ProxyConfig
 from objstore.system import files
-from objstore.tools.chosen_store import alone_with, chosen_store, with_store
+from objstore.tools.chosen_store import chosen_store, with_store
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.layout import new_encryption_key, with_new_root
 from objstore.tools.output import echo_json, echo_table, json_option
@@ -26,7 +26,7 @@ def keys_file_of(data: Path | None, config: Path | None) -> Path:
 
 def change(path: Path, changed: Callable[[EncryptionKeys], EncryptionKeys]) -> EncryptionKeys:
     """Write what becomes of the keys, while no other command changes them. Raises ConfigError, and as `changed`."""
-    with alone_with(path):
+    with files.alone_with(str(path)):
         keys = changed(KEYS_FILE.read(str(path)))
         owner = path.stat() if path.exists() else None
         files.write_atomically(str(path), KEYS_FILE.encode(keys), 0o600)

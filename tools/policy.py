@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 import click
 import msgspec
 
-from objstore.config.access_keys import MANAGED_FILE, ManagedPolicy
+from objstore.config.access_keys import POLICIES_MAX, ManagedPolicy
+from objstore.proxy.auth.new_keys import moment_of
 from objstore.proxy.auth.policy import MalformedAccessPolicy, user_policy
 from objstore.tools.chosen_store import with_store
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.user import files_of, parse_name
-
-POLICIES_MAX: Final = 1000
 
 
 @click.group()
@@ -38,12 +38,14 @@ def put(name: str, file: TextIO, data: Path | None, config: Path | None) -> None
         user_policy(document)
     except MalformedAccessPolicy as error:
         raise OperatorProblem(f"no policy: {error.reason}", "see docs/use/access.md") from None
-    with where.changing() as tables:
+    with where.managed.changing() as tables:
         before = tables.policies.get(which)
-        if before is None and len(tables.policies) >= POLICIES_MAX:
-            raise OperatorProblem(f"there are {POLICIES_MAX} policies", "remove some")
-        replaced = ManagedPolicy(*which, document) if before is None else before
-        tables.policies[which] = msgspec.structs.replace(replaced, document=document)
+        if before is not None:
+            tables.policies[which] = msgspec.structs.replace(before, document=document, edition=before.edition + 1)
+            return
+        if sum(account == which[0] for account, _name in tables.policies) >= POLICIES_MAX:
+            raise OperatorProblem(f"{which[0]} has {POLICIES_MAX} policies", "remove some")
+        tables.policies[which] = ManagedPolicy(*which, document, created=moment_of(time.time()))
 
 
 @policy.command()
@@ -57,7 +59,7 @@ def attach(
 ) -> None:
     """Make a policy be for users and groups."""
     where, which = files_of(data, config), parse_name(name)
-    with where.changing() as tables:
+    with where.managed.changing() as tables:
         found = _policy_of(tables.policies, which)
         known = {own for account, own in {*where.listed(), *tables.users} if account == found.account}
         if unknown := set(users) - known - (set(found.users) if undo else set()):
@@ -73,7 +75,7 @@ def attach(
 def remove(name: str, data: Path | None, config: Path | None) -> None:
     """Remove a policy, from all whom it is for."""
     where, which = files_of(data, config), parse_name(name)
-    with where.changing() as tables:
+    with where.managed.changing() as tables:
         _policy_of(tables.policies, which)
         del tables.policies[which]
 
@@ -83,7 +85,7 @@ def remove(name: str, data: Path | None, config: Path | None) -> None:
 @with_store
 def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
     """List all policies, and whom they are for."""
-    managed = MANAGED_FILE.read(str(files_of(data, config).access_keys))
+    managed = files_of(data, config).managed.read()
     found = sorted(managed.policies, key=lambda each: (each.account, each.name))
     rows = [
         {"policy": f"{each.account}:{each.name}", "users": " ".join(each.users), "groups": " ".join(each.groups)}
@@ -100,7 +102,7 @@ def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
 @with_store
 def show(name: str, data: Path | None, config: Path | None) -> None:
     """Print the document of a policy."""
-    managed = MANAGED_FILE.read(str(files_of(data, config).access_keys))
+    managed = files_of(data, config).managed.read()
     policies = {(each.account, each.name): each for each in managed.policies}
     click.echo(_policy_of(policies, parse_name(name)).document)
 

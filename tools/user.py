@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,18 +12,15 @@ from msgspec import Struct
 
 from objstore.config.access_keys import (
     KEYS_PER_USER_MAX,
-    MANAGED_FILE,
-    ManagedPolicy,
     ManagedUser,
-    ManagedUsers,
     StoredKey,
 )
 from objstore.config.loading import load
 from objstore.config.proxy import ProxyConfig
 from objstore.config.users import User, UsersConfig, parse_key
 from objstore.proxy.auth.new_keys import new_access_key
-from objstore.system import files
-from objstore.tools.chosen_store import alone_with, chosen_store, with_store
+from objstore.proxy.auth.user_file import ManagedUsersFile
+from objstore.tools.chosen_store import chosen_store, with_store
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.output import echo_json, echo_table, json_option
 
@@ -34,53 +28,25 @@ ADMIN: Final = ".admin"
 NAME_BYTES_MAX: Final = 128
 
 
-class ManagedTables(Struct, frozen=True):
-    """What the file holds, by account and name."""
-
-    users: dict[tuple[str, str], ManagedUser]
-    policies: dict[tuple[str, str], ManagedPolicy]
-
-
 class UserFiles(Struct, frozen=True):
-    """Where the users of a store are: one file that `objstore user` writes, and those that it only reads."""
+    """Where the users of a store are: what `objstore user` changes, and the files that it only reads."""
 
-    access_keys: Path
+    managed: ManagedUsersFile
     users: tuple[Path, ...]
 
     def listed(self) -> dict[tuple[str, str], User]:
         """The users of users.toml. Raises ConfigError."""
         return {(user.account, user.name): user for path in self.users for user in load(path, UsersConfig).users}
 
-    @contextmanager
-    def changing(self) -> Iterator[ManagedTables]:
-        """The users and policies, which are written after the block, while no other command changes them."""
-        with alone_with(self.access_keys):
-            managed = MANAGED_FILE.read(str(self.access_keys))
-            tables = ManagedTables(
-                {(user.account, user.name): user for user in managed.users},
-                {(policy.account, policy.name): policy for policy in managed.policies},
-            )
-            yield tables
-            users, policies = tuple(tables.users.values()), tuple(tables.policies.values())
-            content = MANAGED_FILE.encode(ManagedUsers(users=users, policies=policies))
-            files.write_atomically(str(self.access_keys), content, 0o600)
-            self._share()
-
-    def _share(self) -> None:
-        """Whoever may read the users' file, the proxy, may also read the keys; others may not."""
-        status = self.users[0].stat()
-        if os.geteuid() == 0:
-            os.chown(self.access_keys, status.st_uid, status.st_gid)
-        os.chmod(self.access_keys, status.st_mode & 0o640 | 0o600)
-
 
 def files_of(data: Path | None, config: Path | None) -> UserFiles:
     """The files of a store that `objstore up` keeps in a folder, or of a proxy. Raises OperatorProblem, ConfigError."""
     chosen = chosen_store(data, config)
     if isinstance(chosen, ProxyConfig):
-        return UserFiles(Path(chosen.auth.access_keys), (Path(chosen.auth.users),))
+        return UserFiles(ManagedUsersFile(chosen.auth.access_keys, chosen.auth.users), (Path(chosen.auth.users),))
     users = [path for loopback in (True, False) if (path := chosen.users_file(loopback=loopback)).exists()]
-    return UserFiles(chosen.access_keys_file, tuple(users))
+    like = (users or [chosen.proxy_file])[0]
+    return UserFiles(ManagedUsersFile(str(chosen.access_keys_file), str(like)), tuple(users))
 
 
 @click.group()
@@ -99,14 +65,14 @@ def user() -> None:
 def add(name: str, groups: tuple[str, ...], no_admin: bool, data: Path | None, config: Path | None) -> None:
     """Add a user with an access key, whose secret is also the key to log in with."""
     where, who = files_of(data, config), parse_name(name)
-    with where.changing() as tables:
+    with where.managed.changing() as tables:
         entries = tables.users
         entry = entries.get(who)
         if who in where.listed() or (entry is not None and entry.added):
             raise OperatorProblem(f"there is a user {':'.join(who)}", "objstore user rotate makes a new access key")
         rights = tuple(dict.fromkeys(([] if no_admin else [ADMIN]) + list(groups)))
         key = new_access_key(time.time())
-        entries[who] = ManagedUser(*who, rights, added=True, keys=(key,))
+        entries[who] = ManagedUser(*who, rights, added=True, keys=(key,), created=key.created)
     show_key(who, key)
 
 
@@ -117,7 +83,7 @@ def add(name: str, groups: tuple[str, ...], no_admin: bool, data: Path | None, c
 def rotate(name: str, keep: bool, data: Path | None, config: Path | None) -> None:
     """Make a new access key for a user, in the place of those that were made before."""
     where, who = files_of(data, config), parse_name(name)
-    with where.changing() as tables:
+    with where.managed.changing() as tables:
         entries = tables.users
         entry = entry_of(where, entries, who)
         kept = entry.keys if keep else ()
@@ -136,7 +102,7 @@ def rotate(name: str, keep: bool, data: Path | None, config: Path | None) -> Non
 def disable(name: str, identifier: str | None, undo: bool, data: Path | None, config: Path | None) -> None:
     """Refuse a user, with all keys and tokens, or one access key."""
     where, who = files_of(data, config), parse_name(name)
-    with where.changing() as tables:
+    with where.managed.changing() as tables:
         entries = tables.users
         entry = entry_of(where, entries, who)
         if identifier is None:
@@ -154,15 +120,11 @@ def disable(name: str, identifier: str | None, undo: bool, data: Path | None, co
 def remove(name: str, data: Path | None, config: Path | None) -> None:
     """Remove a user that `objstore user add` has added; what the user has stored stays."""
     where, who = files_of(data, config), parse_name(name)
-    with where.changing() as tables:
+    with where.managed.changing() as tables:
         entry = entry_of(where, tables.users, who)
         if who in where.listed():
             raise OperatorProblem(f"{':'.join(who)} stands in users.toml", "objstore user disable refuses the user")
-        del tables.users[entry.account, entry.name]
-        for key, policy in tables.policies.items():
-            if policy.account == entry.account and entry.name in policy.users:
-                users = tuple(each for each in policy.users if each != entry.name)
-                tables.policies[key] = msgspec.structs.replace(policy, users=users)
+        tables.remove_user((entry.account, entry.name))
 
 
 @user.command("list")
@@ -172,7 +134,7 @@ def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
     """List all users."""
     where = files_of(data, config)
     listed = where.listed()
-    entries = {(entry.account, entry.name): entry for entry in MANAGED_FILE.read(str(where.access_keys)).users}
+    entries = {(entry.account, entry.name): entry for entry in where.managed.read().users}
     rows = [_described(who, listed.get(who), entries.get(who)) for who in sorted({*listed, *entries})]
     if as_json:
         echo_json(rows)
@@ -188,7 +150,7 @@ def list_(as_json: bool, data: Path | None, config: Path | None) -> None:
 def keys(name: str, as_json: bool, data: Path | None, config: Path | None) -> None:
     """List the access keys of a user, without their secrets."""
     where, who = files_of(data, config), parse_name(name)
-    managed = MANAGED_FILE.read(str(where.access_keys))
+    managed = where.managed.read()
     entry = entry_of(where, {(each.account, each.name): each for each in managed.users}, who)
     rows = [
         {"id": key.id, "created": key.created, "state": "active" if key.active and not entry.disabled else "disabled"}

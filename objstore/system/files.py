@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,14 @@ def opened_directory(path: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone_with(path: str) -> Iterator[None]:
+    """While no other process is here with a file of the same directory, which may be replaced meanwhile. Blocks."""
+    with opened_directory(os.path.dirname(path) or ".") as directory:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
 
 
 def write_atomically(path: str, content: bytes, mode: int = FILE_MODE) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from objstore.config.access_keys import MANAGED_FILE, ManagedPolicy, ManagedUsers
-from objstore.config.followed import FollowedFile
+from objstore.config.access_keys import MANAGED_FILE, ManagedUsers
 from objstore.config.loading import load
 from objstore.config.users import User, UsersConfig, parse_key
+from objstore.followed import FollowedFile
 from objstore.proxy.auth.access import UserTable, identity_of_user
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.auth.sessions import AccessSession
@@ -72,6 +72,11 @@ class FollowedUsers(Generic[T]):
         """Costs a comparison between checks of the file."""
         return self._file.current
 
+    @property
+    def newest(self) -> T:
+        """Checks the file."""
+        return self._file.newest
+
 
 class CurrentUsers:
     """Users and their tokens, as of now."""
@@ -112,8 +117,8 @@ class AccessKeys:
         self._followed = FollowedUsers(config, runtime, self._table)
 
     def find(self, identifier: str) -> AccessKey | None:
-        """The access key of this id, if it is in use."""
-        return self._followed.current.keys.get(identifier)
+        """The access key of this id, if it is in use; one that nobody knew is looked for in the file as it is now."""
+        return self._followed.current.keys.get(identifier) or self._followed.newest.keys.get(identifier)
 
     def user(self, name: str) -> Identity | None:
         """The user who is known as "account:name", unless disabled."""
@@ -132,7 +137,7 @@ class AccessKeys:
 
     def _table(self, users: Sequence[User], managed: ManagedUsers) -> KeyTable:
         identities = [identity_of_user(user, self._prefix) for user in users]
-        policies = policies_of(identities, managed.policies)
+        policies = policies_of(identities, managed)
         keys = access_keys(users, managed, self._prefix, policies)
         return KeyTable({key.id: key for key in keys}, {each.user: each for each in identities}, policies)
 
@@ -149,17 +154,27 @@ def merged(users: Iterable[User], managed: ManagedUsers) -> list[User]:
     return known
 
 
-def policies_of(identities: Iterable[Identity], policies: Sequence[ManagedPolicy]) -> dict[str, tuple[str, ...]]:
+def policies_of(identities: Iterable[Identity], managed: ManagedUsers) -> dict[str, tuple[str, ...]]:
     """The documents that are for each user, by name or by group; users without any are not there."""
+    # An account, and a group of it, or a user of it as "account:name".
     by_grantee: dict[tuple[str, str], list[str]] = {}
-    for policy in policies:
+    groups: dict[str, list[str]] = {}
+    for policy in managed.policies:
         named = [f"{policy.account}:{user}" for user in policy.users]
         for grantee in (*named, *policy.groups):
             by_grantee.setdefault((policy.account, grantee), []).append(policy.document)
+    for user in managed.users:
+        own = [each.document for each in user.policies]
+        by_grantee.setdefault((user.account, f"{user.account}:{user.name}"), []).extend(own)
+    for group in managed.groups:
+        by_grantee.setdefault((group.account, group.name), []).extend(each.document for each in group.policies)
+        for member in group.users:
+            groups.setdefault(f"{group.account}:{member}", []).append(group.name)
     found: dict[str, tuple[str, ...]] = {}
     for identity in identities if by_grantee else ():
         account = identity.user.partition(":")[0]
-        documents = [each for group in identity.groups for each in by_grantee.get((account, group), ())]
+        grantees = (*identity.groups, *groups.get(identity.user, ()))
+        documents = [each for grantee in grantees for each in by_grantee.get((account, grantee), ())]
         if documents:
             found[identity.user] = tuple(dict.fromkeys(documents))
     return found

@@ -29,5 +29,9 @@ def new_secret_key() -> str:
 
 def new_access_key(now: float) -> StoredKey:
     """An access key that lasts; `now` is in seconds since the epoch."""
-    created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return StoredKey(new_id(LASTING), new_secret_key(), created)
+    return StoredKey(new_id(LASTING), new_secret_key(), moment_of(now))
+
+
+def moment_of(now: float) -> str:
+    """Seconds since the epoch as keys, users and policies have the moment of their creation."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

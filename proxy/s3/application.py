@@ -34,6 +34,7 @@ from objstore.proxy.s3.handlers.tagging import TaggingHandler
 from objstore.proxy.s3.handlers.upload_listings import UploadListings
 from objstore.proxy.s3.handlers.website import WebsiteEndpoint
 from objstore.proxy.s3.handlers.writing import ObjectWriter
+from objstore.proxy.s3.iam.service import IdentityService
 from objstore.proxy.s3.lifecycle.headers import LifecycleHeaders
 from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.query import QueryApplication, service_of
@@ -72,7 +73,11 @@ class S3Application:
         self._handlers: Final = handlers(given, {LOGGING: self._log_delivery.check})
         self._website: Final = WebsiteEndpoint(given, self._handlers)
         self._query: Final = QueryApplication(
-            self._authentication, {"sts": TokenService(self._authentication).actions(), "iam": {}}
+            self._authentication,
+            {
+                "sts": TokenService(self._authentication).actions(),
+                "iam": IdentityService(config.auth, runtime).actions(),
+            },
         )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

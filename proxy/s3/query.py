@@ -15,8 +15,11 @@ from msgspec import Struct
 
 from objstore.http.messages import Environ, Response
 from objstore.proxy.auth.access_keys import AccessKey
+from objstore.proxy.auth.policy import Decision, PolicyRequest, user_policy
 from objstore.proxy.s3 import errors
+from objstore.proxy.s3.callers import caller_of
 from objstore.proxy.s3.claims import QUERY_SERVICES
+from objstore.proxy.s3.policy_keys import policy_keys
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.xml import Element, document, readable
 
@@ -83,6 +86,18 @@ class QueryRequest(Struct, frozen=True):
             if matched:
                 found.setdefault(int(matched[1]), {})[matched[2] or ""] = value
         return [found[number] for number in sorted(found)]
+
+    def decision(self, action: str, resource: str, now: float) -> Decision:
+        """What the caller's policies say of an action; one of a session denies what it does not allow."""
+        key = self.key
+        asked = PolicyRequest(
+            caller_of(key.identity, key.session_name), action, resource, policy_keys(self.source, now)
+        )
+        own = {user_policy(each).evaluate(asked) for each in key.policies}
+        limits = {user_policy(each).evaluate(asked) for each in (() if key.session is None else key.session.policies)}
+        if Decision.DENY in own or limits - {Decision.ALLOW}:
+            return Decision.DENY
+        return Decision.ALLOW if Decision.ALLOW in own else Decision.NONE
 
 
 # Fills in the result of an action, and raises QueryError, S3Error, CoreError.

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Final
 from objstore.proxy.auth.access import ADMIN
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.auth.new_keys import TEMPORARY, new_id, new_secret_key
-from objstore.proxy.auth.policy import Decision, MalformedAccessPolicy, PolicyRequest, user_policy
+from objstore.proxy.auth.policy import Decision, MalformedAccessPolicy, user_policy
 from objstore.proxy.auth.sessions import VERSION, AccessSession, TokenTooLarge
 from objstore.proxy.s3.callers import caller_of, user_id_of
 from objstore.proxy.s3.claims import iso_of
-from objstore.proxy.s3.policy_keys import policy_keys
 from objstore.proxy.s3.query import Action, QueryError, QueryRequest
 from objstore.proxy.s3.xml import Element
 
@@ -89,24 +88,12 @@ class TokenService:
             return caller
         found = self._keys.user(user)
         at_home = caller.user.startswith(f"{matched[1]}:")
-        said = self._decision(request, arn)
+        said = request.decision("sts:AssumeRole", arn, self._now())
         may = caller.reseller_admin or (at_home and (ADMIN in caller.groups or said is Decision.ALLOW))
         if found is None or not may or said is Decision.DENY or (found.reseller_admin and not caller.reseller_admin):
             reason = f"User: {caller.user} is not authorized to perform: sts:AssumeRole on resource: {arn}"
             raise QueryError("AccessDenied", reason, 403)
         return found
-
-    def _decision(self, request: QueryRequest, arn: str) -> Decision:
-        """What the caller's policies say of assuming a role; one of a session denies what it does not allow."""
-        key = request.key
-        name = key.session_name
-        keys = policy_keys(request.source, self._now())
-        asked = PolicyRequest(caller_of(key.identity, name), "sts:AssumeRole", arn, keys)
-        own = {user_policy(each).evaluate(asked) for each in key.policies}
-        limits = {user_policy(each).evaluate(asked) for each in (() if key.session is None else key.session.policies)}
-        if Decision.DENY in own or limits - {Decision.ALLOW}:
-            return Decision.DENY
-        return Decision.ALLOW if Decision.ALLOW in own else Decision.NONE
 
     def _open(
         self,

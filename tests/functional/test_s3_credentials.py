@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from objstore.config.followed import CHECK_INTERVAL_SECONDS
+from objstore.followed import CHECK_INTERVAL_SECONDS
 from tests.functional.client import Client
 from tests.functional.servers import Store, call
 from tests.waiting import elapse, wait_until

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 from objstore.config.encryption_keys import KEYS_FILE, EncryptionKeys
-from objstore.config.followed import FollowedFile
+from objstore.followed import FollowedFile
 from objstore.paths import ResourcePath
 from objstore.proxy.core.errors import EncryptionKeyMissing
 

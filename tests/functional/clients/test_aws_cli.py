@@ -82,3 +82,9 @@ def test_a_lock_file(s3: Any, bucket: str) -> None:
     assert refused(s3.delete_object, **named, IfMatch='"0"') == (412, "PreconditionFailed")
     s3.delete_object(**named, IfMatch=etag)
     assert lock(9)
+
+
+def test_iam(aws: Callable[..., str]) -> None:
+    aws("iam", "create-user", "--user-name", "cli")
+    assert "cli" in aws("iam", "list-users", "--query", "Users[].UserName", "--max-items", "50")
+    aws("iam", "delete-user", "--user-name", "cli")

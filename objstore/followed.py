@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from objstore.config.loading import ConfigError
+from objstore.system.generations import shared_generations
 
 if TYPE_CHECKING:
     from objstore.runtime import Runtime
@@ -20,8 +21,8 @@ T = TypeVar("T")
 class FollowedFile(Generic[T]):
     """What `read` makes of a file, as it is now; the file need not be there.
 
-    It is looked at when somebody asks, at most once in CHECK_INTERVAL_SECONDS. One that cannot be read changes nothing,
-    and is logged once.
+    It is looked at when somebody asks, once in CHECK_INTERVAL_SECONDS, and at once if a process of this service has
+    replaced it and bumped the generation of its path. One that cannot be read changes nothing, and is logged once.
     """
 
     def __init__(self, path: str, read: Callable[[], T], runtime: Runtime, what: str) -> None:
@@ -31,6 +32,8 @@ class FollowedFile(Generic[T]):
         self._what: Final = what
         self._log: Final = runtime.log
         self._monotonic: Final = runtime.clock.monotonic
+        self._generations: Final = shared_generations()
+        self._generation = self._generations.read(path)
         self._checked_at = self._monotonic()
         # The identity is taken before reading: a file replaced in between is then read once more, not missed.
         self._seen = _identity_of(path)
@@ -39,10 +42,16 @@ class FollowedFile(Generic[T]):
     @property
     def current(self) -> T:
         """Costs a comparison between checks."""
-        now = self._monotonic()
-        if now - self._checked_at >= CHECK_INTERVAL_SECONDS:
-            self._checked_at = now
+        now, generation = self._monotonic(), self._generations.read(self._path)
+        if now - self._checked_at >= CHECK_INTERVAL_SECONDS or generation != self._generation:
+            self._checked_at, self._generation = now, generation
             self._check()
+        return self._current
+
+    @property
+    def newest(self) -> T:
+        """Checks the file."""
+        self._check()
         return self._current
 
     def _check(self) -> None:
