@@ -88,14 +88,22 @@ class _Write:
         raise NotImplementedError
 
 
-class _WholePut(_Write):
-    """A body that is at hand."""
-
+class _Put(_Write):
     method = "PUT"
 
-    def __init__(self, writer: Writer, command: PutObject, places: Places, content: bytes, scheme: Scheme) -> None:
+    def __init__(self, writer: Writer, command: PutObject, places: Places) -> None:
         super().__init__(writer, command, backend.put_fields(command), places)
         self._put = command
+
+    def raise_refusal(self, result: QuorumResult) -> None:
+        backend.put_outcome(self._put, result)
+
+
+class _WholePut(_Put):
+    """A body that is at hand."""
+
+    def __init__(self, writer: Writer, command: PutObject, places: Places, content: bytes, scheme: Scheme) -> None:
+        super().__init__(writer, command, places)
         self._content = content
         self._scheme = scheme
         self.stored: tuple[str, Mapping[Algorithm, str]] = NOTHING
@@ -105,20 +113,12 @@ class _WholePut(_Write):
         self.stored = etag, kept
         return result
 
-    def raise_refusal(self, result: QuorumResult) -> None:
-        backend.put_outcome(self._put, result)
 
-
-class _StreamedPut(_Write):
+class _StreamedPut(_Put):
     """A body that passes through once: when it is there, those nodes that have it learn when it was written."""
 
-    method = "PUT"
     is_repeatable = False
-
-    def __init__(self, writer: Writer, command: PutObject, places: Places) -> None:
-        super().__init__(writer, command, backend.put_fields(command), places)
-        self._put = command
-        self.sending: _DecidedUpload | None = None
+    sending: _DecidedUpload | None = None
 
     def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
         sending = self.sending
@@ -128,9 +128,6 @@ class _StreamedPut(_Write):
         assert self.sending is not None
         result = self.sending.end(accept)
         return Sent(self.placement, self.sending.headers, result)
-
-    def raise_refusal(self, result: QuorumResult) -> None:
-        backend.put_outcome(self._put, result)
 
 
 class _DecidedUpload(StreamingUpload):
@@ -261,6 +258,18 @@ class StrongObjects:
             self._remove_others(command, places, agreed.others(stamp))
         return *write.stored, stamp, stamp
 
+    def check_ahead(self, command: PutObject, places: Places) -> None:
+        """Tell a sender before it sends the body that the conditions do not hold; with the body they are decided.
+
+        Raises CoreError.
+        """
+        if command.conditions is None:
+            return
+        write = WriteAgreement(self._agreement, _Put(self._writer, command, places), places[0])
+        _, ballot = write.prepare(command.timestamp)
+        if ballot is not None and ballot.shared is not None:
+            write.check(ballot)
+
     def _remove_others(self, command: PutObject | DeleteObject, places: Places, versions: Sequence[str]) -> None:
         """Versions stay whatever is written later, so earlier attempts would be versions that nobody has made.
 
@@ -288,11 +297,6 @@ class StrongObjects:
     ) -> tuple[str, Mapping[Algorithm, str], Timestamp, Timestamp]:
         put, placement = _StreamedPut(self._writer, command, places), places[0]
         write = WriteAgreement(self._agreement, put, placement)
-        if command.conditions is not None:
-            # If they do not hold, the sender learns so before it sends the body; they are decided when that is there.
-            _, ballot = write.prepare(command.timestamp)
-            if ballot is not None and ballot.shared is not None:
-                write.check(ballot)
         done: list[Timestamp] = []
 
         def decide() -> None:
