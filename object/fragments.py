@@ -6,14 +6,15 @@ count how many devices have it. COMMIT says that enough have.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Final
 
 from objstore.erasure import BadCode, ErasureCode
 from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
-from objstore.http.messages import Request, Response
+from objstore.http.messages import Body, Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
-from objstore.object.engine import Missing, PendingCommit
+from objstore.object.engine import Missing, PendingCommit, StoredObject
 from objstore.object.metadata import StoredFragment
 from objstore.object.requests import Target, timestamp_of, version_of
 from objstore.object.responses import not_found, object_headers, plain
@@ -23,6 +24,8 @@ from objstore.object.versions import Line, ObjectVersions
 
 # Up to this size a fragment is read and verified before its first byte leaves.
 WHOLE_BYTES_MAX: Final = 64 * 1024
+# What a reader asks for that does not know yet what there is.
+OWN: Final = "own"
 
 
 def stored_fragment(request: Request, length: int) -> StoredFragment | None:
@@ -82,23 +85,46 @@ def _commit(service: ObjectService, request: Request, target: Target, timestamp:
     return plain(201, "Durable")
 
 
+def own_fragment(request: Request, stored: StoredObject, chosen: ByteRange) -> bytes | Body:
+    """The whole fragment, if it is asked for and the object has one segment; no data fragment without a byte chosen.
+
+    Otherwise nothing: the reader asks for the pieces that it needs. Closes the object.
+    """
+    data = stored.info.data
+    fragment, size = data.fragment, data.size
+    if request.header(Backend.FRAGMENT) == OWN and fragment is not None:
+        code = ErasureCode.parse(fragment.code)
+        is_needed = fragment.index >= code.data or fragment.index in code.data_indexes(
+            0, chosen.first, chosen.last, size
+        )
+        if code.segment_count(size) == 1 and is_needed:
+            return stored.stream(0, fragment.length) if fragment.length > WHOLE_BYTES_MAX else stored.read()
+    stored.close()
+    return b""
+
+
+def verify_fragment(service: ObjectService, request: Request) -> Response:
+    """Read the fragment "TIMESTAMP#INDEX" of which a reader says that it is damaged: 200, or 404 if it is not there.
+
+    If it is damaged it is quarantined, and the next pass of the replicator rebuilds it. Raises ObjectCorrupt.
+    """
+    target = service.target(request)
+    found = _opened(request, target, request.header(Backend.FRAGMENT) or "", 0)
+    if isinstance(found, Response):
+        return found
+    with closing(found.stream(0, found.info.data.stored_size)) as body:
+        for _ in body:
+            pass
+    return plain(200, "It is sound")
+
+
 def get_fragment(request: Request, target: Target, wanted: str) -> Response:
     """The bytes of one fragment, "TIMESTAMP#INDEX", pending or not: 200, or 206 for a range of it; 404, 416."""
-    timestamp, _, index = wanted.partition("#")
-    current = target.storage.look(target.location)
-    version = version_of(request)
-    line = current.current if version is None else current.line(version)
-    files = (file for each in current.lines for file in (*each.fragments, *each.pending))
-    file = next((file for file in files if file.timestamp == timestamp and str(file.fragment) == index), None)
-    if file is None:
-        return _without(current, line)
-    stored = target.storage.open(target.location, current.with_only(file), WHOLE_BYTES_MAX, version=file.version)
-    if isinstance(stored, Missing):
-        return _without(current, line)
+    stored = _opened(request, target, wanted, WHOLE_BYTES_MAX)
+    if isinstance(stored, Response):
+        return stored
     fragment = stored.info.data.fragment
-    if fragment is None or stored.info.data.timestamp != timestamp or str(fragment.index) != index:
-        stored.close()
-        return _without(current, line)
+    assert fragment is not None
     headers = object_headers(stored.info) | {Backend.FRAGMENT: fragment.code}
     size, status, chosen = fragment.length, 200, ByteRange(0, fragment.length - 1)
     asked = request.header(Client.RANGE)
@@ -113,6 +139,26 @@ def get_fragment(request: Request, target: Target, wanted: str) -> Response:
     if size > WHOLE_BYTES_MAX:
         return Response(status, headers, stored.stream(start, stop))
     return Response(status, headers, stored.read()[start:stop])
+
+
+def _opened(request: Request, target: Target, wanted: str, read_max: int) -> StoredObject | Response:
+    """One fragment, "TIMESTAMP#INDEX", or the 404. Raises ObjectCorrupt."""
+    timestamp, _, index = wanted.partition("#")
+    current = target.storage.look(target.location)
+    version = version_of(request)
+    line = current.current if version is None else current.line(version)
+    files = (file for each in current.lines for file in (*each.fragments, *each.pending))
+    file = next((file for file in files if file.timestamp == timestamp and str(file.fragment) == index), None)
+    if file is None:
+        return _without(current, line)
+    stored = target.storage.open(target.location, current.with_only(file), read_max, version=file.version)
+    if isinstance(stored, Missing):
+        return _without(current, line)
+    fragment = stored.info.data.fragment
+    if fragment is None or stored.info.data.timestamp != timestamp or str(fragment.index) != index:
+        stored.close()
+        return _without(current, line)
+    return stored
 
 
 def _without(current: ObjectVersions, line: Line) -> Response:

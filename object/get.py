@@ -1,8 +1,9 @@
 """GET and HEAD: send an object, or say what it is."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from objstore.errors import StoreError
 from objstore.headers import STANDS_FOR_OTHERS, Backend, Client, Sysmeta
 from objstore.http.conditional import evaluate, range_applies
 from objstore.http.errors import HttpError
@@ -10,7 +11,7 @@ from objstore.http.messages import Request, Response
 from objstore.http.ranges import ByteRange, ranges_of
 from objstore.object.engine import Missing, ObjectCorrupt, ObjectInfo, StoredObject
 from objstore.object.file_names import NULL
-from objstore.object.fragments import get_fragment
+from objstore.object.fragments import OWN, get_fragment, own_fragment
 from objstore.object.requests import Target, ignores_expiry, version_of
 from objstore.object.responses import expired, no_data, object_headers, plain
 from objstore.object.service import ObjectService
@@ -30,8 +31,14 @@ def get_object(service: ObjectService, request: Request) -> Response:
     """200, or 206 for one range; 304, 404, 412, 416. Several ranges get the whole: proxies ask for each by itself."""
     target = service.target(request)
     if target.location.policy.tells_state:
-        if (wanted := request.header(Backend.FRAGMENT)) is not None:
+        wanted = request.header(Backend.FRAGMENT)
+        if wanted not in (None, OWN):
             return get_fragment(request, target, wanted)
+        if request.header(Backend.NAMES_ONLY) is not None:
+            try:
+                return NamesQuestion(service, target, version_of(request), is_enough=False).answer()
+            except FragmentThere:
+                pass
         return _with_state(service, request, target, WHOLE_BYTES_MAX, _get)
     found = target.storage.open(target.location, read_max=WHOLE_BYTES_MAX, version=version_of(request))
     return _get(service, request, found)
@@ -60,9 +67,8 @@ def _get(service: ObjectService, request: Request, found: StoredObject | Missing
         if ranges is not None and len(ranges) == 1:
             status, chosen = 206, ranges[0]
             headers[Client.CONTENT_RANGE] = chosen.content_range(size)
-    if stored.info.data.fragment is not None:  # the reader asks several devices for theirs
-        stored.close()
-        return Response(status, headers)
+    if stored.info.data.fragment is not None:
+        return Response(status, headers, own_fragment(request, stored, chosen))
     start, stop = chosen.first, chosen.last + 1
     if size > WHOLE_BYTES_MAX:
         return Response(status, headers, stored.stream(start, stop))
@@ -116,11 +122,19 @@ def _named_by(target: Target, upload: str) -> Response:
     return Response(200, {Backend.NAMED_BY: ",".join(found[:NAMED_BY_MAX])})
 
 
+class FragmentThere(StoreError):
+    """Of what is current there is a fragment, for which the same request asks."""
+
+    message: ClassVar[str] = "there is a fragment"
+
+
 class NamesQuestion:
     """Which versions a device has: 200 or 404, by the names alone: a damaged or an expired object is there."""
 
-    def __init__(self, service: ObjectService, target: Target, version: str | None) -> None:
+    def __init__(self, service: ObjectService, target: Target, version: str | None, *, is_enough: bool = True) -> None:
+        """Unless names are enough, it is not answered of a fragment: that is to be read."""
         self._service = service
+        self._is_enough = is_enough
         self._target = target
         self._version = version
         self._look = target.storage.begin_look(target.location)
@@ -130,9 +144,11 @@ class NamesQuestion:
         return self._look.done
 
     def answer(self) -> Response:
-        """Once what was seen is durable. Raises HttpError 503, OSError."""
+        """Once what was seen is durable. Raises FragmentThere, HttpError 503, OSError."""
         target, current = self._target, self._look.versions()
         line = current.current if self._version is None else current.line(self._version)
+        if not self._is_enough and line.data is not None and line.data.fragment >= 0:
+            raise FragmentThere
         self._service.engine.agreement(target.storage.path).wait_until_durable(target.location.hash)
         response = no_data(line) if line.data is None else Response(200)
         response.headers |= state_headers(current)

@@ -19,7 +19,7 @@ from objstore.object.container_updates.sender import ContainerUpdateSender
 from objstore.object.container_updates.session import WriterSession
 from objstore.object.delete import delete_object
 from objstore.object.engine import ObjectCorrupt, make_engine
-from objstore.object.fragments import commit_fragment
+from objstore.object.fragments import commit_fragment, verify_fragment
 from objstore.object.get import NamesQuestion, get_object, head_object
 from objstore.object.part_power import LocationResolver, RingOf
 from objstore.object.post import post_object
@@ -41,6 +41,7 @@ VERBS: Final[dict[str, Verb]] = {
     "POST": post_object,
     "DELETE": delete_object,
     "COMMIT": commit_fragment,
+    "VERIFY": verify_fragment,
     "PREPARE": prepare_write,
     "REPAIR": repair_replica,
     "RESEND_CONTAINER_UPDATE": resend_container_update,
@@ -110,7 +111,8 @@ class ObjectServer(AskedServer):
         target = self._service.target_at(
             request.node.device, str(request.partition), request.path, headers.get(Backend.POLICY_INDEX)
         )
-        return NamesQuestion(self._service, target, parse_version(headers.get(Backend.VERSION_ID)))
+        version, is_enough = parse_version(headers.get(Backend.VERSION_ID)), request.method == "HEAD"
+        return NamesQuestion(self._service, target, version, is_enough=is_enough)
 
     def handle(self, request: Request) -> Response:
         self.session.unfinished += 1

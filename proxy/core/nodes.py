@@ -151,8 +151,12 @@ class NodeSelector:
         return False
 
     def for_reading(self, placement: Placement) -> Iterator[Device]:
-        """Primaries in random order, those that lately were, and as many handoffs as replicas; none is limited."""
+        """Primaries in random order, those that lately were, and as many handoffs as replicas; none is limited.
+
+        Where objects are fragments, primaries come first whose fragments are the body itself.
+        """
         primaries = list(placement.primaries)
+        left = [] if placement.fragments is None else _take_parities(primaries, placement)
         # One at a time, since nearly always the first one has the answer.
         while primaries:
             last = len(primaries) - 1
@@ -161,6 +165,8 @@ class NodeSelector:
             node = primaries.pop()
             if not self.failures or not self.error_limited(node):
                 yield node
+            if left and not primaries:
+                primaries, left = left, []
         if placement.strict:
             return
         former = self.former_primaries(placement)
@@ -204,6 +210,14 @@ class NodeSelector:
                 left -= 1
                 if not left:
                     return
+
+
+def _take_parities(primaries: list[Device], placement: Placement) -> list[Device]:
+    """Take those out of the primaries whose fragments are not the body itself."""
+    numbers = placement.fragments or {}
+    taken = [node for node in primaries if numbers[node.id] >= placement.data]
+    primaries[:] = [node for node in primaries if numbers[node.id] < placement.data]
+    return taken
 
 
 def _chained(first: Iterator[Device], then: Sequence[Device]) -> Iterator[Device]:

@@ -20,7 +20,7 @@ class ObjectPoll:
     pending: exchanges under way, and whether each is for the object.
     """
 
-    __slots__ = ("_names", "_spares", "headers", "method", "pending", "placement", "reader")
+    __slots__ = ("_question", "_spares", "headers", "method", "pending", "placement", "reader")
 
     def __init__(self, reader: Reader, method: str, placement: Placement, headers: Mapping[str, str]) -> None:
         self.reader: Final = reader
@@ -28,7 +28,7 @@ class ObjectPoll:
         self.placement: Final = placement
         self.headers: Final = headers
         self.pending: dict[Exchange, bool] = {}
-        self._names = backend.names_only(headers)
+        self._question = "HEAD", backend.names_only(headers)
         self._spares = chain(reader.nodes.for_reading(placement), reader.nodes.error_limited_primaries(placement))
 
     @property
@@ -50,7 +50,7 @@ class ObjectPoll:
 
     def _ask(self, node: Device, for_object: bool) -> bool:
         placement, reader = self.placement, self.reader
-        method, headers = (self.method, self.headers) if for_object else ("HEAD", self._names)
+        method, headers = (self.method, self.headers) if for_object else self._question
         begin = reader.transport.start if for_object else reader.transport.ask
         request = BackendRequest(method, node, placement.partition, placement.path, headers)
         try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from objstore.proxy.core.objects import PostObject, PutObject
 
 COMMIT: Final = "COMMIT"
+VERIFY: Final = "VERIFY"
 _TIME: Final = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
 # The names of files as devices tell them: see object/file_names.py. In a state fragments have no number.
 _NAME: Final = re.compile(
@@ -129,3 +130,26 @@ def fragmented(response: BackendResponse) -> FragmentedObject | None:
 def asking_fragment(headers: Mapping[str, str], timestamp: str, number: int, wanted: ByteRange) -> Headers:
     """The headers of a GET of so much of one fragment."""
     return rest_headers(headers, wanted) | {Backend.FRAGMENT: f"{timestamp}#{number}"}
+
+
+def asking_own(headers: Mapping[str, str], *, or_names: bool) -> Headers:
+    """Those of a GET that is answered with the node's own fragment if the object is a single segment.
+
+    or_names: of a whole object, with the names of its files alone.
+    """
+    return {**headers, Backend.FRAGMENT: "own"} | ({Backend.NAMES_ONLY: "true"} if or_names else {})
+
+
+def own_fragment(response: BackendResponse, about: FragmentedObject) -> int | None:
+    """The number of the fragment that is in an answer to `asking_own`; None if it has none of the object."""
+    if fragmented(response) != about or response.body.length != about.code.fragment_length(about.size):
+        return None
+    numbers = [held.number for held in fragments_of(response.headers) if held.timestamp == about.timestamp]
+    return numbers[0] if len(numbers) == 1 else None
+
+
+def verify_headers(headers: Mapping[str, str], timestamp: str, number: int) -> Headers:
+    """Those of a VERIFY of one fragment; of the request `headers` what is about the object."""
+    names = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.VERSION_ID)
+    sent = {name: headers[name] for name in names if name in headers}
+    return sent | {Backend.FRAGMENT: f"{timestamp}#{number}"}

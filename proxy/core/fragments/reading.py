@@ -7,7 +7,7 @@ what counts: writes that count and are not durable everywhere are committed firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from objstore.devices import Device
@@ -15,11 +15,26 @@ from objstore.http.bodies import BytesBody
 from objstore.http.ranges import ByteRange
 from objstore.http.transport import BackendResponse, Exchange
 from objstore.proxy.core.backend import agreement, codes
-from objstore.proxy.core.backend.fragments import FragmentedObject, asking_headers, fragmented, fragments_of, names_of
+from objstore.proxy.core.backend.fragments import (
+    FragmentedObject,
+    asking_headers,
+    asking_own,
+    fragmented,
+    fragments_of,
+    names_of,
+    own_fragment,
+)
 from objstore.proxy.core.backend.objects import given_range
 from objstore.proxy.core.errors import BodyBrokenOff
-from objstore.proxy.core.fragments.body import FragmentBody, FragmentSources
+from objstore.proxy.core.fragments.body import FragmentBody
 from objstore.proxy.core.fragments.commits import Committer
+from objstore.proxy.core.fragments.streams import (
+    READ_AHEAD_BYTES_MAX,
+    REPORTS_MAX,
+    Allowance,
+    FragmentSources,
+    FragmentStream,
+)
 from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, weigh
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.polling import ObjectPoll
@@ -44,6 +59,8 @@ class FragmentOperations:
         self._reader: Final = reader
         self._agreement: Final = agreement
         self._committer: Final = Committer(writer)
+        self._ahead: Final = Allowance(READ_AHEAD_BYTES_MAX)
+        self._reports: Final = Allowance(REPORTS_MAX)
 
     def commit_later(
         self, placement: Placement, nodes: Sequence[Device], command: PutObject, stamp: Timestamp, version: str
@@ -60,9 +77,12 @@ class FragmentOperations:
         deadline = concurrency.monotonic() + self._reader.timeout_seconds
         for tries in range(READS_MAX):
             poll = _Poll(self._reader, method, placement, headers, quorums)
-            found = poll.run()
-            if found is not None:
-                return self._with_body(method, placement, headers, found, poll)
+            try:
+                found = poll.run()
+                if found is not None:
+                    return self._with_body(method, placement, headers, found, poll)
+            finally:
+                poll.close()
             if poll.is_short or concurrency.monotonic() > deadline:
                 break
             for pending in poll.weighed.commits:
@@ -78,13 +98,16 @@ class FragmentOperations:
     ) -> BackendResponse:
         about = fragmented(found)
         if about is None:
+            poll.hand_over(found)
             return found
-        found.close()
-        found.headers["Content-Length"] = str(about.size)
+        at_hand = [FragmentStream(*each, range(1), about, self._ahead) for each in poll.at_hand(about)]
+        sources = FragmentSources(
+            self._reader, placement, headers, about, poll.sources(about), self._ahead, self._reports
+        )
         part = given_range(found)
         wanted = ByteRange(0, about.size - 1) if part is None else part
-        sources = FragmentSources(self._reader, placement, headers, about, poll.sources(about))
-        found.body = body = FragmentBody(sources, wanted)
+        body = FragmentBody(sources, wanted, at_hand)
+        found = BackendResponse(found.status, found.headers | {"Content-Length": str(about.size)}, body)
         if method == "HEAD" or wanted.length > SMALL_BODY_MAX:
             return found
         try:
@@ -104,11 +127,15 @@ class _Poll(ObjectPoll):
     def __init__(
         self, reader: Reader, method: str, placement: Placement, headers: Mapping[str, str], quorums: Quorums
     ) -> None:
-        super().__init__(reader, method, placement, headers)
+        is_get = method == "GET"
+        super().__init__(reader, method, placement, asking_own(headers, or_names=False) if is_get else headers)
+        if is_get:
+            self._question = "GET", asking_own(headers, or_names=True)
         self._quorums = quorums
-        self._answers: dict[Device, BackendResponse] = {}  # closed, but those with the object
+        self._answers: dict[Device, BackendResponse] = {}
         self._states: dict[Device, frozenset[str]] = {}
         self._of_object: set[Device] = set()  # who has answered with the object
+        self._handed_over: list[BackendResponse] = []
         self.weighed = Weighed()
 
     @property
@@ -127,7 +154,6 @@ class _Poll(ObjectPoll):
 
     def run(self) -> BackendResponse | None:
         """The answer about what counts; None if something must be committed first, or cannot be known."""
-        chosen: BackendResponse | None = None
         try:
             self.ask(self._quorums.read)
             for exchange in self.answered():
@@ -139,15 +165,30 @@ class _Poll(ObjectPoll):
                     return chosen
                 if not self.pending:
                     self.ask_next(for_object=False)
-            if not self.is_short:
-                chosen = self._decision(final=True)
-            return chosen
+            return None if self.is_short else self._decision(final=True)
         finally:
-            for response in self._answers.values():
-                if response is not chosen:
-                    response.close()
             for exchange in self.pending:
                 exchange.abandon()
+
+    def close(self) -> None:
+        """Let go of all answers but those that were handed over."""
+        for response in self._answers.values():
+            if response not in self._handed_over:
+                response.close()
+
+    def hand_over(self, response: BackendResponse) -> None:
+        """Somebody else closes this answer."""
+        self._handed_over.append(response)
+
+    def at_hand(self, about: FragmentedObject) -> Iterator[tuple[Device, int, BackendResponse]]:
+        """Hand over fragments of an object of one segment that have come with the answers, each number once."""
+        found = set[int]()
+        for node, response in self._answers.items():
+            number = own_fragment(response, about)
+            if number is not None and number not in found:
+                found.add(number)
+                self.hand_over(response)
+                yield node, number, response
 
     def _decision(self, final: bool) -> BackendResponse | None:
         """The answer that counts as far as is known; the last word where nobody is left to be asked."""
@@ -185,6 +226,7 @@ class _Poll(ObjectPoll):
             if response is None:
                 continue
             if names_of(agreement.state_of(response) or "-") == self._states[node]:
+                self._answers[node] = response
                 return response
             response.close()
         return None
@@ -199,10 +241,8 @@ class _Poll(ObjectPoll):
             return
         node = exchange.node
         self._states[node], self._answers[node] = names_of(state), response
-        if for_object:
+        if for_object or fragmented(response) is not None:
             self._of_object.add(node)
-        else:
-            response.close()
 
     def sources(self, about: FragmentedObject) -> list[tuple[Device, int]]:
         """Who has fragments of an object: first those who have said so, then those who should."""
