@@ -1,8 +1,8 @@
 """Bodies made of fragments: of each segment the pieces that are needed, each verified, from devices that can change.
 
-While all data fragments can be had, only the payloads that lie in the range are read, and nothing is decoded. A fragment
-that is damaged or breaks off is replaced by another one. Beside one that stalls another one is read, and the first that
-comes counts.
+While all data fragments can be had, only the payloads that lie in the range are read, and nothing is decoded. One that
+is damaged or breaks off is replaced by another. Beside one that stalls another one is read, and the first that comes
+counts.
 """
 
 from __future__ import annotations
