@@ -31,9 +31,9 @@ from objstore.proxy.core.fragments.commits import Committer
 from objstore.proxy.core.fragments.streams import (
     READ_AHEAD_BYTES_MAX,
     REPORTS_MAX,
-    Allowance,
     FragmentSources,
     FragmentStream,
+    ReadLimit,
 )
 from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, weigh
 from objstore.proxy.core.nodes import Placement
@@ -59,8 +59,8 @@ class FragmentOperations:
         self._reader: Final = reader
         self._agreement: Final = agreement
         self._committer: Final = Committer(writer)
-        self._ahead: Final = Allowance(READ_AHEAD_BYTES_MAX)
-        self._reports: Final = Allowance(REPORTS_MAX)
+        self._ahead: Final = ReadLimit(READ_AHEAD_BYTES_MAX)
+        self._reports: Final = ReadLimit(REPORTS_MAX)
 
     def commit_later(
         self, placement: Placement, nodes: Sequence[Device], command: PutObject, stamp: Timestamp, version: str

@@ -24,8 +24,8 @@ READ_AHEAD_BYTES_MAX: Final = 64 * 1024 * 1024
 REPORTS_MAX: Final = 16
 
 
-class Allowance:
-    """So much of something all reads of a process may have at once."""
+class ReadLimit:
+    """How much of something all reads of a process may have at once."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -50,7 +50,7 @@ class FragmentStream:
 
     def __init__(
         self, node: Device, number: int, response: BackendResponse, segments: range, about: FragmentedObject,
-        ahead: Allowance,
+        ahead: ReadLimit,
     ) -> None:  # fmt: skip
         self.node: Final = node
         self.number: Final = number
@@ -134,8 +134,8 @@ class FragmentSources:
         headers: Mapping[str, str],
         about: FragmentedObject,
         sources: Sequence[tuple[Device, int]],
-        ahead: Allowance,
-        reports: Allowance,
+        ahead: ReadLimit,
+        reports: ReadLimit,
     ) -> None:
         """`headers` are those of the read; `sources` says who should have which fragment, the surest first."""
         self._reader: Final = reader

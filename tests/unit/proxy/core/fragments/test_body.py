@@ -18,7 +18,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.core.backend.fragments import FragmentedObject
 from objstore.proxy.core.errors import BodyBrokenOff
 from objstore.proxy.core.fragments.body import FragmentBody
-from objstore.proxy.core.fragments.streams import Allowance, FragmentSources, FragmentStream
+from objstore.proxy.core.fragments.streams import FragmentSources, FragmentStream, ReadLimit
 from objstore.proxy.core.nodes import NodeSelector
 from objstore.proxy.core.reading import Reader
 from objstore.system import concurrency
@@ -69,10 +69,10 @@ class Devices(Transport):
         placement: Any = type("Place", (), {"partition": 1, "path": PATH})()
         sources = FragmentSources(
             Reader(self, self.selector, 0.05), placement, {}, self.about, list(zip(NODES, range(4), strict=True)),
-            Allowance(ahead), Allowance(16),
+            ReadLimit(ahead), ReadLimit(16),
         )  # fmt: skip
         held = [
-            FragmentStream(NODES[number], number, self._answer(number, None), range(1), self.about, Allowance(ahead))
+            FragmentStream(NODES[number], number, self._answer(number, None), range(1), self.about, ReadLimit(ahead))
             for number in at_hand
         ]
         return FragmentBody(sources, wanted, held)
