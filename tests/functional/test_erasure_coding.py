@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from objstore.object.metadata import ATTRIBUTE, ObjectMetadata, decode
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, run_daemons
+from tests.functional.servers import NODES, Cluster, run_daemons
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024
 BODY = hashlib.shake_128(b"body").digest(9 * MIB + 12_345)
+PIECE = 524_376  # bytes of a fragment that a whole segment takes
+IN_DATA = {
+    "number": 0,
+    "first header": 40,
+    "first payload": 80,
+    "middle of a payload": 300_000,
+    "end of a payload": PIECE - 9,
+    "first checksum": PIECE - 8,
+    "end of a checksum": PIECE - 1,
+    "second header": PIECE + 79,
+    "last payload": -1000,
+    "last checksum": -1,
+}
+IN_METADATA = {"version": 0, "kind": 1, "checksum of metadata": 5, "metadata": 20, "middle of metadata": 150}
 SIZES = (0, 1, 4096, 4097, 65_537, MIB, MIB + 1, len(BODY))
 
 
@@ -43,9 +59,13 @@ def whole(cluster: Cluster) -> Iterator[Cluster]:
     cluster.run("start")
 
 
+def folder_of(cluster: Cluster, node: int) -> Path:
+    return cluster.folder / f"node{node}" / "devices"
+
+
 def files_of(cluster: Cluster, node: int) -> dict[str, bytes]:
     """Fragments and whole objects of a node."""
-    top = cluster.folder / f"node{node}" / "devices"
+    top = folder_of(cluster, node)
     return {str(path.relative_to(top)): path.read_bytes() for path in top.glob("*/objects-2/*/*/*/*.data")}
 
 
@@ -106,17 +126,55 @@ def test_a_node_dies_in_mid_download(whole: Cluster, client: Client) -> None:
     assert received == BODY * 5
 
 
-def test_a_damaged_fragment_is_not_used(client: Client, cluster: Cluster) -> None:
-    before = {path for node in (1, 2, 3, 4) for path in files_of(cluster, node)}
-    assert client.put("c/damaged", BODY).status == 201
-    wait_until(lambda: not pending(cluster), "all fragments are durable")
-    (file,) = set(files_of(cluster, 2)) - before
-    path = cluster.folder / "node2" / "devices" / file
+def damage(path: Path, region: str) -> None:
+    """Flip a bit in one region of a fragment's file, or cut it short."""
+    if region in IN_METADATA:
+        value = bytearray(os.getxattr(path, ATTRIBUTE))
+        value[IN_METADATA[region]] ^= 1
+        os.setxattr(path, ATTRIBUTE, bytes(value))
+        return
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    if region == "cut short":
+        del content[-1]
+    else:
+        content[IN_DATA[region]] ^= 1
     path.write_bytes(content)
-    assert client.get("c/damaged").body == BODY
-    assert client.get("c/damaged", {"Range": "bytes=4000000-6000000"}).body == BODY[4_000_000:6_000_001]
+
+
+def described(path: Path) -> tuple[str, int]:
+    """Of which object a file is a fragment, and which one."""
+    found = decode(ObjectMetadata, os.getxattr(path, ATTRIBUTE))
+    assert isinstance(found, ObjectMetadata)
+    assert found.fragment is not None
+    return found.name.rpartition("/")[2], found.fragment.index
+
+
+def test_damage_anywhere_is_never_read_and_always_repaired(cluster: Cluster, client: Client) -> None:
+    """A sweep over all that a fragment's file consists of, in two of the four fragments of each object."""
+    content, swept = BODY[: 2 * MIB + 70_001], [*IN_DATA, *IN_METADATA, "cut short"]
+    before = {path for node in NODES for path in files_of(cluster, node)}
+    for region in swept:
+        assert client.put(f"c/{region}", content).status == 201
+    wait_until(lambda: not pending(cluster), "all fragments are durable")
+    stored = {node: files_of(cluster, node) for node in NODES}
+    seen: set[Path] = set()
+    for path in (folder_of(cluster, node) / name for node in NODES for name in stored[node].keys() - before):
+        region, number = described(path)
+        if number in (0, 3):
+            damage(path, region)
+        if number == 0 and region in IN_DATA:
+            seen.add(path)
+    others = Client.login(*cluster.endpoint(3))
+    for region in swept:
+        assert (client.get(f"c/{region}").body, others.head(f"c/{region}").status) == (content, 200)
+        for first, last in ((0, 9), (MIB - 5, MIB + 5), (2 * MIB - 1, len(content) - 1)):
+            part = others.get(f"c/{region}", {"Range": f"bytes={first}-{last}"})
+            assert (part.status, part.body) == (206, content[first : last + 1])
+    wait_until(lambda: not any(path.exists() for path in seen), "servers are told of what readers have seen")
+    run_daemons([cluster.daemon_words(node, "object", "auditor") for node in NODES])
+    for _ in range(2):
+        run_daemons([cluster.daemon_words(node, "object", "replicator") for node in NODES])
+    assert {node: files_of(cluster, node) for node in NODES} == stored
 
 
 def test_a_device_that_was_wiped_is_rebuilt(whole: Cluster, client: Client) -> None:

@@ -148,6 +148,11 @@ def own_fragment(response: BackendResponse, about: FragmentedObject) -> int | No
     return numbers[0] if len(numbers) == 1 else None
 
 
+def tells_names_alone(response: BackendResponse) -> bool:
+    """Whether a node says no more than which versions it has: it was not asked for more, or what it has is damaged."""
+    return response.status == codes.FOUND and Client.ETAG not in response.headers
+
+
 def verify_headers(headers: Mapping[str, str], timestamp: str, number: int) -> Headers:
     """Those of a VERIFY of one fragment; of the request `headers` what is about the object."""
     names = (Client.TRANS_ID, Backend.POLICY_INDEX, Backend.VERSION_ID)

@@ -23,6 +23,7 @@ from objstore.proxy.core.backend.fragments import (
     fragments_of,
     names_of,
     own_fragment,
+    tells_names_alone,
 )
 from objstore.proxy.core.backend.objects import given_range
 from objstore.proxy.core.errors import BodyBrokenOff
@@ -35,7 +36,7 @@ from objstore.proxy.core.fragments.streams import (
     FragmentStream,
     ReadLimit,
 )
-from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, weigh
+from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, survivors, weigh
 from objstore.proxy.core.nodes import Placement
 from objstore.proxy.core.polling import ObjectPoll
 from objstore.proxy.core.quorum_request import Writer
@@ -205,9 +206,11 @@ class _Poll(ObjectPoll):
                 if not self.placement.strict and not final and not any(name.endswith(".data") for name in names):
                     return None  # a handoff may have it
                 return self._about(holders)
-        if final and not self.placement.strict:
-            return self._about(sorted(effective, key=lambda node: _newness(effective[node]), reverse=True))
-        return None
+        if not final:
+            return None
+        if self.placement.strict:
+            return self._about(survivors(effective, self._quorums))
+        return self._about(sorted(effective, key=lambda node: _newness(effective[node]), reverse=True))
 
     def _number(self, node: Device) -> int:
         known = (self.placement.fragments or {}).get(node.id)
@@ -225,7 +228,8 @@ class _Poll(ObjectPoll):
             response = self.reader.ask(self.method, node, self.placement, self.headers)
             if response is None:
                 continue
-            if names_of(agreement.state_of(response) or "-") == self._states[node]:
+            state = names_of(agreement.state_of(response) or "-")
+            if state == self._states[node] and not tells_names_alone(response):
                 self._answers[node] = response
                 return response
             response.close()
@@ -241,8 +245,10 @@ class _Poll(ObjectPoll):
             return
         node = exchange.node
         self._states[node], self._answers[node] = names_of(state), response
-        if for_object or fragmented(response) is not None:
+        if fragmented(response) is not None or (for_object and not tells_names_alone(response)):
             self._of_object.add(node)
+        elif for_object:
+            self.ask_next(for_object=True)
 
     def sources(self, about: FragmentedObject) -> list[tuple[Device, int]]:
         """Who has fragments of an object: first those who have said so, then those who should."""

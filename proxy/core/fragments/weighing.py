@@ -13,6 +13,7 @@ So what was acknowledged is read, and what was read once is durable on a majorit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +21,9 @@ from msgspec.structs import replace
 from objstore.proxy.core.backend.agreement import Prepared
 from objstore.proxy.core.backend.fragments import HeldFile, held_file, names_of
 from objstore.proxy.core.nodes import Placement
+
+Holder = TypeVar("Holder")
+DURABLE: Final = "#d.data"
 
 
 class Quorums(Struct, frozen=True):
@@ -80,6 +84,19 @@ def weigh(states: Mapping[int, frozenset[str]], numbers: Mapping[int, int], unhe
         else:
             is_unknown = True
     return Weighed(tuple(commits), is_unknown, frozenset(void))
+
+
+def survivors(states: Mapping[Holder, frozenset[str]], quorums: Quorums) -> list[Holder]:
+    """Who has an object that counts, if all others of a majority have lost it; nobody if that cannot be said.
+
+    A durable fragment was acknowledged, so one of those that have answered would know of anything newer. So many have
+    to be left that one of every majority has it.
+    """
+    held = {names for names in states.values() if names}
+    holders = [holder for holder, names in states.items() if names]
+    newest = max((name for names in held for name in names if not name.endswith(".meta")), default="")
+    enough = max(quorums.data, quorums.voters - quorums.majority + 1)
+    return holders if len(held) == 1 and newest.endswith(DURABLE) and len(holders) >= enough else []
 
 
 def weigh_prepared(granted: Sequence[Prepared], placement: Placement) -> Weighed:

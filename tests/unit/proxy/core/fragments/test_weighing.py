@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, weigh
+from objstore.proxy.core.fragments.weighing import PendingWrite, Quorums, Weighed, survivors, weigh
 
 FOUR_TWO = Quorums(voters=6, write=5, majority=4, data=4)
 NUMBERS = {device: device for device in range(6)}
@@ -50,6 +50,19 @@ def test_what_something_newer_has_replaced_says_nothing() -> None:
 
 def test_metadata_replaces_no_data() -> None:
     assert weighed(*[BOTH | {f"{NEWER}.meta"}] * 4) == Weighed((WRITE,))
+
+
+def test_durable_fragments_count_where_all_else_is_lost() -> None:
+    two_two, nothing = Quorums(voters=4, write=3, majority=3, data=2), frozenset[str]()
+    whole, kept = frozenset({f"{OLD}.data"}), frozenset({f"{OLD}.data", f"{NEW}!##d.data"})
+    for some in (BEFORE, kept, BEFORE | {f"{NEW}.meta"}):
+        assert survivors(dict(enumerate([some, some, nothing])), two_two) == [0, 1]
+    assert survivors(dict(enumerate([BEFORE, nothing, nothing, nothing])), two_two) == []  # some majority has nothing
+    assert survivors(dict(enumerate([BEFORE] * 3 + [nothing] * 2)), FOUR_TWO) == []  # they do not give a body
+    assert survivors(dict(enumerate([BEFORE, BEFORE, frozenset({f"{NEW}.ts"})])), two_two) == []
+    assert survivors(dict(enumerate([whole, whole, nothing])), two_two) == []  # of which nobody knows that it counts
+    assert survivors(dict(enumerate([BEFORE | {f"{NEW}.data"}] * 2 + [nothing])), two_two) == []
+    assert survivors({0: nothing, 1: nothing}, two_two) == []
 
 
 def test_lines_do_not_touch_each_other() -> None:
