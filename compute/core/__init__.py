@@ -1,0 +1,1 @@
+"""What can be done with servers, whichever API asks for it."""

@@ -1,0 +1,1 @@
+"""What the compute services remember, in SQL."""
