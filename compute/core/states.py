@@ -108,9 +108,9 @@ ACTIONS: Final[dict[str, ServerAction]] = {
     "createImage": _action(
         "createImage", {ACTIVE, STOPPED, PAUSED, SUSPENDED}, "image_snapshot", MachineAction.SNAPSHOT, None
     ),
-    "shelve": _action(
-        "shelve", {ACTIVE, STOPPED, PAUSED, SUSPENDED}, "shelving_image_uploading", MachineAction.SNAPSHOT, SHELVED
-    ),
+    # A shelved machine is stopped, uploaded and removed from its host: each step queues the next.
+    "shelve": _action("shelve", {ACTIVE, STOPPED, PAUSED, SUSPENDED}, "shelving", MachineAction.STOP, None),
+    "shelve_image": _action("shelve", set(), "shelving_image_uploading", MachineAction.SNAPSHOT, SHELVED),
     "shelveOffload": _action("shelveOffload", {SHELVED}, "shelving_offloading", MachineAction.DELETE, OFFLOADED),
     "restore": _action("restore", {SOFT_DELETED}, "restoring", MachineAction.START, ACTIVE),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, DateTime, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID = String(36)
@@ -124,10 +124,10 @@ class TaskRow(Base):
 
     __tablename__ = "tasks"
     id: Mapped[str] = mapped_column(ID, primary_key=True)
-    sequence: Mapped[int] = mapped_column(Integer, index=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, index=True)  # nanoseconds: later tasks of a server have more
     host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id"), index=True)
     server_id: Mapped[str] = mapped_column(ForeignKey("servers.id"), index=True)
-    action: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(32))  # a key of states.ACTIONS, or build, delete, console, update ...
     body: Mapped[str] = mapped_column(Text)  # the HostTask as JSON, without the machine
     request_id: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime.datetime]
