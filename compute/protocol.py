@@ -132,6 +132,7 @@ class MachineSpec(Struct, frozen=True):
     metadata: dict[str, str] = {}
     security_groups: list[str] = []
     networks: list[MachineNetwork] = []
+    restart_elsewhere: bool = False  # its owner wants it on another host when this one is lost
 
 
 class HostTask(Struct, frozen=True):
@@ -197,6 +198,8 @@ class HostRegistered(Struct, frozen=True):
     host_id: str
     generation: int
     machines: list[str]  # ids of the servers that are this host's
+    # A host that was not answered for so long stops its machines with `restart_elsewhere`: they start on another.
+    lease_seconds: float = 120.0
 
 
 class HostReport(Struct, frozen=True):

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from uuid import uuid4
@@ -39,9 +40,10 @@ class Requester(Protocol):
 
 
 class SqlRunner(Protocol):
-    """Runs a function in one transaction, and again when another transaction was in its way."""
+    """Runs a function in one transaction, and again when another was in its way; see objstore.cloud.database."""
 
     def run(self, work: Callable[[SqlSession], Any]) -> Any: ...
+    def reading(self) -> AbstractContextManager[SqlSession]: ...
 
 
 class Images(Protocol):
@@ -113,6 +115,11 @@ class ComputeContext:
         self.signal.set()
         return result
 
+    def read(self, work: Callable[[SqlSession], Any]) -> Any:
+        """One transaction that only reads."""
+        with self.database.reading() as session:
+            return work(session)
+
     def is_up(self, host: HostRow) -> bool:
         """Whether a host can be given work."""
         silent = (self.now() - host.seen_at).total_seconds()
@@ -133,7 +140,7 @@ def instance_id_of(uuid: str) -> str:
 
 
 def get_server(session: SqlSession, requester: Requester, server_id: str, deleted: bool = False) -> ServerRow:
-    """A server that the caller may see. Raises NoSuch: also for one of another project, which is not even told apart."""
+    """A server that the caller may see. Raises NoSuch, and the same NoSuch for one of another project."""
     row = session.get(ServerRow, server_id)
     if row is None or (row.deleted_at is not None and not deleted):
         raise no_such("instance", server_id)
@@ -240,3 +247,10 @@ def count_servers(session: SqlSession, host_id: str) -> int:
 
 def power_of(vm_state: str) -> int:
     return int(states.POWER_OF.get(vm_state, 0))
+
+
+def fault_of(context: ComputeContext, error: Exception | str, code: int = 500) -> dict[str, Any]:
+    """A server's fault, as clients see it."""
+    text = str(error)
+    created = f"{context.now():%Y-%m-%dT%H:%M:%SZ}"
+    return {"code": code, "message": text[:255], "details": text[:4000], "created": created}

@@ -62,7 +62,7 @@ class NewServers:
 def create_servers(
     context: ComputeContext, requester: Requester, wanted: NewServers, request_id: str
 ) -> list[ServerRow]:
-    """Rows of servers that are to be placed. Raises InvalidRequest, NoSuch, NotPermitted, OverQuota, ImageServiceFailed."""
+    """Rows of servers that are to be placed. Raises InvalidRequest, NoSuch, NotPermitted, OverQuota; as Images."""
     _check_request(wanted)
     image = _image(context, requester, wanted.image_id)
 
@@ -116,10 +116,10 @@ def _image(context: ComputeContext, requester: Requester, image_id: str) -> dict
     return image_copy(document)
 
 
-BASE_PROPERTIES: Final = frozenset(
-    "id name status checksum os_hash_algo os_hash_value size virtual_size created_at updated_at direct_url self file "
-    "schema stores visibility protected os_hidden owner min_ram min_disk tags disk_format container_format "
-    "locations".split()
+NO_PROPERTIES: Final = frozenset(
+    {"id", "name", "status", "checksum", "os_hash_algo", "os_hash_value", "size", "virtual_size", "created_at"}
+    | {"updated_at", "direct_url", "self", "file", "schema", "stores", "visibility", "protected", "os_hidden", "owner"}
+    | {"min_ram", "min_disk", "tags", "disk_format", "container_format", "locations"}
 )
 
 
@@ -136,7 +136,7 @@ def image_copy(document: dict[str, Any]) -> dict[str, Any]:
         "hash_algorithm": document.get("os_hash_algo") or "sha512",
         "hash_value": document.get("os_hash_value") or "",
         "properties": {
-            key: str(value) for key, value in document.items() if key not in BASE_PROPERTIES and value is not None
+            key: str(value) for key, value in document.items() if key not in NO_PROPERTIES and value is not None
         },
     }
 
@@ -203,9 +203,7 @@ def _group(
     row = session.get(ServerGroupRow, group_id)
     if row is None or row.project_id != requester.project_id:
         raise InvalidRequest(f"Instance group {str(group_id)[:36]} could not be found.")
-    members = session.scalar(
-        select(func.count()).where(ServerRow.group_id == group_id, ServerRow.deleted_at.is_(None))
-    )
+    members = session.scalar(select(func.count()).where(ServerRow.group_id == group_id, ServerRow.deleted_at.is_(None)))
     most = limits["server_group_members"]
     if most != quotas.UNLIMITED and (members or 0) + count > most:
         raise OverQuota("Quota exceeded, too many servers in group")
@@ -288,5 +286,3 @@ def _row(
         created_at=now,
         updated_at=now,
     )
-
-

@@ -108,14 +108,24 @@ def report(found: Iterable[ServerUsage], rates: dict[str, float]) -> list[Projec
     """
     sums: dict[str, dict[str, float]] = {}
     for each in found:
-        project = sums.setdefault(each.row.project_id, dict.fromkeys(("server", "running", "vcpu", "ram_gb", "disk_gb"), 0.0))
+        project = sums.setdefault(
+            each.row.project_id, dict.fromkeys(("server", "running", "vcpu", "ram_gb", "disk_gb"), 0.0)
+        )
         project["server"] += each.hours
         project["running"] += each.running_hours
         project["vcpu"] += each.running_hours * each.row.vcpus
         project["ram_gb"] += each.running_hours * each.row.ram_mb / 1024
         project["disk_gb"] += each.hours * each.row.disk_gb
     return [
-        ProjectUsage(name, *hours.values(), cost=sum(amount * rates.get(unit, 0.0) for unit, amount in hours.items()))
+        ProjectUsage(
+            name,
+            hours["server"],
+            hours["running"],
+            hours["vcpu"],
+            hours["ram_gb"],
+            hours["disk_gb"],
+            sum(amount * rates.get(unit, 0.0) for unit, amount in hours.items()),
+        )
         for name, hours in sorted(sums.items())
     ]
 

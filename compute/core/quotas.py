@@ -61,7 +61,8 @@ def check(limits: dict[str, int], used: dict[str, int], wanted: dict[str, int]) 
         have = ", ".join(str(used[name]) for name in over)
         most = ", ".join(str(limits[name]) for name in over)
         raise OverQuota(
-            f"Quota exceeded for {', '.join(over)}: Requested {asked}, but already used {have} of {most} {', '.join(over)}"
+            f"Quota exceeded for {', '.join(over)}: Requested {asked}, but already used {have} of {most}"
+            f" {', '.join(over)}"
         )
 
 

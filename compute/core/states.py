@@ -79,7 +79,9 @@ class ServerAction:
     leads_to: str | None  # None: the server stays in the state it was in
 
 
-def _action(name: str, begins_in: set[str], task_state: str, action: MachineAction, leads_to: str | None) -> ServerAction:
+def _action(
+    name: str, begins_in: set[str], task_state: str, action: MachineAction, leads_to: str | None
+) -> ServerAction:
     return ServerAction(name, frozenset(begins_in), task_state, action, leads_to)
 
 

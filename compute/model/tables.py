@@ -7,20 +7,36 @@ given away on the host's: two processes never both believe that they decided.
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID = String(36)
 NAME = String(255)
+# MariaDB keeps whole seconds unless it is told otherwise.
+MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+LONG_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 class Base(DeclarativeBase):
     """Every table of compute."""
 
-    type_annotation_map = {
-        datetime.datetime: DateTime(timezone=False),
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime.datetime: MOMENT,
         dict[str, Any]: JSON,
         list[Any]: JSON,
         dict[str, str]: JSON,
@@ -88,7 +104,7 @@ class ServerRow(Base):
     last_snapshot: Mapped[str | None] = mapped_column(ID)
     key_name: Mapped[str | None] = mapped_column(NAME)
     public_key: Mapped[str | None] = mapped_column(Text)
-    user_data: Mapped[str | None] = mapped_column(Text)
+    user_data: Mapped[str | None] = mapped_column(LONG_TEXT)
     admin_password: Mapped[str | None] = mapped_column(String(255))
     config_drive: Mapped[bool] = mapped_column(Boolean, default=False)
     user_metadata: Mapped[dict[str, str]]
@@ -132,7 +148,7 @@ class TaskRow(Base):
     request_id: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime.datetime]
     done: Mapped[bool] = mapped_column(Boolean, default=False)
-    outcome: Mapped[str | None] = mapped_column(Text)  # of those that a client waits for
+    outcome: Mapped[str | None] = mapped_column(LONG_TEXT)  # of those that a client waits for
 
 
 class ActionRow(Base):
