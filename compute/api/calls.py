@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import webob
 
@@ -96,9 +96,7 @@ def version_of(request: webob.Request) -> ApiVersion:
     version = int(match[1]), int(match[2])
     if not VERSION_MIN <= version <= VERSION_MAX:
         low, high = (f"{each[0]}.{each[1]}" for each in (VERSION_MIN, VERSION_MAX))
-        raise Fault(
-            406, f"Version {wanted} is not supported by the API. Minimum is {low} and maximum is {high}."
-        )
+        raise Fault(406, f"Version {wanted} is not supported by the API. Minimum is {low} and maximum is {high}.")
     return version
 
 

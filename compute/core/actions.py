@@ -235,20 +235,28 @@ def rebuild(
 
 
 def snapshot(
-    context: ComputeContext, requester: Requester, server_id: str, name: str, metadata: dict[str, str], request_id: str
+    context: ComputeContext,
+    requester: Requester,
+    server_id: str,
+    name: str,
+    metadata: dict[str, str],
+    request_id: str,
+    marks: dict[str, str] | None = None,
 ) -> str:
-    """Make an image of a server's disk; the id of the image, which is queued. Raises as `act`, and as Images."""
+    """Make an image of a server's disk; the id of the image, which is queued. `marks` are more properties of it.
 
-    def check(session: SqlSession) -> tuple[dict[str, Any], str]:
+    Raises as `act`, and as Images.
+    """
+
+    def check(session: SqlSession) -> dict[str, Any]:
         row = get_server(session, requester, server_id)
         check_action(row, requester, ACTIONS["createImage"])
         check_offered(session, row, MachineAction.SNAPSHOT)
         limits = quotas.limits_of(session, row.project_id, context.limits.quotas)
         quotas.check_metadata(limits, metadata)
-        return snapshot_document(row, name, metadata), row.id
+        return snapshot_document(row, name, metadata) | (marks or {})
 
-    document, _ = context.read(check)
-    image = context.images.create(requester.token, document)
+    image = context.images.create(requester.token, context.read(check))
     try:
         act(context, requester, server_id, "createImage", request_id, task={"image_id": image["id"]})
     except ComputeError:

@@ -152,7 +152,7 @@ def keep(context: ComputeContext) -> int:
     lost: list[str] = context.run(lambda session: _fence(session, context))
     for host_id in lost:
         LOG.warning("a host is lost and was fenced", host=host_id)
-    moved = sum(_restart_elsewhere(context, server_id) for server_id in context.read(_homeless(context)))
+    moved = sum(start_elsewhere(context, server_id) for server_id in context.read(_homeless(context)))
     reclaimed = context.run(lambda session: _reclaim(session, context))
     return len(lost) + moved + int(reclaimed)
 
@@ -181,12 +181,14 @@ def _homeless(context: ComputeContext) -> Any:
     return work
 
 
-def _restart_elsewhere(context: ComputeContext, server_id: str) -> int:
-    """Take a server off its lost host, and place it again with its last snapshot as its image."""
+def start_elsewhere(context: ComputeContext, server_id: str) -> int:
+    """Take a server off its lost host, and place it again from its last snapshot; 0 if that cannot be done now."""
     try:
         snapshot = context.read(
             lambda session: session.scalar(select(ServerRow.last_snapshot).where(ServerRow.id == server_id))
         )
+        if snapshot is None:
+            return 0
         image = image_copy(context.images.show(context.images.service_token(), snapshot))
     except ComputeError as error:
         LOG.warning("a server cannot be restarted elsewhere", server=server_id, reason=str(error))
