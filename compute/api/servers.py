@@ -292,20 +292,19 @@ def _conditions(call: ApiCall) -> list[Any] | None:
         if not pairs:
             return None
         found.append(or_(*(_in_states(states, tasks) for states, tasks in pairs)))
-    for name, column in (("reservation_id", ServerRow.reservation_id), ("uuid", ServerRow.id)):
-        if name in query:
-            found.append(column == query[name])
-    for name, column in (("image", ServerRow.image), ("flavor", ServerRow.flavor)):
-        if name in query:
-            wanted = query[name].rpartition("/")[2]
-            found.append(column["id"].as_string() == wanted)
-    for name, column in (("name", ServerRow.name), ("ip", cast(ServerRow.addresses, String))):
-        if name in query:
-            found.append(_matches(column, query[name]))
+    exact: dict[str, Any] = {
+        "reservation_id": ServerRow.reservation_id,
+        "uuid": ServerRow.id,
+        "image": ServerRow.image["id"].as_string(),
+        "flavor": ServerRow.flavor["id"].as_string(),
+    }
     if call.caller.is_admin:
-        for name, column in (("user_id", ServerRow.user_id), ("host", ServerRow.host_id)):
-            if name in query:
-                found.append(column == query[name] if name == "user_id" else _on_host(query[name]))
+        exact["user_id"] = ServerRow.user_id
+    found += [column == query[name].rpartition("/")[2] for name, column in exact.items() if name in query]
+    matched: dict[str, Any] = {"name": ServerRow.name, "ip": cast(ServerRow.addresses, String)}
+    found += [_matches(column, query[name]) for name, column in matched.items() if name in query]
+    if call.caller.is_admin and "host" in query:
+        found.append(_on_host(query["host"]))
     return found
 
 

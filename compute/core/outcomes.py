@@ -109,7 +109,7 @@ def _after_action(
         change(session, context, row, vm_state=STOPPED, power_state=PowerState.SHUTDOWN)
         begin(session, context, row, "shelve_image", task.request_id, {"image_id": row.last_snapshot})
         return
-    values: dict[str, Any] = {"task_state": None, "progress": 100}
+    values: dict[str, Any] = {"task_state": None, "progress": 100, "admin_password": None}
     if action.leads_to is not None:
         values |= {"vm_state": action.leads_to, "power_state": power_of(action.leads_to), "fault": None}
     if task.kind in ("confirmResize", "revertResize"):
@@ -118,7 +118,7 @@ def _after_action(
         if stopped and task.kind == "revertResize":
             values |= {"vm_state": STOPPED, "power_state": PowerState.SHUTDOWN}
     if task.kind == "rebuild":
-        values |= {"launched_at": context.now(), "admin_password": None}
+        values["launched_at"] = context.now()
     if task.kind == "createImage":
         values["last_snapshot"] = _image_of(task)
     if task.kind == "restore":
