@@ -37,6 +37,7 @@ RUNTIME = [
     "pymemcache>=4.0",
     "rich>=13.7",
     "sqlalchemy>=2.0",
+    "tooz>=6.0",
     "webob>=1.8.7",
     "xattr>=1.1",
     "xxhash>=3.4",

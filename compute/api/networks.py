@@ -1,4 +1,4 @@
-"""What clients ask of networks when the catalog has no network service: one network, one security group, no addresses."""
+"""What clients ask of networks when there is no network service: one network, one security group, no addresses."""
 
 from __future__ import annotations
 

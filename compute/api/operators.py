@@ -273,8 +273,8 @@ def _uptime(call: ApiCall) -> webob.Response:
 def _statistics(call: ApiCall) -> webob.Response:
     call.require_admin()
     shown = [_hypervisor(call, row, full=True) for row in call.context.read(_hosts) if row.enabled]
-    keys = ["current_workload", "disk_available_least", "free_disk_gb", "free_ram_mb", "local_gb", "local_gb_used", "memory_mb"]
-    keys += ["memory_mb_used", "running_vms", "vcpus", "vcpus_used"]
+    keys = ["current_workload", "disk_available_least", "free_disk_gb", "free_ram_mb", "local_gb", "local_gb_used"]
+    keys += ["memory_mb", "memory_mb_used", "running_vms", "vcpus", "vcpus_used"]
     sums: dict[str, int] = {key: sum(each[key] for each in shown) for key in keys}
     return call.answer({"hypervisor_statistics": {"count": len(shown)} | sums})
 

@@ -68,7 +68,7 @@ def _limits(call: ApiCall) -> webob.Response:
 def _quota(call: ApiCall) -> webob.Response:
     project = _of_project(call, call.arguments["tenant"])
     limits = call.context.read(lambda session: quotas.limits_of(session, project, call.context.limits.quotas))
-    return call.answer({"quota_set": {"id": project} | limits})
+    return call.answer({"quota_set": {"id": project, **limits}})
 
 
 def _quota_detail(call: ApiCall) -> webob.Response:
@@ -84,7 +84,7 @@ def _quota_detail(call: ApiCall) -> webob.Response:
 
 def _quota_defaults(call: ApiCall) -> webob.Response:
     defaults = quotas.DEFAULTS | call.context.limits.quotas
-    return call.answer({"quota_set": {"id": call.arguments["tenant"]} | defaults})
+    return call.answer({"quota_set": {"id": call.arguments["tenant"], **defaults}})
 
 
 def _set_quota(call: ApiCall) -> webob.Response:
@@ -117,7 +117,7 @@ def _drop_quota(call: ApiCall) -> webob.Response:
 
 def _quota_class(call: ApiCall) -> webob.Response:
     call.require_admin()
-    return call.answer({"quota_class_set": {"id": "default"} | quotas.DEFAULTS | call.context.limits.quotas})
+    return call.answer({"quota_class_set": {"id": "default", **quotas.DEFAULTS, **call.context.limits.quotas}})
 
 
 def _period(call: ApiCall) -> tuple[datetime.datetime, datetime.datetime]:

@@ -365,7 +365,7 @@ def ask_host(
         return session.scalar(select(TaskRow.outcome).where(TaskRow.id == task.id))
 
     context.run(work)
-    text = context.signal.wait_until(lambda: context.read(answer), ANSWER_SECONDS)
+    text = context.signal.wait_until(task.id, lambda: context.read(answer), ANSWER_SECONDS)
     context.run(lambda session: session.execute(TaskRow.__table__.delete().where(TaskRow.id == task.id)))  # type: ignore[attr-defined]
     if text is None:
         raise StateConflict(f"The host of instance {server_id} did not answer in {ANSWER_SECONDS:g} seconds.")

@@ -7,7 +7,7 @@ import datetime
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -23,7 +23,8 @@ from objstore.compute.errors import StateConflict, no_such
 from objstore.compute.model.tables import ActionRow, HostRow, ServerRow, TaskRow
 from objstore.compute.protocol import HostTask
 
-WAIT_STEP_SECONDS: Final = 0.5  # how late what another process wrote is noticed
+WAIT_STEP_SECONDS: Final = 1.0  # how late what another process wrote is noticed
+PLACEMENT: Final = "placement"
 
 
 class Requester(Protocol):
@@ -57,30 +58,47 @@ class Images(Protocol):
 
 
 class Signal:
-    """Wakes the threads of this process that wait for something in the database."""
+    """Wakes the threads of this process that wait for something in the database, by topic.
+
+    Topics are the id of a host that has a new task, the id of a task that has an outcome, and PLACEMENT.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.waiting = 0
+        self._lock = threading.Lock()
+        self._waiting: dict[str, list[threading.Event]] = {}
 
-    def set(self) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many topics are waited for."""
+        return len(self._waiting)
+
+    def set(self, topics: Iterable[str]) -> None:
         """Something was written."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            for topic in topics:
+                for event in self._waiting.get(topic, ()):
+                    event.set()
 
-    def wait_until(self, ready: Callable[[], Any], seconds: float) -> Any:
+    def wait_until(self, topic: str, ready: Callable[[], Any], seconds: float) -> Any:
         """What `ready` gives as soon as that is true in the sense of Python, or its last result after so long."""
-        deadline = time.monotonic() + seconds
-        with self._changed:
-            self.waiting += 1
+        deadline, event = time.monotonic() + seconds, threading.Event()
+        with self._lock:
+            self._waiting.setdefault(topic, []).append(event)
         try:
             while not (found := ready()) and (left := deadline - time.monotonic()) > 0:
-                with self._changed:
-                    self._changed.wait(min(left, WAIT_STEP_SECONDS))
+                event.wait(min(left, WAIT_STEP_SECONDS))
+                event.clear()
             return found
         finally:
-            with self._changed:
-                self.waiting -= 1
+            with self._lock:
+                self._waiting[topic].remove(event)
+                if not self._waiting[topic]:
+                    del self._waiting[topic]
+
+
+def wake(session: SqlSession, topic: str) -> None:
+    """Set a signal's topic when the transaction is stored."""
+    session.info.setdefault("topics", set()).add(topic)
 
 
 @dataclass(frozen=True)
@@ -111,8 +129,15 @@ class ComputeContext:
 
     def run(self, work: Callable[[SqlSession], Any]) -> Any:
         """One transaction; whoever waits for what it wrote is woken."""
-        result = self.database.run(work)
-        self.signal.set()
+        topics: set[str] = set()
+
+        def noting(session: SqlSession) -> Any:
+            result = work(session)
+            topics.update(session.info.get("topics", ()))
+            return result
+
+        result = self.database.run(noting)
+        self.signal.set(topics)
         return result
 
     def read(self, work: Callable[[SqlSession], Any]) -> Any:
@@ -166,6 +191,8 @@ def change(session: SqlSession, context: ComputeContext, row: ServerRow, **value
     if done.rowcount != 1:  # type: ignore[attr-defined]
         raise StateConflict("The server was changed by another request; try again.")
     session.refresh(row)
+    if row.task_state == states.SCHEDULING:
+        wake(session, PLACEMENT)
     meter(session, row, now)
 
 
@@ -175,6 +202,7 @@ def queue_task(
     """Give the server's host something to do. Raises StateConflict if it is on none."""
     if row.host_id is None:
         raise StateConflict("The server is on no host.")
+    wake(session, row.host_id)
     session.add(
         TaskRow(
             id=task.id,

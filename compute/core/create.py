@@ -15,12 +15,14 @@ from sqlalchemy.orm import Session as SqlSession
 
 from objstore.compute.core import quotas
 from objstore.compute.core.context import (
+    PLACEMENT,
     ComputeContext,
     Requester,
     instance_id_of,
     new_id,
     new_password,
     record_action,
+    wake,
 )
 from objstore.compute.core.states import BUILDING, SCHEDULING
 from objstore.compute.errors import InvalidRequest, NotPermitted, OverQuota
@@ -86,7 +88,7 @@ def create_servers(
             session.flush()
             record_action(session, context, row, "create", requester, request_id)
             rows.append(row)
-        session.flush()
+        wake(session, PLACEMENT)
         for row in rows:
             session.expunge(row)
         return rows

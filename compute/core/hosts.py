@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as SqlSession
 
 from objstore.compute.core.actions import remove
-from objstore.compute.core.context import ComputeContext, change, count_servers, fault_of, new_id, release
+from objstore.compute.core.context import ComputeContext, change, count_servers, fault_of, new_id, release, wake
 from objstore.compute.core.create import image_copy
 from objstore.compute.core.outcomes import WAITED_FOR, apply_outcome, apply_report
 from objstore.compute.core.specs import RESTART, machine_spec
@@ -92,7 +92,7 @@ def report(context: ComputeContext, host_id: str, given: HostReport, polls_max: 
     wait = min(given.wait_seconds, WAIT_SECONDS_MAX, context.limits.host_down_seconds / 3)
     if wait > 0 and context.signal.waiting >= polls_max:
         return HostInstructions(look(), PAUSE_SECONDS)
-    return HostInstructions(context.signal.wait_until(look, wait))
+    return HostInstructions(context.signal.wait_until(host_id, look, wait))
 
 
 def _seen(session: SqlSession, context: ComputeContext, host_id: str) -> None:
@@ -110,6 +110,7 @@ def _take_outcome(session: SqlSession, context: ComputeContext, host_id: str, ou
     task.done = True
     session.flush()
     if task.kind in WAITED_FOR:
+        wake(session, task.id)
         task.outcome = msgspec.json.encode(outcome).decode()
         return None
     return apply_outcome(session, context, task, outcome)

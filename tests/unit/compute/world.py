@@ -82,6 +82,7 @@ class PlainSql:
 
     def __init__(self, path: Path) -> None:
         self.engine = sqlalchemy.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+        sqlalchemy.event.listen(self.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
         Base.metadata.create_all(self.engine)
 
     @contextmanager
