@@ -28,7 +28,7 @@ DOCUMENT_MAX: Final = 4 << 20
 
 
 @dataclass
-class ImageService:
+class ImageDirectory:
     """At `url` (http://HOST:PORT, without the version). Threads may share it. Raises as core.context.Images says."""
 
     url: str

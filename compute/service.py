@@ -19,7 +19,7 @@ from objstore.compute.api.application import compute_application
 from objstore.compute.api.flavors import seed_flavors
 from objstore.compute.core import hosts
 from objstore.compute.core.context import PLACEMENT, ComputeContext, ComputeLimits
-from objstore.compute.images import ImageService
+from objstore.compute.images import ImageDirectory
 from objstore.compute.leader import leadership
 from objstore.compute.scheduler.placer import Placer, Ratios
 from objstore.config.compute_api import ComputeApiConfig
@@ -43,7 +43,7 @@ def context_of(config: ComputeApiConfig, database: SqlDatabase, identity: Identi
         build_attempts=scheduler.attempts,
         zone=config.availability_zone,
     )
-    return ComputeContext(database, ImageService(config.image.url, identity), limits)
+    return ComputeContext(database, ImageDirectory(config.image.url, identity), limits)
 
 
 def identity_client(config: ComputeApiConfig) -> IdentityClient:
