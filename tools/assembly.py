@@ -259,13 +259,16 @@ def make_proxy_daemons(
     from objstore.proxy.core.cache import make_cache
     from objstore.proxy.core.context import make_context
     from objstore.proxy.s3.lifecycle.daemon import LifecycleDaemon
+    from objstore.proxy.shared_users import FOLLOW_SECONDS, UserFollower
     from objstore.recon import ReconFolder
 
-    if not config.s3.enabled:
-        return []
     context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
-    lifecycle = LifecycleDaemon(config.lifecycle, context, ReconFolder(config.recon.directory))
-    return [Job(lifecycle, config.lifecycle.interval)]
+    recon = ReconFolder(config.recon.directory)
+    jobs = [Job(UserFollower(context, recon), FOLLOW_SECONDS)] if config.auth.shared_users else []
+    if config.s3.enabled:
+        lifecycle = LifecycleDaemon(config.lifecycle, context, recon)
+        jobs.append(Job(lifecycle, config.lifecycle.interval))
+    return jobs
 
 
 def make_proxy(

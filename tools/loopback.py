@@ -147,7 +147,7 @@ class Node:
             return "\n".join(lines) + "\n"
         lines += ["", "[accounts]", "allow_account_management = true", "account_autocreate = true"]
         lines += ["", "[auth]", f"users = {quoted(str(self.directory / layout.USERS_FILE))}"]
-        lines += [f"access_keys = {quoted(str(self.directory / layout.ACCESS_KEYS_FILE))}"]
+        lines += [f"access_keys = {quoted(str(self.home / layout.ACCESS_KEYS_FILE))}"]
         keys = self.directory / layout.ENCRYPTION_KEYS_FILE
         lines += ["", "[encryption]", f"keys = {quoted(str(keys))}"]
         if self.plan.memcached:

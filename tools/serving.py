@@ -269,10 +269,8 @@ def _proxy(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> ServiceAp
 
 
 def _proxy_daemons(config: ProxyConfig, cluster: Cluster, runtime: Runtime) -> list[Job]:
-    rings, transport = (
-        assembly.make_rings(config.ring_dir, cluster, runtime),
-        HttpTransport(config.backend.conn_timeout),
-    )
+    rings = assembly.make_rings(config.ring_dir, cluster, runtime)
+    transport = HttpTransport(config.backend.conn_timeout, Handshake.of(cluster))
     return assembly.make_proxy_daemons(config, cluster, rings, transport, runtime)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 from msgspec import Struct
 
+from objstore.cluster import Cluster
 from objstore.config.access_keys import (
     KEYS_PER_USER_MAX,
     ManagedUser,
@@ -17,12 +18,17 @@ from objstore.config.access_keys import (
 )
 from objstore.config.loading import load
 from objstore.config.proxy import ProxyConfig
+from objstore.config.sections import MetricsConfig
 from objstore.config.users import User, UsersConfig, parse_key
 from objstore.proxy.auth.new_keys import new_access_key
 from objstore.proxy.auth.user_file import ManagedUsersFile
+from objstore.tools import assembly
 from objstore.tools.chosen_store import chosen_store, with_store
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.output import echo_json, echo_table, json_option
+
+if TYPE_CHECKING:
+    from objstore.proxy.shared_users import SharedUsers
 
 ADMIN: Final = ".admin"
 NAME_BYTES_MAX: Final = 128
@@ -31,7 +37,7 @@ NAME_BYTES_MAX: Final = 128
 class UserFiles(Struct, frozen=True):
     """Where the users of a store are: what `objstore user` changes, and the files that it only reads."""
 
-    managed: ManagedUsersFile
+    managed: ManagedUsersFile | SharedUsers
     users: tuple[Path, ...]
 
     def listed(self) -> dict[tuple[str, str], User]:
@@ -43,10 +49,29 @@ def files_of(data: Path | None, config: Path | None) -> UserFiles:
     """The files of a store that `objstore up` keeps in a folder, or of a proxy. Raises OperatorProblem, ConfigError."""
     chosen = chosen_store(data, config)
     if isinstance(chosen, ProxyConfig):
-        return UserFiles(ManagedUsersFile(chosen.auth.access_keys, chosen.auth.users), (Path(chosen.auth.users),))
-    users = [path for loopback in (True, False) if (path := chosen.users_file(loopback=loopback)).exists()]
-    like = (users or [chosen.proxy_file])[0]
-    return UserFiles(ManagedUsersFile(str(chosen.access_keys_file), str(like)), tuple(users))
+        file = ManagedUsersFile(chosen.auth.access_keys, chosen.auth.users)
+        users = _shared(chosen, file) if chosen.auth.shared_users else file
+        return UserFiles(users, (Path(chosen.auth.users),))
+    listed = [path for loopback in (True, False) if (path := chosen.users_file(loopback=loopback)).exists()]
+    like = (listed or [chosen.proxy_file])[0]
+    return UserFiles(ManagedUsersFile(str(chosen.access_keys_file), str(like)), tuple(listed))
+
+
+def _shared(config: ProxyConfig, file: ManagedUsersFile) -> SharedUsers:
+    """What the store itself keeps: this process is a proxy as far as that goes. Raises ConfigError, RingFileError."""
+    from objstore.http.client import HttpTransport
+    from objstore.http.handshake import Handshake
+    from objstore.proxy.core.cache import make_cache
+    from objstore.proxy.core.context import make_context
+    from objstore.proxy.shared_users import SharedUsers
+
+    cluster = Cluster.load(config.cluster)
+    runtime = assembly.make_runtime("objstore", "user", config.log, MetricsConfig())
+    rings = assembly.make_rings(config.ring_dir, cluster, runtime)
+    transport = HttpTransport(config.backend.conn_timeout, Handshake.of(cluster))
+    return SharedUsers(
+        make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime)), file
+    )
 
 
 @click.group()

@@ -84,7 +84,7 @@ class WholeStore:
         """What the folder's file says, for the users of this start."""
         config = load(self._folder.proxy_file, ProxyConfig)
         keys = str(self._folder.access_keys_file)
-        auth = msgspec.structs.replace(config.auth, users=self._users, access_keys=keys)
+        auth = msgspec.structs.replace(config.auth, users=self._users, access_keys=keys, shared_users=False)
         recon = self._object_config.recon
         encryption = EncryptionConfig(str(self._folder.encryption_keys_file))
         folder = str(self._folder.path)

@@ -89,7 +89,10 @@ class ManagedPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ManagedUsers(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is managed. revision: of what the store itself keeps, higher with each change; 0 of a file alone."""
+
     version: int = FORMAT
+    revision: int = 0
     users: tuple[ManagedUser, ...] = ()
     policies: tuple[ManagedPolicy, ...] = ()
     groups: tuple[ManagedGroup, ...] = ()

@@ -45,12 +45,14 @@ class LargeObjectsConfig(Struct, frozen=True):
 class AuthConfig(Struct, frozen=True):
     """[auth]: users kept in a file, and the tokens they get.
 
+    shared_users: what `access_keys` holds is kept in the store itself, and the file is this machine's copy.
     The accounts of `service_prefix` belong to services: a request to one of them carries the
     account's token and, beside it, a token of a user in `service_group`.
     """
 
     users: str = "/etc/objstore/users.toml"
     access_keys: str = "/etc/objstore/access-keys.json"
+    shared_users: bool = True
     reseller_prefix: str = "AUTH"
     service_prefix: str = "SERVICE"
     service_group: str = "service"

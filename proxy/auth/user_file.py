@@ -35,6 +35,16 @@ class ManagedUsersFile(Struct, frozen=True):
             yield tables
             self.write(tables.managed)
 
+    def follow(self, managed: ManagedUsers) -> None:
+        """Replace the content if it is older: it is a copy of what the store keeps. Blocks; raises as `write`."""
+        with files.alone_with(self.path):
+            try:
+                revision = self.read().revision
+            except ConfigError:
+                revision = -1
+            if revision < managed.revision:
+                self.write(managed)
+
     def write(self, managed: ManagedUsers) -> None:
         """Replace the content; the processes of this service take it at once. Blocks. Raises ConfigError, OSError."""
         content = MANAGED_FILE.encode(managed)

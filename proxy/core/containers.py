@@ -236,12 +236,21 @@ class ContainerOperations:
 
 
 def made_on_demand(
-    path: ResourcePath, lookup: Lookup, containers: ContainerOperations, clock: Clock, transaction_id: str
+    path: ResourcePath,
+    lookup: Lookup,
+    containers: ContainerOperations,
+    clock: Clock,
+    transaction_id: str,
+    policy_index: int | None = None,
 ) -> int:
-    """The policy of a container of the store's own, which is made if it is not there. Raises CoreError."""
+    """The policy of a container of the store's own, which is made, with this policy, if it is not there.
+
+    Raises CoreError.
+    """
     info = lookup.container(path, transaction_id)
     if info.existence is ABSENT:
-        containers.put(PutContainer(path, clock.timestamp(), transaction_id=transaction_id))
+        command = PutContainer(path, clock.timestamp(), policy_index=policy_index, transaction_id=transaction_id)
+        containers.put(command)
         info = lookup.container(path, transaction_id)
     if info.existence is not PRESENT:
         raise QuorumNotReached(path)

@@ -43,6 +43,7 @@ from objstore.proxy.s3.settings import BucketSettings
 from objstore.proxy.s3.settings_table import LOGGING, NOTIFICATION
 from objstore.proxy.s3.sts import TokenService
 from objstore.proxy.s3.website import error_page
+from objstore.proxy.shared_users import users_of
 
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
@@ -76,7 +77,7 @@ class S3Application:
             self._authentication,
             {
                 "sts": TokenService(self._authentication).actions(),
-                "iam": IdentityService(config.auth, runtime).actions(),
+                "iam": IdentityService(config.auth, users_of(context), runtime).actions(),
             },
         )
 

@@ -7,12 +7,13 @@ import http.client
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from objstore.bench.outage import Outage
 from objstore.tools.loopback import LoopbackCluster
 from tests.functional.client import Client
-from tests.functional.servers import Cluster, wait_until_healthy
+from tests.functional.servers import Cluster, call, wait_until_healthy
 from tests.waiting import wait_until
 
 
@@ -51,6 +52,44 @@ def test_every_server_tells_its_health(cluster: Cluster) -> None:
     for node in range(1, 5):
         for server in ("proxy", "object", "container", "account"):
             wait_until_healthy(*cluster.endpoint(node, server))
+
+
+def s3_lets_in(endpoint: tuple[str, int], key: str, secret: str) -> bool:
+    """Whether a proxy takes an access key."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://{endpoint[0]}:{endpoint[1]}",
+        region_name="us-east-1",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+    )
+    try:
+        return client.list_buckets()["Buckets"] == []
+    except client.exceptions.ClientError as error:
+        assert error.response["Error"]["Code"] == "InvalidAccessKeyId"
+        return False
+
+
+def test_users_that_one_node_makes_are_known_to_all(cluster: Cluster) -> None:
+    def run(node: int, *words: str) -> str:
+        outcome = call(*words, "--config", str(cluster.folder / f"node{node}" / "proxy.toml"))
+        assert outcome.status == 0, outcome.stderr
+        return outcome.stdout
+
+    words = run(1, "user", "add", "photos:alice").split()
+    key, secret = words[-4], words[-1]
+
+    def knowing() -> list[bool]:
+        """Which nodes let her in."""
+        return [s3_lets_in(cluster.endpoint(node), key, secret) for node in range(1, 5)]
+
+    wait_until(lambda: all(knowing()), "all nodes know the user", 20.0)
+    assert "photos:alice" in run(2, "user", "list")
+    run(3, "user", "disable", "photos:alice")
+    wait_until(lambda: not any(knowing()), "all nodes know that she is disabled", 20.0)
+    kept = [path.read_bytes() for path in data_files(cluster)]
+    assert kept and not any(secret.encode() in content for content in kept)
+    run(4, "user", "remove", "photos:alice")
 
 
 def test_three_copies_lie_on_three_nodes(cluster: Cluster, clients: list[Client]) -> None:

@@ -20,21 +20,18 @@ from objstore.config.users import UsersConfig
 from objstore.errors import reason_of
 from objstore.proxy.auth.access import ADMIN
 from objstore.proxy.auth.policy import Decision
-from objstore.proxy.auth.user_file import ManagedUsersFile
 from objstore.proxy.s3.callers import caller_of
 from objstore.proxy.s3.iam import groups, policies, users
 from objstore.proxy.s3.iam.inline import InlinePolicies
 from objstore.proxy.s3.iam.request import IamRequest, arn_of
 from objstore.proxy.s3.query import Action, QueryError, QueryRequest
 from objstore.proxy.s3.xml import Element
-from objstore.system.threads import ThreadGroup
 
 if TYPE_CHECKING:
     from objstore.config.proxy import AuthConfig
+    from objstore.proxy.shared_users import UserStore
     from objstore.runtime import Runtime
 
-# A change waits for others, and for the disk.
-CHANGE_SECONDS: Final = 30.0
 _PAGES: Final = frozenset({"Marker", "MaxItems"})
 _COMMON: Final = frozenset({"Action", "Version"})
 # The one path that there is: parameters may say it.
@@ -108,39 +105,32 @@ ACTIONS: Final = {
 class IdentityService:
     """Carries the actions out."""
 
-    def __init__(self, config: AuthConfig, runtime: Runtime) -> None:
+    def __init__(self, config: AuthConfig, users: UserStore, runtime: Runtime) -> None:
         """Blocks; raises ConfigError."""
-        self._file: Final = ManagedUsersFile(config.access_keys, config.users)
+        self._users: Final = users
         self._listed: Final = {(user.account, user.name): user for user in load(config.users, UsersConfig).users}
         self._now: Final = runtime.clock.now
         self._log: Final = runtime.log
-        self._threads: Final = ThreadGroup(1, "iam")
 
     def actions(self) -> Mapping[str, Action]:
         """By name."""
         return {name: partial(self._answer, action) for name, action in ACTIONS.items()}
 
     def _answer(self, action: IamAction, asked: QueryRequest, result: Element) -> None:
-        """Raises QueryError."""
+        """Raises QueryError, CoreError."""
         _check_parameters(action, asked)
         self._authorize(action, asked)
+
+        def run(tables: ManagedTables) -> list[Element]:
+            return action.run(IamRequest(asked, tables, self._listed, self._now()))
+
         try:
-            elements = self._threads.call_within(CHANGE_SECONDS, self._carried_out, action, asked)
+            elements = self._users.change(run) if action.changes else run(ManagedTables.of(self._users.read()))
         except (ConfigError, OSError) as error:
             self._log.error("users cannot be read or changed", action=asked.action, reason=reason_of(error))
             raise QueryError("ServiceFailure", "The users of this store cannot be read or changed now", 500) from None
         for element in elements:
             result.append(element)
-
-    def _carried_out(self, action: IamAction, asked: QueryRequest) -> list[Element]:
-        """Blocks. Raises QueryError, ConfigError, OSError."""
-        if not action.changes:
-            return action.run(self._request(asked, ManagedTables.of(self._file.read())))
-        with self._file.changing() as tables:
-            return action.run(self._request(asked, tables))
-
-    def _request(self, asked: QueryRequest, tables: ManagedTables) -> IamRequest:
-        return IamRequest(asked, tables, self._listed, self._now())
 
     def _authorize(self, action: IamAction, asked: QueryRequest) -> None:
         """Raises QueryError AccessDenied."""

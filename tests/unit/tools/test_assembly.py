@@ -31,7 +31,7 @@ from tests.tidy.repository import ROOT
 from tests.unit.objstore.db.harness import Servers
 
 RING = build_ring([Device(0, 1, 0, "10.0.0.1", 6200, "10.0.0.1", 6200, "sda", 1.0)], 4, 1, seed=1)
-# What reports elsewhere: the quick pass of the auditor, the relinker, whose page names no server, and repairs.
+# What reports elsewhere: the quick pass of the auditor, the relinker, whose page names no server, repairs, and users.
 OTHERS = {
     "object-device-check",
     "object-auditor-quick",
@@ -39,6 +39,7 @@ OTHERS = {
     "object-update-recovery",
     "container-repairer",
     "account-repairer",
+    "user-follower",
 }
 
 

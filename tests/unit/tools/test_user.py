@@ -33,7 +33,9 @@ class Store:
         self.keys = folder / "access-keys.json"
         (folder / "users.toml").write_text(USERS)
         self.config = folder / "proxy.toml"
-        self.config.write_text(f'[auth]\nusers = "{folder}/users.toml"\naccess_keys = "{self.keys}"\n')
+        self.config.write_text(
+            f'[auth]\nusers = "{folder}/users.toml"\naccess_keys = "{self.keys}"\nshared_users = false\n'
+        )
 
     def call(self, *words: str) -> Result:
         result = CliRunner().invoke(user, [*words, "--config", str(self.config)])

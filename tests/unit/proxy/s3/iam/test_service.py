@@ -21,10 +21,12 @@ from objstore.config.proxy import AuthConfig
 from objstore.logs import Logger, Sink
 from objstore.proxy.auth.access_keys import AccessKey, AccessKeys
 from objstore.proxy.auth.sessions import VERSION, AccessSession
+from objstore.proxy.auth.user_file import ManagedUsersFile
 from objstore.proxy.s3.iam.service import IdentityService
 from objstore.proxy.s3.query import QueryError, QueryRequest
 from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.xml import Element, document
+from objstore.proxy.shared_users import LocalUsers
 from objstore.runtime import Runtime
 from tests.doubles import ManualClock
 from tests.unit.proxy.s3.signing import environ_of
@@ -47,7 +49,8 @@ class Iam:
         (folder / "users.toml").write_text(USERS)
         self.runtime = Runtime(Logger("test", Sink(write=lambda _line: None)), clock=ManualClock())
         self.config = AuthConfig(users=str(folder / "users.toml"), access_keys=str(self.file))
-        self.actions = IdentityService(self.config, self.runtime).actions()
+        users = LocalUsers(ManagedUsersFile(self.config.access_keys, self.config.users))
+        self.actions = IdentityService(self.config, users, self.runtime).actions()
         self.keys = AccessKeys(self.config, self.runtime)
 
     def call(self, action: str, who: str = "test:boss", session: AccessSession | None = None, **parameters: Any) -> str:

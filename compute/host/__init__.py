@@ -1,1 +1,0 @@
-"""The agent of a host: it pulls tasks, and makes machines that boot from the image service."""
