@@ -15,6 +15,9 @@ from objstore.config.sections import (
 )
 from objstore.config.units import Bytes, Count, Positive, Seconds, Secret
 
+_METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
+_DIGESTS = ("sha1", "sha256", "sha512")
+
 
 class AccountsConfig(Struct, frozen=True):
     """[accounts]: how accounts come and go."""
@@ -135,6 +138,18 @@ class EncryptionConfig(Struct, frozen=True):
     keys: str = "/etc/objstore/encryption-keys.json"
 
 
+class TempUrlConfig(Struct, frozen=True):
+    """[temp_url]: temporary URLs and forms, whose signatures take the place of a token. No methods: there are none."""
+
+    methods: tuple[str, ...] = ("GET", "HEAD", "PUT", "POST", "DELETE")
+    digests: tuple[str, ...] = ("sha1", "sha256", "sha512")
+
+    def __post_init__(self) -> None:
+        for name, given, known in (("method", self.methods, _METHODS), ("digest", self.digests, _DIGESTS)):
+            if not set(given) <= set(known):
+                raise ValueError(f"a {name} is one of {', '.join(known)}")
+
+
 class CorsConfig(Struct, frozen=True):
     """[cors]: pages of which other sites may use the store, beside those that a container names."""
 
@@ -169,6 +184,7 @@ class ProxyConfig(Struct, frozen=True):
     s3: S3Config = S3Config()
     lifecycle: LifecycleConfig = LifecycleConfig()
     encryption: EncryptionConfig = EncryptionConfig()
+    temp_url: TempUrlConfig = TempUrlConfig()
     cors: CorsConfig = CorsConfig()
     name_check: NameCheckConfig = NameCheckConfig()
     log: ProxyLogConfig = ProxyLogConfig()

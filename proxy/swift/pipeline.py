@@ -18,6 +18,8 @@ from objstore.proxy.swift.features.healthcheck import Healthcheck
 from objstore.proxy.swift.features.info import InfoEndpoint, handler_sections, store_section
 from objstore.proxy.swift.features.name_check import NameCheck
 from objstore.proxy.swift.features.quotas import Quotas
+from objstore.proxy.swift.features.static_web import StaticWeb
+from objstore.proxy.swift.features.temp_url import TempUrl
 from objstore.proxy.swift.features.tempauth import TempAuth
 from objstore.proxy.swift.features.unsupported import FormUploads, Unsupported
 from objstore.proxy.swift.handlers.application import StorageApplication
@@ -51,7 +53,9 @@ PIPELINE: Final = (
     Stage(Unsupported, "after CORS, so that scripts can read the refusal; before anything is looked up or stored"),
     Stage(FormUploads, "beside Unsupported: a form looks like a POST of metadata"),
     Stage(NameCheck, "before anything that spends disk or network"),
+    Stage(TempUrl, "before TempAuth: a signature takes the place of a token"),
     Stage(TempAuth, "before anything that spends disk or network"),
+    Stage(StaticWeb, "after TempAuth: those with a token get the store's own answers"),
     Stage(Quotas, "last before the handlers, which have it weigh uploads once they know the container"),
 )
 
@@ -94,6 +98,8 @@ class ProxyApplication:
         self._gatekeeper = Gatekeeper()
         self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
         self._suffix = quote(config.transaction_suffix)
+        for feature in self._features:
+            feature.send = self._served
         for info in self._features:
             if isinstance(info, InfoEndpoint):
                 info.publish({"swift": store_section(context), **handler_sections(config.objects)})
@@ -142,15 +148,18 @@ class ProxyApplication:
         environ, kind = request.environ, request.kind
         route = self._routes.get((request.method, kind)) or self._make_route(request.method, kind)
         more = environ["QUERY_STRING"] or not environ.keys().isdisjoint(route.triggers)
-        if ORIGIN not in environ or self._cors is None or not self._cors.marks(request):
-            return self._passed(request, route.stages if more else route.always, route.handler)
+        cors = self._cors if ORIGIN in environ else None
+        stages = route.stages if more or cors is not None else route.always
         try:
-            response = self._passed(request, route.stages, route.handler)
+            response = self._passed(request, stages, route.handler)
         except Exception as error:
-            if not errors.is_foreseen(error):
+            if not (request.amendments or cors is not None) or not errors.is_foreseen(error):
                 raise
             response = errors.answer_to(error)
-        self._cors.mark(request, response)
+        for amend in reversed(request.amendments):
+            response = amend(response)
+        if cors is not None and cors.marks(request):
+            cors.mark(request, response)
         return response
 
     def _passed(

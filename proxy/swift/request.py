@@ -13,8 +13,9 @@ import webob
 from objstore.errors import StoreError
 from objstore.headers import Client
 from objstore.http import messages
+from objstore.http.bodies import EMPTY_BODY
 from objstore.http.errors import HttpError
-from objstore.http.messages import Environ, variable_of
+from objstore.http.messages import BodyReader, Environ, Response, variable_of
 from objstore.limits import Limits, text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.access import Access, Attempt, Rights
@@ -47,6 +48,8 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
     authorize: set by the authentication, called by handlers; raises HttpError 401 or 403. None: may do all.
     owner: whether headers for owners only may be shown; `authorize` sets it.
     log_info: marks for the request's line in the access log.
+    amendments: what features do to the answer, the last one first, errors too.
+    is_of_web_page: the store asks for it, to make a page of the answer.
     """
 
     __slots__ = (
@@ -56,8 +59,10 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         "access_method",
         "accessed",
         "acl",
+        "amendments",
         "authorize",
         "identity",
+        "is_of_web_page",
         "limits",
         "log_info",
         "owner",
@@ -80,6 +85,8 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         self.access_method = self.method
         self.owner = False
         self.log_info: list[str] = []
+        self.amendments: list[Callable[[Response], Response]] = []
+        self.is_of_web_page = False
 
     @property
     def resource(self) -> ResourcePath | None:
@@ -161,6 +168,30 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         except ValueError:
             raise HttpError(400, f"Bad {Client.TIMESTAMP}: {given}") from None
 
+    def derived(
+        self,
+        method: str,
+        path: ResourcePath,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: BodyReader = EMPTY_BODY,
+    ) -> SwiftRequest:
+        """A request that the store makes on the way, with the rights of this one's client.
+
+        Without a Content-Length among `headers` the body is as long as it turns out.
+        """
+        environ = {name: value for name, value in self.environ.items() if not name.startswith(("HTTP_", "CONTENT_"))}
+        if "HTTP_REFERER" in self.environ:
+            environ["HTTP_REFERER"] = self.environ["HTTP_REFERER"]
+        location = f"/{self.version}{path}".encode().decode("latin-1")
+        environ |= {"REQUEST_METHOD": method, "PATH_INFO": location, "QUERY_STRING": query, "wsgi.input": body}
+        environ |= {variable_of(name): value for name, value in (headers or {}).items()}
+        if body is not EMPTY_BODY and "CONTENT_LENGTH" not in environ:
+            environ["HTTP_TRANSFER_ENCODING"] = "chunked"
+        made = SwiftRequest(environ, self.limits)
+        made.transaction_id, made.identity, made.authorize = self.transaction_id, self.identity, self.authorize
+        return made
+
     def check_access(self, acl: str | None = None, path: ResourcePath | None = None, method: str = "") -> None:
         """Authorize the request by the container's access list. Raises HttpError 401, 403.
 
@@ -183,6 +214,8 @@ class Authentication:
 
     def identify(self, request: SwiftRequest) -> None:
         """Raises HttpError 401 for a token that is not good, also if the request would be allowed without."""
+        if request.authorize is not None:
+            return  # by a signature, or by the request that this one is made for
         request.authorize = self.authorize
         environ = request.environ
         token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")

@@ -20,14 +20,14 @@ class Feature:
     """One stage on the way of a request to its handler, called only for requests that it declares to concern it.
 
     methods, kinds: those it concerns, None for all; a kind is that of the path: "account", "container", "object" or
-    "other". variables: it concerns only requests with one of these in their environ, None for all. query: or with a
-    query string.
+    "other". variables: it concerns only requests with a query string or one of these in their environ, None for all.
+    send: answers requests that the feature makes of its own; the pipeline gives it.
     """
 
     methods: ClassVar[frozenset[str] | None] = None
     kinds: ClassVar[frozenset[str] | None] = None
     variables: ClassVar[frozenset[str] | None] = None
-    query: ClassVar[bool] = False
+    send: Callable[[SwiftRequest], Response]
 
     def __init__(self, context: ProxyContext) -> None:
         """Raises ConfigError."""

@@ -16,6 +16,7 @@ from objstore.http.messages import Response
 from objstore.proxy.core.links import LINKS_MAX
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.handlers.bulk_delete import BULK_DELETE_SECTION
+from objstore.proxy.swift.handlers.bulk_extract import BULK_UPLOAD_SECTION
 from objstore.proxy.swift.handlers.manifest_input import SLO_SECTION
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -110,7 +111,7 @@ def store_section(context: ProxyContext) -> Section:
 def handler_sections(config: ObjectsConfig) -> dict[str, Section]:
     """The sections of what handlers bring, and no stage of the pipeline."""
     sections: dict[str, Section] = {"symlink": {"symloop_max": LINKS_MAX, "static_links": True}, "dlo": {}}
-    sections |= {"slo": SLO_SECTION, "bulk_delete": BULK_DELETE_SECTION}
+    sections |= {"slo": SLO_SECTION, "bulk_delete": BULK_DELETE_SECTION, "bulk_upload": BULK_UPLOAD_SECTION}
     if config.allow_versioned_writes:
         sections["versioned_writes"] = {"allowed_flags": ["x-versions-location", "x-history-location"]}
     if config.allow_object_versioning:

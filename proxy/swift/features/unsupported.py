@@ -32,15 +32,11 @@ class MissingFeature(Struct, frozen=True):
 
 
 MISSING_FEATURES: Final = (
-    MissingFeature("Uploads of archives to be extracted", ("bulk_upload",), (), ("extract-archive",)),
     MissingFeature(
         "Synchronised containers",
         ("container_sync",),
         ("X-Container-Sync-To", "X-Container-Sync-Key", "X-Container-Sync-Auth"),
     ),
-    # A signature that nobody checks must not look as if it had been accepted, not even where anybody may read.
-    MissingFeature("Temporary URLs", ("tempurl",), (), ("temp_url_sig", "temp_url_expires", "temp_url_prefix")),
-    MissingFeature("Containers shown as web sites", ("staticweb",), ("X-Web-Mode",)),
     MissingFeature(
         "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
     ),

@@ -12,6 +12,7 @@ from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.handlers.account import AccountHandler
 from objstore.proxy.swift.handlers.bulk_delete import BulkDelete
+from objstore.proxy.swift.handlers.bulk_extract import BulkExtract
 from objstore.proxy.swift.handlers.container import ContainerHandler
 from objstore.proxy.swift.handlers.copy import CopyHandler
 from objstore.proxy.swift.handlers.manifest_delete import ManifestDelete
@@ -41,10 +42,13 @@ class StorageApplication:
         objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions, manifests)
         accounts, containers = _verbs(AccountHandler(context)), ContainerHandler(context, versions)
         bulk = BulkDelete(context, objects.delete, containers.delete)
+        extract = BulkExtract(context, objects.put, containers.put)
         self._verbs: Final = {
-            "account": accounts | {method: bulk.or_else(accounts[method]) for method in ("POST", "DELETE")},
-            "container": _verbs(containers),
-            "object": _verbs(objects) | {"COPY": copy},
+            "account": accounts
+            | {method: bulk.or_else(accounts[method]) for method in ("POST", "DELETE")}
+            | {"PUT": extract.or_else(accounts["PUT"])},
+            "container": _verbs(containers) | {"PUT": extract.or_else(containers.put)},
+            "object": _verbs(objects) | {"COPY": copy, "PUT": extract.or_else(objects.put)},
         }
 
     def handler(self, method: str, kind: str) -> Handler:

@@ -15,11 +15,10 @@ from objstore.http.messages import Response
 from objstore.limits import InvalidText, text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.core.context import ProxyContext
+from objstore.proxy.swift.handlers.bulk import PROBLEMS_MAX, answer
 from objstore.proxy.swift.handlers.deletions import (
-    PROBLEMS_MAX,
     Delete,
     DeletionReport,
-    answer,
     delete_each,
     delete_one,
 )
@@ -55,7 +54,7 @@ class BulkDelete:
         """200 and a report."""
         if request.content_length is None and not request.chunked:
             raise HttpError(411, "Missing Content-Length header.")
-        return answer(request, self._log, partial(self._delete_all, request))
+        return answer(request, self._log, DeletionReport(), partial(self._delete_all, request))
 
     def _delete_all(self, request: SwiftRequest, told: DeletionReport) -> None:
         account = request.storage_resource.account

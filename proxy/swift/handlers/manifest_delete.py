@@ -21,13 +21,12 @@ from objstore.proxy.core.conditions import check_conditions
 from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.manifest import UPLOAD, Part, is_composite
 from objstore.proxy.core.objects import OpenedObject
+from objstore.proxy.swift.handlers.bulk import answer
 from objstore.proxy.swift.handlers.deletions import (
     Delete,
     DeletionReport,
-    answer,
     delete_each,
     delete_one,
-    deleting,
     name_of,
 )
 from objstore.proxy.swift.handlers.dynamic_large_objects import rights_of
@@ -52,7 +51,7 @@ class ManifestDelete:
             raise HttpError(400, "Segments are deleted with the current version of a manifest only")
         if is_true(request.params.get("async")):
             return self._delete_later(request, path)
-        return answer(request, self._log, partial(self._delete_all, request, path))
+        return answer(request, self._log, DeletionReport(), partial(self._delete_all, request, path))
 
     def _delete_all(self, request: SwiftRequest, path: ResourcePath, told: DeletionReport) -> None:
         source = self._source(request)
@@ -116,7 +115,7 @@ class ManifestDelete:
             raise HttpError(400, "Not an SLO manifest")
         if UPLOAD in opened.info.metadata.system:  # its parts go by themselves
             opened.close()
-            return self._delete_manifest(request, deleting(request, path))
+            return self._delete_manifest(request, request.derived("DELETE", path))
         _, parts = read_manifest(path, opened)
         if any(part.is_manifest for part in parts):
             raise HttpError(400, "No segments may be large objects.")
@@ -130,7 +129,7 @@ class ManifestDelete:
             if container.versioning:
                 raise HttpError(400, "Where versions are kept nothing is deleted later")
         self._objects.delete_later(path, segments, request.timestamp(self._clock), request.transaction_id)
-        return self._delete_manifest(request, deleting(request, path))
+        return self._delete_manifest(request, request.derived("DELETE", path))
 
     def _delete_manifest(self, request: SwiftRequest, deletion: SwiftRequest) -> Response:
         """The manifest alone goes by the conditions of the request."""
