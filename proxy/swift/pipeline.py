@@ -14,6 +14,7 @@ from objstore.proxy.access_log import AccessLog
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.features.cors import ORIGIN, Cors
+from objstore.proxy.swift.features.form_post import FormPost
 from objstore.proxy.swift.features.healthcheck import Healthcheck
 from objstore.proxy.swift.features.info import InfoEndpoint, handler_sections, store_section
 from objstore.proxy.swift.features.name_check import NameCheck
@@ -21,7 +22,7 @@ from objstore.proxy.swift.features.quotas import Quotas
 from objstore.proxy.swift.features.static_web import StaticWeb
 from objstore.proxy.swift.features.temp_url import TempUrl
 from objstore.proxy.swift.features.tempauth import TempAuth
-from objstore.proxy.swift.features.unsupported import FormUploads, Unsupported
+from objstore.proxy.swift.features.unsupported import Unsupported
 from objstore.proxy.swift.handlers.application import StorageApplication
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -51,9 +52,9 @@ PIPELINE: Final = (
     Stage(InfoEndpoint, "public too"),
     Stage(Cors, "before authentication: preflights carry no token, and refusals have to be readable by scripts"),
     Stage(Unsupported, "after CORS, so that scripts can read the refusal; before anything is looked up or stored"),
-    Stage(FormUploads, "beside Unsupported: a form looks like a POST of metadata"),
     Stage(NameCheck, "before anything that spends disk or network"),
     Stage(TempUrl, "before TempAuth: a signature takes the place of a token"),
+    Stage(FormPost, "likewise; each file goes through the pipeline from its beginning"),
     Stage(TempAuth, "before anything that spends disk or network"),
     Stage(StaticWeb, "after TempAuth: those with a token get the store's own answers"),
     Stage(Quotas, "last before the handlers, which have it weigh uploads once they know the container"),

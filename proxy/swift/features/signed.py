@@ -1,4 +1,4 @@
-"""What temporary URLs and forms have in common: signatures by keys of an account or a container, and what they grant."""
+"""What temporary URLs and forms have in common: signatures by keys of accounts and containers, and what they grant."""
 
 from __future__ import annotations
 

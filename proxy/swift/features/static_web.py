@@ -19,9 +19,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from objstore.config.units import is_true
 from objstore.errors import StoreError
-from objstore.headers import Client
+from objstore.headers import Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.paths import ResourcePath
@@ -95,7 +94,7 @@ class _Visit:
     def answer(self) -> Response:
         """The document, the folder that has this name, or an error page."""
         try:
-            if self._resource.object and not (found := self._document()).status == 404:
+            if self._resource.object and (found := self._document()).status != 404:
                 return found
             if not self._shows_folders:
                 raise HttpError(404)

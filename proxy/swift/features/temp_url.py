@@ -22,7 +22,7 @@ from urllib.parse import quote
 from objstore.config.proxy import ProxyConfig
 from objstore.headers import Client
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response, variable_of
+from objstore.http.messages import Response
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.features.signed import key_that_signs, keys_of, refuse
 from objstore.proxy.swift.request import SwiftRequest

@@ -41,14 +41,12 @@ MISSING_FEATURES: Final = (
         "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
     ),
 )
-FORM_UPLOADS: Final = MissingFeature("Uploads by HTML forms", ("formpost",))
 
 _BY_VARIABLE: Final = {variable_of(header): feature for feature in MISSING_FEATURES for header in feature.headers}
 _BY_PARAMETER: Final = {name: feature for feature in MISSING_FEATURES for name in feature.parameters}
 _VARIABLES: Final = frozenset(_BY_VARIABLE)
 _STORING: Final = frozenset({"PUT", "POST", "COPY"})
 _SWITCHED_OFF: Final = frozenset({"", "false", "0", "no", "off", "f", "n"})
-_FORM_TYPE: Final = "multipart/form-data"
 
 
 class Unsupported(Feature):
@@ -77,16 +75,3 @@ def missing_feature(request: SwiftRequest) -> MissingFeature | None:
         if environ[variable].strip().lower() not in _SWITCHED_OFF:
             return _BY_VARIABLE[variable]
     return None
-
-
-class FormUploads(Feature):
-    """Refuses uploads by HTML forms, which look like a POST of metadata."""
-
-    methods = frozenset({"POST"})
-    kinds = frozenset({"account", "container", "object"})
-    variables = frozenset({"CONTENT_TYPE"})
-
-    def __call__(self, request: SwiftRequest) -> None:
-        """Raises HttpError 501."""
-        if request.environ.get("CONTENT_TYPE", "").lower().startswith(_FORM_TYPE):
-            raise HttpError(501, f"{FORM_UPLOADS.name} are not supported by this store")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable
 from functools import partial
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, Literal, cast
 from zlib import error as ZlibError
 
 from objstore.errors import StoreError
@@ -31,7 +31,8 @@ BULK_UPLOAD_SECTION: Final = {
     "max_containers_per_extraction": CONTAINERS_MAX,
     "max_failed_extractions": PROBLEMS_MAX,
 }
-_MODES: Final = {"tar": "r|", "tar.gz": "r|gz", "tar.bz2": "r|bz2"}
+_Mode = Literal["r|", "r|gz", "r|bz2"]
+_MODES: Final[dict[str, _Mode]] = {"tar": "r|", "tar.gz": "r|gz", "tar.bz2": "r|bz2"}
 _READ_BYTES: Final = 65_536
 _ATTRIBUTES: Final = ("SCHILY.xattr.", "LIBARCHIVE.xattr.")
 _META: Final = "user.meta."
@@ -94,12 +95,12 @@ class BulkExtract:
             raise HttpError(411, "Missing Content-Length header.")
         return answer(request, self._log, ExtractionReport(), partial(self._extract_all, request, mode))
 
-    def _extract_all(self, request: SwiftRequest, mode: str, told: ExtractionReport) -> None:
+    def _extract_all(self, request: SwiftRequest, mode: _Mode, told: ExtractionReport) -> None:
         made: set[str] = set()
         try:
             with tarfile.open(mode=mode, fileobj=cast("IO[bytes]", request.body), bufsize=_READ_BYTES) as archive:
                 while not told.refusal and (member := archive.next()) is not None:
-                    archive.members = []  # it remembers all of them
+                    archive.members = []  # type: ignore[attr-defined]  # it remembers all of them
                     if member.isfile():
                         self._extract(request, archive, member, made, told)
         except (tarfile.TarError, EOFError, OSError, ZlibError) as error:
