@@ -280,10 +280,14 @@ def make_proxy(
     from objstore.proxy.swift.pipeline import ProxyApplication
 
     context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
-    swift = ProxyApplication(context)
-    if not config.s3.enabled:
-        return swift
-    from objstore.proxy.front import Front
-    from objstore.proxy.s3.application import S3Application
+    application: WsgiApplication = ProxyApplication(context)
+    if config.s3.enabled:
+        from objstore.proxy.front import Front
+        from objstore.proxy.s3.application import S3Application
 
-    return Front(swift, S3Application(context), config.s3.domains, config.s3.website_domains)
+        application = Front(application, S3Application(context), config.s3.domains, config.s3.website_domains)
+    if config.domain_remap.storage_domains:
+        from objstore.proxy.swift.host_names import HostNames
+
+        application = HostNames(application, config, runtime)
+    return application

@@ -19,6 +19,13 @@ _METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 _DIGESTS = ("sha1", "sha256", "sha512")
 
 
+def check_domains(domains: tuple[str, ...]) -> None:
+    """Raises ValueError."""
+    for domain in domains:
+        if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
+            raise ValueError(f"a domain is made of labels of small letters, digits and hyphens: {domain!r}")
+
+
 class AccountsConfig(Struct, frozen=True):
     """[accounts]: how accounts come and go."""
 
@@ -115,9 +122,7 @@ class S3Config(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9-]{1,64}", self.region):
             raise ValueError(f"a region is made of small letters, digits and hyphens: {self.region!r}")
-        for domain in (*self.domains, *self.website_domains):
-            if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
-                raise ValueError(f"a domain is made of labels of small letters, digits and hyphens: {domain!r}")
+        check_domains((*self.domains, *self.website_domains))
 
 
 class LifecycleConfig(Struct, frozen=True):
@@ -148,6 +153,21 @@ class TempUrlConfig(Struct, frozen=True):
         for name, given, known in (("method", self.methods, _METHODS), ("digest", self.digests, _DIGESTS)):
             if not set(given) <= set(known):
                 raise ValueError(f"a {name} is one of {', '.join(known)}")
+
+
+class DomainRemapConfig(Struct, frozen=True):
+    """[domain_remap]: hosts that name an account, or a container of one, below one of the `storage_domains`.
+
+    An account without a prefix has the `default_reseller_prefix`. Other hosts are looked up as CNAMEs of such ones, up
+    to `cname_lookup_depth` times; 0 is never.
+    """
+
+    storage_domains: tuple[str, ...] = ()
+    default_reseller_prefix: str = ""
+    cname_lookup_depth: Count = 0
+
+    def __post_init__(self) -> None:
+        check_domains(self.storage_domains)
 
 
 class CorsConfig(Struct, frozen=True):
@@ -185,6 +205,7 @@ class ProxyConfig(Struct, frozen=True):
     lifecycle: LifecycleConfig = LifecycleConfig()
     encryption: EncryptionConfig = EncryptionConfig()
     temp_url: TempUrlConfig = TempUrlConfig()
+    domain_remap: DomainRemapConfig = DomainRemapConfig()
     cors: CorsConfig = CorsConfig()
     name_check: NameCheckConfig = NameCheckConfig()
     log: ProxyLogConfig = ProxyLogConfig()

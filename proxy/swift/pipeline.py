@@ -103,7 +103,7 @@ class ProxyApplication:
             feature.send = self._served
         for info in self._features:
             if isinstance(info, InfoEndpoint):
-                info.publish({"swift": store_section(context), **handler_sections(config.objects)})
+                info.publish({"swift": store_section(context), **handler_sections(config)})
                 for feature in self._features:
                     info.publish(feature.sections())
 

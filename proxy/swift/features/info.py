@@ -18,10 +18,11 @@ from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.handlers.bulk_delete import BULK_DELETE_SECTION
 from objstore.proxy.swift.handlers.bulk_extract import BULK_UPLOAD_SECTION
 from objstore.proxy.swift.handlers.manifest_input import SLO_SECTION
+from objstore.proxy.swift.host_names import host_sections
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
-    from objstore.config.proxy import ObjectsConfig
+    from objstore.config.proxy import ProxyConfig
     from objstore.proxy.core.context import ProxyContext
 
 Sections = dict[str, dict[str, object]]
@@ -108,12 +109,13 @@ def store_section(context: ProxyContext) -> Section:
     }
 
 
-def handler_sections(config: ObjectsConfig) -> dict[str, Section]:
+def handler_sections(proxy: ProxyConfig) -> dict[str, Section]:
     """The sections of what handlers bring, and no stage of the pipeline."""
+    config = proxy.objects
     sections: dict[str, Section] = {"symlink": {"symloop_max": LINKS_MAX, "static_links": True}, "dlo": {}}
     sections |= {"slo": SLO_SECTION, "bulk_delete": BULK_DELETE_SECTION, "bulk_upload": BULK_UPLOAD_SECTION}
     if config.allow_versioned_writes:
         sections["versioned_writes"] = {"allowed_flags": ["x-versions-location", "x-history-location"]}
     if config.allow_object_versioning:
         sections["object_versioning"] = {}
-    return sections
+    return sections | host_sections(proxy.domain_remap)

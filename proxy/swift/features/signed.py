@@ -51,7 +51,7 @@ class Signature(Struct, frozen=True):
 
     def is_of(self, key: str, messages: Iterable[bytes]) -> bool:
         """Whether the key signs one of the messages so; takes the same time whichever it is."""
-        signed = [hmac.digest(key.encode(), message, self.digest) for message in messages]
+        signed = [hmac.digest(key.encode("latin-1"), message, self.digest) for message in messages]
         return sum(hmac.compare_digest(each, self.value) for each in signed) > 0
 
 
@@ -68,7 +68,7 @@ class SigningKey(Struct, frozen=True):
         """
         path = request.accessed or request.storage_resource
         inside = path.account == self.scope.account and self.scope.container in ("", path.container)
-        if path.object:
+        if path.object or request.storage_resource.object:  # segments of an object are listed to be read
             granted = request.access_method in methods
         else:
             granted = listed is not None and request.is_of_web_page and request.params["prefix"].startswith(listed)

@@ -23,9 +23,11 @@ from objstore.errors import StoreError
 from objstore.headers import Client, is_true
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
+from objstore.limits import text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature, Section
+from objstore.proxy.swift.host_names import SENT_PATH
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ INDEX, ERROR, LISTINGS, CSS, LABEL, FOLDER_TYPE = (
 )
 DEFAULT_FOLDER_TYPE: Final = "application/directory"
 WEB_MODE: Final = "X-Web-Mode"
+# Parameters of temporary URLs.
+SIGNED: Final = ("temp_url_prefix", "temp_url_expires", "temp_url_ip_range", "temp_url_sig")
 _STYLE: Final = (
     "h1 {font-size: 1em; font-weight: bold} p {font-size: 2} table {border: 0} th {text-align: left} "
     "th, td {padding: 0 1em 0 0}"
@@ -126,7 +130,7 @@ class _Visit:
         if not name and not self._has_slash:
             return self._redirect()
         if index := self._metadata.get(INDEX):
-            response = self._ask(ResourcePath(self._container.account, self._container.container, folder + index))
+            response = self._ask(self._container.with_object(folder + text_of(index)))
             if response.status < 400:
                 if self._has_slash:
                     return response
@@ -164,7 +168,7 @@ class _Visit:
         """301 to the same path with a slash."""
         environ = self._request.environ
         host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-        path = quote(self._request.path.encode("latin-1"))
+        path = quote(environ.get(SENT_PATH, self._request.path).encode("latin-1"))
         query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
         return Response(301, {"Location": f"{environ['wsgi.url_scheme']}://{host}{path}/{query}"})
 
@@ -188,7 +192,7 @@ class _Visit:
         if folder and not rows:
             raise HttpError(404)
         shown = self._request.path.encode("latin-1").decode("utf-8", "replace")
-        label = self._metadata.get(LABEL)
+        label = text_of(self._metadata.get(LABEL, ""))
         title = escape(f"Listing of {label}{'' if folder == '' else '/' + folder}" if label else f"Listing of {shown}")
         page = [
             '<!DOCTYPE html>\n<html>\n <head>\n  <meta charset="utf-8">',
@@ -198,31 +202,39 @@ class _Visit:
             '   <tr id="heading"><th class="colname">Name</th><th class="colsize">Size</th>'
             '<th class="coldate">Date</th></tr>',
         ]
-        if folder:
+        if folder and folder != self._request.params.get(SIGNED[0]):
             page.append(
                 '   <tr id="parent" class="item"><td class="colname"><a href="../">../</a></td><td></td><td></td></tr>'
             )
-        page += [_row(row, folder) for row in rows if row.get("subdir", row.get("name")) != folder]
+        query = self._signed_query()
+        page += [_row(row, folder, query) for row in rows if row.get("subdir", row.get("name")) != folder]
         page.append("  </table>\n </body>\n</html>\n")
         body = "\n".join(page).encode()
         headers = {Client.CONTENT_TYPE: "text/html; charset=UTF-8", Client.CONTENT_LENGTH: str(len(body))}
         return Response(200, headers, b"" if self._request.method == "HEAD" else body)
+
+    def _signed_query(self) -> str:
+        """What makes links of a listing work for those who have a temporary URL of it."""
+        params = self._request.params
+        signed: dict[str, str] = {name: params[name] for name in SIGNED if name in params}
+        if not signed:
+            return ""
+        return f"?{urlencode(signed, safe='/', quote_via=quote)}{'&inline' if 'inline' in params else ''}"
 
     def _style(self, folder: str) -> str:
         sheet = self._metadata.get(CSS)
         if not sheet:
             return f'  <style type="text/css">{_STYLE}</style>'
         if not sheet.startswith(("/", "http://", "https://")):
-            sheet = "../" * folder.count("/") + quote(sheet)
-        return f'  <link rel="stylesheet" type="text/css" href="{escape(sheet)}">'
+            sheet = "../" * folder.count("/") + quote(text_of(sheet))
+        return f'  <link rel="stylesheet" type="text/css" href="{escape(sheet)}" />'
 
     def _error_page(self, refusal: Response) -> Response:
         """The site's own page of the status, if it has one."""
         suffix = self._metadata.get(ERROR)
         if not suffix:
             return refusal
-        name = f"{refusal.status}{suffix}"
-        page = self._ask(ResourcePath(self._container.account, self._container.container, name))
+        page = self._ask(self._container.with_object(f"{refusal.status}{text_of(suffix)}"))
         if not 200 <= page.status < 300:
             page.close()
             return refusal
@@ -235,26 +247,22 @@ def _challenge(response: Response) -> dict[str, str]:
     return {} if value is None else {Client.WWW_AUTHENTICATE: value}
 
 
-def _row(row: Mapping[str, Any], folder: str) -> str:
+def _row(row: Mapping[str, Any], folder: str, query: str) -> str:
     """A line of a listing: a folder, or an object with its size and date."""
     if "subdir" in row:
         name = row["subdir"].removeprefix(folder)
-        return f'   <tr class="item subdir"><td class="colname">{_link(name)}</td><td></td><td></td></tr>'
+        return f'   <tr class="item subdir"><td class="colname">{_link(name, query)}</td><td></td><td></td></tr>'
     kind = "type-" + row["content_type"].partition(";")[0].replace("/", " type-")
     size, date = _size(row["bytes"]), row["last_modified"].partition(".")[0].replace("T", " ")
     return (
-        f'   <tr class="item {escape(kind)}"><td class="colname">{_link(row["name"].removeprefix(folder))}</td>'
+        f'   <tr class="item {escape(kind)}"><td class="colname">{_link(row["name"].removeprefix(folder), query)}</td>'
         f'<td class="colsize">{size}</td><td class="coldate">{escape(date)}</td></tr>'
     )
 
 
-def _link(name: str) -> str:
+def _link(name: str, query: str) -> str:
     # A name that begins like a scheme, "a:b", would be one.
-    return (
-        f'<a href="./{quote(name)}">{escape(name)}</a>'
-        if ":" in name
-        else f'<a href="{quote(name)}">{escape(name)}</a>'
-    )
+    return f'<a href="./{quote(name)}{escape(query)}">{escape(name)}</a>'
 
 
 def _size(size: int) -> str:
