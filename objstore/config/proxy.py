@@ -170,6 +170,33 @@ class DomainRemapConfig(Struct, frozen=True):
         check_domains(self.storage_domains)
 
 
+class EtagQuoterConfig(Struct, frozen=True):
+    """[etag_quoter]: ETags in quotation marks, for accounts and containers that ask for it, or for all by default."""
+
+    enabled: bool = False
+    enable_by_default: bool = False
+
+
+class ReadOnlyConfig(Struct, frozen=True):
+    """[read_only]: whether accounts may be made read-only by the reseller, and the `store` is it as a whole."""
+
+    enabled: bool = False
+    store: bool = False
+    allow_deletes: bool = False
+
+
+class CrossDomainConfig(Struct, frozen=True):
+    """[cross_domain]: the elements of /crossdomain.xml; without any there is none."""
+
+    policy: str = ""
+
+
+class ListEndpointsConfig(Struct, frozen=True):
+    """[list_endpoints]: whether /endpoints/ tells everybody on which servers data is stored."""
+
+    enabled: bool = False
+
+
 class CorsConfig(Struct, frozen=True):
     """[cors]: pages of which other sites may use the store, beside those that a container names."""
 
@@ -206,6 +233,10 @@ class ProxyConfig(Struct, frozen=True):
     encryption: EncryptionConfig = EncryptionConfig()
     temp_url: TempUrlConfig = TempUrlConfig()
     domain_remap: DomainRemapConfig = DomainRemapConfig()
+    etag_quoter: EtagQuoterConfig = EtagQuoterConfig()
+    read_only: ReadOnlyConfig = ReadOnlyConfig()
+    cross_domain: CrossDomainConfig = CrossDomainConfig()
+    list_endpoints: ListEndpointsConfig = ListEndpointsConfig()
     cors: CorsConfig = CorsConfig()
     name_check: NameCheckConfig = NameCheckConfig()
     log: ProxyLogConfig = ProxyLogConfig()

@@ -21,7 +21,7 @@ _HEXADECIMAL: Final = frozenset(b"0123456789abcdefABCDEF")
 _BLANKS: Final = " \t"
 PORT_MAX: Final = 65535
 _HOST: Final = re.compile(
-    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::(?P<port>[0-9]{0,5}))?"
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~\x80-\xff-]|%[0-9A-Fa-f]{2})*)(?::(?P<port>[0-9]{0,5}))?"
 )
 _METADATA: Final = re.compile(rb"x-(?:(?:remove-)?(?:account|container|object)|amz)-meta-", re.IGNORECASE)
 # In the environ: names of headers of metadata that are spelt with underscores, in lower case, by their keys.
@@ -148,7 +148,8 @@ def parse_request(head: bytes, environ: Environ, limits: HeadLimits) -> bool:
 def _check_host(host: str) -> None:
     """Refuse a host that is none (RFC 9112, section 3.2), since answers repeat it in URLs.
 
-    Of what RFC 3986 (section 3.2.2) allows in names, only what occurs in names of hosts is taken.
+    Of what RFC 3986 (section 3.2.2) allows in names, only what occurs in names of hosts is taken; and UTF-8, which
+    clients send who have containers of such names in hosts.
     """
     match = _HOST.fullmatch(host)
     if match is None or int(match["port"] or 0) > PORT_MAX or not _is_address_or_name(match["address"]):

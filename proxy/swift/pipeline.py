@@ -14,11 +14,14 @@ from objstore.proxy.access_log import AccessLog
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.features.cors import ORIGIN, Cors
+from objstore.proxy.swift.features.documents import CrossDomain, ListEndpoints
+from objstore.proxy.swift.features.etag_quoter import EtagQuoter
 from objstore.proxy.swift.features.form_post import FormPost
 from objstore.proxy.swift.features.healthcheck import Healthcheck
 from objstore.proxy.swift.features.info import InfoEndpoint, handler_sections, store_section
 from objstore.proxy.swift.features.name_check import NameCheck
 from objstore.proxy.swift.features.quotas import Quotas
+from objstore.proxy.swift.features.read_only import ReadOnly
 from objstore.proxy.swift.features.static_web import StaticWeb
 from objstore.proxy.swift.features.temp_url import TempUrl
 from objstore.proxy.swift.features.tempauth import TempAuth
@@ -50,12 +53,16 @@ class Stage:
 PIPELINE: Final = (
     Stage(Healthcheck, "load balancers ask often and without a token"),
     Stage(InfoEndpoint, "public too"),
+    Stage(CrossDomain, "public too"),
+    Stage(ListEndpoints, "public too, where the operator wants it"),
     Stage(Cors, "before authentication: preflights carry no token, and refusals have to be readable by scripts"),
     Stage(Unsupported, "after CORS, so that scripts can read the refusal; before anything is looked up or stored"),
     Stage(NameCheck, "before anything that spends disk or network"),
     Stage(TempUrl, "before TempAuth: a signature takes the place of a token"),
     Stage(FormPost, "likewise; each file goes through the pipeline from its beginning"),
     Stage(TempAuth, "before anything that spends disk or network"),
+    Stage(ReadOnly, "after TempAuth: the reseller may switch it"),
+    Stage(EtagQuoter, "before StaticWeb, so that ETags of pages have their marks too"),
     Stage(StaticWeb, "after TempAuth: those with a token get the store's own answers"),
     Stage(Quotas, "last before the handlers, which have it weigh uploads once they know the container"),
 )

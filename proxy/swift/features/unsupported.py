@@ -7,7 +7,7 @@ to be read, written or deleted would get or lose something else. The answer is 5
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -15,6 +15,9 @@ from objstore.http.errors import HttpError
 from objstore.http.messages import variable_of
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.request import SwiftRequest
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.context import ProxyContext
 
 
 class MissingFeature(Struct, frozen=True):
@@ -31,15 +34,17 @@ class MissingFeature(Struct, frozen=True):
     parameters: tuple[str, ...] = ()
 
 
+# Missing unless the operator switches them on.
+QUOTED_ETAGS: Final = MissingFeature(
+    "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
+)
 MISSING_FEATURES: Final = (
     MissingFeature(
         "Synchronised containers",
         ("container_sync",),
         ("X-Container-Sync-To", "X-Container-Sync-Key", "X-Container-Sync-Auth"),
     ),
-    MissingFeature(
-        "Quoted ETags", ("etag_quoter",), ("X-Account-Rfc-Compliant-Etags", "X-Container-Rfc-Compliant-Etags")
-    ),
+    QUOTED_ETAGS,
 )
 
 _BY_VARIABLE: Final = {variable_of(header): feature for feature in MISSING_FEATURES for header in feature.headers}
@@ -55,10 +60,13 @@ class Unsupported(Feature):
     kinds = frozenset({"account", "container", "object"})
     variables = _VARIABLES
 
+    def __init__(self, context: ProxyContext) -> None:
+        self._quotes_etags = context.config.etag_quoter.enabled
+
     def __call__(self, request: SwiftRequest) -> None:
         """Raises HttpError 501 for a request that asks for a missing feature."""
         feature = missing_feature(request)
-        if feature is not None:
+        if feature is not None and not (feature is QUOTED_ETAGS and self._quotes_etags):
             raise HttpError(501, f"{feature.name} are not supported by this store")
 
 

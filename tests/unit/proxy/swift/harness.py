@@ -70,6 +70,7 @@ class Handlers:
         self.answers: dict[tuple[str, str], Response] = {}
         self.error: Exception | None = None
         self.quotas: Quotas | None = None
+        self.follow: Handler | None = None  # what else a request does that is let in
 
     def handler(self, method: str, kind: str) -> Handler:
         return self
@@ -94,6 +95,8 @@ class Handlers:
                 self.upload(request, body)
         elif request.method == "PUT":
             self.upload(request, request.body)
+        if self.follow is not None:
+            return self.follow(request)
         answer = self.answers.get((request.method, str(resource)))
         return Response(201 if request.method == "PUT" else 200) if answer is None else answer
 

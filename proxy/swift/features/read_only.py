@@ -1,0 +1,60 @@
+"""Stores and accounts of which nothing is changed, for the time of a move, or for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from objstore.config.proxy import ProxyConfig
+from objstore.headers import Sysmeta, is_true
+from objstore.http.errors import HttpError
+from objstore.proxy.swift.features.base import Feature, Section
+from objstore.proxy.swift.request import SwiftRequest
+
+if TYPE_CHECKING:
+    from objstore.proxy.core.context import ProxyContext
+
+# The reseller sets it on accounts; it is kept as system metadata.
+HEADER: Final = "X-Account-Read-Only"
+KEPT: Final = "Read-Only"
+
+
+class ReadOnly(Feature):
+    """Refuses writes with 405. An account's own setting stands above the store's."""
+
+    methods = frozenset({"PUT", "POST", "COPY", "DELETE"})
+    kinds = frozenset({"account", "container", "object"})
+
+    def __init__(self, context: ProxyContext) -> None:
+        config = context.config.read_only
+        self._store_is = config.store
+        self._deletes = config.allow_deletes
+        self._info = context.lookup
+
+    @classmethod
+    def wanted(cls, config: ProxyConfig) -> bool:
+        return config.read_only.enabled
+
+    def sections(self) -> Mapping[str, Section]:
+        """A section without items."""
+        return {"read_only": {}}
+
+    def __call__(self, request: SwiftRequest) -> None:
+        """Raises HttpError 403 if somebody but the reseller sets it, 405 for a write that is not to be."""
+        path = request.storage_resource
+        given = request.header(HEADER)
+        if given is not None and not path.container and request.method in ("PUT", "POST"):
+            if request.identity is None or not request.identity.reseller_admin:
+                raise HttpError(403)
+            request.set_header(HEADER, None)
+            request.set_header(Sysmeta.ACCOUNT_PREFIX + KEPT, str(is_true(given)).lower() if given.strip() else "")
+            return
+        if request.method == "DELETE" and self._deletes:
+            return
+        accounts = {path.account}
+        if request.method == "COPY" and (destination := request.header("Destination-Account")):
+            accounts = {destination}
+        for account in accounts:
+            chosen = self._info.account(account, request.transaction_id).sysmeta.get(KEPT)
+            if is_true(chosen) if chosen else self._store_is:
+                raise HttpError(405, "Writes are disabled for this account.")
