@@ -155,9 +155,9 @@ class ProxyApplication:
         """The answer of the stages or the handler; scripts of other sites may read refusals too."""
         environ, kind = request.environ, request.kind
         route = self._routes.get((request.method, kind)) or self._make_route(request.method, kind)
-        more = environ["QUERY_STRING"] or not environ.keys().isdisjoint(route.triggers)
         cors = self._cors if ORIGIN in environ else None
-        stages = route.stages if more or cors is not None else route.always
+        is_plain = "HTTP_X_AUTH_TOKEN" in environ and not environ["QUERY_STRING"] and cors is None
+        stages = route.always if is_plain and environ.keys().isdisjoint(route.triggers) else route.stages
         try:
             response = self._passed(request, stages, route.handler)
         except Exception as error:

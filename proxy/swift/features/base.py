@@ -20,7 +20,8 @@ class Feature:
     """One stage on the way of a request to its handler, called only for requests that it declares to concern it.
 
     methods, kinds: those it concerns, None for all; a kind is that of the path: "account", "container", "object" or
-    "other". variables: it concerns only requests with a query string or one of these in their environ, None for all.
+    "other". variables: it concerns only requests without a token, with a query string, or with one of these in their
+    environ; None for all.
     send: answers requests that the feature makes of its own; the pipeline gives it.
     """
 

@@ -22,7 +22,7 @@ import msgspec
 from objstore.errors import StoreError
 from objstore.headers import Client, is_true
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response
+from objstore.http.messages import Response, variable_of
 from objstore.limits import text_of
 from objstore.paths import ResourcePath
 from objstore.proxy.swift import errors
@@ -56,6 +56,7 @@ class StaticWeb(Feature):
 
     methods = frozenset({"GET", "HEAD"})
     kinds = frozenset({"container", "object"})
+    variables = frozenset({variable_of(WEB_MODE)})
 
     def __init__(self, context: ProxyContext) -> None:
         self._info = context.lookup

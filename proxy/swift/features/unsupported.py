@@ -1,7 +1,7 @@
 """Refuses what belongs to features of the Swift API that this store does not have.
 
-A header or parameter of such a feature must never be ignored: a client that asks for a version, a manifest or a link
-to be read, written or deleted would get or lose something else. The answer is 501, and nothing is stored or changed.
+A header of such a feature must never be ignored: a client that wants a container to be kept in two places
+would believe that it is. The answer is 501, and nothing is stored or changed.
 `/info` has no section for any of these features.
 """
 
@@ -25,13 +25,11 @@ class MissingFeature(Struct, frozen=True):
 
     sections: what /info calls it where it exists.
     headers: those that mean it in a PUT, POST or COPY, unless they are empty or say "false" (nothing to switch off).
-    parameters: those of the query that mean it, whatever their value.
     """
 
     name: str
     sections: tuple[str, ...]
-    headers: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
+    headers: tuple[str, ...]
 
 
 # Missing unless the operator switches them on.
@@ -48,14 +46,13 @@ MISSING_FEATURES: Final = (
 )
 
 _BY_VARIABLE: Final = {variable_of(header): feature for feature in MISSING_FEATURES for header in feature.headers}
-_BY_PARAMETER: Final = {name: feature for feature in MISSING_FEATURES for name in feature.parameters}
 _VARIABLES: Final = frozenset(_BY_VARIABLE)
 _STORING: Final = frozenset({"PUT", "POST", "COPY"})
 _SWITCHED_OFF: Final = frozenset({"", "false", "0", "no", "off", "f", "n"})
 
 
 class Unsupported(Feature):
-    """Looks at names of headers and parameters only. Requests without these do not concern it."""
+    """Looks at headers only. Requests without these do not concern it."""
 
     kinds = frozenset({"account", "container", "object"})
     variables = _VARIABLES
@@ -73,10 +70,6 @@ class Unsupported(Feature):
 def missing_feature(request: SwiftRequest) -> MissingFeature | None:
     """The missing feature that a request to the storage API asks for, None if it asks for none."""
     environ = request.environ
-    if environ["QUERY_STRING"]:
-        for name in request.params:
-            if name in _BY_PARAMETER:
-                return _BY_PARAMETER[name]
     if request.method not in _STORING:
         return None
     for variable in _VARIABLES.intersection(environ):

@@ -42,13 +42,13 @@ class StorageApplication:
         objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions, manifests)
         accounts, containers = _verbs(AccountHandler(context)), ContainerHandler(context, versions)
         bulk = BulkDelete(context, objects.delete, containers.delete)
-        extract = BulkExtract(context, objects.put, containers.put)
+        objects.extract = extract = BulkExtract(context, objects.put, containers.put)
         self._verbs: Final = {
             "account": accounts
             | {method: bulk.or_else(accounts[method]) for method in ("POST", "DELETE")}
             | {"PUT": extract.or_else(accounts["PUT"])},
             "container": _verbs(containers) | {"PUT": extract.or_else(containers.put)},
-            "object": _verbs(objects) | {"COPY": copy, "PUT": extract.or_else(objects.put)},
+            "object": _verbs(objects) | {"COPY": copy},
         }
 
     def handler(self, method: str, kind: str) -> Handler:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable
 from functools import partial
-from typing import IO, Any, Final, Literal, cast
+from typing import IO, Any, Final, Literal, Self, cast
 from zlib import error as ZlibError
 
 from objstore.errors import StoreError
@@ -22,9 +22,9 @@ from objstore.proxy.core.context import ProxyContext
 from objstore.proxy.core.info import PRESENT
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.handlers.bulk import PROBLEMS_MAX, BulkReport, answer
+from objstore.proxy.swift.handlers.object import EXTRACT_ARCHIVE
 from objstore.proxy.swift.request import SwiftRequest
 
-PARAMETER: Final = "extract-archive"
 CONTAINERS_MAX: Final = 10_000
 # In /info.
 BULK_UPLOAD_SECTION: Final = {
@@ -81,14 +81,14 @@ class BulkExtract:
         """Answers uploads of archives, and leaves other requests to `handler`."""
 
         def handle(request: SwiftRequest) -> Response:
-            wanted = request.environ["QUERY_STRING"] and PARAMETER in request.params
+            wanted = request.environ["QUERY_STRING"] and EXTRACT_ARCHIVE in request.params
             return self(request) if wanted else handler(request)
 
         return handle
 
     def __call__(self, request: SwiftRequest) -> Response:
         """200 and a report. Raises HttpError 400, 411."""
-        mode = _MODES.get(request.params[PARAMETER].lower().strip("."))
+        mode = _MODES.get(request.params[EXTRACT_ARCHIVE].lower().strip("."))
         if mode is None:
             raise HttpError(400, "Unsupported archive format")
         if request.content_length is None and not request.chunked:
@@ -98,7 +98,9 @@ class BulkExtract:
     def _extract_all(self, request: SwiftRequest, mode: _Mode, told: ExtractionReport) -> None:
         made: set[str] = set()
         try:
-            with tarfile.open(mode=mode, fileobj=cast("IO[bytes]", request.body), bufsize=_READ_BYTES) as archive:
+            with tarfile.open(
+                mode=mode, fileobj=cast("IO[bytes]", request.body), bufsize=_READ_BYTES, tarinfo=Entry
+            ) as archive:
                 while not told.refusal and (member := archive.next()) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # it remembers all of them
                     if member.isfile():
@@ -146,6 +148,18 @@ class BulkExtract:
                 raise HttpError(400, f"More than {CONTAINERS_MAX} containers to create from tar.")
             self._put_container(request.derived("PUT", path.container_path))
         made.add(path.container)
+
+
+class Entry(tarfile.TarInfo):
+    """The head of a file in an archive. An archive that ends without its end mark has been cut off."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """The next one. Raises ReadError for an archive that is cut off, beside what tarfile handles itself."""
+        try:
+            return super().fromtarfile(archive)
+        except (tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("unexpected end of data") from error
 
 
 class ArchivedFile(ByteStream):

@@ -58,6 +58,7 @@ STATIC_LARGE_OBJECT: Final = variable_of(Client.STATIC_LARGE_OBJECT)
 SYMLINK_TARGET: Final = variable_of(Client.SYMLINK_TARGET)
 NO_HEADERS: Final[dict[str, str]] = {}
 VERSION_ID: Final = "version-id"  # the parameter
+EXTRACT_ARCHIVE: Final = "extract-archive"  # likewise
 DELETED_TYPE: Final = "application/x-deleted;swift_versions_deleted=1"  # of delete markers
 UNKNOWN_TYPE: Final = "application/octet-stream"
 DELETE_AT_MAX: Final = 9_999_999_999
@@ -72,6 +73,7 @@ class ObjectHandler:
         self.symlinks: Symlinks  # likewise
         self.resolver: Resolver  # likewise
         self.versions: ObjectVersioning  # likewise
+        self.extract: Callable[[SwiftRequest], Response]  # likewise
         self.put_manifest: Callable[[SwiftRequest], Response]  # likewise
         self.delete_manifest: Callable[[SwiftRequest], Response]  # likewise
         self._limits = context.cluster.limits
@@ -112,10 +114,14 @@ class ObjectHandler:
         environ = request.environ
         if "HTTP_X_COPY_FROM" in environ:
             return self.copy(request)
-        if environ["QUERY_STRING"] and VERSION_ID in request.params:
-            return self.versions.restore(request)
-        if environ["QUERY_STRING"] and request.params.get("multipart-manifest") == "put":
-            return self.put_manifest(request)
+        if environ["QUERY_STRING"]:
+            params = request.params
+            if VERSION_ID in params:
+                return self.versions.restore(request)
+            if params.get("multipart-manifest") == "put":
+                return self.put_manifest(request)
+            if EXTRACT_ARCHIVE in params:
+                return self.extract(request)
         if STATIC_LARGE_OBJECT in environ:
             raise HttpError(400, f"{Client.STATIC_LARGE_OBJECT} is not for clients to set")
         return self.store(request)

@@ -36,7 +36,8 @@ def test_what_everybody_sees(proxy: Proxy) -> None:
     shown = read(proxy)
     limits = {"account_quotas", "container_quotas"}
     versions = {"versioned_writes", "object_versioning"}
-    assert shown.keys() == {"swift", "tempauth", "symlink", "dlo", "slo", "bulk_delete"} | versions | limits
+    bulk, web = {"bulk_delete", "bulk_upload"}, {"tempurl", "formpost", "staticweb"}
+    assert shown.keys() == {"swift", "tempauth", "symlink", "dlo", "slo"} | bulk | web | versions | limits
     assert shown["tempauth"] == {"account_acls": True}
     store = shown["swift"]
     assert store["max_file_size"] == 5368709122
