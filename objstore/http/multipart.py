@@ -24,7 +24,7 @@ class BadMultipart(HttpError):
         super().__init__(400, reason)
 
 
-class Part(ByteStream):
+class FormPart(ByteStream):
     """One part, read while it comes in. Reading raises BadMultipart, beside what reading the body raises.
 
     name: of the form's field. filename: what the browser calls a file, as it says it; None if it is none.
@@ -71,7 +71,7 @@ class Multipart:
         self._held = b"\r\n"  # the first delimiter may begin the body
         self._in_part = True  # what stands before it means nothing
 
-    def next(self) -> Part | None:
+    def next(self) -> FormPart | None:
         """The next part; what is unread of the former one is passed over. None at the end. Raises BadMultipart."""
         while self.more():
             pass
@@ -85,7 +85,7 @@ class Multipart:
         if not parameters.get("name"):
             raise BadMultipart("A part without a name")
         self._in_part = True
-        return Part(self, parameters["name"], parameters.get("filename"), _header(head, "content-type"))
+        return FormPart(self, parameters["name"], parameters.get("filename"), _header(head, "content-type"))
 
     def more(self) -> bytes:
         """The next bytes of the part; b"" at its end."""

@@ -211,7 +211,7 @@ def test_every_status_that_clients_get_is_documented() -> None:
 def test_every_refusal_of_a_missing_feature_is_documented() -> None:
     text = (ROOT / "docs/use/limits.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`\??([\w-]+)`", text))
-    assert {name for feature in MISSING_FEATURES for name in (*feature.headers, *feature.parameters)} - named == set()
+    assert {name for feature in MISSING_FEATURES for name in feature.headers} - named == set()
 
 
 def test_alerts_are_on_metrics_that_exist() -> None:

@@ -19,7 +19,7 @@ from objstore.headers import Client
 from objstore.http.bodies import ByteStream
 from objstore.http.errors import REASONS, HttpError
 from objstore.http.messages import Response
-from objstore.http.multipart import Multipart, Part
+from objstore.http.multipart import Multipart, FormPart
 from objstore.paths import ResourcePath
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature, Section
@@ -41,7 +41,7 @@ class LimitedPart(ByteStream):
 
     __slots__ = ("_left", "_part")
 
-    def __init__(self, part: Part, length_max: int) -> None:
+    def __init__(self, part: FormPart, length_max: int) -> None:
         super().__init__(None)
         self._part = part
         self._left = length_max
@@ -139,7 +139,7 @@ class FormPost(Feature):
             raise refuse(request, "Invalid Signature")
         request.authorize = partial(key.authorize, methods=frozenset({"PUT"}))
 
-    def _put(self, request: SwiftRequest, fields: Mapping[str, str], part: Part, size_max: int) -> None:
+    def _put(self, request: SwiftRequest, fields: Mapping[str, str], part: FormPart, size_max: int) -> None:
         place = request.storage_resource
         path = ResourcePath(place.account, place.container, f"{place.object}{part.filename}")
         headers = {}

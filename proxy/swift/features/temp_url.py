@@ -9,10 +9,10 @@ The owner signs the method, the time and the path with a key that the account or
 
 from __future__ import annotations
 
-import calendar
 import ipaddress
-import time
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import partial
 from posixpath import basename
@@ -42,7 +42,7 @@ INCOMING_REMOVED: Final = (Client.TIMESTAMP, Client.OPEN_EXPIRED)
 # These would make an object that shows what the URL does not give access to.
 INCOMING_REFUSED: Final = (Client.OBJECT_MANIFEST, Client.SYMLINK_TARGET)
 PUBLIC: Final = "X-Object-Meta-Public-"
-_TIME_FORMATS: Final = ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d")
+_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z?)?", re.ASCII)
 _EXPIRES_MAX: Final = 253_402_300_800  # the year 10000
 
 
@@ -116,12 +116,12 @@ def parse_time(text: str) -> int:
     """Seconds since the epoch, of a number or an ISO 8601 time in UTC; 0 if it is neither."""
     if text.isascii() and text.isdecimal():
         return int(text) if len(text) < 13 and int(text) < _EXPIRES_MAX else 0
-    for form in _TIME_FORMATS:
-        try:
-            return calendar.timegm(time.strptime(text, form))
-        except ValueError:
-            continue
-    return 0
+    if _TIME.fullmatch(text) is None:
+        return 0
+    try:
+        return int(datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return 0
 
 
 def _message(request: SwiftRequest, method: str, expires: int, prefix: str | None, addresses: str | None) -> bytes:

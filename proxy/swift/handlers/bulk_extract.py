@@ -99,7 +99,7 @@ class BulkExtract:
         made: set[str] = set()
         try:
             with tarfile.open(
-                mode=mode, fileobj=cast("IO[bytes]", request.body), bufsize=_READ_BYTES, tarinfo=Entry
+                mode=mode, fileobj=cast("IO[bytes]", request.body), bufsize=_READ_BYTES, tarinfo=ArchivedHead
             ) as archive:
                 while not told.refusal and (member := archive.next()) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # it remembers all of them
@@ -150,7 +150,7 @@ class BulkExtract:
         made.add(path.container)
 
 
-class Entry(tarfile.TarInfo):
+class ArchivedHead(tarfile.TarInfo):
     """The head of a file in an archive. An archive that ends without its end mark has been cut off."""
 
     @classmethod
