@@ -19,7 +19,7 @@ from objstore.headers import Client
 from objstore.http.bodies import ByteStream
 from objstore.http.errors import REASONS, HttpError
 from objstore.http.messages import Response
-from objstore.http.multipart import Multipart, FormPart
+from objstore.http.multipart import FormPart, Multipart
 from objstore.paths import ResourcePath
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature, Section
