@@ -13,7 +13,7 @@ from objstore.tools.commands import OperatorProblem
 @click.command("hash-password")
 def hash_password() -> None:
     """Hash a password for a users file. Asks for it, or reads one line from a pipe."""
-    from objstore.proxy.auth.passwords import SALT_BYTES, hashed
+    from objstore.passwords import SALT_BYTES, hashed
 
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)

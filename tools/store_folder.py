@@ -245,7 +245,7 @@ class StoreFolder:
             layout.write_private(file, layout.users_text(layout.DEVELOPMENT_USERS))
             return None
         from objstore.proxy.auth.new_keys import new_access_key
-        from objstore.proxy.auth.passwords import SALT_BYTES, hashed
+        from objstore.passwords import SALT_BYTES, hashed
 
         password, key = secrets.token_urlsafe(18), new_access_key(time.time())
         own = ManagedUser("admin", "admin", keys=(key,))

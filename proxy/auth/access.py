@@ -15,7 +15,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.account_acl import Right
 from objstore.proxy.auth.identity import Identity
-from objstore.proxy.auth.passwords import KeyChecker
+from objstore.passwords import KeyChecker
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.runtime import Runtime
 from objstore.system.threads import ThreadGroup

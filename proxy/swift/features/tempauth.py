@@ -15,8 +15,8 @@ from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.access import Rights
 from objstore.proxy.auth.access_keys import CurrentUsers
-from objstore.proxy.auth.login_throttle import LoginClient, LoginThrottle
-from objstore.proxy.auth.passwords import TooManyLogins
+from objstore.login_throttle import LoginClient, LoginThrottle
+from objstore.passwords import TooManyLogins
 from objstore.proxy.auth.tokens import TokenIssuer, token_secret
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import Authentication, SwiftRequest, unauthorized

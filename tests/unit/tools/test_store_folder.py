@@ -10,7 +10,7 @@ from objstore.cluster import Cluster
 from objstore.config.access_keys import MANAGED_FILE
 from objstore.config.loading import load
 from objstore.config.users import UsersConfig
-from objstore.proxy.auth.passwords import KeyChecker
+from objstore.passwords import KeyChecker
 from objstore.ring.format import read_ring
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.store_folder import AskedShape, StoreFolder

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from objstore.config.access_keys import MANAGED_FILE, ManagedUser
 from objstore.errors import StoreError
-from objstore.proxy.auth.passwords import hashed
+from objstore.passwords import hashed
 from objstore.tools.policy import policy
 from objstore.tools.user import user
 

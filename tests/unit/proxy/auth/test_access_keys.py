@@ -17,7 +17,7 @@ from objstore.config.loading import ConfigError
 from objstore.config.proxy import AuthConfig
 from objstore.logs import Logger, Sink
 from objstore.proxy.auth.access_keys import AccessKeys, CurrentUsers
-from objstore.proxy.auth.passwords import hashed
+from objstore.passwords import hashed
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.auth.user_file import ManagedUsersFile
 from objstore.runtime import Runtime

@@ -12,7 +12,7 @@ import pytest
 
 from objstore.config.users import Derivation
 from objstore.proxy.auth import passwords
-from objstore.proxy.auth.passwords import WAITING_MAX, KeyChecker, TooManyLogins
+from objstore.passwords import WAITING_MAX, KeyChecker, TooManyLogins
 from objstore.system.concurrency import Event, spawn
 from objstore.system.processes import THREAD_NICENESS
 from objstore.system.threads import ThreadGroup

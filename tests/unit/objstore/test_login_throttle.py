@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objstore.logs import Logger, Sink
-from objstore.proxy.auth.login_throttle import (
+from objstore.login_throttle import (
     ADDRESS_FAILURES_MAX,
     CLIENT_FAILURES_MAX,
     TRUSTED_SECONDS,

@@ -56,7 +56,7 @@ class KeyChecker:
         Raises TooManyLogins, and WaitTimeout.
         """
         if not self._decoys:
-            return _is_right(given, stored, ())
+            return is_right(given, stored, ())
         if self._waiting >= WAITING_MAX:
             raise TooManyLogins
         self._waiting += 1
@@ -68,10 +68,10 @@ class KeyChecker:
 
 def _check_in_thread(given: str, stored: str | None, decoys: Iterable[HashedKey]) -> bool:
     lower_thread_priority()
-    return _is_right(given, stored, decoys)
+    return is_right(given, stored, decoys)
 
 
-def _is_right(given: str, stored: str | None, decoys: Iterable[HashedKey]) -> bool:
+def is_right(given: str, stored: str | None, decoys: Iterable[HashedKey]) -> bool:
     key = given.encode("utf-8", "surrogatepass")
     known = None if stored is None else parse_key(stored)
     right = False

@@ -1,0 +1,1 @@
+"""Changes of the identity service's tables, for alembic."""
