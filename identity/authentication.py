@@ -112,11 +112,12 @@ class Logins:
     def answer(
         self, session: Session, proof: Proof, asked: AskedScope | str | None, catalog: bool = True
     ) -> webob.Response:
-        """The token for who has proved something. Raises Fault 401, and 403 for a scope that a bound token cannot have."""
+        """The token for who has proved something. Raises Fault 401, and 403 for a scope that this proof cannot have."""
         scope = self._scope(session, proof, asked)
         now = self._state.now()
         audit_ids = (new_audit_id(), *([proof.parent_audit_id] if proof.parent_audit_id else []))
-        expires = proof.expires or now + int(self._state.life_seconds * MICROSECONDS)
+        expires = now + int(self._state.life_seconds * MICROSECONDS)
+        expires = min(expires, proof.expires or expires)
         claims = TokenClaims(
             proof.user_id, proof.methods, scope, now, expires, audit_ids, proof.application_credential_id
         )
@@ -161,7 +162,7 @@ class Logins:
             user = find_user(session, asked)
             stored = None if user is None else user.password
         name = asked.id or f"{(asked.domain and (asked.domain.id or asked.domain.name)) or ''}:{asked.name}"
-        self._check_secret(LoginClient(address, name if user is None else user.id), asked.password, stored)
+        self.check_secret(LoginClient(address, name if user is None else user.id), asked.password, stored)
         assert user is not None
         return Proof(user.id, Methods.PASSWORD)
 
@@ -179,16 +180,17 @@ class Logins:
                 )
         stored = None if found is None else found.secret
         name = f"application credential {asked.id or asked.name if found is None else found.id}"
-        self._check_secret(LoginClient(address, name), asked.secret, stored)
+        self.check_secret(LoginClient(address, name), asked.secret, stored)
         assert found is not None
         return Proof(
             found.user_id,
             Methods.APPLICATION_CREDENTIAL,
+            found.expires,
             scope=Scope(PROJECT, found.project_id),
             application_credential_id=found.id,
         )
 
-    def _check_secret(self, client: LoginClient, given: str, stored: str | None) -> None:
+    def check_secret(self, client: LoginClient, given: str, stored: str | None) -> None:
         """Raises Fault 401, and 429 for who has failed too often."""
         throttle = self._state.throttle
         wait = throttle.seconds_to_wait(client)

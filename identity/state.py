@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,8 @@ from objstore.identity.standing import Standing, standing_of
 from objstore.identity.tokens import MICROSECONDS, TokenClaims, TokenIssuing
 from objstore.login_throttle import LoginThrottle
 from objstore.passwords import DERIVED_BYTES, SALT_BYTES, SCRYPT_NUMBERS, hashed, is_right
+
+T = TypeVar("T")
 
 PASSWORD_LENGTH_MAX: Final = 512  # characters
 CHECKED_AT_ONCE: Final = 2  # each takes a processor for 50 ms
@@ -45,11 +47,9 @@ class PasswordChecks:
         """Raises Fault 400 for one that is empty or too long, 429."""
         if not 0 < len(password) <= PASSWORD_LENGTH_MAX:
             raise Fault(400, f"A password has from 1 to {PASSWORD_LENGTH_MAX} characters.")
-        made: list[str] = []
-        self._in_turn(lambda: made.append(hashed(password, os.urandom(SALT_BYTES))) is None)
-        return made[0]
+        return self._in_turn(lambda: hashed(password, os.urandom(SALT_BYTES)))
 
-    def _in_turn(self, work: Callable[[], bool]) -> bool:
+    def _in_turn(self, work: Callable[[], T]) -> T:
         if not self._waiting.acquire(blocking=False):
             raise Fault(429, "Too many logins at this moment.", headers={"Retry-After": "1"})
         try:

@@ -52,7 +52,10 @@ class Scope(Struct, frozen=True, array_like=True):
 
 
 class TokenClaims(Struct, frozen=True):
-    """What a token says. Times are microseconds since the epoch. `audit_ids`: its own, and that of its first ancestor."""
+    """What a token says. Times are microseconds since the epoch.
+
+    `audit_ids` are its own, and that of the login it goes back to.
+    """
 
     user_id: str
     methods: Methods

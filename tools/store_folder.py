@@ -244,8 +244,8 @@ class StoreFolder:
         if loopback:
             layout.write_private(file, layout.users_text(layout.DEVELOPMENT_USERS))
             return None
-        from objstore.proxy.auth.new_keys import new_access_key
         from objstore.passwords import SALT_BYTES, hashed
+        from objstore.proxy.auth.new_keys import new_access_key
 
         password, key = secrets.token_urlsafe(18), new_access_key(time.time())
         own = ManagedUser("admin", "admin", keys=(key,))

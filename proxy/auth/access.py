@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from objstore.config.proxy import AuthConfig
 from objstore.config.users import User
+from objstore.passwords import KeyChecker
 from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.account_acl import Right
 from objstore.proxy.auth.identity import Identity
-from objstore.passwords import KeyChecker
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.runtime import Runtime
 from objstore.system.threads import ThreadGroup

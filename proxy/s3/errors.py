@@ -15,8 +15,8 @@ from objstore.http.messages import Response
 from objstore.http.transport import NodeFailure
 from objstore.limits import InvalidMetadata, InvalidName, InvalidText, ListingTooLong, ObjectTooLarge
 from objstore.mounts import DeviceFull, DeviceUnavailable
-from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.passwords import TooManyLogins
+from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.auth.policy import MalformedAccessPolicy
 from objstore.proxy.core import errors as core
 from objstore.proxy.core.versions import public_id

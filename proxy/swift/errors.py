@@ -12,8 +12,8 @@ from objstore.http.errors import HttpError, http_error_of
 from objstore.http.messages import Response
 from objstore.http.transport import NodeFailure
 from objstore.logs import Logger
-from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.passwords import TooManyLogins
+from objstore.policies import BadPolicies, UnknownPolicy
 from objstore.proxy.core import errors as core
 from objstore.proxy.core.versions import public_id
 from objstore.proxy.swift.handlers.object import DELETED_TYPE, object_headers

@@ -11,12 +11,12 @@ from objstore.headers import Client, Owner, Sysmeta
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response
 from objstore.limits import text_of
+from objstore.login_throttle import LoginClient, LoginThrottle
+from objstore.passwords import TooManyLogins
 from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.access import Rights
 from objstore.proxy.auth.access_keys import CurrentUsers
-from objstore.login_throttle import LoginClient, LoginThrottle
-from objstore.passwords import TooManyLogins
 from objstore.proxy.auth.tokens import TokenIssuer, token_secret
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import Authentication, SwiftRequest, unauthorized

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from objstore.logs import Logger, Sink
 from objstore.login_throttle import (
     ADDRESS_FAILURES_MAX,
     CLIENT_FAILURES_MAX,
@@ -13,6 +12,7 @@ from objstore.login_throttle import (
     LoginClient,
     LoginThrottle,
 )
+from objstore.logs import Logger, Sink
 from objstore.runtime import Runtime
 from objstore.system.shared_counters import WINDOW_SECONDS
 from tests.doubles import ManualClock

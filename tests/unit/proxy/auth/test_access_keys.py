@@ -16,8 +16,8 @@ from objstore.config.access_keys import (
 from objstore.config.loading import ConfigError
 from objstore.config.proxy import AuthConfig
 from objstore.logs import Logger, Sink
-from objstore.proxy.auth.access_keys import AccessKeys, CurrentUsers
 from objstore.passwords import hashed
+from objstore.proxy.auth.access_keys import AccessKeys, CurrentUsers
 from objstore.proxy.auth.tokens import TokenIssuer
 from objstore.proxy.auth.user_file import ManagedUsersFile
 from objstore.runtime import Runtime
