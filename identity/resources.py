@@ -71,7 +71,7 @@ class RoleValues(Struct):
 
 def listed(call: Call, url: str, key: str, rows: list[dict[str, Any]], **more: Any) -> webob.Response:
     """A list as the API has it."""
-    query = f"?{urlencode(call.request.GET.items())}" if call.request.GET else ""
+    query = f"?{urlencode(list(call.request.GET.items()))}" if call.request.GET else ""
     links = {"self": url + call.request.path + query, "previous": None, "next": None}
     document: dict[str, Any] = {key: rows[:LIST_MAX], "links": links, **more}
     if len(rows) > LIST_MAX:

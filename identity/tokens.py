@@ -6,6 +6,7 @@ What the user may do with one is looked up when it is used; whether it was revok
 from __future__ import annotations
 
 import binascii
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from enum import IntFlag
@@ -20,6 +21,8 @@ VERSION: Final = 1
 TOKEN_LENGTH_MAX: Final = 255  # some clients and databases keep no more
 AUDIT_BYTES: Final = 12
 MICROSECONDS: Final = 1_000_000
+HEXADECIMAL: Final = re.compile("(?:[0-9a-f]{2})+").fullmatch
+HEXADECIMAL_MARK: Final = b"\0"  # no id begins with it
 
 
 class Methods(IntFlag):
@@ -67,17 +70,17 @@ class TokenClaims(Struct, frozen=True):
 
 
 class _Sealed(Struct, frozen=True, array_like=True):
-    """The claims as they are encrypted: ids as 16 bytes where they are hexadecimal."""
+    """The claims as they are encrypted; ids are packed."""
 
     version: int
-    user: bytes | str
+    user: bytes
     methods: int
     kind: int
-    target: bytes | str
+    target: bytes
     issued: int
     lasts: int
     audit: list[bytes]
-    application_credential: bytes | str
+    application_credential: bytes
 
 
 KINDS: Final = ("", "project", "domain", "system")
@@ -137,13 +140,11 @@ def new_audit_id() -> str:
     return urlsafe_b64encode(secrets.token_bytes(AUDIT_BYTES)).decode()
 
 
-def _packed(text: str) -> bytes | str:
-    try:
-        packed = bytes.fromhex(text) if len(text) == 32 else b""
-    except ValueError:
-        return text
-    return packed if packed.hex() == text and packed else text
+def _packed(text: str) -> bytes:
+    """Half as long where it is hexadecimal, as all ids are that this service makes."""
+    packed = bytes.fromhex(text) if HEXADECIMAL(text) else b""
+    return HEXADECIMAL_MARK + packed if packed else text.encode()
 
 
-def _unpacked(packed: bytes | str) -> str:
-    return packed.hex() if isinstance(packed, bytes) else packed
+def _unpacked(packed: bytes) -> str:
+    return packed[1:].hex() if packed[:1] == HEXADECIMAL_MARK else packed.decode()

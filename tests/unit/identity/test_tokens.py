@@ -158,7 +158,7 @@ def test_a_token_that_was_tampered_with_is_none(identity: IdentityService) -> No
     for changed in (
         token[:-1],
         token + "A",
-        "A" + token[1:],
+        "B" + token[1:],
         token[:40] + ("A" if token[40] != "A" else "B") + token[41:],
     ):
         assert not identity.holds(changed)
