@@ -23,7 +23,7 @@ from objstore.identity.records import (
 from objstore.identity.resources import listed, with_link
 from objstore.identity.standing import EPOCH, iso, roles_in
 from objstore.identity.state import IdentityState, missing, need_user
-from objstore.identity.tokens import MICROSECONDS, Scope
+from objstore.identity.tokens import MICROSECONDS, TokenScope
 
 PER_USER_MAX: Final = 100
 RULES_MAX: Final = 100
@@ -92,7 +92,7 @@ class ApplicationCredentials:
         hashed = self._state.passwords.hashed(secret)
         if not 0 < len(given.name) <= NAME_LENGTH:
             raise Fault(400, f"A name has from 1 to {NAME_LENGTH} characters.")
-        scope = Scope(PROJECT, call.caller.project_id)
+        scope = TokenScope(PROJECT, call.caller.project_id)
 
         def store(session: Session) -> dict[str, Any]:
             refuse_restricted(session, self._state, call)

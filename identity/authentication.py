@@ -22,7 +22,7 @@ from objstore.identity.records import (
 )
 from objstore.identity.standing import standing_of, system_scope
 from objstore.identity.state import IdentityState
-from objstore.identity.tokens import MICROSECONDS, Methods, Scope, TokenClaims, new_audit_id
+from objstore.identity.tokens import MICROSECONDS, Methods, TokenClaims, TokenScope, new_audit_id
 from objstore.login_throttle import LoginClient
 from objstore.logs import get_logger
 
@@ -87,7 +87,7 @@ class Proof:
     methods: Methods
     expires: int | None = None
     parent_audit_id: str | None = None
-    scope: Scope | None = None
+    scope: TokenScope | None = None
     application_credential_id: str | None = None
 
 
@@ -186,7 +186,7 @@ class Logins:
             found.user_id,
             Methods.APPLICATION_CREDENTIAL,
             found.expires,
-            scope=Scope(PROJECT, found.project_id),
+            scope=TokenScope(PROJECT, found.project_id),
             application_credential_id=found.id,
         )
 
@@ -221,7 +221,7 @@ class Logins:
             claims.application_credential_id,
         )
 
-    def _scope(self, session: Session, proof: Proof, asked: AskedScope | str | None) -> Scope:
+    def _scope(self, session: Session, proof: Proof, asked: AskedScope | str | None) -> TokenScope:
         if proof.scope is not None:
             by_token = Methods.TOKEN in proof.methods
             if asked is not None and not (by_token and _asked_scope(session, asked) == proof.scope):
@@ -230,26 +230,26 @@ class Logins:
         if asked is not None:
             return _asked_scope(session, asked) or refuse()
         user = session.get(UserRecord, proof.user_id)
-        scope = Scope(PROJECT, (user and user.default_project_id) or "")
+        scope = TokenScope(PROJECT, (user and user.default_project_id) or "")
         claims = TokenClaims(proof.user_id, proof.methods, scope, self._state.now(), 0, ("",))
-        return scope if scope.id and standing_of(session, claims, claims.issued) is not None else Scope()
+        return scope if scope.id and standing_of(session, claims, claims.issued) is not None else TokenScope()
 
 
-def _asked_scope(session: Session, asked: AskedScope | str) -> Scope | None:
+def _asked_scope(session: Session, asked: AskedScope | str) -> TokenScope | None:
     """None for what is not there. Raises Fault 400 for what is no scope."""
     if isinstance(asked, str):
         if asked != "unscoped":
             raise Fault(400, 'A scope is a project, a domain, the system or "unscoped".')
-        return Scope()
+        return TokenScope()
     if asked.project is not None:
         project = find_project(session, asked.project)
-        return None if project is None else Scope(PROJECT, project.id)
+        return None if project is None else TokenScope(PROJECT, project.id)
     if asked.domain is not None:
         domain = find_domain(session, asked.domain)
-        return None if domain is None else Scope(DOMAIN, domain.id)
+        return None if domain is None else TokenScope(DOMAIN, domain.id)
     if asked.system is not None:
         return system_scope() if asked.system.get("all") is True else None
-    return Scope()
+    return TokenScope()
 
 
 def find_domain(session: Session, asked: Named) -> DomainRecord | None:

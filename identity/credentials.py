@@ -25,7 +25,7 @@ from objstore.identity.records import (
 from objstore.identity.resources import listed, with_link
 from objstore.identity.standing import roles_in
 from objstore.identity.state import IdentityState, missing, need_user
-from objstore.identity.tokens import Scope
+from objstore.identity.tokens import TokenScope
 
 PER_USER_MAX: Final = 100
 BLOB_MAX: Final = 16 * 1024  # characters
@@ -50,7 +50,7 @@ class CredentialChange(Struct):
     project_id: str | UnsetType | None = UNSET
 
 
-class AccessKey(Struct):
+class Ec2KeyPair(Struct):
     """What the blob of an ec2 credential says."""
 
     access: str
@@ -81,18 +81,18 @@ class Credentials:
             WebRoute("DELETE", "/v3/credentials/{id}", self.delete),
         ]
 
-    def secret_of(self, record: CredentialRecord) -> AccessKey | None:
+    def secret_of(self, record: CredentialRecord) -> Ec2KeyPair | None:
         """The access key of an ec2 credential; None if it is another, or cannot be decrypted any more."""
         blob = self._blob(record)
         try:
-            return None if record.type != EC2 else msgspec.json.decode(blob, type=AccessKey)
+            return None if record.type != EC2 else msgspec.json.decode(blob, type=Ec2KeyPair)
         except msgspec.MsgspecError:
             return None
 
     def create_key(self, call: Call) -> webob.Response:
         need_user(call, call.arguments["user"])
         project_id = call.json_as(NewEc2Key).tenant_id
-        key = AccessKey(secrets.token_hex(16), secrets.token_hex(16))
+        key = Ec2KeyPair(secrets.token_hex(16), secrets.token_hex(16))
         blob = msgspec.json.encode(key).decode()
         new = NewCredential(EC2, blob, call.arguments["user"], project_id)
         record = self._state.database.run(lambda session: self._store(session, call, new))
@@ -203,7 +203,7 @@ class Credentials:
             raise missing("user", user_id)
         if new.type == EC2 and new.project_id is None:
             raise Fault(400, "A credential of type ec2 is for a project.")
-        if new.project_id is not None and not roles_in(session, user_id, Scope(PROJECT, new.project_id)):
+        if new.project_id is not None and not roles_in(session, user_id, TokenScope(PROJECT, new.project_id)):
             raise Fault(403, "A credential is for a project in which its user has a role.")
         if application_credential is not None and new.project_id != call.caller.project_id:
             raise Fault(403, "An application credential makes credentials for its own project alone.")
@@ -244,7 +244,7 @@ class Credentials:
         return with_link(document, self._state.url, "credentials")
 
     def _key_document(self, record: CredentialRecord) -> dict[str, Any]:
-        key = self.secret_of(record) or AccessKey("", "")
+        key = self.secret_of(record) or Ec2KeyPair("", "")
         return {
             "access": key.access,
             "secret": key.secret,
@@ -255,9 +255,9 @@ class Credentials:
         }
 
 
-def _access_key(blob: str) -> AccessKey:
+def _access_key(blob: str) -> Ec2KeyPair:
     """Raises Fault 400."""
     try:
-        return msgspec.json.decode(blob, type=AccessKey)
+        return msgspec.json.decode(blob, type=Ec2KeyPair)
     except msgspec.MsgspecError:
         raise Fault(400, 'The blob of a credential of type ec2 is {"access": ..., "secret": ...} as text.') from None

@@ -6,10 +6,10 @@ from typing import Any
 
 from objstore.identity.catalog import Catalog
 from objstore.identity.records import ALL, SYSTEM, DomainRecord, ProjectRecord, RoleRecord, UserRecord
-from objstore.identity.standing import Standing, iso
+from objstore.identity.standing import TokenStanding, iso
 
 
-def token_document(standing: Standing, catalog: Catalog | None) -> dict[str, Any]:
+def token_document(standing: TokenStanding, catalog: Catalog | None) -> dict[str, Any]:
     """{"token": ...}; without the catalog if none is given."""
     claims, target = standing.claims, standing.target
     user = reference(standing.user, standing.user_domain) | {"password_expires_at": None}

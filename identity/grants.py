@@ -53,7 +53,7 @@ def forget_grants(session: Session, state: IdentityState, which: ColumnElement[b
     return len(found)
 
 
-class Grants:
+class RoleGrants:
     def __init__(self, state: IdentityState) -> None:
         self._state = state
 

@@ -15,7 +15,7 @@ from objstore.identity.documents import domain_document, project_document, token
 from objstore.identity.records import DOMAIN, PROJECT, SYSTEM, DomainRecord, ProjectRecord, RoleGrant, UserRecord
 from objstore.identity.resources import listed, with_link
 from objstore.identity.revocations import EXPIRED_WINDOW_SECONDS, of_token, of_user
-from objstore.identity.standing import Standing, standing_of
+from objstore.identity.standing import TokenStanding, standing_of
 from objstore.identity.state import IdentityState, missing, need_admin_or_service, need_user
 from objstore.identity.tokens import MICROSECONDS
 from objstore.login_throttle import LoginClient
@@ -69,7 +69,7 @@ class OwnAccount:
         self._state.database.run(work)
         return empty_answer()
 
-    def _subject(self, session: Session, call: Call, allow_expired: bool = False) -> Standing:
+    def _subject(self, session: Session, call: Call, allow_expired: bool = False) -> TokenStanding:
         """Whose token is asked about. Raises Fault 404, and 403 to who has neither the token nor the right to ask."""
         text = call.request.headers.get("X-Subject-Token")
         if not text:

@@ -20,7 +20,7 @@ from objstore.errors import StoreError
 from objstore.identity.application_credentials import ApplicationCredentials
 from objstore.identity.catalog import Catalog
 from objstore.identity.credentials import Credentials
-from objstore.identity.grants import Grants
+from objstore.identity.grants import RoleGrants
 from objstore.identity.keys import KeyFolder
 from objstore.identity.own_account import OwnAccount
 from objstore.identity.records import (
@@ -112,7 +112,7 @@ def prepare(state: IdentityState, config: IdentityConfig) -> bool:
 def make_application(state: IdentityState) -> WebApplication:
     """The service as WSGI sees it."""
     resources = (Domains(state), Projects(state), Users(state), Roles(state))
-    parts = (*resources, OwnAccount(state), Grants(state), ApplicationCredentials(state), Credentials(state))
+    parts = (*resources, OwnAccount(state), RoleGrants(state), ApplicationCredentials(state), Credentials(state))
     routes = [route for part in (*parts, Signatures(state)) for route in part.routes()]
     return WebApplication(
         "identity", [*_discovery(state.url), *_catalog(state), *routes], OwnCallers(state), render_fault

@@ -22,10 +22,10 @@ from sqlalchemy.orm import Session
 
 from objstore.cloud.web import Call, Fault, WebRoute
 from objstore.identity.authentication import Logins, Proof, refuse
-from objstore.identity.credentials import AccessKey, Credentials, credential_id
+from objstore.identity.credentials import Credentials, Ec2KeyPair, credential_id
 from objstore.identity.records import PROJECT, CredentialRecord
 from objstore.identity.state import IdentityState, need_admin_or_service
-from objstore.identity.tokens import Methods, Scope
+from objstore.identity.tokens import Methods, TokenScope
 
 AGE_SECONDS_MAX: Final = 15 * 60
 # A presigned URL of S3 is good for so long at most; the store checks its own end.
@@ -112,7 +112,7 @@ class Signatures:
         answer.status = 200
         return answer
 
-    def _key(self, session: Session, access: str) -> tuple[CredentialRecord, AccessKey]:
+    def _key(self, session: Session, access: str) -> tuple[CredentialRecord, Ec2KeyPair]:
         record = session.get(CredentialRecord, credential_id(access))
         key = None if record is None or record.project_id is None else self._credentials.secret_of(record)
         if record is None or key is None or key.access != access:
@@ -124,7 +124,7 @@ class Signatures:
         proof = Proof(
             record.user_id,
             Methods.EC2,
-            scope=Scope(PROJECT, record.project_id or ""),
+            scope=TokenScope(PROJECT, record.project_id or ""),
             application_credential_id=record.application_credential_id,
         )
         return self._logins.answer(session, proof, None)

@@ -24,7 +24,7 @@ from objstore.identity.records import (
     UserRecord,
 )
 from objstore.identity.revocations import Revocations, of_grant, of_target, of_token, of_user
-from objstore.identity.tokens import Scope, TokenClaims
+from objstore.identity.tokens import TokenClaims, TokenScope
 
 # Who has the first has the others as well.
 IMPLIED: Final = {"admin": ("member", "reader"), "member": ("reader",)}
@@ -32,7 +32,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Target:
+class ScopeTarget:
     """What a scope is about; none of both is the system, or nothing."""
 
     project: ProjectRecord | None = None
@@ -40,13 +40,13 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TokenStanding:
     """A user with a scope, both enabled, and the roles the user has there. Roles that others imply are among them."""
 
     claims: TokenClaims
     user: UserRecord
     user_domain: DomainRecord
-    target: Target
+    target: ScopeTarget
     roles: tuple[RoleRecord, ...]
     application_credential: ApplicationCredentialRecord | None = None
 
@@ -70,7 +70,7 @@ class Standing:
         )
 
 
-def standing_of(session: Session, claims: TokenClaims, now: int) -> Standing | None:
+def standing_of(session: Session, claims: TokenClaims, now: int) -> TokenStanding | None:
     """None if a token that has not expired no longer holds, or if nobody can be given one that says this."""
     user = session.get(UserRecord, claims.user_id)
     user_domain = None if user is None else session.get(DomainRecord, user.domain_id)
@@ -90,19 +90,19 @@ def standing_of(session: Session, claims: TokenClaims, now: int) -> Standing | N
         return None
     if Revocations.is_revoked(session, claims, _subjects(claims, user, target)):
         return None
-    return Standing(claims, user, user_domain, target, roles, credential)
+    return TokenStanding(claims, user, user_domain, target, roles, credential)
 
 
 def _holds(credential: ApplicationCredentialRecord, claims: TokenClaims, roles: Iterable[RoleRecord], now: int) -> bool:
     return (
         credential.user_id == claims.user_id
-        and claims.scope == Scope(PROJECT, credential.project_id)
+        and claims.scope == TokenScope(PROJECT, credential.project_id)
         and (credential.expires is None or credential.expires > now)
         and {role.id for role in roles}.issuperset(credential.role_ids)
     )
 
 
-def _subjects(claims: TokenClaims, user: UserRecord, target: Target) -> list[str]:
+def _subjects(claims: TokenClaims, user: UserRecord, target: ScopeTarget) -> list[str]:
     """All by which a token may have been revoked."""
     kind, target_id = claims.scope.kind, claims.scope.id
     found = [of_token(claims.audit_ids[0]), of_user(user.id), of_target(DOMAIN, user.domain_id)]
@@ -113,20 +113,20 @@ def _subjects(claims: TokenClaims, user: UserRecord, target: Target) -> list[str
     return found
 
 
-def target_of(session: Session, scope: Scope) -> Target | None:
+def target_of(session: Session, scope: TokenScope) -> ScopeTarget | None:
     """What a scope is about; None if it is not there, or disabled."""
     if scope.kind == PROJECT:
         project = session.get(ProjectRecord, scope.id)
         domain = None if project is None else session.get(DomainRecord, project.domain_id)
         usable = project is not None and project.enabled and domain is not None and domain.enabled
-        return Target(project, domain) if usable else None
+        return ScopeTarget(project, domain) if usable else None
     if scope.kind == DOMAIN:
         domain = session.get(DomainRecord, scope.id)
-        return Target(None, domain) if domain is not None and domain.enabled else None
-    return Target()
+        return ScopeTarget(None, domain) if domain is not None and domain.enabled else None
+    return ScopeTarget()
 
 
-def roles_in(session: Session, user_id: str, scope: Scope) -> tuple[RoleRecord, ...]:
+def roles_in(session: Session, user_id: str, scope: TokenScope) -> tuple[RoleRecord, ...]:
     """The roles of a user there, by their names."""
     granted = session.scalars(
         select(RoleRecord)
@@ -154,5 +154,5 @@ def iso(microseconds: int) -> str:
     return moment(microseconds).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def system_scope() -> Scope:
-    return Scope(SYSTEM, ALL)
+def system_scope() -> TokenScope:
+    return TokenScope(SYSTEM, ALL)

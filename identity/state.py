@@ -17,7 +17,7 @@ from objstore.config.users import SCRYPT, Derivation, HashedKey
 from objstore.identity.catalog import Catalog
 from objstore.identity.keys import KeyFolder
 from objstore.identity.revocations import Revocations
-from objstore.identity.standing import Standing, standing_of
+from objstore.identity.standing import TokenStanding, standing_of
 from objstore.identity.tokens import MICROSECONDS, TokenClaims, TokenIssuing
 from objstore.login_throttle import LoginThrottle
 from objstore.passwords import DERIVED_BYTES, SALT_BYTES, SCRYPT_NUMBERS, hashed, is_right
@@ -90,7 +90,7 @@ class IdentityState:
         claims = self.tokens.read(token)
         return claims if claims is not None and claims.expires > self.now() else None
 
-    def standing(self, session: Session, token: str) -> Standing | None:
+    def standing(self, session: Session, token: str) -> TokenStanding | None:
         """Whose a token is that holds."""
         claims = self.claims_of(token)
         return None if claims is None else standing_of(session, claims, self.now())

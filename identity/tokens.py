@@ -47,7 +47,7 @@ METHOD_NAMES: Final = {
 }
 
 
-class Scope(Struct, frozen=True, array_like=True):
+class TokenScope(Struct, frozen=True, array_like=True):
     """What a token is for: `kind` is "project", "domain" or "system", or "" for nothing."""
 
     kind: str = ""
@@ -62,7 +62,7 @@ class TokenClaims(Struct, frozen=True):
 
     user_id: str
     methods: Methods
-    scope: Scope
+    scope: TokenScope
     issued: int
     expires: int
     audit_ids: tuple[str, ...]
@@ -127,7 +127,7 @@ class TokenIssuing:
         return TokenClaims(
             _unpacked(sealed.user),
             Methods(sealed.methods),
-            Scope(KINDS[sealed.kind], _unpacked(sealed.target)),
+            TokenScope(KINDS[sealed.kind], _unpacked(sealed.target)),
             sealed.issued,
             sealed.issued + sealed.lasts,
             tuple(urlsafe_b64encode(audit).decode() for audit in sealed.audit),

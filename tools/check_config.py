@@ -18,6 +18,7 @@ from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.encryption_keys import KEYS_FILE
+from objstore.config.identity import IdentityConfig
 from objstore.config.loading import ConfigError, load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -37,6 +38,7 @@ KINDS: Final[dict[str, type[Struct]]] = {
     "account": AccountConfig,
     "container": ContainerConfig,
     "drive-audit": DriveAuditConfig,
+    "identity": IdentityConfig,
     "object": ObjectConfig,
     "objstore": ClusterConfig,
     "proxy": ProxyConfig,

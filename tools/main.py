@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "hash-password": "objstore.tools.hash_password:hash_password",
     "explain": "objstore.tools.explain:explain",
     "head": "objstore.tools.head:head",
+    "identity": "objstore.tools.identity:identity",
+    "identity-rotate": "objstore.tools.identity:identity_rotate",
     "locate": "objstore.tools.locate:locate",
     "object": "objstore.tools.serve:object_",
     "object-daemons": "objstore.tools.serve:object_daemons",

@@ -12,6 +12,11 @@ NAME = sa.String(255)
 
 def upgrade() -> None:
     """Make the tables."""
+    _make_tables_of_users()
+    _make_tables_of_credentials()
+
+
+def _make_tables_of_users() -> None:
     op.create_table(
         "domain",
         sa.Column("id", ID, primary_key=True),
@@ -55,6 +60,9 @@ def upgrade() -> None:
         sa.Column("target_id", ID, primary_key=True, index=True),
         sa.Column("role_id", ID, sa.ForeignKey("role.id", ondelete="CASCADE"), primary_key=True),
     )
+
+
+def _make_tables_of_credentials() -> None:
     op.create_table(
         "application_credential",
         sa.Column("id", ID, primary_key=True),
