@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from objstore import passwords
 from objstore.config.loading import ConfigError
 from objstore.config.proxy import AuthConfig, ProxyConfig
 from objstore.login_throttle import ADDRESS_FAILURES_MAX, CLIENT_FAILURES_MAX
 from objstore.passwords import KeyChecker, TooManyLogins
-from objstore.proxy.auth import passwords
 from objstore.proxy.swift.features.tempauth import PAUSED_MAX, REFUSAL_PAUSE_SECONDS
 from objstore.system import concurrency
 from objstore.system.concurrency import Event, spawn
