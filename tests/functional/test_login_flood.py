@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from typing import Final
 
+from objstore import passwords
 from objstore.login_throttle import ADDRESS_FAILURES_MAX, CLIENT_FAILURES_MAX
 from objstore.passwords import WAITING_MAX
-from objstore.proxy.auth import passwords
 from objstore.system.shared_counters import WINDOW_SECONDS
 from tests.functional.client import Client
 from tests.functional.servers import Store

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from objstore import passwords
 from objstore.config.users import Derivation
 from objstore.passwords import WAITING_MAX, KeyChecker, TooManyLogins
-from objstore.proxy.auth import passwords
 from objstore.system.concurrency import Event, spawn
 from objstore.system.processes import THREAD_NICENESS
 from objstore.system.threads import ThreadGroup
