@@ -62,7 +62,7 @@ $(INSTALLED): setup.py pyproject.toml objstore/system/crew.c .ci/install
 $(PROGRAMS): $(INSTALLED) .ci/programs
 	.ci/programs memcached rclone s3cmd restic skopeo docker-registry s3fs
 	.ci/programs qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils socat genisoimage linux.uml=user-mode-linux
-	.ci/programs busybox=busybox-static syslinux extlinux mformat=mtools
+	.ci/programs busybox=busybox-static syslinux /usr/lib/syslinux/mbr/mbr.bin=syslinux-common mformat=mtools
 	@touch $@
 
 # Only tests/compat compares with it.

@@ -3,7 +3,7 @@
 export PATH=/bin:/sbin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mountpoint -q /dev || mount -t devtmpfs dev /dev
+[ -c /dev/null ] || mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
 mkdir -p /run/config /run/metadata
 [ -d /sys/class/net/eth0 ] && { ip link set lo up; ip link set eth0 up; }

@@ -213,6 +213,9 @@ class ObjectOperations:
         policy = self._policies.by_index(command.policy_index)
         placement, container, queue = places = self._placements(command, policy, command.delete_at)
         if placement.strict:
+            if command.ask_first or command.length is None or command.length > SMALL_BODY_MAX:
+                self._strong.check_ahead(command, places)
+                command = msgspec.structs.replace(command, ask_first=False)
             content, whole = receive(command)
             scheme = policy.scheme.for_body(len(content) if whole else command.length)
             etag, checksums, stamp, begun = self._strong.put(command, places, content, whole, scheme)

@@ -38,6 +38,8 @@ from objstore.timestamps import Timestamp
 
 RESTAMPS_MAX: Final = 8
 ROUNDS_MAX: Final = 16
+# So often nodes that have not answered are asked again, since they may say that an attempt was not done.
+UNKNOWN_MAX: Final = 4
 # After this no further round begins: nodes remember for longer what was pushed to them.
 ROUNDS_SECONDS: Final = 40.0
 BACKOFF_SECONDS: Final = 0.005
@@ -177,6 +179,7 @@ class WriteAgreement:
         self._sender = sender
         self._placement = placement
         self._seen = ""
+        self._unknown = 0  # rounds that have not shown what became of an attempt
         self._attempts: list[SentWrite] = []
         self._written: dict[str, list[StoredWrite]] = {}  # by the stamps of the attempts
         self.sent: list[Sent] = []
@@ -246,6 +249,9 @@ class WriteAgreement:
                 self._note_holders(ballot)
                 return Timestamp.parse(ballot.newest)
             case WriteStanding.UNKNOWN:
+                self._unknown += 1
+                if len(ballot.granted) < placement.replicas and self._unknown < UNKNOWN_MAX:
+                    return None
                 raise OutcomeUnknown(placement.path)
             case WriteStanding.REPAIR:
                 self._agreement.repair(placement, sender.asking(), stamp, ballot.granted)
@@ -281,7 +287,8 @@ class WriteAgreement:
         try:
             self._sender.check(shared)
         except CoreError as error:
-            if self._may_be_stored:
+            # An older attempt was not chosen, says `judge`, and who asks a majority from now on finds what is newer.
+            if any(attempt.holders and attempt.stamp > shared.newest for attempt in self._attempts):
                 raise OutcomeUnknown(self._placement.path) from error
             raise
         return shared.state
@@ -298,9 +305,10 @@ class WriteAgreement:
         path = self._placement.path
         return OutcomeUnknown(path) if self._may_be_stored else QuorumNotReached(path)
 
-    def others(self, stamp: Timestamp) -> list[str]:
-        """The stamps of attempts that a node may have stored beside the one that has counted."""
-        return [each.stamp for each in self._attempts if each.holders and each.stamp != stamp.internal]
+    def others(self, stamp: Timestamp | None = None) -> list[str]:
+        """The stamps of attempts that a node may have stored beside the one that has counted, if one has."""
+        counted = "" if stamp is None else stamp.internal
+        return [each.stamp for each in self._attempts if each.holders and each.stamp != counted]
 
     def require_rows(self, writer: Writer, container: Placement, stamp: Timestamp) -> None:
         """Have the row of what was written at `stamp` on a majority of the container's servers. Raises CoreError."""

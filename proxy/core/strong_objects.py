@@ -37,24 +37,26 @@ class _Write:
 
     method = ""
     is_repeatable = True
+    makes_version = False  # each attempt one of its own
 
     def __init__(self, writer: Writer, command: Command, fields: backend.Headers, places: Places) -> None:
         self._writer = writer
-        self._command = command
+        self.command = command
         self._fields = fields
+        self.places = places
         self.placement, self.container, self._queue = places
 
     @property
     def is_conditional(self) -> bool:
-        return self._command.conditions is not None
+        return self.command.conditions is not None
 
     def headers(self, stamp: Timestamp, placement: Placement) -> list[backend.Headers]:
         """Those of an attempt, for each node."""
-        command = replace(self._command, timestamp=stamp)
+        command = replace(self.command, timestamp=stamp)
         return backend.write_headers(command, self._fields, placement, self.container, self._queue)
 
     def asking(self) -> Mapping[str, str]:
-        sent = self.headers(self._command.timestamp, self.placement)[0]
+        sent = self.headers(self.command.timestamp, self.placement)[0]
         return agreement.asking_before(sent, of_version=self.is_of_version)
 
     @property
@@ -80,7 +82,7 @@ class _Write:
         return self._writer.send(self.method, placement, headers)
 
     def check(self, found: agreement.Prepared) -> None:
-        conditions = self._command.conditions
+        conditions = self.command.conditions
         if conditions is not None and conditions.refuse(found.found):
             raise PreconditionFailed
 
@@ -88,14 +90,23 @@ class _Write:
         raise NotImplementedError
 
 
-class _WholePut(_Write):
-    """A body that is at hand."""
-
+class _Put(_Write):
     method = "PUT"
 
-    def __init__(self, writer: Writer, command: PutObject, places: Places, content: bytes, scheme: Scheme) -> None:
+    def __init__(self, writer: Writer, command: PutObject, places: Places) -> None:
         super().__init__(writer, command, backend.put_fields(command), places)
         self._put = command
+
+    def raise_refusal(self, result: QuorumResult) -> None:
+        backend.put_outcome(self._put, result)
+
+
+class _WholePut(_Put):
+    """A body that is at hand."""
+
+    def __init__(self, writer: Writer, command: PutObject, places: Places, content: bytes, scheme: Scheme) -> None:
+        super().__init__(writer, command, places)
+        self.makes_version = command.version_mode == "keep" and not command.version
         self._content = content
         self._scheme = scheme
         self.stored: tuple[str, Mapping[Algorithm, str]] = NOTHING
@@ -105,20 +116,12 @@ class _WholePut(_Write):
         self.stored = etag, kept
         return result
 
-    def raise_refusal(self, result: QuorumResult) -> None:
-        backend.put_outcome(self._put, result)
 
-
-class _StreamedPut(_Write):
+class _StreamedPut(_Put):
     """A body that passes through once: when it is there, those nodes that have it learn when it was written."""
 
-    method = "PUT"
     is_repeatable = False
-
-    def __init__(self, writer: Writer, command: PutObject, places: Places) -> None:
-        super().__init__(writer, command, backend.put_fields(command), places)
-        self._put = command
-        self.sending: _DecidedUpload | None = None
+    sending: _DecidedUpload | None = None
 
     def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
         sending = self.sending
@@ -128,9 +131,6 @@ class _StreamedPut(_Write):
         assert self.sending is not None
         result = self.sending.end(accept)
         return Sent(self.placement, self.sending.headers, result)
-
-    def raise_refusal(self, result: QuorumResult) -> None:
-        backend.put_outcome(self._put, result)
 
 
 class _DecidedUpload(StreamingUpload):
@@ -205,6 +205,7 @@ class _Delete(_Write):
 
     def __init__(self, writer: Writer, command: DeleteObject, places: Places) -> None:
         super().__init__(writer, command, backend.delete_fields(command), places)
+        self.makes_version = command.version_mode == "keep"
         self._delete = command
         self.has_found = False
 
@@ -257,17 +258,28 @@ class StrongObjects:
         write = _WholePut(self._writer, command, places, content, scheme)
         agreed = WriteAgreement(self._agreement, write, places[0])
         stamp = self._carry_out(agreed, write, command.timestamp)
-        if command.version_mode == "keep" and not command.version:
-            self._remove_others(command, places, agreed.others(stamp))
         return *write.stored, stamp, stamp
 
-    def _remove_others(self, command: PutObject | DeleteObject, places: Places, versions: Sequence[str]) -> None:
-        """Versions stay whatever is written later, so earlier attempts would be versions that nobody has made.
+    def check_ahead(self, command: PutObject, places: Places) -> None:
+        """Tell a sender before it sends the body that the conditions do not hold; with the body they are decided.
+
+        Raises CoreError.
+        """
+        if command.conditions is None:
+            return
+        write = WriteAgreement(self._agreement, _Put(self._writer, command, places), places[0])
+        _, ballot = write.prepare(command.timestamp)
+        if ballot is not None and ballot.shared is not None:
+            write.check(ballot)
+
+    def _remove_attempts(self, sender: _Write, versions: Sequence[str]) -> None:
+        """Versions stay whatever is written later, so what does not count of a write would be versions nobody has made.
 
         Of a delete marker, another one would hide the object still when its client has removed the one it knows of.
         """
         from objstore.proxy.core.objects import DeleteObject  # it imports this module
 
+        command = sender.command
         for version in versions:
             removal = DeleteObject(
                 command.path,
@@ -277,7 +289,7 @@ class StrongObjects:
                 version=version,
             )
             try:
-                self.delete(removal, places, on_state=False)
+                self.delete(removal, sender.places, on_state=False)
             except ObjectNotFound:
                 pass  # its mark is set, should it turn up
             except QuorumNotReached as error:
@@ -288,11 +300,6 @@ class StrongObjects:
     ) -> tuple[str, Mapping[Algorithm, str], Timestamp, Timestamp]:
         put, placement = _StreamedPut(self._writer, command, places), places[0]
         write = WriteAgreement(self._agreement, put, placement)
-        if command.conditions is not None:
-            # If they do not hold, the sender learns so before it sends the body; they are decided when that is there.
-            _, ballot = write.prepare(command.timestamp)
-            if ballot is not None and ballot.shared is not None:
-                write.check(ballot)
         done: list[Timestamp] = []
 
         def decide() -> None:
@@ -328,8 +335,6 @@ class StrongObjects:
         write = WriteAgreement(self._agreement, delete, places[0])
         on_state = command.only_if_expiring_at is not None or (on_state and bool(command.version))
         stamp = self._carry_out(write, delete, command.timestamp, on_state=on_state)
-        if command.version_mode == "keep":
-            self._remove_others(command, places, write.others(stamp))
         statuses = [status for sent in write.sent for status in sent.result.statuses]
         if delete.has_found or codes.DELETED in statuses or codes.NOT_FOUND not in statuses:
             return stamp
@@ -339,7 +344,12 @@ class StrongObjects:
         self, write: WriteAgreement, sender: _Write, timestamp: Timestamp | None, *, on_state: bool = False
     ) -> Timestamp:
         if on_state or sender.is_conditional:
-            stamp = write.rounds(timestamp, on_state=True)
+            try:
+                stamp = write.rounds(timestamp, on_state=True)
+            except PreconditionFailed:
+                if sender.makes_version:
+                    self._remove_attempts(sender, write.others())
+                raise
         else:
             stamp = write.unconditional(timestamp)
         try:
@@ -348,4 +358,6 @@ class StrongObjects:
             # Another proxy may have deleted it, or made it anew under another policy.
             self._lookup.forget_container(sender.container.path)
             raise
+        if sender.makes_version:
+            self._remove_attempts(sender, write.others(stamp))
         return stamp

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import md5
 from random import Random
 
 import pytest
 
+from objstore.conditions import WriteConditions
 from objstore.http.bodies import BytesBody
 from objstore.paths import ResourcePath
-from objstore.proxy.core.errors import ObjectNotFound
+from objstore.proxy.core.errors import ObjectNotFound, PreconditionFailed
 from objstore.proxy.core.objects import DeleteObject, PutObject
 from objstore.timestamps import Timestamp
 from tests.unit.proxy.core.strong_nodes import LATE, StrongNode, StrongStore
@@ -18,6 +19,7 @@ from tests.unit.proxy.store import Reply
 
 OLD = "1600000000.00000_0000000000010000"
 ABSENT = {"If-None-Match": "*"}
+ONLY_NEW = WriteConditions(if_absent=True)
 LARGE = b"x" * 200_000
 
 
@@ -126,6 +128,93 @@ def test_nobody_can_tell_what_became_of_a_write_that_may_have_been_replaced(stor
         node.mute = frozenset({"PUT"})
     assert store.send("PUT", ABSENT, b"one").status == 503
     assert store.methods().count("PUT") == 3
+
+
+def between(store: StrongStore, do: Callable[[], None]) -> None:
+    """Have `do` happen once between the promises of the nodes and the write that they are for."""
+    answer, done = store.nodes[2].answer, list[None]()
+
+    def and_do(method: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        reply = answer(method, headers, body)
+        if method == "PREPARE" and not done:
+            done.append(do())
+        return reply
+
+    store.nodes[2].answer = and_do  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("expects", [{}, {"Expect": "100-continue"}], ids=["sent", "asked-first"])
+def test_a_small_body_is_sent_again_when_another_write_gets_between(
+    store: StrongStore, expects: dict[str, str]
+) -> None:
+    def promise() -> None:
+        for node in store.nodes:
+            node.floor = LATE
+
+    if expects:  # what the sender is told ahead takes promises of its own
+        between(store, lambda: between(store, promise))
+    else:
+        between(store, promise)
+    body = BytesBody(b"one")
+    assert store.send("PUT", ABSENT | expects | {"Content-Length": "3"}, body).status == 201
+    assert store.methods().count("PUT") == 6
+    assert [node.body for node in store.nodes] == [b"one"] * 3
+
+
+def test_who_asks_first_is_refused_before_the_body(store: StrongStore) -> None:
+    store.all_have(OLD, b"old")
+    body = BytesBody(b"one")
+    assert store.send("PUT", {**ABSENT, "Expect": "100-continue", "Content-Length": "3"}, body).status == 412
+    assert body.read() == b"one", "nobody has read it"
+
+
+@pytest.mark.parametrize("mode", ["", "keep"])
+def test_an_attempt_that_was_never_chosen_is_refused_by_what_has_won(store: StrongStore, mode: str) -> None:
+    """One node has stored it, then another writer's object has replaced it everywhere."""
+    answer, removed = store.nodes[2].answer, set[str]()
+
+    def replaced(method: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        result = answer(method, headers, body)
+        if method == "PUT":
+            assert result.status == 201
+            removed.add(headers["X-Timestamp"])
+            store.all_have(LATE, b"theirs")
+        return result
+
+    def promise() -> None:
+        store.nodes[0].floor = store.nodes[1].floor = LATE
+
+    store.nodes[2].answer = replaced  # type: ignore[method-assign]
+    between(store, promise)
+    path, objects, now = (
+        ResourcePath("AUTH_a", "c", "o"),
+        store.scripted.context.objects,
+        store.scripted.clock.timestamp(),
+    )
+    with pytest.raises(PreconditionFailed):
+        objects.put(PutObject(path, 0, now, BytesBody(b"kept"), 4, 4, "a/b", conditions=ONLY_NEW, version_mode=mode))
+    removals = [each.request for each in store.transport.calls if each.request.method == "DELETE"]
+    assert {each.headers["X-Backend-Version-Id"] for each in removals} == (removed if mode else set())
+
+
+def test_a_node_that_has_not_answered_is_asked_again_what_became_of_an_attempt(store: StrongStore) -> None:
+    """Without its answer nobody could tell whether the attempt was chosen before something newer came."""
+    answer = store.nodes[2].answer
+
+    def replaced(method: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        reply = answer(method, headers, body)
+        store.nodes[1].mute = frozenset({"PREPARE"} if method == "PUT" else ())
+        if method == "PUT":
+            store.all_have(LATE, b"theirs")
+        return reply
+
+    def promise() -> None:
+        store.nodes[0].floor = store.nodes[1].floor = LATE
+
+    store.nodes[2].answer = replaced  # type: ignore[method-assign]
+    between(store, promise)
+    assert store.send("PUT", ABSENT, b"one").status == 412
+    assert store.methods().count("PREPARE") == 9
 
 
 def test_metadata_goes_to_the_state_it_was_meant_for(store: StrongStore) -> None:
