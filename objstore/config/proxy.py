@@ -109,7 +109,8 @@ class S3Config(Struct, frozen=True):
     A request whose host is a name below one of the `domains` names its bucket there; below one of `website_domains` it
     is for the website of that bucket, and a host that is one of them is a bucket of this name. `region` is the one that
     clients are told. Signatures are good for the `signing_regions` and us-east-1, without any for all regions.
-    Lines of access logs that buckets have set wait in memory for `access_log_interval`.
+    Lines of access logs that buckets have set wait in memory for `access_log_interval`. An object of one of the
+    `storage_classes` lies in that policy, so in a bucket that has it.
     """
 
     enabled: bool = True
@@ -118,8 +119,17 @@ class S3Config(Struct, frozen=True):
     website_domains: tuple[str, ...] = ()
     signing_regions: tuple[str, ...] = ()
     access_log_interval: Seconds = 300.0
+    storage_classes: tuple[str, ...] = ()
+
+    @property
+    def policies_of_classes(self) -> dict[str, str]:
+        """Storage classes that mean a storage policy, and its name."""
+        return {name: policy for name, _, policy in (each.partition("=") for each in self.storage_classes)}
 
     def __post_init__(self) -> None:
+        for each in self.storage_classes:
+            if not re.fullmatch(r"(?!STANDARD=)[A-Z_]+=[^=]+", each):
+                raise ValueError(f"a storage class is mapped as in 'STANDARD_IA=silver', and not STANDARD: {each!r}")
         if not re.fullmatch(r"[a-z0-9-]{1,64}", self.region):
             raise ValueError(f"a region is made of small letters, digits and hyphens: {self.region!r}")
         check_domains((*self.domains, *self.website_domains))

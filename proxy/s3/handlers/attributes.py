@@ -13,9 +13,10 @@ from objstore.proxy.s3.encryption import customer_key, require_key
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.checksums import add_checksums
 from objstore.proxy.s3.handlers.listings import invalid, page_size
-from objstore.proxy.s3.handlers.metadata import STANDARD, STORAGE_CLASS
+from objstore.proxy.s3.handlers.metadata import STORAGE_CLASS
 from objstore.proxy.s3.handlers.reading import ObjectReader, version_asked, version_headers
 from objstore.proxy.s3.request import S3Request
+from objstore.proxy.s3.storage_classes import STANDARD
 from objstore.proxy.s3.xml import NAMESPACE, Element, document
 
 if TYPE_CHECKING:

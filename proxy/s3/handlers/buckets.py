@@ -8,6 +8,7 @@ from typing import Any, Final
 from objstore.headers import Client
 from objstore.http.messages import Response
 from objstore.paths import ResourcePath
+from objstore.policies import Policy
 from objstore.proxy.auth import grants as auth
 from objstore.proxy.auth.grants import Grants, SwiftLists, to_swift
 from objstore.proxy.core.accounts import GetAccount
@@ -24,6 +25,7 @@ from objstore.proxy.s3.handlers.checksums import check_setting
 from objstore.proxy.s3.object_lock import check_lockable
 from objstore.proxy.s3.request import S3Request, parsed
 from objstore.proxy.s3.settings_table import OWNERSHIPS, TAGGING, ownership_document
+from objstore.proxy.s3.storage_classes import ClassPolicies
 from objstore.proxy.s3.tags import BUCKET_TAGS_MAX, checked_tags, tagging_element
 from objstore.proxy.s3.xml import NAMESPACE, Element, MalformedDocument, ReceivedElement, document
 
@@ -50,6 +52,7 @@ class BucketHandler:
         self._clock: Final = proxy.runtime.clock
         self._policies: Final = proxy.cluster.policies
         self._region: Final = proxy.config.s3.region
+        self._classes: Final = ClassPolicies(proxy.config.s3, proxy.cluster.policies)
         self._keeps_versions: Final = proxy.config.objects.allow_object_versioning
         self._registry: Final = context.buckets.registry
         self._settings: Final = context.settings
@@ -86,11 +89,11 @@ class BucketHandler:
         """200, 409 BucketAlreadyExists, BucketAlreadyOwnedByYou."""
         account, name = _account(request), request.bucket
         path = ResourcePath(account, name)
-        changes, lists = self._wanted(request, account)
-        locked = self._lock_wanted(request)
+        changes, lists, policy = self._wanted(request, account)
+        locked = self._lock_wanted(request, policy or self._policies.default)
         known = self._container(path, request.transaction_id)
         if known is not None:
-            if locked and not known.is_lockable:
+            if (locked and not known.is_lockable) or (policy and policy.index != known.policy_index):
                 raise S3Error("BucketAlreadyOwnedByYou", BucketName=name)
             return self._made_again(request, Bucket(path, known), changes, lists)
         check_new_name(name)
@@ -101,6 +104,7 @@ class BucketHandler:
             self._clock.timestamp(),
             sysmeta=self._settings.encoded(path, changes, request.transaction_id) | locked,
             write_acl=lists.write or None,
+            policy_index=None if policy is None else policy.index,
             transaction_id=request.transaction_id,
         )
         try:
@@ -125,8 +129,8 @@ class BucketHandler:
         )
         return Response(200, {Client.LOCATION: f"/{bucket.name}", "x-amz-bucket-arn": f"arn:aws:s3:::{bucket.name}"})
 
-    def _wanted(self, request: S3Request, account: str) -> tuple[dict[str, bytes | None], SwiftLists]:
-        """The settings of a new bucket, and its lists in the Swift API. Raises S3Error."""
+    def _wanted(self, request: S3Request, account: str) -> tuple[dict[str, bytes | None], SwiftLists, Policy | None]:
+        """The settings of a new bucket, its lists in the Swift API, and its policy if one is named. Raises S3Error."""
         changes: dict[str, bytes | None] = {}
         environ = request.environ
         if environ.get("HTTP_X_AMZ_BUCKET_NAMESPACE", "global") != "global":
@@ -143,34 +147,36 @@ class BucketHandler:
                 raise S3Error("InvalidBucketAclWithObjectOwnership")
             kept, lists = to_swift(grants, lists)
             changes[ACL] = auth.encoded(kept).encode()
-        content = request.content()
+        content, policy = request.content(), None
         if content:
-            tags = self._configuration(parsed(content, "CreateBucketConfiguration"))
+            tags, policy = self._configuration(parsed(content, "CreateBucketConfiguration"))
             if tags:
                 changes[TAGGING] = document(tagging_element(tags), NAMESPACE)
-        return changes, lists
+        return changes, lists, policy
 
-    def _lock_wanted(self, request: S3Request) -> dict[str, str]:
+    def _lock_wanted(self, request: S3Request, policy: Policy) -> dict[str, str]:
         """The system metadata of a new bucket whose versions can be locked. Raises S3Error."""
         if (request.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "true":
             return {}
         if not self._keeps_versions:
             raise S3Error("NotImplemented", "This store keeps no versions")
-        check_lockable(self._policies.default.is_strong)
+        check_lockable(policy.is_strong)
         return {VERSIONS_ENABLED: "true", OBJECT_LOCK: LOCKABLE}
 
-    def _configuration(self, root: ReceivedElement) -> dict[str, str]:
-        """The tags of a new bucket. Raises S3Error InvalidLocationConstraint, MalformedXML, NotImplemented."""
+    def _configuration(self, root: ReceivedElement) -> tuple[dict[str, str], Policy | None]:
+        """The tags and the policy of a new bucket.
+
+        Raises S3Error InvalidLocationConstraint, MalformedXML, NotImplemented.
+        """
         try:
             if root.find("Location") is not None or root.find("Bucket") is not None:
                 raise S3Error("NotImplemented", "There are no directory buckets")
             location, tags = root.value("LocationConstraint"), root.find("Tags")
-            if location and location != self._region:
-                raise S3Error("InvalidLocationConstraint", LocationConstraint=location)
+            policy = self._classes.of_location(location) if location else None
             pairs = [] if tags is None else [(tag.needed("Key"), tag.needed("Value")) for tag in tags]
         except MalformedDocument as error:
             raise S3Error("MalformedXML", str(error)) from None
-        return checked_tags(pairs, BUCKET_TAGS_MAX)
+        return checked_tags(pairs, BUCKET_TAGS_MAX), policy
 
     def _container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo | None:
         try:

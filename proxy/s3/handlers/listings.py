@@ -23,8 +23,8 @@ from objstore.proxy.core.listing import ListingQuery, VersionsQuery, whole
 from objstore.proxy.core.versions import NULL, public_id, version_of
 from objstore.proxy.s3.context import S3Context
 from objstore.proxy.s3.errors import S3Error
-from objstore.proxy.s3.handlers.metadata import STANDARD
 from objstore.proxy.s3.request import S3Request
+from objstore.proxy.s3.storage_classes import STANDARD
 from objstore.proxy.s3.xml import NAMESPACE, escaped
 
 KEYS_MAX: Final = 1000

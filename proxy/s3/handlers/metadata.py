@@ -20,14 +20,10 @@ from objstore.proxy.core.listing import without_own_parameters
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.object_tags import stored_tags, tag_count, tags_in_header
 from objstore.proxy.s3.object_lock import lock_headers
+from objstore.proxy.s3.storage_classes import STANDARD, STORAGE_CLASSES
 
 UNKNOWN_TYPE: Final = "binary/octet-stream"
 METADATA_BYTES_MAX: Final = 2048
-STANDARD: Final = "STANDARD"
-STORAGE_CLASSES: Final = frozenset(
-    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE"}
-    | {"OUTPOSTS", "GLACIER_IR", "SNOW", "EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP"}
-)
 STORAGE_CLASS: Final = Sysmeta.STORAGE_CLASS.removeprefix(Sysmeta.OBJECT_PREFIX)
 REDIRECT: Final = Sysmeta.WEBSITE_REDIRECT.removeprefix(Sysmeta.OBJECT_PREFIX)
 TAGS: Final = Sysmeta.TAGS.removeprefix(Sysmeta.OBJECT_TRANSIENT_PREFIX)

@@ -104,6 +104,7 @@ class MultipartHandler:
         metadata = metadata_of(environ)
         if STORAGE_CLASS in metadata.system:
             settings[CLASS] = metadata.system[STORAGE_CLASS]
+            self._writer.classes.check(settings[CLASS], place.container.policy_index)
         more = self._authorizer.wanted_grants(request, place)
         more |= asked_lock(request, place, self._authorizer, self._now())
         if more:

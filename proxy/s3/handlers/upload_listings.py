@@ -12,9 +12,10 @@ from objstore.proxy.s3.acl import add_owner
 from objstore.proxy.s3.handlers.attributes import part_marker
 from objstore.proxy.s3.handlers.checksums import add_checksums
 from objstore.proxy.s3.handlers.listings import asked_page, page_size, url_spelt
-from objstore.proxy.s3.handlers.metadata import STANDARD, STORAGE_CLASS
+from objstore.proxy.s3.handlers.metadata import STORAGE_CLASS
 from objstore.proxy.s3.handlers.multipart import ALGORITHM, CLASS, INITIATOR, TYPE
 from objstore.proxy.s3.request import S3Request
+from objstore.proxy.s3.storage_classes import STANDARD
 from objstore.proxy.s3.xml import NAMESPACE, Element, document, readable, xml_date
 from objstore.timestamps import Timestamp
 from objstore.uploads import begun_at

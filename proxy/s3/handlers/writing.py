@@ -35,6 +35,7 @@ from objstore.proxy.s3.handlers.conditions import precondition_failed
 from objstore.proxy.s3.handlers.metadata import STORAGE_CLASS
 from objstore.proxy.s3.object_lock import lock_of_new
 from objstore.proxy.s3.request import S3Request
+from objstore.proxy.s3.storage_classes import ClassPolicies
 from objstore.system.clock import Clock
 from objstore.timestamps import Timestamp
 
@@ -59,6 +60,7 @@ class ObjectWriter:
         self._containers = context.containers
         self.keys: Final = context.keys
         self._clock = context.runtime.clock
+        self.classes: Final = ClassPolicies(context.config.s3, context.cluster.policies)
         self.bytes_max: Final = min(context.cluster.limits.max_file_size, OBJECT_BYTES_MAX)
 
     def command(
@@ -79,9 +81,11 @@ class ObjectWriter:
         more |= lock_of_new(request, place, self._authorizer, self._clock.now())
         if more:
             metadata = msgspec.structs.replace(metadata, transient=metadata.transient | more)
-        if checksums is not None and STORAGE_CLASS in metadata.system:
-            fields = {"storage_class": metadata.system[STORAGE_CLASS]}
-            checksums = msgspec.structs.replace(checksums, fields=fields)
+        if STORAGE_CLASS in metadata.system:
+            name = metadata.system[STORAGE_CLASS]
+            self.classes.check(name, place.container.policy_index)
+            if checksums is not None:
+                checksums = msgspec.structs.replace(checksums, fields={"storage_class": name})
         container, environ = place.container, request.environ
         seal, key = self.seal(request, place)
         ask_first = conditions is not None and "HTTP_EXPECT" in environ

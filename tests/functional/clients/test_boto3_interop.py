@@ -9,7 +9,7 @@ import pytest
 
 from objstore.checksums import Algorithm, checksums_of
 from tests.functional.client import Client
-from tests.functional.clients.s3 import body_of, headers_of, refused
+from tests.functional.clients.s3 import body_of, headers_of, new_name, refused
 
 # boto3 drops connections whose request was refused before its body was sent.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -217,3 +217,18 @@ def test_who_may_read(s3: Any, client: Client, bucket: str) -> None:
     s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
     s3.put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
     assert anybody.raw("GET", f"/{bucket}/k").body == b"1"
+
+
+def test_a_location_names_a_storage_policy(s3: Any, client: Client) -> None:
+    name = new_name()
+    wanted = {"LocationConstraint": ":fragments"}
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration=wanted)
+    assert client.head(name).headers["x-storage-policy"] == "fragments"
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration=wanted)
+    other = {"LocationConstraint": ":gold"}
+    refusal = refused(s3.create_bucket, Bucket=name, CreateBucketConfiguration=other)
+    assert refusal == (409, "BucketAlreadyOwnedByYou")
+    s3.put_object(Bucket=name, Key="o", Body=b"x" * 100_000, StorageClass="GLACIER_IR")
+    assert s3.list_objects_v2(Bucket=name)["Contents"][0]["StorageClass"] == "GLACIER_IR"
+    s3.delete_object(Bucket=name, Key="o")
+    s3.delete_bucket(Bucket=name)

@@ -10,6 +10,7 @@ import pytest
 
 from objstore.checksums import Algorithm
 from objstore.conditions import WriteConditions
+from objstore.config.proxy import S3Config
 from objstore.http.bodies import IterableBody
 from objstore.limits import Limits
 from objstore.paths import ResourcePath
@@ -22,6 +23,7 @@ from objstore.proxy.core.versions import public_id
 from objstore.proxy.s3.access import Place
 from objstore.proxy.s3.errors import S3Error
 from objstore.proxy.s3.handlers.deletions import Deleted, ObjectDeleter
+from objstore.proxy.s3.handlers.metadata import STORAGE_CLASS
 from objstore.proxy.s3.handlers.tagging import MetadataChanger
 from objstore.proxy.s3.handlers.writing import ObjectWriter, body_length
 from objstore.proxy.s3.request import S3Request
@@ -50,7 +52,11 @@ class PlayedCore:
             ),
             quotas=SimpleNamespace(reserve=lambda upload: nullcontext()),
             runtime=SimpleNamespace(clock=ManualClock(NOW), random=SimpleNamespace(getrandbits=lambda bits: 7)),
-            cluster=SimpleNamespace(limits=Limits(), policies=Policies([Policy(0, "gold", consistency=consistency)])),
+            config=SimpleNamespace(s3=S3Config(storage_classes=("GLACIER=gold", "STANDARD_IA=silver"))),
+            cluster=SimpleNamespace(
+                limits=Limits(),
+                policies=Policies([Policy(0, "gold", default=True, consistency=consistency), Policy(1, "silver")]),
+            ),
         )
 
     def _play(self, command: Any) -> Any:
@@ -79,7 +85,9 @@ def request_of(body: bytes = b"", **variables: Any) -> S3Request:
     return S3Request(environ | variables)
 
 
-def put(core: PlayedCore, body: bytes = b"body", conditions: WriteConditions | None = None) -> PutResult:
+def put(
+    core: PlayedCore, body: bytes = b"body", conditions: WriteConditions | None = None, storage_class: str = ""
+) -> PutResult:
     authorizer: Any = SimpleNamespace(wanted_grants=lambda request, place: {})
     writer = ObjectWriter(core.context, authorizer)
     command = writer.command(
@@ -87,7 +95,7 @@ def put(core: PlayedCore, body: bytes = b"body", conditions: WriteConditions | N
         place(),
         length=len(body),
         content_type="a/b",
-        metadata=StoredMetadata(),
+        metadata=StoredMetadata(system={STORAGE_CLASS: storage_class} if storage_class else {}),
         checksums=None,
         conditions=conditions,
     )
@@ -182,3 +190,9 @@ def test_under_a_strong_policy_only_what_changes_is_named() -> None:
     MetadataChanger(core.context, reader).change(request_of(), place(), "Tags", "")
     posted = core.commands[-1]
     assert posted.merges and posted.metadata == StoredMetadata(transient={"Tags": ""})
+
+
+def test_a_class_that_means_another_policy_is_refused() -> None:
+    with pytest.raises(S3Error, match="InvalidStorageClass"):
+        put(PlayedCore(), storage_class="STANDARD_IA")
+    assert put(PlayedCore(PutResult("e", LATER)), storage_class="GLACIER")
