@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import click
@@ -134,11 +135,14 @@ def log_in(options: DispersionOptions) -> StoreClient:
     return store
 
 
-def put(store: StoreClient, path: ResourcePath, headers: Mapping[str, str] | None = None) -> str:
-    """Create a container or an empty object; what was wrong, "" if nothing."""
+def put(
+    store: StoreClient, path: ResourcePath, headers: Mapping[str, str] | None = None, policy: Policy | None = None
+) -> str:
+    """Create a container, or an object so small as its policy admits; what was wrong, "" if nothing."""
     try:
         if path.is_object:
-            store.put_object(path.container, path.object, b"")
+            size = 0 if policy is None or policy.scheme.code is None else policy.small_object_size + 1
+            store.put_object(path.container, path.object, bytes(size))
         else:
             store.create_container(path.container, headers)
     except ClientError as error:
@@ -146,12 +150,24 @@ def put(store: StoreClient, path: ResourcePath, headers: Mapping[str, str] | Non
     return ""
 
 
-def has_copy(http: HttpClient, node: Device, partition: int, path: ResourcePath, policy_index: int) -> bool:
-    """Whether a storage server has it. Raises ClientError, also for responses that say neither."""
-    headers = {Backend.POLICY_INDEX: str(policy_index)} if path.is_object else {}
-    server, target = ServerAddress(node.ip, node.port), f"/{node.device}/{partition}{path.quoted}"
+def has_copy(http: HttpClient, place: Place, path: ResourcePath, policy: Policy | None) -> bool:
+    """Whether a storage server has its copy or fragment. Raises ClientError, also for responses that say neither."""
+    headers = {} if policy is None else {Backend.POLICY_INDEX: str(policy.index)}
+    node = place.node
+    server, target = ServerAddress(node.ip, node.port), f"/{node.device}/{place.partition}{path.quoted}"
     with http.request(server, "HEAD", target, headers=headers, accept={404}) as response:
-        return response.status != 404
+        if response.status == 404 or policy is None or policy.scheme.code is None:
+            return response.status != 404
+        names = response.headers.get(Backend.FRAGMENTS.lower(), "").split(",")
+        return any(name.endswith(f"#{policy.scheme.number(place.number)}#d.data") for name in names)
+
+
+class Place(Struct, frozen=True):
+    """The device of one replica of a partition; `number` is which of its replicas that is."""
+
+    partition: int
+    number: int
+    node: Device
 
 
 class Sample(Struct, frozen=True):
@@ -208,7 +224,7 @@ def populate(context: Context, /, quiet: bool, **given: Any) -> None:
             container = objects_container(store.account, sample.policy)
             wrong.append(put(store, container, {Client.STORAGE_POLICY: sample.policy.name}))
         with ThreadPoolExecutor(settings.concurrency) as pool, progress(sample.title, len(sample.paths), quiet) as step:
-            for reason in pool.map(lambda path: put(store, path), sample.paths.values()):
+            for reason in pool.map(partial(put, store, policy=sample.policy), sample.paths.values()):
                 wrong.append(reason)
                 step(1)
         click.echo(f"{sample.title}: {len(sample.paths)} of {sample.ring.partition_count} partitions")
@@ -260,17 +276,19 @@ def report(context: Context, /, as_json: bool, quiet: bool, **given: Any) -> Non
 
 def _look(sample: Sample, settings: DispersionOptions, quiet: bool) -> DispersionFindings:
     findings = DispersionFindings(missing_copies=Counter(), failures=[])
-    index = 0 if sample.policy is None else sample.policy.index
     http = HttpClient.with_limits(settings.timeout, Handshake.of(settings.open_cluster()))
 
-    def ask(place: tuple[int, ResourcePath, Device]) -> tuple[int, bool, str]:
-        partition, path, node = place
+    def ask(place: Place) -> tuple[int, bool, str]:
         try:
-            return partition, has_copy(http, node, partition, path, index), ""
+            return place.partition, has_copy(http, place, sample.paths[place.partition], sample.policy), ""
         except ClientError as error:
-            return partition, False, f"{node.address}/{node.device}: {error.brief}"
+            return place.partition, False, f"{place.node.address}/{place.node.device}: {error.brief}"
 
-    places = [(number, path, node) for number, path in sample.paths.items() for node in sample.ring.primaries(number)]
+    places = [
+        Place(partition, number, node)
+        for partition in sample.paths
+        for number, node in enumerate(sample.ring.primaries(partition))
+    ]
     missing: Counter[int] = Counter()
     with ThreadPoolExecutor(settings.concurrency) as pool, progress(sample.title, len(places), quiet) as step:
         for partition, found, failure in pool.map(ask, places):

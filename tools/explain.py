@@ -77,8 +77,10 @@ def _where(
         wrong.append(f"it lies below the hash {match['hash']}, its own is {places.hash}")
     if int(match["partition"]) not in (places.partition, *places.also_in):
         wrong.append(f"it lies in partition {match['partition']}, its own is {places.partition}")
-    if match["device"] not in {place.device.device for place in places.places}:
-        wrong.append(f"no primary is called {match['device']}: it waits here to be handed over")
+    own = [place for place in places.places if found.fragment is None or place.fragment == found.fragment]
+    if match["device"] not in {place.device.device for place in own}:
+        of = "" if found.fragment is None else f" of fragment {found.fragment}"
+        wrong.append(f"no primary{of} is called {match['device']}: it waits here to be handed over")
     return places, wrong
 
 

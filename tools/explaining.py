@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -14,6 +14,7 @@ from msgspec import Struct
 from objstore.container.reports import last_report, report_of
 from objstore.db.info import read_status, read_totals
 from objstore.db.status import NEVER
+from objstore.erasure import ErasureCode, PieceDamaged
 from objstore.object.container_updates import pending
 from objstore.object.file_engine.inspecting import inspect
 from objstore.object.file_names import DataFile, DeleteMarker, MetaFile, StoredName, parse_name
@@ -22,14 +23,21 @@ from objstore.paths import ResourcePath
 from objstore.ring.format import read_ring
 from objstore.tools.commands import OperatorProblem
 
+# So many of a fragment's pieces are named.
+DAMAGED_PIECES_MAX: Final = 10
+
 
 class Explanation(Struct, frozen=True):
-    """`kind` of file, what it holds, what is wrong with it, and whose it is (None for a ring)."""
+    """`kind` of file, what it holds, what is wrong with it, and whose it is (None for a ring).
+
+    fragment: the number of the one it is.
+    """
 
     kind: str
     facts: dict[str, Any]
     wrong: list[str]
     path: ResourcePath | None = None
+    fragment: int | None = None
 
 
 def explain_file(file: str, verify: bool, sync: bool = False) -> Explanation:
@@ -51,7 +59,9 @@ def explain_file(file: str, verify: bool, sync: bool = False) -> Explanation:
 
 
 def _of_object(file: str, parsed: StoredName, verify: bool) -> Explanation:
-    if type(parsed) is DataFile:
+    if type(parsed) is DataFile and parsed.fragment >= 0:
+        found = _fragment(file, parsed, verify)
+    elif type(parsed) is DataFile:
         found = _stored(file, ObjectMetadata, "object", verify)
     elif type(parsed) is MetaFile:
         found = _stored(file, PostedMetadata, "metadata of a POST", verify)
@@ -62,6 +72,36 @@ def _of_object(file: str, parsed: StoredName, verify: bool) -> Explanation:
     if parsed.version:
         found.facts["version"] = parsed.version
     return found
+
+
+def _fragment(file: str, parsed: DataFile, verify: bool) -> Explanation:
+    metadata, wrong = inspect(file, ObjectMetadata, verify)
+    if metadata is None:
+        return Explanation("fragment", {}, wrong)
+    facts = msgspec.to_builtins(metadata) | {"is_durable": parsed.durable}
+    stored = metadata.fragment
+    if stored is None or stored.index != parsed.fragment:
+        wrong.append(f"it is called fragment {parsed.fragment} and holds {'none' if stored is None else stored.index}")
+    elif verify:
+        code = ErasureCode.parse(stored.code)
+        facts["segments"] = code.segment_count(metadata.size)
+        wrong += _damaged_pieces(file, code, stored.index, metadata.size)
+    return Explanation("fragment", facts, wrong, _path_of(metadata.name, wrong), parsed.fragment)
+
+
+def _damaged_pieces(file: str, code: ErasureCode, number: int, size: int) -> list[str]:
+    """What is wrong with the pieces of the first segments that are damaged."""
+    wrong: list[str] = []
+    with open(file, "rb") as stream:
+        for segment in range(code.segment_count(size)):
+            piece = stream.read(code.piece_length(code.segment_length(segment, size)))
+            try:
+                code.check(piece, number, segment)
+            except PieceDamaged as error:
+                wrong.append(str(error))
+            if len(wrong) == DAMAGED_PIECES_MAX:
+                break
+    return wrong
 
 
 def _stored(file: str, kind: type[Stored], shown: str, verify: bool) -> Explanation:

@@ -16,6 +16,7 @@ from objstore.ring.format import read_ring
 from objstore.tools.commands import OperatorProblem, policy_named
 from objstore.tools.output import echo_json, echo_table, json_option
 from objstore.tools.placing import (
+    ReplicaPlace,
     ReplicaPlaces,
     folder_of,
     folder_of_ring,
@@ -103,7 +104,7 @@ def show_places(found: ReplicaPlaces) -> None:
         click.echo(f"or, while the part power is increased, partition {' or '.join(map(str, found.also_in))}")
     rows = [
         (
-            f"handoff {place.handoff}" if place.handoff else "primary",
+            _role(place),
             str(place.device.region),
             str(place.device.zone),
             place.device.address,
@@ -115,6 +116,12 @@ def show_places(found: ReplicaPlaces) -> None:
     echo_table(HEADINGS, rows)
     for line in [place.head for place in found.places if place.head] + [place.ls for place in found.places]:
         click.echo(line)
+
+
+def _role(place: ReplicaPlace) -> str:
+    if place.handoff:
+        return f"handoff {place.handoff}"
+    return "primary" if place.fragment is None else f"primary, fragment {place.fragment}"
 
 
 def _of_partition(ring_file: str, partition: int, root: str, all_handoffs: bool) -> ReplicaPlaces:

@@ -19,6 +19,7 @@ from objstore.paths import ResourcePath
 from objstore.policies import Policy
 from objstore.ring.ring import Ring
 from objstore.ring.rings import ACCOUNT_FILE, CONTAINER_FILE, object_file
+from objstore.scheme import Scheme
 from objstore.tools.commands import OperatorProblem
 
 _PLACES: Final = re.compile(r"(?:^|\.)(account|container|object)(-\d+)?\.ring\.gz(?:\.previous)?$")
@@ -26,12 +27,13 @@ SUFFIX_LENGTH: Final = 3
 
 
 class ReplicaPlace(Struct, frozen=True):
-    """A device for a partition; `handoff` counts from 1, 0 is a primary."""
+    """A device for a partition; `handoff` counts from 1, 0 is a primary. fragment: the number of the one it holds."""
 
     device: Device
     handoff: int
     head: str
     ls: str
+    fragment: int | None = None
 
 
 class ReplicaPlaces(Struct, frozen=True):
@@ -56,6 +58,7 @@ class ReplicaPlaces(Struct, frozen=True):
                 "zone": place.device.zone,
                 "head": place.head,
                 "ls": place.ls,
+                **({} if place.fragment is None else {"fragment": place.fragment}),
             }
             for place in self.places
         ]
@@ -83,6 +86,16 @@ def chosen_devices(ring: Ring, partition: int, handoffs: int | None) -> list[tup
     return [(device, 0) for device in primaries] + [(device, number) for number, device in enumerate(others, 1)]
 
 
+def numbered(places: list[ReplicaPlace], scheme: Scheme) -> list[ReplicaPlace]:
+    """The same, the primaries with the numbers of their fragments, if there are any."""
+    if scheme.code is None:
+        return places
+    return [
+        place if place.handoff else structs.replace(place, fragment=scheme.number(number))
+        for number, place in enumerate(places)
+    ]
+
+
 def places_of(
     ring: Ring, path: ResourcePath, cluster_file: str, policy: Policy, root: str, handoffs: int | None
 ) -> ReplicaPlaces:
@@ -95,6 +108,8 @@ def places_of(
         ReplicaPlace(device, number, _head(device, partition, path, policy, cluster_file), _ls(device, root, below))
         for device, number in chosen_devices(ring, partition, handoffs)
     ]
+    if path.is_object:
+        places = numbered(places, policy.scheme)
     also = resolve_location(Location(policy, str(partition), hash_, ""), ring).others if path.is_object else ()
     return ReplicaPlaces(partition, hash_, places, tuple(map(int, also)))
 

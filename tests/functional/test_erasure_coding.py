@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 from objstore.object.metadata import ATTRIBUTE, ObjectMetadata, decode
 from tests.functional.client import Client
 from tests.functional.servers import NODES, Cluster, run_daemons
+from tests.functional.test_dispersion import run as dispersion
+from tests.functional.test_locate import run as located_by
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -175,6 +179,39 @@ def test_damage_anywhere_is_never_read_and_always_repaired(cluster: Cluster, cli
     for _ in range(2):
         run_daemons([cluster.daemon_words(node, "object", "replicator") for node in NODES])
     assert {node: files_of(cluster, node) for node in NODES} == stored
+
+
+def test_operators_see_fragments(cluster: Cluster, client: Client, tmp_path: Path) -> None:
+    assert client.put("c/seen", BODY[: MIB + 5]).status == 201
+    wait_until(lambda: not pending(cluster), "all fragments are durable")
+    _, located = located_by(cluster, "locate", "--policy", "photos", client.account, "c", "seen")
+    assert [place.get("fragment") for place in located["places"]] == [0, 1, 2, 3]
+    node = next(place["zone"] for place in located["places"] if place["fragment"] == 2)
+    (path,) = (folder_of(cluster, node) / name for name in files_of(cluster, node) if located["hash"] in name)
+    status, found = located_by(cluster, "explain", str(path))
+    assert (status, found["kind"], found["wrong"]) == (0, "fragment", [])
+    facts = found["facts"]
+    assert (facts["fragment"]["index"], facts["segments"], facts["is_durable"], facts["size"]) == (2, 2, True, MIB + 5)
+    copy = Path(shutil.copy2(path, tmp_path / path.name))
+    damage(copy, "second header")
+    status, found = located_by(cluster, "explain", str(copy))
+    assert (status, found["wrong"][1:]) == (1, ["fragment 2, segment 1: it does not match its checksum"])
+    other = copy.rename(tmp_path / path.name.replace("#2#", "#1#"))
+    assert "it is called fragment 1 and holds 2" in located_by(cluster, "explain", str(other))[1]["wrong"]
+
+    only = ("--policy", "photos", "--no-containers")
+    status, text = dispersion(cluster, "populate", *only)
+    assert status == 0, text
+    wait_until(lambda: not pending(cluster), "all fragments are durable")
+    status, text = dispersion(cluster, "report", "--json", *only)
+    counts = json.loads(text)["object photos"]
+    assert (status, counts["copies_found"], counts["copies_expected"]) == (0, 4 * 26, 4 * 26)
+    fragments = [folder_of(cluster, 1) / name for name in files_of(cluster, 1) if "#" in name]
+    lost = next(file for file in fragments if described(file)[0].startswith("dispersion"))
+    moved = lost.rename(lost.with_name(lost.name.replace("#d", "")))
+    status, text = dispersion(cluster, "report", "--json", *only)
+    assert (status, json.loads(text)["object photos"]["copies_found"]) == (1, 4 * 26 - 1)
+    moved.rename(lost)
 
 
 def test_a_device_that_was_wiped_is_rebuilt(whole: Cluster, client: Client) -> None:

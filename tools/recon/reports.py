@@ -36,6 +36,8 @@ def statistics(values: Iterable[float | None], failed: int) -> Statistics:
     return Statistics(min(known), max(known), total / len(known), total, len(known), missing, failed)
 
 
+# What an object replicator counts of fragments in its last pass; those that are missing cannot be rebuilt any more.
+OF_FRAGMENTS: Final = ("rebuilt", "settled", "fragments_missing")
 Figures = Mapping[str, float | None]
 Extract = Callable[[str, Mapping[str, Any]], Figures]
 
@@ -52,7 +54,9 @@ def replication(kind: str, value: Mapping[str, Any]) -> Figures:
     seconds = value.get("replication_time")
     if kind == "object" and seconds is not None:
         seconds *= SECONDS_PER_MINUTE
-    return {"replication_seconds": seconds}
+    counts = value.get("replication_stats") or {}
+    fragments = {f"replication_{name}": counts[name] for name in OF_FRAGMENTS if name in counts}
+    return {"replication_seconds": seconds} | fragments
 
 
 def quarantined(kind: str, value: Mapping[str, Any]) -> Figures:
