@@ -150,7 +150,7 @@ def put(
     return ""
 
 
-def has_copy(http: HttpClient, place: Place, path: ResourcePath, policy: Policy | None) -> bool:
+def has_copy(http: HttpClient, place: AskedDevice, path: ResourcePath, policy: Policy | None) -> bool:
     """Whether a storage server has its copy or fragment. Raises ClientError, also for responses that say neither."""
     headers = {} if policy is None else {Backend.POLICY_INDEX: str(policy.index)}
     node = place.node
@@ -162,7 +162,7 @@ def has_copy(http: HttpClient, place: Place, path: ResourcePath, policy: Policy 
         return any(name.endswith(f"#{policy.scheme.number(place.number)}#d.data") for name in names)
 
 
-class Place(Struct, frozen=True):
+class AskedDevice(Struct, frozen=True):
     """The device of one replica of a partition; `number` is which of its replicas that is."""
 
     partition: int
@@ -278,14 +278,14 @@ def _look(sample: Sample, settings: DispersionOptions, quiet: bool) -> Dispersio
     findings = DispersionFindings(missing_copies=Counter(), failures=[])
     http = HttpClient.with_limits(settings.timeout, Handshake.of(settings.open_cluster()))
 
-    def ask(place: Place) -> tuple[int, bool, str]:
+    def ask(place: AskedDevice) -> tuple[int, bool, str]:
         try:
             return place.partition, has_copy(http, place, sample.paths[place.partition], sample.policy), ""
         except ClientError as error:
             return place.partition, False, f"{place.node.address}/{place.node.device}: {error.brief}"
 
     places = [
-        Place(partition, number, node)
+        AskedDevice(partition, number, node)
         for partition in sample.paths
         for number, node in enumerate(sample.ring.primaries(partition))
     ]
