@@ -22,8 +22,9 @@ from pyeclib.ec_iface import ECDriver, ECDriverError
 
 # Of these, any `data` fragments give the body back; the others need certain ones.
 EC_TYPES: Final = ("isa_l_rs_cauchy", "isa_l_rs_vand", "liberasurecode_rs_vand")
-# With more parities some sets of fragments cannot be decoded: the matrix is not invertible for each of them.
-VANDERMONDE_PARITY_MAX: Final = 4
+# By number of parities with how many data fragments ISA-L's Vandermonde matrix can be inverted whatever is lost; with
+# more of either it cannot for some sets of fragments (found by trying all in the field of 256 elements).
+VANDERMONDE_DATA_MAX: Final = {1: 63, 2: 62, 3: 61, 4: 21}
 FRAGMENTS_MAX: Final = 64
 SEGMENT_BYTES_MIN: Final = 4096
 SEGMENT_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -161,8 +162,8 @@ def checked_code(ec_type: str, data: int, parity: int, segment_size: int) -> Era
         raise BadCode(name, f"ec_type is one of {', '.join(EC_TYPES)}")
     if data < 1 or parity < 1 or data + parity > FRAGMENTS_MAX:
         raise BadCode(name, f"from 1 data and 1 parity fragment up to {FRAGMENTS_MAX} in all")
-    if ec_type == "isa_l_rs_vand" and parity > VANDERMONDE_PARITY_MAX:
-        reason = "with five or more parities some sets of fragments cannot be decoded: data would be lost"
+    if ec_type == "isa_l_rs_vand" and data > VANDERMONDE_DATA_MAX.get(parity, 0):
+        reason = "with so many fragments some sets of them cannot be decoded: data would be lost"
         raise BadCode(name, f"{reason}; isa_l_rs_cauchy has no such sets")
     if not SEGMENT_BYTES_MIN <= segment_size <= SEGMENT_BYTES_MAX:
         raise BadCode(name, f"segments of {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes")

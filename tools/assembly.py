@@ -14,6 +14,7 @@ from objstore.logs import SINK, get_logger
 from objstore.metrics import Metrics, StatsD
 from objstore.mounts import DeviceRoot
 from objstore.runtime import Runtime
+from objstore.system.processes import keep_memory_of
 
 if TYPE_CHECKING:
     from objstore.cluster import Cluster
@@ -176,6 +177,7 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
     from objstore.object.replication.replicator import ObjectReplicator
 
     engine = _engine(config, context)
+    _keep_memory_of_segments(context.cluster)
     replicator = ObjectReplicator(config.replicator, context, engine)
     relinker = make_relinker(config, context, engine)
     return [
@@ -271,6 +273,14 @@ def make_proxy_daemons(
     return jobs
 
 
+def _keep_memory_of_segments(cluster: Cluster) -> None:
+    """Fragments of segments are made and given up all the time where there are policies of them."""
+    codes = [policy.scheme.code for policy in cluster.policies]
+    sizes = [(code.piece_length(code.segment_size), code.segment_size) for code in codes if code is not None]
+    if sizes:
+        keep_memory_of(2 * max(piece for piece, _ in sizes), 4 * max(segment for _, segment in sizes))
+
+
 def make_proxy(
     config: ProxyConfig, cluster: Cluster, rings: Rings, transport: Transport, runtime: Runtime
 ) -> WsgiApplication:
@@ -279,6 +289,7 @@ def make_proxy(
     from objstore.proxy.core.context import make_context
     from objstore.proxy.swift.pipeline import ProxyApplication
 
+    _keep_memory_of_segments(cluster)
     context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
     application: WsgiApplication = ProxyApplication(context)
     if config.s3.enabled:

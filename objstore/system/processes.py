@@ -38,6 +38,16 @@ def give_memory_back() -> None:
         _libc.mallopt(parameter, value)
 
 
+def keep_memory_of(block: int, working_set: int) -> None:
+    """Have the allocator keep freed blocks of so many bytes, and as much of them as is used over and over.
+
+    Memory that goes back to the system comes again page by page, each cleared: erasure codes run ten times as fast on
+    memory that is kept.
+    """
+    _libc.mallopt(_MMAP_THRESHOLD, block)
+    _libc.mallopt(_TRIM_THRESHOLD, working_set)
+
+
 def lower_thread_priority() -> None:
     """Have the calling thread run, from now on, mostly when no other thread of the machine wants to."""
     os.setpriority(os.PRIO_PROCESS, 0, THREAD_NICENESS)  # to Linux, process 0 is the calling thread

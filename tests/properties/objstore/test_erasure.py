@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyeclib.ec_iface import ECDriver, ECDriverError
 
-from objstore.erasure import EC_TYPES, ErasureCode, PieceDamaged, checked_code
+from objstore.erasure import EC_TYPES, BadCode, ErasureCode, PieceDamaged, checked_code
 
 CODES = st.builds(
     checked_code, st.sampled_from(EC_TYPES), st.integers(1, 9), st.integers(1, 4), st.sampled_from([4096, 5000])
@@ -27,6 +29,33 @@ def fragments_of(code: ErasureCode, body: bytes) -> list[bytes]:
 
 def piece_of(code: ErasureCode, fragment: bytes, segment: int, size: int) -> bytes:
     return fragment[code.offset(segment, size) : code.offset(segment + 1, size)]
+
+
+# Schemes that are used, and those at the edge of what is accepted.
+USED = [(2, 2), (4, 2), (8, 3), (10, 4), (3, 3), (12, 4)]
+
+
+@pytest.mark.parametrize(("data", "parity"), USED)
+@pytest.mark.parametrize("ec_type", EC_TYPES)
+def test_whatever_is_lost_of_a_scheme_comes_back(ec_type: str, data: int, parity: int) -> None:
+    code = checked_code(ec_type, data, parity, 4096)
+    body = body_of(data * 16, 1)
+    pieces = code.encode(body)
+    for chosen in combinations(range(data + parity), data):
+        assert b"".join(code.decode({number: pieces[number] for number in chosen}, len(body))) == body
+
+
+def test_a_code_that_loses_data_is_refused() -> None:
+    """By Vandermonde's matrix 22+4 fragments cannot lose the numbers 0, 10, 21 and 24."""
+    with pytest.raises(BadCode, match="data would be lost"):
+        checked_code("isa_l_rs_vand", 22, 4, 4096)
+    driver, body = ECDriver(k=22, m=4, ec_type="isa_l_rs_vand", chksum_type="none"), body_of(4096, 1)
+    left = [piece for number, piece in enumerate(driver.encode(body)) if number not in (0, 10, 21, 24)]
+    try:
+        assert driver.decode(left) != body
+    except ECDriverError:
+        pass
+    checked_code("isa_l_rs_vand", 21, 4, 4096)
 
 
 @given(CODES, SIZES, st.integers(0, 2**32))

@@ -63,6 +63,7 @@ def test_a_single_one_is_the_default_without_saying_so() -> None:
         ([_ec(4, 61)], "up to 64"),
         ([_ec(4, 2, ec_type="chalk")], "ec_type is one of"),
         ([_ec(8, 5, ec_type="isa_l_rs_vand")], "cannot be decoded"),
+        ([_ec(22, 4, ec_type="isa_l_rs_vand")], "cannot be decoded"),
         ([_ec(4, 2, segment_size=1)], "segments of"),
     ],
 )
