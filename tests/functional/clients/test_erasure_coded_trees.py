@@ -23,6 +23,7 @@ MIB = 1024 * 1024
 BODY = hashlib.shake_128(b"body").digest(9 * MIB + 12_345)
 NODES = range(1, 7)
 FOLDERS = {"gold": "objects", "archive": "objects-2"}
+DIGESTS = ("digests", "digests-2")
 
 
 class Nodes(Cluster):
@@ -56,9 +57,8 @@ class Nodes(Cluster):
     def wipe(self, node: int, device: int) -> None:
         """Put an empty disk of objects in the place of one."""
         self.run("kill-node", str(node))
-        for pattern in ("objects*", "digests*"):
-            for folder in self.device(node, device).glob(pattern):
-                shutil.rmtree(folder)
+        for name in (*FOLDERS.values(), *DIGESTS):
+            shutil.rmtree(self.device(node, device) / name, ignore_errors=True)
         self.start_node(node)
 
     def replicate(self) -> None:
