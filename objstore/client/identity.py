@@ -127,7 +127,7 @@ class IdentityClient:
                 self._server, method, self._path + path, headers=sent, body=body, accept={401, *accept}
             )
             with response:
-                if response.status != 401:
+                if response.status != 401 or 401 in accept:
                     return self._document(response) if response.status < 300 else None
             self._forget(own)
         raise Unauthorized(method, self._path + path, 401, "the service's own token is refused")

@@ -7,6 +7,7 @@ from msgspec import Struct
 from objstore.config.sections import (
     BackendConfig,
     HealthcheckConfig,
+    IdentityClientConfig,
     LogConfig,
     MetricsConfig,
     ProxyServerConfig,
@@ -75,6 +76,18 @@ class AuthConfig(Struct, frozen=True):
                 raise ValueError(f"a prefix of accounts is made of letters and digits: {prefix!r}")
         if self.reseller_prefix == self.service_prefix:
             raise ValueError("reseller_prefix and service_prefix have to differ")
+
+
+class ProxyIdentityConfig(IdentityClientConfig, frozen=True):
+    """[identity]: an identity service, whose tokens and access keys are good beside those of the file's users.
+
+    A project's account is that of its id. Its owners are the users with a role of `operator_roles`; those with one of
+    `reader_roles` may read it, or in a token for the system all accounts; `reseller_admin_role` may do all.
+    """
+
+    operator_roles: tuple[str, ...] = ("admin", "member", "swiftoperator")
+    reader_roles: tuple[str, ...] = ("reader",)
+    reseller_admin_role: str = "ResellerAdmin"
 
 
 class CacheConfig(Struct, frozen=True):
@@ -232,6 +245,7 @@ class ProxyConfig(Struct, frozen=True):
     objects: ObjectsConfig = ObjectsConfig()
     large_objects: LargeObjectsConfig = LargeObjectsConfig()
     auth: AuthConfig = AuthConfig()
+    identity: ProxyIdentityConfig = ProxyIdentityConfig()
     cache: CacheConfig = CacheConfig()
     backend: ProxyBackendConfig = ProxyBackendConfig()
     replication: ReplicationConfig = ReplicationConfig()

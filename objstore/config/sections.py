@@ -1,5 +1,6 @@
 """Tables that the files of several services have in common."""
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -87,6 +88,12 @@ class IdentityClientConfig(Struct, frozen=True):
     user_domain: str = "Default"
     project: str = "service"
     project_domain: str = "Default"
+
+    def __post_init__(self) -> None:
+        if self.url and not re.fullmatch(r"https?://[^/]+/.*", self.url):
+            raise ValueError(f"url is as in http://HOST:5000/v3, not {self.url!r}")
+        if self.url and not self.user:
+            raise ValueError("user is missing: as whom the service logs in")
 
 
 class DevicesConfig(Struct, frozen=True):

@@ -26,6 +26,7 @@ KNOWN_TOKENS_MAX: Final = 10_000
 ADMIN: Final = ".admin"
 RESELLER_ADMIN: Final = ".reseller_admin"
 RESELLER_READER: Final = ".reseller_reader"
+READER: Final = ".reader"
 
 
 class KnownToken(Struct, frozen=True):
@@ -156,7 +157,8 @@ class Rights:
     def _account_access(self, attempt: Attempt, identity: Identity) -> Access:
         """What a reseller's reader, or a user whom the account's owner has named, may do."""
         in_account = bool(attempt.path.container)
-        if attempt.reading and RESELLER_READER in identity.groups:
+        own = identity.account == attempt.path.account
+        if attempt.reading and (RESELLER_READER in identity.groups or (own and READER in identity.groups)):
             return Access.GRANTED
         right = account_acl.right_of(account_acl.parse(attempt.account_granted()), identity)
         if right is Right.ADMINISTER and (in_account or not attempt.managing):

@@ -81,8 +81,16 @@ class FollowedUsers(Generic[T]):
 class CurrentUsers:
     """Users and their tokens, as of now."""
 
-    def __init__(self, config: AuthConfig, issuer: TokenIssuer, runtime: Runtime) -> None:
-        """Blocks; raises ConfigError."""
+    def __init__(
+        self,
+        config: AuthConfig,
+        issuer: TokenIssuer,
+        runtime: Runtime,
+        others: Callable[[str], Identity | None] | None = None,
+    ) -> None:
+        """`others` knows tokens that are not of this store's users. Blocks; raises ConfigError."""
+        self._others = others
+        self._own_prefix = f"{config.reseller_prefix}_tk"
         prefix, threads = config.reseller_prefix, ThreadGroup(1, "logins")
         self._followed = FollowedUsers(
             config, runtime, lambda users, _managed: UserTable(users, issuer, prefix, runtime, threads)
@@ -96,8 +104,10 @@ class CurrentUsers:
         return self._followed.current.account_of(user)
 
     def identity_of(self, token: str) -> Identity | None:
-        """As `UserTable.identity_of`."""
-        return self._followed.current.identity_of(token)
+        """As `UserTable.identity_of`; raises what `others` raises."""
+        if self._others is None or token.startswith(self._own_prefix):
+            return self._followed.current.identity_of(token)
+        return self._others(token)
 
 
 class KeyTable(Struct, frozen=True):
@@ -111,14 +121,18 @@ class KeyTable(Struct, frozen=True):
 class AccessKeys:
     """The access keys and users that are good as of now."""
 
-    def __init__(self, config: AuthConfig, runtime: Runtime) -> None:
-        """Blocks; raises ConfigError."""
+    def __init__(
+        self, config: AuthConfig, runtime: Runtime, others: Callable[[str], AccessKey | None] | None = None
+    ) -> None:
+        """`others` finds keys that are not of this store's users. Blocks; raises ConfigError."""
+        self._others: Final = others
         self._prefix: Final = config.reseller_prefix
         self._followed = FollowedUsers(config, runtime, self._table)
 
     def find(self, identifier: str) -> AccessKey | None:
         """The access key of this id, if it is in use; one that nobody knew is looked for in the file as it is now."""
-        return self._followed.current.keys.get(identifier) or self._followed.newest.keys.get(identifier)
+        found = self._followed.current.keys.get(identifier) or self._followed.newest.keys.get(identifier)
+        return self._others(identifier) if found is None and self._others is not None else found
 
     def user(self, name: str) -> Identity | None:
         """The user who is known as "account:name", unless disabled."""

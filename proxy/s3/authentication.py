@@ -10,6 +10,7 @@ from msgspec import Struct
 from objstore.http.heads import set_client_header
 from objstore.http.messages import variable_of
 from objstore.proxy.auth.access_keys import AccessKey, AccessKeys
+from objstore.proxy.auth.identity_service import service_users
 from objstore.proxy.auth.sessions import SessionSealer
 from objstore.proxy.auth.tokens import token_secret
 from objstore.proxy.s3 import signature_v2, signature_v4
@@ -163,7 +164,8 @@ class RequestAuthentication:
         """Raises ConfigError if the files of users cannot be read."""
         config = context.config
         self._domains: Final = config.s3.domains
-        self.keys: Final = AccessKeys(config.auth, context.runtime)
+        service = service_users(config, context.runtime)
+        self.keys: Final = AccessKeys(config.auth, context.runtime, None if service is None else service.find_key)
         self.sealer: Final = SessionSealer(token_secret(config.auth, context.cluster))
         self.verifier: Final = SignatureVerifier(self.keys.find, self._open_token, config.s3.signing_regions)
         self.now: Final = context.runtime.clock.now

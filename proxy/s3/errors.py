@@ -17,6 +17,7 @@ from objstore.limits import InvalidMetadata, InvalidName, InvalidText, ListingTo
 from objstore.mounts import DeviceFull, DeviceUnavailable
 from objstore.passwords import TooManyLogins
 from objstore.policies import BadPolicies, UnknownPolicy
+from objstore.proxy.auth.identity_service import IdentityServiceDown
 from objstore.proxy.auth.policy import MalformedAccessPolicy
 from objstore.proxy.core import errors as core
 from objstore.proxy.core.versions import public_id
@@ -175,6 +176,7 @@ ANSWERS: Final[dict[type[StoreError], Answer]] = {
     InvalidMetadata: _told("InvalidArgument"),
     InvalidName: _told("InvalidArgument"),
     InvalidRows: "InternalError",
+    IdentityServiceDown: "ServiceUnavailable",
     InvalidText: _told("InvalidArgument"),
     ListingTooLong: _told("InvalidArgument"),
     LockTimeout: "ServiceUnavailable",

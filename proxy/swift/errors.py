@@ -14,6 +14,7 @@ from objstore.http.transport import NodeFailure
 from objstore.logs import Logger
 from objstore.passwords import TooManyLogins
 from objstore.policies import BadPolicies, UnknownPolicy
+from objstore.proxy.auth.identity_service import IdentityServiceDown
 from objstore.proxy.core import errors as core
 from objstore.proxy.core.versions import public_id
 from objstore.proxy.swift.handlers.object import DELETED_TYPE, object_headers
@@ -69,6 +70,7 @@ def _no_object(error: core.ObjectNotFound) -> HttpError:
 ANSWERS: Final[dict[type[StoreError], Answer]] = {
     BadPolicies: 500,
     CallTimeout: 503,
+    IdentityServiceDown: 503,
     LockTimeout: 503,
     NodeFailure: 503,
     RingFileError: 500,

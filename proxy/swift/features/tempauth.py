@@ -17,6 +17,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.auth import account_acl, acl
 from objstore.proxy.auth.access import Rights
 from objstore.proxy.auth.access_keys import CurrentUsers
+from objstore.proxy.auth.identity_service import service_users
 from objstore.proxy.auth.tokens import TokenIssuer, token_secret
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.request import Authentication, SwiftRequest, unauthorized
@@ -42,7 +43,8 @@ class TempAuth(Feature):
         """Raises ConfigError if the file of users cannot be read."""
         config, runtime = context.config.auth, context.runtime
         self._issuer = TokenIssuer(token_secret(config, context.cluster), f"{config.reseller_prefix}_", runtime.clock)
-        self._users = CurrentUsers(config, self._issuer, runtime)
+        service = service_users(context.config, runtime)
+        self._users = CurrentUsers(config, self._issuer, runtime, None if service is None else service.identity_of)
         self._authentication = Authentication(self._users, Rights(config), context.lookup)
         self._life_seconds = int(config.token_life)
         self._throttle = LoginThrottle(runtime)

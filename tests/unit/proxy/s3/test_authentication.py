@@ -11,7 +11,7 @@ import pytest
 from botocore.auth import HmacV1Auth, S3SigV4Auth, S3SigV4QueryAuth
 
 from objstore.cluster import Cluster
-from objstore.config.proxy import AuthConfig, S3Config
+from objstore.config.proxy import AuthConfig, ProxyIdentityConfig, S3Config
 from objstore.http.bodies import BytesBody
 from objstore.http.messages import Environ
 from objstore.limits import Limits
@@ -41,7 +41,9 @@ def authentication(tmp_path: Path) -> RequestAuthentication:
         f'[{{"id": "{KEY.id}", "secret": "{KEY.secret}", "created": ""}}]}}]}}'
     )
     config = SimpleNamespace(
-        auth=AuthConfig(users=str(users), access_keys=str(keys)), s3=S3Config(domains=("example.com",))
+        auth=AuthConfig(users=str(users), access_keys=str(keys)),
+        s3=S3Config(domains=("example.com",)),
+        identity=ProxyIdentityConfig(),
     )
     runtime = Runtime(Logger("test", Sink(write=lambda line: None)), clock=ManualClock(NOW))
     return RequestAuthentication(
