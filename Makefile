@@ -12,7 +12,7 @@ CLIENTS_INSTALLED := $(CLIENTS)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help up cluster test simulate simulate-many mutants check bench format clean
+.PHONY: help up cloud cluster test simulate simulate-many mutants check bench format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ up: $(INSTALLED)  ## Run a whole store in one process on 127.0.0.1:8080, its dat
 cluster: $(INSTALLED)  ## Start a cluster of four nodes on 127.0.0.1 to .4, each server a process, below ./cluster
 	@test -e cluster/cluster.json || $(BIN)/objstore cluster make
 	$(BIN)/objstore cluster start
+
+cloud: $(INSTALLED)  ## Run a store with the services of a cloud beside it on 127.0.0.1, all of it below ./cloud
+	$(BIN)/objstore cloud up
 
 test: $(INSTALLED) $(PROGRAMS) $(SWIFT_INSTALLED) $(CLIENTS_INSTALLED)  ## Run all tests; TESTS=path chooses some, COVERAGE=1 measures what they reach
 	@test ! -x $(SWIFT)/bin/swift-ring-builder || export OBJSTORE_SWIFT_PYTHON=$(CURDIR)/$(SWIFT)/bin/python; \

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "account-daemons": "objstore.tools.serve:account_daemons",
     "bench": "objstore.bench.command:bench",
     "check-config": "objstore.tools.check_config:check_config",
+    "cloud": "objstore.tools.cloud.command:cloud",
     "cluster": "objstore.tools.cluster:cluster",
     "container": "objstore.tools.serve:container",
     "container-daemons": "objstore.tools.serve:container_daemons",

@@ -1,0 +1,110 @@
+"""Which processes a cloud on one machine consists of, and with which configuration each is started.
+
+A new service gets an entry in SERVICES, and its ports in PORTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from objstore.tools.layout import quoted
+
+# The usual port of each; --ports gives others, in this order.
+PORTS: Final = {"store": 8080, "identity": 5000, "image": 9292, "compute": 8774, "ec2": 8788}
+REGION: Final = "RegionOne"
+ADMINISTRATOR: Final = "admin"
+DEMO: Final = "demo"
+
+
+@dataclass(frozen=True)
+class CloudPlan:
+    """Where a cloud lies on disk, where its services listen, and the passwords of its users by their names."""
+
+    folder: Path
+    host: str
+    ports: Mapping[str, int]
+    passwords: Mapping[str, str]
+
+    def bind(self, service: str) -> str:
+        """As configuration files have it."""
+        return f"{self.host}:{self.ports[service]}"
+
+    def url(self, service: str) -> str:
+        return f"http://{self.bind(service)}"
+
+    @property
+    def auth_url(self) -> str:
+        return f"{self.url('identity')}/v3"
+
+    def identity_section(self, user: str) -> str:
+        """[identity] of a service that logs in as this user."""
+        return (
+            f"[identity]\nurl = {quoted(self.auth_url)}\nuser = {quoted(user)}\n"
+            f"password = {quoted(self.passwords[user])}\n"
+        )
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A service in the catalog, and the path of its URL."""
+
+    type: str
+    name: str
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class CloudService:
+    """One process. `arguments` follow `objstore`; "{config}" and others stand for what `CloudPlan` knows.
+
+    port: whose port it listens on, "" for none. user: as whom it logs in, with these roles in the project `service`.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    config: Callable[[CloudPlan], str] | None = None
+    port: str = ""
+    user: str = ""
+    roles: tuple[str, ...] = ("service",)
+    catalog: tuple[CatalogEntry, ...] = ()
+
+    def config_file(self, plan: CloudPlan) -> Path:
+        return plan.folder / f"{self.name}.toml"
+
+    def command(self, plan: CloudPlan) -> list[str]:
+        bind = plan.bind(self.port) if self.port else ""
+        return [each.format(config=self.config_file(plan), folder=plan.folder, bind=bind) for each in self.arguments]
+
+
+def identity_config(plan: CloudPlan) -> str:
+    entries = "".join(
+        f"\n[[catalog]]\ntype = {quoted(entry.type)}\nname = {quoted(entry.name)}\n"
+        f"url = {quoted(plan.url(service.port) + entry.path)}\n"
+        for service in SERVICES
+        for entry in service.catalog
+    )
+    return (
+        f"database = {quoted(f'sqlite:///{plan.folder}/identity.sqlite')}\n"
+        f"keys = {quoted(str(plan.folder / 'identity-keys'))}\n"
+        f"url = {quoted(plan.url('identity'))}\n"
+        f"region = {quoted(REGION)}\n"
+        f"\n[server]\nbind = {quoted(plan.bind('identity'))}\n"
+        f"\n[first_start]\nuser = {quoted(ADMINISTRATOR)}\npassword = {quoted(plan.passwords[ADMINISTRATOR])}\n"
+        f"{entries}"
+    )
+
+
+# In the order of their start: the users of the later ones are made at the first, the identity service.
+SERVICES: Final = (
+    CloudService("identity", ("identity", "--config", "{config}"), identity_config, "identity"),
+    CloudService(
+        "store",
+        ("up", "--data", "{folder}/store", "--bind", "{bind}"),
+        port="store",
+        user="store",
+        catalog=(CatalogEntry("object-store", "store", "/v1/AUTH_{project_id}"),),
+    ),
+)
