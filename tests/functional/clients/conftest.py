@@ -11,7 +11,6 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.clients.s3 import new_name, s3_client
-from tests.functional.conftest import REPLICATION
 from tests.functional.servers import Store
 
 
@@ -22,20 +21,17 @@ def s3(store: Store) -> Any:
 
 @pytest.fixture
 def bucket(s3: Any, client: Client, policy: str) -> Iterator[str]:
-    name = new_bucket(s3, client, policy)
+    name = new_bucket(s3, policy)
     yield name
     if client.head(name).status != 404:
         empty(s3, name)
         s3.delete_bucket(Bucket=name)
 
 
-def new_bucket(s3: Any, client: Client, policy: str) -> str:
-    """A bucket whose objects are stored so; the Swift API alone knows policies."""
+def new_bucket(s3: Any, policy: str) -> str:
+    """A bucket whose objects are stored so."""
     name = new_name()
-    s3.create_bucket(Bucket=name)
-    if policy != REPLICATION:
-        assert client.delete(name).status == 204
-        assert client.put(name, headers={"X-Storage-Policy": policy}).status == 201
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": f":{policy}"})
     return name
 
 

@@ -29,7 +29,7 @@ def locked(s3: Any, client: Client, policy: str) -> Iterator[str]:
         name = new_name()
         s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
     else:
-        name = new_bucket(s3, client, policy)
+        name = new_bucket(s3, policy)
         s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
     yield name
