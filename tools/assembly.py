@@ -6,6 +6,7 @@ Each function imports the server it makes: a process loads only those it runs.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from objstore.daemon import ComparingWorker, Job, Spread, UnchangedPasses
@@ -291,12 +292,18 @@ def make_proxy(
 
     _keep_memory_of_segments(cluster)
     context = make_context(config, cluster, rings, transport, runtime, make_cache(config.cache, runtime))
-    application: WsgiApplication = ProxyApplication(context)
+    application: WsgiApplication
     if config.s3.enabled:
         from objstore.proxy.front import Front
         from objstore.proxy.s3.application import S3Application
+        from objstore.proxy.s3.told_objects import ToldObjects
 
-        application = Front(application, S3Application(context), config.s3.domains, config.s3.website_domains)
+        s3 = S3Application(context)
+        told = replace(context, objects=ToldObjects(context)) if cluster.webhooks else context
+        swift = ProxyApplication(told, observe=s3.observe)
+        application = Front(swift, s3, config.s3.domains, config.s3.website_domains)
+    else:
+        application = ProxyApplication(context)
     if config.domain_remap.storage_domains:
         from objstore.proxy.swift.host_names import HostNames
 

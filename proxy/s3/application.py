@@ -71,6 +71,7 @@ class S3Application:
         given = S3Context(context, buckets, settings, self._authorizer)
         self._cors: Final = CorsStage(given)
         self._log_delivery: Final = LogDelivery(given)
+        self.observe: Final = self._log_delivery.expect_other
         self._handlers: Final = handlers(given, {LOGGING: self._log_delivery.check})
         self._website: Final = WebsiteEndpoint(given, self._handlers)
         self._query: Final = QueryApplication(

@@ -11,6 +11,7 @@ from objstore.headers import Backend, Client, is_internal
 from objstore.http.errors import HttpError
 from objstore.http.messages import Environ, Response, StartResponse, title_of, variable_of
 from objstore.proxy.access_log import AccessLog
+from objstore.proxy.answered import AnsweredRequest, Observe
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature
 from objstore.proxy.swift.features.cors import ORIGIN, Cors
@@ -94,8 +95,13 @@ class Application(Protocol):
 
 
 class ProxyApplication:
-    def __init__(self, context: ProxyContext, application: Application | None = None) -> None:
-        """Raises ConfigError."""
+    def __init__(
+        self, context: ProxyContext, application: Application | None = None, observe: Observe | None = None
+    ) -> None:
+        """`observe` is told of requests about containers that have settings, once they are answered.
+
+        Raises ConfigError.
+        """
         config, runtime = context.config, context.runtime
         self._limits = context.cluster.limits
         self._features = [stage.feature(context) for stage in PIPELINE if stage.feature.wanted(config)]
@@ -103,6 +109,7 @@ class ProxyApplication:
         self._routes: dict[tuple[str, str], Route] = {}
         self._cors = next((feature for feature in self._features if isinstance(feature, Cors)), None)
         self._access_log = AccessLog(context) if config.metrics.wanted or config.log.has_access_lines else None
+        self._observe, self._monotonic = observe, runtime.clock.monotonic
         self._gatekeeper = Gatekeeper()
         self._log, self._now, self._random = runtime.log, runtime.clock.now, runtime.random
         self._suffix = quote(config.transaction_suffix)
@@ -120,13 +127,20 @@ class ProxyApplication:
 
     def answer(self, request: SwiftRequest) -> Response:
         """The response to a request, whatever happens; it is logged once it has been sent."""
-        log = self._access_log
-        if log is None:
+        log, observe = self._access_log, self._observe
+        if log is None and observe is None:
             return self._guarded(request)
         # What stages do to the request must not be what the log says of it.
-        begun, method, path = log.monotonic(), request.method, request.environ.get("objstore.raw_path")
+        begun, method, path = self._monotonic(), request.method, request.environ.get("objstore.raw_path")
         response = self._guarded(request)
-        log.expect(request, response, method, path, begun)
+        if log is not None:
+            log.expect(request, response, method, path, begun)
+        container = request.container
+        if observe is not None and container is not None and container.sysmeta:
+            resource, identity = request.storage_resource, request.identity
+            identifier = request.transaction_id
+            told = AnsweredRequest(request.environ, method, resource, container, identity, identifier, response, begun)
+            observe(told)
         return response
 
     def _guarded(self, request: SwiftRequest) -> Response:

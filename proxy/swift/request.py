@@ -21,6 +21,7 @@ from objstore.paths import ResourcePath
 from objstore.proxy.auth.access import Access, Attempt, Rights
 from objstore.proxy.auth.access_keys import CurrentUsers
 from objstore.proxy.auth.identity import Identity
+from objstore.proxy.core.info import ContainerInfo
 from objstore.proxy.core.lookup import InfoSource
 from objstore.system.clock import Clock
 from objstore.timestamps import Timestamp
@@ -45,6 +46,7 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
 
     acl, accessed, access_method: what `authorize` weighs: the container's list, the path (None: `resource`) and what is
     done with it. Handlers set them with `check_access`, once they know the container.
+    container: what is known of the container that the path names or lies in, once handlers know it.
     authorize: set by the authentication, called by handlers; raises HttpError 401 or 403. None: may do all.
     owner: whether headers for owners only may be shown; `authorize` sets it.
     log_info: marks for the request's line in the access log.
@@ -61,6 +63,7 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         "acl",
         "amendments",
         "authorize",
+        "container",
         "identity",
         "is_of_web_page",
         "limits",
@@ -80,6 +83,7 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         self.transaction_id = ""
         self.identity: Identity | None = None
         self.authorize: Authorize | None = None
+        self.container: ContainerInfo | None = None
         self.acl: str | None = None
         self.accessed: ResourcePath | None = None
         self.access_method = self.method

@@ -16,7 +16,9 @@ from objstore.proxy.core.encryption.settings import container_seal
 from objstore.proxy.core.errors import CoreError
 from objstore.proxy.core.info import PRESENT
 from objstore.proxy.core.objects import PutObject
+from objstore.proxy.s3.buckets import Bucket
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.request import S3Request
 from objstore.proxy.s3.server_log import LogTarget, log_line, log_target
 from objstore.proxy.s3.settings_table import LOGGING
 from objstore.system import concurrency
@@ -24,9 +26,8 @@ from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from objstore.http.messages import Response
-    from objstore.proxy.s3.buckets import Bucket
+    from objstore.proxy.answered import AnsweredRequest
     from objstore.proxy.s3.context import S3Context
-    from objstore.proxy.s3.request import S3Request
 
 # Of one object; and of all that waits in a process.
 OBJECT_BYTES_MAX: Final = 1 << 20
@@ -76,6 +77,17 @@ class LogDelivery:
                 self._add(LogDestination(target, bucket.owner, bucket.name, began.isoformat[:10]), line)
 
         request.environ.setdefault(SENT, []).append(sent)
+
+    def expect_other(self, answered: AnsweredRequest) -> None:
+        """The same for a request of the Swift API."""
+        bucket = Bucket(answered.path.container_path, answered.container)
+        if not self._settings.is_set(bucket, LOGGING):
+            return
+        request = S3Request(answered.environ)
+        request.method, request.identity = answered.method, answered.identity
+        request.found, request.bucket, request.key = bucket, bucket.name, answered.path.object
+        request.transaction_id = answered.transaction_id
+        self.expect(request, answered.response, answered.begun)
 
     def _target(self, bucket: Bucket, transaction_id: str) -> LogTarget | None:
         try:

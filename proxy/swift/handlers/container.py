@@ -85,6 +85,7 @@ class ContainerHandler:
         """The read that a request asks for, if the container's list lets it. Raises HttpError 401, 403, CoreError."""
         path = request.storage_resource
         info = self._lookup.container(path, request.transaction_id)
+        request.container = info
         request.check_access(info.read_acl)
         if info.existence is ABSENT:
             raise ContainerNotFound(path)

@@ -267,6 +267,7 @@ def authorize(
     existence = info.existence
     if existence is UNKNOWN:
         raise QuorumNotReached(path)
+    request.container = info
     request.check_access(acl, path, method)
     if existence is not PRESENT:
         raise ContainerNotFound(path)

@@ -159,6 +159,31 @@ def test_filters(s3: Any, bucket: str, receiver: Receiver) -> None:
     assert found == [("ObjectCreated:Put", f"in/{each}.jpg") for each in ("a", "b", "last")]
 
 
+def test_writes_through_the_swift_api(store: Store, s3: Any, bucket: str, receiver: Receiver) -> None:
+    tell(s3, bucket, "s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+    client = Client.login(store.host, store.port)
+    assert client.put(f"{bucket}/a b", b"content").status == 201
+    assert client.put(f"{bucket}/copy", headers={"X-Copy-From": f"{bucket}/a b"}).status == 201
+    assert client.put(f"{bucket}/copy", b"x", {"If-None-Match": "*"}).status == 412
+    assert client.delete(f"{bucket}/a b").status == 204
+    assert client.delete(f"{bucket}/a b").status == 404
+    assert client.post(f"{bucket}/copy", {"X-Object-Meta-A": "1"}).status == 202
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = client.put(f"{bucket}/kept", b"x").headers["x-object-version-id"]
+    assert client.delete(f"{bucket}/kept").status == 204
+    records = receiver.wait_for(bucket, 5)
+    assert names(records) == [
+        ("ObjectCreated:Put", "a+b"),
+        ("ObjectCreated:Copy", "copy"),
+        ("ObjectRemoved:Delete", "a+b"),
+        ("ObjectCreated:Put", "kept"),
+        ("ObjectRemoved:DeleteMarkerCreated", "kept"),
+    ]
+    assert records[0]["s3"]["object"]["size"] == 7
+    assert records[3]["s3"]["object"]["versionId"] == version
+    assert [each["userIdentity"]["principalId"] for each in records] == [""] * 5
+
+
 def test_nothing_is_lost_while_the_receiver_refuses_and_the_store_is_killed(
     store: Store, s3: Any, bucket: str, receiver: Receiver
 ) -> None:

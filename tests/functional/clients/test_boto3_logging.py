@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.functional.client import Client
 from tests.functional.clients.s3 import body_of, new_name, refused, s3_client
 from tests.functional.servers import Store
 from tests.waiting import wait_until
@@ -58,7 +59,14 @@ def test_lines_come_as_objects(store: Store, s3: Any, partitioned: bool) -> None
     s3.get_object(Bucket=bucket, Key="a b")["Body"].read()
     assert refused(s3.get_object, Bucket=bucket, Key="missing") == (404, "NoSuchKey")
     assert refused(s3_client(store, "", "").list_objects_v2, Bucket=bucket) == (403, "AccessDenied")
+    client = Client.login(store.host, store.port)
+    assert client.put(f"{bucket}/swift", b"content").status == 201
+    assert client.get(f"{bucket}/swift").status == 200
+    assert client.get(bucket).status == 200
     patterns = [
+        r" test:tester tx\S+ REST\.PUT\.OBJECT swift \"PUT /v1/AUTH_test/\S+ HTTP/1\.1\" 201 - ",
+        r" test:tester tx\S+ REST\.GET\.OBJECT swift \"GET /v1/AUTH_test/\S+ HTTP/1\.1\" 200 - 7 - ",
+        r" test:tester tx\S+ REST\.GET\.BUCKET - \"GET /v1/AUTH_test/\S+ HTTP/1\.1\" 200 - ",
         r" REST\.PUT\.OBJECT a%20b \"PUT /\S+ HTTP/1\.1\" 200 - - 7 \d+ \d+ ",
         r" test:tester tx\S+ REST\.GET\.OBJECT a%20b \"GET /\S+ HTTP/1\.1\" 200 - 7 7 \d+ \d+ .* SigV4 - AuthHeader ",
         r" REST\.GET\.OBJECT missing \"GET /\S+ HTTP/1\.1\" 404 NoSuchKey ",
