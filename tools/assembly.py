@@ -172,6 +172,7 @@ def make_relinker(
 
 def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Job]:
     """All daemons of an object server."""
+    from objstore.object.container_updates.correction import RowCorrection
     from objstore.object.container_updates.recovery import INTERVAL_SECONDS, UpdateRecovery
     from objstore.object.container_updates.updater import Updater
     from objstore.object.device_check import CHECK_SECONDS, DeviceCheck
@@ -179,7 +180,8 @@ def make_object_daemons(config: ObjectConfig, context: DaemonContext) -> list[Jo
 
     engine = _engine(config, context)
     _keep_memory_of_segments(context.cluster)
-    replicator = ObjectReplicator(config.replicator, context, engine)
+    correction = RowCorrection(context.cluster.hasher, context.runtime.threads)
+    replicator = ObjectReplicator(config.replicator, context, engine, correction.list_instead)
     relinker = make_relinker(config, context, engine)
     return [
         Job(DeviceCheck(context, engine), CHECK_SECONDS),

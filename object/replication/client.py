@@ -98,6 +98,20 @@ class ReplicationClient:
         body = self._ask(self._request(ReplicationStep.CONFIRM, node, partition, headers), encode(names))
         return decoded(NAMES, node, body)
 
+    def promise(self, node: Device, partition: int, path: ResourcePath, timestamp: str) -> None:
+        """Have a device take no write of an object before `timestamp` any more. Raises ReplicaFailed."""
+        headers = {Client.TIMESTAMP: timestamp, Backend.POLICY_INDEX: str(self.policy_index)}
+        request = BackendRequest("PREPARE", node, partition, path, headers)
+        try:
+            response = self._transport.request(request, b"", self._timeout_seconds)
+        except NodeFailure as failure:
+            raise ReplicaFailed(node, 0, failure.reason) from failure
+        response.close()
+        # A later promise holds as well. Who has a newer write refuses older ones, too.
+        later = max(response.headers.get(name, "") for name in (Backend.FLOOR, Backend.NEWEST))
+        if response.status not in (200, 404) and not (response.status == 409 and later >= timestamp):
+            raise ReplicaFailed(node, response.status, "it does not promise to take no older write")
+
     def push(
         self,
         node: Device,

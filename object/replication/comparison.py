@@ -17,7 +17,7 @@ from objstore.object.part_power import LocationResolver
 from objstore.object.replication.client import ReplicationClient
 from objstore.object.replication.messages import CompareRequest
 from objstore.object.replication.partition_lock import partition_lock_held
-from objstore.object.replication.partitions import File, Partition, Synced
+from objstore.object.replication.partitions import File, ListInstead, Partition, Synced
 from objstore.object.replication.planning import reclaimable
 from objstore.object.replication.receiving import DevicePartition
 from objstore.object.replication.server import digest_of, reclaim_before
@@ -77,7 +77,12 @@ class PartitionComparison:
     """Compares and syncs the partitions of the devices of this machine."""
 
     def __init__(
-        self, config: ReplicatorConfig, context: DaemonContext, engine: StorageEngine, report: PassReport
+        self,
+        config: ReplicatorConfig,
+        context: DaemonContext,
+        engine: StorageEngine,
+        report: PassReport,
+        list_instead: ListInstead,
     ) -> None:
         self._config = config
         self._cluster = context.cluster
@@ -89,6 +94,7 @@ class PartitionComparison:
         self._engine = engine
         self._locations = LocationResolver(context.rings.object, context.runtime.threads, context.runtime.clock)
         self._report = report
+        self._list_instead = list_instead
 
     def compare(self, device: DeviceReplicationPass, policy: Policy, partitions: Sequence[str]) -> None:
         """Compare some partitions of a device, with few requests, and sync those that differ."""
@@ -161,6 +167,7 @@ class PartitionComparison:
             own_piece=next((i for i, node in enumerate(primaries) if self._is_this(node, device)), None),
             reclaim_before=before,
             away_since=device.away_since,
+            list_instead=self._list_instead,
             spend_bytes=device.bytes.acquire,
             spend_files=device.files.acquire,
             locations=self._locations,
@@ -255,6 +262,7 @@ class PartitionComparison:
             partition.mend_fragments(mine.untidy, list(theirs), compared.foreign, compared.ring.version)
             self._sync_to_handoffs(compared, synced)
         elif len(reached) == len(theirs):
+            partition.mend_fragments(mine.untidy, list(theirs), (), compared.ring.version)
             self._give_up(partition, compared.ring)
         return not partition.defers and (bool(reached) or not theirs)
 

@@ -28,13 +28,16 @@ from objstore.object.replication.planning import (
     should_hold,
     tombstones_to_pull,
 )
-from objstore.object.replication.rebuilding import Holders, drop_foreign, note_fragments, rebuild, settle
+from objstore.object.replication.rebuilding import Holders, drop_foreign, note_fragments, rebuild
 from objstore.object.replication.receiving import DevicePartition, Receiver
+from objstore.object.replication.settling import settle
 from objstore.object.versions import EMPTY, ObjectVersions, forgettable_names
 from objstore.runtime import Runtime
 from objstore.timestamps import Timestamp
 
 File = tuple[str, str]  # (hash, name)
+# Has the container list a line of an object as it is, by a row of this time; False if it is damaged: see `settling`.
+ListInstead = Callable[[DeviceStorage, Location, ObjectVersions, str, str], bool]
 Files = list[File]
 ObjectLine = tuple[str, str]  # (hash, version)
 STRANDED: Final = "stranded: deleted elsewhere while this device was away, it seems"
@@ -88,6 +91,7 @@ class Partition:
     own_piece: int | None
     reclaim_before: str
     away_since: str
+    list_instead: ListInstead
     spend_bytes: Spend
     spend_files: Spend
     locations: LocationResolver
@@ -325,10 +329,15 @@ class Partition:
     def mend_fragments(
         self, untidy: Iterable[str], others: Sequence[Device], foreign: Sequence[str], ring_version: int
     ) -> None:
-        """Rebuild what this primary lacks of its fragments, settle what is pending, and give up what is foreign."""
+        """Settle what is pending; a primary also rebuilds what it lacks of its fragments, and gives up what is foreign.
+
+        A handoff has what is pending when it was a primary before.
+        """
         code, place = self.place.policy.scheme.code, self.own_piece
-        if code is None or place is None:
+        if code is None:
             return
+        if place is None:
+            return settle(self, untidy, others, code.data)
         own = self.place.policy.scheme.number(place)
         rebuild(self, code, own, self.holders)
         settle(self, untidy, others, code.data)

@@ -1,13 +1,13 @@
-"""Fragments that a primary should have and lacks: rebuilt from those of others; and pending ones, which are settled.
+"""Fragments that a primary should have and lacks: rebuilt from those of others.
 
 Only as many fragments travel as are needed, segment by segment. What the fewest devices have is rebuilt first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -17,20 +17,14 @@ from objstore.devices import Device
 from objstore.erasure import ErasureCode
 from objstore.errors import StoreError
 from objstore.http.transport import BackendBody, ReplicaFailed
-from objstore.object.engine import Location
 from objstore.object.file_names import WHOLE, DataFile, data_name, parse_name
 from objstore.object.metadata import ObjectMetadata, StoredFragment
 from objstore.object.replication.frames import read_head, read_piece
-from objstore.object.replication.planning import known_names, removable
+from objstore.object.replication.planning import removable
 from objstore.object.replication.receiving import Receiver
-from objstore.object.versions import ObjectVersions
-from objstore.timestamps import Timestamp
 
 if TYPE_CHECKING:
     from objstore.object.replication.partitions import Partition
-
-# A write may be on its way for so long: what is pending and younger is left alone.
-COMMIT_WINDOW_SECONDS: Final = 60.0
 
 
 class Write(Struct, frozen=True, order=True):
@@ -117,44 +111,6 @@ def _pieces(
         for number, piece in pieces.items():
             code.check(piece, number, segment)
         yield code.rebuild(pieces, own)
-
-
-def settle(partition: Partition, suffixes: Iterable[str], others: Sequence[Device], data: int) -> None:
-    """Give pending fragments their durable names where enough devices have the write, if it is not young.
-
-    Of strong policies those that cannot have been acknowledged go, when all other primaries have answered. Others may
-    lie on handoffs, and go when they are as old as tombstones that are forgotten. Raises OSError.
-    """
-    now = partition.runtime.clock.now()
-    before = Timestamp.from_seconds(max(now - COMMIT_WINDOW_SECONDS, 0.0)).internal
-    wanted = [suffix for suffix in suffixes if partition.has_pending(suffix, before)]
-    if not wanted:
-        return
-    listings: list[Mapping[str, Sequence[str]]] = []
-    for node in others:
-        try:
-            listings.append(partition.client.versions(node, partition.number, wanted).names)
-        except ReplicaFailed as failure:
-            partition.runtime.log.warning("pending fragments are left", reason=str(failure))
-    place = partition.place
-    majority = len(partition.primaries) // 2 + 1
-    for digest, current in partition.objects(wanted).items():
-        theirs = [known_names(listing, digest) for listing in listings]
-        for file in (file for line in current.lines for file in line.pending if file.timestamp < before):
-            held = [_files_of(each, file) for each in (*theirs, current)]
-            is_durable = any(each.durable for some in held for each in some)
-            numbers, is_heard = {each.fragment for some in held for each in some}, len(listings) == len(others)
-            if is_durable or (sum(map(bool, held)) >= majority and len(numbers) >= data):
-                location = Location(place.policy, place.partition, digest, digest)
-                partition.storage.settle(location, current, file).make_durable()
-                partition.report.count("settled")
-            elif (is_heard and place.policy.is_strong) or file.timestamp < partition.reclaim_before:
-                partition.remove_names({digest: [file.name]})
-
-
-def _files_of(current: ObjectVersions, file: DataFile) -> list[DataFile]:
-    line = current.line(file.version)
-    return [each for each in (*line.fragments, *line.pending) if each.timestamp == file.timestamp]
 
 
 def drop_foreign(partition: Partition, own: int, suffixes: Sequence[str], ring_version: int) -> None:

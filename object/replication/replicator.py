@@ -15,6 +15,7 @@ from objstore.mounts import DeviceUnavailable
 from objstore.object.engine import StorageEngine
 from objstore.object.replication.comparison import DeviceReplicationPass, PartitionComparison
 from objstore.object.replication.messages import OBJECTS
+from objstore.object.replication.partitions import ListInstead
 from objstore.policies import Policy
 from objstore.rate_limiter import RateLimiter
 from objstore.ring.daemon_context import DaemonContext
@@ -52,7 +53,9 @@ class ObjectReplicator:
 
     name: str = NAME
 
-    def __init__(self, config: ReplicatorConfig, context: DaemonContext, engine: StorageEngine) -> None:
+    def __init__(
+        self, config: ReplicatorConfig, context: DaemonContext, engine: StorageEngine, list_instead: ListInstead
+    ) -> None:
         self._config = config
         self._cluster = context.cluster
         self._devices = context.devices
@@ -62,7 +65,7 @@ class ObjectReplicator:
         self._is_mine = context.is_mine
         self._engine = engine
         self._report = PassReport(NAME, context.recon, context.runtime, "files")
-        self._comparison = PartitionComparison(config, context, engine, self._report)
+        self._comparison = PartitionComparison(config, context, engine, self._report, list_instead)
         self._pass: ReplicationPass | None = None
         self.contents: object = None
 

@@ -47,6 +47,14 @@ class Ballot(Struct, frozen=True):
         # Where clocks differ about whether it has expired, it is there.
         return max(of_quorum, key=lambda each: each.found is not None, default=None)
 
+    @property
+    def is_safe(self) -> bool:
+        """Whether the loss of one device leaves what is shared: fragments must be on more than a majority."""
+        shared = self.shared
+        if shared is None or not shared.is_fragmented:
+            return shared is not None
+        return sum(each.state == shared.state for each in self.granted) >= self.quorum
+
     def may_be_chosen(self, attempt: SentWrite) -> bool:
         """Whether a quorum may have stored it: all but those that refused it, and have not got it from others since."""
         lacking = [each for each in self.granted if each.node.id not in attempt.holders and each.pushed < attempt.stamp]
@@ -57,6 +65,7 @@ class WriteStanding(Enum):
     """How a write stands."""
 
     DONE = "a quorum has it"
+    AGAIN = "it is what there is, in fewer fragments than are safe: those who have it cannot give others theirs"
     REPAIR = "what is newest must be brought to a quorum first"
     UNKNOWN = "it may have been done, and was replaced if it was"
     OPEN = "it is to be decided on the state that a quorum has"
@@ -66,7 +75,9 @@ def judge(ballot: Ballot, attempts: Sequence[SentWrite], on_state: bool) -> Writ
     """`attempts` are those made so far; `on_state`: the write depends on the state of its object."""
     newest, shared = ballot.newest, ballot.shared
     if any(attempt.stamp == newest for attempt in attempts):
-        return WriteStanding.DONE if shared is not None and shared.newest == newest else WriteStanding.REPAIR
+        if shared is None or shared.newest != newest:
+            return WriteStanding.REPAIR
+        return WriteStanding.DONE if ballot.is_safe else WriteStanding.AGAIN
     if any(attempt.stamp < newest and ballot.may_be_chosen(attempt) for attempt in attempts):
         return WriteStanding.UNKNOWN
     return WriteStanding.REPAIR if on_state and shared is None else WriteStanding.OPEN

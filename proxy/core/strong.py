@@ -5,7 +5,8 @@
 
     a round          PREPARE at a new stamp, at all nodes: each promises to take no older write, and says what it has
                      -> no quorum of promises: again, later than all that was seen
-                     -> `judge`: done, unknown, or what is newest must be brought to a quorum (REPAIR): then again
+                     -> `judge`: done, unknown, or what is newest must be brought to a quorum (REPAIR): then again;
+                        or it is the write itself, in too few fragments: it is sent again at the stamp
                      -> decide the condition on the state that a quorum has
                      -> the write itself at the stamp, to those that have promised; no quorum of them stores it: again
 
@@ -244,7 +245,7 @@ class WriteAgreement:
         stamp, ballot = self.prepare(timestamp)
         if ballot is None:
             return None
-        match judge(ballot, self._attempts, on_state):
+        match standing := judge(ballot, self._attempts, on_state):
             case WriteStanding.DONE:
                 self._note_holders(ballot)
                 return Timestamp.parse(ballot.newest)
@@ -256,7 +257,8 @@ class WriteAgreement:
             case WriteStanding.REPAIR:
                 self._agreement.repair(placement, sender.asking(), stamp, ballot.granted)
                 return None
-        state = self.check(ballot) if on_state else ""
+        # What is there already is written again whatever the condition says: that has been decided.
+        state = self.check(ballot) if on_state and standing is WriteStanding.OPEN else ""
         nodes = sender.reachable([each.node for each in ballot.granted])
         if len(nodes) < placement.quorum or (self._attempts and not sender.is_repeatable):
             raise self._gave_up()

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Set
+from dataclasses import replace
 from typing import Final
 
 from tests.linearizability import Verdict
-from tests.simulation.clients import PATIENCE_SECONDS, Clients
+from tests.simulation.clients import Clients
 from tests.simulation.copy_inventory import Copy, CopyInventory
 from tests.simulation.expiry import Expiry
 from tests.simulation.findings import Findings
 from tests.simulation.listings import Listings
 from tests.simulation.model import Kind, Model, ObjectModel, Write
-from tests.simulation.node import EPOCH
 from tests.simulation.plan import CHECK_NUMBER, is_strong, is_versioned
 from tests.simulation.queues import Queues
 from tests.simulation.services import OTHER_PREFIX, path_of
 from tests.simulation.stored_forms import (
     ATTRIBUTE,
+    WHOLE,
     StoredMetadata,
     StoredVersions,
     path_digest,
+    read_data,
     read_metadata,
     read_name,
     read_versions,
+    shared_name,
+    whole_name,
 )
+from tests.simulation.stored_fragments import StoredCode
 from tests.simulation.version_checks import VersionChecks
-from tests.simulation.world import AFTERMATH_SECONDS, World
+from tests.simulation.world import STRONG_KINDS, World
 
 WRITES_MIN: Final = 20  # of so many some must succeed
-QUORUM: Final = 2  # of three replicas
 
 
 class Checks:
@@ -124,10 +128,11 @@ class Checks:
     def _merged(self, model: ObjectModel, digest: str) -> StoredVersions:
         """What the object will be once every device has heard of everything.
 
-        A write that was not acknowledged, of which no copy is whole, will be found out and set aside.
+        A write that was not acknowledged, of which no copy is whole, will be found out and set aside; not one of which
+        somebody has known that enough fragments are stored.
         """
         acknowledged = [write for write in model.writes if write.acknowledged]
-        names = {name for copy in self._copies.get(digest, ()) for name in copy.names}
+        names = self._inventory.names_together(self._copies.get(digest, ()))
         while True:
             merged = read_versions(names)
             data = merged.data
@@ -135,44 +140,9 @@ class Checks:
                 return merged
             if self._inventory.good_body(digest, data.name, self._copies) is not None:
                 return merged
+            if self._inventory.is_committed(digest, data.name, self._copies):
+                return merged
             names.discard(data.name)
-
-    def acknowledged(self, write: Write) -> None:
-        """A client has just heard that a write is stored: then a quorum of devices must have it, or something newer."""
-        if self._world.hub.now - self._world.destroyed_at < AFTERMATH_SECONDS:
-            return
-        path = str(path_of(write.name))
-        copies = self._inventory.copies_of(path)
-        # The primaries are those of the ring by which it was written.
-        is_steady = self._world.is_undisturbed and EPOCH + self._world.disturbed_at < write.at
-        if is_strong(write.name) and is_steady:
-            copies = [copy for copy in copies if copy.disk in self._inventory.primaries_of(copy)]
-        held = [copy.names for copy in copies]
-        # The damage of a copy may have come to light when it had just got the write.
-        held += self._inventory.set_aside(path)
-        removed = self._removed_meanwhile(write)
-        having = sum(any(_has(name, write) or _removes(name, removed) for name in names) for names in held)
-        if having < QUORUM:
-            self.findings.wrong(f"{write} of {write.name} is on {having} devices only")
-        if is_strong(write.name) and is_steady and write.kind is not Kind.POST:
-            self._row_is_on_quorum(write)
-
-    def _removed_meanwhile(self, write: Write) -> set[str]:
-        """The versions that others removed while one was posted to: removed is removed, whatever the clocks say."""
-        if write.kind is not Kind.POST or is_strong(write.name):
-            return set()
-        others = self._model.objects[write.name].writes
-        return {each.removes for each in others if each.removes and each.at > write.at - PATIENCE_SECONDS}
-
-    def _row_is_on_quorum(self, write: Write) -> None:
-        """In a strong policy a write is acknowledged when most replicas of its container list it."""
-        container, _, name = write.name.partition("/")
-        path = str(path_of(container))
-        primaries = self._inventory.primaries("container", self._inventory.partition("container", path))
-        rows = self._inventory.rows_of(path, name)
-        having = [disk for disk in primaries if rows.get(disk) and rows[disk][0] >= write.timestamp]
-        if len(having) < QUORUM:
-            self.findings.wrong(f"{write} of {write.name} is listed by {len(having)} devices only")
 
     def _posted(self, digest: str, name: str) -> StoredMetadata | None:
         for copy in self._copies[digest]:
@@ -272,19 +242,22 @@ class Checks:
             partition = int(copies[0].partition)
             primaries = self._inventory.primaries(copies[0].kind, partition)
             for copy in copies:
-                if copy.disk not in primaries and copy.names:
+                if copy.disk not in primaries and _decided(copy, copy.names):
                     self.findings.wrong(f"{copy.disk} still has {digest} {copy.names} as a handoff")
                 if set(copy.names) != set(copy.wanted):
                     self.findings.wrong(f"{copy.disk} keeps obsolete files of {digest}: {copy.names}")
             held = {copy.disk: copy for copy in copies if copy.disk in primaries}
             live = {each.version for copy in held.values() for each in copy.versions.versions if each.lives}
-            shown = {disk: held[disk].wanted if disk in held else () for disk in primaries}
+            shown = {
+                disk: _alike(_decided(held[disk], held[disk].wanted)) if disk in held else () for disk in primaries
+            }
             names = {_of_lines(wanted, live) for wanted in shown.values()}
             others = {name for wanted in shown.values() for name in wanted if name not in _of_lines(wanted, live)}
             if len(names) > 1 or not self._only_traces(others):
                 self.findings.wrong(f"replicas of {digest} differ: {shown}")
             elif audited:
                 self._same_bytes(digest, list(held.values()))
+                self._fragments(digest, primaries, held)
 
     def _only_traces(self, names: set[str]) -> bool:
         # Tombstones, and metadata of a clock that was ahead, are forgotten by each node in its own time.
@@ -301,25 +274,38 @@ class Checks:
             if len(contents) > 1:
                 self.findings.wrong(f"replicas of {digest} have different bytes in {name}")
 
+    def _fragments(self, digest: str, primaries: list[str], held: dict[str, Copy]) -> None:
+        """Each primary has its own fragment of every object, as it was made, and nothing is pending."""
+        for number, disk in enumerate(primaries):
+            for file in map(read_name, _decided(held[disk], held[disk].names) if disk in held else ()):
+                if file is None or file.fragment == WHOLE:
+                    continue
+                found = read_data(f"{held[disk].directory}/{file.name}")
+                good = self._inventory.good_body(digest, whole_name(file.name), self._copies)
+                if file.fragment != number or file.pending:
+                    self.findings.wrong(f"{disk} is to have fragment {number} of {digest}, and has {file.name}")
+                elif found is None or good is None:
+                    self.findings.wrong(f"{disk} has {file.name} of {digest}, which is damaged")
+                elif found[1] != StoredCode.of((found[0].fragment or {})["code"]).fragment(good[1], number):
+                    self.findings.wrong(f"{disk} has another fragment than it should, {file.name} of {digest}")
+                elif _but_for_number(found[0]) != _but_for_number(good[0]):
+                    self.findings.wrong(f"{disk} has other metadata than others with {file.name} of {digest}")
 
-def _has(name: str, write: Write) -> bool:
-    """Whether a file is of the write, or of something newer; one of a kept version has to be of that."""
-    file = read_name(name)
-    if file is None:
-        return False
-    if write.removes:  # of several removals of a version the newest stays
-        return file.kind == "removal" and file.version == write.removes and file.timestamp >= write.timestamp
-    if write.mode == "keep":  # removed by now, perhaps
-        if write.restores:
-            return file.version == write.restores and (file.kind == "removal" or file.timestamp >= write.timestamp)
-        return file.kind != "meta" and bool(file.version) and write.is_of(file.version)
-    return file.timestamp >= write.timestamp
+
+def _decided(copy: Copy, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names without those of fragments that wait: where handoffs count, so long as tombstones are kept."""
+    if copy.kind in STRONG_KINDS:
+        return names
+    return tuple(name for name in names if (file := read_name(name)) is None or not file.pending)
 
 
-def _removes(name: str, versions: set[str]) -> bool:
-    """Whether a file says that one of these versions is removed."""
-    file = read_name(name)
-    return file is not None and file.kind == "removal" and file.version in versions
+def _alike(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as primaries have them alike: fragments without their numbers."""
+    return tuple(sorted(map(shared_name, names)))
+
+
+def _but_for_number(metadata: StoredMetadata) -> StoredMetadata:
+    return replace(metadata, checksum="", fragment={**(metadata.fragment or {}), "index": 0})
 
 
 def _of_lines(names: tuple[str, ...], versions: set[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import md5
 from typing import Any, Final
 
 from objstore.http.bodies import BytesBody
@@ -13,7 +14,7 @@ from objstore.system.concurrency import WaitTimeout
 from objstore.system.hub import GreenletExit
 from tests.simulation.composites import Composites
 from tests.simulation.hub import spawn_for
-from tests.simulation.model import Kind, Model, Outcome, Write, body_of, metadata_of
+from tests.simulation.model import Kind, Model, Outcome, Write, body_of, metadata_of, number_of
 from tests.simulation.network import Answer, _call, rows_in
 from tests.simulation.node import EPOCH, Node
 from tests.simulation.owners import Owners
@@ -47,6 +48,7 @@ class Clients:
         self.violations: list[str] = []
         self.answers: dict[str, int] = {}
         self.acknowledged: Callable[[Write], None] = lambda write: None
+        self.shown: Callable[[str, int], None] = lambda name, number: None  # called with what was read whole, of whom
         self._token = token
         self.races = Races(self)
         self.versioned = Versioned(self)
@@ -206,7 +208,7 @@ class Clients:
         headers = {"X-Newest": "true"} if event.details["newest"] else {}
         answer = self.send(node, event.number, "GET", name, headers)
         if self.done(event, answer) == 200 and answer is not None:
-            self.judge_content(name, answer)
+            self.judge_newest(name, answer)
             if why := self.why_foreign(answer.headers):
                 self.violation(f"GET {name}: {why}")
 
@@ -219,10 +221,20 @@ class Clients:
                 self.judge_content(name, answer)
 
     def judge_content(self, name: str, answer: Answer) -> None:
-        """A body that arrived whole must be one that was written."""
-        whole = not answer.failed_at and len(answer.body) == int(answer.headers.get("Content-Length", "-1"))
-        if whole and (why := self._why_wrong(name, answer.body)):
+        """A body that arrived whole must be one that was written, and the one that its headers tell of."""
+        if answer.failed_at or len(answer.body) != int(answer.headers.get("Content-Length", "-1")):
+            return
+        if why := self._why_wrong(name, answer.body):
             self.violation(f"GET {name}: {why}")
+        elif md5(answer.body, usedforsecurity=False).hexdigest() != answer.headers["Etag"]:
+            self.violation(f"GET {name}: the body of {number_of(answer.body)} with the ETag of another")
+
+    def judge_newest(self, name: str, answer: Answer) -> None:
+        """What is read of an object, when it has just come."""
+        self.judge_content(name, answer)
+        number = number_of(answer.body)
+        if number in self.model.writes:
+            self.shown(name, number)
 
     def why_foreign(self, headers: Mapping[str, str]) -> str:
         """Why this cannot be an object's metadata; "" if it can."""

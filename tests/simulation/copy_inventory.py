@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.stored_forms import StoredMetadata, StoredVersions, path_digest, read_data, read_versions
-from tests.simulation.world import FOLDERS, OBJECT_KINDS, PENDING_FOLDERS, World
+from tests.simulation.stored_forms import (
+    WHOLE,
+    StoredMetadata,
+    StoredVersions,
+    path_digest,
+    read_data,
+    read_name,
+    read_versions,
+    whole_name,
+)
+from tests.simulation.stored_fragments import StoredCode
+from tests.simulation.world import FOLDERS, FRAGMENTS_NEEDED, OBJECT_KINDS, PENDING_FOLDERS, REPLICAS, World
 
 DATABASE_KINDS: Final = ("container", "account")
 _ROWS: Final = (
@@ -85,12 +95,42 @@ class CopyInventory:
     def good_body(
         self, digest: str, name: str, everything: dict[str, list[Copy]]
     ) -> tuple[StoredMetadata, bytes] | None:
-        """A data file that is whole, wherever it lies."""
+        """A data file that is whole, wherever it lies, or a body of sound fragments."""
+        fragments: dict[int, tuple[StoredMetadata, bytes]] = {}
         for copy in everything.get(digest, ()):
-            found = read_data(f"{copy.directory}/{name}") if name in copy.names else None
-            if found is not None:
-                return found
-        return None
+            for each in copy.names if copy.kind in FRAGMENTS_NEEDED else (name,) if name in copy.names else ():
+                if whole_name(each) != name or (found := read_data(f"{copy.directory}/{each}")) is None:
+                    continue
+                if found[0].fragment is None:
+                    return found
+                fragments[found[0].fragment["index"]] = found
+        return _body_of(fragments)
+
+    def is_committed(self, digest: str, name: str, everything: dict[str, list[Copy]]) -> bool:
+        """Whether a device has a fragment of a data file under its durable name."""
+        files = (
+            read_name(each) for copy in everything.get(digest, ()) for each in copy.names if whole_name(each) == name
+        )
+        return any(file is not None and file.fragment != WHOLE and not file.pending for file in files)
+
+    def names_together(self, copies: Iterable[Copy]) -> set[str]:
+        """The names of all files of an object, wherever they lie; fragments of what counts as if they were whole.
+
+        What is pending counts once most devices have it: then the next one who hears of that commits it.
+        """
+        found: set[str] = set()
+        pending: dict[tuple[str, str], dict[str, int]] = {}  # by kind and name, the number of the fragment by disk
+        for copy in copies:
+            for name in copy.names:
+                file = read_name(name)
+                if file is None or not file.pending:
+                    found.add(whole_name(name))
+                else:
+                    pending.setdefault((copy.kind, whole_name(name)), {})[copy.disk] = file.fragment
+        for (kind, name), held in pending.items():
+            if len(held) > REPLICAS[kind] // 2 and len(set(held.values())) >= FRAGMENTS_NEEDED[kind]:
+                found.add(name)
+        return found
 
     def databases(self, kind: str) -> dict[str, list[tuple[str, str]]]:
         """(disk, path of the file) by hash."""
@@ -152,6 +192,23 @@ class CopyInventory:
                     return why
         return ""
 
+    def in_danger(self, disk: SimulatedDisk, damaged: set[str]) -> str:
+        """A fragment that must not be lost even if nothing else was: a write that was never acknowledged, but counts,
+        may be on no device more than are needed. "" if there is none.
+        """
+        everything = self.objects()
+        for copy in (each for each in self._copies(disk) if each.kind in FRAGMENTS_NEEDED):
+            others = everything[os.path.basename(copy.directory)]
+            elsewhere = [each for each in others if each.kind == copy.kind and self._counts(each.disk, disk)]
+            names = _sound_names(elsewhere, damaged)
+            fragments = (each for each in map(read_name, copy.wanted) if each is not None and each.fragment != WHOLE)
+            for file in fragments:
+                if file.name in read_versions({*names, file.name}).wanted and not _is_rebuilt(
+                    file.name, names, copy.kind
+                ):
+                    return f"{file.name} could not be rebuilt"
+        return ""
+
     def is_healed(self, damaged: set[str]) -> bool:
         """Whether the loss of any one device would lose nothing."""
         return not any(self.only_here(disk, damaged) for disk in self.world.disks.values())
@@ -174,11 +231,44 @@ class CopyInventory:
 
 def _as_good(copy: Copy, others: list[Copy], damaged: set[str]) -> bool:
     """Whether other devices have all that this copy says, or what makes it obsolete, undamaged."""
-    names: set[str] = set()
-    for other in others:
-        if not any(f"{other.directory}/{name}" in damaged for name in other.names):
-            names.update(other.names)
-    return all(name in names or name not in read_versions({*names, name}).wanted for name in copy.wanted)
+    names = _sound_names(others, damaged)
+    return all(
+        name in names or name not in read_versions({*names, name}).wanted or _is_rebuilt(name, names, copy.kind)
+        for name in copy.wanted
+    )
+
+
+def _sound_names(copies: Iterable[Copy], damaged: set[str]) -> set[str]:
+    """The names on devices on which none of the files is damaged."""
+    return {
+        name
+        for copy in copies
+        if not any(f"{copy.directory}/{each}" in damaged for each in copy.names)
+        for name in copy.names
+    }
+
+
+def _is_rebuilt(name: str, names: set[str], kind: str) -> bool:
+    """Whether a fragment can be rebuilt from some of these, or is of a write that cannot count."""
+    file = read_name(name)
+    if file is None or file.fragment == WHOLE:
+        return False
+    whole = whole_name(name)
+    alike = [each for each in map(read_name, names) if each is not None and whole_name(each.name) == whole]
+    numbers = {each.fragment for each in alike if each.fragment != WHOLE}
+    is_void = all(each.pending for each in (file, *alike)) and len(alike) + 1 <= REPLICAS[kind] // 2
+    return is_void or len(numbers - {file.fragment}) >= FRAGMENTS_NEEDED[kind]
+
+
+def _body_of(fragments: dict[int, tuple[StoredMetadata, bytes]]) -> tuple[StoredMetadata, bytes] | None:
+    """The body of which these are fragments, if they are enough and of one write."""
+    about = [(found.size, found.etag, (found.fragment or {})["code"]) for found, _ in fragments.values()]
+    if not about or len(set(about)) > 1:
+        return None
+    size, _, code = about[0]
+    body = StoredCode.of(code).body({number: content for number, (_, content) in fragments.items()}, size)
+    metadata, _ = next(iter(fragments.values()))
+    return None if body is None else (metadata, body)
 
 
 def read_rows(path: str, kind: str) -> dict[str, str]:

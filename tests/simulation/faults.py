@@ -70,7 +70,10 @@ class Faults:
         """
         inventory = CopyInventory(self.world)
         self._damaged = {each for each in self._damaged if os.path.exists(each)}
-        if self._spent and not inventory.is_healed(self._damaged) and (why := inventory.only_here(disk, self._damaged)):
+        why = inventory.in_danger(disk, self._damaged)
+        if not why and self._spent and not inventory.is_healed(self._damaged):
+            why = inventory.only_here(disk, self._damaged)
+        if why:
             self.world.note(disk.node, disk.name, f"is spared ({what}):", why)
             return False
         self._spent = True

@@ -13,7 +13,7 @@ from typing import Final
 from tests.linearizability import ABSENT, Finding, Kind, Operation, Result, check
 from tests.simulation.copy_inventory import Copy, CopyInventory
 from tests.simulation.services import path_of
-from tests.simulation.stored_forms import read_metadata
+from tests.simulation.stored_forms import read_metadata, shared_name
 from tests.simulation.world import World
 
 # Nobody has used the object for so long: what was not flushed is by now, or was acknowledged to nobody.
@@ -124,7 +124,7 @@ class Histories:
         first = copies[0]
         if sorted(copy.disk for copy in copies) != sorted(self._inventory.primaries_of(first)):
             return None
-        if any(copy.names != first.names for copy in copies):
+        if len({tuple(map(shared_name, copy.names)) for copy in copies}) > 1:
             return None
         data = first.versions.data
         if data is None:

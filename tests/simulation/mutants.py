@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.simulation.database_bugs import DATABASE_BUGS
 from tests.simulation.driver import run_all
+from tests.simulation.fragment_bugs import FRAGMENT_BUGS
 from tests.simulation.listing_bugs import LISTING_BUGS
 from tests.simulation.object_bugs import OBJECT_BUGS
 from tests.simulation.plan import make_plan
@@ -18,7 +19,15 @@ from tests.simulation.upload_bugs import UPLOAD_BUGS
 from tests.simulation.version_bugs import VERSION_BUGS
 
 HOURS: Final = 10.0
-MUTANTS: Final = (*OBJECT_BUGS, *VERSION_BUGS, *UPLOAD_BUGS, *STRONG_BUGS, *DATABASE_BUGS, *LISTING_BUGS)
+MUTANTS: Final = (
+    *OBJECT_BUGS,
+    *FRAGMENT_BUGS,
+    *VERSION_BUGS,
+    *UPLOAD_BUGS,
+    *STRONG_BUGS,
+    *DATABASE_BUGS,
+    *LISTING_BUGS,
+)
 # What the driver says of a run that came to no end, and what a planted bug brings about that does not fit the program.
 BROKEN: Final = ("the simulation died", "the simulation failed", "AttributeError", "NameError", "TypeError")
 

@@ -213,6 +213,8 @@ class Node:
         owner.die()
         world = self.world
         frames = world.databases.crash(owner, power)
+        if power:
+            world.power_cuts.append(world.hub.now)
         lost = [found for disk in self.disks.values() if (found := disk.crash(power))]
         world.calls.let_go(owner)
         world.note(self.name, "crashed", "power" if power else "killed", f"{frames} logs cut", *lost)

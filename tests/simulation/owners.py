@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # This one comes and goes, each time under one of these policies.
 RECURRING_CONTAINER: Final = "d0"
-RECURRING: Final = ("silver", "gold")
+RECURRING: Final = ("silver", "gold", "coded")
 # An operation that makes several writes gives each a number of its own.
 STRIDE: Final = 10_000
 
@@ -30,7 +30,7 @@ class Owners:
     def create(self, event: Event, node: Node) -> None:
         """A container, or one that is there already; what is made again may get another policy."""
         container = event.details["container"]
-        policy = RECURRING[event.number % 2] if container == RECURRING_CONTAINER else POLICY_OF[container]
+        policy = RECURRING[event.number % len(RECURRING)] if container == RECURRING_CONTAINER else POLICY_OF[container]
         write = self._model.begin_container(event.number, Kind.PUT, container)
         headers = {"X-Storage-Policy": policy}
         answer = self._clients.send(node, event.number, "PUT", container, headers)

@@ -12,17 +12,26 @@ CHECK_NUMBER: Final = 10**6
 
 # Whether the store keeps what a strong policy promises: then the checks demand it.
 STRONG_IS_KEPT: Final = True
-STRONG_POLICY: Final = "strong"
+STRONG_POLICIES: Final = ("strong", "coded")
 OPERATIONS_PER_HOUR: Final = 70
 FAULTS_PER_HOUR: Final = 5.0
 MACHINES: Final = 7  # storage nodes and proxies
 # By name, with the policy of each and how often what is done concerns it. Those of the second kind come and go; those
 # of the third belong to another account, which may be deleted.
-POLICIES: Final = {"c0": "gold", "c1": "gold", "c2": "silver", "d0": "silver", "e0": "gold", "s0": "strong"}
-WEIGHTS: Final = {"c0": 30, "c1": 30, "c2": 30, "d0": 12, "e0": 6, "s0": 15}
-OBJECTS: Final = {"c": 12, "d": 4, "e": 4, "s": 4}
+POLICIES: Final = {
+    "c0": "gold",
+    "c1": "gold",
+    "c2": "silver",
+    "d0": "silver",
+    "e0": "gold",
+    "f0": "coded",
+    "g0": "striped",
+    "s0": "strong",
+}
+WEIGHTS: Final = {"c0": 30, "c1": 30, "c2": 25, "d0": 12, "e0": 6, "f0": 15, "g0": 10, "s0": 10}
+OBJECTS: Final = {"c": 12, "d": 4, "e": 4, "f": 4, "g": 4, "s": 4}
 # For these many clients contend. The store promises an order of what is done only where the policy is strong.
-CONTENDED: Final = {"s0/h0": 3, "s0/h1": 3, "s0/h2": 3, "c0/h0": 2}
+CONTENDED: Final = {"s0/h0": 3, "s0/h1": 3, "f0/h0": 3, "f0/h1": 2, "c0/h0": 2}
 RACES_PER_HOUR: Final = 38
 RACES: Final = {
     "race_put": 20,
@@ -36,11 +45,11 @@ RACES: Final = {
 COMPOSITES: Final = "m0"
 COMPOSITE_OPERATIONS_PER_HOUR: Final = 8
 # In these versions of objects are kept.
-VERSIONED: Final = {"v0": "gold", "w0": "strong"}
-# Here objects are uploaded in parts.
-UPLOADS: Final = "u0"
+VERSIONED: Final = {"v0": "gold", "w0": "strong", "x0": "coded"}
+# In these objects are uploaded in parts.
+UPLOADS: Final = {"u0": "gold", "t0": "strong", "r0": "coded"}
 UPLOAD_OPERATIONS_PER_HOUR: Final = 7
-POLICY_OF: Final = POLICIES | VERSIONED | {COMPOSITES: "gold", UPLOADS: "gold"}
+POLICY_OF: Final = POLICIES | VERSIONED | UPLOADS | {COMPOSITES: "gold"}
 VERSION_OPERATIONS_PER_HOUR: Final = 22
 VERSION_OPERATIONS: Final = {
     "v_put": 34,
@@ -117,7 +126,7 @@ class Plan:
 
 def is_strong(name: str) -> bool:
     """Whether the policy of an object's container promises an order of what is done."""
-    return STRONG_IS_KEPT and POLICY_OF[name.partition("/")[0]] == STRONG_POLICY
+    return STRONG_IS_KEPT and POLICY_OF[name.partition("/")[0]] in STRONG_POLICIES
 
 
 def is_versioned(name: str) -> bool:
@@ -240,7 +249,8 @@ def _of_uploads(random: Random, hours: float) -> list[_Draft]:
         start, spread = random.uniform(20.0, hours * SECONDS_PER_HOUR), random.choice((0.1, 10.0, 600.0))
         for _ in range(random.choice((1, 2, 4))):
             kind = _drawn(random, {"u_put": 55, "u_over": 10, "u_delete": 15, "u_get": 20})
-            details: dict[str, Any] = {"proxy": random.randrange(2), "name": f"{UPLOADS}/b{random.randrange(4)}"}
+            name = f"{random.choice(list(UPLOADS))}/b{random.randrange(3)}"
+            details: dict[str, Any] = {"proxy": random.randrange(2), "name": name}
             if kind == "u_put":
                 details["sizes"] = [random.choice((24, 96, 4800, 72000)) for _ in range(random.randint(1, 4))]
                 details["again"] = random.randrange(4)

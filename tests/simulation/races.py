@@ -86,7 +86,7 @@ class Races:
             end(Result.UNKNOWN, ABSENT)
             return
         if status == 200:
-            self._clients.judge_content(name, answer)
+            self._clients.judge_newest(name, answer)
         self._etags[name] = _etag(answer)
         end(Result.DONE, _etag(answer))
 

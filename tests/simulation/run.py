@@ -15,6 +15,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.hub import spawn_for
 from tests.simulation.model import Model
 from tests.simulation.plan import SECONDS_PER_HOUR, Event, Plan
+from tests.simulation.promises import Promises
 from tests.simulation.services import make_services, make_token, small_cluster
 from tests.simulation.stored_forms import read_metadata
 from tests.simulation.world import World
@@ -63,7 +64,8 @@ def _run(world: World, plan: Plan, began: float) -> Result:
     faults = Faults(world)
     checks = Checks(world, model, clients)
     world.after_crash = checks.stored
-    clients.acknowledged = checks.acknowledged
+    promises = Promises(world, model, checks.findings)
+    clients.acknowledged, clients.shown = promises.acknowledged, promises.shown
     faults.damaged = lambda path: _read_again(clients, path)
     concurrency.sleep(0.5)
     if _events(world, plan, clients, faults, checks):

@@ -32,8 +32,9 @@ from objstore.system import generations
 from objstore.tools import assembly
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.node import Node, NodeClock
+from tests.simulation.plan import POLICY_OF
 from tests.simulation.upload_edge import UploadEdge
-from tests.simulation.world import PORTS, World
+from tests.simulation.world import INDEXES, OBJECT_KINDS, PORTS, World
 
 PROXY_PORT: Final = 8080
 UPLOADS_PORT: Final = 8081
@@ -117,6 +118,11 @@ def paced(config: Config) -> Config:
 def path_of(name: str) -> ResourcePath:
     """Of "container" or "container/object"."""
     return ResourcePath(OTHER_ACCOUNT if name.startswith(OTHER_PREFIX) else ACCOUNT, *name.split("/"))
+
+
+def kind_of(name: str) -> str:
+    """The kind of ring of the objects of a container, given the container or one of them."""
+    return OBJECT_KINDS[INDEXES[POLICY_OF[name.partition("/")[0]]]]
 
 
 def make_services(node: Node) -> tuple[dict[int, WsgiApplication], list[Job]]:

@@ -1,7 +1,6 @@
 """How the checks read what the store has written: their own account of names, metadata and queues.
 
-Nothing of the program is used here: a mistake in the program's rules must not be the checks' mistake, too. All
-policies of the simulation keep whole replicas.
+Nothing of the program is used here: a mistake in the program's rules must not be the checks' mistake, too.
 """
 
 from __future__ import annotations
@@ -25,7 +24,11 @@ TIMESTAMP_LENGTH: Final = len("1234567890.12345")
 _NOT_YET: Final = "9999999999.99999"
 _HEAD_BYTES: Final = 10  # version, form, and a checksum of what follows
 _STAMP: Final = r"\d{10}\.\d{5}(?:_[0-9a-f]{16})?"
-_NAME: Final = re.compile(rf"({_STAMP})(?:\+({_STAMP}))?(!(?:null|{_STAMP})?)?\.(data|meta|ts)", re.ASCII)
+_NAME: Final = re.compile(
+    rf"({_STAMP})(?:\+({_STAMP}))?(!(?:null|{_STAMP})?)?(?:#(\d{{1,4}})(#d)?)?\.(data|meta|ts)", re.ASCII
+)
+_FRAGMENT: Final = re.compile(r"#\d+(#d)?")
+WHOLE: Final = -1
 
 
 def path_digest(path: str) -> bytes:
@@ -38,6 +41,8 @@ class StoredFile:
     """A file of an object; `type_timestamp` is "" unless it is a .meta file with a content type.
 
     `version` is that of a kept version, "" of the plain line. A `kind` is data, meta, marker (of deletion) or removal.
+    Data is a `fragment` by its number, WHOLE for a whole object; of one that is `pending` it is not known here whether
+    enough others are stored.
     """
 
     timestamp: str
@@ -45,6 +50,8 @@ class StoredFile:
     kind: str
     name: str
     version: str
+    fragment: int = WHOLE
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,11 @@ def read_name(name: str) -> StoredFile | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    stamp, typed, mark, ending = match[1], match[2] or "", match[3], match[4]
+    stamp, typed, mark, ending = match[1], match[2] or "", match[3], match[6]
+    fragment, pending = WHOLE if match[4] is None else int(match[4]), match[4] is not None and match[5] is None
     named = mark[1:] if mark else ""  # behind the "!"
+    if fragment != WHOLE and ending != "data":
+        return None
     if typed and (ending != "meta" or typed > stamp):
         return None
     if ending == "ts":
@@ -121,7 +131,17 @@ def read_name(name: str) -> StoredFile | None:
         return StoredFile(stamp, typed, "meta", name, named) if mark is None or named[:1].isdigit() else None
     if named and (named == "null" or named >= stamp):  # a version has the time when it was written first
         return None
-    return StoredFile(stamp, typed, "data", name, "" if mark is None else named or stamp)
+    return StoredFile(stamp, typed, "data", name, "" if mark is None else named or stamp, fragment, pending)
+
+
+def whole_name(name: str) -> str:
+    """What a fragment would be called if it was the whole object."""
+    return _FRAGMENT.sub("", name) if "#" in name else name
+
+
+def shared_name(name: str) -> str:
+    """What the fragments of one write are called alike, as far as they are durable."""
+    return re.sub(r"#\d+", "#", name) if "#" in name else name
 
 
 def read_versions(names: Iterable[str]) -> StoredVersions:
@@ -144,13 +164,18 @@ def read_versions(names: Iterable[str]) -> StoredVersions:
 def _read_version(version: str, files: list[StoredFile]) -> StoredVersion:
     """The newest content or deletion counts, at the same moment the deletion; and of the metadata set after it the
     newest, beside the newest content type if that was set earlier. A kept version that was removed is removed for good.
+    A fragment that is pending counts for nothing, and stays until something newer does.
     """
     strength = ("data", "marker", "removal").index
-    contents = sorted((file.timestamp, strength(file.kind), file) for file in files if file.kind != "meta")
-    removals = [file for _, _, file in contents if file.kind == "removal"]
+    contents = sorted(
+        (file.timestamp, strength(file.kind), file.fragment, file)
+        for file in files
+        if file.kind != "meta" and not file.pending
+    )
+    removals = [file for *_, file in contents if file.kind == "removal"]
     if version and removals:
         return StoredVersion(version, None, None, None, None, (removals[-1].name,), removals[-1].timestamp)
-    winner = contents[-1][2] if contents else None
+    winner = contents[-1][-1] if contents else None
     since = winner.timestamp if winner is not None else ""
     metas = sorted(file for file in files if file.kind == "meta" and file.timestamp > since)
     meta = metas[-1] if metas else None
@@ -159,9 +184,17 @@ def _read_version(version: str, files: list[StoredFile]) -> StoredVersion:
         type_meta is not None and meta is not None and type_meta.type_timestamp <= max(meta.type_timestamp, since)
     ):
         type_meta = None
-    wanted = sorted(file.name for file in (winner, meta, type_meta) if file is not None)
+    wanted = {file.name for file in (winner, meta, type_meta) if file is not None}
+    wanted |= {file.name for file in files if file.pending and file.timestamp > since}
     data, marker = (winner if winner is not None and winner.kind == kind else None for kind in ("data", "marker"))
-    return StoredVersion(version, data, marker, meta, type_meta, tuple(wanted), since)
+    if data is not None:
+        wanted |= set(_by_number(file for file in files if file.kind == "data" and file.timestamp == since).values())
+    return StoredVersion(version, data, marker, meta, type_meta, tuple(sorted(wanted)), since)
+
+
+def _by_number(files: Iterable[StoredFile]) -> dict[int, str]:
+    """The names of fragments of one write: of two with one number the durable one."""
+    return {file.fragment: file.name for file in sorted(files, key=lambda file: not file.pending)}
 
 
 @dataclass(frozen=True)
@@ -177,6 +210,12 @@ class StoredMetadata:
     content_type_timestamp: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     sysmeta: dict[str, str] = field(default_factory=dict)
+    fragment: dict[str, Any] | None = None
+
+    @property
+    def stored_size(self) -> int:
+        """How many bytes are stored with it."""
+        return self.size if self.fragment is None else int(self.fragment["length"])
 
 
 _FIELDS: Final = {each.name for each in fields(StoredMetadata)}
@@ -206,9 +245,9 @@ def read_metadata(path: str) -> tuple[StoredMetadata, bytes] | None:
 
 
 def read_data(path: str) -> tuple[StoredMetadata, bytes] | None:
-    """A data file's metadata and body; None if either is damaged."""
+    """A data file's metadata and what is stored with it; None if either is damaged."""
     found = read_metadata(path)
-    if found is None or len(found[1]) != found[0].size or xxh3_128_hexdigest(found[1]) != found[0].checksum:
+    if found is None or len(found[1]) != found[0].stored_size or xxh3_128_hexdigest(found[1]) != found[0].checksum:
         return None
     return found
 

@@ -28,6 +28,13 @@ NAMES = st.one_of(
     st.tuples(STAMPS, STAMPS).map(sorted).map(lambda pair: f"{pair[1]}+{pair[0]}.meta"),
     st.builds(lambda stamp, end: stamp + end, STAMPS, st.sampled_from(["!.data", "!.ts", "!null.ts"])),
     st.builds(lambda stamp, version, end: f"{stamp}!{version}.{end}", STAMPS, STAMPS, st.sampled_from(["meta", "ts"])),
+    st.builds(
+        lambda stamp, line, number, end: f"{stamp}{line}#{number}{end}.data",
+        STAMPS,
+        st.sampled_from(["", "!"]),
+        st.sampled_from([0, 2, 10]),
+        st.sampled_from(["", "#d"]),
+    ),
     st.just("strange.name"),
 )
 

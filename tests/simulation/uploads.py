@@ -14,14 +14,14 @@ from tests.simulation.network import Answer
 from tests.simulation.node import Node
 from tests.simulation.plan import CHECK_NUMBER, UPLOADS, Event
 from tests.simulation.services import ACCOUNT, UPLOADS_PORT
-from tests.simulation.stored_forms import read_metadata
+from tests.simulation.stored_forms import read_metadata, whole_name
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Clients
 
 STRIDE: Final = 10_000  # between the numbers of what the parts of an upload hold
 AGAIN: Final = 9  # strides to that of a part which is sent again
-HIDDEN: Final = f"/{ACCOUNT}/\0uploads\0{UPLOADS}/"
+HIDDEN: Final = f"/{ACCOUNT}/\0uploads\0"  # followed by the container, and the kind of what is hidden
 # While clocks differ by more, what is over is not yet over for all of them in the end.
 SPREAD_SECONDS_MAX: Final = 1500.0
 
@@ -33,7 +33,7 @@ class Uploads:
         self._clients = clients
         self._objects: dict[str, ObjectModel] = {}
         self._contents: dict[int, bytes] = {}  # by the number of the write
-        self._open: dict[str, int] = {}  # uploads that nobody ends, and how many parts of each are stored
+        self._open: dict[tuple[str, str], int] = {}  # uploads that nobody ends, and how many parts of each are stored
 
     def _ask(self, event: Event, node: Node, asked: str, body: bytes = b"") -> Answer | None:
         return self._clients.send(node, event.number, "PUT", event.details["name"], {}, body, asked, port=UPLOADS_PORT)
@@ -64,7 +64,8 @@ class Uploads:
                 return
             chosen.append(f"{count}:{answer.body.decode()}")
         if end == "leave":
-            self._open[f"{event.details['name'].partition('/')[2]}\0{upload}"] = len(chosen)
+            container, _, name = event.details["name"].partition("/")
+            self._open[container, f"{name}\0{upload}"] = len(chosen)
             self._clients.done(event, answer)
             return
         if end in ("abort", "both"):
@@ -114,7 +115,8 @@ class Uploads:
             if upload not in records:
                 findings.wrong(f"the record of an open upload is gone: {upload!r}")
             for number in range(1, count + 1):
-                if not any(part.startswith(f"{HIDDEN}part/{upload}\0{number:05d}\0") for part in parts):
+                container, name = upload
+                if not any(part.startswith(f"{HIDDEN}{container}/part/{name}\0{number:05d}\0") for part in parts):
                     findings.wrong(f"part {number} of an open upload is gone: {upload!r}")
         if self._clients.world.spread_seconds <= SPREAD_SECONDS_MAX:
             left = (each for each in parts - named if _upload_of(each) not in records)
@@ -126,25 +128,32 @@ class Uploads:
             return answer.status == 404
         return answer.status == 200 and not answer.failed_at and answer.body == self._contents[write.number]
 
-    def _stored(self) -> tuple[set[str], set[str], set[str]]:
+    def _stored(self) -> tuple[set[str], set[tuple[str, str]], set[str]]:
         """The parts that are stored, the uploads that have a record, and the parts that some object names."""
         parts, records, named = set(), set(), set()
-        for copies in CopyInventory(self._clients.world).objects().values():
+        inventory = CopyInventory(self._clients.world)
+        everything = inventory.objects()
+        for digest, copies in everything.items():
             for copy in copies:
                 data = copy.versions.data
                 found = read_metadata(f"{copy.directory}/{data.name}") if data is not None else None
-                if found is None:
+                if data is None or found is None:
                     continue
-                metadata, content = found
-                if metadata.name.startswith(f"{HIDDEN}part/"):
-                    parts.add(metadata.name)
-                elif metadata.name.startswith(f"{HIDDEN}record/"):
-                    records.add(metadata.name.removeprefix(f"{HIDDEN}record/"))
-                elif metadata.name.startswith(f"/{ACCOUNT}/{UPLOADS}/") and metadata.sysmeta:
-                    named |= {f"/{ACCOUNT}{part['name']}" for part in msgspec.json.decode(content)}
+                metadata, _ = found
+                if metadata.name.startswith(HIDDEN):
+                    container, kind, name = metadata.name.removeprefix(HIDDEN).split("/", 2)
+                    if kind == "part":
+                        parts.add(metadata.name)
+                    elif kind == "record":
+                        records.add((container, name))
+                elif metadata.name.split("/")[2] in UPLOADS and metadata.sysmeta:
+                    body = inventory.good_body(digest, whole_name(data.name), everything)
+                    if body is not None:
+                        named |= {f"/{ACCOUNT}{part['name']}" for part in msgspec.json.decode(body[1])}
         return parts, records, named
 
 
-def _upload_of(part: str) -> str:
-    """The object and the id of the upload that a part is of."""
-    return part.removeprefix(f"{HIDDEN}part/").rsplit("\0", 2)[0]
+def _upload_of(part: str) -> tuple[str, str]:
+    """The container, and the object and the id, of the upload that a part is of."""
+    container, _, name = part.removeprefix(HIDDEN).split("/", 2)
+    return container, name.rsplit("\0", 2)[0]

@@ -79,7 +79,7 @@ class VersionChecks:
 
     def _merged(self, model: ObjectModel, digest: str, copies: Copies) -> StoredVersions:
         """What there will be once every device has heard of everything, and has set aside what is damaged."""
-        names = {name for copy in copies.get(digest, ()) for name in copy.names}
+        names = self._inventory.names_together(copies.get(digest, ()))
         acknowledged = [write for write in model.writes if write.acknowledged]
         while True:
             merged = read_versions(names)
@@ -89,6 +89,7 @@ class VersionChecks:
                 if each.data is not None
                 and not any(write.is_of(each.data.timestamp) for write in acknowledged)
                 and self._inventory.good_body(digest, each.data.name, copies) is None
+                and not self._inventory.is_committed(digest, each.data.name, copies)
             }
             if not damaged:
                 return merged

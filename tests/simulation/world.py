@@ -35,26 +35,73 @@ STORAGE_NODES: Final = 5
 DEVICES_PER_NODE: Final = 2
 PROXIES: Final = 2
 PORTS: Final = {"object": 6200, "container": 6201, "account": 6202}
-POLICIES: Final = (Policy(0, "gold", default=True), Policy(1, "silver"), Policy(2, "strong", consistency="strong"))
+SMALL_OBJECT_SIZE: Final = 64  # up to it objects are stored whole, whatever their policy
+POLICIES: Final = (
+    Policy(0, "gold", default=True),
+    Policy(1, "silver"),
+    Policy(2, "strong", consistency="strong"),
+    Policy(
+        3,
+        "coded",
+        consistency="strong",
+        kind="erasure_coding",
+        data_fragments=4,
+        parity_fragments=2,
+        segment_size=4096,
+        small_object_size=SMALL_OBJECT_SIZE,
+    ),
+    Policy(
+        4,
+        "striped",
+        kind="erasure_coding",
+        data_fragments=2,
+        parity_fragments=2,
+        segment_size=4096,
+        small_object_size=SMALL_OBJECT_SIZE,
+    ),
+)
 # By the kind of ring, of which each policy has one.
 FOLDERS: Final = {
     "object": "objects",
     "object-1": "objects-1",
     "object-2": "objects-2",
+    "object-3": "objects-3",
+    "object-4": "objects-4",
     "container": "containers",
     "account": "accounts",
 }
-OBJECT_KINDS: Final = ("object", "object-1", "object-2")  # by the index of the policy
-PENDING_FOLDERS: Final = ("async_pending", "async_pending-1", "async_pending-2")
-PART_POWERS: Final = {"object": 4, "object-1": 3, "object-2": 3, "container": 3, "account": 2}
+OBJECT_KINDS: Final = ("object", "object-1", "object-2", "object-3", "object-4")  # by the index of the policy
+PENDING_FOLDERS: Final = ("async_pending", "async_pending-1", "async_pending-2", "async_pending-3", "async_pending-4")
+PART_POWERS: Final = {
+    "object": 4,
+    "object-1": 3,
+    "object-2": 3,
+    "object-3": 2,
+    "object-4": 2,
+    "container": 3,
+    "account": 2,
+}
+REPLICAS: Final = {
+    "object": 3,
+    "object-1": 3,
+    "object-2": 3,
+    "object-3": 6,
+    "object-4": 4,
+    "container": 3,
+    "account": 3,
+}
+INDEXES: Final = {policy.name: policy.index for policy in POLICIES}
+STRONG_KINDS: Final = ("object-2", "object-3")
+FRAGMENTS_NEEDED: Final = {"object-3": 4, "object-4": 2}  # of different ones, for a body
 FILES: Final = {
     "object": object_file(0),
     "object-1": object_file(1),
     "object-2": object_file(2),
+    "object-3": object_file(3),
+    "object-4": object_file(4),
     "container": CONTAINER_FILE,
     "account": ACCOUNT_FILE,
 }
-REPLICAS: Final = 3
 MIN_PART_HOURS: Final = 1.0
 # How long after a disk's trouble what it brought about may still come to light.
 AFTERMATH_SECONDS: Final = 600.0
@@ -74,6 +121,7 @@ class World:
         self.troubled: dict[str, float] = {}
         self.destroyed_at = -1e9  # when a copy was last destroyed, or began to be
         self.disturbed_at = -1e9  # when a ring was last changed or given to a node, or a copy destroyed
+        self.power_cuts: list[float] = []
         self.when_disturbed: list[Callable[[], None]] = []
         self.after_crash: Callable[[], None] = lambda: None
         self.calls = SimulatedCalls(self.root, self.stream("calls"), lambda node: self.nodes[node].time())
@@ -181,7 +229,7 @@ class World:
 
     def _make_rings(self) -> None:
         for kind, power in PART_POWERS.items():
-            builder = new_builder(RingSettings(power, REPLICAS, min_part_hours=MIN_PART_HOURS))
+            builder = new_builder(RingSettings(power, REPLICAS[kind], min_part_hours=MIN_PART_HOURS))
             for node in self.storage[:-1]:  # the last one joins later
                 for disk in node.disks:
                     builder.add(self.device(kind, builder.next_id, node, disk))

@@ -44,6 +44,11 @@ class Prepared(Struct, frozen=True):
     found: ObjectState | None
     delete_at: str = ""
 
+    @property
+    def is_fragmented(self) -> bool:
+        """Whether what was stored last is a fragment."""
+        return any(_FRAGMENT in name and name.startswith(self.newest) for name in _names(self.state))
+
 
 class Answers(Struct, frozen=True):
     """What nodes did about a write, by the ids of their devices; nothing is known of those in neither.

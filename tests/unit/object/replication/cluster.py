@@ -22,6 +22,7 @@ from objstore.http.transport import BackendRequest, BackendResponse
 from objstore.limits import Limits
 from objstore.logs import Logger, Sink
 from objstore.mounts import DeviceRoot
+from objstore.object.container_updates.correction import RowCorrection
 from objstore.object.engine import DeviceStorage, Location, Missing, StoredObject, make_engine
 from objstore.object.replication.replicator import ObjectReplicator
 from objstore.object.server import ObjectServer
@@ -130,7 +131,9 @@ class Replicas:
             recon=NoRecon(),
             is_mine=lambda device: device.id == number,
         )
-        return ObjectReplicator(ReplicatorConfig(**options), context, make_engine(self.engine, server.runtime, 0))
+        correction = RowCorrection(self.cluster.hasher, server.runtime.threads)
+        engine = make_engine(self.engine, server.runtime, 0)
+        return ObjectReplicator(ReplicatorConfig(**options), context, engine, correction.list_instead)
 
     def replicate(self, *numbers: int, **options: Any) -> None:
         """One pass of these servers, or of all."""

@@ -10,10 +10,13 @@ from xxhash import xxh3_128_hexdigest
 
 from objstore.cluster import Cluster
 from objstore.erasure import ErasureCode
+from objstore.http.transport import BackendRequest
 from objstore.limits import Limits
+from objstore.object.container_updates.pending import load
 from objstore.policies import Policies, Policy
+from objstore.rows import ObjectRow
 from tests.unit.object.harness import at
-from tests.unit.object.replication.cluster import LowHasher, Replicas
+from tests.unit.object.replication.cluster import DAY, LowHasher, Replicas
 
 EC = Policy(0, "ec", kind="erasure_coding", data_fragments=3, parity_fragments=2, segment_size=4096)
 BODY = Random(1).randbytes(10_000)
@@ -33,7 +36,9 @@ class Fragmented(Replicas):
         (self.folder / str(number) / "sda").rmdir()
         return self._server(number)
 
-    def put_fragment(self, number: int, name: str, second: float, index: int, body: bytes = BODY) -> None:
+    def put_fragment(
+        self, number: int, name: str, second: float, index: int, body: bytes = BODY, mode: str = ""
+    ) -> None:
         """Store a fragment on a device alone, pending."""
         code = EC.scheme.code
         assert isinstance(code, ErasureCode)
@@ -46,6 +51,7 @@ class Fragmented(Replicas):
             "X-Backend-Body-Checksum": xxh3_128_hexdigest(fragment),
             "X-Backend-Fragment": f"{index} {code}",
             "X-Backend-Whole-Size": str(len(body)),
+            **({"X-Backend-Version-Mode": mode} if mode else {}),
         }
         assert self.request(number, "PUT", name, headers, fragment).status == 201
 
@@ -161,6 +167,93 @@ def test_what_was_not_acknowledged_goes_where_handoffs_do_not_count(strong: Frag
     strong.servers[4].down = False
     strong.replicate(0)
     assert strong.names(0, "o") == []
+
+
+def rows(device: Fragmented, number: int) -> list[ObjectRow]:
+    """The rows that wait on a device."""
+    top = device.servers[number].root / "sda/async_pending"
+    return [load(str(path)).row for path in sorted(top.glob("*/*"))]
+
+
+def test_what_was_not_acknowledged_goes_from_the_listing(strong: Fragmented) -> None:
+    strong.put_fragment(0, "o", 1, 0)
+    strong.put_fragment(1, "o", 1, 1)
+    strong.clock.seconds += 200
+    strong.replicate(0)
+    (row,) = rows(strong, 0)
+    assert (row.name, row.deleted) == ("o", True)
+    assert row.timestamp == at(1) + "_0000000000000001"
+    # Nothing that this row would hide is stored any more.
+    assert strong.request(3, "PUT", "o", {"X-Timestamp": at(1), "Content-Type": "text/plain"}).status == 409
+    assert strong.request(3, "DELETE", "o", {"X-Timestamp": at(2)}).status == 404
+
+
+def test_a_device_that_is_no_primary_any_more_settles_what_is_pending(strong: Fragmented) -> None:
+    strong.put_fragment(5, "o", 1, 0)
+    strong.store("p", 1, {number: number for number in range(1, 5)})
+    strong.put_fragment(5, "p", 1, 0)
+    strong.clock.seconds += 200
+    strong.replicate(5)
+    strong.replicate(5)
+    assert [strong.names(5, name) for name in ("o", "p")] == [[], []]
+    assert strong.names(0, "p") == [durable(1, 0)]
+    assert [(row.name, row.deleted) for row in rows(strong, 5)] == [("o", True)]
+
+
+def test_what_was_there_before_is_listed_again(strong: Fragmented) -> None:
+    strong.store("o", 1, {number: number for number in range(5)})
+    strong.put_fragment(0, "o", 5, 0, BODY[:9000])
+    strong.clock.seconds += 200
+    strong.replicate(0)
+    assert strong.names(0, "o") == [durable(1, 0)]
+    (row,) = rows(strong, 0)
+    assert (row.deleted, row.size, row.timestamp) == (False, len(BODY), at(5) + "_0000000000000001")
+
+
+def test_a_row_that_could_hide_another_write_waits(strong: Fragmented) -> None:
+    for number in range(1, 5):
+        strong.put_fragment(number, "o", 1, number)  # it counts, but nobody has committed it
+    strong.put_fragment(0, "o", 2, 0)
+    strong.clock.seconds += 200
+    strong.replicate(0)
+    assert strong.names(0, "o") == [f"{at(2)}#0.data"]
+    assert rows(strong, 0) == []
+    for _ in range(3):
+        strong.clock.elapsed += 200
+        strong.replicate()
+    assert [strong.names(number, "o") for number in range(5)] == [[durable(1, number)] for number in range(5)]
+    (row,) = rows(strong, 0)
+    assert (row.deleted, row.timestamp) == (False, at(2) + "_0000000000000001")
+
+
+def test_a_row_stays_while_a_primary_does_not_promise(strong: Fragmented) -> None:
+    strong.put_fragment(0, "o", 1, 0)
+    strong.clock.seconds += 200
+
+    def refuse(request: BackendRequest) -> None:
+        strong.servers[4].down = request.method == "PREPARE"
+
+    strong.before_request = refuse
+    strong.replicate(0)
+    assert strong.names(0, "o") == [f"{at(1)}#0.data"]
+    assert rows(strong, 0) == []
+
+
+def test_a_version_that_was_not_acknowledged_is_not_listed(strong: Fragmented) -> None:
+    strong.put_fragment(0, "o", 1, 0, mode="keep")
+    strong.clock.seconds += 200
+    strong.replicate(0)
+    assert strong.names(0, "o") == []
+    (row,) = rows(strong, 0)
+    assert (row.version, row.deleted) == (at(1), True)
+
+
+def test_what_is_as_old_as_forgotten_tombstones_is_not_listed(fragmented: Fragmented) -> None:
+    fragmented.put_fragment(0, "o", 1, 0)
+    fragmented.clock.seconds += 8 * DAY
+    fragmented.replicate(0)
+    assert fragmented.names(0, "o") == []
+    assert [row.deleted for row in rows(fragmented, 0)] == [True]
 
 
 def test_what_may_lie_on_handoffs_stays(fragmented: Fragmented) -> None:

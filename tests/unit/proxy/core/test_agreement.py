@@ -69,6 +69,16 @@ def test_a_write_needs_no_state_that_a_quorum_has_unless_it_depends_on_it() -> N
     assert judge(Ballot(promises, 3, 2, 2), [], True) is WriteStanding.REPAIR
 
 
+def test_a_write_is_not_done_in_as_few_fragments_as_give_it() -> None:
+    ours = SentWrite(OURS, frozenset())
+    held = [Prepared(NODES[number], f"{OURS}##d.data", OURS, "", None) for number in range(5)]
+    others = [holding(number, BEFORE) for number in (3, 4)]
+    assert judge(Ballot([*held[:3], *others], 5, 4, 3), [ours], True) is WriteStanding.AGAIN
+    assert judge(Ballot(held[:4], 5, 4, 3), [ours], True) is WriteStanding.DONE
+    whole = [holding(number, OURS) for number in range(3)]
+    assert judge(Ballot([*whole, *others], 5, 4, 3), [ours], True) is WriteStanding.DONE
+
+
 def test_only_what_counts_is_pushed() -> None:
     plain = f"{BEFORE}.data", f"{OURS}.data", f"{THEIRS}.meta"
     assert missing_names(plain[1], plain[0]) == [plain[1]]
