@@ -176,8 +176,11 @@ class ObjectUpload(Protocol):
     def commit(self, metadata: ObjectMetadata, settled: bool = True) -> PendingCommit:
         """Make it durable and then visible; a fragment pending, if not `settled`. Raises AlreadyStored, OSError."""
 
+    def keep(self) -> str:
+        """Leave the whole body, without an object, for a minute; a name by which any process goes on with it."""
+
     def abort(self) -> None:
-        """Forget it; does nothing after `commit`."""
+        """Forget it; does nothing after `commit` or `keep`."""
 
 
 class PendingLook(NamedTuple):
@@ -219,11 +222,11 @@ class ServingStore(Protocol):
         """`look` and `open` at once; no object where there is none, or it is damaged and was quarantined."""
 
     def create(
-        self, location: Location, current: ObjectVersions, length: int | None, version: str = ""
+        self, location: Location, current: ObjectVersions, length: int | None, version: str = "", kept: str = ""
     ) -> ObjectUpload:
         """Begin a body beside `current`, of a kept `version` or to replace what there is of the plain line.
 
-        `length` is announced, None if not known.
+        `length` is announced, None if not known. Or go on with one that was `kept`; FileNotFoundError if it is gone.
         """
 
     def write_tombstone(
@@ -273,8 +276,7 @@ class ReplicationStore(Protocol):
     def objects(
         self, policy: Policy, partition: str, suffix: str, part_power: int | None = None
     ) -> dict[str, ObjectVersions]:
-        """What there is of each object of a suffix, by the hash of its path; of those that belong to the partition by
-        this part power, if one is given."""
+        """What there is of each object of a suffix, by its hash; by a part power, of those that it puts there."""
 
     def versions(self, policy: Policy, partition: str, digest: str) -> ObjectVersions:
         """What there is of one object in one partition."""
@@ -330,7 +332,7 @@ class DeviceStorage(ServingStore, ReplicationStore, MaintenanceStore, Protocol):
     """An open device, `path` being its folder."""
 
     def close(self) -> None:
-        """Let go of the device, which goes out of service or is unmounted; nothing of it is used afterwards."""
+        """Let go of the device, which goes out of service; nothing of it is used afterwards."""
 
 
 OpenDevice = Callable[[str], DeviceStorage]

@@ -23,7 +23,7 @@ from objstore.object.requests import (
 )
 from objstore.object.responses import conflict, locked, versions_full
 from objstore.object.service import ObjectService
-from objstore.object.strong_writes import StrongWrite
+from objstore.object.strong_writes import StrongWrite, kept_body
 from objstore.object.versions import ObjectVersions
 
 
@@ -46,9 +46,9 @@ def _put(
     content_type = request.header(Client.CONTENT_TYPE)
     if not content_type:
         raise HttpError(400, "Missing Content-Type header")
-    body = request.body
+    body, kept = request.body, ""
     if strong is not None:
-        body = _hold(strong, request)
+        body, kept = _hold(strong, request), kept_body(request)
     current = target.storage.look(target.location)
     if strong is None and is_conditional(request) and (no := refuse_looked(service, request, target, current)):
         return no
@@ -65,15 +65,18 @@ def _put(
         return locked()
 
     service.devices.check_space(target.device, length or 0)
-    upload = target.storage.create(target.location, current, length, version)
+    upload = _create(target, current, length, version, kept)
     try:
-        receive(body, upload, request.content_length, service.cluster.limits.max_file_size)
+        if not kept:
+            receive(body, upload, request.content_length, service.cluster.limits.max_file_size)
         if strong is not None and not strong.is_held:
             timestamp = strong.decided(request.trailers)
         metadata = _metadata(request, target, timestamp, content_type, headers, upload)
         if strong is not None and not strong.is_held:
             strong.hold()
             if no := strong.refusal(target.storage.look(target.location)):
+                if no.status == 409:
+                    no.headers[Backend.KEPT_BODY] = upload.keep()
                 return no
         pending_commit = upload.commit(metadata, settled=metadata.fragment is None)
     except AlreadyStored:
@@ -91,6 +94,16 @@ def _put(
     if version:
         answer[Backend.VERSION_ID] = version
     return Response(201, answer)
+
+
+def _create(target: Target, current: ObjectVersions, length: int | None, version: str, kept: str) -> ObjectUpload:
+    """A new body, or one that was `kept`. Raises HttpError 503 when that is gone."""
+    try:
+        return target.storage.create(target.location, current, length, version, kept)
+    except FileNotFoundError:
+        if not kept:
+            raise
+        raise HttpError(503, "The body was kept for too long") from None
 
 
 def _kept_version(request: Request, timestamp: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
@@ -21,6 +22,7 @@ from objstore.timestamps import Timestamp
 STATE_NAMES_MAX: Final = 40
 # Of an object of which there is nothing, not even that it was deleted.
 NOTHING: Final = "-"
+_KEPT_NAME: Final = re.compile(r"kept[0-9a-z.-]{1,100}")
 
 
 def newest_stamp(current: ObjectVersions) -> str:
@@ -58,6 +60,18 @@ def refusal(slot: HeldSlot, current: ObjectVersions) -> Response:
     response = conflict(newest_stamp(current))
     response.headers |= {Backend.FLOOR: slot.floor, Backend.NEWEST: newest_stamp(current), Backend.PUSHED: slot.pushed}
     return response
+
+
+def kept_body(request: Request) -> str:
+    """The name by which an earlier attempt of a write has left its body here; "" if it comes now. Raises HttpError 400.
+
+    A body that was streamed cannot come again: when its write is refused for its time alone, it is kept for the next
+    attempt.
+    """
+    name = request.header(Backend.KEPT_BODY) or ""
+    if name and not _KEPT_NAME.fullmatch(name):
+        raise HttpError(400, f"Bad {Backend.KEPT_BODY}: {name!r}")
+    return name
 
 
 class StrongWrite:

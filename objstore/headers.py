@@ -210,6 +210,7 @@ class Backend:
     AGREED: Final = "X-Backend-Agreed"
     BELATED: Final = "X-Backend-Belated"
     FLOOR: Final = "X-Backend-Floor"
+    KEPT_BODY: Final = "X-Backend-Kept-Body"
     # Of objects that are stored as fragments, see object/fragments.py.
     FRAGMENT: Final = "X-Backend-Fragment"
     FRAGMENTS: Final = "X-Backend-Fragments"

@@ -23,10 +23,8 @@ INLINE_BYTES_MAX: Final = 128 * 1024
 # Large files go to the disk in pieces of this size, and run ahead of it by two at most: what they had yet to write
 # would hold up the flush at their end, and all who wait for a flush of the same filesystem meanwhile.
 WRITE_BACK_BYTES: Final = 8 * 1024 * 1024
-
 # So many files may wait to be removed; beyond this whoever makes more of them waits until his own is.
 DISCARDED_MAX: Final = 10_000
-
 _NO_UNNAMED_FILES: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
@@ -118,6 +116,10 @@ class Disk:
             raise _error(number, directory)
         return pending
 
+    def reopen(self, path: str) -> OpenFile:
+        """A new file that was given a name, to go on with it; the name goes when it is closed. FileNotFoundError."""
+        return self._threads.call(_open_named, path)
+
     def forget(self, file: OpenFile) -> None:
         """Close a new file that nobody needs, at some time soon."""
         if file.temporary_path:
@@ -126,10 +128,7 @@ class Disk:
             self._calls.close(file)
 
     def modified(self, directory: str) -> int:
-        """When names in a directory came or went, or it was touched, in nanoseconds since the epoch; 0 if absent.
-
-        Blocks.
-        """
+        """When names in a directory came or went, or it was touched, in nanoseconds; 0 if absent. Blocks."""
         try:
             return os.stat(directory).st_mtime_ns
         except FileNotFoundError:
@@ -157,8 +156,7 @@ class Disk:
 
     def read_into(self, file: OpenFile, view: memoryview, offset: int) -> int:
         """Fill the view from the file; how much was filled is less only at the end of the file."""
-        count = self._read_cached(file, view, offset)
-        if count == len(view):
+        if (count := self._read_cached(file, view, offset)) == len(view):
             return count
         return count + self._threads.call(_read_fully, file, view[count:], offset + count)
 
@@ -260,8 +258,8 @@ class Disk:
     def discard(self, path: str) -> None:
         """Remove a name that nothing needs any more, at some time soon.
 
-        Freeing a file's blocks waits for the filesystem's journal, 130 microseconds each under load: a thread does it.
-        What a process that is killed leaves behind is obsolete to whoever looks next.
+        Freeing blocks waits for the filesystem's journal, 130 microseconds each under load: a thread does it. What a
+        process that is killed leaves behind is obsolete to whoever looks next, or given up by then.
         """
         if len(self._discarded) >= DISCARDED_MAX:
             self._threads.call(_unlink_all, [path])
@@ -332,8 +330,12 @@ def _open_directory(path: str) -> OpenFile:
 
 def _create_named(directory: str) -> OpenFile:
     files.make_directories(directory)
-    path = files.temporary_name(f"{directory}/upload")
-    file = OpenFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, files.FILE_MODE))
+    return _open_named(files.temporary_name(f"{directory}/upload"), os.O_CREAT | os.O_EXCL)
+
+
+def _open_named(path: str, flags: int = 0) -> OpenFile:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, files.FILE_MODE)
+    file = OpenFile(descriptor, os.fstat(descriptor).st_size)
     file.temporary_path = path
     return file
 

@@ -238,8 +238,10 @@ class FileDevice:
     def settle(self, location: Location, current: ObjectVersions, pending: DataFile) -> PendingName:
         return settle(self._disk, location, current, pending)
 
-    def create(self, location: Location, current: ObjectVersions, length: int | None, version: str = "") -> FileUpload:
-        return FileUpload(self._disk, self._new(location, current), length, version)
+    def create(
+        self, location: Location, current: ObjectVersions, length: int | None, version: str = "", kept: str = ""
+    ) -> FileUpload:
+        return FileUpload(self._disk, self._new(location, current), length, version, kept)
 
     def _new(self, location: Location, current: ObjectVersions) -> NewFile:
         return NewFile(self._disk, self._ahead, location, current)
@@ -304,9 +306,8 @@ class FileDevice:
         self._inventory.remove(f"{self.path}/{policy.data_dir}/{partition}", digest, names)
 
     def make_durable(self, policy: Policy, partition: str) -> None:
-        directory = f"{self.path}/{policy.data_dir}/{partition}"
         with suppress(FileNotFoundError):
-            self._disk.flush_all(directory)
+            self._disk.flush_all(f"{self.path}/{policy.data_dir}/{partition}")
 
     def export(self, policy: Policy, partition: str, digest: str, name: str) -> Exported | None:
         file_name = parse_name(name)
@@ -369,8 +370,7 @@ class FileDevice:
         return take_sample(self._disk, self._random, f"{self.path}/{policy.data_dir}", hash_of)
 
     def forget_uploads(self, policy: Policy, before: float) -> int:
-        directory = f"{self.path}/{policy.tmp_dir}"
-        return self._disk.remove_older(directory, before)
+        return self._disk.remove_older(f"{self.path}/{policy.tmp_dir}", before)
 
     def quarantine(self, location: Location, reason: str, version: str | None = None) -> None:
         target = quarantine_directory(self._disk.path, location)

@@ -25,10 +25,13 @@ from objstore.object.file_engine.layout import hash_directories, hash_directory,
 from objstore.object.file_names import WHOLE, DataFile, data_name
 from objstore.object.metadata import ObjectMetadata, TombstoneMetadata, encode
 from objstore.object.versions import ObjectVersions
+from objstore.system import concurrency, files
 from objstore.system.disk_calls import OpenFile, Pending
 
 # A body announced as no longer than this is kept until its metadata is known, and written with that.
 HELD_BYTES_MAX: Final = 64 * 1024
+# A body that is kept without an object is given up after this.
+KEPT_SECONDS: Final = 60.0
 # Up to this length a file shares its flush with others; a longer one would make them wait.
 SHARED_FLUSH_BYTES_MAX: Final = 1024 * 1024
 # Below this length a file is written in one piece, for which the filesystem finds room by itself.
@@ -108,6 +111,23 @@ class NewFile:
         self.file = self._disk.stage(self.file, self._above, temporary, content, attribute, durable)
         return self.file
 
+    def keep(self, name: str) -> None:
+        """Name the file in the temporary directory, where `reopen` finds it for a while. Raises OSError."""
+        assert self.file is not None
+        directory = temporary_directory(self._disk.path, self._location)
+        self._disk.publish(self.file, directory, self._disk.path, name, False)
+        self.file.close()
+        concurrency.spawn(self._forget_kept, f"{directory}/{name}")
+
+    def _forget_kept(self, path: str) -> None:
+        concurrency.sleep(KEPT_SECONDS)
+        self._disk.discard(path)
+
+    def reopen(self, name: str) -> int:
+        """Go on with what `keep` has named; its size. Raises FileNotFoundError, OSError."""
+        self.file = self._disk.reopen(f"{temporary_directory(self._disk.path, self._location)}/{name}")
+        return self.file.size
+
     def publish(self, name: str) -> PendingName:
         """Link the finished file into the hash directory, made if need be. Raises AlreadyStored and OSError."""
         assert self.file is not None
@@ -140,16 +160,18 @@ class NewFile:
 class FileUpload:
     """A body on its way into a file that has no name yet. A short one waits in memory for its metadata."""
 
-    __slots__ = ("_disk", "_hasher", "_held", "_length", "_new", "_version", "_writing", "size")
+    __slots__ = ("_checksum", "_disk", "_hasher", "_held", "_length", "_new", "_version", "_writing", "size")
 
-    def __init__(self, disk: Disk, new: NewFile, length: int | None, version: str) -> None:
+    def __init__(self, disk: Disk, new: NewFile, length: int | None, version: str, kept: str = "") -> None:
+        """`kept`: what `keep` has given, to go on with that body, which is whole."""
         self._disk = disk
         self._version = version
         self._hasher = xxh3_128()
         self._writing = False
         self._length = length
         self._held = b""
-        self.size = 0
+        self.size = new.reopen(kept) if kept else 0
+        self._checksum = kept.rpartition("-")[2]
         self._new: NewFile | None = new
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -172,7 +194,16 @@ class FileUpload:
 
     @property
     def checksum(self) -> str:
-        return self._hasher.hexdigest()
+        return self._checksum or self._hasher.hexdigest()
+
+    def keep(self) -> str:
+        new, self._new = self._new, None
+        assert new is not None
+        if self._held or new.file is None:
+            new.stage(self._held, None, durable=False)
+        name = f"{files.temporary_name('kept')}-{self.checksum}"
+        new.keep(name)
+        return name
 
     def commit(self, metadata: ObjectMetadata, settled: bool = True) -> PendingName:
         new, self._new = self._new, None

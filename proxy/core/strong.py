@@ -68,19 +68,16 @@ class Sent(Struct, frozen=True):
 
 
 class Sender(Protocol):
-    """One write, as it is sent; one that is not repeatable is sent once."""
+    """One write, as it is sent."""
 
     @property
     def method(self) -> str: ...
-
-    @property
-    def is_repeatable(self) -> bool: ...
 
     def asking(self) -> Mapping[str, str]:
         """The headers by which nodes are asked about the object it is for."""
 
     def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
-        """Those nodes to which it can be sent."""
+        """Those nodes to which it can be sent, perhaps once more."""
 
     def send(self, accept: Accept) -> Sent:
         """Send it to the nodes of a placement."""
@@ -195,14 +192,17 @@ class WriteAgreement:
     def unconditional(self, timestamp: Timestamp | None) -> Timestamp:
         """Write it whatever is there, at about `timestamp` or now; when that was. Raises CoreError."""
         placement = self._placement
-        if not self._sender.is_repeatable:
-            placement = replace(placement, primaries=self._sender.reachable(placement.primaries))
         for _ in range(RESTAMPS_MAX):
+            nodes = self._sender.reachable(placement.primaries)
+            if len(nodes) < placement.quorum:
+                break
+            if nodes != placement.primaries:
+                placement = replace(placement, primaries=nodes)
             stamp = self.next_stamp(timestamp)
             answers = self._attempt(Accept(stamp, placement))
             if len(answers.stored) >= placement.quorum:
                 return stamp
-            if len(answers.refused) < placement.replicas or not self._sender.is_repeatable:
+            if len(answers.refused) < placement.replicas:
                 break  # some may have it, or may yet
         return self.rounds(timestamp, on_state=False)
 
@@ -260,7 +260,7 @@ class WriteAgreement:
         # What is there already is written again whatever the condition says: that has been decided.
         state = self.check(ballot) if on_state and standing is WriteStanding.OPEN else ""
         nodes = sender.reachable([each.node for each in ballot.granted])
-        if len(nodes) < placement.quorum or (self._attempts and not sender.is_repeatable):
+        if len(nodes) < placement.quorum:
             raise self._gave_up()
         answers = self._attempt(Accept(stamp, replace(placement, primaries=nodes), state))
         return stamp if len(answers.stored) >= placement.quorum else None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from objstore.devices import Device
+from objstore.http.transport import BackendRequest, BackendUpload, Exchange, NodeFailure
 from objstore.proxy.core.backend import agreement, codes
 from objstore.proxy.core.backend import objects as backend
 from objstore.proxy.core.errors import ObjectNotFound, OutcomeUnknown, PreconditionFailed, QuorumNotReached
 from objstore.proxy.core.nodes import Placement
-from objstore.proxy.core.quorum_request import QuorumResult, Writer, send_body
+from objstore.proxy.core.quorum_request import QuorumResult, ResponseCollector, Writer, send_body
 from objstore.proxy.core.strong import RESTAMPS_MAX, Accept, Agreement, Sent, WriteAgreement
 from objstore.proxy.core.strong_reading import StrongReader
 from objstore.proxy.core.upload import NOTHING, StreamingUpload, upload
@@ -36,7 +37,6 @@ class _Write:
     """A command, as it is sent: the headers for an attempt, and who refuses it why."""
 
     method = ""
-    is_repeatable = True
     makes_version = False  # each attempt one of its own
 
     def __init__(self, writer: Writer, command: Command, fields: backend.Headers, places: Places) -> None:
@@ -118,9 +118,11 @@ class _WholePut(_Put):
 
 
 class _StreamedPut(_Put):
-    """A body that passes through once: when it is there, those nodes that have it learn when it was written."""
+    """A body that passes through once: when it is there, those nodes that have it learn when it was written.
 
-    is_repeatable = False
+    Those that refuse that keep it for the next attempt.
+    """
+
     sending: _DecidedUpload | None = None
 
     def reachable(self, nodes: Sequence[Device]) -> tuple[Device, ...]:
@@ -129,8 +131,7 @@ class _StreamedPut(_Put):
 
     def send(self, accept: Accept) -> Sent:
         assert self.sending is not None
-        result = self.sending.end(accept)
-        return Sent(self.placement, self.sending.headers, result)
+        return self.sending.end(accept)
 
 
 class _DecidedUpload(StreamingUpload):
@@ -150,6 +151,8 @@ class _DecidedUpload(StreamingUpload):
         self.headers: Final = headers
         self._decide = decide
         self._proofs: Sequence[Mapping[str, str]] = ()
+        self._kept: dict[int, str] = {}  # names of bodies, by the ids of devices that have kept them
+        self._index_of: dict[int, int] = {}  # by the ids of devices
         self.is_begun = False
 
     def open(self) -> bool:
@@ -157,23 +160,53 @@ class _DecidedUpload(StreamingUpload):
         return self.is_begun
 
     def has_body(self, node: Device) -> bool:
-        return any(exchange.node.id == node.id for exchange in self._uploads.values())
+        return node.id in self._kept or any(exchange.node.id == node.id for exchange in self._uploads.values())
 
     def finish(self, trailers: Sequence[Mapping[str, str]]) -> None:
         self._proofs = trailers
         self._decide()
 
-    def end(self, accept: Accept) -> QuorumResult:
-        """End the body at the nodes of the placement, and give up the others."""
-        wanted = {node.id for node in accept.placement.primaries}
-        for index, exchange in list(self._uploads.items()):
-            if exchange.node.id not in wanted:
-                exchange.abandon()
-                del self._uploads[index]
+    def end(self, accept: Accept) -> Sent:
+        """One attempt, at the nodes of the placement: those end the body now, or go on with what they have kept of it.
+
+        The others wait: another attempt may be for them.
+        """
         agreement.restamp(self.headers, accept.stamp)
         decided = agreement.decided(accept.stamp, is_agreed=accept.state is not None)
-        super().finish([{**each, **decided} for each in self._proofs])
-        return self.result
+        collector = ResponseCollector(self._writer, accept.placement)
+        wanted = {node.id: node for node in accept.placement.primaries}
+        for index, exchange in list(self._uploads.items()):
+            if exchange.node.id in wanted:
+                del self._uploads[index]
+                self._index_of[exchange.node.id] = index
+                if self._ends(exchange, {**self._proofs[index], **decided}):
+                    collector.add(exchange)
+        for number, name in self._kept.items():
+            if number in wanted and (again := self._started(wanted[number], name, decided)) is not None:
+                collector.add(again)
+        result = collector.collect()
+        for node, response in zip(result.nodes, result.responses, strict=True):
+            if name := agreement.kept_body(response):
+                self._kept[node.id] = name
+        return Sent(self._placement, [dict(each) for each in self.headers], result)
+
+    def _ends(self, exchange: BackendUpload, trailers: Mapping[str, str]) -> bool:
+        try:
+            exchange.finish(trailers)
+        except NodeFailure:
+            self._drop(exchange)
+            return False
+        return True
+
+    def _started(self, node: Device, name: str, decided: backend.Headers) -> Exchange | None:
+        index, placement, writer = self._index_of[node.id], self._placement, self._writer
+        headers = agreement.with_kept_body(self.headers[index], {**self._proofs[index], **decided}, name)
+        try:
+            request = BackendRequest("PUT", node, placement.partition, placement.path, headers)
+            return writer.transport.start(request, b"", writer.timeout_seconds)
+        except NodeFailure:
+            writer.nodes.record_failure(node)
+            return None
 
 
 class _Post(_Write):

@@ -105,9 +105,26 @@ def expect_decision(headers: Iterable[Headers]) -> None:
 
 
 def restamp(headers: Iterable[Headers], stamp: Timestamp) -> None:
-    """Have requests that were sent before count as sent with the stamp in their trailers."""
+    """Have requests that were sent before count as sent with the stamp in their trailers.
+
+    A version that they make is still called as it was when its body began to come in.
+    """
     for each in headers:
+        if each.get(Backend.VERSION_MODE) == "keep":
+            each.setdefault(Backend.VERSION_ID, each[Client.TIMESTAMP])
         each[Client.TIMESTAMP] = stamp.internal
+
+
+def kept_body(response: BackendResponse) -> str:
+    """The name by which a node that refuses a write has kept its body; "" if it has not."""
+    return response.headers.get(Backend.KEPT_BODY, "")
+
+
+def with_kept_body(headers: Headers, trailers: Mapping[str, str], name: str) -> Headers:
+    """Another attempt of a write whose body and trailers were sent before."""
+    sent = {**headers, **trailers, Backend.KEPT_BODY: name}
+    del sent[Client.TRAILER]
+    return sent
 
 
 def state_of(response: BackendResponse) -> str | None:

@@ -86,11 +86,17 @@ class MemoryObject:
 class MemoryUpload:
     """A body on its way in."""
 
-    def __init__(self, device: MemoryDevice, location: Location, current: ObjectVersions, version: str) -> None:
+    def __init__(
+        self, device: MemoryDevice, location: Location, current: ObjectVersions, version: str, kept: str
+    ) -> None:
         self._device, self._location, self._current, self._version = device, location, current, version
         self._chunks: list[bytes] = []
         self._hasher = xxh3_128()
         self.size = 0
+        if kept:
+            if kept not in device.kept:
+                raise FileNotFoundError(kept)
+            self.write(device.kept.pop(kept))
 
     def write(self, chunk: bytes | memoryview) -> None:
         self._chunks.append(bytes(chunk))
@@ -106,6 +112,11 @@ class MemoryUpload:
         index = WHOLE if metadata.fragment is None else metadata.fragment.index
         name = data_name(metadata.timestamp, index, settled, self._version)
         return self._device.add(self._location, self._current, name, version)
+
+    def keep(self) -> str:
+        name = f"kept-{len(self._device.kept)}-{self.checksum}"
+        self._device.kept[name] = b"".join(self._chunks)
+        return name
 
     def abort(self) -> None:
         self._chunks.clear()
@@ -130,6 +141,7 @@ class MemoryDevice:
         self.path = path
         self.objects_held: Objects = {}
         self.quarantined: Objects = {}
+        self.kept: dict[str, bytes] = {}
 
     def _held(self, policy: Policy, partition: str, digest: str) -> dict[str, Version]:
         return self.objects_held.get((policy.index, partition, digest), {})
@@ -197,9 +209,9 @@ class MemoryDevice:
         return ObjectCorrupt(location.name, reason)
 
     def create(
-        self, location: Location, current: ObjectVersions, length: int | None, version: str = ""
+        self, location: Location, current: ObjectVersions, length: int | None, version: str = "", kept: str = ""
     ) -> MemoryUpload:
-        return MemoryUpload(self, location, current, version)
+        return MemoryUpload(self, location, current, version, kept)
 
     def settle(self, location: Location, current: ObjectVersions, pending: DataFile) -> PendingCommit:
         name = data_name(pending.timestamp, pending.fragment, True, pending.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,23 @@ def test_nothing_is_seen_before_the_commit_nor_after_an_abort(device: DeviceStor
     upload.abort()
     assert names(device) == ()
     assert device.partitions(GOLD) in ([], ["7"])  # an empty directory may stay
+
+
+@pytest.mark.parametrize("size", [0, 4, 100_000])
+def test_a_body_that_is_kept_becomes_an_object_later(device: DeviceStorage, size: int) -> None:
+    body = os.urandom(size)
+    upload = device.create(HERE, EMPTY, None)
+    upload.write(body)
+    kept = upload.keep()
+    upload.abort()
+    assert names(device) == ()
+    put(device, 1, b"other")
+    again = device.create(HERE, device.look(HERE), 0, kept=kept)
+    assert (again.size, again.checksum) == (size, xxh3_128_hexdigest(body))
+    again.commit(metadata(2, body)).make_durable()
+    assert (body_of(device), names(device)) == (body, (at(2) + ".data",))
+    with pytest.raises(FileNotFoundError):
+        device.create(HERE, EMPTY, 0, kept=kept)
 
 
 def test_two_versions_of_one_timestamp_are_refused(device: DeviceStorage) -> None:

@@ -216,6 +216,25 @@ def test_a_device_whose_file_is_damaged_has_no_say(store: StrongFolder) -> None:
     assert store.head().status == 503
 
 
+def test_a_body_that_is_decided_too_late_is_kept_for_the_next_attempt(store: StrongFolder) -> None:
+    store.put(10)
+    body = b"x" * 200_000
+    sent, transport = put_headers(30, body), LocalTransport(lambda _: store.server)
+    node, path = Device.at("127.0.0.1:6200", "sda"), ResourcePath("a", "c", "o")
+    upload = transport.start_upload(BackendRequest("PUT", node, 7, path, STRONG | sent), None)
+    assert upload.expect() is None
+    upload.write(body)
+    upload.finish({"X-Timestamp": at(5)})
+    late = upload.response()
+    assert (late.status, store.names_now()) == (409, [f"{at(10)}.data"])
+    kept = {"X-Backend-Kept-Body": late.headers["X-Backend-Kept-Body"]}
+    assert store.call("PUT", PATH, {**sent, **kept, "X-Timestamp": at(9)}, b"").status == 409
+    assert store.call("PUT", PATH, {**sent, **kept}, b"").status == 201
+    assert store.get().body == body
+    assert store.call("PUT", PATH, {**put_headers(40, body), **kept}, b"").status == 503, "it is gone"
+    assert store.call("PUT", PATH, {**sent, "X-Backend-Kept-Body": "kept/../../x"}, b"").status == 400
+
+
 def test_replication_waits_while_a_write_is_decided(store: StrongFolder) -> None:
     assert store.prepare(10).status == 404
     assert store.push(store.data_frame(5)) == ["failed"]

@@ -27,6 +27,7 @@ class StrongNode:
 
     names: set[str] = field(default_factory=set)
     body: bytes = b""
+    kept: list[bytes] = field(default_factory=list)
     floor: str = ""
     pushed: str = ""
     down: bool = False
@@ -72,6 +73,8 @@ class StrongNode:
     def _write(self, method: str, stamp: str, headers: Mapping[str, str], body: bytes) -> Reply:
         agreed = "X-Backend-Agreed" in headers
         is_late = stamp != self.floor if agreed else stamp < self.floor
+        if name := headers.get("X-Backend-Kept-Body"):
+            body = self.kept[int(name)]
         if is_late or self.newest >= stamp or headers.get("X-Backend-State", self.state) != self.state:
             return Reply(409, self.seen)
         was_there = self.is_there
@@ -99,7 +102,11 @@ class _Upload(FakeUpload):
         return refusal(409, node.seen) if max(node.floor, node.newest) >= stamp else None
 
     def response(self) -> BackendResponse:
-        self.reply = self._stored_by.answer("PUT", {**self.call.headers, **self.call.trailers}, self.call.body)
+        node = self._stored_by
+        self.reply = node.answer("PUT", {**self.call.headers, **self.call.trailers}, self.call.body)
+        if self.reply.status == 409:
+            node.kept.append(self.call.body)
+            self.reply.headers = {**self.reply.headers, "X-Backend-Kept-Body": str(len(node.kept) - 1)}
         return super().response()
 
 

@@ -161,6 +161,28 @@ def test_a_small_body_is_sent_again_when_another_write_gets_between(
     assert [node.body for node in store.nodes] == [b"one"] * 3
 
 
+@pytest.mark.parametrize("condition", [{}, ABSENT], ids=["unconditional", "conditional"])
+def test_a_large_body_is_sent_once_however_often_another_write_gets_between(
+    store: StrongStore, condition: dict[str, str]
+) -> None:
+    """Nodes that refuse it have kept it."""
+    answer, tries = store.nodes[0].answer, list[str]()
+
+    def promised(method: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        if method == "PUT" and len(tries) < 3:
+            for node in store.nodes:
+                node.floor = f"170000090{len(tries)}.00000"
+            tries.append(headers["X-Timestamp"])
+        return answer(method, headers, body)
+
+    store.nodes[0].answer = promised  # type: ignore[method-assign]
+    assert store.send("PUT", condition, LARGE).status == 201
+    puts = [call for call in store.transport.calls if call.request.method == "PUT"]
+    assert [len(call.body) for call in puts] == [len(LARGE)] * 3 + [0] * 9
+    assert tries == sorted(set(tries))
+    assert [node.body for node in store.nodes] == [LARGE] * 3
+
+
 def test_who_asks_first_is_refused_before_the_body(store: StrongStore) -> None:
     store.all_have(OLD, b"old")
     body = BytesBody(b"one")
