@@ -13,6 +13,7 @@ import pytest
 from xxhash import xxh3_128_hexdigest
 
 from objstore.object.engine import AlreadyStored, Location, Missing, ObjectCorrupt, make_engine
+from objstore.object.file_engine import writing
 from objstore.object.file_engine.engine import READ_ATTEMPTS, FileDevice
 from objstore.object.file_engine.reading import FileObject
 from objstore.object.file_engine.writing import HELD_BYTES_MAX, SHARED_FLUSH_BYTES_MAX
@@ -21,6 +22,7 @@ from objstore.object.versions import EMPTY
 from objstore.policies import Policy
 from objstore.system.disk_calls import DeviceCalls, OpenFile, Pending, Result
 from tests.unit.object.harness import ServedFolder, at, wait_for_discards
+from tests.waiting import wait_in_hub
 
 DIGEST = "0123456789abcdef0123456789abcdef"
 
@@ -92,6 +94,17 @@ def test_without_unnamed_files(
     with pytest.raises(AlreadyStored):
         engine.create(location, EMPTY, 0).commit(metadata(1, b""))
     assert body_of(engine, location) == b"x" * size
+
+
+def test_what_is_kept_without_an_object_is_given_up(
+    store: ServedFolder, engine: FileDevice, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "KEPT_SECONDS", 0.0)
+    upload = engine.create(location, EMPTY, None)
+    upload.write(b"x" * 100_000)
+    upload.keep()
+    assert len(list((store.root / "sda").glob("tmp/kept*"))) == 1
+    wait_in_hub(lambda: not list((store.root / "sda").glob("tmp/kept*")))
 
 
 @pytest.mark.parametrize("length", [None, 10, 3 * HELD_BYTES_MAX])
