@@ -118,7 +118,7 @@ class Disk:
 
     def reopen(self, path: str) -> OpenFile:
         """A new file that was given a name, to go on with it; the name goes when it is closed. FileNotFoundError."""
-        return self._threads.call(_open_named, path)
+        return self._threads.call(_open_named, path, os.O_APPEND)
 
     def forget(self, file: OpenFile) -> None:
         """Close a new file that nobody needs, at some time soon."""

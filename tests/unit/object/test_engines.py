@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from xxhash import xxh3_128_hexdigest
 
@@ -102,8 +103,11 @@ def test_a_body_that_is_kept_becomes_an_object_later(device: DeviceStorage, size
     put(device, 1, b"other")
     again = device.create(HERE, device.look(HERE), 0, kept=kept)
     assert (again.size, again.checksum) == (size, xxh3_128_hexdigest(body))
-    again.commit(metadata(2, body)).make_durable()
+    described = msgspec.structs.replace(metadata(2, body), headers={"A": "x" * 4000})  # does not fit beside the file
+    again.commit(described).make_durable()
     assert (body_of(device), names(device)) == (body, (at(2) + ".data",))
+    found = device.open(HERE)
+    assert not isinstance(found, Missing) and found.info.headers == described.headers
     with pytest.raises(FileNotFoundError):
         device.create(HERE, EMPTY, 0, kept=kept)
 
