@@ -17,9 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from typing import Final, Self
 
 from msgspec import Struct
 
@@ -52,6 +50,7 @@ _HEADER: Final = struct.Struct("<8s64s40s")
 _HEADER_BYTES: Final = 4096
 # Floor; what was pushed last, and when; when an object was forgotten that was prepared then. Objects follow.
 _SLOT: Final = struct.Struct("<40s40sdd")
+FLOOR_BYTES: Final = 40
 _PREPARED: Final = struct.Struct("<Qd")
 _SLOT_BYTES: Final = 512
 _FIRST_SLOT: Final = _HEADER_BYTES
@@ -93,17 +92,35 @@ def _text(field: bytes) -> str:
 
 
 class HeldSlot:
-    """The slot of an object, while no other write of it is under way."""
+    """The slot of an object, while no other write of it is under way: that is, while it is entered."""
 
-    def __init__(self, table: AgreementTable, index: int, key: int) -> None:
+    __slots__ = ("_bytes", "_decoded", "_descriptor", "_index", "_key", "_table", "floor")
+
+    def __init__(self, table: AgreementTable, digest: str) -> None:
         self._table = table
-        self._index = index
-        self._key = key
-        self._content = table.read(index)
+        self._key = int(digest[:16], 16) or 1
+        self._index = self._key % SLOTS
+        self._decoded: SlotContent | None = None
+
+    def __enter__(self) -> Self:
+        """Wait for it. Raises HttpError 503, OSError."""
+        self._descriptor = self._table.acquire(self._index)
+        try:
+            self._bytes = os.pread(self._descriptor, _SLOT_BYTES, _FIRST_SLOT + self._index * _SLOT_BYTES)
+            self.floor = _text(self._bytes[:FLOOR_BYTES])  # plain writes ask for no more
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._table.release(self._index, self._descriptor)
 
     @property
-    def floor(self) -> str:
-        return self._content.floor
+    def _content(self) -> SlotContent:
+        if self._decoded is None:
+            self._decoded = SlotContent.decoded(self._bytes)
+        return self._decoded
 
     @property
     def pushed(self) -> str:
@@ -134,7 +151,7 @@ class HeldSlot:
         """Take no write before it from now on. Raises OSError."""
         self._table.raise_limit(timestamp)
         content, now = self._content, self._table.clock.monotonic()
-        content.floor = timestamp
+        content.floor = self.floor = timestamp
         content.prepared.pop(self._key, None)
         if len(content.prepared) >= PREPARED_MAX:
             oldest = min(content.prepared, key=content.prepared.__getitem__)
@@ -160,39 +177,57 @@ class AgreementTable:
         self._hub: object = None
         self._descriptor = -1
         self._limit = ""
-        self._busy: dict[int, Semaphore] = {}  # slots that greenlets of this process hold, or wait for
-        self._users: dict[int, int] = {}
+        self._users: dict[int, int] = {}  # how many greenlets of this process hold a slot, or wait for it
+        self._turns: dict[int, Semaphore] = {}  # by which those that wait are called
 
-    @contextmanager
-    def held(self, digest: str) -> Iterator[HeldSlot]:
-        """The slot of an object, by its hash in hex, for this greenlet alone. Raises HttpError 503, OSError."""
-        descriptor, key = self._opened(), int(digest[:16], 16) or 1
-        index, deadline = key % SLOTS, self.clock.monotonic() + LOCK_SECONDS
-        semaphore = self._busy.setdefault(index, Semaphore(1))
-        self._users[index] = self._users.get(index, 0) + 1
+    def held(self, digest: str) -> HeldSlot:
+        """The slot of an object, by its hash in hex, for this greenlet alone once it is entered."""
+        return HeldSlot(self, digest)
+
+    def acquire(self, index: int) -> int:
+        """Wait until no other write holds the slot; the descriptor by which it is locked. Raises HttpError 503."""
+        descriptor, start = self._opened(), _FIRST_SLOT + index * _SLOT_BYTES
+        users = self._users.get(index, 0)
+        self._users[index] = users + 1
         try:
-            try:
-                semaphore.acquire(LOCK_SECONDS)
-            except WaitTimeout:
+            if users:
+                self._turns.setdefault(index, Semaphore(0)).acquire(LOCK_SECONDS)
+        except BaseException as error:
+            self._leave(index)
+            if isinstance(error, WaitTimeout):
                 raise HttpError(503, "Other writes of the object take too long") from None
-            try:
-                self._lock(descriptor, _FIRST_SLOT + index * _SLOT_BYTES, deadline)
-                try:
-                    yield HeldSlot(self, index, key)
-                finally:
-                    if descriptor == self._descriptor:
-                        locks.unlock_range(descriptor, _FIRST_SLOT + index * _SLOT_BYTES)
-            finally:
-                semaphore.release()
+            raise
+        try:
+            if not locks.try_lock_range(descriptor, start):
+                self._lock(descriptor, start, self.clock.monotonic() + LOCK_SECONDS)
+        except BaseException:
+            self._hand_on(index)
+            raise
+        return descriptor
+
+    def release(self, index: int, descriptor: int) -> None:
+        """Let the next one have the slot."""
+        try:
+            if descriptor == self._descriptor:
+                locks.unlock_range(descriptor, _FIRST_SLOT + index * _SLOT_BYTES)
         finally:
-            self._users[index] -= 1
-            if not self._users[index]:
-                del self._users[index], self._busy[index]
+            self._hand_on(index)
+
+    def _hand_on(self, index: int) -> None:
+        if self._users[index] > 1:
+            self._turns[index].release()
+        self._leave(index)
+
+    def _leave(self, index: int) -> None:
+        self._users[index] -= 1
+        if not self._users[index]:
+            del self._users[index]
+            self._turns.pop(index, None)
 
     def wait_until_durable(self, digest: str) -> None:
         """Return once all writes of an object are durable that could be seen before. Raises HttpError 503, OSError."""
         descriptor, index = self._opened(), (int(digest[:16], 16) or 1) % SLOTS
-        if index in self._busy or locks.is_range_locked(descriptor, _FIRST_SLOT + index * _SLOT_BYTES):
+        if index in self._users or locks.is_range_locked(descriptor, _FIRST_SLOT + index * _SLOT_BYTES):
             with self.held(digest):
                 pass
 
@@ -204,9 +239,6 @@ class AgreementTable:
                 raise HttpError(503, "Writes of other processes take too long")
             concurrency.sleep(pause)
             pause = min(2 * pause, RETRY_SECONDS_MAX)
-
-    def read(self, index: int) -> SlotContent:
-        return SlotContent.decoded(os.pread(self._descriptor, _SLOT_BYTES, _FIRST_SLOT + index * _SLOT_BYTES))
 
     def write(self, index: int, content: SlotContent) -> None:
         _write_at(self._descriptor, content.encoded(), _FIRST_SLOT + index * _SLOT_BYTES)

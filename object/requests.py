@@ -1,5 +1,6 @@
 """What a request to an object server says: which object, when, and what to store with it."""
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final
@@ -19,6 +20,7 @@ from objstore.timestamps import Timestamp
 KEPT_HEADERS: Final = (Client.STATIC_LARGE_OBJECT,)
 _FAMILY_PREFIX: Final = "X-Object-"
 _REPLACED_PREFIXES: Final = (Client.OBJECT_META_PREFIX, Sysmeta.OBJECT_TRANSIENT_PREFIX)
+_INTERNAL: Final = re.compile(r"[0-9]{10}\.[0-9]{5}(?:_(?!0{16})[0-9a-f]{16})?")  # as Timestamp.internal gives it
 
 
 class VersionMode(Enum):
@@ -61,6 +63,8 @@ def timestamp_of(request: Request) -> str:
     value = request.header(Client.TIMESTAMP)
     if value is None:
         raise HttpError(400, "Missing X-Timestamp header")
+    if _INTERNAL.fullmatch(value):
+        return value
     try:
         return Timestamp.parse(value).internal
     except ValueError as error:

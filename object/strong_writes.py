@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Final
 
 from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
-from objstore.http.messages import Request, Response
+from objstore.http.messages import Request, Response, variable_of
 from objstore.object.agreement import HeldSlot
 from objstore.object.file_names import WHOLE, parse_name, shared_name
 from objstore.object.requests import Target
@@ -22,11 +21,19 @@ from objstore.timestamps import Timestamp
 STATE_NAMES_MAX: Final = 40
 # Of an object of which there is nothing, not even that it was deleted.
 NOTHING: Final = "-"
+_AGREED: Final = variable_of(Backend.AGREED)
+_BELATED: Final = variable_of(Backend.BELATED)
+_STATE: Final = variable_of(Backend.STATE)
+_KEPT_BODY: Final = variable_of(Backend.KEPT_BODY)
 _KEPT_NAME: Final = re.compile(r"kept[0-9a-z.-]{1,100}")
 
 
 def newest_stamp(current: ObjectVersions) -> str:
     """When anything happened to the object last; every write makes it later."""
+    if not current.names:
+        return ""
+    if len(current.names) == 1 and current.data is not None:  # nearly every object
+        return current.data.timestamp
     return max((file.timestamp for file in map(parse_name, held_names(current)) if file is not None), default="")
 
 
@@ -68,7 +75,7 @@ def kept_body(request: Request) -> str:
     A body that was streamed cannot come again: when its write is refused for its time alone, it is kept for the next
     attempt.
     """
-    name = request.header(Backend.KEPT_BODY) or ""
+    name: str = request.environ.get(_KEPT_BODY, "")
     if name and not _KEPT_NAME.fullmatch(name):
         raise HttpError(400, f"Bad {Backend.KEPT_BODY}: {name!r}")
     return name
@@ -81,10 +88,10 @@ class StrongWrite:
         self._table = service.engine.agreement(target.storage.path)
         self._digest = target.location.hash
         self._timestamp = timestamp
-        self._agreed = request.header(Backend.AGREED) is not None
-        self._belated = request.header(Backend.BELATED) is not None
-        self._state = request.header(Backend.STATE)
-        self._stack = ExitStack()
+        environ = request.environ
+        self._agreed = _AGREED in environ
+        self._belated = _BELATED in environ
+        self._state = environ.get(_STATE)
         self._slot: HeldSlot | None = None
 
     def __enter__(self) -> StrongWrite:
@@ -110,7 +117,7 @@ class StrongWrite:
 
     def hold(self) -> None:
         """Until `release`, nobody else writes the object, and what is stored of it is durable."""
-        self._slot = self._stack.enter_context(self._table.held(self._digest))
+        self._slot = self._table.held(self._digest).__enter__()
 
     def refusal(self, current: ObjectVersions) -> Response | None:
         """409 if something newer is stored or was promised, or the object is not in the state the write is for.
@@ -129,5 +136,6 @@ class StrongWrite:
         return None
 
     def release(self) -> None:
-        self._slot = None
-        self._stack.close()
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.__exit__()
