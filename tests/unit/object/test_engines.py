@@ -105,6 +105,7 @@ def test_a_body_that_is_kept_becomes_an_object_later(device: DeviceStorage, size
     assert (again.size, again.checksum) == (size, xxh3_128_hexdigest(body))
     described = msgspec.structs.replace(metadata(2, body), headers={"A": "x" * 4000})  # does not fit beside the file
     again.commit(described).make_durable()
+    settle(device)
     assert (body_of(device), names(device)) == (body, (at(2) + ".data",))
     found = device.open(HERE)
     assert not isinstance(found, Missing) and found.info.headers == described.headers
