@@ -107,7 +107,9 @@ class HeldSlot:
         self._descriptor = self._table.acquire(self._index)
         try:
             self._bytes = os.pread(self._descriptor, _SLOT_BYTES, _FIRST_SLOT + self._index * _SLOT_BYTES)
-            self.floor = _text(self._bytes[:FLOOR_BYTES])  # plain writes ask for no more
+            self.floor = (
+                _text(self._bytes[:FLOOR_BYTES]) if self._bytes[:1] > b"\0" else ""
+            )  # plain writes need no more
         except BaseException:
             self.__exit__()
             raise

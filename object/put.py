@@ -69,12 +69,13 @@ def _put(
     try:
         if not kept:
             receive(body, upload, request.content_length, service.cluster.limits.max_file_size)
-        if strong is not None and not strong.is_held:
-            timestamp = strong.decided(request.trailers)
+        undecided = strong if strong is not None and not strong.is_held else None
+        if undecided is not None:
+            timestamp = undecided.decided(request.trailers)
         metadata = _metadata(request, target, timestamp, content_type, headers, upload)
-        if strong is not None and not strong.is_held:
-            strong.hold()
-            if no := strong.refusal(target.storage.look(target.location)):
+        if undecided is not None:
+            undecided.hold()
+            if no := undecided.refusal(target.storage.look(target.location)):
                 if no.status == 409:
                     no.headers[Backend.KEPT_BODY] = upload.keep()
                 return no
@@ -116,9 +117,11 @@ def _kept_version(request: Request, timestamp: str) -> str:
 
 def _hold(strong: StrongWrite, request: Request) -> BodyReader:
     """Hold the slot of the object: from now on, with a small body at hand."""
-    length, body = request.content_length, request.body
-    if length is not None and length <= WHOLE_BYTES_MAX:
-        body = BytesBody(body.read())
+    body = request.body
+    if not isinstance(body, BytesBody):
+        length = request.content_length
+        if length is not None and length <= WHOLE_BYTES_MAX:
+            body = BytesBody(body.read())
     strong.hold()
     return body
 

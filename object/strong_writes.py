@@ -98,7 +98,8 @@ class StrongWrite:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        if self._slot is not None:
+            self.release()
 
     @property
     def is_held(self) -> bool:

@@ -210,16 +210,16 @@ class WriteAgreement:
         """Send it once. Raises CoreError if a quorum refuses it for what it is."""
         sent = self._sender.send(accept)
         answers = backend.answers(sent.result, accept.stamp, deletes=self._sender.method == "DELETE")
-        asked = frozenset(node.id for node in accept.placement.primaries)
-        self._attempts.append(SentWrite(accept.stamp.internal, asked - answers.refused))
+        stamp, asked = accept.stamp.internal, frozenset([node.id for node in accept.placement.primaries])
+        self._attempts.append(SentWrite(stamp, asked - answers.refused))
         self.sent.append(sent)
-        headers = dict(zip((node.id for node in sent.placement.primaries), sent.headers, strict=True))
-        self._written[accept.stamp.internal] = [
+        headers = dict(zip([node.id for node in sent.placement.primaries], sent.headers, strict=True))
+        self._written[stamp] = [
             stored_write(node, headers[node.id], response)
             for node, response in zip(sent.result.nodes, sent.result.responses, strict=True)
             if node.id in answers.stored
         ]
-        self.see(max(answers.later, accept.stamp.internal))  # an attempt that is left behind is older than the next
+        self.see(max(answers.later, stamp))  # an attempt that is left behind is older than the next
         if answers.refusals >= self._placement.quorum and not self._may_be_stored:
             self._sender.raise_refusal(sent.result)
         return answers
