@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import xxhash
 
+from objstore.devices import Device
 from objstore.erasure import ErasureCode, Piece, checked_code
 from objstore.quorum import quorum_size
 
@@ -52,6 +53,9 @@ class Scheme(Protocol):
     def write_quorum(self, places: int) -> int:
         """How many places must have stored their piece before a write is acknowledged."""
 
+    def in_order(self, primaries: tuple[Device, ...]) -> tuple[Device, ...]:
+        """The primaries of a partition in the order of the places: the i-th holds piece `number(i)`."""
+
     def number(self, place: int) -> int:
         """Which piece a place holds."""
 
@@ -71,6 +75,9 @@ class WholeReplicas:
     def write_quorum(self, places: int) -> int:
         """Half of the places, rounded up: reads ask further replicas, and the newest write wins."""
         return quorum_size(places)
+
+    def in_order(self, primaries: tuple[Device, ...]) -> tuple[Device, ...]:
+        return primaries
 
     def number(self, place: int) -> int:
         return place
@@ -130,6 +137,12 @@ class Fragments:
     def write_quorum(self, _places: int) -> int:
         """So many that the object survives the loss of any one: one different fragment more than are needed."""
         return self._code.data * self._duplication_factor + 1
+
+    def in_order(self, primaries: tuple[Device, ...]) -> tuple[Device, ...]:
+        """Region by region where fragments have several places, so that those of one region are different ones."""
+        if self._duplication_factor == 1:
+            return primaries
+        return tuple(sorted(primaries, key=lambda device: device.region))
 
     def number(self, place: int) -> int:
         return place % self._code.fragments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -178,6 +178,11 @@ class Sample(Struct, frozen=True):
     paths: dict[int, ResourcePath]
     policy: Policy | None = None
 
+    def primaries(self, partition: int) -> Sequence[Device]:
+        """In the order of the pieces that they hold."""
+        found = self.ring.primaries(partition)
+        return found if self.policy is None else self.policy.scheme.in_order(found)
+
 
 def samples(settings: DispersionOptions, cluster: Cluster, account: str) -> list[Sample]:
     """Containers, and objects of each policy. Raises RingFileError, OperatorProblem."""
@@ -287,7 +292,7 @@ def _look(sample: Sample, settings: DispersionOptions, quiet: bool) -> Dispersio
     places = [
         AskedDevice(partition, number, node)
         for partition in sample.paths
-        for number, node in enumerate(sample.ring.primaries(partition))
+        for number, node in enumerate(sample.primaries(partition))
     ]
     missing: Counter[int] = Counter()
     with ThreadPoolExecutor(settings.concurrency) as pool, progress(sample.title, len(places), quiet) as step:

@@ -90,10 +90,9 @@ def numbered(places: list[ReplicaPlace], scheme: Scheme) -> list[ReplicaPlace]:
     """The same, the primaries with the numbers of their fragments, if there are any."""
     if scheme.code is None:
         return places
-    return [
-        place if place.handoff else structs.replace(place, fragment=scheme.number(number))
-        for number, place in enumerate(places)
-    ]
+    order = scheme.in_order(tuple(place.device for place in places if not place.handoff))
+    numbers = {device.id: scheme.number(number) for number, device in enumerate(order)}
+    return [place if place.handoff else structs.replace(place, fragment=numbers[place.device.id]) for place in places]
 
 
 def places_of(

@@ -119,7 +119,7 @@ class PartitionComparison:
         responses = self._ask_all(client, device, digests, ring)
         tasks = []
         for number, mine in digests.items():
-            primaries = ring.primaries(int(number))
+            primaries = policy.scheme.in_order(ring.primaries(int(number)))
             others = [node for node in primaries if not self._is_this(node, device)]
             theirs = {node: responses[node][number] for node in others}
             is_primary = len(others) < len(primaries)
@@ -268,8 +268,10 @@ class PartitionComparison:
 
     def _give_up(self, partition: Partition, ring: Ring) -> None:
         """Empty a handoff, unless the ring has changed meanwhile."""
-        current = self._rings.refreshed_object(partition.place.policy.index)
-        if current.version == ring.version and current.primaries(partition.number) == partition.primaries:
+        policy = partition.place.policy
+        current = self._rings.refreshed_object(policy.index)
+        primaries = policy.scheme.in_order(current.primaries(partition.number))
+        if current.version == ring.version and primaries == partition.primaries:
             partition.give_up(current.version)
 
     def _sync_to_handoffs(self, compared: ComparedPartition, synced: Synced) -> None:

@@ -94,7 +94,7 @@ def fragment_placement(placement: Placement, policy: Policy) -> Placement:
     voters = strict_placement(placement)
     for ring in placement.ring.former:
         if ring.part_power == placement.ring.part_power:
-            for place, node in enumerate(ring.primaries(placement.partition)):
+            for place, node in enumerate(scheme.in_order(ring.primaries(placement.partition))):
                 numbers.setdefault(node.id, scheme.number(place))
     # A former primary has the same fragment as the one that takes its place.
     quorum = max(voters.quorum, needed + voters.replicas - placement.replicas)

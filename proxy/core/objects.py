@@ -369,6 +369,7 @@ class ObjectOperations:
         partition = ring.partition_of(digest)
         primaries = ring.primaries(partition)
         if policy.kind != "replication":
+            primaries = policy.scheme.in_order(primaries)
             return fragment_placement(Placement(ring, partition, path, primaries, 0), policy)
         if policy.is_strong:
             return strict_placement(Placement(ring, partition, path, primaries, 0))

@@ -163,11 +163,11 @@ class Store:
         """All it has printed so far."""
         return self.log_path.read_text("utf-8", "replace")
 
-    def make(self, word: str, replaced: str, policies: tuple[str, ...] = ()) -> None:
+    def make(self, word: str, replaced: str, policies: tuple[str, ...] = (), devices: int | None = None) -> None:
         """Make its folder, with these policies; in objstore.toml something else stands in the place of `word`."""
         folder = StoreFolder(self.folder)
         with folder.locked():
-            folder.prepare(AskedShape(None, None, policies), loopback=True)
+            folder.prepare(AskedShape(devices, None, policies), loopback=True)
         text = folder.cluster_file.read_text()
         assert word in text
         folder.cluster_file.write_text(text.replace(word, replaced))

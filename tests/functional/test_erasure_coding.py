@@ -7,14 +7,18 @@ import http.client
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from objstore import cluster as clusters
+from objstore.devices import Device
 from objstore.object.metadata import ATTRIBUTE, ObjectMetadata, decode
+from objstore.tools import layout
 from tests.functional.client import Client
-from tests.functional.servers import NODES, Cluster, run_daemons
+from tests.functional.servers import NODES, Cluster, Store, run_daemons
 from tests.functional.test_dispersion import run as dispersion
 from tests.functional.test_locate import run as located_by
 from tests.waiting import wait_until
@@ -212,6 +216,42 @@ def test_operators_see_fragments(cluster: Cluster, client: Client, tmp_path: Pat
     status, text = dispersion(cluster, "report", "--json", *only)
     assert (status, json.loads(text)["object photos"]["copies_found"]) == (1, 4 * 26 - 1)
     moved.rename(lost)
+
+
+def test_each_of_two_regions_has_enough(own_store: Store) -> None:
+    """Of a policy whose fragments lie twice: all disks of a region are lost, and everything is read."""
+    own_store.make("parity_fragments = 2", "parity_fragments = 2\nduplication_factor = 2", ("gold=ec:2+2",), devices=8)
+    config = own_store.folder / "objstore.toml"
+    gold = clusters.Cluster.load(str(config)).policies.default
+    devices = [
+        Device(number, 1 + number % 2, number + 1, "127.0.0.1", 6200, "127.0.0.1", 6200, f"d{number + 1}", 100.0)
+        for number in range(8)
+    ]
+    folder = own_store.folder / "new"
+    folder.mkdir()
+    layout.write_rings(folder, dict.fromkeys(("object", "container", "account"), devices), 3, {gold: 8})
+    shutil.move(folder / "object.ring.gz", own_store.folder / "object.ring.gz")
+    shutil.rmtree(folder)
+    own_store.start()
+    client = Client.login(own_store.host, own_store.port)
+    assert client.put("c").status == 201
+    for number in range(12):
+        assert client.put(f"c/{number}", BODY[: 50_000 + number]).status == 201
+
+    def fragments() -> list[Path]:
+        return list(own_store.folder.glob("d*/objects/*/*/*/*#*.data"))
+
+    wait_until(lambda: len(fragments()) == 12 * 8 and all("#d." in path.name for path in fragments()), "durable")
+    own_store.stop()
+    held = Counter((path.parent.name, int(path.parts[-6][1:]) % 2, described(path)[1]) for path in fragments())
+    assert set(held.values()) == {1}
+    assert len(held) == 12 * 2 * 4
+    for number in (1, 3, 5, 7):
+        for name in ("objects", "digests"):
+            shutil.rmtree(own_store.folder / f"d{number}" / name, ignore_errors=True)
+    own_store.start()
+    for number in range(12):
+        assert client.get(f"c/{number}").body == BODY[: 50_000 + number]
 
 
 def test_a_device_that_was_wiped_is_rebuilt(whole: Cluster, client: Client) -> None:

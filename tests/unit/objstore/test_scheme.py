@@ -4,6 +4,7 @@ import msgspec
 import pytest
 import xxhash
 
+from objstore.devices import Device
 from objstore.policies import Policy
 from objstore.quorum import quorum_size
 from objstore.scheme import WHOLE_REPLICAS
@@ -44,6 +45,20 @@ def test_a_write_of_fragments_outlives_the_loss_of_any_one() -> None:
     assert doubled.replicas == 12
     assert doubled.scheme.write_quorum(12) == 9
     assert [doubled.scheme.number(place) for place in range(12)] == [0, 1, 2, 3, 4, 5] * 2
+
+
+def test_each_region_has_different_fragments_of_those_that_lie_twice() -> None:
+    regions = [1, 1, 2, 1, 2, 2, 2, 1, 1, 2, 1, 2]
+    devices = tuple(
+        Device(place, region, 1, "127.0.0.1", 1, "127.0.0.1", 1, "d", 1.0) for place, region in enumerate(regions)
+    )
+    doubled = msgspec.structs.replace(EC, duplication_factor=2).scheme
+    ordered = doubled.in_order(devices)
+    for region in (1, 2):
+        held = {doubled.number(place) for place, device in enumerate(ordered) if device.region == region}
+        assert held == set(range(6))
+    assert sorted(ordered, key=lambda device: device.id) == list(devices)
+    assert EC.scheme.in_order(devices) == WHOLE_REPLICAS.in_order(devices) == devices
 
 
 def test_small_objects_are_stored_whole() -> None:
