@@ -279,9 +279,9 @@ def make_proxy_daemons(
 def _keep_memory_of_segments(cluster: Cluster) -> None:
     """Fragments of segments are made and given up all the time where there are policies of them."""
     codes = [policy.scheme.code for policy in cluster.policies]
-    sizes = [(code.piece_length(code.segment_size), code.segment_size) for code in codes if code is not None]
-    if sizes:
-        keep_memory_of(2 * max(piece for piece, _ in sizes), 4 * max(segment for _, segment in sizes))
+    largest = max((code.segment_size for code in codes if code is not None), default=0)
+    if largest:
+        keep_memory_of(2 * largest, 8 * largest)
 
 
 def make_proxy(
