@@ -24,6 +24,10 @@ class BadMultipart(HttpError):
         super().__init__(400, reason)
 
 
+class TooLongInMultipart(BadMultipart):
+    """The head or the value of a part is longer than it may be."""
+
+
 class FormPart(ByteStream):
     """One part, read while it comes in. Reading raises BadMultipart, beside what reading the body raises.
 
@@ -51,7 +55,7 @@ class FormPart(ByteStream):
         while piece := self.read(READ_SIZE):
             value += piece
             if len(value) > bytes_max:
-                raise BadMultipart(f"The value of {self.name} is too long")
+                raise TooLongInMultipart(f"The value of {self.name} is too long")
         try:
             return value.decode()
         except UnicodeDecodeError:
@@ -69,12 +73,15 @@ class Multipart:
         self._source = source
         self._delimiter = b"\r\n--" + (matched[1] or matched[2]).encode("latin-1")
         self._held = b"\r\n"  # the first delimiter may begin the body
-        self._in_part = True  # what stands before it means nothing
+        self._in_part = True
+        self._is_at_start = True
 
     def next(self) -> FormPart | None:
         """The next part; what is unread of the former one is passed over. None at the end. Raises BadMultipart."""
         while self.more():
-            pass
+            if self._is_at_start:
+                raise BadMultipart("The form does not begin with its delimiter")
+        self._is_at_start = False
         mark = self._take(2)
         if mark == b"--":
             return None
@@ -105,14 +112,22 @@ class Multipart:
                 self._receive()
         return b""
 
+    def finish(self, bytes_max: int) -> None:
+        """Pass over the parts that are left, if they are no longer than that. Raises BadMultipart."""
+        while self.next() is not None:
+            while piece := self.more():
+                bytes_max -= len(piece)
+                if bytes_max < 0:
+                    raise TooLongInMultipart("The form goes on for too long")
+
     def _head(self) -> str:
         """The headers of a part."""
         while (end := self._held.find(b"\r\n\r\n")) < 0:
             if len(self._held) > HEAD_BYTES_MAX:
-                raise BadMultipart("The head of a part is too long")
+                raise TooLongInMultipart("The head of a part is too long")
             self._receive()
         if end > HEAD_BYTES_MAX:
-            raise BadMultipart("The head of a part is too long")
+            raise TooLongInMultipart("The head of a part is too long")
         head, self._held = self._held[:end], self._held[end + 4 :]
         return head.decode("utf-8", "replace")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.http.multipart import BadMultipart, Multipart
+from objstore.http.multipart import BadMultipart, Multipart, TooLongInMultipart
 
 TYPE = "multipart/form-data; boundary=xx"
 
@@ -60,8 +60,15 @@ def test_what_is_unread_is_passed_over() -> None:
     assert body.next() is None
 
 
-def test_what_stands_before_the_first_part_means_nothing() -> None:
-    assert parts_of(b"preamble\r\n" + rendered([("a", b"1")])) == [("a", b"1")]
+def test_what_is_left_is_passed_over_within_a_limit() -> None:
+    for bytes_max in (200, 199):
+        body = Multipart(cast(Any, Pieces(rendered([("a", b"1"), ("b", b"x" * 200)]), [])), TYPE)
+        body.next()
+        if bytes_max == 200:
+            body.finish(bytes_max)
+        else:
+            with pytest.raises(TooLongInMultipart):
+                body.finish(bytes_max)
 
 
 def test_a_file_has_a_name_and_a_type() -> None:
@@ -75,6 +82,7 @@ def test_a_file_has_a_name_and_a_type() -> None:
     "content",
     [
         b"",
+        b"preamble\r\n--xx--",
         b"--xx",
         b"--xx\r\n\r\n\r\nx\r\n--xx--",
         b"--xxy\r\n\r\n",
