@@ -1,8 +1,9 @@
 """proxy.toml: the public tier."""
 
 import re
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from objstore.config.sections import (
     BackendConfig,
@@ -208,6 +209,32 @@ class ReadOnlyConfig(Struct, frozen=True):
     allow_deletes: bool = False
 
 
+class SizedRate(Struct, frozen=True):
+    """Requests a second of containers that hold so many objects."""
+
+    objects: Count
+    per_second: Annotated[float, Meta(gt=0)]
+
+
+class RateLimitConfig(Struct, frozen=True):
+    """[rate_limit]: how often each account and container may be written and listed, a second and proxy; 0: no limit.
+
+    Rates of containers are given for numbers of objects, and lie between them in between; smaller ones have no limit.
+    """
+
+    enabled: bool = False
+    account_writes: Annotated[float, Meta(ge=0)] = 0.0
+    container_writes: tuple[SizedRate, ...] = ()
+    container_listings: tuple[SizedRate, ...] = ()
+    max_sleep: Seconds = 60.0
+
+    def __post_init__(self) -> None:
+        for rates in (self.container_writes, self.container_listings):
+            sizes = [each.objects for each in rates]
+            if sizes != sorted(set(sizes)):
+                raise ValueError("rates of containers stand in the order of their objects")
+
+
 class CrossDomainConfig(Struct, frozen=True):
     """[cross_domain]: the elements of /crossdomain.xml; without any there is none."""
 
@@ -259,6 +286,7 @@ class ProxyConfig(Struct, frozen=True):
     domain_remap: DomainRemapConfig = DomainRemapConfig()
     etag_quoter: EtagQuoterConfig = EtagQuoterConfig()
     read_only: ReadOnlyConfig = ReadOnlyConfig()
+    rate_limit: RateLimitConfig = RateLimitConfig()
     cross_domain: CrossDomainConfig = CrossDomainConfig()
     list_endpoints: ListEndpointsConfig = ListEndpointsConfig()
     cors: CorsConfig = CorsConfig()

@@ -22,6 +22,7 @@ from objstore.proxy.swift.features.healthcheck import Healthcheck
 from objstore.proxy.swift.features.info import InfoEndpoint, handler_sections, store_section
 from objstore.proxy.swift.features.name_check import NameCheck
 from objstore.proxy.swift.features.quotas import Quotas
+from objstore.proxy.swift.features.rate_limit import RateLimit
 from objstore.proxy.swift.features.read_only import ReadOnly
 from objstore.proxy.swift.features.static_web import StaticWeb
 from objstore.proxy.swift.features.temp_url import TempUrl
@@ -62,6 +63,7 @@ PIPELINE: Final = (
     Stage(TempUrl, "before TempAuth: a signature takes the place of a token"),
     Stage(FormPost, "likewise; each file goes through the pipeline from its beginning"),
     Stage(TempAuth, "before anything that spends disk or network"),
+    Stage(RateLimit, "after TempAuth: what is refused there takes nobody's turn"),
     Stage(ReadOnly, "after TempAuth: the reseller may switch it"),
     Stage(EtagQuoter, "before StaticWeb, so that ETags of pages have their marks too"),
     Stage(StaticWeb, "after TempAuth: those with a token get the store's own answers"),
