@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from objstore.config.proxy import ProxyConfig
-from objstore.headers import Client
+from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
-from objstore.http.messages import Response
+from objstore.http.messages import Response, variable_of
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.features.signed import key_that_signs, keys_of, refuse
 from objstore.proxy.swift.request import SwiftRequest
@@ -101,7 +101,11 @@ class TempUrl(Feature):
                 raise HttpError(400, f"The header {header!r} is not allowed in this temporary URL")
         for header in INCOMING_REMOVED:
             request.set_header(header, None)
-        request.environ.pop("HTTP_X_BACKEND_INBOUND_X_TIMESTAMP", None)
+        request.environ.pop(variable_of(Backend.INBOUND_TIMESTAMP), None)
+        if "version-id" in params:
+            if request.method not in ("GET", "HEAD"):
+                raise HttpError(400, "A temporary URL is for the current version")
+            request.params = {name: value for name, value in params.items() if name != "version-id"}
         request.authorize = partial(key.authorize, methods=frozenset({request.method, "HEAD"}), listed=prefix)
         request.log_info.append("tempurl")
         request.amendments.append(partial(_shown, request, expires))

@@ -41,13 +41,14 @@ class StorageApplication:
         objects.versions = versions = ObjectVersioning(context)
         objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions, manifests)
         accounts, containers = _verbs(AccountHandler(context)), ContainerHandler(context, versions)
-        bulk = BulkDelete(context, objects.delete, containers.delete)
+        objects.bulk_delete = bulk = BulkDelete(context, objects.delete, containers.delete)
         objects.extract = extract = BulkExtract(context, objects.put, containers.put)
         self._verbs: Final = {
-            "account": accounts
-            | {method: bulk.or_else(accounts[method]) for method in ("POST", "DELETE")}
-            | {"PUT": extract.or_else(accounts["PUT"])},
-            "container": _verbs(containers) | {"PUT": extract.or_else(containers.put)},
+            kind: verbs
+            | {method: bulk.or_else(verbs[method]) for method in ("POST", "DELETE")}
+            | {"PUT": extract.or_else(verbs["PUT"])}
+            for kind, verbs in (("account", accounts), ("container", _verbs(containers)))
+        } | {
             "object": _verbs(objects) | {"COPY": copy},
         }
 

@@ -1,4 +1,4 @@
-"""Bulk deletion: DELETE or POST of an account with ?bulk-delete and a list of names, percent-quoted, one a line.
+"""Bulk deletion: DELETE or POST with ?bulk-delete and a list of names in the account, percent-quoted, one a line.
 
 A name is /CONTAINER/OBJECT or, of a container that is empty by then, /CONTAINER. Containers go after the objects.
 """
@@ -22,9 +22,9 @@ from objstore.proxy.swift.handlers.deletions import (
     delete_each,
     delete_one,
 )
+from objstore.proxy.swift.handlers.object import BULK_DELETE
 from objstore.proxy.swift.request import SwiftRequest
 
-PARAMETER: Final = "bulk-delete"
 DELETES_MAX: Final = 10_000
 # In /info.
 BULK_DELETE_SECTION: Final = {"max_deletes_per_request": DELETES_MAX, "max_failed_deletes": PROBLEMS_MAX}
@@ -45,7 +45,7 @@ class BulkDelete:
         """Answers bulk deletions, and leaves other requests to `handler`."""
 
         def handle(request: SwiftRequest) -> Response:
-            wanted = request.environ["QUERY_STRING"] and PARAMETER in request.params
+            wanted = request.environ["QUERY_STRING"] and BULK_DELETE in request.params
             return self(request) if wanted else handler(request)
 
         return handle

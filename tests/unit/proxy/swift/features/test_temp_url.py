@@ -138,6 +138,13 @@ def test_a_writer_does_not_read(proxy: Proxy) -> None:
     assert proxy.send("PUT", OBJECT, sent, query=signed("PUT")).status == 401
 
 
+def test_a_version_is_not_signed(proxy: Proxy) -> None:
+    """Reading gives what is current; nothing else is done with it."""
+    assert proxy.send("GET", OBJECT, query=signed() + "&version-id=1").status == 200
+    assert "version-id" not in proxy.seen.params
+    assert proxy.send("DELETE", OBJECT, query=signed("DELETE") + "&version-id=1").status == 400
+
+
 @pytest.mark.parametrize("header", ["X-Object-Manifest", "X-Symlink-Target"])
 def test_a_writer_makes_nothing_that_shows_other_objects(proxy: Proxy, header: str) -> None:
     assert proxy.send("PUT", OBJECT, {header: "c/secret"}, query=signed("PUT")).status == 400

@@ -31,12 +31,22 @@ def store_with(statuses: dict[str, int], otherwise: int = 204) -> ScriptedStore:
     return store
 
 
-def delete(store: ScriptedStore, body: bytes, method: str = "POST", **more: Any) -> dict[str, Any]:
+def delete(
+    store: ScriptedStore, body: bytes, method: str = "POST", path: str = "/v1/AUTH_a", **more: Any
+) -> dict[str, Any]:
     accept = {"Accept": "application/json", "Content-Length": str(len(body))}
-    answer = store.send(method, "/v1/AUTH_a", accept, body, query="bulk-delete", **more)
+    answer = store.send(method, path, accept, body, query="bulk-delete", **more)
     assert answer.status == 200
     told: dict[str, Any] = json.loads(answer.read_all())
     return told
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/v1/AUTH_a/c", "/v1/AUTH_a/c/other"])
+def test_wherever_it_is_sent_what_is_listed_is_deleted(method: str, path: str) -> None:
+    store = store_with({})
+    assert delete(store, b"/c/listed", method, path)["Number Deleted"] == 1
+    assert deleted(store) == ["/c/listed"]
 
 
 def deleted(store: ScriptedStore) -> list[str]:
