@@ -5,7 +5,7 @@ from typing import Self
 
 from msgspec import Struct
 
-from objstore.config.cluster import ClusterConfig, WebhookConfig
+from objstore.config.cluster import ClusterConfig, ClusterTlsConfig, WebhookConfig
 from objstore.config.loading import load
 from objstore.limits import Limits
 from objstore.paths import PathHasher
@@ -13,13 +13,14 @@ from objstore.policies import Policies
 
 
 class Cluster(Struct, frozen=True):
-    """How items are placed and stored, how large they may be, and whether servers answer only each other."""
+    """How items are placed and stored, how large they may be, and how servers know each other."""
 
     hasher: PathHasher
     policies: Policies
     limits: Limits
     webhooks: tuple[WebhookConfig, ...] = ()
     handshake_required: bool = True
+    tls: ClusterTlsConfig = ClusterTlsConfig()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -29,4 +30,5 @@ class Cluster(Struct, frozen=True):
     @classmethod
     def from_config(cls, config: ClusterConfig) -> Self:
         hasher = PathHasher(config.hash.prefix, config.hash.suffix)
-        return cls(hasher, Policies(config.policies), config.limits, config.webhooks, config.handshake.required)
+        policies, required = Policies(config.policies), config.handshake.required
+        return cls(hasher, policies, config.limits, config.webhooks, required, config.tls)

@@ -26,6 +26,7 @@ from objstore.config.sections import DevicesConfig
 from objstore.config.units import Address
 from objstore.config.users import UsersConfig
 from objstore.errors import StoreError
+from objstore.http.handshake import Handshake
 from objstore.mounts import DeviceRoot
 from objstore.operators.disks import device_names
 from objstore.ring.errors import RingFileError
@@ -85,6 +86,10 @@ def _faults(config: Service) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
     else:
+        try:
+            Handshake.of(cluster)  # reads the files of [tls]
+        except ConfigError as error:
+            yield str(error)
         files = {ACCOUNT_FILE: None, CONTAINER_FILE: None} | {
             object_file(each.index): each for each in cluster.policies
         }

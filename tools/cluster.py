@@ -48,6 +48,7 @@ def cluster() -> None:
     help="Port of the object servers; the others have the seven that follow.",
 )
 @click.option("--memcached", default="", metavar="HOST:PORT", help="A memcached that the proxies share.")
+@click.option("--tls", is_flag=True, help="Servers ask each other over TLS.")
 @click.option("--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True, help="What is logged.")
 def make(
     directory: Path,
@@ -58,6 +59,7 @@ def make(
     workers: int,
     first_port: int,
     memcached: str,
+    tls: bool,
     log_level: str,
 ) -> None:
     """Write configuration, rings and empty devices."""
@@ -67,7 +69,7 @@ def make(
         except ValueError as error:
             raise click.UsageError(f"--memcached: {error}") from None
     plan = ClusterPlan(nodes, devices_per_node, replicas, workers, first_port, memcached, log_level, policies)
-    made = LoopbackCluster.make(directory, plan)
+    made = LoopbackCluster.make(directory, plan, tls=tls)
     click.echo(f"made {len(made.nodes)} nodes; start them with: objstore cluster start --directory {made.directory}")
 
 

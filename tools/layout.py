@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from objstore.config.cluster import ClusterTlsConfig
 from objstore.config.encryption_keys import SECRET_BYTES, EncryptionKey, EncryptionKeys, encoded_secret
 from objstore.config.users import User
 from objstore.devices import Device
@@ -25,6 +26,7 @@ from objstore.tools.build_rings import RingOrder
 from objstore.tools.commands import OperatorProblem
 
 CLUSTER_FILE: Final = "objstore.toml"
+NO_TLS: Final = ClusterTlsConfig()
 USERS_FILE: Final = "users.toml"
 ACCESS_KEYS_FILE: Final = "access-keys.json"
 ENCRYPTION_KEYS_FILE: Final = "encryption-keys.json"
@@ -75,7 +77,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def cluster_text(policies: Iterable[Policy]) -> str:
+def cluster_text(policies: Iterable[Policy], tls: ClusterTlsConfig = NO_TLS) -> str:
     """A new objstore.toml, with secrets that no other has."""
     lines = [
         "# What all servers of this cluster must agree on.",
@@ -92,6 +94,9 @@ def cluster_text(policies: Iterable[Policy]) -> str:
         if policy.kind != "replication":
             lines += [f"kind = {quoted(policy.kind)}", f"ec_type = {quoted(policy.ec_type)}"]
             lines += [f"data_fragments = {policy.data_fragments}", f"parity_fragments = {policy.parity_fragments}"]
+    if tls.mode != "off":
+        lines += ["", "[tls]", f"mode = {quoted(tls.mode)}", f"authority = {quoted(tls.authority)}"]
+        lines += [f"certificate = {quoted(tls.certificate)}", f"key = {quoted(tls.key)}"]
     return "\n".join(lines) + "\n"
 
 

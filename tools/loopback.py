@@ -13,10 +13,12 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from objstore.config.cluster import ClusterTlsConfig
 from objstore.config.encryption_keys import KEYS_FILE, EncryptionKeys
 from objstore.devices import Device
 from objstore.system import files
 from objstore.tools import layout
+from objstore.tools.certificates import AUTHORITY_FILE, make_authority, make_node_certificate
 from objstore.tools.commands import OperatorProblem
 from objstore.tools.processes import DetachedProcess
 
@@ -178,8 +180,16 @@ class LoopbackCluster:
             )
         return cls(directory, stored.plan)
 
+    @staticmethod
+    def _make_certificate(directory: Path) -> ClusterTlsConfig:
+        """One certificate for all nodes there can be, as they share a folder."""
+        make_authority(directory)
+        addresses = tuple(f"127.0.0.{number}" for number in range(1, NODES_MAX + 1))
+        made = make_node_certificate(directory, "nodes", addresses)
+        return ClusterTlsConfig("require", str(directory / AUTHORITY_FILE), str(made), str(made.with_suffix(".key")))
+
     @classmethod
-    def make(cls, directory: Path, plan: ClusterPlan) -> LoopbackCluster:
+    def make(cls, directory: Path, plan: ClusterPlan, *, tls: bool = False) -> LoopbackCluster:
         """Write configuration, rings and device folders. Raises OperatorProblem if there is a cluster already."""
         directory = Path(os.path.realpath(directory))
         if (directory / LAYOUT_FILE).exists():
@@ -190,7 +200,8 @@ class LoopbackCluster:
         directory.mkdir(parents=True, exist_ok=True)
         policies = layout.store_policies(plan.replicas, plan.policies)
         layout.write_rings(directory, cluster._devices(), plan.replicas, policies, with_builders=True)
-        layout.write_private(directory / layout.CLUSTER_FILE, layout.cluster_text(policies))
+        trust = cls._make_certificate(directory / "tls") if tls else layout.NO_TLS
+        layout.write_private(directory / layout.CLUSTER_FILE, layout.cluster_text(policies, trust))
         layout.write_private(directory / layout.USERS_FILE, layout.users_text(layout.DEVELOPMENT_USERS))
         keys = KEYS_FILE.encode(layout.with_new_root(EncryptionKeys()))
         layout.write_private(directory / layout.ENCRYPTION_KEYS_FILE, keys.decode())

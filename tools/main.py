@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "account": "objstore.tools.serve:account",
     "account-daemons": "objstore.tools.serve:account_daemons",
     "bench": "objstore.bench.command:bench",
+    "certificate": "objstore.tools.certificates:certificate",
     "check-config": "objstore.tools.check_config:check_config",
     "cloud": "objstore.tools.cloud.command:cloud",
     "cluster": "objstore.tools.cluster:cluster",

@@ -215,9 +215,11 @@ class KeptConnections:
 
     def _connect(self, server: ServerAddress) -> http.client.HTTPConnection:
         patience = self.timeouts.connect_seconds
-        if server.tls:
+        ours = None if self.handshake is None else self.handshake.tls
+        if server.tls or (ours is not None and ours.used):
+            context = self.tls if ours is None else ours.client
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                server.host, server.port, timeout=patience, context=self.tls
+                server.host, server.port, timeout=patience, context=context
             )
         else:
             connection = http.client.HTTPConnection(server.host, server.port, timeout=patience)

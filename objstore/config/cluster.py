@@ -1,6 +1,7 @@
 """objstore.toml: what all servers of a cluster must agree on."""
 
 import re
+from typing import Literal
 
 from msgspec import Struct
 
@@ -47,12 +48,24 @@ class HandshakeConfig(Struct, frozen=True):
     required: bool = True
 
 
+class ClusterTlsConfig(Struct, frozen=True):
+    """[tls]: TLS between servers. `accept`: they take connections with and without; `use`: they also make none without;
+    `require`: they take none without. The certificate is this machine's, for its addresses, signed by the authority.
+    """
+
+    mode: Literal["off", "accept", "use", "require"] = "off"
+    authority: str = "/etc/objstore/tls/authority.pem"
+    certificate: str = "/etc/objstore/tls/node.pem"
+    key: str = "/etc/objstore/tls/node.key"
+
+
 class ClusterConfig(Struct, frozen=True):
     hash: HashConfig
     policies: tuple[Policy, ...] = (Policy(0, "Policy-0", default=True),)
     limits: Limits = Limits()
     webhooks: tuple[WebhookConfig, ...] = ()
     handshake: HandshakeConfig = HandshakeConfig()
+    tls: ClusterTlsConfig = ClusterTlsConfig()
 
     def __post_init__(self) -> None:
         Policies(self.policies)  # raises BadPolicies

@@ -9,7 +9,7 @@ proof names who makes it, so none can be sent back to its maker. Nothing answers
 request follows at once. From then on the connection is trusted, and a request costs nothing more.
 
 It keeps strangers out. It does not keep those from listening, or from taking a connection over, who sit between two
-servers: that takes TLS.
+servers: that takes TLS (`objstore/http/cluster_tls.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Final
 
 from objstore.cluster import Cluster
 from objstore.headers import Backend
+from objstore.http.cluster_tls import ClusterTls
 from objstore.http.errors import HttpError
 from objstore.http.messages import HEALTHCHECK, Environ, variable_of
 
@@ -45,11 +46,13 @@ class Handshake:
 
     key: bytes
     required: bool = True
+    tls: ClusterTls | None = None
 
     @classmethod
     def of(cls, cluster: Cluster) -> Handshake:
-        """That of the servers of a cluster, whose key comes from its secrets."""
-        return cls(cluster.hasher.derived_key(KEY_PURPOSE), cluster.handshake_required)
+        """That of the servers of a cluster, whose key comes from its secrets. Raises ConfigError for bad TLS files."""
+        tls = None if cluster.tls.mode == "off" else ClusterTls(cluster.tls)
+        return cls(cluster.hasher.derived_key(KEY_PURPOSE), cluster.handshake_required, tls)
 
     def proof(self, side: str, client_nonce: str, server_nonce: str) -> str:
         return hmac.digest(self.key, f"{side}\n{client_nonce}\n{server_nonce}".encode(), "sha256").hex()
@@ -80,11 +83,12 @@ class Greeting:
 class Reception:
     """The server's side of one handshake; until `trusted` is true, a connection is a stranger's."""
 
-    __slots__ = ("_expected", "_handshake", "trusted")
+    __slots__ = ("_expected", "_handshake", "is_encrypted", "trusted")
 
     def __init__(self, handshake: Handshake) -> None:
         self._handshake = handshake
         self._expected = ""  # the proof that must come next
+        self.is_encrypted = False
         self.trusted = False
 
     def receive(self, environ: Environ) -> dict[str, str] | None:
@@ -93,6 +97,9 @@ class Reception:
         None: it is to be served, if it is no step of the handshake. Raises HttpError 400, 403.
         """
         method, handshake = environ["REQUEST_METHOD"], self._handshake
+        lacks_tls = handshake.tls is not None and handshake.tls.required and not self.is_encrypted
+        if lacks_tls and environ["PATH_INFO"] != HEALTHCHECK:
+            raise HttpError(403, "Servers of this cluster are asked over TLS")
         if method == HELLO:
             client_nonce = environ.get(_NONCE_VARIABLE, "")
             if not _NONCE.fullmatch(client_nonce) or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 from typing import Final
 
 from objstore.devices import Device
 from objstore.http.chunked import BadFraming
 from objstore.http.handshake import Greeting, Handshake
-from objstore.http.sockets import Connection
+from objstore.http.sockets import Connection, OverTls
 from objstore.http.transport import NodeFailure
 from objstore.http.unresponsive import UnresponsiveServers
 from objstore.system import concurrency
@@ -18,6 +19,7 @@ from objstore.system.concurrency import WaitTimeout
 
 IDLE_CONNECTIONS_MAX: Final = 64  # kept for each node
 IDLE_SECONDS: Final = 30.0  # less than a server keeps one, so that we are the ones who close
+TLS_SECONDS: Final = 5.0  # for both sides to agree on keys
 TIMEOUT: Final = "timeout"  # the reason of a NodeFailure
 
 
@@ -40,6 +42,12 @@ class NodeConnection(Connection):
 
     def malformed(self, error: BadFraming) -> Exception:
         return NodeFailure(self.node, error.reason)
+
+
+class TlsNodeConnection(OverTls, NodeConnection):
+    """One over TLS."""
+
+    __slots__ = ()
 
 
 class ConnectionPool:
@@ -102,6 +110,8 @@ class ConnectionPool:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connect(sock, connection)
+            if self.handshake is not None and self.handshake.tls is not None and self.handshake.tls.used:
+                connection = self._encrypted(connection, self.handshake.tls.client)
             if greets and self.handshake is not None:
                 connection.greeting = Greeting(self.handshake)
                 connection.send(connection.greeting.hello(node.address), self._connect_timeout)
@@ -115,6 +125,18 @@ class ConnectionPool:
         except OSError as error:
             connection.close()
             raise NodeFailure(node, f"connect: {error.strerror}") from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _encrypted(self, plain: NodeConnection, context: ssl.SSLContext) -> NodeConnection:
+        """The same connection over TLS. Raises OSError, WaitTimeout."""
+        host = plain.node.ip
+        wrapped = context.wrap_socket(plain.release(), do_handshake_on_connect=False, server_hostname=host)
+        connection = TlsNodeConnection(wrapped, plain.node)
+        try:
+            connection.handshake(TLS_SECONDS)
         except BaseException:
             connection.close()
             raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from objstore.http.bodies import EMPTY_BODY, ClientDisconnected, ClientTimeout
 from objstore.http.chunked import BadFraming
+from objstore.http.cluster_tls import FIRST_BYTE, ClusterTls
 from objstore.http.errors import HttpError
 from objstore.http.handshake import Reception
 from objstore.http.heads import HEAD_BYTES_MAX, parse_request
@@ -46,7 +47,7 @@ class Session:
         local = sock.getsockname() if sock.family != socket.AF_UNIX else ("unix", 0)
         tls = server.options.tls
         if tls is None:
-            self.connection = Connection(sock, peer)
+            self.connection: Connection = Connection(sock, peer)
         else:
             wrapped = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self.connection = TlsConnection(wrapped, peer)
@@ -69,8 +70,11 @@ class Session:
 
     def run(self) -> None:
         """Answer requests until the connection ends."""
+        options = self.server.options
+        if options.handshake is not None and options.handshake.tls is not None:
+            self._begin_tls(options.handshake.tls, options.first_byte_timeout_seconds)
         if isinstance(self.connection, TlsConnection):
-            self.connection.handshake(self.server.options.head_timeout_seconds)
+            self.connection.handshake(options.head_timeout_seconds)
         waiting = self.server.waiting
         while True:
             waiting[self] = None
@@ -84,6 +88,16 @@ class Session:
             self.turns += 1
             if self.turns % TURN_REQUESTS == 0:
                 concurrency.sleep()
+
+    def _begin_tls(self, tls: ClusterTls, timeout_seconds: float) -> None:
+        """Speak TLS with a server of the cluster that begins so. Raises WaitTimeout, OSError."""
+        plain = self.connection
+        if plain.peek(timeout_seconds) != FIRST_BYTE:
+            return
+        wrapped = tls.server.wrap_socket(plain.release(), server_side=True, do_handshake_on_connect=False)
+        self.connection = TlsConnection(wrapped, plain.peer)
+        if self._reception is not None:
+            self._reception.is_encrypted = True
 
     def _read_head(self) -> bytes | None:
         """The next request's head, None when the client is done."""

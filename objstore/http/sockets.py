@@ -157,6 +157,16 @@ class Connection:
         """Tell a client that waits with its body to go on (RFC 9110, section 10.1.1)."""
         self.send(CONTINUE)
 
+    def peek(self, timeout_seconds: float) -> bytes:
+        """The first byte that comes, still to be received; b"" when the peer has closed. Raises WaitTimeout."""
+        while True:
+            try:
+                return self.sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                concurrency.wait_readable(self._descriptor, timeout_seconds)
+            except OSError:
+                return b""
+
     def peer_has_closed(self) -> bool:
         """Whether the peer has closed, or sent something unasked; looks without waiting."""
         if self._buffer:
@@ -168,6 +178,12 @@ class Connection:
         except OSError:
             return True
         return True
+
+    def release(self) -> socket.socket:
+        """The socket, for another connection in place of this one; nothing of it has been received."""
+        concurrency.unregister(self._descriptor)
+        self._descriptor = -1
+        return self.sock
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -229,8 +245,8 @@ def _widen(pipe: int) -> None:
         pass
 
 
-class TlsConnection(Connection):
-    """A connection over TLS."""
+class OverTls(Connection):
+    """What a connection does otherwise over TLS."""
 
     __slots__ = ()
     sock: ssl.SSLSocket
@@ -297,3 +313,9 @@ class TlsConnection(Connection):
         """One TLS record after the other."""
         for part in parts:
             self.send(part, timeout_seconds)
+
+
+class TlsConnection(OverTls):
+    """A connection over TLS on the serving side."""
+
+    __slots__ = ()
