@@ -39,7 +39,7 @@ def authority(directory: Path) -> None:
 
 
 @certificate.command()
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("name")
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--days", type=click.IntRange(1, AUTHORITY_DAYS), default=NODE_DAYS, show_default=True, help="Its life.")

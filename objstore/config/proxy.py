@@ -209,11 +209,8 @@ class ReadOnlyConfig(Struct, frozen=True):
     allow_deletes: bool = False
 
 
-class SizedRate(Struct, frozen=True):
-    """Requests a second of containers that hold so many objects."""
-
-    objects: Count
-    per_second: Annotated[float, Meta(gt=0)]
+# How many objects a container holds, and how many requests a second it may have then.
+SizedRate = tuple[Count, Annotated[float, Meta(gt=0)]]
 
 
 class RateLimitConfig(Struct, frozen=True):
@@ -230,7 +227,7 @@ class RateLimitConfig(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         for rates in (self.container_writes, self.container_listings):
-            sizes = [each.objects for each in rates]
+            sizes = [objects for objects, _ in rates]
             if sizes != sorted(set(sizes)):
                 raise ValueError("rates of containers stand in the order of their objects")
 

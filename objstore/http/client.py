@@ -15,6 +15,7 @@ from objstore.http.handshake import Greeting, Handshake
 from objstore.http.heads import ResponseHead, parse_response
 from objstore.http.pool import TIMEOUT, ConnectionPool
 from objstore.http.received import ChunkedBody, LengthBody
+from objstore.http.sockets import NOTHING_YET
 from objstore.http.transport import (
     NODE_TIMEOUT_SECONDS,
     BackendBody,
@@ -202,7 +203,7 @@ class HttpExchange(Exchange):
                 continue
             try:
                 part = connection.sock.recv(65536)
-            except BlockingIOError:
+            except NOTHING_YET:
                 if timeout_seconds == 0.0:
                     return None
                 self._wait(timeout_seconds)

@@ -9,7 +9,7 @@ proof names who makes it, so none can be sent back to its maker. Nothing answers
 request follows at once. From then on the connection is trusted, and a request costs nothing more.
 
 It keeps strangers out. It does not keep those from listening, or from taking a connection over, who sit between two
-servers: that takes TLS (`objstore/http/cluster_tls.py`).
+servers: that takes TLS (`objstore.cluster_tls.py`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from objstore.cluster import Cluster
+from objstore.cluster_tls import ClusterTls
 from objstore.headers import Backend
-from objstore.http.cluster_tls import ClusterTls
 from objstore.http.errors import HttpError
 from objstore.http.messages import HEALTHCHECK, Environ, variable_of
 

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from objstore.cluster_tls import FIRST_BYTE, ClusterTls
 from objstore.http.bodies import EMPTY_BODY, ClientDisconnected, ClientTimeout
 from objstore.http.chunked import BadFraming
-from objstore.http.cluster_tls import FIRST_BYTE, ClusterTls
 from objstore.http.errors import HttpError
 from objstore.http.handshake import Reception
 from objstore.http.heads import HEAD_BYTES_MAX, parse_request

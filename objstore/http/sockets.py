@@ -17,6 +17,8 @@ from objstore.system.concurrency import WaitTimeout
 RECEIVE_SIZE: Final = 65536
 SEND_TIMEOUT_SECONDS: Final = 60.0
 PIPE_BYTES: Final = 1 << 20
+# What receiving raises when there is nothing to receive.
+NOTHING_YET: Final = (BlockingIOError, ssl.SSLWantReadError)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

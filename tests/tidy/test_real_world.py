@@ -74,6 +74,7 @@ TOUCHED: Final = {
         {"time"},
         "the Date header, made once a second; a call more would cost each response",
     ),
+    "objstore/cluster_tls.py": ({"disk"}, "reads certificates, and notices that they are renewed"),
     "objstore/http/pool.py": ({"network"}, "connects to storage servers; simulations have a transport of their own"),
     "objstore/http/signing.py": ({"chance"}, "a number by which a server knows a signed request again"),
     "objstore/http/handshake.py": ({"chance"}, "a number that is good for one connection"),

@@ -61,8 +61,8 @@ class RateLimit(Feature):
             "ratelimit": {
                 "account_ratelimit": config.account_writes,
                 "max_sleep_time_seconds": config.max_sleep,
-                "container_ratelimits": [[each.objects, each.per_second] for each in config.container_writes],
-                "container_listing_ratelimits": [[each.objects, each.per_second] for each in config.container_listings],
+                "container_ratelimits": config.container_writes,
+                "container_listing_ratelimits": config.container_listings,
             }
         }
 
@@ -123,12 +123,11 @@ class RateLimit(Feature):
 
 def rate_at(rates: tuple[SizedRate, ...], objects: int) -> float:
     """The rate of a container of so many objects, between those of the sizes around it; below the first 0, no limit."""
-    at = bisect_right(rates, objects, key=lambda each: each.objects)
+    at = bisect_right(rates, objects, key=lambda each: each[0])
     if at == 0:
         return 0.0
-    lower = rates[at - 1]
+    size, rate = rates[at - 1]
     if at == len(rates):
-        return lower.per_second
-    upper = rates[at]
-    part = (objects - lower.objects) / (upper.objects - lower.objects)
-    return lower.per_second + part * (upper.per_second - lower.per_second)
+        return rate
+    next_size, next_rate = rates[at]
+    return rate + (objects - size) / (next_size - size) * (next_rate - rate)

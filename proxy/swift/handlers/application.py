@@ -41,15 +41,16 @@ class StorageApplication:
         objects.versions = versions = ObjectVersioning(context)
         objects.copy = copy = CopyHandler(context, quotas, symlinks, resolver, versions, manifests)
         accounts, containers = _verbs(AccountHandler(context)), ContainerHandler(context, versions)
-        objects.bulk_delete = bulk = BulkDelete(context, objects.delete, containers.delete)
+        bulk = BulkDelete(context, objects.delete, containers.delete)
         objects.extract = extract = BulkExtract(context, objects.put, containers.put)
-        self._verbs: Final = {
-            kind: verbs
-            | {method: bulk.or_else(verbs[method]) for method in ("POST", "DELETE")}
-            | {"PUT": extract.or_else(verbs["PUT"])}
-            for kind, verbs in (("account", accounts), ("container", _verbs(containers)))
-        } | {
+        verbs = {
+            "account": accounts | {"PUT": extract.or_else(accounts["PUT"])},
+            "container": _verbs(containers) | {"PUT": extract.or_else(containers.put)},
             "object": _verbs(objects) | {"COPY": copy},
+        }
+        self._verbs: Final = {
+            kind: each | {method: bulk.or_else(each[method]) for method in ("POST", "DELETE")}
+            for kind, each in verbs.items()
         }
 
     def handler(self, method: str, kind: str) -> Handler:

@@ -22,9 +22,9 @@ from objstore.proxy.swift.handlers.deletions import (
     delete_each,
     delete_one,
 )
-from objstore.proxy.swift.handlers.object import BULK_DELETE
 from objstore.proxy.swift.request import SwiftRequest
 
+PARAMETER: Final = "bulk-delete"
 DELETES_MAX: Final = 10_000
 # In /info.
 BULK_DELETE_SECTION: Final = {"max_deletes_per_request": DELETES_MAX, "max_failed_deletes": PROBLEMS_MAX}
@@ -45,7 +45,7 @@ class BulkDelete:
         """Answers bulk deletions, and leaves other requests to `handler`."""
 
         def handle(request: SwiftRequest) -> Response:
-            wanted = request.environ["QUERY_STRING"] and BULK_DELETE in request.params
+            wanted = request.environ["QUERY_STRING"] and PARAMETER in request.params
             return self(request) if wanted else handler(request)
 
         return handle

@@ -58,7 +58,6 @@ STATIC_LARGE_OBJECT: Final = variable_of(Client.STATIC_LARGE_OBJECT)
 SYMLINK_TARGET: Final = variable_of(Client.SYMLINK_TARGET)
 NO_HEADERS: Final[dict[str, str]] = {}
 VERSION_ID: Final = "version-id"  # the parameter
-BULK_DELETE: Final = "bulk-delete"  # likewise
 EXTRACT_ARCHIVE: Final = "extract-archive"  # likewise
 DELETED_TYPE: Final = "application/x-deleted;swift_versions_deleted=1"  # of delete markers
 UNKNOWN_TYPE: Final = "application/octet-stream"
@@ -74,7 +73,6 @@ class ObjectHandler:
         self.symlinks: Symlinks  # likewise
         self.resolver: Resolver  # likewise
         self.versions: ObjectVersioning  # likewise
-        self.bulk_delete: Callable[[SwiftRequest], Response]  # likewise
         self.extract: Callable[[SwiftRequest], Response]  # likewise
         self.put_manifest: Callable[[SwiftRequest], Response]  # likewise
         self.delete_manifest: Callable[[SwiftRequest], Response]  # likewise
@@ -184,11 +182,8 @@ class ObjectHandler:
         path, environ = request.storage_resource, request.environ
         if SYMLINK_TARGET in environ:
             raise HttpError(400, "A PUT request is required to set a symlink target")
-        if environ["QUERY_STRING"]:
-            if BULK_DELETE in request.params:
-                return self.bulk_delete(request)
-            if VERSION_ID in request.params:
-                raise HttpError(400, "Versions cannot be changed")
+        if environ["QUERY_STRING"] and VERSION_ID in request.params:
+            raise HttpError(400, "Versions cannot be changed")
         metadata = metadata_of(request, self._limits)
         container = self._container(request, path, writing=True)
         given = environ.get("CONTENT_TYPE")
@@ -209,11 +204,8 @@ class ObjectHandler:
 
     def delete(self, request: SwiftRequest) -> Response:
         """204, 404, 409 if something newer is stored, 412."""
-        if request.environ["QUERY_STRING"]:
-            if request.params.get("multipart-manifest") == "delete":
-                return self.delete_manifest(request)
-            if BULK_DELETE in request.params:
-                return self.bulk_delete(request)
+        if request.environ["QUERY_STRING"] and request.params.get("multipart-manifest") == "delete":
+            return self.delete_manifest(request)
         path = request.storage_resource
         container = self._container(request, path, writing=True)
         guard, timestamp = request.header(Client.IF_DELETE_AT), request.timestamp(self._clock)

@@ -120,7 +120,7 @@ COPIES: Final = {
     "object-7.ring.gz": "lone.ring.gz",
     "objstore.toml": "bad.toml",
 }
-OTHERS: Final = ("bench", "hash-password", "quota")  # read no file
+OTHERS: Final = ("bench", "certificate authority", "certificate node", "hash-password", "quota")  # read no file
 
 ARGUMENTS: Final = {
     "add": "r1z1-10.0.0.77:6200/sda 1",

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from objstore.config.proxy import ProxyConfig, RateLimitConfig, SizedRate
+from objstore.config.proxy import ProxyConfig, RateLimitConfig
 from objstore.config.sections import ProxyServerConfig
 from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo
 from objstore.proxy.swift.features import rate_limit
 from objstore.proxy.swift.features.rate_limit import BURST_SECONDS, rate_at
 from tests.unit.proxy.swift.harness import Proxy
 
-RATES = (SizedRate(100, 10.0), SizedRate(1100, 1.0))
+RATES = ((100, 10.0), (1100, 1.0))
 
 
 class Limited:

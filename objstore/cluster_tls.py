@@ -6,32 +6,80 @@ certificate says which machine this is, the handshake that it may ask.
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from objstore.config.cluster import ClusterTlsConfig
 from objstore.config.loading import ConfigError
 from objstore.errors import reason_of
+from objstore.system import concurrency
 
 # How TLS begins a record with a handshake in it; no HTTP request begins so.
 FIRST_BYTE: Final = b"\x16"
+CHECK_SECONDS: Final = 10.0
 
 
 class ClusterTls:
-    """The contexts of both sides.
+    """The contexts of both sides. Files that are replaced are read again: a certificate is renewed while servers run.
 
     used: connections to servers are encrypted. required: servers take no others, but for health.
     """
 
-    def __init__(self, config: ClusterTlsConfig) -> None:
+    def __init__(self, config: ClusterTlsConfig, now: Callable[[], float] = concurrency.monotonic) -> None:
         """Reads the files. Raises ConfigError, which names the one that cannot be used."""
         self.used: Final = config.mode in ("use", "require")
         self.required: Final = config.mode == "require"
-        self.server: Final = _context(config, ssl.PROTOCOL_TLS_SERVER)
+        self._config = config
+        self._now = now
+        self._contexts = _Contexts(config)
+        self._checked = now()
+
+    @property
+    def server(self) -> ssl.SSLContext:
+        """For connections that servers take."""
+        return self._current().server
+
+    @property
+    def client(self) -> ssl.SSLContext:
+        """For connections to servers; checks their addresses, too."""
+        return self._current().client
+
+    def _current(self) -> _Contexts:
+        """While the files do not fit, as when one of them is written already and another is not, the last that did."""
+        now = self._now()
+        if now - self._checked >= CHECK_SECONDS:
+            self._checked = now
+            if _marks(self._config) != self._contexts.marks:
+                with suppress(ConfigError):
+                    self._contexts = _Contexts(self._config)
+        return self._contexts
+
+
+class _Contexts:
+    """Those of the files as they are now. Raises ConfigError."""
+
+    def __init__(self, config: ClusterTlsConfig) -> None:
+        self.marks = _marks(config)
+        self.server = _context(config, ssl.PROTOCOL_TLS_SERVER)
         self.server.verify_mode = ssl.CERT_REQUIRED
         self.server.num_tickets = 0  # connections are kept, so nobody resumes one
-        self.client: Final = _context(config, ssl.PROTOCOL_TLS_CLIENT)  # checks the address, too
+        self.client = _context(config, ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _marks(config: ClusterTlsConfig) -> list[tuple[int, int]]:
+    """What changes when a file does; (0, 0) for one that is not there."""
+    marks = []
+    for path in (config.authority, config.certificate, config.key):
+        try:
+            found = os.stat(path)
+            marks.append((found.st_mtime_ns, found.st_ino))
+        except OSError:
+            marks.append((0, 0))
+    return marks
 
 
 def _context(config: ClusterTlsConfig, protocol: ssl._SSLMethod) -> ssl.SSLContext:
