@@ -84,9 +84,10 @@ def reporter(log: Logger) -> Report:
 
 def options_of(config: ServerConfig, limits: Limits) -> ServerOptions:
     """How an HTTP server treats its connections. Raises OperatorProblem when the TLS files do not fit."""
-    addresses, rate = 0, 0  # storage servers serve few addresses, and trust them
+    addresses, rate, proxy_protocol = 0, 0, False  # storage servers serve few addresses, and trust them
     if isinstance(config, ProxyServerConfig):
         addresses, rate = config.max_clients_per_address, BODY_BYTES_PER_SECOND_MIN
+        proxy_protocol = config.proxy_protocol
     return ServerOptions(
         client_timeout_seconds=config.client_timeout,
         keepalive_timeout_seconds=config.keepalive_timeout,
@@ -99,6 +100,7 @@ def options_of(config: ServerConfig, limits: Limits) -> ServerOptions:
             headers=limits.max_header_count,
         ),
         tls=tls_context(config),
+        proxy_protocol=proxy_protocol,
     )
 
 
@@ -223,7 +225,8 @@ class Service:
         if self._replication_listener is not None and self._apps.replication is not None:
             # Operators and other servers ask there without TLS, also where clients need it.
             application, listeners = self._apps.replication, [self._replication_listener]
-            servers.append(HttpServer(application, listeners, replace(self._options, tls=None), self._report))
+            options = replace(self._options, tls=None, proxy_protocol=False)
+            servers.append(HttpServer(application, listeners, options, self._report))
         if self._metrics_listener is not None:
             page = MetricsPage(self._runtime)
             servers.append(HttpServer(page, [self._metrics_listener], ServerOptions(), self._report))

@@ -35,6 +35,7 @@ class ServerConfig(Struct, frozen=True):
 class ProxyServerConfig(ServerConfig, frozen=True):
     bind: Bind = Address("0.0.0.0", 8080)
     max_clients_per_address: Count = 512
+    proxy_protocol: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):

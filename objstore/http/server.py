@@ -50,6 +50,7 @@ class ServerOptions:
     max_connections_per_address: int = 0  # 0: as many as there may be
     head: HeadLimits = field(default_factory=HeadLimits)
     tls: ssl.SSLContext | None = None
+    proxy_protocol: bool = False  # a load balancer says first who the client is
     handshake: Handshake | None = None  # whoever connects has to prove that it is of the cluster; None: anybody may ask
     backlog: int = 4096
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from objstore.cluster_tls import FIRST_BYTE, ClusterTls
+from objstore.cluster_tls import FIRST_BYTE
 from objstore.http.bodies import EMPTY_BODY, ClientDisconnected, ClientTimeout
 from objstore.http.chunked import BadFraming
 from objstore.http.errors import HttpError
@@ -28,6 +28,12 @@ LINGER_BYTES_MAX: Final = 16 * 1024 * 1024
 TURN_REQUESTS: Final = 16  # answered in a row before others get their turn, if the client keeps sending
 FRESH_SECONDS: Final = 1.0  # while the server stops, a request that may be on its way is waited for so long
 
+PROXY_LINE_MAX: Final = 107
+
+_PROXY_LINE: Final = re.compile(
+    rb"PROXY (?:UNKNOWN[^\r\n]*|TCP[46] (?P<address>[0-9a-fA-F.:]{2,39}) [0-9a-fA-F.:]{2,39} "
+    rb"(?P<port>\d{1,5}) \d{1,5})\r\n"
+)
 _BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n")
 
 
@@ -45,12 +51,7 @@ class Session:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         local = sock.getsockname() if sock.family != socket.AF_UNIX else ("unix", 0)
-        tls = server.options.tls
-        if tls is None:
-            self.connection: Connection = Connection(sock, peer)
-        else:
-            wrapped = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            self.connection = TlsConnection(wrapped, peer)
+        self.connection = Connection(sock, peer)
         handshake = server.options.handshake
         self._reception = None if handshake is None else Reception(handshake)  # until the connection is trusted
         self._base: Environ = {
@@ -60,7 +61,7 @@ class Session:
             "REMOTE_ADDR": peer[0] if peer else "",
             "REMOTE_PORT": str(peer[1]) if peer else "",
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http" if tls is None else "https",
+            "wsgi.url_scheme": "http" if server.options.tls is None else "https",
             "wsgi.errors": None,
             "wsgi.multithread": False,
             "wsgi.multiprocess": True,
@@ -70,11 +71,7 @@ class Session:
 
     def run(self) -> None:
         """Answer requests until the connection ends."""
-        options = self.server.options
-        if options.handshake is not None and options.handshake.tls is not None:
-            self._begin_tls(options.handshake.tls, options.first_byte_timeout_seconds)
-        if isinstance(self.connection, TlsConnection):
-            self.connection.handshake(options.head_timeout_seconds)
+        self._begin()
         waiting = self.server.waiting
         while True:
             waiting[self] = None
@@ -89,15 +86,22 @@ class Session:
             if self.turns % TURN_REQUESTS == 0:
                 concurrency.sleep()
 
-    def _begin_tls(self, tls: ClusterTls, timeout_seconds: float) -> None:
-        """Speak TLS with a server of the cluster that begins so. Raises WaitTimeout, OSError."""
-        plain = self.connection
-        if plain.peek(timeout_seconds) != FIRST_BYTE:
-            return
-        wrapped = tls.server.wrap_socket(plain.release(), server_side=True, do_handshake_on_connect=False)
-        self.connection = TlsConnection(wrapped, plain.peer)
-        if self._reception is not None:
-            self._reception.is_encrypted = True
+    def _begin(self) -> None:
+        """What comes before the first request. Raises ClientDisconnected, OSError, WaitTimeout."""
+        options, plain = self.server.options, self.connection
+        context = options.tls
+        if options.proxy_protocol:
+            self._base |= client_told_by_proxy(plain, options.head_timeout_seconds)
+        ours = None if options.handshake is None else options.handshake.tls
+        # A server of the cluster says by its first byte whether it speaks TLS.
+        if ours is not None and plain.peek(options.first_byte_timeout_seconds) == FIRST_BYTE:
+            context = ours.server
+            if self._reception is not None:
+                self._reception.is_encrypted = True
+        if context is not None:
+            wrapped = context.wrap_socket(plain.release(), server_side=True, do_handshake_on_connect=False)
+            self.connection = encrypted = TlsConnection(wrapped, plain.peer)
+            encrypted.handshake(options.head_timeout_seconds)
 
     def _read_head(self) -> bytes | None:
         """The next request's head, None when the client is done."""
@@ -278,3 +282,18 @@ class Session:
             if not part:
                 return
             read += len(part)
+
+
+def client_told_by_proxy(connection: Connection, timeout_seconds: float) -> Environ:
+    """What a load balancer says of the client: one line before anything else (PROXY protocol, version 1).
+
+    https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt: it is sent in one piece. Raises ClientDisconnected for
+    another beginning, WaitTimeout.
+    """
+    match = _PROXY_LINE.match(connection.peek(timeout_seconds, PROXY_LINE_MAX))
+    if match is None:
+        raise ClientDisconnected
+    connection.sock.recv(match.end())
+    if match["address"] is None:
+        return {}  # it asks for itself
+    return {"REMOTE_ADDR": match["address"].decode(), "REMOTE_PORT": match["port"].decode()}

@@ -159,11 +159,11 @@ class Connection:
         """Tell a client that waits with its body to go on (RFC 9110, section 10.1.1)."""
         self.send(CONTINUE)
 
-    def peek(self, timeout_seconds: float) -> bytes:
-        """The first byte that comes, still to be received; b"" when the peer has closed. Raises WaitTimeout."""
+    def peek(self, timeout_seconds: float, size: int = 1) -> bytes:
+        """What has come first, still to be received; b"" when the peer has closed. Raises WaitTimeout."""
         while True:
             try:
-                return self.sock.recv(1, socket.MSG_PEEK)
+                return self.sock.recv(size, socket.MSG_PEEK)
             except BlockingIOError:
                 concurrency.wait_readable(self._descriptor, timeout_seconds)
             except OSError:

@@ -302,3 +302,43 @@ def test_connections_leave_no_descriptors() -> None:
             wire.close()
         settle(lambda: served.server.connections == 1)
         assert descriptors() == before
+
+
+def remote(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """Tells whom the server takes the client for."""
+    start_response("200 OK", [])
+    return (f"{environ['REMOTE_ADDR']} {environ['REMOTE_PORT']}".encode(),)
+
+
+@pytest.mark.parametrize(
+    ("line", "client"),
+    [
+        (b"PROXY TCP4 203.0.113.9 10.0.0.1 5555 80\r\n", b"203.0.113.9 5555"),
+        (b"PROXY TCP6 2001:db8::9 2001:db8::1 5555 80\r\n", b"2001:db8::9 5555"),
+        (b"PROXY UNKNOWN\r\n", b""),  # it asks for itself
+        (b"PROXY UNKNOWN ffff:f...f 1 2\r\n", b""),
+    ],
+)
+def test_a_load_balancer_says_who_the_client_is(line: bytes, client: bytes) -> None:
+    with serving(remote, proxy_protocol=True) as served:
+        wire = served.connect()
+        wire.send(line + GET + GET)
+        assert wire.answer()[2].startswith(client)
+        assert wire.answer()[2].startswith(client)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        GET,
+        b"PROXY \r\n",
+        b"PROXY TCP4 a b c d\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2" + b" " * 100 + b"\r\n",
+        b"\x16\x03",
+    ],
+)
+def test_connections_that_begin_otherwise_are_closed(beginning: bytes) -> None:
+    with serving(remote, proxy_protocol=True) as served:
+        wire = served.connect()
+        wire.send(beginning)
+        assert wire.rest() == b""
