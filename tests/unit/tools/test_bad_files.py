@@ -100,6 +100,7 @@ CONFIGURATIONS: Final = (
     "key add a --config C",
     "key list --config C",
     "key rotate --config C",
+    *(f"{command} --config C" for command in ("identity", "identity-rotate")),
     *(f"{server} --config C" for server in ("proxy", "object", "container", "account")),
     *(f"{server}-daemons --once --config C" for server in ("object", "container", "account")),
 )
@@ -111,6 +112,7 @@ CLUSTER_FOLDERS: Final = tuple(
 )
 IN_PLACE_OF_FOLDERS: Final = (
     "up --data C",
+    "cloud up --data C",
     "cluster make --directory C",
     *(f"services {verb} --config-dir C --run-dir run" for verb in ("start", "stop", "reload", "status")),
 )
