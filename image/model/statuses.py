@@ -22,7 +22,7 @@ PENDING_DELETE: Final = "pending_delete"
 TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     QUEUED: frozenset({SAVING, UPLOADING, IMPORTING, DELETED}),
     SAVING: frozenset({ACTIVE, QUEUED, DELETED}),
-    UPLOADING: frozenset({UPLOADING, IMPORTING, QUEUED, DELETED}),
+    UPLOADING: frozenset({IMPORTING, QUEUED, DELETED}),
     IMPORTING: frozenset({ACTIVE, QUEUED, DELETED}),
     ACTIVE: frozenset({DEACTIVATED, ACTIVE, DELETED}),
     DEACTIVATED: frozenset({ACTIVE, DEACTIVATED, DELETED}),
