@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text
@@ -138,6 +137,10 @@ class ImageRecord(ImageTables):
         """The bytes that wait to be imported: one row or none."""
         return [each for each in self.data if each.state == KEPT and each.purpose == STAGE]
 
+    def noted(self, name: str) -> str:
+        """The value of a property, "" if there is none."""
+        return next((each.value for each in self.properties if each.name == name), "")
+
     def note(self, name: str, value: str | None) -> None:
         """Set a property, or remove it for None."""
         found = next((each for each in self.properties if each.name == name), None)
@@ -155,8 +158,3 @@ DISCARDED: Final = "discarded"  # to be removed from the store, and then the row
 STATES: Final = (WRITING, KEPT, DISCARDED)
 DATA: Final = "data"
 STAGE: Final = "stage"
-
-
-def shown_time(microseconds: int) -> str:
-    """As the API shows it: 2014-05-05T17:15:10Z."""
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

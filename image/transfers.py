@@ -6,6 +6,7 @@ last; whatever a crash or a failure leaves is found by its row, and reclaimed.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,6 +94,7 @@ class Transfers:
     quota: StorageQuota = StorageQuota()
     live: LiveWork = field(default_factory=LiveWork)
     now: Callable[[], int] = microseconds
+    discarded: threading.Event = field(default_factory=threading.Event)  # there is something to remove
 
     def __post_init__(self) -> None:
         self._log = get_logger("image")
@@ -232,16 +234,24 @@ class Transfers:
             raise
 
     def discard(self, image_id: str, data_ids: Iterable[str], status_from: str | None) -> None:
-        """Drop data, and queue its image again if it still has that status."""
+        """Drop data, and queue its image again if it still has that status.
+
+        An image that has data never loses the last of it here: if storing its new status seemed to fail and did not,
+        the image is right.
+        """
         ids = list(data_ids)
 
         def mark(session: Session) -> None:
-            for data_id in ids:
-                row = session.get(ImageData, data_id)
-                if row is not None:
+            image = session.get_one(ImageRecord, image_id)
+            others = {each.id for each in image.kept_data}.difference(ids)
+            if image.status in statuses.HAS_DATA and not others:
+                dropped = [each for each in image.data if each.purpose == STAGE or each.state == WRITING]
+            else:
+                dropped = image.data
+            for row in dropped:
+                if row.id in ids:
                     row.state = DISCARDED
-            image = session.get(ImageRecord, image_id)
-            if image is not None and status_from is not None and image.status == status_from:
+            if image.status == status_from:
                 queue_again(image, self.now())
 
         self.database.run(mark)

@@ -48,10 +48,8 @@ VIRTUAL_SIZE_MAX: Final = 64 << 40
 class Inspector:
     """Is fed the bytes of one image. Needs as much memory as the head that is kept, 4 MiB."""
 
-    def __init__(self, disk_format: str, container_format: str, virtual_size_max: int = VIRTUAL_SIZE_MAX) -> None:
-        self._format = disk_format
-        self._archive = container_format in ARCHIVES
-        self._virtual_size_max = virtual_size_max
+    def __init__(self, disk_format: str, container_format: str) -> None:
+        self._formats = disk_format, container_format
         self._head = bytearray()
         self._tail = b""
         self.size = 0
@@ -63,19 +61,21 @@ class Inspector:
         if len(self._head) < HEAD_BYTES:
             self._head += piece[: HEAD_BYTES - len(self._head)]
             if len(self._head) == HEAD_BYTES:
-                self._judge(ImageView(bytes(self._head)))
+                judge(ImageView(bytes(self._head)), *self._formats)
 
     def finish(self) -> int | None:
         """The virtual size in bytes, None where the format has none. Raises UnsafeImage."""
-        return self._judge(ImageView(bytes(self._head), self._tail, self.size))
+        return judge(ImageView(bytes(self._head), self._tail, self.size), *self._formats)
 
-    def _judge(self, view: ImageView) -> int | None:
-        if self._archive:
-            return None
-        size = virtual_size(view, self._format)
-        if size is not None and size > self._virtual_size_max:
-            raise UnsafeImage(f"a disk of {size} bytes is larger than the limit of {self._virtual_size_max}")
-        return size
+
+def judge(view: ImageView, disk_format: str, container_format: str) -> int | None:
+    """The virtual size in bytes, None where there is none. Raises UnsafeImage."""
+    if container_format in ARCHIVES:
+        return None
+    size = virtual_size(view, disk_format)
+    if size is not None and size > VIRTUAL_SIZE_MAX:
+        raise UnsafeImage(f"a disk of {size} bytes is larger than the limit of {VIRTUAL_SIZE_MAX}")
+    return size
 
 
 def virtual_size(view: ImageView, declared: str) -> int | None:

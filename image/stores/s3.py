@@ -31,6 +31,7 @@ class S3ImageStore:
     bucket: str
     key: SigningKey
     http: HttpClient
+    kind: str = "s3"
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:

@@ -26,6 +26,7 @@ class ImageStore(Protocol):
     """A place for objects that are written once. Threads share it. Every method raises StoreFailed."""
 
     name: str
+    kind: str  # "swift" or "s3"
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
         """Store an object under a new name. What `pieces` raises goes through; then something may be left behind."""

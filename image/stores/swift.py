@@ -30,6 +30,7 @@ class SwiftImageStore:
     client: StoreClient
     container: str
     segment_bytes: int = SEGMENT_BYTES
+    kind: str = "swift"
     _container_made: bool = False
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
