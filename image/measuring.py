@@ -28,9 +28,9 @@ class ImageTooLarge(StoreError):
 
 @dataclass(eq=False)
 class WriteCancelled(StoreError):
-    """Somebody deleted the image while its bytes were on their way."""
+    """Somebody deleted the image while its bytes were on their way, or the service stops."""
 
-    message: ClassVar[str] = "The image was deleted while its data was uploaded."
+    message: ClassVar[str] = "The image was deleted, or the service stopped, while its data was on its way."
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class LiveWork:
         with self._lock:
             return frozenset(self._events)
 
-    def cancel(self, work_id: str) -> None:
+    def cancel(self, *work_ids: str) -> None:
         with self._lock:
-            if event := self._events.get(work_id):
-                event.set()
+            for work_id in work_ids:
+                if event := self._events.get(work_id):
+                    event.set()
