@@ -29,7 +29,7 @@ INTERRUPTED: Final = "The service was interrupted."
 
 
 @dataclass
-class Reclaimer:
+class ImageReclaimer:
     """`renew` and `reclaim` are done again and again by `run`, in two threads: removing may take long."""
 
     transfers: Transfers

@@ -26,7 +26,7 @@ from objstore.image.api.images import ImagesApi
 from objstore.image.api.sharing import SharingApi
 from objstore.image.importing import Imports
 from objstore.image.model.attributes import ImageLimits
-from objstore.image.reclaimer import Reclaimer
+from objstore.image.reclaimer import ImageReclaimer
 from objstore.image.remote import RemotePolicy
 from objstore.image.stores.s3 import S3ImageStore
 from objstore.image.stores.signing import SigningKey
@@ -61,7 +61,7 @@ class ImageService:
         self.transfers = Transfers(database, stores, default, quota.image_size_max, bounds)
         self.pool = ThreadPoolExecutor(config.imports.concurrency, "import")
         imports = Imports(self.transfers, policy or policy_of(config), self.pool)
-        self.reclaimer = Reclaimer(self.transfers, config.reclaim_after)
+        self.reclaimer = ImageReclaimer(self.transfers, config.reclaim_after)
         data = DataApi(self.transfers, imports)
         routes = [
             *ImagesApi(database, self.transfers, limits).routes(),

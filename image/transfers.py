@@ -55,7 +55,7 @@ class StorageQuota:
 
 
 @dataclass(frozen=True)
-class Usage:
+class ImageUsage:
     """How much a project has."""
 
     image_size_total: int
@@ -64,7 +64,7 @@ class Usage:
     image_count_uploading: int
 
 
-def usage_of(session: Session, owner: str | None) -> Usage:
+def usage_of(session: Session, owner: str | None) -> ImageUsage:
     """Bytes under way count, those of deleted images too: an upload is no way around a quota."""
     sizes: dict[str, int] = dict.fromkeys((DATA, STAGE), 0)
     rows = select(ImageData.purpose, func.sum(ImageData.size)).where(
@@ -76,7 +76,7 @@ def usage_of(session: Session, owner: str | None) -> Usage:
     total = session.scalar(own.where(ImageRecord.status != statuses.DELETED)) or 0
     under_way = (statuses.SAVING, statuses.UPLOADING, statuses.IMPORTING)
     uploading = session.scalar(own.where(ImageRecord.status.in_(under_way))) or 0
-    return Usage(sizes[DATA], sizes[STAGE], total, uploading)
+    return ImageUsage(sizes[DATA], sizes[STAGE], total, uploading)
 
 
 def microseconds() -> int:

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "drive-audit": "objstore.tools.driveaudit.command:drive_audit",
     "hash-password": "objstore.tools.hash_password:hash_password",
     "explain": "objstore.tools.explain:explain",
+    "image": "objstore.tools.image:image",
     "head": "objstore.tools.head:head",
     "identity": "objstore.tools.identity:identity",
     "identity-rotate": "objstore.tools.identity:identity_rotate",

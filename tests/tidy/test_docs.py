@@ -12,6 +12,7 @@ from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.identity import IdentityConfig
+from objstore.config.image import ImageConfig
 from objstore.config.loading import load, loads
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -29,6 +30,7 @@ FILES: Final[dict[str, type[msgspec.Struct]]] = {
     "drive-audit.toml": DriveAuditConfig,
     "users.toml": UsersConfig,
     "identity.toml": IdentityConfig,
+    "image.toml": ImageConfig,
 }
 STORAGE: Final = ("object.toml", "container.toml", "account.toml")
 # Chapters of the documentation that hold for several files.

@@ -24,6 +24,12 @@ IMAGE = "images.id"
 
 def upgrade() -> None:
     """Make the tables."""
+    _images()
+    _parts_of_images()
+    _data_and_tasks()
+
+
+def _images() -> None:
     op.create_table(
         "images",
         sa.Column("id", ID, primary_key=True),
@@ -45,6 +51,9 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger, nullable=False),
     )
     op.create_index("images_in_order", "images", ["created_at", "id"])
+
+
+def _parts_of_images() -> None:
     op.create_table(
         "image_properties",
         sa.Column("image_id", ID, sa.ForeignKey(IMAGE), primary_key=True),
@@ -65,6 +74,14 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
+        "image_uses",
+        sa.Column("image_id", ID, sa.ForeignKey(IMAGE), primary_key=True),
+        sa.Column("user", NAME, primary_key=True),
+    )
+
+
+def _data_and_tasks() -> None:
+    op.create_table(
         "image_data",
         sa.Column("id", ID, primary_key=True),
         sa.Column("image_id", ID, sa.ForeignKey(IMAGE), nullable=False, index=True),
@@ -76,11 +93,6 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("checksum", text(32)),
         sa.Column("os_hash_value", text(128)),
-    )
-    op.create_table(
-        "image_uses",
-        sa.Column("image_id", ID, sa.ForeignKey(IMAGE), primary_key=True),
-        sa.Column("user", NAME, primary_key=True),
     )
     op.create_table(
         "image_tasks",
