@@ -29,7 +29,7 @@ from objstore.image.model.attributes import ImageLimits
 from objstore.image.reclaimer import ImageReclaimer
 from objstore.image.remote import RemotePolicy
 from objstore.image.stores.s3 import S3ImageStore
-from objstore.image.stores.signing import SigningKey
+from objstore.image.stores.signing import AwsCredentials
 from objstore.image.stores.store import ImageStore
 from objstore.image.stores.swift import SwiftImageStore
 from objstore.image.transfers import StorageQuota, Transfers
@@ -83,7 +83,7 @@ def store_of(config: ImageStoreConfig) -> ImageStore:
         ServerAddress.of_url(config.url)
         return SwiftImageStore(config.name, StoreClient(config.url, config.user, config.key), config.container)
     server, _ = ServerAddress.of_url(config.url)
-    key = SigningKey(config.user, config.key, config.region)
+    key = AwsCredentials(config.user, config.key, config.region)
     return S3ImageStore(config.name, server, config.container, key, HttpClient())
 
 

@@ -14,7 +14,7 @@ from lxml import etree
 from objstore.client.connections import ClientResponse, ServerAddress
 from objstore.client.errors import BadResponse, ClientError, Conflict, NotFound
 from objstore.client.requests import HttpClient, RequestBody
-from objstore.image.stores.signing import SigningKey, canonical_query
+from objstore.image.stores.signing import AwsCredentials, canonical_query
 from objstore.image.stores.store import PieceGroups, StoreFailed, reported
 
 PART_BYTES: Final = 24 << 20  # in memory, so that a part can be sent again
@@ -29,14 +29,15 @@ class S3ImageStore:
     name: str
     server: ServerAddress
     bucket: str
-    key: SigningKey
+    key: AwsCredentials
     http: HttpClient
+    part_bytes: int = PART_BYTES
     kind: str = "s3"
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
         try:
-            self._write(name, PieceGroups(pieces, PART_BYTES))
+            self._write(name, PieceGroups(pieces, self.part_bytes))
         except (ClientError, etree.XMLSyntaxError) as error:
             raise StoreFailed(self.name, str(error)) from error
 

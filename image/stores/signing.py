@@ -17,7 +17,7 @@ UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 
 
 @dataclass(frozen=True)
-class SigningKey:
+class AwsCredentials:
     """An access key with its secret, and the region that requests are for."""
 
     access_key: str

@@ -13,9 +13,8 @@ from objstore.client.requests import RequestBody
 from objstore.client.store import StoreClient
 from objstore.image.stores.store import PieceGroups, StoreFailed, reported
 
-SEGMENT_BYTES: Final = 512 << 20  # of an image: 1 TiB has 2048 segments
-# A store lists at most so many segments in one manifest, unless its operator allows more.
-SEGMENTS_MAX: Final = 1000
+SEGMENT_BYTES: Final = 1023 << 20
+SEGMENTS_MAX: Final = 1000  # of one manifest; more than that takes a store whose operator allows it
 
 
 @dataclass
@@ -46,12 +45,12 @@ class SwiftImageStore:
         groups = PieceGroups(pieces, self.segment_bytes)
         segments = []
         for number, group in enumerate(groups):
+            if number == SEGMENTS_MAX:
+                raise StoreFailed(self.name, f"the image has more than {SEGMENTS_MAX} segments")
             segment = f"{name}/{number:08}"
             stored = self.client.put_object(self.container, segment, group)
             entry = {"path": f"/{self.container}/{segment}", "etag": stored["etag"].strip('"')}
             segments.append({**entry, "size_bytes": groups.counted})
-            if len(segments) > SEGMENTS_MAX:
-                raise StoreFailed(self.name, f"the image has more than {SEGMENTS_MAX} segments")
         if not segments:  # a manifest names at least one
             self.client.put_object(self.container, name, b"")
             return

@@ -10,7 +10,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.image.stores.signing import UNSIGNED, SigningKey, canonical_query
+from objstore.image.stores.signing import UNSIGNED, AwsCredentials, canonical_query
 from objstore.image.stores.store import PieceGroups
 
 
@@ -42,7 +42,7 @@ def test_groups_are_not_read_ahead() -> None:
 def test_signatures_are_those_of_botocore() -> None:
     query = {"partNumber": "3", "uploadId": "a/b+c=", "uploads": ""}
     path = "/bucket/a%20b/c~d"
-    key = SigningKey("AKID", "secret", "eu-west-1")
+    key = AwsCredentials("AKID", "secret", "eu-west-1")
     now = datetime.now(UTC)
     ours = key.headers("PUT", "127.0.0.1:8080", path, query, now)
     request = AWSRequest(
