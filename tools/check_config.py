@@ -19,6 +19,7 @@ from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.encryption_keys import KEYS_FILE
 from objstore.config.identity import IdentityConfig
+from objstore.config.image import ImageConfig
 from objstore.config.loading import ConfigError, load
 from objstore.config.object import ObjectConfig
 from objstore.config.proxy import ProxyConfig
@@ -40,6 +41,7 @@ KINDS: Final[dict[str, type[Struct]]] = {
     "container": ContainerConfig,
     "drive-audit": DriveAuditConfig,
     "identity": IdentityConfig,
+    "image": ImageConfig,
     "object": ObjectConfig,
     "objstore": ClusterConfig,
     "proxy": ProxyConfig,

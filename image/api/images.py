@@ -43,6 +43,7 @@ class ImagesApi:
         return [
             WebRoute("POST", "/v2/images", refusing(self.create)),
             WebRoute("GET", "/v2/images", refusing(self.list)),
+            WebRoute("DELETE", "/v2/images", refusing(_unnamed)),
             WebRoute("GET", one, refusing(self.show)),
             WebRoute("PATCH", one, refusing(self.change)),
             WebRoute("DELETE", one, refusing(self.delete)),
@@ -101,6 +102,8 @@ class ImagesApi:
         image.updated_at = self.transfers.now()
 
     def list(self, call: Call) -> webob.Response:
+        if call.request.path_info.endswith("/"):
+            _unnamed(call)
         parameters = list(call.request.GET.items())
         query = parsed_query(parameters)
         with self.database.reading() as session:
@@ -160,6 +163,10 @@ class ImagesApi:
             self.transfers.live.cancel(data_id)
         self.transfers.discarded.set()
         return empty_answer()
+
+
+def _unnamed(_call: Call) -> webob.Response:
+    raise Fault(404, "No image has an empty id.")
 
 
 def _new_id(given: object) -> str:

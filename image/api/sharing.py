@@ -10,7 +10,7 @@ import webob
 from sqlalchemy.orm import Session
 
 from objstore.cloud.web import Call, Fault, WebRoute, empty_answer, json_answer
-from objstore.image.access import NotAllowed, check_admin, check_owner, check_service
+from objstore.image.access import NotAllowed, check_owner, check_service
 from objstore.image.api.documents import Document, member_document
 from objstore.image.api.faults import refusing
 from objstore.image.model import statuses
@@ -146,7 +146,7 @@ class SharingApi:
 
     def _becomes(self, call: Call, status: str) -> webob.Response:
         def change(image: ImageRecord) -> None:
-            check_admin(call.caller)
+            check_owner(call.caller, image)
             if image.status not in statuses.HAS_DATA:
                 raise NotAllowed(f"An image that is {image.status} cannot become {status}.")
             image.status, image.updated_at = status, self.transfers.now()

@@ -42,7 +42,7 @@ user = "test:tester"
 key = "testing"
 container = "{container}-s3"
 [imports]
-ports = [{web_port}]
+ports = [80, {web_port}]
 trusted_networks = ["127.0.0.1/32"]
 """
 

@@ -14,7 +14,7 @@ NEVER: Final = "2099-01-01T00:00:00.000000Z"
 
 
 class TinyIdentity(ThreadingHTTPServer):
-    """Anybody logs in with any password. The token is "USER:PROJECT:ROLE"; admin and service have that role."""
+    """Anybody logs in with any password. Users admin..., service... and reader... have that role: "USER:PROJECT:ROLE"."""
 
     daemon_threads = True
 
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["auth"]
         user = asked["identity"]["password"]["user"]["name"]
         project = asked["scope"]["project"]["name"]
-        role = user if user in ("admin", "service") else "member"
+        role = next((role for role in ("admin", "service", "reader") if user.startswith(role)), "member")
         self._answer(201, {"token": self.server.token(user, project, role)}, f"{user}:{project}:{role}")
 
     def _answer(self, status: int, document: object, token: str = "") -> None:

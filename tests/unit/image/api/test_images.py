@@ -212,6 +212,7 @@ def test_pages_hold_everything_once(images: ServiceInMemory, sort: str) -> None:
 def test_unknown_and_unseen(images: ServiceInMemory) -> None:
     for method in ("GET", "DELETE"):
         assert images.ask(method, f"/v2/images/{uuid4()}").status == 404
+        assert images.ask(method, "/v2/images/").status == 404
     answer = images.ask("GET", "/v2/images/<b>")
     assert answer.status == 404
     assert b"<b>" not in answer.body
