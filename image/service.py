@@ -38,7 +38,7 @@ from objstore.logs import get_logger
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
-class ImageService:
+class ImageWebService:
     """The parts of a service, and how they hang together."""
 
     def __init__(
@@ -96,7 +96,7 @@ def run(config: ImageConfig, stop: threading.Event, listening: Callable[[Address
         identity.user, identity.password, identity.user_domain, identity.project, identity.project_domain
     )
     callers = Callers(IdentityClient(identity.url, user))
-    service = ImageService(config, database, {each.name: store_of(each) for each in config.stores}, callers)
+    service = ImageWebService(config, database, {each.name: store_of(each) for each in config.stores}, callers)
     service.reclaimer.start(stop)
     serve(service.application, config.server, get_logger("image"), stop, listening)
     service.transfers.live.cancel(*service.transfers.live.ids)

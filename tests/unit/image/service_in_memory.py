@@ -15,7 +15,7 @@ from objstore.cloud.callers import CloudCaller
 from objstore.cloud.database import SqlDatabase
 from objstore.config.image import ImageConfig, ImageQuotaConfig, ImageStoreConfig
 from objstore.image.remote import RemotePolicy
-from objstore.image.service import MIGRATIONS, ImageService
+from objstore.image.service import MIGRATIONS, ImageWebService
 from objstore.image.stores.store import StoreFailed
 
 PATCH = "application/openstack-images-v2.1-json-patch"
@@ -101,7 +101,7 @@ class ServiceInMemory:
         self.first, self.second = MemoryStore("first"), MemoryStore("second")
         policy = RemotePolicy(resolve=lambda _host, _port: ["127.0.0.1"])
         named = {"first": self.first, "second": self.second}
-        self.service = ImageService(config, self.database, named, NamedCallers(), policy)
+        self.service = ImageWebService(config, self.database, named, NamedCallers(), policy)
         self.service.transfers.now = self._tick
         self.reclaimer = self.service.reclaimer
 
