@@ -14,7 +14,7 @@ NEVER: Final = "2099-01-01T00:00:00.000000Z"
 
 
 class TinyIdentity(ThreadingHTTPServer):
-    """Anybody logs in, with any password; admin..., service... and reader... with that role. Tokens: USER:PROJECT:ROLE."""
+    """Anybody logs in. Users called admin..., service... or reader... have that role. Tokens: USER:PROJECT:ROLE."""
 
     daemon_threads = True
 
