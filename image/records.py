@@ -80,6 +80,23 @@ class ImageUse(ImageTables):
     user: Mapped[str] = mapped_column(text(255), primary_key=True)
 
 
+class MetadataDefinition(ImageTables):
+    """A namespace of metadata definitions, or one of its objects, properties, tags or resource types.
+
+    `name` is "" for the namespace itself; `document` is JSON of what its maker said of it.
+    """
+
+    __tablename__ = "image_definitions"
+    namespace: Mapped[str] = mapped_column(text(80), primary_key=True)
+    kind: Mapped[str] = mapped_column(text(16), primary_key=True)
+    name: Mapped[str] = mapped_column(text(80), primary_key=True)
+    owner: Mapped[str | None] = mapped_column(text(255))
+    visibility: Mapped[str] = mapped_column(text(16))
+    document: Mapped[str] = mapped_column(LONG_TEXT)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+
+
 class ImageTask(ImageTables):
     """An import, running or ended. `input` and `result` are JSON."""
 

@@ -20,6 +20,7 @@ from objstore.cloud.web import CallerLookup, WebApplication
 from objstore.config.image import ImageConfig, ImageStoreConfig
 from objstore.config.units import Address
 from objstore.image.api.data import DataApi
+from objstore.image.api.definitions import DefinitionsApi
 from objstore.image.api.discovery import DiscoveryApi
 from objstore.image.api.faults import render_fault
 from objstore.image.api.images import ImagesApi
@@ -67,6 +68,7 @@ class ImageWebService:
             *ImagesApi(database, self.transfers, limits).routes(),
             *data.routes(),
             *SharingApi(self.transfers, limits).routes(),
+            *DefinitionsApi(self.transfers).routes(),
             *DiscoveryApi(self.transfers, data).routes(),
         ]
         self.application = WebApplication("image", routes, callers, render_fault)

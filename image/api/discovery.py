@@ -16,7 +16,7 @@ from objstore.image.api.faults import refusing
 from objstore.image.importing import METHODS
 from objstore.image.model.attributes import BadValue
 from objstore.image.model.listing import PAGE_DEFAULT, PAGE_MAX
-from objstore.image.model.schemas import SCHEMAS
+from objstore.image.model.schemas import DEFINITION_SCHEMAS, SCHEMAS, Schema
 from objstore.image.queries import find_image
 from objstore.image.records import ImageTask
 from objstore.image.transfers import Transfers, usage_of
@@ -40,7 +40,8 @@ class DiscoveryApi:
             WebRoute("GET", "/", refusing(lambda call: _versions(call, 300)), public=True),
             WebRoute("GET", "/v2", refusing(lambda call: _versions(call, 300)), public=True),
             WebRoute("GET", "/versions", refusing(lambda call: _versions(call, 200)), public=True),
-            WebRoute("GET", "/v2/schemas/{name}", refusing(self.schema)),
+            WebRoute("GET", "/v2/schemas/{name}", refusing(lambda call: _schema(call, SCHEMAS))),
+            WebRoute("GET", "/v2/schemas/metadefs/{name}", refusing(lambda call: _schema(call, DEFINITION_SCHEMAS))),
             WebRoute("GET", "/v2/info/import", refusing(self.import_methods)),
             WebRoute("GET", "/v2/info/stores", refusing(lambda call: self.stores(call, detail=False))),
             WebRoute("GET", "/v2/info/stores/detail", refusing(lambda call: self.stores(call, detail=True))),
@@ -50,12 +51,6 @@ class DiscoveryApi:
             WebRoute("GET", "/v2/tasks", refusing(self.tasks)),
             WebRoute("GET", "/v2/tasks/{task_id}", refusing(self.task)),
         ]
-
-    def schema(self, call: Call) -> webob.Response:
-        name = call.arguments["name"]
-        if name not in SCHEMAS:
-            raise Fault(404, f"There is no schema {name:.64}.")
-        return json_answer(200, SCHEMAS[name])
 
     def import_methods(self, _call: Call) -> webob.Response:
         methods = {"description": "Import methods available.", "type": "array", "value": list(METHODS)}
@@ -131,6 +126,13 @@ class DiscoveryApi:
             if found is None:
                 raise Fault(404, "There is no such task.")
             return json_answer(200, task_document(found))
+
+
+def _schema(call: Call, known: dict[str, Schema]) -> webob.Response:
+    name = call.arguments["name"]
+    if name not in known:
+        raise Fault(404, f"There is no schema {name:.64}.")
+    return json_answer(200, known[name])
 
 
 def _versions(call: Call, status: int) -> webob.Response:

@@ -15,6 +15,7 @@ from objstore.image.model.attributes import (
 from objstore.image.model.statuses import STATUSES
 
 Schema = dict[str, Any]
+DEFINITION_NAME_MAX: Final = 80
 UUID_PATTERN: Final = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
 
 
@@ -125,4 +126,83 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "members": _list_of(_MEMBER_SCHEMA, paged=False),
     "task": _TASK_SCHEMA,
     "tasks": _list_of(_TASK_SCHEMA, paged=True),
+}
+
+
+_DEFINED: Final[Schema] = {
+    "created_at": {"type": "string", "readOnly": True},
+    "updated_at": {"type": "string", "readOnly": True},
+    "self": {"type": "string"},
+    "schema": {"type": "string"},
+}
+_NAME: Final[Schema] = {"name": {"type": "string", "maxLength": DEFINITION_NAME_MAX}}
+_DESCRIPTION: Final[Schema] = {"description": {"type": "string"}}
+_PROPERTY: Final[Schema] = {
+    "type": "object",
+    "required": ["title", "type"],
+    "properties": {
+        **_NAME,
+        **_DESCRIPTION,
+        "title": {"type": "string"},
+        "type": {"type": "string", "enum": ["array", "boolean", "integer", "number", "object", "string", None]},
+        "operators": {"type": "array", "items": {"type": "string"}},
+        "enum": {"type": "array"},
+        "items": {"type": "object"},
+        "default": {},
+        "readonly": {"type": "boolean"},
+        **{each: {"type": "number"} for each in ("minimum", "maximum")},
+        **{each: {"type": "integer"} for each in ("minLength", "maxLength", "minItems", "maxItems")},
+        **{each: {"type": "boolean"} for each in ("uniqueItems", "additionalItems")},
+        "pattern": {"type": "string"},
+    },
+}
+_NAMED: Final[Schema] = {
+    "object": {
+        **_NAME,
+        **_DESCRIPTION,
+        "required": {"type": "array", "items": {"type": "string"}},
+        "properties": {"type": "object", "additionalProperties": _PROPERTY},
+        **_DEFINED,
+    },
+    "tag": {**_NAME, **_DEFINED},
+    "resource_type_association": {
+        **_NAME,
+        "prefix": {"type": "string", "maxLength": DEFINITION_NAME_MAX},
+        "properties_target": {"type": "string", "maxLength": DEFINITION_NAME_MAX},
+        **_DEFINED,
+    },
+}
+_NAMESPACE: Final[Schema] = {
+    "namespace": {"type": "string", "maxLength": DEFINITION_NAME_MAX},
+    "display_name": {"type": "string", "maxLength": DEFINITION_NAME_MAX},
+    "description": {"type": "string"},
+    "visibility": {"type": "string", "enum": ["public", "private"]},
+    "protected": {"type": "boolean"},
+    "owner": _text("Owner of the namespace."),
+    **_DEFINED,
+    "resource_type_associations": {"type": "array", "items": {"type": "object"}},
+    "properties": {"type": "object", "additionalProperties": _PROPERTY},
+    "objects": {"type": "array", "items": {"type": "object"}},
+    "tags": {"type": "array", "items": {"type": "object"}},
+}
+
+
+def _definition(name: str, properties: Schema, required: str) -> Schema:
+    return {"name": name, "properties": properties, "required": [required], "additionalProperties": False}
+
+
+_DEFINITIONS: Final[dict[str, Schema]] = {
+    "namespace": _definition("namespace", _NAMESPACE, "namespace"),
+    "object": _definition("object", _NAMED["object"], "name"),
+    "tag": _definition("tag", _NAMED["tag"], "name"),
+    "resource_type": _definition("resource_type_association", _NAMED["resource_type_association"], "name"),
+}
+DEFINITION_SCHEMAS: Final[dict[str, Schema]] = {
+    **_DEFINITIONS,
+    **{f"{name}s": _list_of(schema, paged=name != "resource_type") for name, schema in _DEFINITIONS.items()},
+    "property": {**_PROPERTY, "name": "property"},
+    "properties": {
+        "name": "properties",
+        "properties": {"properties": {"type": "object", "additionalProperties": _PROPERTY}},
+    },
 }

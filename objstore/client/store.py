@@ -13,6 +13,7 @@ import msgspec
 
 from objstore.client.connections import ClientResponse, ServerAddress
 from objstore.client.errors import BadResponse, ServerUnreachable, Unauthorized, failure_of
+from objstore.client.identity import IdentityClient, ServiceUser
 from objstore.client.requests import Content, HttpClient, RequestBody
 
 Headers = Mapping[str, str]
@@ -42,8 +43,13 @@ class ClientToken:
 
 
 def token_from(http: HttpClient, auth_url: str, user: str, key: str, now: float) -> ClientToken:
-    """A token by version 1 of the authentication. Raises ClientError, and ValueError for a URL that is none."""
+    """A token by version 1 of the authentication. Raises ClientError, and ValueError for a URL that is none.
+
+    A URL that ends with /v3 is an identity service's; then `user` is "PROJECT:NAME".
+    """
     server, path = ServerAddress.of_url(auth_url)
+    if path.rstrip("/").endswith("/v3"):
+        return _token_of_project(http, auth_url, user, key)
     with http.request(server, "GET", path, headers={"X-Auth-User": user, "X-Auth-Key": key}) as response:
         response.read()
     headers = response.headers
@@ -53,6 +59,17 @@ def token_from(http: HttpClient, auth_url: str, user: str, key: str, now: float)
     except (KeyError, ValueError) as error:
         raise BadResponse(str(server), "the login gives no token, or not where the account is") from error
     return ClientToken(text, storage, account_path, now + max(holds - RENEW_BEFORE_SECONDS, 0))
+
+
+def _token_of_project(http: HttpClient, url: str, user: str, password: str) -> ClientToken:
+    """A token by version 3 of the identity API; the catalog says where the project's account is. Raises ClientError."""
+    project, _, name = user.rpartition(":")
+    token = IdentityClient(url, ServiceUser(name, password, project=project), http).log_in()
+    try:
+        storage, path = ServerAddress.of_url(token.endpoint("object-store"))
+    except (KeyError, ValueError) as error:
+        raise BadResponse(url, "the catalog does not say where the store is") from error
+    return ClientToken(token.text, storage, path, token.renew_at)
 
 
 @dataclass

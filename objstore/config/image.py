@@ -18,8 +18,9 @@ class ImageServerConfig(CloudServerConfig, frozen=True):
 class ImageStoreConfig(Struct, frozen=True):
     """One [[stores]] entry: where bytes of images are kept.
 
-    A store of the kind "swift" is logged into at `url` (http://HOST:PORT/auth/v1.0) as `user` with `key`; one of the
-    kind "s3" is at `url` (http://HOST:PORT), and `user` is an access key.
+    A store of the kind "swift" is logged into at `url` as `user` with `key`: at http://HOST:PORT/auth/v1.0 as
+    "ACCOUNT:NAME", or at an identity service, http://HOST:PORT/v3, as "PROJECT:NAME". One of the kind "s3" is at `url`
+    (http://HOST:PORT), and `user` is an access key.
     """
 
     name: str

@@ -30,7 +30,7 @@ auth_version = v3
 region = R
 [image]
 region = R
-disk_formats = raw,ami,ari,aki
+disk_formats = raw,ami,ari,aki,raw,ami,qcow2
 container_formats = bare,ami,ari,aki,ovf
 http_image = {web}/image.raw
 http_qcow2_image = {web}/image.qcow2
@@ -74,8 +74,10 @@ def run(tempest: str, *arguments: str) -> int:
         images = ImageServer(folder, store, web.server_address[1])
         identity.catalog["image"] = images.url
         images.start(identity.url)
-        accounts = ACCOUNT.format("admin", "admins", "admin", ", types: [admin]")
-        accounts += ACCOUNT.format("reader", "admins", "reader", "")
+        accounts = ""
+        for number in range(4):
+            accounts += ACCOUNT.format(f"admin{number}", f"a{number}", "admin", ", types: [admin]")
+            accounts += ACCOUNT.format(f"reader-a{number}", f"a{number}", "reader", "")
         for number in range(6):
             accounts += ACCOUNT.format(f"tester{number}", f"p{number}", "member", "")
             accounts += ACCOUNT.format(f"reader{number}", f"p{number}", "reader", "")

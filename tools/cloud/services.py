@@ -97,6 +97,16 @@ def identity_config(plan: CloudPlan) -> str:
     )
 
 
+def image_config(plan: CloudPlan) -> str:
+    return (
+        f"database = {quoted(f'sqlite:///{plan.folder}/image.sqlite')}\n"
+        f"\n[server]\nbind = {quoted(plan.bind('image'))}\n"
+        f"\n{plan.identity_section('image')}"
+        f'\n[[stores]]\nname = "store"\nurl = {quoted(plan.auth_url)}\nuser = "service:image"\n'
+        f"key = {quoted(plan.passwords['image'])}\n"
+    )
+
+
 # In the order of their start: the users of the later ones are made at the first, the identity service.
 SERVICES: Final = (
     CloudService("identity", ("identity", "--config", "{config}"), identity_config, "identity"),
@@ -106,5 +116,14 @@ SERVICES: Final = (
         port="store",
         user="store",
         catalog=(CatalogEntry("object-store", "store", "/v1/AUTH_{project_id}"),),
+    ),
+    CloudService(
+        "image",
+        ("image", "--config", "{config}"),
+        image_config,
+        "image",
+        user="image",
+        roles=("service", "member"),  # its images lie in the account of the project `service`
+        catalog=(CatalogEntry("image", "image"),),
     ),
 )

@@ -228,6 +228,7 @@ Try:
   openstack token issue
   openstack container create first
   openstack object create first /etc/os-release
+  openstack image create --disk-format raw --container-format bare --file /etc/os-release first
   openstack ec2 credentials create     # an access key for the S3 API at {plan.url("store")}
   openstack --os-cloud {ADMINISTRATOR} user list
 

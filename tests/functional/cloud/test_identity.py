@@ -79,6 +79,14 @@ def test_the_library(cloud: WholeCloud) -> None:
     assert cloud.python(SDK).strip() == "done"
 
 
+def test_an_image_lies_in_the_account_of_the_services(cloud: WholeCloud, tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(os.urandom(1 << 20))
+    formats = ("--disk-format", "raw", "--container-format", "bare", "--file", str(tmp_path / "disk.raw"))
+    image = cloud.openstack("image", "create", *formats, "disk")["id"]
+    script = f"import openstack, sys; print(openstack.connect().image.download_image('{image}').status_code)"
+    assert cloud.python(script).strip() == "200"
+
+
 def s3_client(cloud: WholeCloud, access: str, secret: str) -> Any:
     config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0})
     keys = {"aws_access_key_id": access, "aws_secret_access_key": secret}
