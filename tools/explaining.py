@@ -15,11 +15,14 @@ from objstore.container.reports import last_report, report_of
 from objstore.db.info import read_status, read_totals
 from objstore.db.status import NEVER
 from objstore.erasure import ErasureCode, PieceDamaged
+from objstore.headers import Sysmeta
 from objstore.object.container_updates import pending
 from objstore.object.file_engine.inspecting import inspect
 from objstore.object.file_names import DataFile, DeleteMarker, MetaFile, StoredName, parse_name
 from objstore.object.metadata import ObjectMetadata, PostedMetadata, Stored, TombstoneMetadata
 from objstore.paths import ResourcePath
+from objstore.proxy.core.encryption.envelope import Envelope, decode_envelope
+from objstore.proxy.core.errors import SealBroken
 from objstore.ring.format import read_ring
 from objstore.tools.commands import OperatorProblem
 
@@ -71,7 +74,19 @@ def _of_object(file: str, parsed: StoredName, verify: bool) -> Explanation:
         found = _stored(file, TombstoneMetadata, "removal mark" if parsed.version else "tombstone", verify)
     if parsed.version:
         found.facts["version"] = parsed.version
+    sealed = found.facts.get("sysmeta", {}).get(Sysmeta.SEALED)
+    if sealed is not None:
+        try:
+            found.facts["encrypted"] = _keys_of(decode_envelope(sealed))
+        except SealBroken as error:
+            found.wrong.append(str(error))
     return found
+
+
+def _keys_of(envelope: Envelope) -> dict[str, str]:
+    """The ids of the secrets without which it cannot be read, as `objstore key list` shows them, and whose they are."""
+    named = {"key": envelope.seal.key} if envelope.seal.key else {}
+    return {"by": envelope.seal.kind, "root": envelope.root, **named}
 
 
 def _fragment(file: str, parsed: DataFile, verify: bool) -> Explanation:

@@ -17,9 +17,10 @@ from objstore.db.status import NEVER, Status
 from objstore.db.summary import advance
 from objstore.db.tables import new_image
 from objstore.limits import Limits
-from objstore.object.metadata import ATTRIBUTE, TombstoneMetadata, encode
+from objstore.object.metadata import ATTRIBUTE, ObjectMetadata, TombstoneMetadata, encode
 from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
+from objstore.proxy.core.encryption.envelope import Envelope, Seal, encode_envelope
 from objstore.tools.explain import explain
 from objstore.tools.explaining import explain_file
 
@@ -104,3 +105,18 @@ def test_what_a_file_is_to_its_object(tmp_path: Path, name: str, kind: str, vers
     os.setxattr(file, ATTRIBUTE, encode(TombstoneMetadata("/a/c/o", CREATED), 0).attribute)
     found = explain_file(str(file), verify=True)
     assert (found.kind, found.wrong, found.facts.get("version")) == (kind, [], version)
+
+
+@pytest.mark.parametrize("key", ["", "key-2"])
+def test_under_which_secrets_an_object_is_encrypted(tmp_path: Path, key: str) -> None:
+    file = tmp_path / f"{CREATED}.data"
+    file.touch()
+    kind = "aws:kms" if key else "AES256"
+    sysmeta = {"X-Object-Sysmeta-Sealed": encode_envelope(Envelope(Seal(kind, key), "root-1", b"wrapped"))}
+    metadata = ObjectMetadata("/a/c/o", CREATED, 0, "e", "", "a/b", sysmeta=sysmeta)
+    os.setxattr(file, ATTRIBUTE, encode(metadata, 0).attribute)
+    expected = {"by": kind, "root": "root-1", **({"key": key} if key else {})}
+    assert explain_file(str(file), verify=False).facts["encrypted"] == expected
+    broken = ObjectMetadata("/a/c/o", CREATED, 0, "e", "", "a/b", sysmeta={"X-Object-Sysmeta-Sealed": "{}"})
+    os.setxattr(file, ATTRIBUTE, encode(broken, 0).attribute)
+    assert "not what was stored" in " ".join(explain_file(str(file), verify=False).wrong)
