@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -120,7 +120,9 @@ class SharedUsers:
         yield tables
         managed = replace(tables.managed, revision=stored.managed.revision + 1)
         self._store(managed, stored.etag)
-        self._threads.call_within(CHANGE_SECONDS, self._file.follow, managed)
+        # The change is made: a copy that cannot be written here is the follower's to make, and to tell of.
+        with suppress(ConfigError, OSError):
+            self._threads.call_within(CHANGE_SECONDS, self._file.follow, managed)
 
     def etag(self) -> str:
         """Of what the store keeps now, "" of nothing: costs no more than a HEAD. Raises CoreError."""

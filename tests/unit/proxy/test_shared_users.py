@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,6 +125,13 @@ def test_the_first_change_takes_over_the_file(here: Machine, there: Machine) -> 
     here.users.change(add(ALICE))
     there.follower.step()
     assert there.copy.users == (BOB, ALICE)
+
+
+def test_a_change_is_made_even_where_no_copy_can_be_written(here: Machine, there: Machine) -> None:
+    shutil.rmtree(here.path.parent)
+    there.users.change(add(BOB))
+    here.users.change(add(ALICE))
+    assert there.users.read().users == (BOB, ALICE)
 
 
 def test_an_older_state_never_replaces_a_newer_copy(here: Machine) -> None:
