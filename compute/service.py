@@ -43,7 +43,7 @@ def context_of(config: ComputeApiConfig, database: SqlDatabase, identity: Identi
         build_attempts=scheduler.attempts,
         zone=config.availability_zone,
     )
-    return ComputeContext(database, ImageDirectory(config.image.url, identity), limits)
+    return ComputeContext(database, ImageDirectory(config.image_url, identity), limits)
 
 
 def identity_client(config: ComputeApiConfig) -> IdentityClient:
@@ -57,14 +57,14 @@ def run_compute_api(config: ComputeApiConfig, listening: Callable[[object], obje
     """Serve until SIGTERM. Raises DatabaseUnusable, OSError."""
     log, stop, metrics = get_logger("compute"), threading.Event(), Metrics()
     stop_on_signals(stop)
-    database = SqlDatabase(config.database.url, MIGRATIONS)
+    database = SqlDatabase(config.database, MIGRATIONS)
     database.upgrade()
     database.run(seed_flavors)
     identity = identity_client(config)
     context = context_of(config, database, identity)
     ratios = config.scheduler
     placer = Placer(context, Ratios(ratios.cpu_ratio, ratios.ram_ratio, ratios.disk_ratio, ratios.reserved_ram_mb))
-    leader = leadership(config.coordination.url, f"{socket.gethostname()}-{os.getpid()}")
+    leader = leadership(config.coordination, f"{socket.gethostname()}-{os.getpid()}")
     threads = [
         threading.Thread(target=_loop, args=(log, stop, "placing", lambda: _place(context, placer)), daemon=True),
         threading.Thread(

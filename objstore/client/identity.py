@@ -110,6 +110,24 @@ class IdentityClient:
         document = self.request("GET", f"/auth/tokens{query}", headers=headers, accept={404})
         return None if document is None else document["token"]
 
+    def ec2_token(self, signed: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        """The token, and its document, of whoever signed a request as AWS's clients do; None if nobody did.
+
+        `signed` has access, signature, host, verb, path, params, headers and body_hash.
+        """
+        headers = {"X-Auth-Token": self.log_in().text, "Content-Type": "application/json"}
+        body = RequestBody(msgspec.json.encode({"credentials": signed}))
+        refused = {400, 401, 403, 404}
+        with self.http.request(
+            self._server, "POST", f"{self._path}/ec2tokens", headers=headers, body=body, accept=refused
+        ) as response:
+            if response.status in refused:
+                return None
+            try:
+                return response.headers["x-subject-token"], self._document(response)["token"]
+            except (KeyError, TypeError) as error:
+                raise BadResponse(str(self._server), "a signature gives no token") from error
+
     def request(
         self,
         method: str,

@@ -13,22 +13,10 @@ Factor = Annotated[float, Meta(gt=0)]
 Limit = Annotated[int, Meta(ge=-1)]
 
 
-class ComputeDatabaseConfig(Struct, frozen=True):
-    """[database]: where the records of this cell are."""
-
-    url: Secret = "sqlite:////var/lib/objstore/compute.sqlite"
-
-
-class ComputeImageConfig(Struct, frozen=True):
-    """[image]: where the image service is."""
-
-    url: str = "http://127.0.0.1:9292"
-
-
 class Ec2Config(Struct, frozen=True):
     """[ec2]: the EC2 API, which has a port of its own."""
 
-    bind: Bind | None = None
+    bind: Bind = Address("127.0.0.1", 8788)
     region: str = "RegionOne"
 
 
@@ -44,12 +32,6 @@ class SchedulerConfig(Struct, frozen=True):
     lease: Seconds = 120.0
 
 
-class CoordinationConfig(Struct, frozen=True):
-    """[coordination]: who leads when several processes serve one cell."""
-
-    url: str = ""
-
-
 class QuotaConfig(Struct, frozen=True):
     """[quota]: what a project may have unless an administrator sets it; -1 is no limit."""
 
@@ -63,16 +45,16 @@ class QuotaConfig(Struct, frozen=True):
 
 
 class ComputeApiConfig(Struct, frozen=True):
-    """The whole file."""
+    """The whole file. `coordination` is a URL of tooz: who leads when several processes serve one cell."""
 
-    server: CloudServerConfig = field(default_factory=lambda: CloudServerConfig(Address("127.0.0.1", 8774), threads=64))
-    identity: IdentityClientConfig = IdentityClientConfig()
-    database: ComputeDatabaseConfig = ComputeDatabaseConfig()
-    image: ComputeImageConfig = ComputeImageConfig()
-    ec2: Ec2Config = Ec2Config()
-    scheduler: SchedulerConfig = SchedulerConfig()
-    coordination: CoordinationConfig = CoordinationConfig()
-    quota: QuotaConfig = QuotaConfig()
+    database: Secret = "sqlite:////var/lib/objstore/compute.sqlite"
+    image_url: str = "http://127.0.0.1:9292"
+    coordination: str = ""
     availability_zone: str = "nova"
     reclaim_after: Seconds = 0.0
+    server: CloudServerConfig = field(default_factory=lambda: CloudServerConfig(Address("127.0.0.1", 8774), threads=64))
+    identity: IdentityClientConfig = IdentityClientConfig()
+    ec2: Ec2Config = Ec2Config()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    quota: QuotaConfig = QuotaConfig()
     log: LogConfig = LogConfig()
