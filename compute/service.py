@@ -15,15 +15,18 @@ from objstore.client.identity import IdentityClient, ServiceUser
 from objstore.cloud.callers import Callers
 from objstore.cloud.database import SqlDatabase
 from objstore.cloud.serving import serve, stop_on_signals
+from objstore.cloud.web import WebApplication
 from objstore.compute.api.application import compute_application
 from objstore.compute.api.flavors import seed_flavors
 from objstore.compute.core import hosts
 from objstore.compute.core.context import PLACEMENT, ComputeContext, ComputeLimits
+from objstore.compute.ec2.application import by_identity, ec2_application
 from objstore.compute.images import ImageDirectory
 from objstore.compute.leader import leadership
 from objstore.compute.scheduler.placer import Placer, Ratios
 from objstore.config.compute_api import ComputeApiConfig
-from objstore.errors import StoreError
+from objstore.config.sections import CloudServerConfig
+from objstore.errors import StoreError, reason_of
 from objstore.logs import Logger, get_logger
 from objstore.metrics import Metrics
 
@@ -74,6 +77,9 @@ def run_compute_api(config: ComputeApiConfig, listening: Callable[[object], obje
         ),
     ]
     callers = Callers(identity)
+    ec2 = ec2_application(context, by_identity(identity), callers, config.ec2.region)
+    beside = msgspec.structs.replace(config.server, bind=config.ec2.bind)
+    threads.append(threading.Thread(target=_serve_beside, args=(ec2, beside, log, stop), daemon=True))
     application = compute_application(context, callers, metrics, polls_max=max(1, config.server.threads // 2))
     for thread in threads:
         thread.start()
@@ -84,6 +90,15 @@ def run_compute_api(config: ComputeApiConfig, listening: Callable[[object], obje
         for thread in threads:
             thread.join(KEEP_SECONDS)
         database.close()
+
+
+def _serve_beside(application: WebApplication, server: CloudServerConfig, log: Logger, stop: threading.Event) -> None:
+    """Serve the second API; the service ends if that cannot be."""
+    try:
+        serve(application, server, log, stop)
+    except OSError as error:
+        log.error("the EC2 API cannot be served", address=server.bind, reason=reason_of(error))
+        stop.set()
 
 
 def _place(context: ComputeContext, placer: Placer) -> None:

@@ -1,4 +1,4 @@
-"""The EC2 query API as WSGI sees it: a signature is checked by the identity service, an action is looked up and done."""
+"""The EC2 query API as WSGI sees it: the identity service checks a signature, then an action is looked up and done."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import webob
 
 from objstore.client.errors import ClientError
 from objstore.client.identity import IdentityClient
-from objstore.cloud.callers import CallerLookup, CloudCaller
-from objstore.cloud.web import Call, Fault, WebApplication, WebRoute
+from objstore.cloud.callers import CloudCaller
+from objstore.cloud.web import Call, CallerLookup, Fault, WebApplication, WebRoute
 from objstore.compute.core.context import ComputeContext
 from objstore.compute.ec2 import images, instances, others
 from objstore.compute.ec2.messages import (

@@ -14,7 +14,7 @@ from objstore.compute.core.context import change
 from objstore.compute.core.create import zones
 from objstore.compute.core.keypairs import create_keypair, delete_keypair, find_keypair, list_keypairs
 from objstore.compute.core.networks import GROUP
-from objstore.compute.ec2.ids import ec2_id, server_of
+from objstore.compute.ec2.ids import server_of
 from objstore.compute.ec2.messages import Ec2Call, ec2_fault, matches, page
 from objstore.compute.ec2.views import GROUP_ID, SUBNET_ID, VPC_ID, tag_set
 from objstore.compute.errors import InvalidRequest, NotOffered, no_such
@@ -25,7 +25,7 @@ Document = dict[str, Any]
 
 def _key(row: KeypairRow) -> Document:
     return {
-        "keyPairId": ec2_id("key", f"{row.id:032x}"[-17:].rjust(17, "0")),
+        "keyPairId": f"key-{row.id:017x}",
         "keyFingerprint": row.ec2_fingerprint,
         "keyName": row.name,
         "keyType": "ed25519" if row.public_key.startswith("ssh-ed25519") else "rsa",
@@ -247,4 +247,10 @@ EMPTY: Final = {
     "DescribeInternetGateways": "internetGatewaySet",
     "DescribePlacementGroups": "placementGroupSet",
 }
-NOT_OFFERED: Final = ["CreateVolume", "DeleteVolume", "AttachVolume", "DetachVolume", "CreateSnapshot", "DeleteSnapshot", "CopySnapshot", "AllocateAddress", "ReleaseAddress", "AssociateAddress", "DisassociateAddress", "CreateSecurityGroup", "DeleteSecurityGroup", "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress", "CreateVpc", "DeleteVpc", "CreateSubnet", "DeleteSubnet", "CreateNetworkInterface", "DeleteNetworkInterface", "CopyImage"]
+NOT_OFFERED: Final = (
+    *("CreateVolume", "DeleteVolume", "AttachVolume", "DetachVolume", "CreateSnapshot", "DeleteSnapshot"),
+    *("CopySnapshot", "CopyImage", "AllocateAddress", "ReleaseAddress", "AssociateAddress", "DisassociateAddress"),
+    *("CreateSecurityGroup", "DeleteSecurityGroup", "CreateVpc", "DeleteVpc", "CreateSubnet", "DeleteSubnet"),
+    *("AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "RevokeSecurityGroupIngress"),
+    *("RevokeSecurityGroupEgress", "CreateNetworkInterface", "DeleteNetworkInterface"),
+)
