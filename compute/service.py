@@ -24,7 +24,7 @@ from objstore.compute.ec2.application import by_identity, ec2_application
 from objstore.compute.images import ImageDirectory
 from objstore.compute.leader import leadership
 from objstore.compute.scheduler.placer import Placer, Ratios
-from objstore.config.compute_api import ComputeApiConfig
+from objstore.config.cell import ComputeApiConfig
 from objstore.config.sections import CloudServerConfig
 from objstore.errors import StoreError, reason_of
 from objstore.logs import Logger, get_logger
@@ -37,9 +37,17 @@ KEEP_SECONDS: Final = 5.0
 
 def context_of(config: ComputeApiConfig, database: SqlDatabase, identity: IdentityClient) -> ComputeContext:
     """What operations need, by the configuration."""
-    scheduler = config.scheduler
+    scheduler, quota = config.scheduler, config.quota
     limits = ComputeLimits(
-        quotas=msgspec.structs.asdict(config.quota),
+        quotas={
+            "instances": quota.instances,
+            "cores": quota.cores,
+            "ram": quota.ram,
+            "metadata_items": quota.metadata_items,
+            "key_pairs": quota.key_pairs,
+            "server_groups": quota.server_groups,
+            "server_group_members": quota.server_group_members,
+        },
         host_down_seconds=scheduler.host_down,
         lease_seconds=scheduler.lease,
         reclaim_seconds=config.reclaim_after,

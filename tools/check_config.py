@@ -14,6 +14,7 @@ from msgspec import Struct
 from objstore.cluster import Cluster
 from objstore.config.access_keys import MANAGED_FILE
 from objstore.config.account import AccountConfig
+from objstore.config.cell import ComputeApiConfig
 from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
@@ -45,6 +46,7 @@ KINDS: Final[dict[str, type[Struct]]] = {
     "object": ObjectConfig,
     "objstore": ClusterConfig,
     "proxy": ProxyConfig,
+    "compute-api": ComputeApiConfig,
     "users": UsersConfig,
 }
 EXPOSED: Final = (

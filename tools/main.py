@@ -44,6 +44,8 @@ COMMANDS: Final = {
     "up": "objstore.tools.up:up",
     "key": "objstore.tools.key:key",
     "user": "objstore.tools.user:user",
+    "compute-api": "objstore.tools.compute:compute_api",
+    "usage": "objstore.tools.compute:usage",
     "policy": "objstore.tools.policy:policy",
 }
 

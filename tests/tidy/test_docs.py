@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from objstore.config.account import AccountConfig
+from objstore.config.cell import ComputeApiConfig
 from objstore.config.cluster import ClusterConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
@@ -23,6 +24,7 @@ from tests.tidy.repository import ROOT, sources
 
 FILES: Final[dict[str, type[msgspec.Struct]]] = {
     "objstore.toml": ClusterConfig,
+    "compute-api.toml": ComputeApiConfig,
     "proxy.toml": ProxyConfig,
     "object.toml": ObjectConfig,
     "container.toml": ContainerConfig,

@@ -107,6 +107,16 @@ def image_config(plan: CloudPlan) -> str:
     )
 
 
+def compute_config(plan: CloudPlan) -> str:
+    """Its cell is one SQLite file; the image service is asked at its usual place."""
+    return (
+        f"database = {quoted(f'sqlite:///{plan.folder}/compute.sqlite')}\n"
+        f"image_url = {quoted(plan.url('image'))}\n"
+        f"\n[server]\nbind = {quoted(plan.bind('compute'))}\nthreads = 64\n"
+        f"\n[ec2]\nbind = {quoted(plan.bind('ec2'))}\n\n{plan.identity_section('compute')}"
+    )
+
+
 # In the order of their start: the users of the later ones are made at the first, the identity service.
 SERVICES: Final = (
     CloudService("identity", ("identity", "--config", "{config}"), identity_config, "identity"),
@@ -125,5 +135,13 @@ SERVICES: Final = (
         user="image",
         roles=("service", "member"),  # its images lie in the account of the project `service`
         catalog=(CatalogEntry("image", "image"),),
+    ),
+    CloudService(
+        "compute",
+        ("compute-api", "--config", "{config}"),
+        compute_config,
+        port="compute",
+        user="compute",
+        catalog=(CatalogEntry("compute", "compute", "/v2.1"),),
     ),
 )
