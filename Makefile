@@ -63,7 +63,7 @@ $(INSTALLED): setup.py pyproject.toml objstore/system/crew.c .ci/install
 
 # Programs that only some functional tests talk to. Those tests are skipped where a program cannot be had.
 $(PROGRAMS): $(INSTALLED) .ci/programs
-	.ci/programs memcached rclone s3cmd restic skopeo docker-registry s3fs
+	.ci/programs memcached rclone s3cmd restic skopeo docker-registry s3fs psql=postgresql mariadbd=mariadb-server
 	.ci/programs qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils socat genisoimage linux.uml=user-mode-linux
 	.ci/programs busybox=busybox-static syslinux /usr/lib/syslinux/mbr/mbr.bin=syslinux-common mformat=mtools
 	@touch $@

@@ -61,6 +61,8 @@ TEST = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "python-swiftclient>=4.6",
+    *POSTGRESQL,
+    *MARIADB,
     "requests>=2.32",
     "ruff>=0.6",
 ]

@@ -90,11 +90,15 @@ class SqlDatabase:
             raise DatabaseUnusable(self.url, str(error.orig)) from error
 
     def _lock_upgrades(self, connection: Connection) -> None:
-        """SQLite's transaction has the database for itself already."""
+        """SQLite's transaction has the database for itself already.
+
+        MariaDB's tables get the text of SQLite's: all of Unicode, and letters are not equal to their capitals.
+        """
         if connection.dialect.name == "postgresql":
             connection.execute(sqlalchemy.text(f"SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
         elif not self._is_sqlite:
             connection.execute(sqlalchemy.text(f"SELECT GET_LOCK('objstore-upgrade', {BUSY_SECONDS})"))
+            connection.execute(sqlalchemy.text("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"))
 
     @contextmanager
     def session(self) -> Iterator[Session]:

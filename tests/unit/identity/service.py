@@ -22,11 +22,12 @@ class IdentityService:
 
     folder: Path
     now: float = 1_800_000_000.0
+    database: str = ""
     config: IdentityConfig = field(init=False)
 
     def __post_init__(self) -> None:
         self.config = IdentityConfig(
-            database=f"sqlite:///{self.folder}/identity.sqlite",
+            database=self.database or f"sqlite:///{self.folder}/identity.sqlite",
             keys=str(self.folder / "keys"),
             url=URL,
             first_start=FirstStartConfig(password=PASSWORD),
