@@ -29,6 +29,7 @@ BUSY_SECONDS: Final = 10  # how long a transaction waits for the writer before i
 POOL_CONNECTIONS: Final = 10
 POOL_OVERFLOW: Final = 30
 LOCK_NUMBER: Final = 4_162_016  # of the upgrade, among PostgreSQL's advisory locks
+READS: Final = "objstore_reads"  # an option of connections
 # What PostgreSQL and MariaDB call two transactions that cannot both be.
 CONFLICT_STATES: Final = frozenset({"40001", "40P01"})
 CONFLICT_NUMBERS: Final = frozenset({1205, 1213})
@@ -65,6 +66,9 @@ class SqlDatabase:
             else:
                 options |= {"isolation_level": "SERIALIZABLE", "pool_pre_ping": True}
             self.engine = sqlalchemy.create_engine(parsed, **options)
+            # A transaction that only reads sees one state, and is in nobody's way.
+            level = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            self._reading: dict[str, Any] = {READS: True, **level}
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise DatabaseUnusable(url.partition("://")[0], str(error)) from error
         if self._is_sqlite:
@@ -83,22 +87,30 @@ class SqlDatabase:
         context = EnvironmentContext(config, script, fn=lambda revision, _: script._upgrade_revs("head", revision))
         try:
             with _UPGRADING, context, self.engine.begin() as connection:
-                self._lock_upgrades(connection)
-                context.configure(connection=connection, render_as_batch=True)
-                context.run_migrations()
+                with self._alone(connection):
+                    context.configure(connection=connection, render_as_batch=True)
+                    context.run_migrations()
         except DBAPIError as error:
             raise DatabaseUnusable(self.url, str(error.orig)) from error
 
-    def _lock_upgrades(self, connection: Connection) -> None:
-        """SQLite's transaction has the database for itself already.
+    @contextmanager
+    def _alone(self, connection: Connection) -> Iterator[None]:
+        """Keeps other processes from upgrading. SQLite's transaction has the database for itself already.
 
         MariaDB's tables get the text of SQLite's: all of Unicode, and letters are not equal to their capitals.
         """
         if connection.dialect.name == "postgresql":
             connection.execute(sqlalchemy.text(f"SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
-        elif not self._is_sqlite:
-            connection.execute(sqlalchemy.text(f"SELECT GET_LOCK('objstore-upgrade', {BUSY_SECONDS})"))
+        if self._is_sqlite or connection.dialect.name == "postgresql":
+            yield
+            return
+        if connection.scalar(sqlalchemy.text(f"SELECT GET_LOCK('objstore-upgrade', {BUSY_SECONDS})")) != 1:
+            raise DatabaseUnusable(self.url, "another process upgrades it")
+        try:
             connection.execute(sqlalchemy.text("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"))
+            yield
+        finally:
+            connection.execute(sqlalchemy.text("SELECT RELEASE_LOCK('objstore-upgrade')"))
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -108,9 +120,9 @@ class SqlDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """One transaction that only reads. It sees one state, and waits for no writer in SQLite."""
+        """One transaction that only reads. It sees one state, and waits for no writer."""
         with (
-            self.engine.connect().execution_options(objstore_reads=True) as connection,
+            self.engine.connect().execution_options(**self._reading) as connection,
             Session(connection, expire_on_commit=False) as session,
         ):
             yield session
@@ -155,5 +167,5 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later could not get the lock once another has written.
-    reads = connection.get_execution_options().get("objstore_reads", False)
+    reads = connection.get_execution_options().get(READS, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
