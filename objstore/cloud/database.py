@@ -86,10 +86,9 @@ class SqlDatabase:
         script = ScriptDirectory.from_config(config)
         context = EnvironmentContext(config, script, fn=lambda revision, _: script._upgrade_revs("head", revision))
         try:
-            with _UPGRADING, context, self.engine.begin() as connection:
-                with self._alone(connection):
-                    context.configure(connection=connection, render_as_batch=True)
-                    context.run_migrations()
+            with _UPGRADING, context, self.engine.begin() as connection, self._alone(connection):
+                context.configure(connection=connection, render_as_batch=True)
+                context.run_migrations()
         except DBAPIError as error:
             raise DatabaseUnusable(self.url, str(error.orig)) from error
 
