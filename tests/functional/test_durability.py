@@ -38,8 +38,11 @@ def test_a_restart_finds_everything(own_store: Store) -> None:
     assert client.anonymous().get("c/o").body == b"content"
 
 
-@pytest.mark.parametrize("dying", ["all", "master", "workers"])
-def test_what_was_acknowledged_survives_a_kill(own_store: Store, dying: str) -> None:
+@pytest.mark.parametrize(
+    ("dying", "options"), [("all", []), ("master", []), ("workers", []), ("all", ["--policy", "gold=ec:2+2"])]
+)
+def test_what_was_acknowledged_survives_a_kill(own_store: Store, dying: str, options: list[str]) -> None:
+    own_store.options += options
     own_store.start()
     first = Client.login(own_store.host, own_store.port)
     first.put("c")

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -33,8 +33,8 @@ ATTRIBUTE = "user.objstore.metadata"
 class Faulty:
     """A cluster whose daemons run when a test says so."""
 
-    def __init__(self, folder: Path) -> None:
-        self.cluster = Cluster(folder)
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        self.cluster = Cluster(folder, options)
         self.folder = folder
         self.contents: dict[str, str] = {}
         self.cluster.make()

@@ -249,10 +249,10 @@ def put_outcome(command: PutObject, result: QuorumResult) -> bool:
 def post_outcome(command: PostObject, result: QuorumResult) -> Headers:
     """The system metadata that makes a link, which servers send back.
 
-    Raises CoreError unless a quorum has stored the metadata.
+    Raises CoreError unless a quorum has stored the metadata, or has them or something newer in part.
     """
     statuses = result.statuses
-    status = best_status(statuses, result.quorum)
+    status = best_status(statuses, result.quorum, {codes.CONFLICT: codes.ACCEPTED})
     if status <= codes.SUCCESS_MAX:
         return link_fields(result)
     some = status == codes.NOT_FOUND and min(statuses) <= codes.SUCCESS_MAX
