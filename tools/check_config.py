@@ -16,6 +16,7 @@ from objstore.config.access_keys import MANAGED_FILE
 from objstore.config.account import AccountConfig
 from objstore.config.cell import ComputeApiConfig
 from objstore.config.cluster import ClusterConfig
+from objstore.config.compute_host import ComputeHostConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.encryption_keys import KEYS_FILE
@@ -39,6 +40,7 @@ Service = AccountConfig | ContainerConfig | ObjectConfig | ProxyConfig
 # The file's name says what it configures: proxy.toml, also proxy-west.toml.
 KINDS: Final[dict[str, type[Struct]]] = {
     "account": AccountConfig,
+    "compute-host": ComputeHostConfig,
     "container": ContainerConfig,
     "drive-audit": DriveAuditConfig,
     "identity": IdentityConfig,

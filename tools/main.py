@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "check-config": "objstore.tools.check_config:check_config",
     "cloud": "objstore.tools.cloud.command:cloud",
     "cluster": "objstore.tools.cluster:cluster",
+    "compute-host": "objstore.compute.host.command:compute_host",
     "container": "objstore.tools.serve:container",
     "container-daemons": "objstore.tools.serve:container_daemons",
     "dispersion": "objstore.tools.dispersion:dispersion",

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
-from objstore.compute.protocol import ImageSource, MachineSpec, PowerState
+from objstore.compute.protocol import ImageSource, MachineAction, MachineAddress, MachineSpec, PowerState
 from objstore.errors import StoreError
 
 MIB: Final = 1024 * 1024
@@ -54,11 +54,17 @@ class Driver(Protocol):
     name: str
     accelerator: str
     version: int  # as 7002000 for 7.2.0
-    features: frozenset[str]  # the MachineActions that it has
+    features: frozenset[MachineAction]
 
-    def machines(self) -> dict[str, PowerState]:
+    def machines(self) -> list[str]:
         """Every machine of which this host has anything, also half of one."""
         ...
+
+    def power(self, server_id: str) -> PowerState:
+        """NONE: the host has not all of it, or nothing."""
+        ...
+
+    def addresses(self, server_id: str) -> list[MachineAddress]: ...
 
     def build(self, machine: MachineSpec, progress: Progress) -> None:
         """Fresh disks, of `machine.image` the first, and a running machine."""
@@ -94,6 +100,8 @@ class Driver(Protocol):
 
     def confirm_resize(self, server_id: str) -> None: ...
 
+    def revert_resize(self, machine: MachineSpec) -> None: ...
+
     def rescue(self, server_id: str, image: ImageSource | None) -> None:
         """Boot `image`, or the machine's own one anew, with the root disk as the second disk."""
         ...
@@ -112,4 +120,16 @@ class Driver(Protocol):
 
     def degraded(self, server_id: str) -> str:
         """Why the machine may fail soon; "" when all is well."""
+        ...
+
+    def tend(self, server_id: str) -> None:
+        """What is done for a machine from time to time, in the background."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what no machine needs any more."""
+        ...
+
+    def close(self) -> None:
+        """The agent ends; the machines go on."""
         ...

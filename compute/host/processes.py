@@ -73,6 +73,15 @@ def processes_with(path: str) -> dict[int, str]:
     return found
 
 
+def is_process_of(number: int, path: str) -> bool:
+    """Whether the process has an argument with `path` in it; numbers are used again."""
+    try:
+        with open(f"/proc/{number}/cmdline", "rb") as file:
+            return path.encode() in file.read()
+    except OSError:
+        return False
+
+
 def kill_all(find: Callable[[], Sequence[int]], own_group: int | None = None) -> None:
     """Kill every process that `find` gives, with its group, until it gives none. Raises MachineError."""
     own_group = os.getpgrp() if own_group is None else own_group

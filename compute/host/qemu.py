@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,18 +15,17 @@ from objstore.compute.host.cache import ImageCache
 from objstore.compute.host.driver import DiskContent, MachineError, NotSupported, Progress
 from objstore.compute.host.metadata import MetadataServer, make_config_drive
 from objstore.compute.host.nbd import NbdServer
-from objstore.compute.host.processes import kill_all, missing, processes_with, run_tool, wait_for
+from objstore.compute.host.processes import is_process_of, kill_all, missing, processes_with, run_tool, wait_for
+from objstore.compute.host.qemu_process import PROGRAM, machine_address, probe_accelerator, qemu_command, version_of
 from objstore.compute.host.qmp import Monitor, MonitorError
-from objstore.compute.host.records import MachineFolder, MachineFolders, MachineRecord
-from objstore.compute.protocol import ImageSource, MachineAction, MachineSpec, PowerState
+from objstore.compute.host.records import MACHINES, MachineFolder, MachineFolders, MachineRecord, short_name
+from objstore.compute.protocol import ImageSource, MachineAction, MachineAddress, MachineSpec, PowerState
 
-PROGRAM: Final = "qemu-system-x86_64"
 START_SECONDS: Final = 30.0
 MEMORY_SECONDS: Final = 300.0
-PROBE_SECONDS: Final = 10.0
 QUIT_SECONDS: Final = 10.0
+PRESS_SECONDS: Final = 2.0
 STREAM_BYTES_PER_SECOND: Final = 64 * 1024 * 1024
-SMBIOS: Final = "type=1,manufacturer=OpenStack Foundation,product=OpenStack Nova,family=Virtual Machine"
 STATUSES: Final = {
     "running": PowerState.RUNNING,
     "paused": PowerState.PAUSED,
@@ -37,33 +33,6 @@ STATUSES: Final = {
     "guest-panicked": PowerState.CRASHED,
     "internal-error": PowerState.CRASHED,
 }
-
-
-def machine_address(server_id: str) -> str:
-    """The address that a machine is given: each is alone in its network, so that this only has to be stable."""
-    digest = hashlib.sha256(server_id.encode()).digest()
-    return f"169.254.{1 + digest[0] % 168}.{1 + digest[1] % 254}"
-
-
-def probe_accelerator() -> str:
-    """kvm if it really runs a guest here, else tcg.
-
-    Where hosts are machines themselves, KVM may open and create a machine, and run nothing: so a boot sector that turns
-    the machine off is run, and has to end in time.
-    """
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "tcg"
-    with tempfile.NamedTemporaryFile() as disk:
-        # mov ax, 0x2000; mov dx, 0x604; out dx, ax: the power-off of this kind of machine, in 16 bits.
-        disk.write((b"\xb8\x00\x20\xba\x04\x06\xef\xf4\xeb\xfd").ljust(510, b"\0") + b"\x55\xaa")
-        disk.flush()
-        machine = ("-accel", "kvm", "-cpu", "host", "-M", "pc", "-m", "16", "-nodefaults", "-display", "none")
-        drive = f"file={disk.name},format=raw,if=ide"
-        try:
-            run_tool(PROGRAM, *machine, "-drive", drive, seconds=PROBE_SECONDS)
-        except MachineError:
-            return "tcg"
-    return "kvm"
 
 
 class QemuDriver:
@@ -78,15 +47,18 @@ class QemuDriver:
         if lacking:
             raise MachineError(f"these programs are missing: {' '.join(lacking)}")
         self.accelerator = accelerator or probe_accelerator()
-        self.version = _version(run_tool(PROGRAM, "--version").decode())
-        self._folders = MachineFolders(folder / "machines")
+        self.version = version_of(run_tool(PROGRAM, "--version").decode())
+        folder = short_name(folder)
+        self._folders = MachineFolders(folder / MACHINES)
         self._cache = cache
         self._metadata: dict[str, MetadataServer] = {}
         self._images = NbdServer(str(folder / "images.sock"), cache.find)
-        for each in self._folders.all():
-            record = each.read()
-            if record is not None:
-                self._prepare(each, record)
+        known = [(each, record) for each in self._folders.all() if (record := each.read()) is not None]
+        # Images first: a machine's monitor may not answer before what the machine was reading has come.
+        for each, record in known:
+            self._prepare(each, record)
+        for each, record in known:
+            self._recover(each, record)
 
     def close(self) -> None:
         """The machines go on."""
@@ -94,8 +66,16 @@ class QemuDriver:
         for server in self._metadata.values():
             server.close()
 
-    def machines(self) -> dict[str, PowerState]:
-        return {folder.server_id: self._power(folder) for folder in self._folders.all()}
+    def machines(self) -> list[str]:
+        return [folder.server_id for folder in self._folders.all()]
+
+    def power(self, server_id: str) -> PowerState:
+        return self._power(self._folders.of(server_id))
+
+    def addresses(self, server_id: str) -> list[MachineAddress]:
+        record = self._folders.of(server_id).read()
+        networks = record.spec.networks[:1] if record is not None else []
+        return [MachineAddress(each.label, machine_address(server_id), each.mac) for each in networks]
 
     def build(self, machine: MachineSpec, progress: Progress) -> None:
         folder = self._folders.of(machine.server_id)
@@ -127,9 +107,12 @@ class QemuDriver:
         folder.memory.unlink(missing_ok=True)
         if self._running(folder):
             with suppress(MonitorError), self._monitor(folder) as monitor:
-                if monitor.command("query-status")["status"] == "running":
+                deadline = time.monotonic() + timeout_seconds
+                # More than once: a guest that is still booting does not see the first.
+                while monitor.command("query-status")["status"] == "running" and time.monotonic() < deadline:
                     monitor.command("system_powerdown")
-                    wait_for(lambda: not self._running(folder), timeout_seconds)
+                    if wait_for(lambda: not self._running(folder), min(PRESS_SECONDS, timeout_seconds)):
+                        break
                 monitor.command("quit")
                 wait_for(lambda: not self._running(folder), QUIT_SECONDS)
         self._kill(folder)
@@ -148,6 +131,7 @@ class QemuDriver:
     def suspend(self, server_id: str) -> None:
         folder, record = self._known(server_id)
         if not self._running(folder) and folder.memory.exists():
+            folder.change(record, power=PowerState.SUSPENDED)
             return
         written = folder.path / "memory.new"
         with self._monitor(folder) as monitor:
@@ -256,6 +240,9 @@ class QemuDriver:
             else:
                 snapshots.begin_stream(monitor, STREAM_BYTES_PER_SECOND)
 
+    def sweep(self) -> None:
+        self._cache.sweep(self.used_images(), time.time())
+
     def used_images(self) -> set[str]:
         records = [record for folder in self._folders.all() if (record := folder.read()) is not None]
         return {image.id for record in records for image in (record.base, record.rescue) if image is not None}
@@ -271,7 +258,12 @@ class QemuDriver:
         return list(processes_with(f"{folder.path}/"))
 
     def _running(self, folder: MachineFolder) -> bool:
-        return any(PROGRAM in line for line in processes_with(f"{folder.path}/").values())
+        """By the number that QEMU wrote down, if that is still a process of this machine."""
+        try:
+            number = int(folder.process_number.read_text())
+        except (FileNotFoundError, ValueError):
+            return False
+        return is_process_of(number, f"{folder.path}/")
 
     def _kill(self, folder: MachineFolder) -> None:
         kill_all(lambda: self._processes(folder))
@@ -289,6 +281,20 @@ class QemuDriver:
                 return STATUSES.get(monitor.command("query-status")["status"], record.power)
         except MonitorError:
             return record.power
+
+    def _recover(self, folder: MachineFolder, record: MachineRecord) -> None:
+        """End what an agent was doing when it was killed: a snapshot, a suspension, a config drive."""
+        if self._running(folder):
+            with suppress(MonitorError), self._monitor(folder) as monitor:
+                snapshots.end_jobs(monitor)
+                if monitor.command("query-migrate").get("status") in ("setup", "active"):
+                    monitor.command("migrate_cancel")
+                status = monitor.command("query-status")["status"]
+                if record.power is PowerState.RUNNING and status in ("paused", "postmigrate"):
+                    monitor.command("cont")
+        else:
+            self._kill(folder)
+        folder.remove_leftovers()
 
     def _prepare(self, folder: MachineFolder, record: MachineRecord) -> None:
         """What a machine needs of the agent while it runs: its image, and its metadata service."""
@@ -313,7 +319,7 @@ class QemuDriver:
         used.unlink(missing_ok=True)
         if folder.memory.exists():
             folder.memory.replace(used)
-        command = self._command(folder, record)
+        command = qemu_command(folder, record, self.accelerator, self._images.path)
         if used.exists():
             command += ["-incoming", f"exec:cat {used}"]
         for name in ("monitor", "serial", "agent"):
@@ -339,39 +345,3 @@ class QemuDriver:
                 time.sleep(0.05)
             if status != "running":
                 monitor.command("cont")
-
-    def _command(self, folder: MachineFolder, record: MachineRecord) -> list[str]:
-        spec = record.spec
-        cpu = "host" if self.accelerator == "kvm" else "qemu64"
-        command = [
-            PROGRAM, "-name", f"guest={spec.server_id}", "-uuid", spec.server_id, "-accel", self.accelerator,
-            "-M", "pc", "-cpu", cpu, "-smp", str(spec.flavor.vcpus), "-m", str(spec.flavor.ram_mb),
-            "-nodefaults", "-no-user-config", "-display", "none", "-daemonize",
-            "-sandbox", "on,obsolete=deny,resourcecontrol=deny",
-            "-smbios", f"{SMBIOS},serial={spec.server_id},uuid={spec.server_id}",
-            "-qmp", f"unix:{folder.socket('monitor')},server=on,wait=off",
-            "-chardev", f"socket,id=serial,path={folder.socket('serial')},server=on,wait=off,"
-            f"logfile={folder.console_log},logappend=on", "-serial", "chardev:serial",
-        ]  # fmt: skip
-        for number, node in enumerate(blocks.machine_nodes(folder, record, self._images.path), start=1):
-            device = f"virtio-blk-pci,drive={node['node-name']},bootindex={number}"
-            command += ["-blockdev", blocks.as_option(node), "-device", device]
-        socket = folder.socket("metadata")
-        network = (
-            f"user,id=net0,restrict=on,net=169.254.0.0/16,host=169.254.0.2,dns=169.254.0.3,"
-            f"dhcpstart={machine_address(spec.server_id)},"
-            f"guestfwd=tcp:169.254.169.254:80-cmd:socat -t 10 - UNIX-CONNECT:{socket}"
-        )
-        mac = f",mac={spec.networks[0].mac}" if spec.networks else ""
-        command += ["-netdev", network, "-device", f"virtio-net-pci,netdev=net0,romfile={mac}"]
-        if spec.image.properties.get("hw_qemu_guest_agent") == "yes":
-            command += [
-                "-chardev", f"socket,id=agent,path={folder.socket('agent')},server=on,wait=off",
-                "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
-            ]  # fmt: skip
-        return command
-
-
-def _version(text: str) -> int:
-    match = re.search(r"version (\d+)\.(\d+)\.(\d+)", text)
-    return int(match[1]) * 1_000_000 + int(match[2]) * 1000 + int(match[3]) if match else 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,13 +17,16 @@ from msgspec import Struct
 
 from objstore.compute.host.driver import MachineError
 from objstore.compute.protocol import FlavorCopy, ImageSource, MachineSpec, PowerState
-from objstore.system.files import fsync_directory, write_atomically
+from objstore.system.files import TEMPORARY_SUFFIX, fsync_directory, write_atomically
 
 RECORD: Final = "machine.json"
+MACHINES: Final = "machines"
 SOCKET_PATH_MAX: Final = 107
 SERVER_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 CONSOLE_BYTES_MAX: Final = 1024 * 1024
 VERSION: Final = 1
+LEFTOVER_NAMES: Final = ("config-", "fleece.")
+LEFTOVER_SUFFIXES: Final = (".new", TEMPORARY_SUFFIX)
 
 
 class MachineRecord(Struct, frozen=True):
@@ -66,6 +72,10 @@ class MachineFolder:
     def process_log(self) -> Path:
         return self.path / "process.log"
 
+    @property
+    def process_number(self) -> Path:
+        return self.path / "process"
+
     def extra_disk(self, name: str) -> Path:
         return self.path / f"{name}.qcow2"
 
@@ -98,6 +108,12 @@ class MachineFolder:
         self.write(changed)
         return changed
 
+    def remove_leftovers(self) -> None:
+        """Of what was interrupted: half of a config drive, of the memory, or of a record; what a snapshot needed."""
+        for entry in self.path.iterdir():
+            if entry.name.startswith(LEFTOVER_NAMES) or entry.suffix in LEFTOVER_SUFFIXES:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
     def remove(self) -> None:
         """The record last: what it stands for is found again until all is gone."""
         if not self.path.exists():
@@ -119,6 +135,25 @@ class MachineFolder:
             return ""
 
 
+def fits(root: Path) -> bool:
+    """Whether sockets of machines below `root` can be named, and QEMU's options do not cut their names."""
+    longest = len(str(root)) + len("/12345678-1234-1234-1234-123456789012/metadata.sock")
+    return longest <= SOCKET_PATH_MAX and re.search(r"[,\s'\"]", str(root)) is None
+
+
+def short_name(folder: Path) -> Path:
+    """The folder itself, or a link to it whose name fits. Raises MachineError if somebody else has made that link."""
+    if fits(folder / MACHINES):
+        return folder
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    link = Path(tempfile.gettempdir()) / f"objstore-host-{digest}"
+    with suppress(FileExistsError):
+        link.symlink_to(folder)
+    if link.lstat().st_uid != os.getuid() or not link.is_symlink() or os.readlink(link) != str(folder):
+        raise MachineError(f"{link} is not what this host has made: remove it, or choose a shorter folder")
+    return link
+
+
 @dataclass(frozen=True)
 class MachineFolders:
     """All machines of this host."""
@@ -127,8 +162,7 @@ class MachineFolders:
 
     def __post_init__(self) -> None:
         """Raises MachineError for a path that is too long for sockets, or that QEMU's options would cut."""
-        longest = len(str(self.root)) + len("/12345678-1234-1234-1234-123456789012/metadata.sock")
-        if longest > SOCKET_PATH_MAX or re.search(r"[,\s'\"]", str(self.root)):
+        if not fits(self.root):
             raise MachineError(f"{self.root}: choose a shorter path, without blanks, commas and quotes")
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 

@@ -57,17 +57,15 @@ def begin_stream(monitor: Monitor, bytes_per_second: int) -> None:
 
 def end_jobs(monitor: Monitor) -> None:
     """No job works on the disks, and nothing of a snapshot is left. What was copied stays."""
+    for name, arguments in (("block-export-del", {"id": FLEECE, "mode": "hard"}), ("nbd-server-stop", {})):
+        with suppress(MonitorError):
+            monitor.command(name, arguments)
     for job in monitor.command("query-block-jobs"):
         with suppress(MonitorError):
             monitor.command("block-job-cancel", {"device": job["device"], "force": True})
             monitor.wait_for_event("BLOCK_JOB_CANCELLED", JOB_SECONDS, device=job["device"])
-    for name, arguments in (
-        ("block-export-del", {"id": FLEECE, "mode": "hard"}),
-        ("nbd-server-stop", {}),
-        ("blockdev-del", {"node-name": FLEECE}),
-    ):
-        with suppress(MonitorError):
-            monitor.command(name, arguments)
+    with suppress(MonitorError):
+        monitor.command("blockdev-del", {"node-name": FLEECE})
 
 
 @contextmanager

@@ -147,10 +147,11 @@ class IdentityClient:
             with response:
                 if response.status != 401 or 401 in accept:
                     return self._document(response) if response.status < 300 else None
-            self._forget(own)
+            self.forget(own)
         raise Unauthorized(method, self._path + path, 401, "the service's own token is refused")
 
-    def _forget(self, token: IdentityToken) -> None:
+    def forget(self, token: IdentityToken) -> None:
+        """A service refused this token of its own: the next login asks for another."""
         with self._lock:
             if self._token is token:
                 self._token = None

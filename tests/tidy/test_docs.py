@@ -10,6 +10,7 @@ import pytest
 from objstore.config.account import AccountConfig
 from objstore.config.cell import ComputeApiConfig
 from objstore.config.cluster import ClusterConfig
+from objstore.config.compute_host import ComputeHostConfig
 from objstore.config.container import ContainerConfig
 from objstore.config.drive_audit import DriveAuditConfig
 from objstore.config.identity import IdentityConfig
@@ -23,6 +24,7 @@ from objstore.proxy.swift.features.unsupported import MISSING_FEATURES
 from tests.tidy.repository import ROOT, sources
 
 FILES: Final[dict[str, type[msgspec.Struct]]] = {
+    "compute-host.toml": ComputeHostConfig,
     "objstore.toml": ClusterConfig,
     "compute-api.toml": ComputeApiConfig,
     "proxy.toml": ProxyConfig,

@@ -8,7 +8,10 @@ import click
 
 from objstore.tools.commands import LazyGroup
 
-COMMANDS: Final = {"up": "objstore.tools.cloud.up:up"}
+COMMANDS: Final = {
+    "guest-image": "objstore.tools.cloud.guest_image:guest_image",
+    "up": "objstore.tools.cloud.up:up",
+}
 
 
 @click.group(cls=LazyGroup, where=COMMANDS)

@@ -93,7 +93,7 @@ def test_a_machine_is_booted_snapshotted_and_the_snapshot_booted(
     (process,) = processes_with(f"{folder}/machines/{ONE}/")
     driver.close()
     driver.__init__(folder, ImageCache(folder / "images", images), "tcg")  # type: ignore[misc]
-    assert driver.machines() == {ONE: PowerState.RUNNING}
+    assert driver.power(ONE) is PowerState.RUNNING
     images.contents["live"] = snapshot(driver, ONE)
     assert list(processes_with(f"{folder}/machines/{ONE}/")) == [process]
 
@@ -101,11 +101,11 @@ def test_a_machine_is_booted_snapshotted_and_the_snapshot_booted(
     type_on_console(folder / "machines" / ONE / "serial.sock", "echo second > /root/kept; sync; echo d''one")
     wait_for_text(driver, ONE, "done")
     driver.suspend(ONE)
-    assert driver.machines() == {ONE: PowerState.SUSPENDED}
+    assert driver.power(ONE) is PowerState.SUSPENDED
     assert processes_with(f"{folder}/machines/{ONE}/") == {}
     images.contents["cold"] = snapshot(driver, ONE)
     driver.start(ONE)
-    assert driver.machines() == {ONE: PowerState.RUNNING}
+    assert driver.power(ONE) is PowerState.RUNNING
     driver.stop(ONE, 30)
     assert "objstore-guest: powering off" in driver.console(ONE, ONE_MIB), "the guest was asked"
     driver.destroy(ONE)
@@ -122,7 +122,7 @@ def test_a_machine_needs_its_image_no_longer_once_it_is_copied(
 ) -> None:
     driver.build(guest(images, ONE), nothing)
     driver.pause(ONE)
-    assert driver.machines() == {ONE: PowerState.PAUSED}
+    assert driver.power(ONE) is PowerState.PAUSED
     assert driver.used_images() == {"guest"}
 
     def copied() -> bool:
@@ -132,7 +132,7 @@ def test_a_machine_needs_its_image_no_longer_once_it_is_copied(
     wait_until(copied, "the image is copied", BOOT_SECONDS)
     (process,) = processes_with(f"{folder}/machines/{ONE}/")
     os.kill(process, signal.SIGKILL)
-    wait_until(lambda: driver.machines() == {ONE: PowerState.SHUTDOWN}, "it has ended")
+    wait_until(lambda: driver.power(ONE) is PowerState.SHUTDOWN, "it has ended")
     images.contents.clear()
     driver.reboot(ONE, hard=True)
     assert f"uuid={ONE}" in wait_for_text(driver, ONE, READY)

@@ -88,6 +88,8 @@ CONFIGURATIONS: Final = (
     "dispersion populate --user a --key b --ring-dir . --cluster C",
     "dispersion report --user a --key b --ring-dir . --cluster C",
     "drive-audit --config C",
+    "compute-host --config C",
+    "image --config C",
     "head http://127.0.0.1:9/a/1/b --cluster C",
     "check-config --kind proxy C",
     "relinker relink --config C",
@@ -122,7 +124,14 @@ COPIES: Final = {
     "object-7.ring.gz": "lone.ring.gz",
     "objstore.toml": "bad.toml",
 }
-OTHERS: Final = ("bench", "certificate authority", "certificate node", "hash-password", "quota")  # read no file
+OTHERS: Final = (
+    "bench",
+    "certificate authority",
+    "certificate node",
+    "cloud guest-image",
+    "hash-password",
+    "quota",
+)  # read no file
 
 ARGUMENTS: Final = {
     "add": "r1z1-10.0.0.77:6200/sda 1",

@@ -6,7 +6,7 @@ import pytest
 
 from objstore.compute.host.blocks import disk_bytes, image_node, machine_nodes
 from objstore.compute.host.driver import GIB, MachineError
-from objstore.compute.host.records import MachineFolders, MachineRecord
+from objstore.compute.host.records import MachineFolders, MachineRecord, short_name
 from objstore.compute.protocol import FlavorCopy, ImageSource, PowerState
 from tests.unit.compute.host.machines import SERVER, machine
 
@@ -33,6 +33,21 @@ def test_ids_that_leave_the_folder_are_refused(short_path: Path, name: str) -> N
 def test_paths_that_sockets_or_options_cannot_hold_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(MachineError, match="shorter path"):
         MachineFolders(tmp_path / name)
+
+
+def test_a_folder_with_a_long_path_has_a_short_name(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
+    assert short_name(short_path) == short_path
+    folder = short_path / ("a" * 60)
+    folder.mkdir()
+    link = short_name(folder)
+    assert short_name(folder) == link
+    (link / "x").write_bytes(b"1")
+    assert (folder / "x").exists()
+    link.unlink()
+    link.symlink_to("/etc")
+    with pytest.raises(MachineError, match="not what this host has made"):
+        short_name(folder)
 
 
 def test_what_is_removed_leaves_nothing(short_path: Path) -> None:
