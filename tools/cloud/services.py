@@ -5,6 +5,7 @@ A new service gets an entry in SERVICES, and its ports in PORTS.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,12 @@ class CloudService:
     user: str = ""
     roles: tuple[str, ...] = ("service",)
     catalog: tuple[CatalogEntry, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()  # programs, each with the package that it comes with
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages of programs that this machine lacks."""
+        return sorted({package for program, package in self.needs if shutil.which(program) is None})
 
     def config_file(self, plan: CloudPlan) -> Path:
         return plan.folder / f"{self.name}.toml"
@@ -117,6 +124,15 @@ def compute_config(plan: CloudPlan) -> str:
     )
 
 
+def host_config(plan: CloudPlan) -> str:
+    return (
+        f"[host]\nfolder = {quoted(str(plan.folder / 'host'))}\n"
+        f"\n[compute]\nurl = {quoted(plan.url('compute'))}\n"
+        f"\n[image]\nurl = {quoted(plan.url('image'))}\n"
+        f"\n{plan.identity_section('compute-host')}"
+    )
+
+
 # In the order of their start: the users of the later ones are made at the first, the identity service.
 SERVICES: Final = (
     CloudService("identity", ("identity", "--config", "{config}"), identity_config, "identity"),
@@ -143,5 +159,18 @@ SERVICES: Final = (
         port="compute",
         user="compute",
         catalog=(CatalogEntry("compute", "compute", "/v2.1"),),
+    ),
+    CloudService(
+        "compute-host",
+        ("compute-host", "--config", "{config}"),
+        host_config,
+        user="compute-host",
+        roles=("service", "admin"),  # it fills images of all projects with their snapshots
+        needs=(
+            ("qemu-system-x86_64", "qemu-system-x86"),
+            ("qemu-img", "qemu-utils"),
+            ("socat", "socat"),
+            ("genisoimage", "genisoimage"),
+        ),
     ),
 )

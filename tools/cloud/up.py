@@ -86,6 +86,9 @@ class Cloud:
         """The exit status: 0, or 1 if a service has ended by itself. Raises OperatorProblem."""
         try:
             for service in SERVICES:
+                if service.missing:
+                    click.echo(f"Without {service.name}: install {' '.join(service.missing)}", err=True)
+                    continue
                 self._start(service)
                 if service.name == "identity":
                     make_users(self._plan)
