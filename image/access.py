@@ -24,6 +24,8 @@ class ImageCaller(Protocol):
 
 
 READER: Final = "reader"
+UNFILLED: Final = frozenset({statuses.QUEUED, statuses.SAVING})
+SNAPSHOTS: Final = frozenset({"snapshot", "backup"})
 
 
 @dataclass(eq=False)
@@ -59,7 +61,12 @@ def check_writer(caller: ImageCaller) -> None:
 
 
 def check_owner(caller: ImageCaller, image: ImageRecord) -> None:
-    """Raises NotAllowed for a caller who neither owns the image nor is an administrator."""
+    """Raises NotAllowed for a caller who neither owns the image nor is an administrator.
+
+    A service fills the snapshots that were made for it to fill, and removes those it could not fill.
+    """
+    if caller.is_service and image.status in UNFILLED and image.noted("image_type") in SNAPSHOTS:
+        return
     check_writer(caller)
     if not caller.is_admin and (image.owner is None or image.owner != caller.project_id):
         raise NotAllowed(f"You are not permitted to modify image {image.id}: another project owns it.")

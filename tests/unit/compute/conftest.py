@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.compute.world import CellWorld, ObedientHost
+from tests.unit.compute.world import CellWorld, ObedientHost, PlainSql
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[CellWorld]:
-    made = CellWorld(tmp_path)
-    yield made
-    made.sql.engine.dispose()
+    sql = PlainSql(tmp_path / "compute.sqlite")
+    yield CellWorld(sql)
+    sql.engine.dispose()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 
 from objstore.compute.core import hosts
-from objstore.compute.core.context import ComputeContext, ComputeLimits
+from objstore.compute.core.context import ComputeContext, ComputeLimits, SqlRunner
 from objstore.compute.core.create import NewServers, create_servers
 from objstore.compute.errors import no_such
 from objstore.compute.model.tables import Base, FlavorRow, ServerRow
@@ -143,7 +143,7 @@ class ObedientHost:
 class CellWorld:
     """One cell."""
 
-    def __init__(self, folder: Path, **limits: Any) -> None:
+    def __init__(self, sql: SqlRunner, **limits: Any) -> None:
         self.time = START
         self.images = MemoryImages()
         self.images.documents[IMAGE] = {
@@ -153,7 +153,7 @@ class CellWorld:
             "size": 1 << 20,
             "min_disk": 0,
         }
-        self.sql = PlainSql(folder / "compute.sqlite")
+        self.sql = sql
         self.context = ComputeContext(self.sql, self.images, ComputeLimits(**limits), now=lambda: self.time)
         self.placer = Placer(self.context, random=Random(1))
         self.user = PlainUser()

@@ -9,7 +9,7 @@ import pytest
 
 from objstore.config.image import ImageQuotaConfig
 from tests.unit.image.bytes_of_images import qcow2
-from tests.unit.image.service_in_memory import ADMIN, OTHER, SERVICE, ServiceInMemory
+from tests.unit.image.service_in_memory import ADMIN, OTHER, RAW, SERVICE, ServiceInMemory
 
 MIB = 1 << 20
 
@@ -72,6 +72,17 @@ def test_what_an_upload_needs(images: ServiceInMemory) -> None:
     assert images.shown(image)["stores"] == "second"
     assert images.upload(image) == 409
     assert images.ask("GET", f"/v2/images/{image}/file").body == b"content"
+
+
+def test_services_fill_snapshots_and_nothing_else(images: ServiceInMemory) -> None:
+    image = images.create(image_type="snapshot", disk_format=None, container_format=None)
+    for name, value in RAW.items():
+        assert images.replace(image, name, value, token=SERVICE).status == 200
+    assert images.upload(image, token=SERVICE) == 204
+    assert images.ask("DELETE", f"/v2/images/{image}", token=SERVICE).status == 403
+    failed = images.create(image_type="backup")
+    assert images.ask("DELETE", f"/v2/images/{failed}", token=SERVICE).status == 204
+    assert images.upload(images.create(), token=SERVICE) == 403
 
 
 def test_unsafe_bytes_are_refused_and_leave_nothing(images: ServiceInMemory) -> None:
