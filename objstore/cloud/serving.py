@@ -14,6 +14,7 @@ from cheroot.wsgi import Gateway_10, Server
 from objstore.config.sections import CloudServerConfig
 from objstore.config.units import Address
 from objstore.logs import Logger
+from objstore.system.processes import give_memory_back
 
 HEADER_MAX: Final = 64 * 1024  # bytes of a request's head
 CHUNK_LINE_MAX: Final = 1024  # bytes of the line before a chunk, and of a trailer's
@@ -42,6 +43,7 @@ def serve(
 
     `listening` learns the address, whose port the system may have chosen. Raises OSError when it cannot be had.
     """
+    give_memory_back()  # each login takes 16 MiB for a moment, on whatever thread
     server = _Server(application, config, log)
     server.prepare()
     address = Address(config.bind.host, server.socket.getsockname()[1])

@@ -8,9 +8,15 @@ import pytest
 from objstore.client.errors import BadResponse, Unauthorized
 from objstore.client.identity import IdentityClient, ServiceUser, patient_client
 from objstore.client.requests import RetryPolicy
+from objstore.client.store import StoreClient
 from tests.unit.objstore.client.scripted import ScriptedServer, closed_later, response, serving
 
 CATALOG = [{"type": "image", "endpoints": [{"interface": "public", "url": "http://image"}]}]
+
+
+def catalog(server: ScriptedServer) -> list[dict[str, object]]:
+    url = f"http://127.0.0.1:{server.port}/v1/AUTH_p"
+    return [{"type": "object-store", "endpoints": [{"interface": "public", "url": url}]}]
 
 
 def token(name: str = "own", expires: str = "2100-01-01T00:00:00.000000Z") -> bytes:
@@ -80,3 +86,22 @@ def test_the_password_is_not_shown() -> None:
 
 def test_it_asks_twice_at_most() -> None:
     assert IdentityClient("http://127.0.0.1:1/v3", ServiceUser("a", "b")).http.retries == RetryPolicy(2, 0.1)
+
+
+def test_a_store_is_found_in_the_catalog() -> None:
+    with serving() as server:
+        entries = catalog(server)
+        document = {"token": {"expires_at": "2100-01-01T00:00:00.000000Z", "catalog": entries}}
+        login = response(201, msgspec.json.encode(document), X_Subject_Token="own")
+        server.script += [login, response(200, b"content")]
+        url = f"http://127.0.0.1:{server.port}/v3"
+        store = StoreClient(url, "service:image", "key", closed_later(patient_client()))
+        assert store.read_object("c", "o") == b"content"
+        auth = msgspec.json.decode(server.asked[0].body)["auth"]
+        assert (auth["scope"]["project"]["name"], auth["identity"]["password"]["user"]["name"]) == ("service", "image")
+        assert (server.asked[1].target, server.asked[1].headers["x-auth-token"]) == ("/v1/AUTH_p/c/o", "own")
+
+
+def test_a_catalog_without_a_store() -> None:
+    with serving(token()) as server, pytest.raises(BadResponse, match="where the store is"):
+        StoreClient(f"http://127.0.0.1:{server.port}/v3", "p:u", "key", closed_later(patient_client())).log_in()
