@@ -141,7 +141,9 @@ class ImageRecord(ImageTables):
     properties: Mapped[list[ImageProperty]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     tags: Mapped[list[ImageTag]] = relationship(cascade="all, delete-orphan", lazy="selectin", order_by=ImageTag.value)
     members: Mapped[list[ImageMember]] = relationship(cascade="all, delete-orphan", order_by=ImageMember.created_at)
-    data: Mapped[list[ImageData]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    data: Mapped[list[ImageData]] = relationship(
+        cascade="all, delete-orphan", lazy="selectin", order_by=(ImageData.store, ImageData.id)
+    )
     uses: Mapped[list[ImageUse]] = relationship(cascade="all, delete-orphan")
 
     @property
