@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,13 +118,35 @@ def test_deletion_while_bytes_come(images: ServiceInMemory) -> None:
 
 def test_cve_2014_9623_deleted_images_count_while_their_bytes_come(tmp_path: Path) -> None:
     """Uploads to images that were deleted meanwhile were a way around the quota; they end instead."""
-    images = ServiceInMemory(tmp_path, ImageQuotaConfig(image_size_total=10))
+    images = ServiceInMemory(tmp_path, ImageQuotaConfig(image_size_total=8 * MIB))
     image = images.create()
-    images.first.while_writing = lambda: images.ask("DELETE", f"/v2/images/{image}")
-    pieces = b"x" * (1 << 20)
-    assert images.upload(image, pieces[:10]) == 410
-    assert images.upload(images.create(), pieces[:11]) == 413
+    deletions: list[int] = []
+    images.first.while_writing = lambda: deletions.append(images.ask("DELETE", f"/v2/images/{image}").status)
+    assert images.upload(image, b"x" * (4 * MIB)) == 410
+    assert deletions == [204]  # no piece after the first one was taken
+    images.first.while_writing = lambda: None
+    assert images.upload(images.create(), b"x" * (8 * MIB + 1)) == 413
     images.close()
+
+
+def test_an_image_whose_activation_only_seemed_to_fail_keeps_its_data(images: ServiceInMemory) -> None:
+    image = images.create()
+    database = images.service.transfers.database
+    run, lost = database.run, []
+
+    def unheard(work: Any) -> Any:
+        """Stores, and then loses the connection to the database once the image is active."""
+        result = run(work)
+        if not lost and images.shown(image)["status"] == "active":
+            lost.append(image)
+            raise ConnectionError
+        return result
+
+    database.run = unheard  # type: ignore[method-assign]
+    assert images.upload(image) == 500
+    images.reclaimer.reclaim()
+    assert images.shown(image)["status"] == "active"
+    assert images.ask("GET", f"/v2/images/{image}/file").body == b"content"
 
 
 def test_what_a_killed_process_left_is_reclaimed(images: ServiceInMemory) -> None:
