@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
+import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from objstore.compute.guest import image
-from objstore.compute.host.processes import missing
+from objstore.compute.host.processes import missing, processes_with
 from tests.waiting import wait_until
 
 NEEDED = ("qemu-system-x86_64", "qemu-img", "qemu-storage-daemon", "socat", "genisoimage", *image.PACKAGES)
@@ -31,6 +36,18 @@ def guest_image() -> Path:
         if not path.exists():
             image.build(path)
     return path
+
+
+@contextmanager
+def machine_folder() -> Iterator[Path]:
+    """A folder with a short path. In the end no process of a machine may be left; what is left is killed."""
+    with tempfile.TemporaryDirectory(prefix="host-") as name:
+        try:
+            yield Path(name)
+            assert processes_with(f"{name}/") == {}
+        finally:
+            for number in processes_with(f"{name}/"):
+                os.kill(number, signal.SIGKILL)
 
 
 def type_on_console(serial: Path, line: str) -> None:

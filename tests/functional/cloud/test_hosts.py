@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from objstore.compute.host.processes import is_process_of, processes_with
 from objstore.compute.host.records import MachineFolder
 from objstore.compute.protocol import MachineAction, MachineSpec
-from tests.functional.cloud.guest import guest_image, lacking
+from tests.functional.cloud.guest import guest_image, lacking, machine_folder
 from tests.functional.cloud.services import CloudServices
 from tests.unit.compute.host.machines import SERVER, Compute, Images, machine, source
 from tests.waiting import wait_until
@@ -78,16 +77,15 @@ def services() -> Iterator[CloudServices]:
 
 @pytest.fixture
 def agent(services: CloudServices) -> Iterator[AgentProcess]:
-    with tempfile.TemporaryDirectory(prefix="host-") as name:
-        running = AgentProcess(Path(name), services)
+    with machine_folder() as folder:
+        running = AgentProcess(folder, services)
         yield running
         running.services.hold.set()
         if services.compute.machines:
             services.compute.outcome(services.compute.add(MachineAction.DELETE))
         running.stop()
-        assert processes_with(f"{name}/") == {}
-        assert list((Path(name) / "machines").iterdir()) == []
-        assert list((Path(name) / "journal").iterdir()) == []
+        assert list((folder / "machines").iterdir()) == []
+        assert list((folder / "journal").iterdir()) == []
 
 
 def guest(services: CloudServices) -> MachineSpec:

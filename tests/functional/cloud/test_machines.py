@@ -6,7 +6,6 @@ import base64
 import hashlib
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from objstore.compute.host.cache import ImageCache
 from objstore.compute.host.processes import processes_with
 from objstore.compute.host.qemu import QemuDriver
 from objstore.compute.protocol import FlavorCopy, ImageSource, MachineSpec, PowerState
-from tests.functional.cloud.guest import BOOT_SECONDS, guest_image, lacking, type_on_console
+from tests.functional.cloud.guest import BOOT_SECONDS, guest_image, lacking, machine_folder, type_on_console
 from tests.unit.compute.host.machines import Images, machine
 from tests.waiting import wait_until
 
@@ -30,10 +29,8 @@ ONE_MIB = 1024 * 1024
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A path that is short enough for sockets, and is empty of processes at the end."""
-    with tempfile.TemporaryDirectory(prefix="host-") as name:
-        yield Path(name)
-        assert processes_with(f"{name}/") == {}
+    with machine_folder() as path:
+        yield path
 
 
 @pytest.fixture

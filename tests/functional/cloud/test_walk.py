@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from objstore.compute.host.processes import processes_with
-from tests.functional.cloud.guest import guest_image, lacking
+from tests.functional.cloud.guest import guest_image, lacking, machine_folder
 from tests.functional.cloud.whole import WholeCloud
 from tests.functional.conftest import installed, run
 
@@ -22,17 +18,14 @@ READY = "objstore-guest: ready"
 
 @pytest.fixture
 def cloud() -> Iterator[WholeCloud]:
-    with tempfile.TemporaryDirectory(prefix="walk-") as name:
-        running = WholeCloud(Path(name) / "cloud")
-        running.start()
+    with machine_folder() as folder:
+        running = WholeCloud(folder / "cloud")
         try:
+            running.start()
             yield running
             assert running.stop() == 0, running.output
-            assert processes_with(f"{name}/") == {}
         finally:
             running.stop()
-            for number in processes_with(f"{name}/"):
-                os.kill(number, signal.SIGKILL)
 
 
 # What openstacksdk does. Names of files and of the server's script come as arguments.
