@@ -241,6 +241,10 @@ class WebApplication:
             raise Fault(414, "The path is too long.")
         if request.method not in METHODS:
             raise Fault(501, "The method is not known.")
+        try:
+            _ = request.GET
+        except UnicodeDecodeError:
+            raise Fault(400, "The query is not text in UTF-8.") from None
         route, call.arguments = self._routes.find(request.method, path)
         if not route.streams and (request.content_length or 0) > BODY_MAX:
             raise Fault(413, f"The body has more than {BODY_MAX} bytes.")

@@ -1,4 +1,4 @@
-"""The records of the identity service in PostgreSQL and in MariaDB."""
+"""The records of the identity and the image service in PostgreSQL and in MariaDB."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from objstore.identity.records import ProjectRecord, Record
+from objstore.image.records import ImageTables
 from tests.functional.cloud.databases import mariadb, postgresql
 from tests.unit.identity.service import IdentityService
+from tests.unit.image.service_in_memory import ServiceInMemory
 
 
 @pytest.mark.parametrize("server", [postgresql, mariadb])
@@ -30,8 +33,31 @@ def test_another_database(server: Callable[[Path], AbstractContextManager[str]],
             with service.state.database.engine.connect() as connection:
                 differences = compare_metadata(MigrationContext.configure(connection), Record.metadata)
             assert [each for each in differences if each[0] in ("add_table", "add_column", "remove_column")] == []
+            with service.state.database.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("CREATE DATABASE images"))
+            _images(ServiceInMemory(tmp_path, database=f"{url.rpartition('/')[0]}/images"))
         finally:
             service.state.database.close()
+
+
+def _images(images: ServiceInMemory) -> None:
+    """Records of images, whose names differ where their bytes do."""
+    first, second = images.active(name="a", tags=["t", "T"]), images.active(name="A", colour="\N{SNOWMAN}")
+    assert images.listed("name=a") == ["a"]
+    assert images.listed("colour=%E2%98%83") == ["A"]
+    assert sorted(images.listed("limit=1&sort=name:asc") + images.listed(f"marker={first}&sort_dir=asc")) == ["A", "A"]
+    assert images.ask("POST", f"/v2/images/{first}/members", {"member": "p2"}).status == 200
+    body = {"method": {"name": "copy-image"}, "all_stores": True}
+    assert images.ask("POST", f"/v2/images/{second}/import", body).status == 202
+    images.imported()
+    assert images.shown(second)["stores"] == "first,second"
+    for image in (first, second):
+        assert images.ask("DELETE", f"/v2/images/{image}").status == 204
+    images.reclaimer.reclaim()
+    assert images.first.objects == images.second.objects == {}
+    with images.database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), ImageTables.metadata) == []
+    images.close()
 
 
 def _log_in_and_out(service: IdentityService) -> None:

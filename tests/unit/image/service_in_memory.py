@@ -92,9 +92,9 @@ class Answered:
 class ServiceInMemory:
     """Requests to it are function calls; imports are done when they are asked for."""
 
-    def __init__(self, folder: Path, quota: ImageQuotaConfig | None = None) -> None:
+    def __init__(self, folder: Path, quota: ImageQuotaConfig | None = None, database: str = "") -> None:
         self.microseconds = 1_700_000_000_000_000
-        self.database = SqlDatabase(f"sqlite:///{folder}/image.sqlite", MIGRATIONS)
+        self.database = SqlDatabase(database or f"sqlite:///{folder}/image.sqlite", MIGRATIONS)
         self.database.upgrade()
         stores = tuple(ImageStoreConfig(name, "http://x/auth/v1.0", "u") for name in ("first", "second"))
         config = ImageConfig(stores, quota=quota or ImageQuotaConfig())

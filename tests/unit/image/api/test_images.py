@@ -190,6 +190,7 @@ def test_filters(images: ServiceInMemory) -> None:
     }.items():
         assert images.listed(query) == names, query
     assert images.ask("GET", "/v2/images?marker=x").status == 400
+    assert images.ask("GET", "/v2/images?name=%ff").status == 400
     assert images.ask("GET", "/v2/images?limit=0").json["images"] == []
 
 
