@@ -198,8 +198,10 @@ class HostRegistered(Struct, frozen=True):
     host_id: str
     generation: int
     machines: list[str]  # ids of the servers that are this host's
-    # A host that was not answered for so long stops its machines with `restart_elsewhere`: they start on another.
+    # A host that was not answered for so long pauses its machines with `restart_elsewhere`: they start on another one.
+    # Those that are still its own when it is answered again go on.
     lease_seconds: float = 120.0
+    movable: list[str] = []  # those of its machines that have `restart_elsewhere`
 
 
 class HostReport(Struct, frozen=True):

@@ -15,7 +15,7 @@ from objstore.compute.core.actions import remove
 from objstore.compute.core.context import ComputeContext, change, count_servers, fault_of, new_id, release, wake
 from objstore.compute.core.create import image_copy
 from objstore.compute.core.outcomes import WAITED_FOR, apply_outcome, apply_report
-from objstore.compute.core.specs import RESTART, machine_spec
+from objstore.compute.core.specs import machine_spec, wants_restart
 from objstore.compute.core.states import ERROR, SCHEDULING, SOFT_DELETED
 from objstore.compute.errors import ComputeError, InvalidRequest, StateConflict, no_such
 from objstore.compute.model.tables import HostRow, ServerRow, TaskRow
@@ -56,9 +56,11 @@ def register(context: ComputeContext, given: HostRegistration) -> HostRegistered
         session.flush()
         row.building = _builds_of(session, row.id)
         servers = session.scalars(
-            select(ServerRow.id).where(ServerRow.host_id == row.id, ServerRow.deleted_at.is_(None))
+            select(ServerRow).where(ServerRow.host_id == row.id, ServerRow.deleted_at.is_(None))
         ).all()
-        return HostRegistered(row.id, row.generation, list(servers), context.limits.lease_seconds)
+        movable = [each.id for each in servers if wants_restart(each)]
+        names = [each.id for each in servers]
+        return HostRegistered(row.id, row.generation, names, context.limits.lease_seconds, movable)
 
     registered: HostRegistered = context.run(work)
     return registered
@@ -177,7 +179,7 @@ def _homeless(context: ComputeContext) -> Any:
             .join(HostRow, HostRow.id == ServerRow.host_id)
             .where(HostRow.fenced, ServerRow.deleted_at.is_(None), ServerRow.last_snapshot.is_not(None))
         )
-        return [row.id for row in found if row.user_metadata.get(RESTART, "").lower() == "true"]
+        return [row.id for row in found if wants_restart(row)]
 
     return work
 

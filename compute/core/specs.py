@@ -33,5 +33,10 @@ def machine_spec(row: ServerRow) -> MachineSpec:
         metadata=row.user_metadata,
         security_groups=row.security_groups,
         networks=[MachineNetwork(NETWORK, row.mac)] if row.mac else [],
-        restart_elsewhere=row.user_metadata.get(RESTART, "").lower() == "true",
+        restart_elsewhere=wants_restart(row),
     )
+
+
+def wants_restart(row: ServerRow) -> bool:
+    """Whether the server shall start on another host when its own is lost."""
+    return row.user_metadata.get(RESTART, "").lower() == "true"

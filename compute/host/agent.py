@@ -16,6 +16,7 @@ import msgspec
 from objstore.client.errors import ClientError, NotFound
 from objstore.compute.host.driver import DiskContent, Driver, MachineError, NotSupported
 from objstore.compute.host.journal import TaskJournal
+from objstore.compute.host.lease import HostLease
 from objstore.compute.protocol import (
     REPORTS_MAX,
     WAIT_SECONDS_MAX,
@@ -72,6 +73,20 @@ class HostAgent:
     _lanes: Lanes = field(default_factory=lambda: Lanes(WORKERS))
     _sending: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        self._lease = HostLease(self.driver, self.log, self._guarded, time.monotonic)
+
+    def _guarded(self, server_id: str, work: Callable[[], None]) -> None:
+        """Do something with a machine in its turn; what goes wrong is logged."""
+
+        def logged() -> None:
+            try:
+                work()
+            except (StoreError, OSError) as error:
+                self.log.error("a machine does not do as the lease wants", server=server_id, reason=str(error))
+
+        self._lanes.add(server_id, logged)
+
     def run(self) -> None:
         """Tasks of an agent before this one are gone on with. Machines go on when it ends."""
         self._register()
@@ -92,6 +107,7 @@ class HostAgent:
                 self.log.repeated("the compute API does not answer", "compute", reason=str(error))
                 self.stop.wait(self.pause_seconds)
             else:
+                self._lease.renew()
                 self._take(instructions)
                 self.stop.wait(instructions.pause_seconds)
 
@@ -111,11 +127,13 @@ class HostAgent:
                     self.log.info("destroying a machine that is another host's", server=server_id)
                     self._lanes.add(server_id, partial(self._destroy, server_id))
             self._told.clear()
+            self._lease.begin(registered.lease_seconds, registered.movable)
             self.log.info("registered", host=registered.host_id, machines=len(own))
             return
 
     def _take(self, instructions: HostInstructions) -> None:
         for task in instructions.tasks:
+            self._lease.note(task)
             if not self.stop.is_set() and self.journal.begin(task):
                 self._lanes.add(task.server_id, partial(self._do, task))
 
@@ -181,6 +199,7 @@ class HostAgent:
         swept = time.monotonic()
         while not self.stop.wait(self.pause_seconds):
             try:
+                self._lease.check()
                 self.tell()
                 for server_id in self.driver.machines():
                     with self._lanes.idle(server_id) as idle:

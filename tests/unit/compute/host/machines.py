@@ -91,6 +91,7 @@ class Compute:
     outcomes: list[TaskOutcome] = field(default_factory=list)
     reports: list[MachineReport] = field(default_factory=list)
     registrations: int = 0
+    lease_seconds: float = 0.3
     away: bool = False
     fenced: bool = False
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -105,7 +106,7 @@ class Compute:
     def register(self, registration: HostRegistration) -> HostRegistered:
         self.registrations += 1
         self.fenced = False
-        return HostRegistered("host", self.registrations, self.machines)
+        return HostRegistered("host", self.registrations, self.machines, self.lease_seconds)
 
     def report(self, host_id: str, report: HostReport) -> HostInstructions:
         if self.away:

@@ -225,3 +225,19 @@ def test_journals_come_back_in_order(tmp_path: Path) -> None:
 def test_errors_of_the_driver_have_a_reason() -> None:
     with pytest.raises(MachineError, match="no such machine"):
         FakeDriver().start(SERVER)
+
+
+def test_machines_that_may_run_elsewhere_pause_while_nobody_answers(tmp_path: Path) -> None:
+    compute = Compute(machines=[SERVER, OTHER])
+    host = Host(tmp_path, compute)
+    try:
+        for server_id, moves in ((SERVER, True), (OTHER, False)):
+            spec = machine(server_id, restart_elsewhere=moves)
+            assert compute.outcome(compute.add(MachineAction.BUILD, server_id, machine=spec)).succeeded
+        compute.away = True
+        wait_until(lambda: host.driver.power(SERVER) is PowerState.PAUSED, "the machine to be paused")
+        assert host.driver.power(OTHER) is PowerState.RUNNING
+        compute.away = False
+        wait_until(lambda: host.driver.power(SERVER) is PowerState.RUNNING, "the machine to go on")
+    finally:
+        host.end()
