@@ -36,6 +36,7 @@ def test_what_a_unit_starts_exists(unit: Path) -> None:
 def test_every_server_and_its_daemons_have_a_unit() -> None:
     servers = {"account", "container", "object", "proxy", "account-daemons", "container-daemons", "object-daemons"}
     assert {unit.stem.removeprefix("objstore-") for unit in SERVICES} == servers | {
+        "compute-api",
         "compute-host",
         "drive-audit",
         "identity",
