@@ -11,7 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from objstore.devices import Device
+from objstore.erasure import ErasureCode, Piece, PieceDamaged
 from objstore.headers import Backend, Client, Sysmeta
+from objstore.http.bodies import IterableBody
 from objstore.http.transport import BackendRequest, BackendResponse, Exchange, NodeFailure, Transport
 from objstore.paths import PathHasher, ResourcePath
 from objstore.quorum import best_status, quorum_size
@@ -131,7 +133,10 @@ class Direct:
         return self.send(ring, "UPDATE", path, headers, rows)
 
     def get(self, ring: RingView, path: ResourcePath, headers: Headers, query: str = "") -> BackendResponse | None:
-        """The newest of the successful responses, None if there is none. The caller closes it."""
+        """The newest of the successful responses, None if there is none. The caller closes it.
+
+        The body of an object that is stored as fragments is made of as many as are needed; None if these cannot be had.
+        """
         partition, nodes = self.primaries(ring, path)
         requests = [BackendRequest("GET", node, partition, path, headers, query) for node in nodes]
         newest: BackendResponse | None = None
@@ -146,7 +151,40 @@ class Direct:
                 response, newest = newest, response
             if response is not None:
                 response.close()
+        if newest is not None and Backend.FRAGMENT in newest.headers:
+            newest.close()
+            return self._made_whole(BackendRequest("GET", nodes[0], partition, path, headers), nodes, newest)
         return newest
+
+    def _made_whole(
+        self, request: BackendRequest, nodes: Sequence[Device], found: BackendResponse
+    ) -> BackendResponse | None:
+        """The object that an answer about a fragment is about."""
+        code, size = ErasureCode.parse(found.headers[Backend.FRAGMENT]), int(found.headers[Backend.WHOLE_SIZE])
+        written_at, fragments = found.headers[Backend.DATA_TIMESTAMP], dict[int, tuple[Device, BackendResponse]]()
+        for place, node in enumerate(nodes):
+            number = place % code.fragments
+            if number in fragments or len(fragments) == code.data:
+                continue
+            wanted = {**request.headers, Backend.FRAGMENT: f"{written_at}#{number}"}
+            exchange = self._start(BackendRequest("GET", node, request.partition, request.path, wanted))
+            try:
+                response = None if exchange is None else exchange.response()
+            except NodeFailure:
+                continue
+            if response is not None and response.status == 200:
+                fragments[number] = node, response
+            elif response is not None:
+                response.close()
+
+        def close() -> None:
+            for _, response in fragments.values():
+                response.close()
+
+        if len(fragments) < code.data:
+            close()
+            return None
+        return BackendResponse(found.status, found.headers, IterableBody(_decoded(code, size, fragments), size, close))
 
     def page(
         self, ring: RingView, path: ResourcePath, marker: str = "", prefix: str = "", version_marker: str | None = None
@@ -181,6 +219,22 @@ class Direct:
             return self._transport.start(request, body, self.timeout_seconds)
         except NodeFailure:
             return None
+
+
+def _decoded(code: ErasureCode, size: int, fragments: Mapping[int, tuple[Device, BackendResponse]]) -> Iterator[Piece]:
+    """The bytes of an object. Raises NodeFailure."""
+    for segment in range(code.segment_count(size)):
+        length, pieces = code.segment_length(segment, size), dict[int, Piece]()
+        for number, (node, response) in fragments.items():
+            piece = memoryview(bytearray(code.piece_length(length)))
+            if response.body.readinto(piece) < len(piece):
+                raise NodeFailure(node, "the fragment ended early")
+            try:
+                code.check(piece, number, segment)
+            except PieceDamaged as error:
+                raise NodeFailure(node, str(error)) from error
+            pieces[number] = piece
+        yield from code.decode(pieces, length)
 
 
 def age_of(response: BackendResponse) -> tuple[str, str]:

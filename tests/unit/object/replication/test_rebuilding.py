@@ -9,10 +9,12 @@ import pytest
 from xxhash import xxh3_128_hexdigest
 
 from objstore.cluster import Cluster
+from objstore.direct import Direct
 from objstore.erasure import ErasureCode
 from objstore.http.transport import BackendRequest
 from objstore.limits import Limits
 from objstore.object.container_updates.pending import load
+from objstore.paths import ResourcePath
 from objstore.policies import Policies, Policy
 from objstore.rows import ObjectRow
 from tests.unit.object.harness import at
@@ -104,6 +106,20 @@ def test_only_as_many_fragments_travel_as_are_needed(fragmented: Fragmented) -> 
     fragmented.replicate(4)
     assert fragmented.names(4, "o") == [durable(1, 4)]
     assert sum(request.query == "step=pull" for request in fragmented.requests) == 3
+
+
+def test_daemons_read_objects_of_fragments(fragmented: Fragmented) -> None:
+    fragmented.store("o", 1, {0: 0, 2: 2, 4: 4})
+    direct = Direct(fragmented.transport, fragmented.cluster.hasher, 10.0)
+    path, headers = ResourcePath("a", "c", "o"), {"X-Backend-Storage-Policy-Index": "0"}
+    found = direct.get(fragmented.rings[0], path, headers)
+    assert found is not None
+    assert (found.body.length, found.read_all()) == (len(BODY), BODY)
+    file = fragmented.directory(2, "o") / durable(1, 2)
+    content = bytearray(file.read_bytes())
+    content[200] ^= 1
+    file.write_bytes(content)
+    assert direct.get(fragmented.rings[0], path, headers) is None, "one of the last three is damaged"
 
 
 def test_with_too_few_fragments_none_is_made_up(fragmented: Fragmented) -> None:
