@@ -13,8 +13,9 @@ from botocore.config import Config
 from objstore.client.identity import IdentityClient, ServiceUser
 from tests.functional.cloud.states_host import StatesHost
 from tests.functional.cloud.whole import WholeCloud
-from tests.functional.conftest import run
+from tests.functional.conftest import installed, run
 from tests.functional.servers import objstore
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,26 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCloud]:
     identity = IdentityClient(f"{running.url('identity')}/v3", user)
     host = StatesHost("states-1", running.url("compute"), running.url("image"), identity)
     host.start()
+    _leave_only(running, "states-1")
     yield running
     host.stop()
     assert running.stop() == 0, running.output
+
+
+def _leave_only(cloud: WholeCloud, name: str) -> None:
+    """Disable the cloud's own host: these tests need no real machines, and must not depend on programs for them."""
+
+    def hosts() -> set[str]:
+        return {each["Host"] for each in cloud.openstack("compute", "service", "list", cloud="admin")}
+
+    # It is started where the programs that it needs are there.
+    own = (cloud.folder / "logs" / "compute-host.log").exists()
+    wait_until(lambda: name in hosts() and len(hosts()) == 1 + own, "the hosts to register", 90)
+    for other in hosts() - {name}:
+        run(
+            installed("openstack"), "compute", "service", "set", "--disable", other, "nova-compute",
+            **cloud.environment("admin"),
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +64,7 @@ def test_the_command_line_client(cloud: WholeCloud, image: str) -> None:
     assert saved["status"] == "active"
     assert [each["Name"] for each in cloud.openstack("server", "list")] == ["web"]
     hypervisors = cloud.openstack("hypervisor", "list", cloud="admin")
-    assert [each["Hypervisor Hostname"] for each in hypervisors] == ["states-1"]
+    assert "states-1" in {each["Hypervisor Hostname"] for each in hypervisors}
 
 
 # What openstacksdk and python-novaclient do with a server's life.
