@@ -86,9 +86,9 @@ class FormPost(Feature):
         if not request.environ.get("CONTENT_TYPE", "").lower().startswith(FORM_TYPE):
             return None
         request.log_info.append("formpost")
-        fields: dict[str, str] = {}
+        granted: dict[str, str] = {}
         try:
-            self._store(request, fields)
+            self._store(request, granted)
             status, message = 201, ""
         except StoreError as error:
             if not errors.is_foreseen(error):
@@ -97,10 +97,14 @@ class FormPost(Feature):
             if refusal.status == 401:
                 raise
             status, message = refusal.status, refusal.reason or REASONS[refusal.status]
-        return _outcome(fields.get("redirect", ""), status, message)
+        return _outcome(granted.get("redirect", ""), status, message)
 
-    def _store(self, request: SwiftRequest, fields: dict[str, str]) -> None:
-        """Store each file as it comes. Raises StoreError: those before stay."""
+    def _store(self, request: SwiftRequest, granted: dict[str, str]) -> None:
+        """Store each file as it comes. Raises StoreError: those before stay.
+
+        granted: filled with the fields before the first file, once their signature is good. Later ones mean nothing.
+        """
+        fields: dict[str, str] = {}
         parts = Multipart(request.body, request.environ["CONTENT_TYPE"])
         stored = 0
         size_max = count_max = 0
@@ -114,13 +118,15 @@ class FormPost(Feature):
                 continue  # a field for a file in which none was chosen
             if not stored:
                 self._check(request, fields)
+                granted |= fields
                 size_max, count_max = _number(fields, "max_file_size"), _number(fields, "max_file_count")
             if stored >= min(count_max, FILES_MAX):
                 raise HttpError(400, "max file count exceeded")
-            self._put(request, fields, part, size_max)
+            self._put(request, granted, part, size_max)
             stored += 1
         if not stored:
             self._check(request, fields)
+            granted |= fields
             raise HttpError(400, "no files to process")
 
     def _check(self, request: SwiftRequest, fields: Mapping[str, str]) -> None:
@@ -146,7 +152,7 @@ class FormPost(Feature):
         for field, header in (("x_delete_at", Client.DELETE_AT), ("x_delete_after", Client.DELETE_AFTER)):
             if fields.get(field):
                 headers[header] = str(_number(fields, field))
-        if part.content_type and "\n" not in part.content_type:
+        if part.content_type and part.content_type.isprintable():
             headers[Client.CONTENT_TYPE] = part.content_type.encode().decode("latin-1")
         self.send(request.derived("PUT", path, headers=headers, body=LimitedPart(part, size_max)))
 

@@ -41,6 +41,8 @@ ALLOWING_HEAD: Final = ("GET", "PUT", "POST")
 INCOMING_REMOVED: Final = (Client.TIMESTAMP, Client.OPEN_EXPIRED)
 # These would make an object that shows what the URL does not give access to.
 INCOMING_REFUSED: Final = (Client.OBJECT_MANIFEST, Client.SYMLINK_TARGET)
+# So would a manifest; and an archive is many objects.
+QUERIES_REFUSED: Final = (("multipart-manifest", "put"), ("extract-archive", ""))
 PUBLIC: Final = "X-Object-Meta-Public-"
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z?)?", re.ASCII)
 _EXPIRES_MAX: Final = 253_402_300_800  # the year 10000
@@ -87,18 +89,25 @@ class TempUrl(Feature):
             raise refuse(request, "Temp URL invalid")
         expires = parse_time(params.get(EXPIRES, ""))
         prefix, addresses = params.get(PREFIX), params.get(IP_RANGE)
-        name = request.storage_resource.object
+        resource = request.storage_resource
         in_time = self._now() < expires
-        if not in_time or not (prefix is None or name.startswith(prefix)) or not _is_within(request, addresses):
+        if (
+            not in_time
+            or not (prefix is None or resource.object.startswith(prefix))
+            or not _is_within(request, addresses)
+        ):
             raise refuse(request, "Temp URL invalid")
         messages = [_message(request, method, expires, prefix, addresses) for method in self._methods_of(request)]
-        keys = keys_of(self._info, request.storage_resource, request.transaction_id)
+        keys = keys_of(self._info, resource, request.transaction_id)
         key = key_that_signs(params.get(SIGNATURE, ""), messages, keys, self._digests)
         if key is None:
             raise refuse(request, "Temp URL invalid")
         for header in INCOMING_REFUSED:
             if request.method in ("PUT", "POST") and request.header(header) is not None:
                 raise HttpError(400, f"The header {header!r} is not allowed in this temporary URL")
+        for name, value in QUERIES_REFUSED:
+            if request.method == "PUT" and name in params and value in ("", params[name]):
+                raise HttpError(400, f"{name} is not allowed in this temporary URL")
         for header in INCOMING_REMOVED:
             request.set_header(header, None)
         request.environ.pop(variable_of(Backend.INBOUND_TIMESTAMP), None)

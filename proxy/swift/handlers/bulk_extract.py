@@ -6,8 +6,9 @@ not there. Attributes of files that name metadata (user.meta.NAME, user.mime_typ
 
 from __future__ import annotations
 
+import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import IO, Any, Final, Literal, Self, cast
 from zlib import error as ZlibError
@@ -39,6 +40,15 @@ _META: Final = "user.meta."
 _TYPE: Final = "user.mime_type"
 # Extended headers of one file: names, sizes and attributes.
 _HEADER_BYTES_MAX: Final = 65_536
+_EXTENDED: Final = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+# What would end the name of a header, or be another header to who reads it.
+_NOT_IN_NAMES: Final = re.compile(r"[\x00-\x20\x7f:_]")
 
 Handler = Callable[[SwiftRequest], Response]
 
@@ -103,9 +113,11 @@ class BulkExtract:
             ) as archive:
                 while not told.refusal and (member := archive.next()) is not None:
                     archive.members = []  # type: ignore[attr-defined]  # it remembers all of them
+                    if _size_of(archive.pax_headers) > _HEADER_BYTES_MAX:
+                        raise HttpError(400, "Invalid Tar File: its headers are too long")
                     if member.isfile():
                         self._extract(request, archive, member, made, told)
-        except (tarfile.TarError, EOFError, OSError, ZlibError) as error:
+        except (tarfile.TarError, EOFError, OSError, ZlibError, RecursionError) as error:
             raise HttpError(400, f"Invalid Tar File: {error}") from error
         if not told.created and not told.problems:
             raise HttpError(400, "Invalid Tar File: No Valid Files")
@@ -125,7 +137,7 @@ class BulkExtract:
         if content is None or path is None:
             return
         try:
-            if sum(len(key) + len(value) for key, value in member.pax_headers.items()) > _HEADER_BYTES_MAX:
+            if _size_of(member.pax_headers) > _HEADER_BYTES_MAX:
                 raise HttpError(413)
             name.encode()  # names that are not UTF-8 have surrogates
             self._make_container(request, path, made)
@@ -151,7 +163,27 @@ class BulkExtract:
 
 
 class ArchivedHead(tarfile.TarInfo):
-    """The head of a file in an archive. An archive that ends without its end mark has been cut off."""
+    """The head of a file in an archive. An archive that ends without its end mark has been cut off.
+
+    tarfile holds extended headers, and the maps of sparse files, whole: what a few bytes may unpack to is limited here.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+        """One head. Raises ReadError for what takes too much memory, beside what tarfile handles itself."""
+        head = super().frombuf(buf, encoding, errors)
+        if head.type == tarfile.GNUTYPE_SPARSE:
+            cls._refuse_sparse()
+        if head.type in _EXTENDED and head.size > _HEADER_BYTES_MAX:
+            raise tarfile.ReadError("an extended header is too long")
+        return head
+
+    @staticmethod
+    def _refuse_sparse(*_: object) -> None:
+        raise tarfile.ReadError("sparse files are not taken")
+
+    # What tarfile calls for sparse files of the three formats of PAX archives.
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
@@ -187,6 +219,10 @@ def _path_in(place: ResourcePath, name: str) -> ResourcePath | None:
     return ResourcePath(place.account, container, rest) if container and rest else None
 
 
+def _size_of(attributes: Mapping[str, str]) -> int:
+    return sum(len(key) + len(value) for key, value in attributes.items())
+
+
 def _headers_of(request: SwiftRequest, member: tarfile.TarInfo) -> dict[str, str]:
     """The headers of the PUT of one file: its metadata, and when it is to be deleted."""
     headers = {Client.CONTENT_LENGTH: str(member.size)}
@@ -205,5 +241,8 @@ def _headers_of(request: SwiftRequest, member: tarfile.TarInfo) -> dict[str, str
         if key == _TYPE:
             headers[Client.CONTENT_TYPE] = text
         elif key.startswith(_META):
-            headers[f"{Client.OBJECT_META_PREFIX}{key.removeprefix(_META)}"] = text
+            name = key.removeprefix(_META).encode("utf-8", "surrogateescape").decode("latin-1")
+            if _NOT_IN_NAMES.search(name):
+                raise HttpError(400, "The name of an attribute cannot be that of a header")
+            headers[f"{Client.OBJECT_META_PREFIX}{name}"] = text
     return headers

@@ -141,3 +141,15 @@ def test_a_post_of_metadata_is_no_form(proxy: Proxy) -> None:
     token = {"X-Auth-Token": proxy.token("test:tester", "testing")}
     assert proxy.send("POST", PLACE, token | {"Content-Type": "text/plain"}).status == 200
     assert proxy.seen.method == "POST"
+
+
+def test_only_a_signed_form_says_where_to_go(proxy: Proxy) -> None:
+    late = form(fields(), ("a", b"1")).removesuffix(b"--xx--\r\n") + form({"redirect": "http://evil"})
+    assert post(proxy, late).status == 201
+    assert post(proxy, form({"redirect": "http://evil"}, ("a", b"1"))).status == 400
+
+
+def test_the_type_of_a_file_is_no_way_to_other_headers(proxy: Proxy) -> None:
+    body = form(fields(), ("a", b"1")).replace(b"Content-Type: a/b", b"Content-Type: a/b\rX-Other: 1")
+    assert post(proxy, body).status == 201
+    assert "\r" not in proxy.seen.environ.get("CONTENT_TYPE", "")

@@ -151,6 +151,12 @@ def test_a_writer_makes_nothing_that_shows_other_objects(proxy: Proxy, header: s
     assert not proxy.handlers.requests
 
 
+@pytest.mark.parametrize("query", ["multipart-manifest=put", "extract-archive=tar"])
+def test_a_writer_makes_no_manifest_and_no_other_objects(proxy: Proxy, query: str) -> None:
+    assert proxy.send("PUT", OBJECT, query=f"{signed('PUT')}&{query}").status == 400
+    assert not proxy.handlers.requests
+
+
 def test_what_is_shown(proxy: Proxy) -> None:
     headers = {"X-Object-Meta-Color": "red", "X-Object-Meta-Public-Size": "big", "Etag": "e"}
     proxy.handlers.answers["GET", "/AUTH_test/c/a/o"] = Response(200, headers)

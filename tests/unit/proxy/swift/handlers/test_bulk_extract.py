@@ -101,3 +101,42 @@ def test_what_is_no_archive(body: bytes) -> None:
 def test_unknown_formats_are_refused() -> None:
     answer = ScriptedStore().send("PUT", "/v1/AUTH_a/c", {}, b"x", query="extract-archive=zip")
     assert answer.status == 400
+
+
+@pytest.mark.parametrize("name", ["a\r\nX-Other", "a\nb", "a: b", "a\0", "X_Y"])
+def test_attributes_are_no_way_to_other_headers(name: str) -> None:
+    store = open_store()
+    told = extract(store, archive(("a", b"1"), pax={f"SCHILY.xattr.user.meta.{name}": "1"}))
+    assert told["Number Files Created"] == 0
+    assert told["Errors"] == [["/c/a", "400 Bad Request"]]
+    assert not stored(store)
+
+
+def test_attributes_may_have_names_in_any_script() -> None:
+    store = open_store()
+    assert extract(store, archive(("a", b"1"), pax={"SCHILY.xattr.user.meta.цвет": "1"}))["Number Files Created"] == 1
+
+
+def special(kind: bytes, content: bytes) -> bytes:
+    head = tarfile.TarInfo("x")
+    head.type, head.size = kind, len(content)
+    return head.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        special(tarfile.XHDTYPE, b"100000 a=" + b"x" * 99_990 + b"\n"),
+        special(tarfile.GNUTYPE_LONGNAME, b"x" * 100_000),
+        special(tarfile.GNUTYPE_SPARSE, b""),
+        special(tarfile.XHDTYPE, b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"),
+        b"".join(special(tarfile.XGLTYPE, b"60008 %d=" % number + b"x" * 60_000) for number in range(3)),
+        special(tarfile.GNUTYPE_LONGNAME, b"x") * 2000,
+    ],
+    ids=["attributes", "name", "sparse", "sparse by attributes", "attributes of all", "heads of heads"],
+)
+def test_what_would_take_much_memory_is_refused(begin: bytes) -> None:
+    store = open_store()
+    told = extract(store, begin + archive(("a", b"1")))
+    assert told["Response Body"].startswith("Invalid Tar File")
+    assert not stored(store)
