@@ -169,7 +169,7 @@ class ArchivedHead(tarfile.TarInfo):
     """
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """One head. Raises ReadError for what takes too much memory, beside what tarfile handles itself."""
         head = super().frombuf(buf, encoding, errors)
         if head.type == tarfile.GNUTYPE_SPARSE:
