@@ -98,7 +98,7 @@ class Reception:
         """
         method, handshake = environ["REQUEST_METHOD"], self._handshake
         lacks_tls = handshake.tls is not None and handshake.tls.required and not self.is_encrypted
-        if lacks_tls and environ["PATH_INFO"] != HEALTHCHECK:
+        if lacks_tls and (environ["PATH_INFO"] != HEALTHCHECK or method in (HELLO, PROVE)):
             raise HttpError(403, "Servers of this cluster are asked over TLS")
         if method == HELLO:
             client_nonce = environ.get(_NONCE_VARIABLE, "")

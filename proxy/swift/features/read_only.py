@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from objstore.config.proxy import ProxyConfig
-from objstore.headers import Sysmeta, is_true
+from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
 from objstore.proxy.swift.features.base import Feature, Section
+from objstore.proxy.swift.handlers.copy import account_in
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ReadOnly(Feature):
         return {"read_only": {}}
 
     def __call__(self, request: SwiftRequest) -> None:
-        """Raises HttpError 403 if somebody but the reseller sets it, 405 for a write that is not to be."""
+        """Raises HttpError 403 if somebody but the reseller sets it, 405 for a write that is not to be, 412."""
         path = request.storage_resource
         given = request.header(HEADER)
         if given is not None and not path.container and request.method in ("PUT", "POST"):
@@ -51,10 +52,9 @@ class ReadOnly(Feature):
             return
         if request.method == "DELETE" and self._deletes:
             return
-        accounts = {path.account}
-        if request.method == "COPY" and (destination := request.header("Destination-Account")):
-            accounts = {destination}
-        for account in accounts:
-            chosen = self._info.account(account, request.transaction_id).sysmeta.get(KEPT)
-            if is_true(chosen) if chosen else self._store_is:
-                raise HttpError(405, "Writes are disabled for this account.")
+        account = path.account
+        if request.method == "COPY":
+            account = account_in(request.header(Client.DESTINATION_ACCOUNT), account)
+        chosen = self._info.account(account, request.transaction_id).sysmeta.get(KEPT)
+        if is_true(chosen) if chosen else self._store_is:
+            raise HttpError(405, "Writes are disabled for this account.")

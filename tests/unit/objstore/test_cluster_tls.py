@@ -11,6 +11,9 @@ import pytest
 from objstore.cluster_tls import CHECK_SECONDS, ClusterTls
 from objstore.config.cluster import ClusterTlsConfig
 from objstore.config.loading import ConfigError
+from objstore.http.errors import HttpError
+from objstore.http.handshake import HELLO, PROVE, Handshake, Reception
+from objstore.http.messages import HEALTHCHECK
 from objstore.tools.certificates import AUTHORITY_FILE, AUTHORITY_KEY_FILE, make_authority, make_node_certificate
 from objstore.tools.commands import OperatorProblem
 
@@ -126,3 +129,13 @@ def test_an_authority_is_made_once(tmp_path: Path) -> None:
         make_node_certificate(tmp_path, "../a", ("10.0.0.1",))
     with pytest.raises(OperatorProblem, match="has no authority"):
         make_node_certificate(tmp_path / "none", "a", ("10.0.0.1",))
+
+
+@pytest.mark.parametrize("path", ["/", HEALTHCHECK])
+@pytest.mark.parametrize("method", [HELLO, PROVE])
+def test_where_it_is_required_nobody_is_greeted_without(tmp_path: Path, method: str, path: str) -> None:
+    handshake = Handshake(b"k" * 32, tls=ClusterTls(files_of(tmp_path)))
+    greeting = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_X_BACKEND_NONCE": "0" * 32}
+    with pytest.raises(HttpError, match="TLS"):
+        Reception(handshake).receive(greeting)
+    assert Reception(handshake).receive({"REQUEST_METHOD": "GET", "PATH_INFO": HEALTHCHECK}) is None

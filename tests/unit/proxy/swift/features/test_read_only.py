@@ -52,3 +52,11 @@ def test_a_copy_is_a_write_to_the_account_it_goes_to(tmp_path: Path) -> None:
     sent = {"X-Auth-Token": proxy.token("test:tester", "testing"), "Destination": "c/o"}
     assert proxy.send("COPY", "/v1/AUTH_test/c/o", sent).status == 405
     assert proxy.send("COPY", "/v1/AUTH_test/c/o", sent | {"Destination-Account": "AUTH_test2"}).status == 200
+
+
+@pytest.mark.parametrize("destination", ["AUTH_other", "AUTH%5Fother", "%41UTH_other"])
+def test_nothing_is_copied_to_such_an_account(tmp_path: Path, destination: str) -> None:
+    proxy = Proxy(tmp_path, ProxyConfig(read_only=ReadOnlyConfig(enabled=True)))
+    proxy.info.accounts["AUTH_other"] = AccountInfo(PRESENT, sysmeta={"Read-Only": "true"})
+    headers = {"X-Auth-Token": proxy.token("test:tester", "testing"), "Destination": "c/o"}
+    assert proxy.send("COPY", "/v1/AUTH_test/c/o", headers | {"Destination-Account": destination}).status == 405
