@@ -47,8 +47,8 @@ _EXTENDED: Final = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-# What would end the name of a header, or be another header to who reads it.
-_NOT_IN_NAMES: Final = re.compile(r"[\x00-\x20\x7f:_]")
+# As in requests of clients (RFC 9110, section 5.6.2): servers take no other names of headers.
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Handler = Callable[[SwiftRequest], Response]
 
@@ -241,8 +241,8 @@ def _headers_of(request: SwiftRequest, member: tarfile.TarInfo) -> dict[str, str
         if key == _TYPE:
             headers[Client.CONTENT_TYPE] = text
         elif key.startswith(_META):
-            name = key.removeprefix(_META).encode("utf-8", "surrogateescape").decode("latin-1")
-            if _NOT_IN_NAMES.search(name):
+            name = key.removeprefix(_META)
+            if _HEADER_NAME.fullmatch(name) is None:
                 raise HttpError(400, "The name of an attribute cannot be that of a header")
             headers[f"{Client.OBJECT_META_PREFIX}{name}"] = text
     return headers
