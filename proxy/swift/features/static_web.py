@@ -146,8 +146,8 @@ class _Visit:
             raise HttpError(404)
         return self._redirect()
 
-    def _ask(self, path: ResourcePath, query: str = "", method: str = "") -> Response:
-        """What the store itself answers. Conditions and ranges are passed on for documents."""
+    def _ask(self, path: ResourcePath, query: str = "", method: str = "", *, whole: bool = False) -> Response:
+        """What the store itself answers. Conditions and ranges are passed on, unless it is to be the whole document."""
         sent = self._request
         own = {
             "HTTP_RANGE": "Range",
@@ -155,7 +155,7 @@ class _Visit:
             "HTTP_IF_NONE_MATCH": "If-None-Match",
         }
         own |= {"HTTP_IF_MATCH": "If-Match", "HTTP_IF_UNMODIFIED_SINCE": "If-Unmodified-Since"}
-        headers = {name: sent.environ[key] for key, name in own.items() if key in sent.environ} if path.object else {}
+        headers = {} if whole else {name: sent.environ[key] for key, name in own.items() if key in sent.environ}
         made = sent.derived(method or sent.method, path, query, headers)
         made.is_of_web_page = True
         try:
@@ -178,7 +178,7 @@ class _Visit:
         query: dict[str, str] = {"format": "json", "prefix": folder, "delimiter": "/"}
         if limit is not None:
             query["limit"] = str(limit)
-        response = self._ask(self._container, urlencode(query), "GET")
+        response = self._ask(self._container, urlencode(query), "GET", whole=True)
         if response.status >= 300:
             response.close()
             raise HttpError(response.status, headers=_challenge(response))
@@ -235,7 +235,7 @@ class _Visit:
         suffix = self._metadata.get(ERROR)
         if not suffix:
             return refusal
-        page = self._ask(self._container.with_object(f"{refusal.status}{text_of(suffix)}"))
+        page = self._ask(self._container.with_object(f"{refusal.status}{text_of(suffix)}"), whole=True)
         if not 200 <= page.status < 300:
             page.close()
             return refusal

@@ -86,6 +86,15 @@ def test_error_pages(proxy: Proxy) -> None:
     assert site.get("/none")[1] != "not here"
 
 
+def test_an_error_page_is_whole_whatever_part_was_asked_for(proxy: Proxy) -> None:
+    Site(proxy, index="index.html", error="error.html")
+    conditions = {"Range": "bytes=0-1", "If-None-Match": "*", "If-Match": "x"}
+    assert proxy.send("GET", f"{SITE}/none", conditions).status == 404
+    asked = proxy.handlers.requests[-1]
+    assert asked.path.endswith("404error.html")
+    assert not {"HTTP_RANGE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"} & asked.environ.keys()
+
+
 def test_a_refusal_has_its_page(proxy: Proxy) -> None:
     site = Site(proxy, read_acl=".r:*", index="none.html", listings="true", error="error.html")
     answer = proxy.send("GET", f"{SITE}/bare/")
