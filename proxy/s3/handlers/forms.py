@@ -31,6 +31,8 @@ _PLAIN: Final = frozenset(
 _NO_HEADERS: Final = re.compile(
     r"x-amz-(?:algorithm|content-sha256|copy-source.*|credential|date|decoded-content-length|security-token|signature|trailer)"
 )
+# Of a token (RFC 9110, section 5.6.2): servers take no other names of headers.
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 _HEADERS: Final = re.compile("HTTP_(?:X_AMZ_|IF_|CONTENT_|CACHE_CONTROL$|EXPIRES$|RANGE$)|CONTENT_(?:TYPE|LENGTH)$")
 
@@ -77,6 +79,8 @@ def take_fields(environ: Environ, fields: Mapping[str, str]) -> None:
 
 
 def _set(environ: Environ, name: str, value: str) -> None:
+    if not _HEADER_NAME.fullmatch(name):
+        raise S3Error("InvalidArgument", "A field is no header", ArgumentName="name", ArgumentValue=name)
     if _CONTROLS.search(value):
         raise S3Error("InvalidArgument", "A field holds a control character", ArgumentName=name, ArgumentValue=value)
     set_client_header(environ, name, value)
