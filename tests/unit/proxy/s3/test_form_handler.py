@@ -154,3 +154,9 @@ def test_forms_that_are_refused(fields: list[tuple[str, str]], code: str) -> Non
     with pytest.raises(S3Error) as caught:
         Posted(fields)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("name", ["a\nX-Other: 1", "a\rb", "цвет", "{a}"])
+def test_names_of_fields_are_no_way_to_other_headers(name: str) -> None:
+    with pytest.raises(S3Error):
+        take_fields({}, {f"x-amz-meta-{name}": "1"})
