@@ -102,6 +102,7 @@ class Authorizer:
             raise S3Error("NotImplemented", f"{operation} is not implemented by this store", Operation=operation)
         if action.scope in (Scope.SERVICE, Scope.NEW_BUCKET):
             self._check_account(request, action)
+            self._buckets.check_writable(request, operation, request.identity.account if request.identity else "")
             return
         if request.identity is None and operation in _SIGNED_ONLY:
             raise S3Error("AccessDenied")
@@ -110,6 +111,7 @@ class Authorizer:
         if expected is not None and expected != bucket.owner:
             raise S3Error("AccessDenied")
         self._check_use(request, bucket, action)
+        self._buckets.check_writable(request, operation, bucket.path.account)
         if action.scope is not Scope.EACH and not self.allows(
             request, bucket, action, request.key, request.params.get("versionId", "")
         ):

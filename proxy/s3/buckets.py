@@ -14,12 +14,14 @@ from msgspec import Struct
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.identity import Identity
 from objstore.proxy.core.errors import QuorumNotReached
-from objstore.proxy.core.info import PRESENT, UNKNOWN, ContainerInfo
+from objstore.proxy.core.info import PRESENT, UNKNOWN, ContainerInfo, is_read_only
 from objstore.proxy.s3.errors import S3Error
+from objstore.proxy.s3.operations import Operation
 from objstore.proxy.s3.registry import BucketRegistry
 
 if TYPE_CHECKING:
     from objstore.proxy.core.context import ProxyContext
+    from objstore.proxy.s3.request import S3Request
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
 _ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
@@ -49,6 +51,7 @@ class Buckets:
     def __init__(self, context: ProxyContext) -> None:
         self.registry: Final = BucketRegistry(context)
         self._lookup: Final = context.lookup
+        self._read_only: Final = context.config.read_only
         self._longest: Final = context.cluster.limits.max_container_name_length
 
     def find(self, name: str, identity: Identity | None, transaction_id: str) -> Bucket:
@@ -75,6 +78,14 @@ class Buckets:
         """Have others find a bucket by its name, also if the Swift API has made it. Raises S3Error, CoreError."""
         if self.registry.account_of(bucket.name, transaction_id) != bucket.owner:
             self.registry.claim(bucket.name, bucket.owner, transaction_id)
+
+    def check_writable(self, request: S3Request, operation: Operation, account: str) -> None:
+        """Raises S3Error MethodNotAllowed for a write to an account that is read-only."""
+        config, deletes = self._read_only, request.method == "DELETE" or operation is Operation.DELETE_OBJECTS
+        if not config.enabled or request.method in ("GET", "HEAD") or (deletes and config.allow_deletes):
+            return
+        if is_read_only(config, self._lookup.account(account, request.transaction_id)):
+            raise S3Error("MethodNotAllowed", "Writes are disabled for this account.")
 
     def _container(self, path: ResourcePath, transaction_id: str) -> ContainerInfo:
         info = self._lookup.container(path, transaction_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from objstore.config.proxy import ProxyConfig
 from objstore.headers import Client, Sysmeta, is_true
 from objstore.http.errors import HttpError
+from objstore.proxy.core.info import READ_ONLY, is_read_only
 from objstore.proxy.swift.features.base import Feature, Section
 from objstore.proxy.swift.handlers.copy import account_in
 from objstore.proxy.swift.request import SwiftRequest
@@ -17,19 +18,16 @@ if TYPE_CHECKING:
 
 # The reseller sets it on accounts; it is kept as system metadata.
 HEADER: Final = "X-Account-Read-Only"
-KEPT: Final = "Read-Only"
 
 
 class ReadOnly(Feature):
-    """Refuses writes with 405. An account's own setting stands above the store's."""
+    """Refuses writes with 405."""
 
     methods = frozenset({"PUT", "POST", "COPY", "DELETE"})
     kinds = frozenset({"account", "container", "object"})
 
     def __init__(self, context: ProxyContext) -> None:
-        config = context.config.read_only
-        self._store_is = config.store
-        self._deletes = config.allow_deletes
+        self._config = context.config.read_only
         self._info = context.lookup
 
     @classmethod
@@ -48,13 +46,12 @@ class ReadOnly(Feature):
             if request.identity is None or not request.identity.reseller_admin:
                 raise HttpError(403)
             request.set_header(HEADER, None)
-            request.set_header(Sysmeta.ACCOUNT_PREFIX + KEPT, str(is_true(given)).lower() if given.strip() else "")
+            request.set_header(Sysmeta.ACCOUNT_PREFIX + READ_ONLY, str(is_true(given)).lower() if given.strip() else "")
             return
-        if request.method == "DELETE" and self._deletes:
+        if request.method == "DELETE" and self._config.allow_deletes:
             return
         account = path.account
         if request.method == "COPY":
             account = account_in(request.header(Client.DESTINATION_ACCOUNT), account)
-        chosen = self._info.account(account, request.transaction_id).sysmeta.get(KEPT)
-        if is_true(chosen) if chosen else self._store_is:
+        if is_read_only(self._config, self._info.account(account, request.transaction_id)):
             raise HttpError(405, "Writes are disabled for this account.")

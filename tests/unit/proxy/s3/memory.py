@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from objstore.conditions import ObjectState
-from objstore.config.proxy import AuthConfig, CacheConfig, S3Config
+from objstore.config.proxy import AuthConfig, CacheConfig, ReadOnlyConfig, S3Config
 from objstore.limits import Limits
 from objstore.outbox import OutboxEntry
 from objstore.paths import ResourcePath
@@ -69,7 +69,7 @@ class MemoryCore:
             containers=SimpleNamespace(head=self._container, put=self._make, post=self._change),
             lookup=SimpleNamespace(container=self._lookup, account=self._account),
             runtime=SimpleNamespace(clock=self.clock, random=Random(1)),
-            config=SimpleNamespace(cache=CacheConfig(), auth=AuthConfig(), s3=S3Config()),
+            config=SimpleNamespace(cache=CacheConfig(), auth=AuthConfig(), s3=S3Config(), read_only=ReadOnlyConfig()),
             outbox=None,
             cluster=SimpleNamespace(limits=Limits(), webhooks=()),
         )

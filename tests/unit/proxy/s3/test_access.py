@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from objstore.config.proxy import ReadOnlyConfig
 from objstore.paths import ResourcePath
 from objstore.proxy.auth.grants import Grants, canned, encoded
 from objstore.proxy.auth.identity import Identity
-from objstore.proxy.core.info import PRESENT, ContainerInfo, StoredMetadata
+from objstore.proxy.core.info import PRESENT, AccountInfo, ContainerInfo, StoredMetadata
 from objstore.proxy.s3.access import (
     ACL,
     ENFORCED,
@@ -46,8 +47,10 @@ DELETE_BUCKET = Operation.DELETE_BUCKET
 class Store:
     """A bucket with an object, and who may do what with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_only: ReadOnlyConfig | None = None) -> None:
         self.core = MemoryCore()
+        if read_only is not None:
+            self.core.context.config.read_only = read_only
         self.core.made[PATH] = ContainerInfo(PRESENT)
         self.core.put_object(PATH.with_object("cat"), StoredMetadata())
         self.settings = BucketSettings(self.core.context)
@@ -231,6 +234,31 @@ def test_a_name_that_has_gone_to_another_account(store: Store, monkeypatch: pyte
 def test_accounts(store: Store) -> None:
     assert store.who_may(Operation.LIST_BUCKETS) == {"owner", "other", "reseller"}
     assert store.who_may(Operation.CREATE_BUCKET) == {"owner", "other", "reseller"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "deletes", "refused"),
+    [
+        (GET, "GET", False, False),
+        (GET, "HEAD", False, False),
+        (PUT, "PUT", False, True),
+        (Operation.POST_OBJECT, "POST", False, True),
+        (DELETE_BUCKET, "DELETE", False, True),
+        (DELETE_BUCKET, "DELETE", True, False),
+        (Operation.DELETE_OBJECTS, "POST", True, False),
+        (Operation.CREATE_BUCKET, "PUT", True, True),
+    ],
+)
+def test_accounts_of_which_nothing_is_written(operation: Operation, method: str, deletes: bool, refused: bool) -> None:
+    store = Store(ReadOnlyConfig(enabled=True, allow_deletes=deletes))
+    store.core.accounts["AUTH_test"] = AccountInfo(PRESENT, sysmeta={"Read-Only": "true"})
+    request = store.request("owner", operation, REQUEST_METHOD=method)
+    if not refused:
+        store.authorizer.authorize(request, operation)
+        return
+    with pytest.raises(S3Error) as caught:
+        store.authorizer.authorize(request, operation)
+    assert caught.value.code == "MethodNotAllowed"
 
 
 def test_what_nobody_may_is_not_implemented(store: Store) -> None:
