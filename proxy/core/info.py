@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from objstore.headers import is_true
 from objstore.object_lock import LOCK_HOLD, LOCK_RETENTION, DefaultRetention, ObjectLock, stored_default, stored_lock
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ UNKNOWN: Final = Existence.UNKNOWN
 
 # In the system metadata of containers: how new objects are encrypted, "-" for not at all; see encryption/settings.py.
 ENCRYPTION: Final = "Encryption"
-READ_ONLY: Final = "Read-Only"  # in that of accounts
+READ_ONLY: Final = "Read-Only"  # in that of accounts: "true" or "false"
 VERSIONS_ENABLED: Final = "Versions-Enabled"
 # Versions can be locked, and so they are kept for good: LOCKABLE, or the default retention.
 OBJECT_LOCK: Final = "Object-Lock"
@@ -114,7 +113,7 @@ class ContainerInfo(Struct, frozen=True):
 def is_read_only(config: ReadOnlyConfig, account: AccountInfo) -> bool:
     """Whether nothing of an account is written. Its own setting stands above the store's."""
     chosen = account.sysmeta.get(READ_ONLY)
-    return config.enabled and (is_true(chosen) if chosen else config.store)
+    return config.enabled and (chosen == "true" if chosen else config.store)
 
 
 class PolicyStats(Struct, frozen=True):

@@ -89,7 +89,7 @@ RACES = """
 from tests.simulation.driver import run_one
 from tests.simulation.plan import make_plan
 
-result = run_one(make_plan("order-2", 1.0))
+result = run_one(make_plan("order-24", 2.0))
 assert not result.failed, result.violations
 assert result.answers["without an order"], result.answers
 """

@@ -118,7 +118,7 @@ def test_trees_outlive_devices(
     nodes: Nodes, client: Client, tree: Path, tmp_path: Path, policy: str, lost: list[tuple[int, int]]
 ) -> None:
     clients = clients_of(nodes, tmp_path)
-    names = {each: new_bucket(s3_client(nodes), client, policy) for each in clients}  # type: ignore[arg-type]
+    names = {each: new_bucket(s3_client(nodes), policy) for each in clients}  # type: ignore[arg-type]
     for each, (upload, _) in clients.items():
         upload(names[each], tree)
     nodes.wait_until_durable(policy)

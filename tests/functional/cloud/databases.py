@@ -49,8 +49,9 @@ def _as(user: str, command: list[str], folder: Path) -> list[str]:
     program = _beside_postgres(command[0]) or installed(command[0])
     if os.geteuid() != 0 or not user:
         return [program, *command[1:]]
-    for each in (folder, *folder.parents[:3]):
-        each.chmod(0o755)
+    for each in (folder, *folder.parents):
+        if each.stat().st_mode & 0o005 != 0o005:
+            each.chmod(0o755)
     shutil.chown(folder, user)
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", program, *command[1:]]
 
