@@ -102,8 +102,10 @@ def _is_unlisted(partition: Partition, digest: str, file: DataFile, others: Sequ
     if newest > file.timestamp or (file.version and any(line.tombstone is not None for line in lines)):
         return True  # its row is the later one
     pending = {each.timestamp: each for line in lines for each in line.pending}
-    if any(_counts(partition, states, each, data) for each in pending.values()) or lines[0].timestamp != newest:
+    if any(_counts(partition, states, each, data) for each in pending.values()):
         return False
+    if lines[0].timestamp != newest:
+        return partition.own_piece is None  # replication gives a primary what is there, but not who was one before
     if file.version and lines[0].is_live:
         return True  # it was to become the current version again, and is listed as it was in all else
     location = Location(place.policy, place.partition, digest, metadata.name)

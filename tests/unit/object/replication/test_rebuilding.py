@@ -216,6 +216,14 @@ def test_a_device_that_is_no_primary_any_more_settles_what_is_pending(strong: Fr
     assert [(row.name, row.deleted) for row in rows(strong, 5)] == [("o", True)]
 
 
+def test_a_device_that_is_no_primary_any_more_gives_up_what_it_cannot_put_right(strong: Fragmented) -> None:
+    strong.store("o", 1, {number: number for number in range(5)})
+    strong.put_fragment(5, "o", 2, 0)
+    strong.clock.seconds += 200
+    strong.replicate(5)
+    assert strong.names(5, "o") == []
+
+
 def test_what_was_there_before_is_listed_again(strong: Fragmented) -> None:
     strong.store("o", 1, {number: number for number in range(5)})
     strong.put_fragment(0, "o", 5, 0, BODY[:9000])
