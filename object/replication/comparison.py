@@ -259,12 +259,18 @@ class PartitionComparison:
         ]
         if compared.is_primary:
             partition.reclaim(reclaimable(mine.untidy, mine.suffixes, theirs.values()))
-            partition.mend_fragments(mine.untidy, list(theirs), compared.foreign, compared.ring.version)
+            partition.mend_fragments(mine.untidy, self._voters(compared), compared.foreign, compared.ring.version)
             self._sync_to_handoffs(compared, synced)
         elif len(reached) == len(theirs):
-            partition.mend_fragments(mine.untidy, list(theirs), (), compared.ring.version)
+            partition.mend_fragments(mine.untidy, self._voters(compared), (), compared.ring.version)
             self._give_up(partition, compared.ring)
         return not partition.defers and (bool(reached) or not theirs)
+
+    def _voters(self, compared: ComparedPartition) -> list[Device]:
+        """The other primaries, and those before a young ring: these may know that something pending counts."""
+        partition, here = compared.partition, compared.partition.place.device_name
+        former = compared.ring.former_primaries(partition.number)
+        return [*compared.theirs, *(node for node in former if not (node.device == here and self._is_mine(node)))]
 
     def _give_up(self, partition: Partition, ring: Ring) -> None:
         """Empty a handoff, unless the ring has changed meanwhile."""

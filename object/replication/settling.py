@@ -30,8 +30,10 @@ COMMIT_WINDOW_SECONDS: Final = 60.0
 def settle(partition: Partition, suffixes: Iterable[str], others: Sequence[Device], data: int) -> None:
     """Give pending fragments their durable names where enough devices have the write, if it is not young.
 
-    Those that cannot have been acknowledged go, when all other primaries have answered: in strong policies at once. In
-    others they may lie on handoffs, and go when they are as old as tombstones that are forgotten. Raises OSError.
+    Those that cannot have been acknowledged go, when all `others` have answered: in strong policies at once. These are
+    the other primaries, and while a ring is young those before it: one of them may have given its fragment the durable
+    name when it was one of enough. In other policies fragments may lie on handoffs, and go when they are as old as
+    tombstones that are forgotten. Raises OSError.
     """
     now = partition.runtime.clock.now()
     before = Timestamp.from_seconds(max(now - COMMIT_WINDOW_SECONDS, 0.0)).internal

@@ -200,7 +200,7 @@ class _Poll(ObjectPoll):
         if weighed.commits or weighed.is_unknown:
             return None
         effective = {node: names - weighed.void for node, names in self._states.items()}
-        for names in set(effective.values()):
+        for names in dict.fromkeys(effective.values()):
             holders = [node for node, held in effective.items() if held == names]
             if len(holders) >= self._quorums.majority:
                 if not self.placement.strict and not final and not any(name.endswith(".data") for name in names):

@@ -224,6 +224,20 @@ def test_a_device_that_is_no_primary_any_more_gives_up_what_it_cannot_put_right(
     assert strong.names(5, "o") == []
 
 
+def test_what_a_former_primary_knows_to_count_is_not_removed(strong: Fragmented) -> None:
+    before = strong.ring_of(range(5))
+    after = strong.ring_of([5, 1, 2, 3, 4], version=2)
+    after.former = (before,)
+    strong.put_fragment(0, "o", 1, 0)
+    assert strong.commit(0, "o", 1) == 201
+    strong.put_fragment(1, "o", 1, 1)
+    strong.put_fragment(2, "o", 1, 2)
+    strong.use(after)
+    strong.clock.seconds += 200
+    strong.replicate(1, 2)
+    assert [strong.names(number, "o") for number in (1, 2)] == [[durable(1, 1)], [durable(1, 2)]]
+
+
 def test_what_was_there_before_is_listed_again(strong: Fragmented) -> None:
     strong.store("o", 1, {number: number for number in range(5)})
     strong.put_fragment(0, "o", 5, 0, BODY[:9000])
