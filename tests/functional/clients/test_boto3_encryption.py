@@ -324,11 +324,11 @@ def test_rotation(s3: Any, store: Store, encrypted: str) -> None:
     s3.put_object(Bucket=encrypted, Key="old", Body=LARGE, Metadata={"a": "b"})
     before = s3.put_object(Bucket=encrypted, Key="kms", Body=LARGE, **KINDS["kms"])["SSEKMSKeyId"]
     run_all([["key", "rotate", "--data", str(store.folder)]])
-    for _ in range(200):
-        if s3.put_object(Bucket=encrypted, Key="new", Body=SMALL, **KINDS["kms"])["SSEKMSKeyId"] != before:
-            break
-    else:
-        raise AssertionError("the new root secret is not used")
+    wait_until(
+        lambda: s3.put_object(Bucket=encrypted, Key="new", Body=SMALL, **KINDS["kms"])["SSEKMSKeyId"] != before,
+        "the new root secret to be used",
+        30,
+    )
     assert body_of(s3.get_object(Bucket=encrypted, Key="old")) == LARGE
     assert body_of(s3.get_object(Bucket=encrypted, Key="new")) == SMALL
     etag = s3.head_object(Bucket=encrypted, Key="old")["ETag"]
