@@ -155,6 +155,13 @@ class SwiftRequest(messages.Request, webob.BaseRequest):  # type: ignore[misc]  
         self._query = dict(parameters)
         self.environ["QUERY_STRING"] = urlencode(self._query)
 
+    @property
+    def origin(self) -> str:
+        """How the client reaches the store: "https://store.example:8080"."""
+        environ = self.environ
+        host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+        return f"{environ['wsgi.url_scheme']}://{host}"
+
     def set_header(self, name: str, value: str | None) -> None:
         """Change a header, or take it away with None."""
         if value is None:

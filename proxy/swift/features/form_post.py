@@ -23,7 +23,7 @@ from objstore.http.multipart import FormPart, Multipart
 from objstore.paths import ResourcePath
 from objstore.proxy.swift import errors
 from objstore.proxy.swift.features.base import Feature, Section
-from objstore.proxy.swift.features.signed import key_that_signs, keys_of, refuse
+from objstore.proxy.swift.features.signed import digest_section, key_that_signs, keys_of, refuse
 from objstore.proxy.swift.features.temp_url import parse_time
 from objstore.proxy.swift.request import SwiftRequest
 
@@ -74,12 +74,7 @@ class FormPost(Feature):
 
     def sections(self) -> Mapping[str, Section]:
         """The digests that signatures may be made with."""
-        return {
-            "formpost": {
-                "allowed_digests": sorted(self._digests),
-                "deprecated_digests": [name for name in self._digests if name == "sha1"],
-            }
-        }
+        return {"formpost": digest_section(self._digests)}
 
     def __call__(self, request: SwiftRequest) -> Response | None:
         """201, or 303 to where the form wants the outcome; None for a POST of no form. Raises HttpError 401."""

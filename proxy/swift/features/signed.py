@@ -19,7 +19,6 @@ from objstore.proxy.swift.request import SwiftRequest, unauthorized
 if TYPE_CHECKING:
     from objstore.proxy.core.lookup import InfoSource
 
-DIGESTS: Final = ("sha1", "sha256", "sha512")
 _DIGEST_OF_HEX_DIGITS: Final = {40: "sha1", 64: "sha256", 128: "sha512"}
 _NAMED: Final = re.compile(r"(sha1|sha256|sha512):([A-Za-z0-9+/_-]+={0,2})")
 _ACCOUNT_KEYS: Final = tuple(
@@ -78,10 +77,14 @@ class SigningKey(Struct, frozen=True):
 
 def keys_of(info: InfoSource, path: ResourcePath, transaction_id: str) -> list[SigningKey]:
     """The keys that may sign for a path."""
-    account = info.account(path.account, transaction_id).metadata
-    container = info.container(path.container_path, transaction_id).metadata
+    container, account = (each.metadata for each in info.container_and_account(path, transaction_id))
     found = [SigningKey(account[name], ResourcePath(path.account)) for name in _ACCOUNT_KEYS if account.get(name)]
     return found + [SigningKey(container[name], path.container_path) for name in _CONTAINER_KEYS if container.get(name)]
+
+
+def digest_section(digests: tuple[str, ...]) -> dict[str, object]:
+    """What /info says of the digests that signatures may be made with."""
+    return {"allowed_digests": sorted(digests), "deprecated_digests": [name for name in digests if name == "sha1"]}
 
 
 def key_that_signs(

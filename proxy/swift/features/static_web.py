@@ -45,6 +45,7 @@ DEFAULT_FOLDER_TYPE: Final = "application/directory"
 WEB_MODE: Final = "X-Web-Mode"
 # Parameters of temporary URLs.
 SIGNED: Final = ("temp_url_prefix", "temp_url_expires", "temp_url_ip_range", "temp_url_sig")
+PASSED_ON: Final = ("Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 _STYLE: Final = (
     "h1 {font-size: 1em; font-weight: bold} p {font-size: 2} table {border: 0} th {text-align: left} "
     "th, td {padding: 0 1em 0 0}"
@@ -149,13 +150,7 @@ class _Visit:
     def _ask(self, path: ResourcePath, query: str = "", method: str = "", *, whole: bool = False) -> Response:
         """What the store itself answers. Conditions and ranges are passed on, unless it is to be the whole document."""
         sent = self._request
-        own = {
-            "HTTP_RANGE": "Range",
-            "HTTP_IF_MODIFIED_SINCE": "If-Modified-Since",
-            "HTTP_IF_NONE_MATCH": "If-None-Match",
-        }
-        own |= {"HTTP_IF_MATCH": "If-Match", "HTTP_IF_UNMODIFIED_SINCE": "If-Unmodified-Since"}
-        headers = {} if whole else {name: sent.environ[key] for key, name in own.items() if key in sent.environ}
+        headers = {} if whole else {name: value for name in PASSED_ON if (value := sent.header(name)) is not None}
         made = sent.derived(method or sent.method, path, query, headers)
         made.is_of_web_page = True
         try:
@@ -168,10 +163,9 @@ class _Visit:
     def _redirect(self) -> Response:
         """301 to the same path with a slash."""
         environ = self._request.environ
-        host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
         path = quote(environ.get(SENT_PATH, self._request.path).encode("latin-1"))
         query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
-        return Response(301, {"Location": f"{environ['wsgi.url_scheme']}://{host}{path}/{query}"})
+        return Response(301, {"Location": f"{self._request.origin}{path}/{query}"})
 
     def _rows(self, folder: str, limit: int | None = None) -> list[dict[str, Any]]:
         """What lies directly in a folder. Raises HttpError 401, 404..."""

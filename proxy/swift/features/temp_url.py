@@ -24,7 +24,7 @@ from objstore.headers import Backend, Client
 from objstore.http.errors import HttpError
 from objstore.http.messages import Response, variable_of
 from objstore.proxy.swift.features.base import Feature, Section
-from objstore.proxy.swift.features.signed import key_that_signs, keys_of, refuse
+from objstore.proxy.swift.features.signed import digest_section, key_that_signs, keys_of, refuse
 from objstore.proxy.swift.request import SwiftRequest
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class TempUrl(Feature):
                 "incoming_allow_headers": [],
                 "outgoing_remove_headers": [Client.OBJECT_META_PREFIX.lower() + "*"],
                 "outgoing_allow_headers": [PUBLIC.lower() + "*"],
-                "allowed_digests": sorted(self._digests),
-                "deprecated_digests": [name for name in self._digests if name == "sha1"],
+                **digest_section(self._digests),
             }
         }
 

@@ -129,10 +129,7 @@ class TempAuth(Feature):
             self._log.warning(message, user=client.user, client=client.address, times=count)
 
     def _storage_url(self, request: SwiftRequest, user: User) -> str:
-        environ = request.environ
-        host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-        account = ResourcePath(self._users.account_of(user)).quoted
-        return f"{environ['wsgi.url_scheme']}://{host}/v1{account}"
+        return f"{request.origin}/v1{ResourcePath(self._users.account_of(user)).quoted}"
 
 
 def _user_of(request: SwiftRequest, path_account: str) -> tuple[str, str]:
