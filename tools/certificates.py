@@ -72,7 +72,7 @@ def make_node_certificate(directory: Path, name: str, addresses: tuple[str, ...]
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise OperatorProblem(
             f"{directory} has no authority: {reason}", f"make one with: objstore certificate authority {directory}"
-        ) from None
+        ) from error
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
